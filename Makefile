@@ -82,7 +82,7 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 
 # Seldom needed: deploy/kubernetes from the chart, the demo's models, KServe's client, helm's library.
 kubernetes: $(VENV)/dev .venv-helm/ready
-	$(BIN)/python -m tests.support.helm
+	$(BIN)/python -m tests.support.oracles.helm
 
 demo-models: $(VENV)/dev
 	$(BIN)/python -m training.demo.models

@@ -151,7 +151,7 @@ def _databases(kind: str, stage: Stage) -> Iterator[None]:
     if kind == "SQLite":
         yield
         return
-    from tests.support.postgres import PostgresServer
+    from tests.support.harness.servers.postgres import PostgresServer
 
     server = PostgresServer()
     path = stage.state / "gateway.toml"

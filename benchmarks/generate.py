@@ -38,8 +38,8 @@ from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.tensors import Tensor, write_inputs
-from tests.support import tiny_decoder
-from tests.support.generator_house import GeneratorHouse
+from tests.support.builders.models import tiny_decoder
+from tests.support.harness.generator import GeneratorHarness
 
 STREAMS = (1, 4, 16)
 _WIDTH, _LAYERS = 512, 12
@@ -107,14 +107,14 @@ def _served(
     processes.
     """
     # One caller may have three quarters of a quarter of the threads for streams.
-    house = GeneratorHouse(state, f"\n[limits]\nthreads = {8 * max(STREAMS)}\n")
-    house.start_generator()
-    house.start()
-    house.publish_generator(folder)
-    house.promote("tiny", 1)
-    digest = house.digest()
-    house.stop()
-    house.stop_generator()
+    harness = GeneratorHarness(state, f"\n[limits]\nthreads = {8 * max(STREAMS)}\n")
+    harness.start_generator()
+    harness.start()
+    harness.publish_generator(folder)
+    harness.promote("tiny", 1)
+    digest = harness.digest()
+    harness.stop()
+    harness.stop_generator()
     cores = Cores.of_this_machine()
     program = (sys.executable, "-m", "sealgate.cli.main", "--state", str(state), "serve")
     generator = Server((*program, "generator"), cores.server, state / "generator.log")
@@ -122,19 +122,19 @@ def _served(
     try:
         _await(lambda: (state / "engine" / "engine.sock").exists())
         gateway = Server(program, cores.client, state / "gateway.log")
-        port = int(house.profile("client").endpoint.rpartition(":")[2])
+        port = int(harness.profile("client").endpoint.rpartition(":")[2])
         gateway.await_port(port)
         with (
             grpc.insecure_channel(f"unix:{(state / 'engine' / 'engine.sock').absolute()}") as door,
             pinned({cores.client}),
         ):
             direct = _Direct(GRPCInferenceServiceStub(door), digest)
-            governed = house.inference()
+            governed = harness.inference()
             _await(lambda: _answers(governed, prompt))
             ways = {"engine": direct, "gateway": governed}
             yield ways, {"generator": generator, "gateway": gateway}
     finally:
-        house._channels.close()
+        harness._channels.close()
         for server in filter(None, (gateway, generator)):
             server.stop()
 

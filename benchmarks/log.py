@@ -94,7 +94,7 @@ def _targets(rows: list[Row]) -> list[Target]:
 
 @contextmanager
 def _postgres() -> Iterator[Any]:
-    from tests.support.postgres import PostgresServer
+    from tests.support.harness.servers.postgres import PostgresServer
 
     with closing(PostgresServer()) as server:
         yield server

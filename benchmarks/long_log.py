@@ -20,9 +20,9 @@ from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts.answer_entry import LEAF_SIZE
 from sealgate.trust.times import format_time
-from tests.support.bureau import Bureau
-from tests.support.excerpts import opened
-from tests.support.people import REGISTRY_LOG, key
+from tests.support.builders.documents.excerpts import opened
+from tests.support.builders.documents.people import REGISTRY_LOG, key
+from tests.support.harness.registry import RegistryHarness
 
 ORIGIN = "benchmark/answers"
 _GROUP = 64
@@ -56,17 +56,17 @@ def as_of(folder: Path, entries: int) -> list[Row]:
     """What was live at times over a history of moves: shown by a registry whose log has as many
     entries, and checked as an auditor's machine checks it.
     """
-    bureau = Bureau(folder, f"sqlite:///{folder}/registry.db").found()
-    began = bureau.now
-    targets = [bureau.release(bureau.publish(f"v{n}"), predecessor=n) for n in range(2)]
+    harness = RegistryHarness(folder, f"sqlite:///{folder}/registry.db").found()
+    began = harness.now
+    targets = [harness.release(harness.publish(f"v{n}"), predecessor=n) for n in range(2)]
     for number in range(_MOVES):
-        bureau.now += _MINUTE
-        bureau.roll_back(targets[number % 2], number + 3)
-    log = TileLog.open(bureau.database, LOG, REGISTRY_LOG, key("registry-log"), shared=True)
-    _fill(bureau.database, log, entries)
+        harness.now += _MINUTE
+        harness.roll_back(targets[number % 2], number + 3)
+    log = TileLog.open(harness.database, LOG, REGISTRY_LOG, key("registry-log"), shared=True)
+    _fill(harness.database, log, entries)
     asked = np.random.default_rng(0).integers(1, _MOVES, _PROOFS).tolist()
-    taken = [timed(partial(_live, bureau, began + minutes * _MINUTE)) for minutes in asked]
-    bureau.registry.close()
+    taken = [timed(partial(_live, harness, began + minutes * _MINUTE)) for minutes in asked]
+    harness.registry.close()
     return _percentiles("as-of", taken, log.size)
 
 
@@ -82,9 +82,9 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _live(bureau: Bureau, moment: datetime) -> None:
+def _live(harness: RegistryHarness, moment: datetime) -> None:
     text = format_time(moment)
-    excerpt = opened(bureau, bureau.registry.audit_trail.live_at(text))
+    excerpt = opened(harness, harness.registry.audit_trail.live_at(text))
     (standing,) = live_pointers(excerpt, text)
     if not standing.since <= text < standing.until:
         raise SystemExit(f"{text}: another move was live")

@@ -27,10 +27,10 @@ from sealgate.governance import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect
 from sealgate.setup.installation import Installation, Ports
-from tests.support.house import rows
-from tests.support.postgres import PostgresServer
-from tests.support.second_gateway import SecondGateway
-from tests.support.succession import first_document, root, signed
+from tests.support.harness.gateway import rows
+from tests.support.harness.policy_changes import first_document, root, signed
+from tests.support.harness.processes.second_gateway import SecondGateway
+from tests.support.harness.servers.postgres import PostgresServer
 
 _SETTLE = 0.5
 _TARGET_MS = 100.0
@@ -107,12 +107,12 @@ def _gateways(state: Path, url: str, spare: int) -> Iterator[tuple[Stage, Second
     configuration = state / "gateway.toml"
     text = configuration.read_text()
     configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{url}"'))
-    # It asks of a house only where its files lie.
-    house = cast(Any, stage)
-    second = SecondGateway(house)
-    policy = first_document(house)
+    # It asks of a gateway only where its files lie.
+    harness = cast(Any, stage)
+    second = SecondGateway(harness)
+    policy = first_document(harness)
     policy["logs"]["answers"].append(second.line)
-    envelope = signed(policy, root(house, 1), root(house, 2))
+    envelope = signed(policy, root(harness, 1), root(harness, 2))
     (state / "trust" / "policy.json").write_bytes(envelope)
     stage.start_gateway()
     try:

@@ -127,21 +127,21 @@ def _look_seconds() -> tuple[float, float]:
     it, which is the server's and the way there. The least of many each, which what else the machine
     does cannot make less.
     """
-    from tests.support.bureau import Bureau
-    from tests.support.postgres import PostgresServer
+    from tests.support.harness.registry import RegistryHarness
+    from tests.support.harness.servers.postgres import PostgresServer
 
     with TemporaryDirectory() as folder, closing(PostgresServer()) as server:
-        bureau = Bureau(Path(folder), server.schema_url("scale")).found()
-        targets = [bureau.release(bureau.publish(f"v{n}"), predecessor=n) for n in range(2)]
+        harness = RegistryHarness(Path(folder), server.schema_url("scale")).found()
+        targets = [harness.release(harness.publish(f"v{n}"), predecessor=n) for n in range(2)]
         own, beside = [], []
-        with closing(bureau.open()) as follower:
+        with closing(harness.open()) as follower:
             for number in range(_MOVES):
-                bureau.roll_back(targets[number % 2], number + 3)
+                harness.roll_back(targets[number % 2], number + 3)
                 began, cpu = time.perf_counter(), time.process_time()
                 follower.change_token()
                 follower.snapshot()
                 taken, cpu = time.perf_counter() - began, time.process_time() - cpu
                 own.append(cpu)
                 beside.append(max(0.0, taken - cpu))
-        bureau.registry.close()
+        harness.registry.close()
     return min(own), min(beside)

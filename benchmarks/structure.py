@@ -131,20 +131,20 @@ def traced() -> Iterator[set[str]]:
 
 def files_of_one_request() -> list[str]:
     """The files that one ModelInfer passes, after the first few have warmed everything up."""
-    from tests.support.house import House, question, rows
+    from tests.support.harness.gateway import GatewayHarness, question, rows
 
     with tempfile.TemporaryDirectory() as folder:
         with traced() as found:
-            house = House(Path(folder) / "state", "digits-1")
-            house.start()
-            house.promote("digits", 1)
+            harness = GatewayHarness(Path(folder) / "state", "digits-1")
+            harness.start()
+            harness.promote("digits", 1)
             asked = question("digits", rows(), receipt=True)
             for _ in range(3):
-                house.inference().ModelInfer(asked, timeout=60)
+                harness.inference().ModelInfer(asked, timeout=60)
             found.clear()
-            house.inference().ModelInfer(asked, timeout=60)
+            harness.inference().ModelInfer(asked, timeout=60)
             passed = sorted(found)
-        house.stop()
+        harness.stop()
     return [name for name in passed if name.startswith(PACKAGES) and "_pb2" not in name]
 
 

@@ -27,7 +27,7 @@ from benchmarks.report import Target, write_report
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import FLOAT32, INT8, Sampling, SamplingRequest
-from tests.support.tiny_translator import END, PAD, UNKNOWN, train, with_end
+from tests.support.builders.models.tiny_translator import END, PAD, UNKNOWN, train, with_end
 
 _WIDTH, _LAYERS, _ROWS, _RATE = 96, 2, 128, 3e-3
 _STEPS, _WORDS = 1800, 1000

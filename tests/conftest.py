@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
-from tests.support.bucket import CREDENTIALS, BucketServer
-from tests.support.postgres import PostgresServer, other_schema
+from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
+from tests.support.harness.servers.postgres import PostgresServer, other_schema
 
 # The same examples each time, and none fails because a machine is slow: `make fuzz` looks for more.
 hypothesis.settings.register_profile("sealgate", deadline=None, derandomize=True)

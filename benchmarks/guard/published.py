@@ -18,7 +18,7 @@ from inference.llm.request import SamplingRequest
 from inference.text.windows import Windows
 from sealgate.trust.policy.principals import BLOCK
 from sealgate.trust.policy.screening import PromptClassifierRules
-from tests.support.house import House, running
+from tests.support.harness.gateway import GatewayHarness, running
 from training.run.finishing import FinishedRun
 
 _SECONDS = 120.0
@@ -66,28 +66,28 @@ class Published:
 @contextmanager
 def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
     """Published, approved and promoted in an installation of its own."""
-    with TemporaryDirectory() as place, running(Path(place) / "state") as house:
+    with TemporaryDirectory() as place, running(Path(place) / "state") as harness:
         data = Path(place) / "data.safetensors"
         save_file(_fewer(load_file(made.data)), data)
         words = ("model", "publish", str(made.model), "--data", str(data), "--seconds", "1800")
-        told = house.command(*words)
+        told = harness.command(*words)
         if told.exit_code:
             raise SystemExit(told.output)
-        yield Published(_promoted(house, model), label)
+        yield Published(_promoted(harness, model), label)
 
 
 def _fewer(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: rows[: _MOST.get(name[2:])] for name, rows in slices.items()}
 
 
-def _promoted(house: House, model: str) -> Engine:
+def _promoted(harness: GatewayHarness, model: str) -> Engine:
     """An engine in which the version is live."""
-    if house.gateway is None:
+    if harness.gateway is None:
         raise SystemExit("the gateway is gone")
-    house.governance("admin").promote(house.approved(model, 1), "measured")
+    harness.governance("admin").promote(harness.approved(model, 1), "measured")
     end = time.monotonic() + _SECONDS
-    while not house.gateway.engine.live():
+    while not harness.gateway.engine.live():
         if time.monotonic() > end:
             raise SystemExit("it never came up")
         time.sleep(0.2)
-    return house.gateway.engine
+    return harness.gateway.engine

@@ -16,7 +16,7 @@ import grpc
 from demo.questions import question
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, access_of, reason_name_of
-from tests.support.house import rows
+from tests.support.harness.gateway import rows
 
 IN_FLIGHT = 32
 _TIMEOUT = 120.0

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Target
-from tests.support.promotion.bench import bench
-from tests.support.promotion.coverage import ALWAYS, missing
-from tests.support.promotion.machine import STEPS, run
-from tests.support.promotion.observed import Violation
-from tests.support.promotion.remembering import remembering
+from tests.support.oracles.promotion.bench import bench
+from tests.support.oracles.promotion.coverage import ALWAYS, missing
+from tests.support.oracles.promotion.machine import STEPS, run
+from tests.support.oracles.promotion.observed import Violation
+from tests.support.oracles.promotion.remembering import remembering
 
 BATCH = 1000
 _RUNS = 50_000

@@ -31,9 +31,9 @@ from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
-from tests.support.gateway_process import GatewayProcess
-from tests.support.house import House
-from tests.support.packages import commit
+from tests.support.builders.packages import commit
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.processes.gateway_process import GatewayProcess
 
 _ANSWERS = 10_000
 _MOST_BEYOND_MS, _MOST_MORE_MB = 100.0, 200.0
@@ -45,11 +45,11 @@ def measure(
     answers: int = _ANSWERS, tell: Callable[[dict[str, Any]], None] = lambda row: None
 ) -> list[dict[str, Any]]:
     """A row for each kind of file and signature, after two without an upload; each is told."""
-    with TemporaryDirectory() as folder, _serving(Path(folder) / "state") as (house, gateway):
+    with TemporaryDirectory() as folder, _serving(Path(folder) / "state") as (harness, gateway):
         rows: list[dict[str, Any]] = []
 
         def add(kind: str, signature: str, package: Package | None) -> None:
-            rows.append(_row(kind, signature, *_measured(house, gateway, package, answers)))
+            rows.append(_row(kind, signature, *_measured(harness, gateway, package, answers)))
             tell(rows[-1])
 
         for _ in range(2):
@@ -57,7 +57,7 @@ def measure(
         for number, kind in enumerate(hostile_files.KINDS):
             paths = hostile_files.write(kind, Path(folder) / str(number))
             for signature in ("valid", "invalid"):
-                add(kind, signature, _package(house, paths, valid=signature == "valid"))
+                add(kind, signature, _package(harness, paths, valid=signature == "valid"))
             for path in paths.values():
                 path.unlink()
     longest = max(row["longest_ms"] for row in rows if row["kind"] == _NOBODY)
@@ -82,21 +82,21 @@ def targets(rows: list[dict[str, Any]]) -> list[Target]:
 
 
 @contextmanager
-def _serving(state: Path) -> Iterator[tuple[House, GatewayProcess]]:
+def _serving(state: Path) -> Iterator[tuple[GatewayHarness, GatewayProcess]]:
     """An installation with digits in production, served by a process of its own."""
-    house = House(state, "digits-1")
-    house.start()
-    house.promote("digits", 1)
-    house.stop()
+    harness = GatewayHarness(state, "digits-1")
+    harness.start()
+    harness.promote("digits", 1)
+    harness.stop()
     gateway = GatewayProcess(state)
     gateway.start()
     try:
-        yield house, gateway
+        yield harness, gateway
     finally:
         gateway.stop()
 
 
-def _package(house: House, paths: dict[str, Path], *, valid: bool) -> Package:
+def _package(harness: GatewayHarness, paths: dict[str, Path], *, valid: bool) -> Package:
     """The files as a version, signed; or with the signature of another one."""
     entries = [
         FileEntry(name, path.stat().st_size, sha256(path.read_bytes()))
@@ -104,15 +104,15 @@ def _package(house: House, paths: dict[str, Path], *, valid: bool) -> Package:
     ]
     manifest = Manifest(tuple(entries))
     signed = manifest if valid else Manifest.of({"other.json": b"{}"})
-    key = load_private_key(Path(str(house.profile("publisher").model_signing_key)))
-    return Package("flood", manifest, oms.sign(signed, key), [], commit(house, "flood"), paths)
+    key = load_private_key(Path(str(harness.profile("publisher").model_signing_key)))
+    return Package("flood", manifest, oms.sign(signed, key), [], commit(harness, "flood"), paths)
 
 
 def _measured(
-    house: House, gateway: GatewayProcess, package: Package | None, answers: int
+    harness: GatewayHarness, gateway: GatewayProcess, package: Package | None, answers: int
 ) -> tuple[Answers, float, Counter[str]]:
     """Answers, the most memory (MB), and what became of the uploads."""
-    people = house.state / "people"
+    people = harness.state / "people"
     memory = _Memory(gateway.pid)
     outcomes: Counter[str] = Counter()
     with memory:

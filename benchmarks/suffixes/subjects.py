@@ -11,8 +11,8 @@ from benchmarks.report import RESULTS
 from demo.prompts import CLEAN, S_LABS
 from generation.models.decoder import LanguageModel, TokenizedPrompt
 from inference.llm.request import Sampling, SamplingRequest
-from tests.support import tiny_decoder
-from tests.support.gcg import Aim, Attack, Effort, Found, printable
+from tests.support.builders.models import tiny_decoder
+from tests.support.oracles.gcg import Aim, Attack, Effort, Found, printable
 
 _BUILD = RESULTS.parent.parent / "build"
 MODEL, PROMPTS = _BUILD / "llm" / "qwen", _BUILD / "guard" / S_LABS

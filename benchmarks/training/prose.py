@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.training.intervals import Interval
 from benchmarks.training.rows import KEPT
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 from training.models.checkpoints import take_in
 from training.models.decoder import Decoder, perplexity
 from training.models.families import load

@@ -8,7 +8,7 @@ from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
-from tests.support.house import rows
+from tests.support.harness.gateway import rows
 
 
 def recorded(stage: Stage) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
-from tests.support import fault_report
-from tests.support.house import House
-from tests.support.site import Site
+from tests.support.harness.deployment import GatewayDeployment
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.oracles import fault_report
 
 
 def pytest_terminal_summary() -> None:
@@ -16,23 +16,25 @@ def pytest_terminal_summary() -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def deployment(tmp_path: Path) -> Iterator[GatewayDeployment]:
     """Not started yet: on SQLite, its engine in the same process, with a version of digits."""
-    site = Site(House(tmp_path / "state", "digits-1"))
+    deployment = GatewayDeployment(GatewayHarness(tmp_path / "state", "digits-1"))
     try:
-        yield site
+        yield deployment
     finally:
-        site.close()
+        deployment.close()
 
 
 @pytest.fixture(scope="module")
-def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayDeployment]:
     """Running, with digits 1 in production, and listening for gRPC and HTTP in clear as well."""
-    site = Site(House(tmp_path_factory.mktemp("open") / "state", "digits-1"))
+    deployment = GatewayDeployment(
+        GatewayHarness(tmp_path_factory.mktemp("open") / "state", "digits-1")
+    )
     try:
-        site.listen_in_clear(free_ports())
-        site.gateway.start()
-        site.promote(1)
-        yield site
+        deployment.listen_in_clear(free_ports())
+        deployment.gateway.start()
+        deployment.promote(1)
+        yield deployment
     finally:
-        site.close()
+        deployment.close()

@@ -7,9 +7,9 @@ import grpc
 import pytest
 
 from sealgate.setup.certificates import CertificateAuthority
-from tests.support.callers import Callers, newcomer
-from tests.support.fault_report import hold, watched
-from tests.support.site import Site, until
+from tests.support.harness.clients.callers import Callers, newcomer
+from tests.support.harness.deployment import GatewayDeployment, until
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -17,11 +17,11 @@ _TARGET = 2.0
 _HOSTS = ("localhost", "127.0.0.1")
 
 
-def serve(site: Site, lifetime: timedelta) -> None:
+def serve(deployment: GatewayDeployment, lifetime: timedelta) -> None:
     """Have the gateway show a new certificate, whose authority everybody trusts."""
     authority = CertificateAuthority("renewed", datetime.now(UTC), lifetime)
     made = authority.server("gateway", _HOSTS)
-    tls = site.house.state / "tls"
+    tls = deployment.harness.state / "tls"
     put(tls / "servers.pem", (tls / "servers.pem").read_bytes() + authority.pem)
     put(tls / "gateway.key", made.key)
     put(tls / "gateway.pem", made.certificate)
@@ -33,19 +33,19 @@ def put(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def test_expires(site: Site) -> None:
+def test_expires(deployment: GatewayDeployment) -> None:
     """Who is connected is answered all the time; who comes is not, until there is another."""
-    site.gateway.start()
-    site.promote(1)
-    with watched("certificate expired", site.gateway, _TARGET) as finding:
-        with Callers(site.house) as callers:
+    deployment.gateway.start()
+    deployment.promote(1)
+    with watched("certificate expired", deployment.gateway, _TARGET) as finding:
+        with Callers(deployment.harness) as callers:
             callers.await_answers()
-            serve(site, timedelta(seconds=4))
-            assert newcomer(site.house) == "1"
-            until(lambda: newcomer(site.house) is grpc.StatusCode.UNAVAILABLE)
+            serve(deployment, timedelta(seconds=4))
+            assert newcomer(deployment.harness) == "1"
+            until(lambda: newcomer(deployment.harness) is grpc.StatusCode.UNAVAILABLE)
             callers.await_answers()
-            serve(site, timedelta(days=1))
-            finding.recovery = until(lambda: newcomer(site.house) == "1")
+            serve(deployment, timedelta(days=1))
+            finding.recovery = until(lambda: newcomer(deployment.harness) == "1")
             callers.await_answers()
-        hold(finding, site.house, callers, {"1"})
+        hold(finding, deployment.harness, callers, {"1"})
     assert not callers.failures

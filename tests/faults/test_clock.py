@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support.callers import Callers, newcomer
-from tests.support.fault_report import hold, watched
-from tests.support.site import Site, until
+from tests.support.harness.clients.callers import Callers, newcomer
+from tests.support.harness.deployment import GatewayDeployment, until
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -19,7 +19,7 @@ _SECONDS = 12
 
 
 @pytest.fixture
-def set_clock(site: Site, tmp_path: Path) -> Callable[[str], None]:
+def set_clock(deployment: GatewayDeployment, tmp_path: Path) -> Callable[[str], None]:
     """Sets the gateway's clock off by so much, as libfaketime writes it; monotonic time goes on."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
@@ -33,7 +33,7 @@ def set_clock(site: Site, tmp_path: Path) -> Callable[[str], None]:
         new.replace(stamp)
 
     set_clock("+0")
-    site.gateway.environment |= {
+    deployment.gateway.environment |= {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(stamp),
         "FAKETIME_NO_CACHE": "1",
@@ -43,16 +43,18 @@ def set_clock(site: Site, tmp_path: Path) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("offset", ["+2h", "+3d", "-2h", "-3d"])
-def test_jumps(site: Site, set_clock: Callable[[str], None], offset: str) -> None:
+def test_jumps(
+    deployment: GatewayDeployment, set_clock: Callable[[str], None], offset: str
+) -> None:
     """Once it is right again, a promotion and a revocation reach callers as ever."""
-    site.gateway.start()
-    site.promote(1)
-    house = site.house
-    house.publish("digits-2", "digits")
-    admin = house.governance("admin")
-    approved = house.approved("digits", 2)
-    with watched(f"clock off by {offset}", site.gateway, _TARGET) as finding:
-        with Callers(house) as callers:
+    deployment.gateway.start()
+    deployment.promote(1)
+    harness = deployment.harness
+    harness.publish("digits-2", "digits")
+    admin = harness.governance("admin")
+    approved = harness.approved("digits", 2)
+    with watched(f"clock off by {offset}", deployment.gateway, _TARGET) as finding:
+        with Callers(harness) as callers:
             callers.await_answers()
             set_clock(offset)
             time.sleep(_SECONDS)
@@ -60,8 +62,8 @@ def test_jumps(site: Site, set_clock: Callable[[str], None], offset: str) -> Non
             right = time.monotonic()
             finding.recovery = callers.recovery(right)
             admin.promote(approved, "test")
-            finding.recovery = max(finding.recovery, site.await_version(2))
+            finding.recovery = max(finding.recovery, deployment.await_version(2))
             callers.await_answers()
-        hold(finding, house, callers, {"1", "2"})
+        hold(finding, harness, callers, {"1", "2"})
         admin.revoke("digits", 2, "test")
-        until(lambda: newcomer(house) is Reason.VERSION_REVOKED, 20)
+        until(lambda: newcomer(harness) is Reason.VERSION_REVOKED, 20)

@@ -16,12 +16,12 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.v1.registry_pb2 import ListModelsRequest
-from tests.support.callers import Callers
-from tests.support.fault_report import hold, watched
-from tests.support.house import House
-from tests.support.postgres import PostgresServer
-from tests.support.site import Site, until
-from tests.support.slow_socket import slow_socket
+from tests.support.harness.clients.callers import Callers
+from tests.support.harness.deployment import GatewayDeployment, until
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.network.slow_socket import slow_socket
+from tests.support.harness.servers.postgres import PostgresServer
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -36,58 +36,67 @@ def server() -> Iterator[PostgresServer]:
     server.close()
 
 
-def on_postgres(state: Path, url: str, *, answers: bool) -> Site:
+def on_postgres(state: Path, url: str, *, answers: bool) -> GatewayDeployment:
     """A running gateway with digits 1 in production and digits 2 registered."""
     name = secrets.token_hex(6)
-    site = Site(House(state))
-    site.change('"sqlite:///registry.db"', f'"{url}&schema=registry_{name}"')
+    deployment = GatewayDeployment(GatewayHarness(state))
+    deployment.change('"sqlite:///registry.db"', f'"{url}&schema=registry_{name}"')
     if answers:
-        site.change('"answers.db"', f'"{url}&schema=answers_{name}"')
+        deployment.change('"answers.db"', f'"{url}&schema=answers_{name}"')
     try:
-        site.gateway.start()
+        deployment.gateway.start()
         for version in ("digits-1", "digits-2"):
-            site.house.publish(version, "digits")
-        site.promote(1)
+            deployment.harness.publish(version, "digits")
+        deployment.promote(1)
     except BaseException:
-        site.close()
+        deployment.close()
         raise
-    return site
+    return deployment
 
 
 @pytest.fixture(params=["registry", "answers"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer) -> Iterator[Site]:
-    site = on_postgres(tmp_path / "state", server.url, answers=request.param == "answers")
-    yield site
-    site.close()
+def deployment(
+    request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer
+) -> Iterator[GatewayDeployment]:
+    deployment = on_postgres(tmp_path / "state", server.url, answers=request.param == "answers")
+    yield deployment
+    deployment.close()
 
 
-def held_answers(site: Site) -> bool:
-    return "answers_" in (site.house.state / "gateway.toml").read_text()
+def held_answers(deployment: GatewayDeployment) -> bool:
+    return "answers_" in (deployment.harness.state / "gateway.toml").read_text()
 
 
-def registry_says(site: Site, seconds: float = 10.0) -> Reason | grpc.StatusCode | None:
+def registry_says(
+    deployment: GatewayDeployment, seconds: float = 10.0
+) -> Reason | grpc.StatusCode | None:
     """Why the registry answers nothing; None where it does."""
     try:
-        site.house.registry("auditor").ListModels(ListModelsRequest(), timeout=seconds)
+        deployment.harness.registry("auditor").ListModels(ListModelsRequest(), timeout=seconds)
     except grpc.RpcError as error:
         return reason_of(error) or error.code()
     return None
 
 
 @pytest.mark.parametrize("how", ["stopped", "hung"])
-def test_goes_and_comes_back(site: Site, server: PostgresServer, how: str) -> None:
+def test_goes_and_comes_back(
+    deployment: GatewayDeployment, server: PostgresServer, how: str
+) -> None:
     """Where the answers are elsewhere, they go on; else none leaves. A version that is promoted
     afterwards answers.
     """
-    answers = held_answers(site)
+    answers = held_answers(deployment)
     fault = f"database {how}" + (", with the answers in it" if answers else "")
-    proposal = site.house.approved("digits", 2)
-    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house) as callers:
+    proposal = deployment.harness.approved("digits", 2)
+    with (
+        watched(fault, deployment.gateway, _TARGET) as finding,
+        Callers(deployment.harness) as callers,
+    ):
         callers.await_answers()
         server.stop(signal.SIGQUIT) if how == "stopped" else server.pause()
         gone = time.monotonic()
         try:
-            assert registry_says(site, 40) is Reason.REGISTRY_UNAVAILABLE
+            assert registry_says(deployment, 40) is Reason.REGISTRY_UNAVAILABLE
             time.sleep(max(0.0, 15 - (time.monotonic() - gone)))
             if answers:
                 assert callers.times[-1] - gone < 2
@@ -96,12 +105,12 @@ def test_goes_and_comes_back(site: Site, server: PostgresServer, how: str) -> No
         finally:
             server.start() if how == "stopped" else server.resume()
         back = time.monotonic()
-        until(lambda: registry_says(site) is None)
+        until(lambda: registry_says(deployment) is None)
         finding.recovery = max(time.monotonic() - back, callers.recovery(back) if answers else 0)
-        site.house.governance("admin").promote(proposal, "test")
-        site.await_version(2)
+        deployment.harness.governance("admin").promote(proposal, "test")
+        deployment.await_version(2)
         callers.await_answers()
-    hold(finding, site.house, callers, {"1", "2"})
+    hold(finding, deployment.harness, callers, {"1", "2"})
     assert set(callers.failures) <= (_AWAY if answers else set())
 
 
@@ -109,10 +118,10 @@ def test_is_slow(tmp_path: Path, server: PostgresServer) -> None:
     """A tenth of a second for each thing that is said: answers come late, and all the same."""
     with slow_socket(server.socket) as slow:
         url = server.url.replace(str(server.socket.parent), str(slow.path.parent))
-        site = on_postgres(tmp_path / "state", url, answers=True)
+        deployment = on_postgres(tmp_path / "state", url, answers=True)
         try:
-            with watched("database slow", site.gateway, _TARGET) as finding:
-                with Callers(site.house) as callers:
+            with watched("database slow", deployment.gateway, _TARGET) as finding:
+                with Callers(deployment.harness) as callers:
                     callers.await_answers()
                     slow.delay = 0.1
                     time.sleep(1)
@@ -120,7 +129,7 @@ def test_is_slow(tmp_path: Path, server: PostgresServer) -> None:
                     slow.delay = 0.0
                     finding.recovery = callers.recovery(time.monotonic())
                     callers.await_answers()
-                hold(finding, site.house, callers, {"1"})
+                hold(finding, deployment.harness, callers, {"1"})
             assert not callers.failures
         finally:
-            site.close()
+            deployment.close()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support.callers import Callers
-from tests.support.fault_report import hold, watched
-from tests.support.site import Site
+from tests.support.harness.clients.callers import Callers
+from tests.support.harness.deployment import GatewayDeployment
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -23,11 +23,11 @@ _ROOM = 256 * 1024
 class Quota:
     """No file of the gateway's may grow any more, beyond a little."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, deployment: GatewayDeployment) -> None:
+        self._deployment = deployment
 
     def fill(self) -> None:
-        sizes = [path.stat().st_size for path in self._site.house.state.glob("answers.db*")]
+        sizes = [path.stat().st_size for path in self._deployment.harness.state.glob("answers.db*")]
         self._limit(max(sizes) + _ROOM)
 
     def clear(self) -> None:
@@ -35,7 +35,7 @@ class Quota:
 
     def _limit(self, most: int) -> None:
         bounds = most, resource.RLIM_INFINITY
-        resource.prlimit(self._site.gateway.pid, resource.RLIMIT_FSIZE, bounds)
+        resource.prlimit(self._deployment.gateway.pid, resource.RLIMIT_FSIZE, bounds)
 
 
 class Disk:
@@ -59,10 +59,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk(site: Site) -> Iterator[Disk]:
-    path = site.house.state / "disk"
+def small_disk(deployment: GatewayDeployment) -> Iterator[Disk]:
+    path = deployment.harness.state / "disk"
     path.mkdir()
-    site.change('"answers.db"', '"disk/answers.db"')
+    deployment.change('"answers.db"', '"disk/answers.db"')
     try:
         disk = Disk(path)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -70,24 +70,27 @@ def small_disk(site: Site) -> Iterator[Disk]:
     try:
         yield disk
     finally:
-        site.close()
+        deployment.close()
         disk.remove()
 
 
-def test_is_full(site: Site) -> None:
-    with small_disk(site) as disk:
-        check(site, disk, "disk full")
+def test_is_full(deployment: GatewayDeployment) -> None:
+    with small_disk(deployment) as disk:
+        check(deployment, disk, "disk full")
 
 
-def test_files_may_not_grow(site: Site) -> None:
-    check(site, Quota(site), "quota used up")
+def test_files_may_not_grow(deployment: GatewayDeployment) -> None:
+    check(deployment, Quota(deployment), "quota used up")
 
 
-def check(site: Site, disk: Disk | Quota, fault: str) -> None:
+def check(deployment: GatewayDeployment, disk: Disk | Quota, fault: str) -> None:
     """No answer leaves, each caller hears why, and with room again all goes on."""
-    site.gateway.start()
-    site.promote(1)
-    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house) as callers:
+    deployment.gateway.start()
+    deployment.promote(1)
+    with (
+        watched(fault, deployment.gateway, _TARGET) as finding,
+        Callers(deployment.harness) as callers,
+    ):
         callers.await_answers()
         disk.fill()
         callers.await_failures(Reason.RECORD_FAILED)
@@ -96,5 +99,5 @@ def check(site: Site, disk: Disk | Quota, fault: str) -> None:
         disk.clear()
         finding.recovery = callers.recovery(time.monotonic())
         callers.await_answers()
-    hold(finding, site.house, callers, {"1"})
+    hold(finding, deployment.harness, callers, {"1"})
     assert set(callers.failures) == {Reason.RECORD_FAILED}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.callers import Callers
-from tests.support.fault_report import hold, watched
-from tests.support.site import Site, until
+from tests.support.harness.clients.callers import Callers
+from tests.support.harness.deployment import GatewayDeployment, until
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -31,38 +31,40 @@ def set_aside(state: Path, name: str) -> Callable[[], None]:
     return put_back
 
 
-def refused(site: Site) -> str:
+def refused(deployment: GatewayDeployment) -> str:
     """What a gateway says that does not start."""
-    site.gateway.launch()
-    assert site.gateway.ended() != 0
-    return site.gateway.printed
+    deployment.gateway.launch()
+    assert deployment.gateway.ended() != 0
+    return deployment.gateway.printed
 
 
-def test_is_cut_short_while_nobody_runs(site: Site) -> None:
+def test_is_cut_short_while_nobody_runs(deployment: GatewayDeployment) -> None:
     """A gateway that finds less than was there before does not start, and says why."""
-    state, log = site.house.state, site.house.state / "answers.db"
-    site.gateway.start()
-    site.promote(1)
-    with watched("log file cut short", site.gateway, _TARGET) as finding:
-        with Callers(site.house) as callers:
+    state, log = deployment.harness.state, deployment.harness.state / "answers.db"
+    deployment.gateway.start()
+    deployment.promote(1)
+    with watched("log file cut short", deployment.gateway, _TARGET) as finding:
+        with Callers(deployment.harness) as callers:
             callers.await_answers(100)
-        site.gateway.stop()
+        deployment.gateway.stop()
         older = set_aside(state, "older")
-        site.gateway.start()
-        with Callers(site.house) as more:
+        deployment.gateway.start()
+        with Callers(deployment.harness) as more:
             more.await_answers(100)
-        site.gateway.stop()
+        deployment.gateway.stop()
         genuine = set_aside(state, "genuine")
         for size in (log.stat().st_size // 2 // 4096 * 4096, 4096, 100, 0):
             with log.open("r+b") as file:
                 file.truncate(size)
-            assert "LOG_INCONSISTENT" in (said := refused(site)) or "REGISTRY_UNAVAIL" in said, said
+            assert (
+                "LOG_INCONSISTENT" in (said := refused(deployment)) or "REGISTRY_UNAVAIL" in said
+            ), said
             genuine()
         older()
-        assert "LOG_INCONSISTENT" in refused(site)
+        assert "LOG_INCONSISTENT" in refused(deployment)
         genuine()
-        finding.recovery = until(lambda: site.gateway.start() is None)
-        site.await_version(1)
+        finding.recovery = until(lambda: deployment.gateway.start() is None)
+        deployment.await_version(1)
         callers.leaves |= more.leaves
         callers.versions += more.versions
-        hold(finding, site.house, callers, {"1"})
+        hold(finding, deployment.harness, callers, {"1"})

@@ -20,15 +20,15 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Kind
 from sealgate.remote import connect, reason_of
-from tests.support.callers import Callers
-from tests.support.engine_process import EngineProcess
-from tests.support.fault_report import hold, watched
-from tests.support.house import rows
-from tests.support.http_client import tensor
-from tests.support.mutations import mutated
-from tests.support.site import Site
-from tests.support.site_with_engine import site_with_engine
-from tests.support.valid_requests import Asked, governance, inference, shown
+from tests.support.builders.mutations import mutated
+from tests.support.builders.valid_requests import Asked, governance, inference, shown
+from tests.support.harness.clients.callers import Callers
+from tests.support.harness.clients.http_client import tensor
+from tests.support.harness.deployment import GatewayDeployment
+from tests.support.harness.deployment_with_engine import deployment_with_engine
+from tests.support.harness.gateway import rows
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -72,27 +72,30 @@ def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
 
 
 @contextmanager
-def others_ask(site: Site, fault: str, outcomes: Counter[str]) -> Iterator[None]:
+def others_ask(deployment: GatewayDeployment, fault: str, outcomes: Counter[str]) -> Iterator[None]:
     """Somebody asks meanwhile, and is answered by digits 1."""
-    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house, 1, 60.0) as callers:
+    with (
+        watched(fault, deployment.gateway, _TARGET) as finding,
+        Callers(deployment.harness, 1, 60.0) as callers,
+    ):
         callers.await_answers()
         yield
         callers.await_answers()
         finding.note = ", ".join(f"{name} {n}" for name, n in outcomes.most_common(6))
-    hold(finding, site.house, callers, {"1"})
+    hold(finding, deployment.harness, callers, {"1"})
     assert not callers.failures
 
 
 @pytest.mark.parametrize("count", _MANY)
-def test_by_grpc_with_a_token(open_site: Site, count: int) -> None:
+def test_by_grpc_with_a_token(open_deployment: GatewayDeployment, count: int) -> None:
     outcomes: Counter[str] = Counter()
     with (
-        connect(open_site.house.profile("client")) as channel,
-        others_ask(open_site, f"{count} mutations, front door", outcomes),
+        connect(open_deployment.harness.profile("client")) as channel,
+        others_ask(open_deployment, f"{count} mutations, front door", outcomes),
     ):
         tried(
             count,
-            inference(open_site.house),
+            inference(open_deployment.harness),
             lambda path, data: outcomes.update([asked(channel, path, data)]),
         )
     assert outcomes["answered"]
@@ -100,13 +103,13 @@ def test_by_grpc_with_a_token(open_site: Site, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", _MANY)
-def test_by_grpc_with_certificates(open_site: Site, count: int) -> None:
-    house, outcomes = open_site.house, Counter()
-    by_person = governance(house)
+def test_by_grpc_with_certificates(open_deployment: GatewayDeployment, count: int) -> None:
+    harness, outcomes = open_deployment.harness, Counter()
+    by_person = governance(harness)
     requests = [((who, path), data) for who, them in by_person.items() for path, data in them]
     with ExitStack() as stack:
-        channels = {who: stack.enter_context(connect(house.profile(who))) for who in by_person}
-        stack.enter_context(others_ask(open_site, f"{count} mutations, registry", outcomes))
+        channels = {who: stack.enter_context(connect(harness.profile(who))) for who in by_person}
+        stack.enter_context(others_ask(open_deployment, f"{count} mutations, registry", outcomes))
 
         def check(place: tuple[str, str], data: bytes) -> None:
             who, path = place
@@ -118,12 +121,12 @@ def test_by_grpc_with_certificates(open_site: Site, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", _MANY)
-def test_by_http(open_site: Site, count: int) -> None:
+def test_by_http(open_deployment: GatewayDeployment, count: int) -> None:
     """The whole request, its head too. Who closes their half of the connection has gone for the
     gateway, so what is sound enough to be inferred ends with 504: nothing is run for it.
     """
     body = json.dumps({"id": "case-7", "inputs": [tensor(rows())]}).encode()
-    name, value = open_site.bearer
+    name, value = open_deployment.bearer
     lines = [
         "POST /v2/models/digits/versions/1/infer HTTP/1.1",
         "host: localhost",
@@ -139,13 +142,13 @@ def test_by_http(open_site: Site, count: int) -> None:
     outcomes: Counter[str] = Counter()
 
     def check(_name: str, data: bytes) -> None:
-        found = spoken(open_site.ports["http"], data)
+        found = spoken(open_deployment.ports["http"], data)
         status = found.split(b" ", 2)[1].decode() if found else "closed"
         assert status != "500", data
         assert not found or found.startswith(b"HTTP/1.1 "), found
         outcomes.update([status])
 
-    with others_ask(open_site, f"{count} mutations, HTTP", outcomes):
+    with others_ask(open_deployment, f"{count} mutations, HTTP", outcomes):
         tried(count, requests, check)
     assert outcomes["200"]
     assert outcomes["400"]
@@ -166,18 +169,20 @@ def spoken(port: int, data: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, EngineProcess]]:
-    with site_with_engine(tmp_path_factory.mktemp("pair") / "state") as found:
+def pair(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[GatewayDeployment, EngineProcess]]:
+    with deployment_with_engine(tmp_path_factory.mktemp("pair") / "state") as found:
         yield found
 
 
 @pytest.mark.parametrize("count", _MANY)
-def test_at_the_engine(pair: tuple[Site, EngineProcess], count: int) -> None:
-    site, _engine = pair
-    requests, outcomes = shown(site.house), Counter()
-    socket_path = site.house.state / "engine" / "engine.sock"
+def test_at_the_engine(pair: tuple[GatewayDeployment, EngineProcess], count: int) -> None:
+    deployment, _engine = pair
+    requests, outcomes = shown(deployment.harness), Counter()
+    socket_path = deployment.harness.state / "engine" / "engine.sock"
     with grpc.insecure_channel(f"unix:{socket_path}") as channel:
-        with others_ask(site, f"{count} mutations, engine", outcomes):
+        with others_ask(deployment, f"{count} mutations, engine", outcomes):
             tried(
                 count,
                 requests,

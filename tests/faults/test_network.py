@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from sealgate.setup.configuration import EnginePlace
-from tests.support.callers import Callers
-from tests.support.engine_process import EngineProcess
-from tests.support.fault_report import hold, watched
-from tests.support.house import House
-from tests.support.other_network import other_network
-from tests.support.site import Site
+from tests.support.harness.clients.callers import Callers
+from tests.support.harness.deployment import GatewayDeployment
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.network.other_network import other_network
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
@@ -22,16 +22,16 @@ _TARGET = 5.0
 def test_is_cut(tmp_path: Path, seconds: int) -> None:
     with other_network() as network:
         place = EnginePlace(f"{network.host}:9000")
-        site = Site(House(tmp_path / "state", engine=place))
-        engine = EngineProcess(site.house.state, before=network.words)
+        deployment = GatewayDeployment(GatewayHarness(tmp_path / "state", engine=place))
+        engine = EngineProcess(deployment.harness.state, before=network.words)
         engine.start()
         try:
-            site.gateway.start()
-            site.house.publish("digits-1", "digits")
-            site.promote(1)
+            deployment.gateway.start()
+            deployment.harness.publish("digits-1", "digits")
+            deployment.promote(1)
             fault = f"network to the engine cut, {seconds} s"
-            with watched(fault, site.gateway, _TARGET) as finding:
-                with Callers(site.house) as callers:
+            with watched(fault, deployment.gateway, _TARGET) as finding:
+                with Callers(deployment.harness) as callers:
                     callers.await_answers()
                     network.cut()
                     cut = time.monotonic()
@@ -40,9 +40,9 @@ def test_is_cut(tmp_path: Path, seconds: int) -> None:
                     network.join()
                     finding.recovery = callers.recovery(time.monotonic())
                     callers.await_answers()
-                hold(finding, site.house, callers, {"1"})
+                hold(finding, deployment.harness, callers, {"1"})
             # A short one passes within callers' deadlines: what was lost is sent again.
             assert callers.failures or seconds < 5
         finally:
-            site.close()
+            deployment.close()
             engine.stop()

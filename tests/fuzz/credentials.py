@@ -14,7 +14,7 @@ from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.setup.certificates import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.fuzz.harness import Harness, chosen
-from tests.support import issuer
+from tests.support.harness.servers import issuer
 
 _SIGNER = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
 

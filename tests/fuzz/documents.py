@@ -36,9 +36,16 @@ from sealgate.trust.transparency.tiles import (
 )
 from sealgate.witness.request import AddCheckpoint
 from tests.fuzz.harness import Harness, canonical_form, chosen
-from tests.support import receipts, vectors
-from tests.support.allowances import an_allowance
-from tests.support.people import ANSWER_LOG, Office, at, key, make_policy, p256_key
+from tests.support.builders.documents import receipts, vectors
+from tests.support.builders.documents.allowances import an_allowance
+from tests.support.builders.documents.people import (
+    ANSWER_LOG,
+    PromotionDocuments,
+    at,
+    key,
+    make_policy,
+    p256_key,
+)
 
 _TRUST = "sealgate.trust"
 _VECTORS = Path(__file__).parents[1] / "vectors"
@@ -66,21 +73,21 @@ def _parse_statement(data: bytes) -> None:
 
 
 def _statements() -> Iterator[bytes]:
-    office = Office(make_policy())
-    promotion = office.promotion()
+    promotion_documents = PromotionDocuments(make_policy())
+    promotion = promotion_documents.promotion()
     pointer = Pointer.decode(promotion.pointer.payload)
     digest = pointer.digest
     for statement in (
-        office.proposal(),
-        office.proposal(alias="canary", share=10),
+        promotion_documents.proposal(),
+        promotion_documents.proposal(alias="canary", share=10),
         Approval(pointer.proposal, "anna", "I have reviewed it.", at()),
         pointer,
         Revocation("digits", 1, digest, "a stolen model", "otto", at()),
-        Freshness.decode(office.freshness(pointer).payload),
+        Freshness.decode(promotion_documents.freshness(pointer).payload),
         an_allowance(),
         EngineCounts("engine", "0f" * 16, 3, at(hours=-1), at(), ((digest, 2, 7),)),
         promotion,
-        office.rollback(promotion),
+        promotion_documents.rollback(promotion),
         Evidence("review", digest, "paula", at(), {"says": ["good", 1, 0.5]}),
     ):
         yield bytes([_STATEMENTS.index(type(statement))]) + statement.encode()

@@ -24,8 +24,8 @@ from registry.formats.byte_sources import MemoryBytes
 from registry.formats.format_check import check_file, check_header
 from sealgate.health.golden_inputs import GoldenRows
 from tests.fuzz.harness import Harness, canonical_form, chosen
-from tests.support.text_models import FOLDER as LETTERS
-from tests.support.text_models import RULES
+from tests.support.builders.models.text_models import FOLDER as LETTERS
+from tests.support.builders.models.text_models import RULES
 
 _DEMO = Path(__file__).parents[2] / "demo"
 _RECIPES = sorted((_DEMO / "models").glob("*/model.json"))

@@ -5,12 +5,12 @@ A few runs, always the same; `python -m benchmarks.holes.promotion` makes many.
 
 import pytest
 
-from tests.support.promotion.bench import bench
-from tests.support.promotion.coverage import OFTEN, missing
-from tests.support.promotion.machine import run
-from tests.support.promotion.observed import Violation
-from tests.support.promotion.remembering import remembering
-from tests.support.promotion.seeded_bugs import BUGS, QUICKLY_FOUND, seeded
+from tests.support.oracles.promotion.bench import bench
+from tests.support.oracles.promotion.coverage import OFTEN, missing
+from tests.support.oracles.promotion.machine import run
+from tests.support.oracles.promotion.observed import Violation
+from tests.support.oracles.promotion.remembering import remembering
+from tests.support.oracles.promotion.seeded_bugs import BUGS, QUICKLY_FOUND, seeded
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import is_loopback
-from tests.support.house import House
+from tests.support.harness.gateway import GatewayHarness
 
 _ROOT = Path(__file__).parents[1]
 _GATEWAY = "integration/gateway"
@@ -148,8 +148,8 @@ def test_each_flaw_has_its_tests(lesson: str) -> None:
 
 
 def test_a_new_installation_listens_on_loopback_with_tls(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    listen = GatewayConfig.read(house.state / "gateway.toml").listen
+    harness = GatewayHarness(tmp_path / "state")
+    listen = GatewayConfig.read(harness.state / "gateway.toml").listen
     assert is_loopback(listen.tls)
     assert is_loopback(listen.mutual)
     assert not listen.insecure

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import oracles
+from tests.support.oracles import programs
 
 ABSENT = "sealgate-no-such-oracle"
 LOOKS: dict[str, Callable[[], object]] = {
-    "program": lambda: oracles.program(ABSENT),
-    "python": lambda: oracles.python_with(ABSENT),
-    "own-python": lambda: oracles.own_python_with(ABSENT),
-    "package": lambda: oracles.package(ABSENT),
-    "go-package": lambda: oracles.go_package(ABSENT),
-    "header": lambda: oracles.header(Path(f"/usr/include/{ABSENT}.h")),
+    "program": lambda: programs.program(ABSENT),
+    "python": lambda: programs.python_with(ABSENT),
+    "own-python": lambda: programs.own_python_with(ABSENT),
+    "package": lambda: programs.package(ABSENT),
+    "go-package": lambda: programs.go_package(ABSENT),
+    "header": lambda: programs.header(Path(f"/usr/include/{ABSENT}.h")),
 }
 
 
@@ -53,20 +53,20 @@ def test_what_may_be_missing_is_skipped_with_its_reason(
     monkeypatch.setenv("CI", "true")
     for name in ("kserve", "aics_witness", "openvino"):
         monkeypatch.setenv(f"SEALGATE_{name.upper()}_VENV", str(tmp_path))
-        kind, told = outcome(lambda name=name: oracles.own_python_with(name))
+        kind, told = outcome(lambda name=name: programs.own_python_with(name))
         assert kind == "Skipped"
-        assert oracles.MAY_BE_MISSING[name] in told
+        assert programs.MAY_BE_MISSING[name] in told
 
 
 def test_an_installation_that_was_broken_off_is_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(oracles, "ROOT", tmp_path)
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
     monkeypatch.delenv("CI", raising=False)
     home = tmp_path / ".venv-half"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "python").touch()
     (home / "lib" / "python3" / "site-packages" / "half").mkdir(parents=True)
-    assert outcome(lambda: oracles.own_python_with("half"))[0] == "Skipped"
+    assert outcome(lambda: programs.own_python_with("half"))[0] == "Skipped"
     (home / "ready").touch()
-    assert outcome(lambda: oracles.own_python_with("half"))[0] == "found"
+    assert outcome(lambda: programs.own_python_with("half"))[0] == "found"

@@ -9,7 +9,7 @@ import pytest
 from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore
 from registry.storage.bucket_url import Bucket
-from tests.support.bucket import BucketServer
+from tests.support.harness.servers.bucket import BucketServer
 
 LARGEST = 17 << 20
 

@@ -11,9 +11,9 @@ from registry.storage.bucket_url import Bucket
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.contract.artifacts.conftest import BucketPlace
-from tests.support import oracles
-from tests.support.bucket import CREDENTIALS
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.bucket import CREDENTIALS
+from tests.support.oracles import programs
 
 DATA = b"weights"
 DIGEST = sha256(DATA)
@@ -28,7 +28,7 @@ def place(bucket_server) -> BucketPlace:
 
 
 def open_bucket(bucket: Bucket):
-    oracles.package("obstore")
+    programs.package("obstore")
     from registry.storage.artifact_bucket import BucketStore
 
     return BucketStore(bucket)

@@ -7,33 +7,33 @@ import pytest
 
 from registry.state.records import VersionRecord
 from sealgate.trust.times import format_time
-from tests.support.bureau import Bureau
-from tests.support.excerpts import MINUTE
+from tests.support.builders.documents.excerpts import MINUTE
+from tests.support.harness.registry import RegistryHarness
 
 
 @pytest.fixture
-def empty_bureau(tmp_path: Path, database_url: str) -> Iterator[Bureau]:
+def empty_harness(tmp_path: Path, database_url: str) -> Iterator[RegistryHarness]:
     """A registry that has accepted no policy yet."""
-    bureau = Bureau(tmp_path, database_url)
-    yield bureau
-    bureau.registry.close()
+    harness = RegistryHarness(tmp_path, database_url)
+    yield harness
+    harness.registry.close()
 
 
 @pytest.fixture
-def bureau(empty_bureau: Bureau) -> Bureau:
+def harness(empty_harness: RegistryHarness) -> RegistryHarness:
     """A registry with a policy and the model `digits`."""
-    return empty_bureau.found()
+    return empty_harness.found()
 
 
 @pytest.fixture
-def history(bureau: Bureau) -> tuple[VersionRecord, VersionRecord]:
+def history(harness: RegistryHarness) -> tuple[VersionRecord, VersionRecord]:
     """At NOW version 1; a minute later version 2; another later back; and 2 revoked at the end."""
-    one, two = bureau.publish("one"), bureau.publish("two")
-    first = bureau.release(one)
-    bureau.now += MINUTE
-    bureau.release(two, predecessor=1)
-    bureau.now += MINUTE
-    bureau.roll_back(first, 3)
-    bureau.now += MINUTE
-    bureau.revoke(two, time=format_time(bureau.now))
+    one, two = harness.publish("one"), harness.publish("two")
+    first = harness.release(one)
+    harness.now += MINUTE
+    harness.release(two, predecessor=1)
+    harness.now += MINUTE
+    harness.roll_back(first, 3)
+    harness.now += MINUTE
+    harness.revoke(two, time=format_time(harness.now))
     return one, two

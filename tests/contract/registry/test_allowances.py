@@ -6,20 +6,20 @@ from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import sign_statement
-from tests.support.allowances import an_allowance, held
-from tests.support.bureau import Bureau
-from tests.support.people import key, refused
+from tests.support.builders.documents.allowances import an_allowance, held
+from tests.support.builders.documents.people import key, refused
+from tests.support.harness.registry import RegistryHarness
 
 
-def ready(bureau: Bureau) -> Bureau:
-    bureau.accept(
+def ready(harness: RegistryHarness) -> RegistryHarness:
+    harness.accept(
         screens=ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
     )
-    return bureau
+    return harness
 
 
-def test_an_allowance_is_used_once(bureau: Bureau) -> None:
-    registry = ready(bureau).registry
+def test_an_allowance_is_used_once(harness: RegistryHarness) -> None:
+    registry = ready(harness).registry
     word = an_allowance()
     envelope = sign_statement(word, key("anna"))
     size = registry.log.size()
@@ -33,8 +33,8 @@ def test_an_allowance_is_used_once(bureau: Bureau) -> None:
     assert [Envelope.decode(document) for document in proven.documents] == [envelope]
 
 
-def test_what_stands_for_another_request_is_not_used_up(bureau: Bureau) -> None:
-    registry = ready(bureau).registry
+def test_what_stands_for_another_request_is_not_used_up(harness: RegistryHarness) -> None:
+    registry = ready(harness).registry
     word = an_allowance()
     envelope = sign_statement(word, key("anna"))
     with refused(Reason.ALLOWANCE_MISMATCH):
@@ -42,7 +42,7 @@ def test_what_stands_for_another_request_is_not_used_up(bureau: Bureau) -> None:
     assert registry.allowances.use(envelope, held(word)) == word
 
 
-def test_where_the_policy_lets_nobody_allow_nothing_passes(bureau: Bureau) -> None:
+def test_where_the_policy_lets_nobody_allow_nothing_passes(harness: RegistryHarness) -> None:
     word = an_allowance(model="faces")
     with refused(Reason.ALLOWANCE_SIGNER):
-        ready(bureau).registry.allowances.use(sign_statement(word, key("anna")), held(word))
+        ready(harness).registry.allowances.use(sign_statement(word, key("anna")), held(word))

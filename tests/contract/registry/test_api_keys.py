@@ -10,13 +10,13 @@ from sqlalchemy import update
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.state import schema
 from sealgate.reasons import Reason, Refusal
-from tests.support.bureau import Bureau
-from tests.support.people import NOW, refused
+from tests.support.builders.documents.people import NOW, refused
+from tests.support.harness.registry import RegistryHarness
 
 KEY_ID, DIGEST = "0123456789ab", "d" * 64
 
 
-def create(bureau: Bureau, **changes: object) -> ApiKeyRecord:
+def create(harness: RegistryHarness, **changes: object) -> ApiKeyRecord:
     values = {
         "principal": "otto",
         "key_id": KEY_ID,
@@ -25,28 +25,28 @@ def create(bureau: Bureau, **changes: object) -> ApiKeyRecord:
         "expires": NOW + timedelta(days=7),
         "digest": DIGEST,
     }
-    return bureau.registry.api_keys.create(**(values | changes))
+    return harness.registry.api_keys.create(**(values | changes))
 
 
-def test_creation_and_revocation_are_entries(bureau: Bureau) -> None:
-    create(bureau)
-    bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked")
-    size = bureau.registry.log.size()
-    created, revoked = (json.loads(bureau.registry.log.entry(i)) for i in (size - 2, size - 1))
+def test_creation_and_revocation_are_entries(harness: RegistryHarness) -> None:
+    create(harness)
+    harness.registry.api_keys.revoke("otto", KEY_ID, "leaked")
+    size = harness.registry.log.size()
+    created, revoked = (json.loads(harness.registry.log.entry(i)) for i in (size - 2, size - 1))
     assert (created["event"], revoked["event"]) == ("api-key.created", "api-key.revoked")
     assert created["principal"] == revoked["principal"] == "otto"
     assert created["subject"] == revoked["subject"] == f"api-keys/{KEY_ID}"
     assert created["body"]["holder"] == "carla"
     assert revoked["body"] == {"reason": "leaked"}
     assert DIGEST not in json.dumps(created)
-    bureau.registry.verify()
+    harness.registry.verify()
 
 
-def test_what_is_listed(bureau: Bureau) -> None:
-    create(bureau)
-    create(bureau, key_id="ba9876543210")
-    bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked")
-    first, second = bureau.registry.api_keys.list().records
+def test_what_is_listed(harness: RegistryHarness) -> None:
+    create(harness)
+    create(harness, key_id="ba9876543210")
+    harness.registry.api_keys.revoke("otto", KEY_ID, "leaked")
+    first, second = harness.registry.api_keys.list().records
     assert (first.revoked != "", first.revoker, first.reason) == (True, "otto", "leaked")
     assert (second.key_id, second.revoked, second.creator) == ("ba9876543210", "", "otto")
 
@@ -65,28 +65,28 @@ def test_what_is_listed(bureau: Bureau) -> None:
     ],
 )
 def test_keys_that_are_not_created(
-    bureau: Bureau, changes: dict[str, str | datetime], reason: Reason
+    harness: RegistryHarness, changes: dict[str, str | datetime], reason: Reason
 ) -> None:
-    size = bureau.registry.log.size()
+    size = harness.registry.log.size()
     with refused(reason):
-        create(bureau, **changes)
-    assert bureau.registry.log.size() == size
+        create(harness, **changes)
+    assert harness.registry.log.size() == size
 
 
-def test_an_id_is_used_once(bureau: Bureau) -> None:
-    create(bureau)
+def test_an_id_is_used_once(harness: RegistryHarness) -> None:
+    create(harness)
     with refused(Reason.DOCUMENT_MALFORMED):
-        create(bureau, holder="otto")
+        create(harness, holder="otto")
 
 
-def test_revoking_what_is_not_there_and_for_no_reason(bureau: Bureau) -> None:
+def test_revoking_what_is_not_there_and_for_no_reason(harness: RegistryHarness) -> None:
     with refused(Reason.API_KEY_UNKNOWN):
-        bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked")
+        harness.registry.api_keys.revoke("otto", KEY_ID, "leaked")
     with refused(Reason.API_KEY_UNKNOWN):
-        bureau.registry.api_keys.get(KEY_ID)
-    create(bureau)
+        harness.registry.api_keys.get(KEY_ID)
+    create(harness)
     with refused(Reason.DOCUMENT_MALFORMED):
-        bureau.registry.api_keys.revoke("otto", KEY_ID, "a\x00b")
+        harness.registry.api_keys.revoke("otto", KEY_ID, "a\x00b")
 
 
 def outcomes(attempt, times: int) -> list[Reason | None]:
@@ -101,31 +101,31 @@ def outcomes(attempt, times: int) -> list[Reason | None]:
         return list(pool.map(one, range(times)))
 
 
-def test_two_revocations_of_a_key_at_once(bureau: Bureau) -> None:
-    create(bureau)
-    size = bureau.registry.log.size()
-    found = outcomes(lambda: bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked"), 4)
+def test_two_revocations_of_a_key_at_once(harness: RegistryHarness) -> None:
+    create(harness)
+    size = harness.registry.log.size()
+    found = outcomes(lambda: harness.registry.api_keys.revoke("otto", KEY_ID, "leaked"), 4)
     assert sorted(map(str, found)) == sorted(map(str, [None, *[Reason.API_KEY_ENDED] * 3]))
-    assert bureau.registry.log.size() == size + 1
-    bureau.registry.verify()
+    assert harness.registry.log.size() == size + 1
+    harness.registry.verify()
 
 
-def test_two_revocations_of_a_version_at_once(bureau: Bureau) -> None:
-    version = bureau.publish()
-    size = bureau.registry.log.size()
-    found = outcomes(lambda: bureau.revoke(version), 4)
+def test_two_revocations_of_a_version_at_once(harness: RegistryHarness) -> None:
+    version = harness.publish()
+    size = harness.registry.log.size()
+    found = outcomes(lambda: harness.revoke(version), 4)
     assert sorted(map(str, found)) == sorted(map(str, [None, *[Reason.VERSION_REVOKED] * 3]))
-    assert bureau.registry.log.size() == size + 1
-    bureau.registry.verify()
+    assert harness.registry.log.size() == size + 1
+    harness.registry.verify()
 
 
 @pytest.mark.parametrize(
     "values", [{"holder": "otto"}, {"expires": "2036-01-01T00:00:00Z"}, {"digest": "e" * 64}]
 )
-def test_an_edited_key_is_found_out(bureau: Bureau, values: dict[str, str]) -> None:
-    create(bureau)
-    with bureau.database.writing() as connection:
+def test_an_edited_key_is_found_out(harness: RegistryHarness, values: dict[str, str]) -> None:
+    create(harness)
+    with harness.database.writing() as connection:
         connection.execute(update(schema.API_KEYS).values(**values))
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        bureau.registry.verify()
+        harness.registry.verify()

@@ -14,8 +14,8 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, sign_statement
-from tests.support.bureau import Bureau
-from tests.support.people import VERSION_DIGEST, at, key, refused
+from tests.support.builders.documents.people import VERSION_DIGEST, at, key, refused
+from tests.support.harness.registry import RegistryHarness
 
 
 def a_report(version: VersionRecord, maker: str = "anna", **changes: Any) -> bytes:
@@ -23,47 +23,49 @@ def a_report(version: VersionRecord, maker: str = "anna", **changes: Any) -> byt
     return sign_statement(replace(report, **changes), key(maker)).encode()
 
 
-def attach(bureau: Bureau, envelope: bytes, who: str = "anna", version: int = 1) -> VersionRecord:
-    return bureau.registry.attachments.attach(who, "digits", version, envelope)
+def attach(
+    harness: RegistryHarness, envelope: bytes, who: str = "anna", version: int = 1
+) -> VersionRecord:
+    return harness.registry.attachments.attach(who, "digits", version, envelope)
 
 
-def test_a_report_stands_beside_the_version_and_in_the_log(bureau: Bureau) -> None:
-    version = bureau.publish("one")
+def test_a_report_stands_beside_the_version_and_in_the_log(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
     report = a_report(version)
-    size = bureau.registry.log.size()
-    found = attach(bureau, report)
+    size = harness.registry.log.size()
+    found = attach(harness, report)
     assert found.attached == (report,)
     # What a proposal names, and by what a version is known, are as before.
     assert replace(found, attached=()) == version
-    (block,) = bureau.registry.audit_trail.records(size, size + 1)
+    (block,) = harness.registry.audit_trail.records(size, size + 1)
     (proven,) = block
     assert proven.documents == (report,)
     assert b'"evidence.attached"' in proven.leaf
     assert Envelope.decode(report).payload_digest.encode() in proven.leaf
     # The same once more is no second one, and what others attach comes after it.
-    assert attach(bureau, report).attached == (report,)
+    assert attach(harness, report).attached == (report,)
     other = a_report(version, "otto")
-    assert attach(bureau, other, "otto").attached == (report, other)
-    assert bureau.registry.log.size() == size + 2
-    bureau.release(version)
-    bureau.reopen().verify()
+    assert attach(harness, other, "otto").attached == (report, other)
+    assert harness.registry.log.size() == size + 2
+    harness.release(version)
+    harness.reopen().verify()
 
 
-def test_a_report_comes_before_and_after_approvals(bureau: Bureau) -> None:
-    version = bureau.publish("one")
-    proposal = bureau.propose(version)
-    attach(bureau, a_report(version))
-    bureau.promote(bureau.approve(proposal, "anna", "arne"))
-    assert len(attach(bureau, a_report(version, "arne"), "arne").attached) == 2
+def test_a_report_comes_before_and_after_approvals(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
+    proposal = harness.propose(version)
+    attach(harness, a_report(version))
+    harness.promote(harness.approve(proposal, "anna", "arne"))
+    assert len(attach(harness, a_report(version, "arne"), "arne").attached) == 2
 
 
-def test_a_request_that_is_repeated_attaches_once(bureau: Bureau) -> None:
-    version = bureau.publish("one")
-    report, size = a_report(version), bureau.registry.log.size()
+def test_a_request_that_is_repeated_attaches_once(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
+    report, size = a_report(version), harness.registry.log.size()
     once = RequestKey(str(uuid.uuid4()), sha256(report))
-    take = bureau.registry.attachments.attach
+    take = harness.registry.attachments.attach
     assert take("anna", "digits", 1, report, once) == take("anna", "digits", 1, report, once)
-    assert bureau.registry.log.size() == size + 1
+    assert harness.registry.log.size() == size + 1
     with refused(Reason.REQUEST_ID_REUSED):
         take("anna", "digits", 1, report, RequestKey(once.request_id, sha256(b"another")))
 
@@ -80,41 +82,41 @@ def test_a_request_that_is_repeated_attaches_once(bureau: Bureau) -> None:
     ],
 )
 def test_what_is_not_theirs_or_not_about_it_is_refused(
-    bureau: Bureau, reason: Reason, who: str, maker: str, changes: dict[str, Any]
+    harness: RegistryHarness, reason: Reason, who: str, maker: str, changes: dict[str, Any]
 ) -> None:
-    version = bureau.publish("one")
-    size = bureau.registry.log.size()
+    version = harness.publish("one")
+    size = harness.registry.log.size()
     with refused(reason):
-        attach(bureau, a_report(version, maker, **changes), who)
-    assert bureau.registry.log.size() == size
-    assert bureau.registry.versions.get("digits", 1).attached == ()
+        attach(harness, a_report(version, maker, **changes), who)
+    assert harness.registry.log.size() == size
+    assert harness.registry.versions.get("digits", 1).attached == ()
 
 
-def test_a_signature_of_another_is_refused(bureau: Bureau) -> None:
-    version = bureau.publish("one")
+def test_a_signature_of_another_is_refused(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
     report = Evidence(RED_TEAM, version.digest, "anna", at(), {})
     with refused(Reason.SIGNER_MISMATCH):
-        attach(bureau, sign_statement(report, key("arne")).encode())
+        attach(harness, sign_statement(report, key("arne")).encode())
     with refused(Reason.DOCUMENT_MALFORMED):
-        attach(bureau, b"{}")
+        attach(harness, b"{}")
 
 
-def test_a_version_that_there_is_not_or_that_is_revoked(bureau: Bureau) -> None:
-    version = bureau.publish("one")
+def test_a_version_that_there_is_not_or_that_is_revoked(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
     with refused(Reason.VERSION_UNKNOWN):
-        attach(bureau, a_report(version), version=2)
-    bureau.revoke(version)
+        attach(harness, a_report(version), version=2)
+    harness.revoke(version)
     with refused(Reason.VERSION_REVOKED):
-        attach(bureau, a_report(version))
+        attach(harness, a_report(version))
 
 
-def test_one_person_does_not_take_anothers_place(bureau: Bureau) -> None:
-    version = bureau.publish("one")
+def test_one_person_does_not_take_anothers_place(harness: RegistryHarness) -> None:
+    version = harness.publish("one")
     reports = [a_report(version, body={"n": n}) for n in range(MOST_OF_ONE + 1)]
     for report in reports[:-1]:
-        attach(bureau, report)
+        attach(harness, report)
     with refused(Reason.EVIDENCE_TOO_MUCH):
-        attach(bureau, reports[-1])
+        attach(harness, reports[-1])
     # What is there already is still answered as before.
-    assert len(attach(bureau, reports[0]).attached) == MOST_OF_ONE
-    assert len(attach(bureau, a_report(version, "arne"), "arne").attached) == MOST_OF_ONE + 1
+    assert len(attach(harness, reports[0]).attached) == MOST_OF_ONE
+    assert len(attach(harness, a_report(version, "arne"), "arne").attached) == MOST_OF_ONE + 1

@@ -26,10 +26,10 @@ from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency import log_vkey, open_checkpoint
 from sealgate.trust.transparency.note import vkey
 from sealgate.v1.log_pb2_grpc import LogServiceStub
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused
-from tests.support.records import SUBJECTS, an_answer
-from tests.support.shown_logs import ShownLogs
+from tests.support.builders.documents.people import ANSWER_LOG, REGISTRY_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.fakes.shown_logs import ShownLogs
+from tests.support.harness.registry import RegistryHarness
 
 SIGNER = key("answer-log")
 OTHER = "example.org/other-answers"
@@ -38,8 +38,8 @@ OTHER = "example.org/other-answers"
 class Record:
     """A registry, and an answer log of 600 entries that was anchored at 300 and at 500."""
 
-    def __init__(self, bureau: Bureau, folder: Path) -> None:
-        self.bureau = bureau
+    def __init__(self, harness: RegistryHarness, folder: Path) -> None:
+        self.harness = harness
         self.folder = folder
         self.answers = AnswerLog.open(folder / "answers.db", ANSWER_LOG, SIGNER, SUBJECTS)
         self.open = [self.answers]
@@ -56,7 +56,7 @@ class Record:
     def anchor(self, before: int) -> None:
         log = self.answers
         proof = log.reader.consistency(before, log.size) if before else ()
-        self.bureau.registry.anchors.add("gateway", log.note, proof)
+        self.harness.registry.anchors.add("gateway", log.note, proof)
 
     def another(self, size: int, word: str = "") -> LogReader:
         """A log of so many entries by the same key, in a database of its own."""
@@ -66,10 +66,10 @@ class Record:
         return log.reader
 
     def shown(self, *answers: LogReader) -> ShownLogs:
-        return ShownLogs(self.bureau.registry.log, *answers)
+        return ShownLogs(self.harness.registry.log, *answers)
 
     def reports(self, *channels: ShownLogs, **asked: object) -> dict[str, LogReport]:
-        chain = self.bureau.registry.policies.chain().policies
+        chain = self.harness.registry.policies.chain().policies
         auditors = [Auditor(channel, chain[-1], chain) for channel in channels]
         found = verify_logs(
             auditors, chain, VerifyOptions(**asked), lambda origin, done, total: None
@@ -78,8 +78,8 @@ class Record:
 
 
 @pytest.fixture
-def record(bureau: Bureau, tmp_path: Path) -> Iterator[Record]:
-    record = Record(bureau, tmp_path)
+def record(harness: RegistryHarness, tmp_path: Path) -> Iterator[Record]:
+    record = Record(harness, tmp_path)
     yield record
     for log in record.open:
         log.close()
@@ -101,17 +101,19 @@ def test_a_log_that_does_not_extend_its_anchors(record: Record, size: int, word:
     report = record.reports(fresh)[ANSWER_LOG]
     assert (report.state, report.reason) == (BROKEN, Reason.LOG_INCONSISTENT)
     assert "the anchor in entry" in report.detail
-    policy = record.bureau.registry.policies.chain().newest
+    policy = record.harness.registry.policies.chain().newest
     with refused(Reason.LOG_INCONSISTENT):
         Auditor(fresh, policy).verify(ANSWER_LOG, lambda done, total: None)
 
 
-def test_a_log_without_an_anchor_is_not_called_intact(bureau: Bureau, tmp_path: Path) -> None:
+def test_a_log_without_an_anchor_is_not_called_intact(
+    harness: RegistryHarness, tmp_path: Path
+) -> None:
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, SIGNER, SUBJECTS)
-    chain = bureau.registry.policies.chain().policies
+    chain = harness.registry.policies.chain().policies
     for size, state in ((0, INTACT), (3, INCOMPLETE)):
         log.append([an_answer()] * size) if size else None
-        auditor = Auditor(ShownLogs(bureau.registry.log, log.reader), chain[-1], chain)
+        auditor = Auditor(ShownLogs(harness.registry.log, log.reader), chain[-1], chain)
         _, report = verify_logs([auditor], chain, VerifyOptions(), lambda origin, done, total: None)
         assert report.state == state
         assert report.reason is (Reason.ENTRY_UNANCHORED if size else None)
@@ -126,9 +128,9 @@ class TestLogsThatAreNotShown:
 
     def test_one_that_only_an_earlier_policy_named(self, record: Record) -> None:
         line = vkey(OTHER, PrivateKey.generate().public)
-        logs = record.bureau.policy.answer_logs
-        record.bureau.accept(answer_logs=(*logs, line))
-        record.bureau.accept(answer_logs=logs)
+        logs = record.harness.policy.answer_logs
+        record.harness.accept(answer_logs=(*logs, line))
+        record.harness.accept(answer_logs=logs)
         report = record.reports(record.shown(record.answers.reader))[OTHER]
         assert (report.state, report.reason) == (INCOMPLETE, Reason.LOG_UNSEEN)
         assert report.detail == "named by policy version 2; never anchored"
@@ -147,7 +149,7 @@ def test_two_gateways_that_show_two_registries(record: Record, tmp_path: Path, m
     """Somebody runs a second registry under the same keys, longer or shorter than the first."""
     folder = tmp_path / "fork"
     folder.mkdir()
-    fork = Bureau(folder, f"sqlite:///{folder / 'fork.db'}").found("forked")
+    fork = RegistryHarness(folder, f"sqlite:///{folder / 'fork.db'}").found("forked")
     for number in range(more):
         fork.registry.models.create("paula", f"model-{number}")
     there = ShownLogs(fork.registry.log)
@@ -182,8 +184,8 @@ class TestTiles:
 
 
 def test_a_policy_that_is_withheld(record: Record) -> None:
-    chain = record.bureau.registry.policies.chain().policies
-    record.bureau.accept(answer_logs=record.bureau.policy.answer_logs)
+    chain = record.harness.registry.policies.chain().policies
+    record.harness.accept(answer_logs=record.harness.policy.answer_logs)
     auditor = Auditor(record.shown(record.answers.reader), chain[-1], chain)
     found = list(verify_logs([auditor], chain, VerifyOptions(), lambda origin, done, total: None))
     assert {report.state for report in found} == {BROKEN}
@@ -192,7 +194,7 @@ def test_a_policy_that_is_withheld(record: Record) -> None:
 
 class TestAnchorOfOneEntry:
     def find(self, record: Record, index: int, *shown: LogReader) -> str:
-        registry = record.bureau.registry
+        registry = record.harness.registry
         line = log_vkey(REGISTRY_LOG, key("registry-log"))
         newest = open_checkpoint(registry.note, line)
         chain = registry.policies.chain().policies

@@ -8,11 +8,11 @@ import pytest
 
 from registry.storage.changes import Changes
 from registry.storage.database import Database
-from tests.support.bureau import Bureau
+from tests.support.harness.registry import RegistryHarness
 
 
 @pytest.fixture
-def follower(bureau: Bureau, database_url: str) -> Iterator[Database]:
+def follower(harness: RegistryHarness, database_url: str) -> Iterator[Database]:
     """What a second gateway has open."""
     database = Database.open(database_url, "registry")
     yield database
@@ -28,24 +28,24 @@ def changes(follower: Database) -> Iterator[Changes]:
     changes.close()
 
 
-def test_a_change_is_heard_of_at_once(bureau: Bureau, changes: Changes) -> None:
+def test_a_change_is_heard_of_at_once(harness: RegistryHarness, changes: Changes) -> None:
     # One of several: on a loaded machine, who listens may itself come late.
-    assert any(seconds_until_heard(bureau, changes, f"letters-{at}") < 0.5 for at in range(10))
+    assert any(seconds_until_heard(harness, changes, f"letters-{at}") < 0.5 for at in range(10))
 
 
-def seconds_until_heard(bureau: Bureau, changes: Changes, model: str) -> float:
+def seconds_until_heard(harness: RegistryHarness, changes: Changes, model: str) -> float:
     heard: list[float] = []
-    token = bureau.registry.change_token()
+    token = harness.registry.change_token()
 
     def listen() -> None:
         while not heard:
-            if changes.wait(0.1) and bureau.registry.change_token() != token:
+            if changes.wait(0.1) and harness.registry.change_token() != token:
                 heard.append(time.monotonic())
 
     thread = threading.Thread(target=listen)
     thread.start()
     time.sleep(0.15)
-    bureau.registry.models.create("paula", model)
+    harness.registry.models.create("paula", model)
     made = time.monotonic()
     thread.join(60)
     assert heard
@@ -59,7 +59,9 @@ def test_a_wait_ends_in_time_though_nothing_happens(changes: Changes) -> None:
     assert time.monotonic() - begun < 30
 
 
-def test_what_happened_between_two_waits_is_not_missed(bureau: Bureau, changes: Changes) -> None:
+def test_what_happened_between_two_waits_is_not_missed(
+    harness: RegistryHarness, changes: Changes
+) -> None:
     for name in ("letters", "numbers", "faces"):
-        bureau.registry.models.create("paula", name)
+        harness.registry.models.create("paula", name)
     assert changes.wait(60)

@@ -18,11 +18,11 @@ from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
-from tests.support.bureau import Bureau
-from tests.support.intruder import Intruder
-from tests.support.people import ANSWER_LOG, NOW, REGISTRY_LOG, key, refused
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, opening
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, REGISTRY_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, opening
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import other_schema
+from tests.support.oracles.intruder import Intruder
 
 SIZE = 600
 
@@ -45,62 +45,66 @@ def log(place: str) -> Iterator[AnswerLog]:
         yield log
 
 
-def erase(bureau: Bureau, log: AnswerLog, subject: str) -> None:
+def erase(harness: RegistryHarness, log: AnswerLog, subject: str) -> None:
     about = log.openings.about(subject, 0, log.size)
     closed = PlannedErasure(len(about), log.size, f"digest of {subject}")
-    bureau.registry.erasures.add("otto", ANSWER_LOG, f"pseudonym of {subject}", closed)
+    harness.registry.erasures.add("otto", ANSWER_LOG, f"pseudonym of {subject}", closed)
     assert log.openings.erase(subject, log.size) == len(about)
 
 
-def prune(bureau: Bureau, log: AnswerLog, place: str, size: int) -> None:
-    bureau.registry.anchors.add("gateway", log.note)
-    ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
+def prune(harness: RegistryHarness, log: AnswerLog, place: str, size: int) -> None:
+    harness.registry.anchors.add("gateway", log.note)
+    ledger = Ledger.join(harness.database, REGISTRY_LOG, key("registry-log"), harness.clock)
     before = NOW + timedelta(hours=1)
     Prunings(ledger, "root").add(ANSWER_LOG, size, before, log.openings.closed_between)
     with closing(Database.open(place, "answers")) as database:
         prune_leaves(database, size)
 
 
-def test_what_is_closed_is_what_the_log_tells(bureau: Bureau, log: AnswerLog, place: str) -> None:
-    erasures = bureau.registry.erasures
+def test_what_is_closed_is_what_the_log_tells(
+    harness: RegistryHarness, log: AnswerLog, place: str
+) -> None:
+    erasures = harness.registry.erasures
     assert erasures.erased(ANSWER_LOG) == ErasureTotals(0, 0, 0)
-    erase(bureau, log, "subject-0")
+    erase(harness, log, "subject-0")
     assert log.openings.about("subject-1", 0, 7) == [1, 4]
     assert (log.openings.closed(), log.openings.closed_between(1, 7)) == (200, 2)
     assert erasures.erased(ANSWER_LOG) == ErasureTotals(200, SIZE, 0)
-    prune(bureau, log, place, 256)
+    prune(harness, log, place, 256)
     assert log.openings.closed() == erasures.erased(ANSWER_LOG).entries == 200 - 86
-    erase(bureau, log, "subject-1")
-    prune(bureau, log, place, 512)
+    erase(harness, log, "subject-1")
+    prune(harness, log, place, 512)
     assert log.openings.closed() == erasures.erased(ANSWER_LOG).entries
     assert erasures.destroyed_keys() == {"digest of subject-0", "digest of subject-1"}
-    bureau.reopen().verify()
-    assert log.openings.closed() == bureau.registry.erasures.erased(ANSWER_LOG).entries
+    harness.reopen().verify()
+    assert log.openings.closed() == harness.registry.erasures.erased(ANSWER_LOG).entries
 
 
-def test_edited_and_deleted_rows_change_nothing(bureau: Bureau, log: AnswerLog, place: str) -> None:
-    erase(bureau, log, "subject-0")
-    prune(bureau, log, place, 256)
-    before = bureau.registry.erasures.erased(ANSWER_LOG)
-    intruder = Intruder(bureau.database)
+def test_edited_and_deleted_rows_change_nothing(
+    harness: RegistryHarness, log: AnswerLog, place: str
+) -> None:
+    erase(harness, log, "subject-0")
+    prune(harness, log, place, 256)
+    before = harness.registry.erasures.erased(ANSWER_LOG)
+    intruder = Intruder(harness.database)
     intruder.update(schema.ERASURES, entries=None, size=9999, key_digest=None)
     intruder.update(schema.PRUNINGS, closed=0)
-    assert bureau.registry.erasures.erased(ANSWER_LOG) == before
+    assert harness.registry.erasures.erased(ANSWER_LOG) == before
     intruder.delete(schema.ERASURES)
     intruder.delete(schema.PRUNINGS)
-    assert bureau.registry.erasures.erased(ANSWER_LOG) == before
-    assert bureau.registry.erasures.destroyed_keys() == {"digest of subject-0"}
-    erase(bureau, log, "subject-1")
-    prune(bureau, log, place, 512)
-    assert log.openings.closed() == bureau.registry.erasures.erased(ANSWER_LOG).entries
+    assert harness.registry.erasures.erased(ANSWER_LOG) == before
+    assert harness.registry.erasures.destroyed_keys() == {"digest of subject-0"}
+    erase(harness, log, "subject-1")
+    prune(harness, log, place, 512)
+    assert log.openings.closed() == harness.registry.erasures.erased(ANSWER_LOG).entries
 
 
-def test_a_request_that_is_remembered_without_its_erasure(bureau: Bureau) -> None:
+def test_a_request_that_is_remembered_without_its_erasure(harness: RegistryHarness) -> None:
     once = RequestKey("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
-    with bureau.database.writing() as connection:
+    with harness.database.writing() as connection:
         row = {"principal": "otto", "request_id": once.request_id, "digest": once.digest}
         row |= {"entry": 0, "time": "2026-11-25T10:00:00Z"}
         connection.execute(schema.REQUESTS.insert(), row)
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        bureau.registry.erasures.add("otto", ANSWER_LOG, "p", PlannedErasure(0, 0, None), once)
+        harness.registry.erasures.add("otto", ANSWER_LOG, "p", PlannedErasure(0, 0, None), once)

@@ -17,8 +17,8 @@ from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest, oms
-from tests.support.bureau import Bureau, version_files
-from tests.support.people import REGISTRY_LOG, key, p256_key, refused
+from tests.support.builders.documents.people import REGISTRY_LOG, key, p256_key, refused
+from tests.support.harness.registry import RegistryHarness, version_files
 
 DATA = b"nobody names these"
 DIGEST = sha256(DATA)
@@ -30,24 +30,24 @@ def later() -> datetime:
     return datetime.now(UTC) + HOUR
 
 
-def collector(bureau: Bureau, store: ArtifactStore | None = None) -> Collector:
+def collector(harness: RegistryHarness, store: ArtifactStore | None = None) -> Collector:
     """A collector in a process of its own, beside the registry's."""
-    ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
-    return Collector(ledger, store or bureau.artifacts, "operator:root")
+    ledger = Ledger.join(harness.database, REGISTRY_LOG, key("registry-log"), harness.clock)
+    return Collector(ledger, store or harness.artifacts, "operator:root")
 
 
-def collect(bureau: Bureau, *, dry_run: bool = False) -> CollectionResult:
-    return collector(bureau).collect(later(), dry_run=dry_run)
+def collect(harness: RegistryHarness, *, dry_run: bool = False) -> CollectionResult:
+    return collector(harness).collect(later(), dry_run=dry_run)
 
 
-def register(bureau: Bureau, manifest: Manifest) -> None:
-    bureau.registry.versions.register(
+def register(harness: RegistryHarness, manifest: Manifest) -> None:
+    harness.registry.versions.register(
         "paula",
         "digits",
         manifest.encode(),
         oms.sign(manifest, p256_key("paula")),
-        [bureau.evidence(manifest)],
-        bureau.commitment(),
+        [harness.evidence(manifest)],
+        harness.commitment(),
     )
 
 
@@ -55,39 +55,39 @@ def removed(found: CollectionResult) -> set[str]:
     return {file.digest for file in found.files}
 
 
-def test_what_no_version_names_goes_and_the_rest_stays(bureau):
-    version = bureau.publish()
-    bureau.release(version)
-    bureau.artifacts.put([DATA], len(DATA), DIGEST)
-    assert removed(collect(bureau, dry_run=True)) == {DIGEST}
-    assert DIGEST in bureau.artifacts
-    assert removed(collect(bureau)) == {DIGEST}
-    assert DIGEST not in bureau.artifacts
-    bureau.registry.versions.check_bytes("digits", 1)
-    bureau.registry.verify()
+def test_what_no_version_names_goes_and_the_rest_stays(harness):
+    version = harness.publish()
+    harness.release(version)
+    harness.artifacts.put([DATA], len(DATA), DIGEST)
+    assert removed(collect(harness, dry_run=True)) == {DIGEST}
+    assert DIGEST in harness.artifacts
+    assert removed(collect(harness)) == {DIGEST}
+    assert DIGEST not in harness.artifacts
+    harness.registry.versions.check_bytes("digits", 1)
+    harness.registry.verify()
 
 
-def test_a_revoked_version_keeps_its_files(bureau):
-    bureau.revoke(bureau.publish())
-    assert not collect(bureau).files
-    bureau.registry.versions.check_bytes("digits", 1)
+def test_a_revoked_version_keeps_its_files(harness):
+    harness.revoke(harness.publish())
+    assert not collect(harness).files
+    harness.registry.versions.check_bytes("digits", 1)
 
 
-def test_files_within_the_grace_time_stay(bureau):
-    bureau.artifacts.put([DATA], len(DATA), DIGEST)
+def test_files_within_the_grace_time_stay(harness):
+    harness.artifacts.put([DATA], len(DATA), DIGEST)
     before = datetime.now(UTC) - HOUR
-    assert not collector(bureau).collect(before, dry_run=False).files
-    assert DIGEST in bureau.artifacts
+    assert not collector(harness).collect(before, dry_run=False).files
+    assert DIGEST in harness.artifacts
 
 
-def test_leftovers_of_killed_uploads_go(bureau):
-    left = bureau.folder / "artifacts" / "incoming" / "tmpkilled"
+def test_leftovers_of_killed_uploads_go(harness):
+    left = harness.folder / "artifacts" / "incoming" / "tmpkilled"
     left.write_bytes(b"half")
-    assert collect(bureau, dry_run=True).leftovers == 1
+    assert collect(harness, dry_run=True).leftovers == 1
     assert left.exists()
-    fresh = collector(bureau)
+    fresh = collector(harness)
     assert fresh.collect(datetime.now(UTC) - HOUR, dry_run=False).leftovers == 0
-    assert collect(bureau).leftovers == 1
+    assert collect(harness).leftovers == 1
     assert not left.exists()
 
 
@@ -114,121 +114,121 @@ class Interrupted:
         return self._store.sweep(before, dry_run=dry_run)
 
 
-def test_a_version_registered_after_the_listing_keeps_its_files(bureau):
-    manifest = bureau.upload(version_files("small"))
-    store = Interrupted(bureau.artifacts, listed=lambda: register(bureau, manifest))
-    assert not collector(bureau, store).collect(later(), dry_run=False).files
-    bureau.registry.versions.check_bytes("digits", 1)
+def test_a_version_registered_after_the_listing_keeps_its_files(harness):
+    manifest = harness.upload(version_files("small"))
+    store = Interrupted(harness.artifacts, listed=lambda: register(harness, manifest))
+    assert not collector(harness, store).collect(later(), dry_run=False).files
+    harness.registry.versions.check_bytes("digits", 1)
 
 
-def test_nobody_registers_while_a_file_is_removed(bureau):
+def test_nobody_registers_while_a_file_is_removed(harness):
     """The registration waits for its turn, finds its files gone, and says so."""
-    manifest = bureau.upload(version_files("small"))
+    manifest = harness.upload(version_files("small"))
     tried = []
 
     def try_to_register() -> None:
         if not tried:
             with refused(Reason.REGISTRY_UNAVAILABLE):
-                register(bureau, manifest)
+                register(harness, manifest)
             tried.append(True)
 
-    store = Interrupted(bureau.artifacts, removing=try_to_register)
-    found = collector(bureau, store).collect(later(), dry_run=False)
+    store = Interrupted(harness.artifacts, removing=try_to_register)
+    found = collector(harness, store).collect(later(), dry_run=False)
     assert tried
     assert removed(found) == {file.digest for file in manifest.files}
     with refused(Reason.FILE_MISSING):
-        register(bureau, manifest)
+        register(harness, manifest)
     with refused(Reason.VERSION_UNKNOWN):
-        bureau.registry.versions.get("digits", 1)
+        harness.registry.versions.get("digits", 1)
 
 
-def test_files_that_vanish_between_their_check_and_the_registration(bureau, monkeypatch):
-    manifest = bureau.upload(version_files("small"))
+def test_files_that_vanish_between_their_check_and_the_registration(harness, monkeypatch):
+    manifest = harness.upload(version_files("small"))
     check = oms.verify
 
     def collecting(*arguments):
         # In the registration's transaction, by which time nobody collects any more.
         for file in manifest.files:
-            bureau.artifacts.remove(file.digest, later())
+            harness.artifacts.remove(file.digest, later())
         return check(*arguments)
 
     monkeypatch.setattr(oms, "verify", collecting)
-    commitment = bureau.commitment()
-    evidence = [bureau.evidence(manifest)]
+    commitment = harness.commitment()
+    evidence = [harness.evidence(manifest)]
     signature = oms.sign(manifest, p256_key("paula"))
     with refused(Reason.FILE_MISSING):
-        bureau.registry.versions.register(
+        harness.registry.versions.register(
             "paula", "digits", manifest.encode(), signature, evidence, commitment
         )
 
 
-def test_an_old_file_that_is_uploaded_again_after_the_listing_stays(bureau):
-    bureau.artifacts.put([DATA], len(DATA), DIGEST)
-    stored = bureau.folder / "artifacts" / DIGEST[7:9] / DIGEST[9:]
+def test_an_old_file_that_is_uploaded_again_after_the_listing_stays(harness):
+    harness.artifacts.put([DATA], len(DATA), DIGEST)
+    stored = harness.folder / "artifacts" / DIGEST[7:9] / DIGEST[9:]
     os.utime(stored, (1, 1))
     store = Interrupted(
-        bureau.artifacts, listed=lambda: bureau.artifacts.put([DATA], len(DATA), DIGEST)
+        harness.artifacts, listed=lambda: harness.artifacts.put([DATA], len(DATA), DIGEST)
     )
     before = datetime.now(UTC) - HOUR
-    assert not collector(bureau, store).collect(before, dry_run=False).files
-    assert DIGEST in bureau.artifacts
+    assert not collector(harness, store).collect(before, dry_run=False).files
+    assert DIGEST in harness.artifacts
 
 
-def entries(bureau: Bureau) -> list[dict[str, Any]]:
+def entries(harness: RegistryHarness) -> list[dict[str, Any]]:
     """The entries of the registry's log that tell of collections."""
-    log = bureau.registry.log
+    log = harness.registry.log
     found = [canonical.decode(leaf) for block in log.entries(0, log.size()) for leaf in block]
     return [entry for entry in found if entry["event"] == "artifacts.collected"]
 
 
-def test_what_was_collected_is_in_the_log(bureau):
-    bureau.publish()
-    size = bureau.registry.log.size()
-    collect(bureau, dry_run=True)
-    collect(bureau)
+def test_what_was_collected_is_in_the_log(harness):
+    harness.publish()
+    size = harness.registry.log.size()
+    collect(harness, dry_run=True)
+    collect(harness)
     # Nothing was there to be collected.
-    assert bureau.registry.log.size() == size
+    assert harness.registry.log.size() == size
     for number in (1, 2):
-        bureau.artifacts.put([DATA], len(DATA), DIGEST)
-        collect(bureau, dry_run=True)
-        assert len(entries(bureau)) == number - 1
-        collect(bureau)
-        entry = entries(bureau)[-1]
+        harness.artifacts.put([DATA], len(DATA), DIGEST)
+        collect(harness, dry_run=True)
+        assert len(entries(harness)) == number - 1
+        collect(harness)
+        entry = entries(harness)[-1]
         assert entry["principal"] == "operator:root"
         assert entry["subject"] == f"collections/{number}"
         digests = sha256(DIGEST.encode())
         assert entry["body"] == {"files": 1, "bytes": len(DATA), "digests": digests}
     # The registry that runs beside it goes on after those entries.
-    bureau.registry.models.create("paula", "letters")
-    bureau.registry.verify()
+    harness.registry.models.create("paula", "letters")
+    harness.registry.verify()
 
 
-def test_nothing_is_removed_before_its_entry_is_on_the_disk(bureau):
-    bureau.artifacts.put([DATA], len(DATA), DIGEST)
+def test_nothing_is_removed_before_its_entry_is_on_the_disk(harness):
+    harness.artifacts.put([DATA], len(DATA), DIGEST)
 
     def die() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        collector(bureau, Interrupted(bureau.artifacts, removing=die)).collect(
+        collector(harness, Interrupted(harness.artifacts, removing=die)).collect(
             later(), dry_run=False
         )
-    assert len(entries(bureau)) == 1
-    bureau.registry.verify()
+    assert len(entries(harness)) == 1
+    harness.registry.verify()
 
 
-def test_an_edited_list_is_found_out(bureau):
-    bureau.artifacts.put([DATA], len(DATA), DIGEST)
-    collect(bureau)
-    with bureau.database.writing() as connection:
+def test_an_edited_list_is_found_out(harness):
+    harness.artifacts.put([DATA], len(DATA), DIGEST)
+    collect(harness)
+    with harness.database.writing() as connection:
         connection.execute(update(COLLECTIONS).values(digests=""))
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        bureau.registry.verify()
+        harness.registry.verify()
 
 
-def test_a_database_without_a_registry_removes_nothing(tmp_path: Path, bureau):
+def test_a_database_without_a_registry_removes_nothing(tmp_path: Path, harness):
     database = Database.open(tmp_path / "another.db", "registry")
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        Ledger.join(database, REGISTRY_LOG, key("registry-log"), bureau.clock)
+        Ledger.join(database, REGISTRY_LOG, key("registry-log"), harness.clock)
     database.close()

@@ -18,15 +18,15 @@ from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import Checkpoint
-from tests.support.bureau import Bureau
-from tests.support.excerpts import MINUTE, opened, without
-from tests.support.people import NOW, at, key
-from tests.support.receipts import proof_of
-from tests.support.receipts import receipt as receipt_of
+from tests.support.builders.documents.excerpts import MINUTE, opened, without
+from tests.support.builders.documents.people import NOW, at, key
+from tests.support.builders.documents.receipts import proof_of
+from tests.support.builders.documents.receipts import receipt as receipt_of
+from tests.support.harness.registry import RegistryHarness
 
 
 def findings(
-    bureau: Bureau,
+    harness: RegistryHarness,
     version: VersionRecord,
     sequence: int,
     moment: datetime,
@@ -36,7 +36,7 @@ def findings(
     """The examination of an answer by a version under the move `sequence`; `said` are other fields
     of its entry.
     """
-    chain = bureau.registry.policies.chain()
+    chain = harness.registry.policies.chain()
     values = dict.fromkeys(FIELDS, "")
     values |= {"model": "digits", "version": str(version.version), "outcome": "answered"}
     values |= {"version_digest": version.digest, "pointer_sequence": str(sequence)}
@@ -45,15 +45,15 @@ def findings(
     told = tuple(values[field] for field in FIELDS)
     leafless = Receipt.decode(receipt_of(values=told).encode())
     assert leafless.proof == proof_of(leafless.entry)
-    examination = Examination(leafless, chain.policies, bureau.now)
+    examination = Examination(leafless, chain.policies, harness.now)
 
     class Trail:
         def anchor(self, proved: Checkpoint, index: int) -> str:
             return f"an anchor covers entry {index} of {proved.origin}"
 
         def decision(self, model: str, digest: str, number: int, allowance: str = "") -> LogExcerpt:
-            trail = bureau.registry.audit_trail
-            return opened(bureau, change(trail.decision(model, digest, number, allowance)))
+            trail = harness.registry.audit_trail
+            return opened(harness, change(trail.decision(model, digest, number, allowance)))
 
         def openings(self, *asked: object) -> list[OpenedEntry]:
             raise AssertionError("an answer without a verdict has no other entries")
@@ -81,11 +81,11 @@ def forge_manifest(shown: Shown) -> Shown:
 
 
 def test_an_answer_leads_to_its_bytes(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, two = history
     for version, sequence, minutes in ((one, 1, 0.5), (two, 2, 1.5), (one, 3, 2.5)):
-        found = findings(bureau, version, sequence, NOW + minutes * MINUTE)
+        found = findings(harness, version, sequence, NOW + minutes * MINUTE)
         assert broken(found) == []
         said = " ".join(f.what for f in found)
         for part in ("anna", "arne", "paula", "otto", "I have read it.", "golden-run by robot"):
@@ -93,29 +93,29 @@ def test_an_answer_leads_to_its_bytes(
 
 
 def test_an_answer_is_held_to_the_alias_that_gave_it(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     """Two aliases may name one version with moves of the same number."""
     one, _ = history
     moment = NOW + 0.5 * MINUTE
     asked = {"alias": "production", "request_id": "claim-17", "arithmetic": "int8"}
-    found = findings(bureau, one, 1, moment, **asked)
+    found = findings(harness, one, 1, moment, **asked)
     assert broken(found) == []
     assert "alias 'production', request_id 'claim-17', arithmetic 'int8'" in [f.what for f in found]
     for other in ({"alias": "canary"}, {"alias": "production", "actions": "canary,label-only"}):
-        found = findings(bureau, one, 1, moment, **other)
+        found = findings(harness, one, 1, moment, **other)
         assert broken(found) == [("pointer", "POINTER_INVALID")]
 
 
 def test_a_report_that_was_attached_is_told_and_held_to_its_version(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, _ = history
-    for version, maker in ((one, "anna"), (bureau.publish("three"), "otto")):
+    for version, maker in ((one, "anna"), (harness.publish("three"), "otto")):
         report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
         envelope = sign_statement(report, key(maker)).encode()
-        bureau.registry.attachments.attach(maker, "digits", version.version, envelope)
-    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE)
+        harness.registry.attachments.attach(maker, "digits", version.version, envelope)
+    found = findings(harness, one, 1, NOW + 0.5 * MINUTE)
     assert broken(found) == []
     (later,) = [f.what for f in found if f.step == "later evidence"]
     assert later.startswith("red-team by anna, attached at ")
@@ -127,54 +127,54 @@ def test_a_report_that_was_attached_is_told_and_held_to_its_version(
         attached = b"evidence.attached" in entry.leaf
         return replace(entry, documents=()) if attached else entry
 
-    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE, without_documents)
+    found = findings(harness, one, 1, NOW + 0.5 * MINUTE, without_documents)
     assert broken(found) == [("later evidence", "DIGEST_MISMATCH")]
 
 
 def test_an_answer_after_its_pointer_was_replaced(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, _ = history
-    soon = findings(bureau, one, 1, NOW + 1.5 * MINUTE)
+    soon = findings(harness, one, 1, NOW + 1.5 * MINUTE)
     assert broken(soon) == []
     assert any("superseded 30.0 s before" in f.what for f in soon)
-    rules = bureau.policy.rules
+    rules = harness.policy.rules
     longest = timedelta(seconds=rules.freshness_seconds + rules.grace_seconds)
-    late = findings(bureau, one, 1, NOW + MINUTE + longest + MINUTE)
+    late = findings(harness, one, 1, NOW + MINUTE + longest + MINUTE)
     assert broken(late) == [("freshness", "POINTER_STALE")]
 
 
 def test_an_answer_by_a_revoked_version(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     _, two = history
-    found = findings(bureau, two, 2, NOW + 4 * MINUTE)
+    found = findings(harness, two, 2, NOW + 4 * MINUTE)
     assert broken(found) == [("revocation", "VERSION_REVOKED")]
 
 
 def test_an_answer_before_its_pointer(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, _ = history
-    assert broken(findings(bureau, one, 1, NOW - 6 * MINUTE)) == [("freshness", "POINTER_INVALID")]
+    assert broken(findings(harness, one, 1, NOW - 6 * MINUTE)) == [("freshness", "POINTER_INVALID")]
 
 
 def test_a_sequence_that_names_another_version(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, _ = history
-    assert broken(findings(bureau, one, 2, NOW + MINUTE)) == [("pointer", "POINTER_INVALID")]
+    assert broken(findings(harness, one, 2, NOW + MINUTE)) == [("pointer", "POINTER_INVALID")]
 
 
 def test_a_key_that_was_withdrawn_since(
-    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+    harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, _ = history
     gone = key("anna").public.keyid
-    people = tuple(p for p in bureau.policy.principals if p.name != "anna")
-    keys = {keyid: public for keyid, public in bureau.policy.keys.items() if keyid != gone}
-    bureau.accept(principals=people, keys=keys)
-    assert broken(findings(bureau, one, 1, NOW)) == [("pointer", "KEY_WITHDRAWN")]
+    people = tuple(p for p in harness.policy.principals if p.name != "anna")
+    keys = {keyid: public for keyid, public in harness.policy.keys.items() if keyid != gone}
+    harness.accept(principals=people, keys=keys)
+    assert broken(findings(harness, one, 1, NOW)) == [("pointer", "KEY_WITHDRAWN")]
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_a_key_that_was_withdrawn_since(
     ],
 )
 def test_what_is_withheld_or_forged(
-    bureau: Bureau,
+    harness: RegistryHarness,
     history: tuple[VersionRecord, VersionRecord],
     change: Callable[[Shown], Shown],
     step: str,
     reason: str,
 ) -> None:
-    assert broken(findings(bureau, history[0], 1, NOW, change)) == [(step, reason)]
+    assert broken(findings(harness, history[0], 1, NOW, change)) == [(step, reason)]

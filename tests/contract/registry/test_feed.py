@@ -3,22 +3,22 @@
 from registry.audit.feed import FeedChange
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, refused
+from tests.support.builders.documents.people import ANSWER_LOG, refused
+from tests.support.harness.registry import RegistryHarness
 
 
-def told(bureau: Bureau) -> list[FeedChange]:
-    changes = bureau.registry.feed.read(0, bureau.registry.log.size())
+def told(harness: RegistryHarness) -> list[FeedChange]:
+    changes = harness.registry.feed.read(0, harness.registry.log.size())
     return [change for change in changes if change is not None]
 
 
-def of(bureau: Bureau, event: str) -> list[FeedChange]:
-    return [change for change in told(bureau) if change.event == event]
+def of(harness: RegistryHarness, event: str) -> list[FeedChange]:
+    return [change for change in told(harness) if change.event == event]
 
 
-def test_a_promotion_from_the_policy_to_the_pointer(bureau: Bureau) -> None:
-    pointer = bureau.release(bureau.publish())
-    changes = told(bureau)
+def test_a_promotion_from_the_policy_to_the_pointer(harness: RegistryHarness) -> None:
+    pointer = harness.release(harness.publish())
+    changes = told(harness)
     assert [change.entry for change in changes] == sorted({change.entry for change in changes})
     records = {change.event: change.record for change in changes}
     assert list(dict.fromkeys(change.event for change in changes)) == [
@@ -42,26 +42,26 @@ def test_a_promotion_from_the_policy_to_the_pointer(bureau: Bureau) -> None:
     assert moved.subject == f"models/{pointer.model}/aliases/{pointer.alias}"
 
 
-def test_a_record_is_what_it_was_then(bureau: Bureau) -> None:
+def test_a_record_is_what_it_was_then(harness: RegistryHarness) -> None:
     """What follows later changes nothing that was told."""
-    version = bureau.publish()
-    bureau.release(version)
-    before = told(bureau)
-    bureau.revoke(version)
-    after = told(bureau)
+    version = harness.publish()
+    harness.release(version)
+    before = told(harness)
+    harness.revoke(version)
+    after = told(harness)
     assert after[: len(before)] == before
-    (registered,) = of(bureau, "version.registered")
-    (revoked,) = of(bureau, "version.revoked")
+    (registered,) = of(harness, "version.registered")
+    (revoked,) = of(harness, "version.revoked")
     assert isinstance(registered.record, VersionRecord)
     assert isinstance(revoked.record, VersionRecord)
     assert not registered.record.revocation_reason
     assert revoked.record.revocation_reason
 
 
-def test_an_approval_is_told_with_its_proposal(bureau: Bureau) -> None:
-    bureau.release(bureau.publish())
-    (proposed,) = of(bureau, "proposal.created")
-    approvals = of(bureau, "approval.added")
+def test_an_approval_is_told_with_its_proposal(harness: RegistryHarness) -> None:
+    harness.release(harness.publish())
+    (proposed,) = of(harness, "proposal.created")
+    approvals = of(harness, "approval.added")
     assert isinstance(proposed.record, ProposalRecord)
     assert proposed.record.approvals == ()
     told_with = [a.record.approvals for a in approvals if isinstance(a.record, ProposalRecord)]
@@ -69,13 +69,13 @@ def test_an_approval_is_told_with_its_proposal(bureau: Bureau) -> None:
     assert {(a.model, a.alias) for a in approvals} == {(proposed.model, proposed.alias)}
 
 
-def test_what_is_about_no_model_is_left_out(bureau: Bureau) -> None:
-    size = bureau.registry.log.size()
-    bureau.registry.refusals.count("gateway", ANSWER_LOG, {"CREDENTIAL_MISSING": 3})
-    assert bureau.registry.feed.read(size, size + 1) == (None,)
+def test_what_is_about_no_model_is_left_out(harness: RegistryHarness) -> None:
+    size = harness.registry.log.size()
+    harness.registry.refusals.count("gateway", ANSWER_LOG, {"CREDENTIAL_MISSING": 3})
+    assert harness.registry.feed.read(size, size + 1) == (None,)
 
 
-def test_what_the_log_does_not_have(bureau: Bureau) -> None:
-    size = bureau.registry.log.size()
+def test_what_the_log_does_not_have(harness: RegistryHarness) -> None:
+    size = harness.registry.log.size()
     with refused(Reason.ENTRY_UNKNOWN):
-        bureau.registry.feed.read(size, size + 1)
+        harness.registry.feed.read(size, size + 1)

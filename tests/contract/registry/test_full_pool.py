@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 _BUSY_MS = 300
 

@@ -20,9 +20,9 @@ from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.note import vkey
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key
-from tests.support.records import SUBJECTS, opening
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.fakes.records import SUBJECTS, opening
+from tests.support.harness.registry import RegistryHarness
 
 _ROUNDS = 20
 _FORK = multiprocessing.get_context("fork")
@@ -54,7 +54,7 @@ def kill_at_work(work: Callable[[Connection], None], steps: int, seconds: float)
 def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> None:
     chance = random.Random(1)  # noqa: S311
     url = database_url
-    Bureau(tmp_path, url).found().registry.close()
+    RegistryHarness(tmp_path, url).found().registry.close()
     moves = 0
     for _ in range(_ROUNDS):
         reported = kill_at_work(
@@ -63,26 +63,26 @@ def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> Non
             chance.random() / 50,
         )
         # Opening the registry compares every row with every entry.
-        bureau = Bureau(tmp_path, url)
-        size = bureau.registry.verify().size
+        harness = RegistryHarness(tmp_path, url)
+        size = harness.registry.verify().size
         assert size >= max(map(int, reported))
-        moves = len(bureau.registry.snapshot().live)
-        bureau.registry.close()
+        moves = len(harness.registry.snapshot().live)
+        harness.registry.close()
     assert moves > 0
 
 
 def release_versions(folder: Path, url: str, pipe: Connection) -> None:
     """Create models and release a version of each, telling the log's size after each change."""
-    bureau = Bureau(folder, url)
-    done = len(bureau.registry.models.list().records)
-    pipe.send(str(bureau.registry.log.size()))
+    harness = RegistryHarness(folder, url)
+    done = len(harness.registry.models.list().records)
+    pipe.send(str(harness.registry.log.size()))
     while True:
         done += 1
         model = f"model-{done}-{os.getpid()}"
-        bureau.registry.models.create("paula", model)
-        pipe.send(str(bureau.registry.log.size()))
-        bureau.release(bureau.publish(model, model))
-        pipe.send(str(bureau.registry.log.size()))
+        harness.registry.models.create("paula", model)
+        pipe.send(str(harness.registry.log.size()))
+        harness.release(harness.publish(model, model))
+        pipe.send(str(harness.registry.log.size()))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -14,46 +14,48 @@ from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.log.tables import ANSWERS, OPENINGS
 from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
-from tests.support.bureau import Bureau
-from tests.support.killing import Steps, killed_at
-from tests.support.people import ANSWER_LOG, key
-from tests.support.records import SUBJECTS, opening
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.fakes.records import SUBJECTS, opening
+from tests.support.harness.processes.killing import Steps, killed_at
+from tests.support.harness.registry import RegistryHarness
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def size_of(folder: Path, url: str) -> int:
     """Opening the registry compares every row with every entry."""
-    bureau = Bureau(folder, url)
-    size = bureau.registry.verify().size
-    bureau.registry.close()
+    harness = RegistryHarness(folder, url)
+    size = harness.registry.verify().size
+    harness.registry.close()
     return size
 
 
-def create(bureau: Bureau, number: int) -> Callable[[], object]:
-    return lambda: bureau.registry.models.create("paula", f"model-{number}")
+def create(harness: RegistryHarness, number: int) -> Callable[[], object]:
+    return lambda: harness.registry.models.create("paula", f"model-{number}")
 
 
-def promote(bureau: Bureau, number: int) -> Callable[[], object]:
-    version = bureau.publish(f"m{number}", f"m{number}")
-    proposal = bureau.approve(bureau.propose(version), "anna", "arne")
-    return lambda: bureau.promote(proposal)
+def promote(harness: RegistryHarness, number: int) -> Callable[[], object]:
+    version = harness.publish(f"m{number}", f"m{number}")
+    proposal = harness.approve(harness.propose(version), "anna", "arne")
+    return lambda: harness.promote(proposal)
 
 
 @pytest.mark.parametrize("change", [create, promote])
 def test_a_change_of_state(
-    tmp_path: Path, database_url: str, change: Callable[[Bureau, int], Callable[[], object]]
+    tmp_path: Path,
+    database_url: str,
+    change: Callable[[RegistryHarness, int], Callable[[], object]],
 ) -> None:
-    Bureau(tmp_path, database_url).found().registry.close()
+    RegistryHarness(tmp_path, database_url).found().registry.close()
     whole: list[bool] = []
     for step in itertools.count(1):
 
         def work(steps: Steps) -> None:
-            bureau = Bureau(tmp_path, database_url)
+            harness = RegistryHarness(tmp_path, database_url)
             if change is promote:
-                bureau.registry.models.create("paula", f"m{step}")  # noqa: B023
-            act = change(bureau, step)  # noqa: B023
-            Path(tmp_path / "before").write_text(str(bureau.registry.log.size()))
+                harness.registry.models.create("paula", f"m{step}")  # noqa: B023
+            act = change(harness, step)  # noqa: B023
+            Path(tmp_path / "before").write_text(str(harness.registry.log.size()))
             steps.select_version()
             act()
 

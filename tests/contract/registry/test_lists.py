@@ -12,42 +12,42 @@ from registry.credentials.api_keys import ApiKeyRecord
 from registry.listing.filters import matches, parse_filter
 from registry.listing.paging import ListQuery, Page
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import NOW, refused
+from tests.support.builders.documents.people import NOW, refused
+from tests.support.harness.registry import RegistryHarness
 
 List = Callable[[ListQuery], Page[Any]]
 
 
-def create_key(bureau: Bureau, number: int) -> None:
-    bureau.registry.api_keys.create(
+def create_key(harness: RegistryHarness, number: int) -> None:
+    harness.registry.api_keys.create(
         "otto", f"{number:012x}", "carla", f"no. {number}", NOW + timedelta(days=7), "d" * 64
     )
 
 
-def fill(bureau: Bureau, name: str) -> tuple[List, Callable[[int], Any], bool]:
+def fill(harness: RegistryHarness, name: str) -> tuple[List, Callable[[int], Any], bool]:
     """A list, how its item of a number is added, and whether the newest comes first."""
-    registry = bureau.registry
+    registry = harness.registry
     if name == "models":
         return registry.models.list, lambda n: registry.models.create("paula", f"m-{n}"), False
     if name == "versions":
         return (
             lambda a: registry.versions.list("digits", a),
-            lambda n: bureau.publish(f"v{n}"),
+            lambda n: harness.publish(f"v{n}"),
             False,
         )
     if name == "api_keys":
-        return registry.api_keys.list, lambda n: create_key(bureau, n), False
-    version = bureau.publish("first")
+        return registry.api_keys.list, lambda n: create_key(harness, n), False
+    version = harness.publish("first")
     if name == "proposals":
         return (
             lambda a: registry.proposals.list("digits", a),
-            lambda n: bureau.propose(version, not_after=f"2026-12-01T00:00:{n:02}Z"),
+            lambda n: harness.propose(version, not_after=f"2026-12-01T00:00:{n:02}Z"),
             False,
         )
-    released = bureau.release(version), bureau.release(bureau.publish("two"), predecessor=1)
+    released = harness.release(version), harness.release(harness.publish("two"), predecessor=1)
     return (
         lambda a: registry.pointers.history("digits", "production", a),
-        lambda n: bureau.roll_back(released[n % 2], n + 3),
+        lambda n: harness.roll_back(released[n % 2], n + 3),
         True,
     )
 
@@ -60,8 +60,8 @@ NAMES = ("models", "versions", "proposals", "pointers", "api_keys")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pages_while_the_list_grows(bureau: Bureau, name: str) -> None:
-    read, add, newest_first = fill(bureau, name)
+def test_pages_while_the_list_grows(harness: RegistryHarness, name: str) -> None:
+    read, add, newest_first = fill(harness, name)
     for number in range(5):
         add(number)
     before = read(ListQuery()).records
@@ -86,19 +86,19 @@ def test_pages_while_the_list_grows(bureau: Bureau, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tokens_hold_for_their_list_alone(bureau: Bureau, name: str) -> None:
-    read, add, _ = fill(bureau, name)
+def test_tokens_hold_for_their_list_alone(harness: RegistryHarness, name: str) -> None:
+    read, add, _ = fill(harness, name)
     for number in range(3):
         add(number)
     token = read(ListQuery(page_size=1)).next_page_token
     with refused(Reason.PAGE_TOKEN_MALFORMED):
         read(ListQuery(page_token=token, filter="digest:*"))
-    bureau.registry.models.create("paula", "letters")
+    harness.registry.models.create("paula", "letters")
     others = [
-        lambda: bureau.registry.versions.list("letters", ListQuery(page_token=token)),
-        lambda: bureau.registry.proposals.list("letters", ListQuery(page_token=token)),
+        lambda: harness.registry.versions.list("letters", ListQuery(page_token=token)),
+        lambda: harness.registry.proposals.list("letters", ListQuery(page_token=token)),
     ]
-    others += [lambda: bureau.registry.models.list(ListQuery(page_token=token))] * (
+    others += [lambda: harness.registry.models.list(ListQuery(page_token=token))] * (
         name != "models"
     )
     for other in others:
@@ -128,26 +128,26 @@ def test_tokens_hold_for_their_list_alone(bureau: Bureau, name: str) -> None:
         "revocation_reason = x",
     ],
 )
-def test_fields_that_are_refused(bureau: Bureau, name: str, filter_: str) -> None:
+def test_fields_that_are_refused(harness: RegistryHarness, name: str, filter_: str) -> None:
     with refused(Reason.FILTER_MALFORMED):
-        fill(bureau, name)[0](ListQuery(filter=filter_))
+        fill(harness, name)[0](ListQuery(filter=filter_))
 
 
 INJECTIONS = ("' OR '1'='1", '"; DROP TABLE models; --', "%", "_", "\\", "\\' OR 1=1 --", "*")
 
 
 @pytest.mark.parametrize("value", INJECTIONS)
-def test_values_are_values(bureau: Bureau, value: str) -> None:
+def test_values_are_values(harness: RegistryHarness, value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     for name, field in (("models", "creator"), ("models", "name"), ("api_keys", "label")):
-        read, add, _ = fill(bureau, name)
+        read, add, _ = fill(harness, name)
         assert read(ListQuery(filter=f'{field} = "{quoted}"')).records == ()
     add(1)
-    keys = bureau.registry.api_keys
+    keys = harness.registry.api_keys
     keys.create("otto", "f" * 12, "carla", value, NOW + timedelta(days=1), "d" * 64)
     (found,) = keys.list(ListQuery(filter=f'label = "{quoted}"')).records
     assert found.label == value
-    bureau.registry.verify()
+    harness.registry.verify()
 
 
 def numbers(records: tuple[Any, ...], field: str) -> list[Any]:
@@ -167,33 +167,35 @@ def numbers(records: tuple[Any, ...], field: str) -> list[Any]:
         ('-create_time < "2026-11-25T12:00:00Z"', ["faces"]),
     ],
 )
-def test_filters_of_models(bureau: Bureau, filter_: str, found: list[str]) -> None:
-    bureau.publish()
-    bureau.registry.models.create("paula", "letters")
-    bureau.now = NOW + timedelta(hours=2)
-    bureau.registry.models.create("peter", "faces")
-    assert numbers(bureau.registry.models.list(ListQuery(filter=filter_)).records, "model") == found
+def test_filters_of_models(harness: RegistryHarness, filter_: str, found: list[str]) -> None:
+    harness.publish()
+    harness.registry.models.create("paula", "letters")
+    harness.now = NOW + timedelta(hours=2)
+    harness.registry.models.create("peter", "faces")
+    assert (
+        numbers(harness.registry.models.list(ListQuery(filter=filter_)).records, "model") == found
+    )
 
 
-def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
-    first, second = bureau.publish("one"), bureau.publish("two")
-    released = bureau.release(first)
-    bureau.release(second, predecessor=1)
-    bureau.propose(second, predecessor=2, alias="production")
-    bureau.roll_back(released, 3)
-    bureau.revoke(second)
+def test_filters_of_versions_proposals_and_pointers(harness: RegistryHarness) -> None:
+    first, second = harness.publish("one"), harness.publish("two")
+    released = harness.release(first)
+    harness.release(second, predecessor=1)
+    harness.propose(second, predecessor=2, alias="production")
+    harness.roll_back(released, 3)
+    harness.revoke(second)
 
     def versions(filter_: str) -> list[int]:
         return numbers(
-            bureau.registry.versions.list("digits", ListQuery(filter=filter_)).records, "version"
+            harness.registry.versions.list("digits", ListQuery(filter=filter_)).records, "version"
         )
 
     def proposals(filter_: str) -> list[int]:
-        page = bureau.registry.proposals.list("digits", ListQuery(filter=filter_))
+        page = harness.registry.proposals.list("digits", ListQuery(filter=filter_))
         return numbers(page.records, "version")
 
     def moves(filter_: str) -> list[int]:
-        page = bureau.registry.pointers.history("digits", "production", ListQuery(filter=filter_))
+        page = harness.registry.pointers.history("digits", "production", ListQuery(filter=filter_))
         return numbers(page.records, "sequence")
 
     assert versions("revocation_reason:*") == [2]
@@ -208,14 +210,14 @@ def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
     assert moves("sequence < 2 AND version = 1 AND admin = otto") == [1]
 
 
-def test_filters_of_keys(bureau: Bureau) -> None:
-    create_key(bureau, 1)
-    create_key(bureau, 2)
-    bureau.now = NOW + timedelta(hours=1)
-    bureau.registry.api_keys.revoke("otto", f"{1:012x}", "leaked")
+def test_filters_of_keys(harness: RegistryHarness) -> None:
+    create_key(harness, 1)
+    create_key(harness, 2)
+    harness.now = NOW + timedelta(hours=1)
+    harness.registry.api_keys.revoke("otto", f"{1:012x}", "leaked")
 
     def labels(filter_: str) -> list[str]:
-        return numbers(bureau.registry.api_keys.list(ListQuery(filter=filter_)).records, "label")
+        return numbers(harness.registry.api_keys.list(ListQuery(filter=filter_)).records, "label")
 
     assert labels("revoke_time:*") == ["no. 1"]
     assert labels("NOT revoke_time:*") == ["no. 2"]
@@ -244,8 +246,8 @@ FILTERS = st.recursive(
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FILTERS)
-def test_sql_and_memory_find_the_same(bureau: Bureau, filter_: str) -> None:
-    models = bureau.registry.models
+def test_sql_and_memory_find_the_same(harness: RegistryHarness, filter_: str) -> None:
+    models = harness.registry.models
     if len(models.list().records) == 1:
         for number, creator in enumerate(("paula", "peter", "paula")):
             models.create(creator, f"m-{number}")

@@ -15,9 +15,9 @@ from registry.state import schema
 from registry.storage import revisions
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
 
 FAMILIES = {
     "registry": schema.METADATA,
@@ -55,20 +55,20 @@ def test_revisions_lead_to_the_tables(database_url: str, family: str) -> None:
     database.close()
 
 
-def test_a_record_survives_the_way_to_the_first_revision_and_back(bureau: Bureau) -> None:
-    first = bureau.release(bureau.publish("one"))
-    bureau.release(bureau.publish("two"), predecessor=1)
-    bureau.roll_back(first, 3)
-    before = contents(bureau.database)
+def test_a_record_survives_the_way_to_the_first_revision_and_back(harness: RegistryHarness) -> None:
+    first = harness.release(harness.publish("one"))
+    harness.release(harness.publish("two"), predecessor=1)
+    harness.roll_back(first, 3)
+    before = contents(harness.database)
     for step in ("-1", "0001"):
-        go(bureau.database, "registry", step, down=True)
-        there = contents(bureau.database)
+        go(harness.database, "registry", step, down=True)
+        there = contents(harness.database)
         assert there == {name: before[name] for name in there}
-    go(bureau.database, "registry", "head", down=False)
+    go(harness.database, "registry", "head", down=False)
     # What a later revision had added came back empty, as it was here.
-    assert contents(bureau.database) == before
-    bureau.reopen().models.create("paula", "letters")
-    bureau.registry.verify()
+    assert contents(harness.database) == before
+    harness.reopen().models.create("paula", "letters")
+    harness.registry.verify()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,43 +8,43 @@ import pytest
 
 from registry.state import schema
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.intruder import Intruder
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.registry import RegistryHarness
+from tests.support.oracles.intruder import Intruder
 
 TABLES = list(schema.METADATA.sorted_tables)
 
 
 @pytest.fixture
-def bureau(tmp_path: Path, database_url: str) -> Bureau:
-    return Bureau(tmp_path, database_url).found()
+def harness(tmp_path: Path, database_url: str) -> RegistryHarness:
+    return RegistryHarness(tmp_path, database_url).found()
 
 
-def test_an_older_state_is_refused_whoever_holds_the_log(bureau: Bureau) -> None:
-    intruder = Intruder(bureau.database)
+def test_an_older_state_is_refused_whoever_holds_the_log(harness: RegistryHarness) -> None:
+    intruder = Intruder(harness.database)
     before = intruder.copy(TABLES)
-    bureau.registry.models.create("paula", "letters")
+    harness.registry.models.create("paula", "letters")
     now = intruder.copy(TABLES)
-    with bureau.registry.ledger.log.lock:
+    with harness.registry.ledger.log.lock:
         intruder.put_back(before)
         with refused(Reason.LOG_INCONSISTENT):
-            bureau.registry.snapshot()
+            harness.registry.snapshot()
         intruder.put_back({table: [] for table in TABLES})
         with refused(Reason.LOG_INCONSISTENT):
-            bureau.registry.snapshot()
+            harness.registry.snapshot()
         intruder.put_back(now)
-        bureau.registry.snapshot()
-        bureau.registry.halt("another log was seen")
+        harness.registry.snapshot()
+        harness.registry.halt("another log was seen")
         with refused(Reason.LOG_INCONSISTENT):
-            bureau.registry.snapshot()
+            harness.registry.snapshot()
 
 
-def test_entries_added_meanwhile_are_shown(bureau: Bureau) -> None:
-    mine = bureau.registry
+def test_entries_added_meanwhile_are_shown(harness: RegistryHarness) -> None:
+    mine = harness.registry
     before = mine.snapshot()
     with mine.ledger.log.lock:
         # Another gateway's process.
-        bureau.reopen()
-        bureau.release(bureau.publish())
+        harness.reopen()
+        harness.release(harness.publish())
         assert before.live == ()
         assert len(mine.snapshot().live) == 1

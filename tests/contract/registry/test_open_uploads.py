@@ -18,8 +18,8 @@ from registry.uploads.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenU
 from registry.uploads.spool import Spool
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.statements import Manifest, oms
-from tests.support.bureau import Bureau, version_files
-from tests.support.people import p256_key, refused
+from tests.support.builders.documents.people import p256_key, refused
+from tests.support.harness.registry import RegistryHarness, version_files
 
 FILES = {
     **version_files(),
@@ -31,28 +31,28 @@ MANIFEST = Manifest.of(FILES)
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def bureau(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bureau]:
-    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RegistryHarness]:
+    harness = RegistryHarness(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
     if request.param == "bucket":
-        bureau.artifacts = BucketStore(request.getfixturevalue("bucket_server").bucket())
-        bureau.reopen()
-    yield bureau
-    bureau.registry.close()
+        harness.artifacts = BucketStore(request.getfixturevalue("bucket_server").bucket())
+        harness.reopen()
+    yield harness
+    harness.registry.close()
 
 
 @pytest.fixture
-def uploads(bureau: Bureau) -> OpenUploads:
-    return opened(bureau)
+def uploads(harness: RegistryHarness) -> OpenUploads:
+    return opened(harness)
 
 
-def opened(bureau: Bureau) -> OpenUploads:
+def opened(harness: RegistryHarness) -> OpenUploads:
     """The uploads as a gateway has them that has just started."""
     numbers = itertools.count(1)
     return OpenUploads(
-        bureau.registry.versions,
-        bureau.artifacts,
-        Spool(bureau.folder / "uploads"),
-        bureau.clock,
+        harness.registry.versions,
+        harness.artifacts,
+        Spool(harness.folder / "uploads"),
+        harness.clock,
         lambda: f"{next(numbers):032x}",
     )
 
@@ -72,9 +72,9 @@ def send_rest(uploads: OpenUploads, upload: OpenUpload) -> None:
         uploads.receive(upload, path, at, [FILES[path][at:]])
 
 
-def register(bureau: Bureau, uploads: OpenUploads, upload: OpenUpload) -> VersionRecord:
+def register(harness: RegistryHarness, uploads: OpenUploads, upload: OpenUpload) -> VersionRecord:
     signature = oms.sign(MANIFEST, p256_key("paula"))
-    return uploads.register(upload, signature, [bureau.evidence(MANIFEST)], bureau.commitment())
+    return uploads.register(upload, signature, [harness.evidence(MANIFEST)], harness.commitment())
 
 
 def broken(data: bytes) -> Iterator[bytes]:
@@ -83,23 +83,23 @@ def broken(data: bytes) -> Iterator[bytes]:
     raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request")
 
 
-def test_cut_at_every_tenth_by_a_gateway_that_restarts_each_time(bureau: Bureau) -> None:
+def test_cut_at_every_tenth_by_a_gateway_that_restarts_each_time(harness: RegistryHarness) -> None:
     for tenth in range(1, 10):
-        uploads = opened(bureau)
+        uploads = opened(harness)
         upload = begun(uploads)
         at = received(uploads, upload)[BIG]
         assert at == len(DATA) * (tenth - 1) // 10
         with refused(Reason.DEADLINE_TOO_SHORT):
             uploads.receive(upload, BIG, at, broken(DATA[at : len(DATA) * tenth // 10]))
-    uploads = opened(bureau)
+    uploads = opened(harness)
     upload = begun(uploads)
     send_rest(uploads, upload)
-    version = register(bureau, uploads, upload)
+    version = register(harness, uploads, upload)
     for path, data in FILES.items():
-        assert bureau.registry.versions.read_file("digits", version.version, path) == data
+        assert harness.registry.versions.read_file("digits", version.version, path) == data
     with refused(Reason.UPLOAD_UNKNOWN):
         uploads.get("paula", upload.name)
-    assert os.listdir(bureau.folder / "uploads") == []
+    assert os.listdir(harness.folder / "uploads") == []
 
 
 def test_bytes_elsewhere_than_where_the_file_stands(uploads: OpenUploads) -> None:
@@ -144,19 +144,19 @@ def test_a_file_that_the_manifest_does_not_name(uploads: OpenUploads) -> None:
         uploads.receive(begun(uploads), "other.json", 0, [])
 
 
-def test_files_that_are_missing(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_files_that_are_missing(harness: RegistryHarness, uploads: OpenUploads) -> None:
     upload = begun(uploads)
     uploads.receive(upload, BIG, 0, [DATA])
     with refused(Reason.FILE_MISSING):
-        register(bureau, uploads, upload)
+        register(harness, uploads, upload)
     send_rest(uploads, upload)
     # As a collector would in an upload of days.
-    bureau.artifacts.remove(MANIFEST.entry(BIG).digest, bureau.now + timedelta(days=999))
+    harness.artifacts.remove(MANIFEST.entry(BIG).digest, harness.now + timedelta(days=999))
     with refused(Reason.FILE_MISSING):
-        register(bureau, uploads, upload)
+        register(harness, uploads, upload)
     assert received(uploads, upload)[BIG] == 0
     send_rest(uploads, upload)
-    assert register(bureau, uploads, upload).version == 1
+    assert register(harness, uploads, upload).version == 1
 
 
 def test_somebody_else_s_upload(uploads: OpenUploads) -> None:
@@ -174,7 +174,7 @@ def test_an_upload_that_there_is_not(uploads: OpenUploads, name: str) -> None:
         uploads.get("paula", name)
 
 
-def test_one_that_is_given_up(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_one_that_is_given_up(harness: RegistryHarness, uploads: OpenUploads) -> None:
     upload = begun(uploads)
 
     def chunks() -> Iterator[bytes]:
@@ -189,7 +189,7 @@ def test_one_that_is_given_up(bureau: Bureau, uploads: OpenUploads) -> None:
     assert received(uploads, begun(uploads))[BIG] == 0
 
 
-def test_a_few_at_a_time(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_a_few_at_a_time(harness: RegistryHarness, uploads: OpenUploads) -> None:
     def begin(number: int) -> OpenUpload:
         other = Manifest.of({**FILES, "model.json": b"%d" % number})
         return uploads.create("paula", "digits", other.encode())
@@ -206,26 +206,28 @@ def test_a_few_at_a_time(bureau: Bureau, uploads: OpenUploads) -> None:
     begin(MOST_OPEN)
 
 
-def test_one_that_nobody_touches_ends(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_one_that_nobody_touches_ends(harness: RegistryHarness, uploads: OpenUploads) -> None:
     upload = begun(uploads)
-    bureau.now += LIFETIME - timedelta(seconds=1)
+    harness.now += LIFETIME - timedelta(seconds=1)
     assert uploads.sweep() == 0
     uploads.receive(upload, BIG, 0, [DATA[:100]])
-    bureau.now += LIFETIME - timedelta(seconds=1)
+    harness.now += LIFETIME - timedelta(seconds=1)
     assert received(uploads, upload)[BIG] == 100
-    bureau.now += timedelta(seconds=1)
+    harness.now += timedelta(seconds=1)
     with refused(Reason.UPLOAD_UNKNOWN):
         uploads.get("paula", upload.name)
     assert received(uploads, begun(uploads))[BIG] == 0
-    assert len(os.listdir(bureau.folder / "uploads")) == 1
+    assert len(os.listdir(harness.folder / "uploads")) == 1
 
 
-def test_what_a_killed_process_left_is_removed(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_what_a_killed_process_left_is_removed(
+    harness: RegistryHarness, uploads: OpenUploads
+) -> None:
     for name in (f".{1:032x}", f".{2:032x}.gone"):
-        (bureau.folder / "uploads" / name).mkdir()
-    (bureau.folder / "uploads" / "lost+found").mkdir()
+        (harness.folder / "uploads" / name).mkdir()
+    (harness.folder / "uploads" / "lost+found").mkdir()
     upload = begun(uploads)
-    assert sorted(os.listdir(bureau.folder / "uploads")) == [upload.name, "lost+found"]
+    assert sorted(os.listdir(harness.folder / "uploads")) == [upload.name, "lost+found"]
 
 
 def test_of_two_writers_of_a_file_the_one_behind_is_refused(uploads: OpenUploads) -> None:
@@ -244,12 +246,12 @@ def test_of_two_writers_of_a_file_the_one_behind_is_refused(uploads: OpenUploads
     send_rest(uploads, upload)
 
 
-def test_many_writers_of_a_file_at_once(bureau: Bureau, uploads: OpenUploads) -> None:
+def test_many_writers_of_a_file_at_once(harness: RegistryHarness, uploads: OpenUploads) -> None:
     upload = begun(uploads)
     unexpected: list[BaseException] = []
 
     def write() -> None:
-        own = opened(bureau)
+        own = opened(harness)
         try:
             at = 0
             while at < len(DATA):
@@ -267,7 +269,7 @@ def test_many_writers_of_a_file_at_once(bureau: Bureau, uploads: OpenUploads) ->
     for thread in threads:
         thread.join()
     assert not unexpected
-    assert bureau.artifacts.read(MANIFEST.entry(BIG).digest, len(DATA)) == DATA
+    assert harness.artifacts.read(MANIFEST.entry(BIG).digest, len(DATA)) == DATA
 
 
 def test_a_disk_that_is_full(uploads: OpenUploads, monkeypatch: pytest.MonkeyPatch) -> None:

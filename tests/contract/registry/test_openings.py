@@ -20,9 +20,9 @@ from registry.storage import revisions
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, MemorySubjects
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, MemorySubjects
+from tests.support.harness.servers.postgres import other_schema
 
 SIZE = 1100
 CALLERS, MODELS = ("ward-1", "ward-2", "ward-3"), ("triage", "dose")

@@ -8,10 +8,10 @@ from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import other_schema
 
 
 def place(url: str, name: str) -> str:
@@ -87,13 +87,13 @@ def test_many_open_a_new_one_at_once(database_url: str) -> None:
         database.close()
 
 
-def test_a_log_beside_the_registry(bureau: Bureau, database_url: str) -> None:
+def test_a_log_beside_the_registry(harness: RegistryHarness, database_url: str) -> None:
     """The three families' tables do not meet, though PostgreSQL has them in one database."""
     url = place(database_url, "answers")
     log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     log.append([an_answer()] * 5)
-    bureau.registry.anchors.add("gateway", log.note)
-    assert bureau.registry.verify().size == bureau.registry.log.size()
+    harness.registry.anchors.add("gateway", log.note)
+    assert harness.registry.verify().size == harness.registry.log.size()
     assert log.reader.verify().size == 5
     log.close()
 

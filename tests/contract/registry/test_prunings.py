@@ -19,10 +19,10 @@ from sealgate.trust.receipts import answer_entry
 from sealgate.trust.receipts.answer_entry import is_pseudonym, pseudonym
 from sealgate.trust.transparency import merkle, open_checkpoint
 from sealgate.trust.transparency.note import vkey
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, NOW, key, refused
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, opening
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused
+from tests.support.fakes.records import SUBJECTS, opening
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import other_schema
 
 KEY = vkey(ANSWER_LOG, key("answer-log").public)
 SIZE = 1000
@@ -163,20 +163,20 @@ def test_pruning_goes_on_where_it_was_killed(log: AnswerLog, database: Database)
 
 
 @pytest.fixture
-def bureau(tmp_path: Path, database_url: str) -> Iterator[Bureau]:
-    bureau = Bureau(tmp_path, database_url).found()
-    yield bureau
-    bureau.registry.close()
+def harness(tmp_path: Path, database_url: str) -> Iterator[RegistryHarness]:
+    harness = RegistryHarness(tmp_path, database_url).found()
+    yield harness
+    harness.registry.close()
 
 
-def prunings(bureau: Bureau) -> Prunings:
-    ledger: Ledger = bureau.registry.ledger
+def prunings(harness: RegistryHarness) -> Prunings:
+    ledger: Ledger = harness.registry.ledger
     return Prunings(ledger, "operator:root")
 
 
-def test_anchors_say_how_old_entries_are(bureau: Bureau, log: AnswerLog) -> None:
-    bureau.registry.anchors.add("gateway", log.note)
-    book = prunings(bureau)
+def test_anchors_say_how_old_entries_are(harness: RegistryHarness, log: AnswerLog) -> None:
+    harness.registry.anchors.add("gateway", log.note)
+    book = prunings(harness)
     soon = NOW + timedelta(hours=1)
     assert book.prunable(ANSWER_LOG, NOW - timedelta(hours=1)) == 0
     assert book.prunable(ANSWER_LOG, soon) == 768
@@ -189,29 +189,29 @@ def test_anchors_say_how_old_entries_are(bureau: Bureau, log: AnswerLog) -> None
     for _ in range(2):
         book.add(ANSWER_LOG, 768, soon, log.openings.closed_between)
     assert book.pruned(ANSWER_LOG) == 768
-    told = [canonical.decode(leaf) for leaf in entries(bureau)]
+    told = [canonical.decode(leaf) for leaf in entries(harness)]
     pruned = [entry for entry in told if entry["event"] == "log.pruned"]
     assert [(e["subject"], e["body"]) for e in pruned] == [
         (f"logs/{ANSWER_LOG}", {"size": 768, "closed": 0})
     ]
-    bureau.registry.verify()
+    harness.registry.verify()
 
 
-def entries(bureau: Bureau) -> list[bytes]:
-    log = bureau.registry.log
+def entries(harness: RegistryHarness) -> list[bytes]:
+    log = harness.registry.log
     return [leaf for block in log.entries(0, log.size()) for leaf in block]
 
 
-def test_a_forged_anchor_prunes_nothing(bureau: Bureau, log: AnswerLog) -> None:
+def test_a_forged_anchor_prunes_nothing(harness: RegistryHarness, log: AnswerLog) -> None:
     """An intruder makes an anchor look older than its entry says."""
     from registry.state.schema import ANCHORS
 
-    bureau.registry.anchors.add("gateway", log.note)
-    with bureau.registry.ledger.database.writing() as connection:
+    harness.registry.anchors.add("gateway", log.note)
+    with harness.registry.ledger.database.writing() as connection:
         connection.execute(update(ANCHORS).values(time="2020-01-01T00:00:00Z"))
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        prunings(bureau).prunable(ANSWER_LOG, NOW - timedelta(hours=1))
+        prunings(harness).prunable(ANSWER_LOG, NOW - timedelta(hours=1))
 
 
 def test_erasing_removes_openings_alone(log: AnswerLog, database: Database) -> None:
@@ -223,14 +223,14 @@ def test_erasing_removes_openings_alone(log: AnswerLog, database: Database) -> N
     assert log.reader.verify().size == count(database, ANSWERS.leaves) == SIZE
 
 
-def test_erasures_are_told_without_the_name(bureau: Bureau) -> None:
+def test_erasures_are_told_without_the_name(harness: RegistryHarness) -> None:
     told = pseudonym("patient-4711", bytes(16))
-    bureau.registry.erasures.add("otto", ANSWER_LOG, told, PlannedErasure(3, 1000, None))
-    assert bureau.registry.erasures.all() == [(ANSWER_LOG, told)]
-    assert not any(b"patient" in leaf for leaf in entries(bureau))
+    harness.registry.erasures.add("otto", ANSWER_LOG, told, PlannedErasure(3, 1000, None))
+    assert harness.registry.erasures.all() == [(ANSWER_LOG, told)]
+    assert not any(b"patient" in leaf for leaf in entries(harness))
     assert is_pseudonym(told, "patient-4711")
     assert not is_pseudonym(told, "patient-4712")
     assert not is_pseudonym(told[:-1], "patient-4711")
-    bureau.registry.verify()
+    harness.registry.verify()
     with refused(Reason.LOG_UNKNOWN):
-        bureau.registry.erasures.add("otto", "example.org/other", told, PlannedErasure(0, 0, None))
+        harness.registry.erasures.add("otto", "example.org/other", told, PlannedErasure(0, 0, None))

@@ -11,9 +11,9 @@ from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import OPENINGS
 from registry.storage.database import Database
-from tests.support.people import ANSWER_LOG, key
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.servers.postgres import other_schema
 
 
 def in_file(url: str, table: str, secret: bytes) -> bool:

@@ -39,10 +39,16 @@ from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.statements.engine_counts import EngineCounts
-from tests.support.allowances import an_allowance, held
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, VERSION_DIGEST, at, key
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.allowances import an_allowance, held
+from tests.support.builders.documents.people import (
+    ANSWER_LOG,
+    REGISTRY_LOG,
+    VERSION_DIGEST,
+    at,
+    key,
+)
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
 
 pytestmark = pytest.mark.timeout(300)
 TABLES = schema.METADATA.sorted_tables
@@ -52,21 +58,21 @@ LEAVES, TILES = schema.LOG.leaves, schema.LOG.tiles
 
 
 @pytest.fixture
-def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
+def busy_harness(empty_harness: RegistryHarness, tmp_path: Path) -> RegistryHarness:
     """A registry in which something of every kind has happened."""
-    bureau = empty_bureau.found()
-    registry = bureau.registry
+    harness = empty_harness.found()
+    registry = harness.registry
     public = key("engine-1").public
     engine = Principal("engine-1", ("engine",), (public.keyid,), ())
-    people, keys = bureau.policy.principals, bureau.policy.keys
+    people, keys = harness.policy.principals, harness.policy.keys
     screens = ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
-    bureau.accept(
+    harness.accept(
         principals=(*people, engine), keys={**keys, public.keyid: public}, screens=screens
     )
-    first = bureau.release(bureau.publish("one"))
-    bureau.release(bureau.publish("two"), predecessor=1)
-    bureau.roll_back(first, 3)
-    bureau.revoke(bureau.publish("three"))
+    first = harness.release(harness.publish("one"))
+    harness.release(harness.publish("two"), predecessor=1)
+    harness.roll_back(first, 3)
+    harness.revoke(harness.publish("three"))
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for _ in range(2):
         log.append([an_answer()] * 150)
@@ -81,38 +87,38 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     registry.attachments.attach("anna", "digits", 1, envelope)
     registry.erasures.add("carla", ANSWER_LOG, "e" * 64, PlannedErasure(2, 300, "f" * 64))
     registry.refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3})
-    expires = bureau.now + timedelta(days=7)
+    expires = harness.now + timedelta(days=7)
     registry.api_keys.create("otto", "0123456789ab", "carla", "nightly", expires, "d" * 64)
     registry.api_keys.revoke("otto", "0123456789ab", "leaked")
     ran = EngineCounts("engine-1", "0f" * 16, 1, at(hours=-1), at(), ((VERSION_DIGEST, 2, 7),))
     registry.engine_counts.add("gateway", sign_statement(ran, key("engine-1")))
-    bureau.upload({"unwanted.json": b"{}"})
-    ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
+    harness.upload({"unwanted.json": b"{}"})
+    ledger = Ledger.join(harness.database, REGISTRY_LOG, key("registry-log"), harness.clock)
     later = datetime.now(UTC) + timedelta(hours=1)
-    Collector(ledger, bureau.artifacts, "operator:root").collect(later, dry_run=False)
-    before = bureau.now + timedelta(hours=1)
+    Collector(ledger, harness.artifacts, "operator:root").collect(later, dry_run=False)
+    before = harness.now + timedelta(hours=1)
     Prunings(ledger, "operator:root").add(ANSWER_LOG, 256, before, lambda start, end: 1)
     registry.models.create("paula", "cats", RequestKey(str(uuid.uuid4()), sha256(b"cats")))
-    return bureau
+    return harness
 
 
 @contextmanager
-def intruder(bureau: Bureau) -> Iterator[Connection]:
+def intruder(harness: RegistryHarness) -> Iterator[Connection]:
     """A connection that no constraint binds, and whose edits are taken back in the end."""
-    if bureau.url.startswith("sqlite"):
-        engine = create_engine(bureau.url)
+    if harness.url.startswith("sqlite"):
+        engine = create_engine(harness.url)
         with engine.connect() as connection:
             yield connection
             connection.rollback()
         engine.dispose()
         return
-    with bureau.database.writing() as connection:
+    with harness.database.writing() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         yield connection
 
 
-def found(connection: Connection, bureau: Bureau) -> list[Difference]:
-    return list(Rebuild(connection, bureau.policy).differences())
+def found(connection: Connection, harness: RegistryHarness) -> list[Difference]:
+    return list(Rebuild(connection, harness.policy).differences())
 
 
 def edited(column: Any, value: Any) -> Any:
@@ -134,18 +140,18 @@ def named(differences: list[Difference], table: str, edit: Edit, column: str = "
     return any((d.table, d.edit, d.column) == (table, edit, column) for d in differences)
 
 
-def test_an_honest_database_is_what_its_log_says(busy_bureau: Bureau) -> None:
-    with intruder(busy_bureau) as connection:
-        assert found(connection, busy_bureau) == []
-        rebuild = Rebuild(connection, busy_bureau.policy)
+def test_an_honest_database_is_what_its_log_says(busy_harness: RegistryHarness) -> None:
+    with intruder(busy_harness) as connection:
+        assert found(connection, busy_harness) == []
+        rebuild = Rebuild(connection, busy_harness.policy)
         assert list(rebuild.differences()) == []
-        assert rebuild.size == busy_bureau.registry.log.size()
+        assert rebuild.size == busy_harness.registry.log.size()
         for table in TABLES:
             assert connection.execute(select(table)).first() is not None, table.name
 
 
-def test_each_entry_tells_each_column_of_its_row(busy_bureau: Bureau) -> None:
-    log = busy_bureau.registry.log
+def test_each_entry_tells_each_column_of_its_row(busy_harness: RegistryHarness) -> None:
+    log = busy_harness.registry.log
     told = set()
     for index in range(log.size()):
         row = replay(index, log.entry(index))
@@ -155,16 +161,16 @@ def test_each_entry_tells_each_column_of_its_row(busy_bureau: Bureau) -> None:
     assert told == {event.table for event in events.EVENTS}
 
 
-def test_every_edit_of_every_column_is_named(busy_bureau: Bureau) -> None:
+def test_every_edit_of_every_column_is_named(busy_harness: RegistryHarness) -> None:
     unnamed = []
     for table in TABLES:
         for column in table.columns:
-            with intruder(busy_bureau) as connection:
+            with intruder(busy_harness) as connection:
                 row = first_row(connection, table)
                 value = edited(column, row[column.name])
                 change = update(table).where(*is_row(table, row)).values({column.name: value})
                 assert connection.execute(change).rowcount == 1
-                differences = found(connection, busy_bureau)
+                differences = found(connection, busy_harness)
                 is_named = named(differences, table.name, Edit.ALTERED, column.name)
                 if column.primary_key and not is_named:
                     edits = {d.edit for d in differences if d.table == table.name}
@@ -178,88 +184,88 @@ def test_every_edit_of_every_column_is_named(busy_bureau: Bureau) -> None:
     assert unnamed == []
 
 
-def test_every_deleted_row_is_named(busy_bureau: Bureau) -> None:
+def test_every_deleted_row_is_named(busy_harness: RegistryHarness) -> None:
     for table in TABLES:
         if table.name in ("requests", "log_checkpoints"):
             continue
-        with intruder(busy_bureau) as connection:
+        with intruder(busy_harness) as connection:
             row = first_row(connection, table)
             connection.execute(delete(table).where(*is_row(table, row)))
-            assert named(found(connection, busy_bureau), table.name, Edit.MISSING), table.name
+            assert named(found(connection, busy_harness), table.name, Edit.MISSING), table.name
 
 
-def test_every_added_row_is_named(busy_bureau: Bureau) -> None:
+def test_every_added_row_is_named(busy_harness: RegistryHarness) -> None:
     for table in TABLES:
-        with intruder(busy_bureau) as connection:
+        with intruder(busy_harness) as connection:
             row = first_row(connection, table)
             forged = {c.name: edited(c, row[c.name]) for c in table.columns}
             connection.execute(insert(table), forged)
-            mine = [d for d in found(connection, busy_bureau) if d.table == table.name]
+            mine = [d for d in found(connection, busy_harness) if d.table == table.name]
             assert mine, table.name
             if table.name not in ("requests", "log_checkpoints"):
                 assert Edit.ADDED in {d.edit for d in mine}, table.name
 
 
-def test_the_newest_checkpoint_deleted(busy_bureau: Bureau) -> None:
+def test_the_newest_checkpoint_deleted(busy_harness: RegistryHarness) -> None:
     table = schema.LOG.checkpoints
-    with intruder(busy_bureau) as connection:
-        size = busy_bureau.registry.log.size()
+    with intruder(busy_harness) as connection:
+        size = busy_harness.registry.log.size()
         connection.execute(delete(table).where(table.c.size == size))
-        differences = found(connection, busy_bureau)
+        differences = found(connection, busy_harness)
         assert named(differences, "log_checkpoints", Edit.MISSING)
         assert named(differences, "log_leaves", Edit.ADDED)
 
 
-def test_what_each_says_is_shown(busy_bureau: Bureau) -> None:
+def test_what_each_says_is_shown(busy_harness: RegistryHarness) -> None:
     pointers = schema.POINTERS
-    with intruder(busy_bureau) as connection:
+    with intruder(busy_harness) as connection:
         change = update(pointers).where(pointers.c.sequence == 2).values(version=1)
         connection.execute(change)
-        (difference,) = found(connection, busy_bureau)
+        (difference,) = found(connection, busy_harness)
     assert difference == Difference(
         "pointers", "digits/production/2", Edit.ALTERED, "version", "2", "1"
     )
 
 
-def test_a_leaf_and_its_row_edited_together(busy_bureau: Bureau) -> None:
+def test_a_leaf_and_its_row_edited_together(busy_harness: RegistryHarness) -> None:
     """The entry made to fit the edited row, without the log's key."""
     models = schema.MODELS
-    with intruder(busy_bureau) as connection:
+    with intruder(busy_harness) as connection:
         connection.execute(update(models).where(models.c.model == "cats").values(principal="otto"))
         row = dict(
             connection.execute(select(models).where(models.c.model == "cats")).mappings().one()
         )
         leaf = events.MODEL_CREATED.entry(row)
         connection.execute(update(LEAVES).where(LEAVES.c.index == row["entry"]).values(data=leaf))
-        differences = found(connection, busy_bureau)
+        differences = found(connection, busy_harness)
     assert named(differences, "log_leaves", Edit.ALTERED, "data")
     assert [d.key for d in differences if d.table == "models"] == ["cats"]
 
 
-def test_leaves_and_tiles_edited_together(busy_bureau: Bureau) -> None:
-    with intruder(busy_bureau) as connection:
+def test_leaves_and_tiles_edited_together(busy_harness: RegistryHarness) -> None:
+    with intruder(busy_harness) as connection:
         connection.execute(update(LEAVES).where(LEAVES.c.index == 3).values(data=b"{}"))
         connection.execute(update(TILES).where(TILES.c.level == 0).values(hashes=b"0" * 32))
-        differences = found(connection, busy_bureau)
+        differences = found(connection, busy_harness)
     roots = [d for d in differences if d.table == "log_leaves" and d.key == ""]
     assert len(roots) == 1
     assert "neither" in roots[0].database
 
 
-def test_evidence_added_to_a_version(busy_bureau: Bureau) -> None:
+def test_evidence_added_to_a_version(busy_harness: RegistryHarness) -> None:
     table = schema.EVIDENCE
-    with intruder(busy_bureau) as connection:
+    with intruder(busy_harness) as connection:
         row = first_row(connection, table)
         connection.execute(insert(table), {**row, "position": row["position"] + 1})
-        (difference,) = found(connection, busy_bureau)
+        (difference,) = found(connection, busy_harness)
     assert (difference.table, difference.edit) == ("evidence", Edit.ADDED)
 
 
-def test_an_older_freshness_statement_put_back(busy_bureau: Bureau) -> None:
-    older = busy_bureau.registry.snapshot().freshness
-    busy_bureau.release(busy_bureau.publish("four"), predecessor=3)
+def test_an_older_freshness_statement_put_back(busy_harness: RegistryHarness) -> None:
+    older = busy_harness.registry.snapshot().freshness
+    busy_harness.release(busy_harness.publish("four"), predecessor=3)
     table = schema.FRESHNESS
-    with intruder(busy_bureau) as connection:
+    with intruder(busy_harness) as connection:
         connection.execute(update(table).values(envelope=older))
-        differences = found(connection, busy_bureau)
+        differences = found(connection, busy_harness)
     assert named(differences, "freshness", Edit.ALTERED, "envelope")

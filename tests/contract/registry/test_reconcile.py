@@ -16,40 +16,40 @@ from sealgate.trust.statements import (
     check_covered,
     verify_freshness,
 )
-from tests.support.bureau import Bureau, pointer_envelope
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.registry import RegistryHarness, pointer_envelope
 
 Edit = Callable[[Connection], object]
 
 
 @pytest.fixture
-def busy_bureau(bureau: Bureau) -> Bureau:
+def busy_harness(harness: RegistryHarness) -> RegistryHarness:
     """A registry in which something of every kind has happened."""
-    one = bureau.publish("one")
-    first = bureau.release(one)
-    bureau.release(bureau.publish("two"), predecessor=1)
-    bureau.roll_back(first, 3)
-    bureau.revoke(bureau.publish("three"))
-    return bureau
+    one = harness.publish("one")
+    first = harness.release(one)
+    harness.release(harness.publish("two"), predecessor=1)
+    harness.roll_back(first, 3)
+    harness.revoke(harness.publish("three"))
+    return harness
 
 
-def edit(bureau: Bureau, change: Edit) -> None:
+def edit(harness: RegistryHarness, change: Edit) -> None:
     """Change the database as a thief would, without any key."""
-    with bureau.database.writing() as connection:
+    with harness.database.writing() as connection:
         change(connection)
         connection.commit()
 
 
-def test_everything_agrees(busy_bureau: Bureau) -> None:
+def test_everything_agrees(busy_harness: RegistryHarness) -> None:
     told: list[tuple[int, int]] = []
-    verified = busy_bureau.registry.verify(lambda done, total: told.append((done, total)))
-    assert verified.size == busy_bureau.registry.log.size()
+    verified = busy_harness.registry.verify(lambda done, total: told.append((done, total)))
+    assert verified.size == busy_harness.registry.log.size()
     assert told[-1] == (verified.size, verified.size)
-    busy_bureau.reopen().verify()
+    busy_harness.reopen().verify()
 
 
-def test_every_kind_of_row_has_its_entry(busy_bureau: Bureau) -> None:
-    log = busy_bureau.registry.log
+def test_every_kind_of_row_has_its_entry(busy_harness: RegistryHarness) -> None:
+    log = busy_harness.registry.log
     entries = [leaf for block in log.entries(0, log.size()) for leaf in block]
     kinds = {leaf.split(b'"event":"')[1].split(b'"')[0].decode() for leaf in entries}
     assert kinds == {
@@ -119,67 +119,67 @@ def _forge_model(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", _EDITS)
-def test_an_edited_database_is_found_out(busy_bureau: Bureau, name: str) -> None:
-    edit(busy_bureau, _EDITS[name])
+def test_an_edited_database_is_found_out(busy_harness: RegistryHarness, name: str) -> None:
+    edit(busy_harness, _EDITS[name])
     with refused(Reason.LOG_INCONSISTENT):
-        busy_bureau.registry.verify()
+        busy_harness.registry.verify()
     with refused(Reason.LOG_INCONSISTENT):
-        busy_bureau.reopen()
+        busy_harness.reopen()
 
 
-def test_an_older_pointer_is_not_declared_fresh(busy_bureau: Bureau) -> None:
-    edit(busy_bureau, _EDITS["a pointer deleted"])
-    busy_bureau.now += timedelta(hours=1)
+def test_an_older_pointer_is_not_declared_fresh(busy_harness: RegistryHarness) -> None:
+    edit(busy_harness, _EDITS["a pointer deleted"])
+    busy_harness.now += timedelta(hours=1)
     with refused(Reason.LOG_INCONSISTENT):
-        busy_bureau.registry.refresh()
+        busy_harness.registry.refresh()
 
 
-def test_a_revoked_version_is_not_declared_fresh(busy_bureau: Bureau) -> None:
-    edit(busy_bureau, _EDITS["a revocation deleted"])
-    busy_bureau.now += timedelta(hours=1)
+def test_a_revoked_version_is_not_declared_fresh(busy_harness: RegistryHarness) -> None:
+    edit(busy_harness, _EDITS["a revocation deleted"])
+    busy_harness.now += timedelta(hours=1)
     with refused(Reason.LOG_INCONSISTENT):
-        busy_bureau.registry.refresh()
+        busy_harness.registry.refresh()
 
 
-def test_an_older_pointer_is_not_covered(busy_bureau: Bureau) -> None:
+def test_an_older_pointer_is_not_covered(busy_harness: RegistryHarness) -> None:
     """What an engine sees of a database in which the newest pointer was swapped for an old one."""
-    older = busy_bureau.registry.pointers.history("digits", "production").records[1]
+    older = busy_harness.registry.pointers.history("digits", "production").records[1]
     edit(
-        busy_bureau,
+        busy_harness,
         lambda c: c.execute(update(_POINTERS).where(_NEWEST).values(bundle=older.bundle)),
     )
-    pointer, freshness = seen_by_an_engine(busy_bureau)
+    pointer, freshness = seen_by_an_engine(busy_harness)
     with refused(Reason.POINTER_STALE):
         check_covered(pointer, freshness)
 
 
-def test_an_older_statement_does_not_cover_it_for_long(busy_bureau: Bureau) -> None:
+def test_an_older_statement_does_not_cover_it_for_long(busy_harness: RegistryHarness) -> None:
     """The freshness statement is replaced by an older one: who signed the newer shows that."""
-    newest = busy_bureau.registry.snapshot().freshness
-    busy_bureau.now += timedelta(hours=1)
-    busy_bureau.registry.refresh()
-    edit(busy_bureau, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=newest)))
-    pointer, freshness = seen_by_an_engine(busy_bureau)
+    newest = busy_harness.registry.snapshot().freshness
+    busy_harness.now += timedelta(hours=1)
+    busy_harness.registry.refresh()
+    edit(busy_harness, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=newest)))
+    pointer, freshness = seen_by_an_engine(busy_harness)
     check_covered(pointer, freshness)
-    busy_bureau.reopen()
+    busy_harness.reopen()
     with refused(Reason.POINTER_STALE):
-        seen_by_an_engine(busy_bureau)
-    assert busy_bureau.registry.refresh()
-    pointer, freshness = seen_by_an_engine(busy_bureau)
+        seen_by_an_engine(busy_harness)
+    assert busy_harness.registry.refresh()
+    pointer, freshness = seen_by_an_engine(busy_harness)
     check_covered(pointer, freshness)
 
 
-def seen_by_an_engine(bureau: Bureau) -> tuple[Pointer, Freshness]:
-    snapshot = bureau.registry.snapshot()
+def seen_by_an_engine(harness: RegistryHarness) -> tuple[Pointer, Freshness]:
+    snapshot = harness.registry.snapshot()
     envelope = Envelope.decode(snapshot.freshness)
-    freshness = verify_freshness(envelope, bureau.policy, bureau.now)
+    freshness = verify_freshness(envelope, harness.policy, harness.now)
     bundle = PointerBundle.decode(snapshot.live[0].bundle)
     return Pointer.decode(bundle.pointer.payload), freshness
 
 
-def test_a_statement_by_another_key_is_not_gone_on_from(busy_bureau: Bureau) -> None:
-    pointer = busy_bureau.registry.pointers.get("digits", "production")
+def test_a_statement_by_another_key_is_not_gone_on_from(busy_harness: RegistryHarness) -> None:
+    pointer = busy_harness.registry.pointers.get("digits", "production")
     forged = pointer_envelope(pointer).encode()
-    edit(busy_bureau, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=forged)))
+    edit(busy_harness, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=forged)))
     with refused(Reason.LOG_INCONSISTENT):
-        busy_bureau.registry.refresh()
+        busy_harness.registry.refresh()

@@ -5,19 +5,19 @@ import json
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG
+from tests.support.builders.documents.people import ANSWER_LOG
+from tests.support.harness.registry import RegistryHarness
 
 
-def test_each_period_is_an_entry_that_the_record_verifies(bureau: Bureau) -> None:
-    refusals = bureau.registry.refusals
+def test_each_period_is_an_entry_that_the_record_verifies(harness: RegistryHarness) -> None:
+    refusals = harness.registry.refusals
     first = refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3, "CREDENTIAL_MISSING": 1})
     second = refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 2})
-    entries = [json.loads(bureau.registry.log.entry(index)) for index in (first, second)]
+    entries = [json.loads(harness.registry.log.entry(index)) for index in (first, second)]
     assert [entry["event"] for entry in entries] == ["refusals.counted"] * 2
     assert [entry["body"]["number"] for entry in entries] == [1, 2]
     assert entries[0]["body"]["counts"] == {"TOKEN_EXPIRED": 3, "CREDENTIAL_MISSING": 1}
-    bureau.registry.verify()
+    harness.registry.verify()
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_each_period_is_an_entry_that_the_record_verifies(bureau: Bureau) -> Non
     ],
 )
 def test_what_is_not_counted(
-    bureau: Bureau, origin: str, counts: dict[str, int], reason: Reason
+    harness: RegistryHarness, origin: str, counts: dict[str, int], reason: Reason
 ) -> None:
     with pytest.raises(Refusal) as caught:
-        bureau.registry.refusals.count("gateway", origin, counts)
+        harness.registry.refusals.count("gateway", origin, counts)
     assert caught.value.reason is reason

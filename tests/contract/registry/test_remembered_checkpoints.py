@@ -13,10 +13,10 @@ from registry.state import schema
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import log_vkey
-from tests.support.bureau import Bureau
-from tests.support.intruder import Intruder
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, REGISTRY_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
+from tests.support.oracles.intruder import Intruder
 
 SIGNER = key("answer-log")
 
@@ -94,40 +94,40 @@ class _Broken:
 
 
 class TestRegistry:
-    def open(self, bureau: Bureau, folder: Path) -> Registry:
-        """Another gateway's view of the bureau's registry, with a memory of its own."""
+    def open(self, harness: RegistryHarness, folder: Path) -> Registry:
+        """Another gateway's view of the registry's registry, with a memory of its own."""
         return Registry.open(
-            Database.open(bureau.url, "registry"),
-            bureau.artifacts,
+            Database.open(harness.url, "registry"),
+            harness.artifacts,
             origin=REGISTRY_LOG,
             log_signer=key("registry-log"),
             freshness_signer=key("fresh"),
-            root=PinnedRoot(bureau.policy.root_keys(), 2),
-            clock=bureau.clock,
+            root=PinnedRoot(harness.policy.root_keys(), 2),
+            clock=harness.clock,
             memory=memory(folder, "registry"),
         )
 
     def test_changes_of_ones_own_and_of_others_are_remembered(
-        self, bureau: Bureau, tmp_path: Path
+        self, harness: RegistryHarness, tmp_path: Path
     ) -> None:
-        registry = self.open(bureau, tmp_path)
+        registry = self.open(harness, tmp_path)
         begun = remembered(tmp_path, "registry")
         assert begun == registry.log.size()
         registry.models.create("paula", "mine")
         assert remembered(tmp_path, "registry") == begun + 1
-        bureau.registry.models.create("paula", "others")
+        harness.registry.models.create("paula", "others")
         registry.snapshot()
         assert remembered(tmp_path, "registry") == begun + 2
         registry.close()
 
     def test_a_database_from_before_the_last_change_is_refused(
-        self, bureau: Bureau, tmp_path: Path
+        self, harness: RegistryHarness, tmp_path: Path
     ) -> None:
-        registry = self.open(bureau, tmp_path)
-        intruder = Intruder(bureau.database)
+        registry = self.open(harness, tmp_path)
+        intruder = Intruder(harness.database)
         before = intruder.copy(schema.METADATA.sorted_tables)
         registry.models.create("paula", "mine")
         registry.close()
         intruder.put_back(before)
         with refused(Reason.LOG_INCONSISTENT):
-            self.open(bureau, tmp_path)
+            self.open(harness, tmp_path)

@@ -16,24 +16,24 @@ from registry.registry import Registry
 from registry.state import schema
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import open_checkpoint
-from tests.support.bureau import Bureau
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.registry import RegistryHarness
 
 _FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
-def other(bureau: Bureau) -> Iterator[Registry]:
+def other(harness: RegistryHarness) -> Iterator[Registry]:
     """A second registry over the database of the first, as another gateway has it."""
-    database = bureau.database
-    registry = bureau.open()
-    bureau.database = database
+    database = harness.database
+    registry = harness.open()
+    harness.database = database
     yield registry
     registry.close()
 
 
-def test_changes_from_both_stand_in_one_log(bureau: Bureau, other: Registry) -> None:
-    registries = (bureau.registry, other)
+def test_changes_from_both_stand_in_one_log(harness: RegistryHarness, other: Registry) -> None:
+    registries = (harness.registry, other)
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -50,27 +50,27 @@ def test_changes_from_both_stand_in_one_log(bureau: Bureau, other: Registry) -> 
         thread.join()
     assert not failures
     assert len(other.models.list().records) == 1 + 4 * 12
-    assert bureau.registry.verify() == other.verify()
+    assert harness.registry.verify() == other.verify()
 
 
-def test_a_release_that_each_has_a_part_in(bureau: Bureau, other: Registry) -> None:
-    first = bureau.release(bureau.publish("one"))
-    mine = bureau.registry
-    bureau.registry = other
-    bureau.release(bureau.publish("two"), predecessor=1)
-    bureau.registry = mine
-    bureau.roll_back(first, 3)
+def test_a_release_that_each_has_a_part_in(harness: RegistryHarness, other: Registry) -> None:
+    first = harness.release(harness.publish("one"))
+    mine = harness.registry
+    harness.registry = other
+    harness.release(harness.publish("two"), predecessor=1)
+    harness.registry = mine
+    harness.roll_back(first, 3)
     assert other.pointers.get("digits", "production").sequence == 3
     assert mine.snapshot() == other.snapshot()
     assert mine.verify() == other.verify()
 
 
 def work_for_ever(folder: Path, url: str) -> None:
-    bureau = Bureau(folder, url)
+    harness = RegistryHarness(folder, url)
     done = 0
     while True:
         done += 1
-        bureau.registry.models.create("paula", f"model-{os.getpid()}-{done}")
+        harness.registry.models.create("paula", f"model-{os.getpid()}-{done}")
         # SQLite's writers have no queue: who never rests may keep others out for as long as they
         # are patient.
         time.sleep(0.01)
@@ -78,28 +78,28 @@ def work_for_ever(folder: Path, url: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_one_that_is_killed_leaves_the_others_a_sound_log(tmp_path, database_url) -> None:
-    Bureau(tmp_path, database_url).found().registry.close()
+    RegistryHarness(tmp_path, database_url).found().registry.close()
     processes = [
         _FORK.Process(target=work_for_ever, args=(tmp_path, database_url)) for _ in range(2)
     ]
     for process in processes:
         process.start()
-    bureau = Bureau(tmp_path, database_url)
+    harness = RegistryHarness(tmp_path, database_url)
     try:
         for process in processes:
             # Both others, and later the one that is left, write beside this one.
-            size = bureau.registry.log.size()
+            size = harness.registry.log.size()
             for at in range(10):
-                bureau.registry.models.create("paula", f"own-{process.pid}-{at}")
-            while bureau.registry.log.size() < size + 20:
+                harness.registry.models.create("paula", f"own-{process.pid}-{at}")
+            while harness.registry.log.size() < size + 20:
                 threading.Event().wait(0.01)
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             process.join()
-        verified = bureau.registry.verify()
-        bureau.registry.models.create("paula", "after")
-        assert bureau.registry.verify().size == verified.size + 1
-        bureau.registry.close()
+        verified = harness.registry.verify()
+        harness.registry.models.create("paula", "after")
+        assert harness.registry.verify().size == verified.size + 1
+        harness.registry.close()
     finally:
         for process in processes:
             process.kill()
@@ -108,18 +108,18 @@ def test_one_that_is_killed_leaves_the_others_a_sound_log(tmp_path, database_url
 Saved = dict[Table, list[dict[str, Any]]]
 
 
-def save(bureau: Bureau) -> Saved:
+def save(harness: RegistryHarness) -> Saved:
     """A copy of the whole database."""
-    with bureau.database.reading() as connection:
+    with harness.database.reading() as connection:
         return {
             table: [dict(row) for row in connection.execute(select(table)).mappings()]
             for table in schema.METADATA.sorted_tables
         }
 
 
-def put_back(bureau: Bureau, saved: Saved) -> None:
+def put_back(harness: RegistryHarness, saved: Saved) -> None:
     """Restore the copy, as whoever operates the database can."""
-    with bureau.database.writing() as connection:
+    with harness.database.writing() as connection:
         for table in reversed(saved):
             connection.execute(delete(table))
         for table, rows in saved.items():
@@ -136,42 +136,48 @@ def check_refuses(registry: Registry) -> None:
         registry.snapshot()
 
 
-def test_a_database_put_back_is_refused_by_who_wrote_more(bureau: Bureau, other: Registry) -> None:
-    saved = save(bureau)
+def test_a_database_put_back_is_refused_by_who_wrote_more(
+    harness: RegistryHarness, other: Registry
+) -> None:
+    saved = save(harness)
     other.models.create("paula", "letters")
-    put_back(bureau, saved)
+    put_back(harness, saved)
     check_refuses(other)
 
 
-def test_a_database_put_back_is_refused_by_who_read_more(bureau: Bureau, other: Registry) -> None:
-    saved = save(bureau)
-    bureau.registry.models.create("paula", "letters")
+def test_a_database_put_back_is_refused_by_who_read_more(
+    harness: RegistryHarness, other: Registry
+) -> None:
+    saved = save(harness)
+    harness.registry.models.create("paula", "letters")
     other.snapshot()
-    put_back(bureau, saved)
+    put_back(harness, saved)
     check_refuses(other)
 
 
-def test_a_history_that_forked_is_refused(bureau: Bureau, other: Registry) -> None:
+def test_a_history_that_forked_is_refused(harness: RegistryHarness, other: Registry) -> None:
     """One that had seen less goes on from the copy, with the log's own key, and past the other."""
-    saved = save(bureau)
+    saved = save(harness)
     other.models.create("paula", "letters")
-    put_back(bureau, saved)
+    put_back(harness, saved)
     for number in range(3):
-        bureau.registry.models.create("paula", f"forked-{number}")
+        harness.registry.models.create("paula", f"forked-{number}")
     check_refuses(other)
-    bureau.registry.verify()
+    harness.registry.verify()
 
 
-def test_a_log_that_was_emptied_is_refused(bureau: Bureau, other: Registry) -> None:
-    put_back(bureau, {table: [] for table in save(bureau)})
+def test_a_log_that_was_emptied_is_refused(harness: RegistryHarness, other: Registry) -> None:
+    put_back(harness, {table: [] for table in save(harness)})
     check_refuses(other)
 
 
-def test_what_is_not_signed_by_the_log_is_not_gone_on_from(bureau: Bureau, other: Registry) -> None:
-    bureau.registry.models.create("paula", "letters")
+def test_what_is_not_signed_by_the_log_is_not_gone_on_from(
+    harness: RegistryHarness, other: Registry
+) -> None:
+    harness.registry.models.create("paula", "letters")
     checkpoints = schema.LOG.checkpoints
-    newest = open_checkpoint(bureau.registry.log.checkpoint(), bureau.registry.log.vkey).size
-    with bureau.database.writing() as connection:
+    newest = open_checkpoint(harness.registry.log.checkpoint(), harness.registry.log.vkey).size
+    with harness.database.writing() as connection:
         forged = update(checkpoints).where(checkpoints.c.size == newest)
         connection.execute(forged.values(note="forged"))
         connection.commit()

@@ -13,10 +13,10 @@ from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.postgres import other_schema
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import other_schema
 
 DELETE = 'DELETE FROM {table} WHERE "index" = new."index"'
 EMPTY = 'UPDATE {table} SET {column} = \'\' WHERE "index" = new."index"'
@@ -100,15 +100,15 @@ def test_an_answer_that_a_trigger_undoes_is_not_recorded(
     assert log.reader.verify().size == 2
 
 
-def test_a_change_that_a_trigger_undoes_is_refused(bureau: Bureau) -> None:
-    with bureau.database.writing() as connection:
+def test_a_change_that_a_trigger_undoes_is_refused(harness: RegistryHarness) -> None:
+    with harness.database.writing() as connection:
         then = EMPTY.format(table="log_leaves", column="data")
         add_trigger(connection, "log_leaves", then)
         connection.commit()
-    size = bureau.registry.log.size()
+    size = harness.registry.log.size()
     with refused(Reason.LOG_INCONSISTENT):
-        bureau.registry.models.create("paula", "letters")
-    assert bureau.registry.log.size() == size
+        harness.registry.models.create("paula", "letters")
+    assert harness.registry.log.size() == size
 
 
 def test_a_key_that_a_trigger_keeps_is_not_called_destroyed(database_url: str) -> None:

@@ -13,307 +13,307 @@ from registry.state.records import VersionRecord
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest, oms
-from tests.support.bureau import Bureau, version_files
-from tests.support.people import at, key, p256_key, refused
+from tests.support.builders.documents.people import at, key, p256_key, refused
+from tests.support.harness.registry import RegistryHarness, version_files
 
 NOTHING = "sha256:" + "0" * 64
 
 
 class TestModel:
-    def test_is_read_back(self, bureau: Bureau) -> None:
-        assert [model.model for model in bureau.registry.models.list().records] == ["digits"]
-        model = bureau.registry.models.get("digits")
+    def test_is_read_back(self, harness: RegistryHarness) -> None:
+        assert [model.model for model in harness.registry.models.list().records] == ["digits"]
+        model = harness.registry.models.get("digits")
         assert (model.creator, model.time, model.latest_version) == ("paula", at(), 0)
-        bureau.publish()
-        assert bureau.registry.models.get("digits").latest_version == 1
+        harness.publish()
+        assert harness.registry.models.get("digits").latest_version == 1
 
-    def test_twice(self, bureau: Bureau) -> None:
+    def test_twice(self, harness: RegistryHarness) -> None:
         with refused(Reason.MODEL_EXISTS):
-            bureau.registry.models.create("peter", "digits")
+            harness.registry.models.create("peter", "digits")
 
     @pytest.mark.parametrize("name", ["", "Digits", "../x", "a/b", "a" * 64, "a\n"])
-    def test_of_another_form(self, bureau: Bureau, name: str) -> None:
+    def test_of_another_form(self, harness: RegistryHarness, name: str) -> None:
         with refused(Reason.NAME_MALFORMED):
-            bureau.registry.models.create("paula", name)
+            harness.registry.models.create("paula", name)
 
-    def test_unknown(self, bureau: Bureau) -> None:
+    def test_unknown(self, harness: RegistryHarness) -> None:
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.models.get("letters")
+            harness.registry.models.get("letters")
 
-    def test_without_a_policy(self, empty_bureau: Bureau) -> None:
+    def test_without_a_policy(self, empty_harness: RegistryHarness) -> None:
         with refused(Reason.POLICY_INVALID):
-            empty_bureau.registry.models.create("paula", "digits")
+            empty_harness.registry.models.create("paula", "digits")
 
 
 class TestCommitment:
-    def test_is_an_entry(self, bureau: Bureau) -> None:
-        entry = bureau.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
-        assert sha256(b"1").encode() in bureau.registry.log.entry(entry)
+    def test_is_an_entry(self, harness: RegistryHarness) -> None:
+        entry = harness.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
+        assert sha256(b"1").encode() in harness.registry.log.entry(entry)
 
-    def test_again_is_the_same(self, bureau: Bureau) -> None:
-        entry = bureau.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
-        assert bureau.registry.models.commit_watermark("paula", "digits", sha256(b"1")) == entry
-        assert bureau.registry.log.size() == entry + 1
+    def test_again_is_the_same(self, harness: RegistryHarness) -> None:
+        entry = harness.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
+        assert harness.registry.models.commit_watermark("paula", "digits", sha256(b"1")) == entry
+        assert harness.registry.log.size() == entry + 1
 
-    def test_of_somebody_else(self, bureau: Bureau) -> None:
-        bureau.registry.models.create("paula", "letters")
-        bureau.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
+    def test_of_somebody_else(self, harness: RegistryHarness) -> None:
+        harness.registry.models.create("paula", "letters")
+        harness.registry.models.commit_watermark("paula", "digits", sha256(b"1"))
         with refused(Reason.COMMITMENT_EXISTS):
-            bureau.registry.models.commit_watermark("peter", "digits", sha256(b"1"))
+            harness.registry.models.commit_watermark("peter", "digits", sha256(b"1"))
         with refused(Reason.COMMITMENT_EXISTS):
-            bureau.registry.models.commit_watermark("paula", "letters", sha256(b"1"))
+            harness.registry.models.commit_watermark("paula", "letters", sha256(b"1"))
 
-    def test_that_is_no_digest(self, bureau: Bureau) -> None:
+    def test_that_is_no_digest(self, harness: RegistryHarness) -> None:
         with refused(Reason.DOCUMENT_MALFORMED):
-            bureau.registry.models.commit_watermark("paula", "digits", "1")
+            harness.registry.models.commit_watermark("paula", "digits", "1")
 
-    def test_for_no_model(self, bureau: Bureau) -> None:
+    def test_for_no_model(self, harness: RegistryHarness) -> None:
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.models.commit_watermark("paula", "letters", sha256(b"1"))
+            harness.registry.models.commit_watermark("paula", "letters", sha256(b"1"))
 
 
 class TestUpload:
-    def test_of_a_file_not_named(self, bureau: Bureau) -> None:
-        upload = self.start(bureau)
+    def test_of_a_file_not_named(self, harness: RegistryHarness) -> None:
+        upload = self.start(harness)
         with refused(Reason.FILE_SURPLUS):
             upload.receive("other.json", [b"{}"])
 
-    def test_of_a_file_twice(self, bureau: Bureau) -> None:
-        upload = self.start(bureau)
+    def test_of_a_file_twice(self, harness: RegistryHarness) -> None:
+        upload = self.start(harness)
         upload.receive("model.json", [version_files()["model.json"]])
         with refused(Reason.FILE_DUPLICATE):
             upload.receive("model.json", [version_files()["model.json"]])
 
-    def test_without_a_file(self, bureau: Bureau) -> None:
-        upload = self.start(bureau)
+    def test_without_a_file(self, harness: RegistryHarness) -> None:
+        upload = self.start(harness)
         upload.receive("model.json", [version_files()["model.json"]])
         with refused(Reason.FILE_MISSING):
             upload.finish()
 
-    def test_of_too_much(self, bureau: Bureau) -> None:
+    def test_of_too_much(self, harness: RegistryHarness) -> None:
         with refused(Reason.FILE_TOO_LARGE):
-            self.start(bureau).receive("model.json", [version_files()["model.json"], b"!"])
+            self.start(harness).receive("model.json", [version_files()["model.json"], b"!"])
 
-    def test_of_other_bytes(self, bureau: Bureau) -> None:
+    def test_of_other_bytes(self, harness: RegistryHarness) -> None:
         with refused(Reason.DIGEST_MISMATCH):
-            self.start(bureau).receive("model.json", [b"{}"])
+            self.start(harness).receive("model.json", [b"{}"])
 
-    def test_of_a_name_that_is_not_accepted(self, bureau: Bureau) -> None:
+    def test_of_a_name_that_is_not_accepted(self, harness: RegistryHarness) -> None:
         manifest = Manifest.of({"model.pkl": b""})
         with refused(Reason.FORMAT_REFUSED):
-            bureau.registry.versions.start_upload("paula", "digits", manifest.encode())
+            harness.registry.versions.start_upload("paula", "digits", manifest.encode())
 
-    def test_for_no_model(self, bureau: Bureau) -> None:
+    def test_for_no_model(self, harness: RegistryHarness) -> None:
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.versions.start_upload(
+            harness.registry.versions.start_upload(
                 "paula", "letters", Manifest.of({"a.json": b""}).encode()
             )
 
-    def test_signed_by_somebody_else(self, bureau: Bureau) -> None:
+    def test_signed_by_somebody_else(self, harness: RegistryHarness) -> None:
         manifest = Manifest.of(version_files())
         signature = oms.sign(manifest, p256_key("peter"))
         with refused(Reason.SIGNER_MISMATCH):
-            bureau.registry.versions.start_upload("paula", "digits", manifest.encode(), signature)
+            harness.registry.versions.start_upload("paula", "digits", manifest.encode(), signature)
 
-    def test_of_what_is_registered(self, bureau: Bureau) -> None:
-        version = bureau.publish()
+    def test_of_what_is_registered(self, harness: RegistryHarness) -> None:
+        version = harness.publish()
         with refused(Reason.VERSION_EXISTS):
-            bureau.registry.versions.start_upload("paula", "digits", version.manifest)
+            harness.registry.versions.start_upload("paula", "digits", version.manifest)
 
-    def start(self, bureau: Bureau) -> Upload:
+    def start(self, harness: RegistryHarness) -> Upload:
         manifest = Manifest.of(version_files())
-        return bureau.registry.versions.start_upload("paula", "digits", manifest.encode())
+        return harness.registry.versions.start_upload("paula", "digits", manifest.encode())
 
 
 class TestVersion:
-    def test_is_read_back(self, bureau: Bureau) -> None:
-        first, second = bureau.publish("one"), bureau.publish("two")
+    def test_is_read_back(self, harness: RegistryHarness) -> None:
+        first, second = harness.publish("one"), harness.publish("two")
         assert (first.version, second.version) == (1, 2)
         assert first.publisher == "paula"
         assert first.digest == Manifest.decode(first.manifest).digest
         assert first.watermark_entry < first.entry
         assert first.revocation_reason == ""
-        assert bureau.registry.versions.get("digits", 1) == first
-        assert bureau.registry.versions.list("digits").records == (first, second)
+        assert harness.registry.versions.get("digits", 1) == first
+        assert harness.registry.versions.list("digits").records == (first, second)
 
-    def test_its_files_are_read_back(self, bureau: Bureau) -> None:
-        bureau.publish("one")
+    def test_its_files_are_read_back(self, harness: RegistryHarness) -> None:
+        harness.publish("one")
         for path, data in version_files("one").items():
-            assert bureau.registry.versions.read_file("digits", 1, path) == data
+            assert harness.registry.versions.read_file("digits", 1, path) == data
         with refused(Reason.FILE_SURPLUS):
-            bureau.registry.versions.read_file("digits", 1, "../registry.db")
+            harness.registry.versions.read_file("digits", 1, "../registry.db")
 
-    def test_unknown(self, bureau: Bureau) -> None:
+    def test_unknown(self, harness: RegistryHarness) -> None:
         with refused(Reason.VERSION_UNKNOWN):
-            bureau.registry.versions.get("digits", 1)
+            harness.registry.versions.get("digits", 1)
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.versions.get("letters", 1)
+            harness.registry.versions.get("letters", 1)
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.versions.list("letters")
+            harness.registry.versions.list("letters")
 
-    def test_of_the_same_bytes(self, bureau: Bureau) -> None:
-        version = bureau.publish()
+    def test_of_the_same_bytes(self, harness: RegistryHarness) -> None:
+        version = harness.publish()
         with refused(Reason.VERSION_EXISTS):
-            self.register(bureau, Manifest.decode(version.manifest))
+            self.register(harness, Manifest.decode(version.manifest))
 
-    def test_of_the_same_bytes_for_another_model(self, bureau: Bureau) -> None:
-        bureau.registry.models.create("paula", "letters")
-        assert bureau.publish(model="letters").digest == bureau.publish().digest
+    def test_of_the_same_bytes_for_another_model(self, harness: RegistryHarness) -> None:
+        harness.registry.models.create("paula", "letters")
+        assert harness.publish(model="letters").digest == harness.publish().digest
 
-    def test_of_files_that_were_not_sent(self, bureau: Bureau) -> None:
+    def test_of_files_that_were_not_sent(self, harness: RegistryHarness) -> None:
         with refused(Reason.FILE_MISSING):
-            self.register(bureau, Manifest.of(version_files()))
+            self.register(harness, Manifest.of(version_files()))
 
-    def test_signed_by_somebody_else(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_signed_by_somebody_else(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.SIGNER_MISMATCH):
-            self.register(bureau, manifest, signature=oms.sign(manifest, p256_key("peter")))
+            self.register(harness, manifest, signature=oms.sign(manifest, p256_key("peter")))
 
     @pytest.mark.parametrize("flaw", ["signature", "evidence", "model", "commitment"])
     def test_no_file_is_read_before_all_else_is_checked(
-        self, bureau: Bureau, monkeypatch: pytest.MonkeyPatch, flaw: str
+        self, harness: RegistryHarness, monkeypatch: pytest.MonkeyPatch, flaw: str
     ) -> None:
-        manifest = bureau.upload({**version_files(), "model.int8.onnx": b"no graph at all"})
+        manifest = harness.upload({**version_files(), "model.int8.onnx": b"no graph at all"})
         given = {
             "model": "digits",
             "signature": oms.sign(manifest, p256_key("paula")),
-            "evidence": [bureau.evidence(manifest)],
-            "commitment": bureau.commitment(),
+            "evidence": [harness.evidence(manifest)],
+            "commitment": harness.commitment(),
         }
         wrong = {
             "signature": (oms.sign(manifest, p256_key("peter")), Reason.SIGNER_MISMATCH),
-            "evidence": ([bureau.evidence(manifest, "anna")], Reason.ROLE_TOO_LOW),
+            "evidence": ([harness.evidence(manifest, "anna")], Reason.ROLE_TOO_LOW),
             "model": ("letters", Reason.MODEL_UNKNOWN),
             "commitment": (NOTHING, Reason.COMMITMENT_UNKNOWN),
         }
         given[flaw], reason = wrong[flaw]
         for reading in ("open", "read", "check"):
-            monkeypatch.setattr(bureau.artifacts, reading, None, raising=False)
+            monkeypatch.setattr(harness.artifacts, reading, None, raising=False)
         with refused(reason):
-            bureau.registry.versions.register("paula", manifest=manifest.encode(), **given)
+            harness.registry.versions.register("paula", manifest=manifest.encode(), **given)
 
-    def test_with_the_signature_of_other_files(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_with_the_signature_of_other_files(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         other = oms.sign(Manifest.of(version_files("other")), p256_key("paula"))
         with refused(Reason.DIGEST_MISMATCH):
-            self.register(bureau, manifest, signature=other)
+            self.register(harness, manifest, signature=other)
 
-    def test_with_a_manifest_that_is_not_canonical(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_with_a_manifest_that_is_not_canonical(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.DOCUMENT_MALFORMED):
-            bureau.registry.versions.register(
+            harness.registry.versions.register(
                 "paula", "digits", manifest.encode() + b" ", b"", [], NOTHING
             )
 
-    def test_without_a_commitment(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_without_a_commitment(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.COMMITMENT_UNKNOWN):
-            self.register(bureau, manifest, commitment=NOTHING)
+            self.register(harness, manifest, commitment=NOTHING)
 
-    def test_with_the_commitment_of_another_model(self, bureau: Bureau) -> None:
-        bureau.registry.models.create("paula", "letters")
-        manifest = bureau.upload(version_files())
+    def test_with_the_commitment_of_another_model(self, harness: RegistryHarness) -> None:
+        harness.registry.models.create("paula", "letters")
+        manifest = harness.upload(version_files())
         with refused(Reason.COMMITMENT_UNKNOWN):
-            self.register(bureau, manifest, commitment=bureau.commitment("letters"))
+            self.register(harness, manifest, commitment=harness.commitment("letters"))
 
-    def test_with_the_commitment_of_another_version(self, bureau: Bureau) -> None:
-        used = bureau.publish("one").commitment
-        manifest = bureau.upload(version_files())
+    def test_with_the_commitment_of_another_version(self, harness: RegistryHarness) -> None:
+        used = harness.publish("one").commitment
+        manifest = harness.upload(version_files())
         with refused(Reason.COMMITMENT_USED):
-            self.register(bureau, manifest, commitment=used)
+            self.register(harness, manifest, commitment=used)
 
-    def test_with_evidence_about_other_bytes(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_with_evidence_about_other_bytes(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.EVIDENCE_MISMATCH):
             self.register(
-                bureau, manifest, evidence=[bureau.evidence(manifest, version_digest=NOTHING)]
+                harness, manifest, evidence=[harness.evidence(manifest, version_digest=NOTHING)]
             )
 
-    def test_with_evidence_of_a_kind_twice(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
-        items = [bureau.evidence(manifest), bureau.evidence(manifest, body={"n": 2})]
+    def test_with_evidence_of_a_kind_twice(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
+        items = [harness.evidence(manifest), harness.evidence(manifest, body={"n": 2})]
         with refused(Reason.EVIDENCE_MISMATCH):
-            self.register(bureau, manifest, evidence=items)
+            self.register(harness, manifest, evidence=items)
 
-    def test_with_evidence_by_a_person_without_the_role(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_with_evidence_by_a_person_without_the_role(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.ROLE_TOO_LOW):
-            self.register(bureau, manifest, evidence=[bureau.evidence(manifest, "anna")])
+            self.register(harness, manifest, evidence=[harness.evidence(manifest, "anna")])
 
-    def test_with_evidence_signed_by_somebody_else(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
-        forged = bureau.evidence(manifest).replace(key("robot").public.keyid.encode(), b"0" * 64)
+    def test_with_evidence_signed_by_somebody_else(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
+        forged = harness.evidence(manifest).replace(key("robot").public.keyid.encode(), b"0" * 64)
         with refused(Reason.SIGNER_MISMATCH):
-            self.register(bureau, manifest, evidence=[forged])
+            self.register(harness, manifest, evidence=[forged])
 
-    def test_with_too_much_evidence(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
+    def test_with_too_much_evidence(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
         with refused(Reason.FILE_TOO_LARGE):
-            self.register(bureau, manifest, evidence=[b""] * 33)
+            self.register(harness, manifest, evidence=[b""] * 33)
 
-    def test_of_a_pickle_by_another_name(self, bureau: Bureau) -> None:
+    def test_of_a_pickle_by_another_name(self, harness: RegistryHarness) -> None:
         pickled = b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94."
-        manifest = bureau.upload({**version_files(), "model.int8.onnx": pickled})
+        manifest = harness.upload({**version_files(), "model.int8.onnx": pickled})
         with refused(Reason.FORMAT_REFUSED):
-            self.register(bureau, manifest)
+            self.register(harness, manifest)
 
-    def test_of_a_recipient_s_copy(self, bureau: Bureau) -> None:
+    def test_of_a_recipient_s_copy(self, harness: RegistryHarness) -> None:
         tensor = {"w": np.zeros(4, np.float32)}
         for name, data in (
             ("weights.safetensors", save(tensor, {PARENT: NOTHING})),
             ("model.int8.onnx", with_notes(version_files()["model.int8.onnx"], {PARENT: NOTHING})),
         ):
-            manifest = bureau.upload({**version_files(), name: data})
+            manifest = harness.upload({**version_files(), name: data})
             with refused(Reason.COPY_REFUSED):
-                self.register(bureau, manifest)
+                self.register(harness, manifest)
 
-    def test_nothing_is_left_of_what_was_refused(self, bureau: Bureau) -> None:
-        manifest = bureau.upload(version_files())
-        size = bureau.registry.log.size()
+    def test_nothing_is_left_of_what_was_refused(self, harness: RegistryHarness) -> None:
+        manifest = harness.upload(version_files())
+        size = harness.registry.log.size()
         with refused(Reason.COMMITMENT_UNKNOWN):
-            self.register(bureau, manifest, commitment=NOTHING)
-        assert bureau.registry.log.size() == size
-        assert bureau.registry.versions.list("digits").records == ()
-        assert self.register(bureau, manifest).version == 1
+            self.register(harness, manifest, commitment=NOTHING)
+        assert harness.registry.log.size() == size
+        assert harness.registry.versions.list("digits").records == ()
+        assert self.register(harness, manifest).version == 1
 
     def register(
         self,
-        bureau: Bureau,
+        harness: RegistryHarness,
         manifest: Manifest,
         *,
         signature: bytes = b"",
         evidence: Sequence[bytes] = (),
         commitment: str = "",
     ) -> VersionRecord:
-        return bureau.registry.versions.register(
+        return harness.registry.versions.register(
             "paula",
             "digits",
             manifest.encode(),
             signature or oms.sign(manifest, p256_key("paula")),
             evidence,
-            commitment or bureau.commitment(),
+            commitment or harness.commitment(),
         )
 
 
 class TestRevocation:
-    def test_is_told(self, bureau: Bureau) -> None:
-        version = bureau.publish()
-        assert bureau.revoke(version).revocation_reason == "It leaks."
-        assert bureau.registry.versions.get("digits", 1).revocation_reason == "It leaks."
+    def test_is_told(self, harness: RegistryHarness) -> None:
+        version = harness.publish()
+        assert harness.revoke(version).revocation_reason == "It leaks."
+        assert harness.registry.versions.get("digits", 1).revocation_reason == "It leaks."
 
-    def test_twice(self, bureau: Bureau) -> None:
-        version = bureau.publish()
-        bureau.revoke(version)
+    def test_twice(self, harness: RegistryHarness) -> None:
+        version = harness.publish()
+        harness.revoke(version)
         with refused(Reason.VERSION_REVOKED):
-            bureau.revoke(version)
+            harness.revoke(version)
 
-    def test_by_its_publisher(self, bureau: Bureau) -> None:
+    def test_by_its_publisher(self, harness: RegistryHarness) -> None:
         with refused(Reason.ROLE_TOO_LOW):
-            bureau.revoke(bureau.publish(), admin="paula")
+            harness.revoke(harness.publish(), admin="paula")
 
-    def test_of_nothing(self, bureau: Bureau) -> None:
-        version = bureau.publish()
+    def test_of_nothing(self, harness: RegistryHarness) -> None:
+        version = harness.publish()
         with refused(Reason.VERSION_UNKNOWN):
-            bureau.revoke(version, version=2)
+            harness.revoke(version, version=2)
         with refused(Reason.VERSION_UNKNOWN):
-            bureau.revoke(version, digest=NOTHING)
+            harness.revoke(version, digest=NOTHING)

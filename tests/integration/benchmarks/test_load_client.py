@@ -14,7 +14,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from tests.support import oracles
+from tests.support.oracles import programs
 
 KINDS = ("ok", "typed", "short", "empty", "no receipt", "full")
 
@@ -52,8 +52,8 @@ class Page(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    oracles.program("go")
-    oracles.go_package("google.golang.org/grpc")
+    programs.program("go")
+    programs.go_package("google.golang.org/grpc")
     return LoadClient.build(tmp_path_factory.mktemp("go"), core=0)
 
 

@@ -15,7 +15,7 @@ from benchmarks.screening.sources import CANCER, DIGITS, Hardening
 from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
 from inference.runtime import response_contract
 from inference.screening.attack import feeds
-from tests.support.demo_models import DemoModel
+from tests.support.builders.models.demo_models import DemoModel
 from training.demo import datasets
 from training.export.reference import CleanReference
 

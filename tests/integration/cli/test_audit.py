@@ -12,39 +12,39 @@ from sealgate.reasons import Reason
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_time
-from tests.support.house import House, question, rows
+from tests.support.harness.gateway import GatewayHarness, question, rows
 
 
 class Told:
-    """What happened in the house, and when."""
+    """What happened in the gateway, and when."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, harness: GatewayHarness) -> None:
+        self.harness = harness
         self.before = format_time(datetime.now(UTC) - timedelta(seconds=1))
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
-        house.promote("digits", 1)
+        harness.publish("digits-1", "digits")
+        harness.publish("digits-2", "digits")
+        harness.promote("digits", 1)
         self.receipt = self.ask()
         self.first = format_time(datetime.now(UTC))
         # Times in the log are to the second.
         _await_second(self.first)
-        house.promote("digits", 2)
+        harness.promote("digits", 2)
         self.later = self.ask()
-        house.governance("admin").rollback("digits", "production", 1, "complaints")
-        house.await_version("digits", 1)
+        harness.governance("admin").rollback("digits", "production", 1, "complaints")
+        harness.await_version("digits", 1)
 
     def ask(self) -> bytes:
         asked = question("digits", rows(), receipt=True)
-        answer = self.house.inference().ModelInfer(asked, timeout=60)
+        answer = self.harness.inference().ModelInfer(asked, timeout=60)
         return answer.parameters["receipt"].string_param.encode()
 
     def audit(self, *words: str, code: int = 0):
-        result = self.house.command("audit", *words, "--json", person="auditor")
+        result = self.harness.command("audit", *words, "--json", person="auditor")
         assert result.exit_code == code, result.output
         return json.loads(result.stdout)
 
     def digest(self, version: int) -> str:
-        shown = self.house.command("model", "show", "digits", str(version), "--json")
+        shown = self.harness.command("model", "show", "digits", str(version), "--json")
         return json.loads(shown.stdout)["digest"]
 
     def decision(self, tmp_path, receipt: bytes, code: int = 0) -> list[dict]:
@@ -60,14 +60,14 @@ def _await_second(moment: str) -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("cli-audit") / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path_factory.mktemp("cli-audit") / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nanchor_every = 1.0\n")
-    house.start()
+    harness.start()
     try:
-        yield Told(house)
+        yield Told(harness)
     finally:
-        house.stop()
+        harness.stop()
 
 
 def test_what_was_live_at_a_time(told):
@@ -83,7 +83,7 @@ def test_what_was_live_at_a_time(told):
 
 
 def test_a_time_that_is_to_come(told):
-    result = told.house.command("audit", "as-of", "2126-01-01", person="auditor")
+    result = told.harness.command("audit", "as-of", "2126-01-01", person="auditor")
     assert result.exit_code == 2
 
 
@@ -115,7 +115,7 @@ def test_an_answer_that_no_anchor_covers_yet_does_not_simply_hold(told, tmp_path
     newest, patience = "", time.monotonic() + 60
     while "ENTRY_UNANCHORED" not in newest and time.monotonic() < patience:
         path.write_bytes(told.ask())
-        result = told.house.command("audit", "decision", str(path), "--json", person="auditor")
+        result = told.harness.command("audit", "decision", str(path), "--json", person="auditor")
         newest = result.stdout
     assert result.exit_code == 3
     unanchored = [f["step"] for f in json.loads(newest) if f["found"] != "holds"]
@@ -134,7 +134,7 @@ def test_an_answer_that_came_to_no_version(told, tmp_path):
     asked.model_name = "nothing"
     receipt = None
     try:
-        told.house.inference().ModelInfer(asked, timeout=60)
+        told.harness.inference().ModelInfer(asked, timeout=60)
     except Exception as error:
         metadata = dict(error.trailing_metadata())
         receipt = metadata["sealgate-receipt-bin"]
@@ -152,8 +152,8 @@ def test_what_a_version_touches(told):
 
 
 def test_what_a_key_touches(told):
-    keys = told.house.state / "people"
-    profile = told.house.profile("approver-1")
+    keys = told.harness.state / "people"
+    profile = told.harness.profile("approver-1")
     assert keys in profile.signing_key.parents
     approver = load_private_key(profile.signing_key).public.keyid
     found = told.audit("blast-radius", approver)
@@ -165,7 +165,7 @@ def test_what_a_key_touches(told):
 
 
 def test_what_a_publishers_key_touches(told):
-    key = load_private_key(told.house.profile("publisher").model_signing_key)
+    key = load_private_key(told.harness.profile("publisher").model_signing_key)
     found = told.audit("blast-radius", key.public.keyid)["registry"]
     versions = [f for f in found if f["kind"] == "version"]
     assert [f["how"] for f in versions] == ["signed its files"] * 2
@@ -173,17 +173,17 @@ def test_what_a_publishers_key_touches(told):
 
 
 def test_what_a_logs_key_touches(told):
-    key = load_private_key(told.house.state / "keys" / "answers.key")
+    key = load_private_key(told.harness.state / "keys" / "answers.key")
     found = told.audit("blast-radius", key.public.keyid)
     assert [f["kind"] for f in found["registry"]] == ["log"]
     assert found["answers"][0]["entry"] == 0
 
 
 def test_a_key_that_nobody_has(told):
-    result = told.house.command("audit", "blast-radius", "0" * 64, person="auditor")
+    result = told.harness.command("audit", "blast-radius", "0" * 64, person="auditor")
     assert result.exit_code == 1
     assert Reason.KEY_UNKNOWN.name in result.output
-    result = told.house.command("audit", "blast-radius", "digits/9", person="auditor")
+    result = told.harness.command("audit", "blast-radius", "digits/9", person="auditor")
     assert Reason.VERSION_UNKNOWN.name in result.output
 
 
@@ -197,7 +197,7 @@ def test_what_a_threshold_touches(told):
 
 
 def test_answers_come_in_bounded_pages(told):
-    key = load_private_key(told.house.state / "keys" / "answers.key").public.keyid
+    key = load_private_key(told.harness.state / "keys" / "answers.key").public.keyid
     first = told.audit("blast-radius", key, "--limit", "2")
     assert [a["entry"] for a in first["answers"]] == [0, 1]
     ((_, at),) = first["next"].items()
@@ -226,16 +226,16 @@ def edited(source, target, statement: str) -> str:
 
 
 def test_a_database_that_is_what_its_log_says(told):
-    place = str(told.house.state / "registry.db")
+    place = str(told.harness.state / "registry.db")
     assert told.audit("rebuild", "--database", place) == []
-    shown = told.house.command("audit", "rebuild", "--database", place, person="auditor")
+    shown = told.harness.command("audit", "rebuild", "--database", place, person="auditor")
     assert shown.exit_code == 0
     assert "differences  0" in shown.stdout
 
 
 def test_an_edited_database(told, tmp_path):
     place = edited(
-        told.house.state / "registry.db",
+        told.harness.state / "registry.db",
         tmp_path,
         "UPDATE approvals SET principal = 'mallory' WHERE principal = 'approver-1'",
     )
@@ -250,6 +250,6 @@ def test_an_edited_database(told, tmp_path):
 
 def test_a_database_that_is_not_there(told, tmp_path):
     missing = tmp_path / "nothing.db"
-    result = told.house.command("audit", "rebuild", "--database", str(missing), person="auditor")
+    result = told.harness.command("audit", "rebuild", "--database", str(missing), person="auditor")
     assert Reason.REGISTRY_UNAVAILABLE.name in result.output
     assert not missing.exists()

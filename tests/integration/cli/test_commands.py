@@ -9,56 +9,56 @@ from click.testing import CliRunner
 
 from sealgate.cli.main import main
 from sealgate.reasons import Reason
-from tests.support.house import House, rows, running
+from tests.support.harness.gateway import GatewayHarness, rows, running
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli") / "state", "digits-1") as house:
-        yield house
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("cli") / "state", "digits-1") as harness:
+        yield harness
 
 
-def shown(house: House, *words: str, person: str | None = None):
-    result = house.command(*words, "--json", person=person)
+def shown(harness: GatewayHarness, *words: str, person: str | None = None):
+    result = harness.command(*words, "--json", person=person)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_the_whole_way_from_proposal_to_receipt(house, tmp_path):
-    proposal = shown(house, "model", "propose", "digits", "1")["proposal"]
+def test_the_whole_way_from_proposal_to_receipt(harness, tmp_path):
+    proposal = shown(harness, "model", "propose", "digits", "1")["proposal"]
     for approver in ("approver-1", "approver-2"):
-        approved = shown(house, "model", "approve", proposal, "--meaning", "fit", person=approver)
+        approved = shown(harness, "model", "approve", proposal, "--meaning", "fit", person=approver)
     assert approved["approved_by"] == "approver-1, approver-2"
-    pointer = shown(house, "model", "promote", proposal, "--reason", "first")
+    pointer = shown(harness, "model", "promote", proposal, "--reason", "first")
     assert (pointer["sequence"], pointer["action"], pointer["version"]) == (1, "promote", 1)
-    house.await_version("digits", 1)
+    harness.await_version("digits", 1)
     np.savetxt(tmp_path / "rows.csv", rows(count=2), delimiter=",")
     receipt = tmp_path / "receipt.json"
     words = ("infer", "digits", "--input", str(tmp_path / "rows.csv"), "--receipt", str(receipt))
-    assert len(shown(house, *words)) == 2
-    verified = shown(house, "receipt", "verify", str(receipt))
+    assert len(shown(harness, *words)) == 2
+    verified = shown(harness, "receipt", "verify", str(receipt))
     assert (verified["proof"], verified["model"], verified["outcome"]) == (
         "holds",
         "digits",
         "answered",
     )
     index = json.loads(receipt.read_text())["proof"].splitlines()[1].removeprefix("index ")
-    answer = shown(house, "audit", "show", "answers", index)
+    answer = shown(harness, "audit", "show", "answers", index)
     assert (answer["principal"], answer["outcome"]) == ("client", "answered")
     assert float(answer["score"]) <= float(answer["threshold"])
-    entry = shown(house, "audit", "show", "registry", "0")
+    entry = shown(harness, "audit", "show", "registry", "0")
     assert entry["event"] == "policy.accepted"
-    assert [log["found"] for log in shown(house, "audit", "verify", "--wait", "60")] == [
+    assert [log["found"] for log in shown(harness, "audit", "verify", "--wait", "60")] == [
         "intact",
         "intact",
     ]
-    (move,) = shown(house, "model", "history", "digits")
+    (move,) = shown(harness, "model", "history", "digits")
     assert move["reason"] == "first"
 
 
-def test_an_approver_reads_what_the_evidence_says(house):
-    proposal = house.propose("digits", 1)
-    result = house.command("model", "approve", proposal.digest, "--meaning", "fit")
+def test_an_approver_reads_what_the_evidence_says(harness):
+    proposal = harness.propose("digits", 1)
+    result = harness.command("model", "approve", proposal.digest, "--meaning", "fit")
     assert result.exit_code == 0, result.output
     for said in ("same_class_as_fp32", "log10_bound", "attacks fgsm-0.1", "components ("):
         assert said in result.stderr
@@ -72,11 +72,11 @@ def test_a_command_whose_extra_is_missing_says_which(monkeypatch):
     assert "`serve` needs no_such_module, which the serve extra brings" in result.output
 
 
-def test_what_is_listed_and_shown(house):
-    assert shown(house, "model", "list")[0]["model"] == "digits"
-    (version,) = shown(house, "model", "list", "digits")
+def test_what_is_listed_and_shown(harness):
+    assert shown(harness, "model", "list")[0]["model"] == "digits"
+    (version,) = shown(harness, "model", "list", "digits")
     assert version["publisher"] == "publisher"
-    found = shown(house, "model", "show", "digits", "1")
+    found = shown(harness, "model", "show", "digits", "1")
     assert {item["file"] for item in found["files"]} >= {"model.int8.onnx", "golden.safetensors"}
     assert {item["kind"] for item in found["evidence"]} >= {"mlbom", "watermark-check"}
 
@@ -90,8 +90,8 @@ def test_what_is_listed_and_shown(house):
         ("audit", "verify", "--wait", "60"),
     ],
 )
-def test_tables_are_for_people(house, words):
-    result = house.command(*words)
+def test_tables_are_for_people(harness, words):
+    result = harness.command(*words)
     assert result.exit_code == 0, result.output
     assert "digits" in result.output or "intact" in result.output
 
@@ -112,17 +112,17 @@ def test_tables_are_for_people(house, words):
         (("init",), None, "is not empty"),
     ],
 )
-def test_errors_help(house, words, person, said):
-    result = house.command(*words, person=person)
+def test_errors_help(harness, words, person, said):
+    result = harness.command(*words, person=person)
     assert result.exit_code != 0
     assert said in result.output
     assert "Traceback" not in result.output
 
 
-def test_a_receipt_that_is_none(house, tmp_path):
+def test_a_receipt_that_is_none(harness, tmp_path):
     path = tmp_path / "receipt.json"
     path.write_text("{}")
-    result = house.command("receipt", "verify", str(path))
+    result = harness.command("receipt", "verify", str(path))
     assert result.exit_code == 1
     assert Reason.DOCUMENT_MALFORMED.name in result.output
 
@@ -137,43 +137,43 @@ def test_a_receipt_that_is_none(house, tmp_path):
         ("rows.npy", "", "it is not a .npy file"),
     ],
 )
-def test_input_that_is_no_table(house, tmp_path, name, text, said):
+def test_input_that_is_no_table(harness, tmp_path, name, text, said):
     path = tmp_path / name
     path.write_text(text)
-    result = house.command("infer", "digits", "--input", str(path))
+    result = harness.command("infer", "digits", "--input", str(path))
     assert result.exit_code == 1
     assert said in result.output
     assert "pickle" not in result.output
 
 
-def test_a_receipt_that_cannot_be_written(house, tmp_path):
-    house.promote("digits", 1)
+def test_a_receipt_that_cannot_be_written(harness, tmp_path):
+    harness.promote("digits", 1)
     table = tmp_path / "rows.csv"
     np.savetxt(table, rows(count=1), delimiter=",")
     receipt = tmp_path / "nowhere" / "receipt.json"
     words = ("infer", "digits", "--input", str(table), "--receipt", str(receipt))
-    result = house.command(*words)
+    result = harness.command(*words)
     assert result.exit_code == 1
     assert f"{receipt}: No such file or directory" in result.output
 
 
-def test_an_answer_fits_a_terminal(house, tmp_path, monkeypatch):
+def test_an_answer_fits_a_terminal(harness, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    house.promote("digits", 1)
+    harness.promote("digits", 1)
     table = tmp_path / "rows.csv"
     np.savetxt(table, rows(count=2), delimiter=",")
-    result = house.command("infer", "digits", "--input", str(table))
+    result = harness.command("infer", "digits", "--input", str(table))
     assert len(result.stdout.splitlines()) == 3
 
 
 def test_without_a_gateway_it_says_so(tmp_path):
-    house = House(tmp_path / "state")
-    result = house.command("model", "list")
+    harness = GatewayHarness(tmp_path / "state")
+    result = harness.command("model", "list")
     assert result.exit_code == 1
     assert "is `sealgate serve` running?" in result.output
 
 
-def commands(house: House) -> list[tuple[str, ...]]:
+def commands(harness: GatewayHarness) -> list[tuple[str, ...]]:
     top = ("audit", "infer", "init", "model", "receipt", "serve", "token")
     model = ("publish", "list", "show", "propose", "approve", "promote", "rollback", "revoke")
     return [
@@ -185,25 +185,25 @@ def commands(house: House) -> list[tuple[str, ...]]:
     ]
 
 
-def test_every_command_has_help_with_an_example(house):
-    for words in commands(house):
-        result = house.command(*words, "--help")
+def test_every_command_has_help_with_an_example(harness):
+    for words in commands(harness):
+        result = harness.command(*words, "--help")
         assert result.exit_code == 0, words
         if words not in (("audit",), ("model",), ("receipt",)):
             assert "Example" in result.output, words
 
 
-def test_a_token_for_another_subject(house):
-    result = house.command("token", "client", "--hours", "1")
+def test_a_token_for_another_subject(harness):
+    result = harness.command("token", "client", "--hours", "1")
     assert result.exit_code == 0
     assert result.output.count(".") == 2
 
 
-def test_keys_are_private_and_the_roots_apart(house):
-    for path in house.state.rglob("*.key"):
+def test_keys_are_private_and_the_roots_apart(harness):
+    for path in harness.state.rglob("*.key"):
         assert path.stat().st_mode & 0o077 == 0, path
-    assert len(list((house.state / "roots").iterdir())) == 3
+    assert len(list((harness.state / "roots").iterdir())) == 3
 
 
-def test_git_does_not_see_an_installation(house):
-    assert (house.state / ".gitignore").read_text() == "*\n"
+def test_git_does_not_see_an_installation(harness):
+    assert (harness.state / ".gitignore").read_text() == "*\n"

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
 from sealgate.cli.main import main
-from tests.support import namespaces
+from tests.support.harness.processes import namespaces
 
 
 @pytest.fixture

@@ -11,29 +11,29 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.v1 import log_pb2 as messages
-from tests.support.house import House, refusal
+from tests.support.harness.gateway import GatewayHarness, refusal
 
 ENTRIES = 270
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A house with a full tile of recorded refusals; it does not run any more."""
-    house = House(tmp_path_factory.mktemp("house") / "state")
-    house.start()
+def filled(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
+    """A gateway with a full tile of recorded refusals; it does not run any more."""
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+    harness.start()
     try:
         request = messages.GetEntryRequest(origin="house.localhost/answers", index=10**9)
-        look = house.logs().GetEntry
+        look = harness.logs().GetEntry
         for _ in range(ENTRIES):
             assert refusal(look, request) is Reason.ENTRY_UNKNOWN
     finally:
-        house.stop()
-    return house
+        harness.stop()
+    return harness
 
 
 @pytest.fixture
-def house(filled: House) -> Iterator[House]:
-    """The house, whose files are afterwards as they were."""
+def harness(filled: GatewayHarness) -> Iterator[GatewayHarness]:
+    """The gateway, whose files are afterwards as they were."""
     kept = filled.state.with_name("kept")
     shutil.copytree(filled.state, kept)
     yield filled
@@ -42,8 +42,10 @@ def house(filled: House) -> Iterator[House]:
     kept.rename(filled.state)
 
 
-def findings(house: House, *words: str, code: int = 0) -> dict[tuple[str, str], tuple[str, str]]:
-    result = house.command("doctor", "--json", *words)
+def findings(
+    harness: GatewayHarness, *words: str, code: int = 0
+) -> dict[tuple[str, str], tuple[str, str]]:
+    result = harness.command("doctor", "--json", *words)
     assert result.exit_code == code, result.output
     rows = json.loads(result.stdout)["databases"]
     return {(row["database"], row["check"]): (row["state"], row["found"]) for row in rows}
@@ -54,9 +56,9 @@ def edit(path: Path, statement: str) -> None:
         database.executescript(statement)
 
 
-def test_sound_databases(house: House) -> None:
-    before = {path: path.read_bytes() for path in house.state.glob("*.db")}
-    found = findings(house)
+def test_sound_databases(harness: GatewayHarness) -> None:
+    before = {path: path.read_bytes() for path in harness.state.glob("*.db")}
+    found = findings(harness)
     assert {state for state, _ in found.values()} == {"ok"}
     for check in (
         *(("registry", each) for each in ("revision", "pages", "policies", "log", "whole log")),
@@ -64,20 +66,20 @@ def test_sound_databases(house: House) -> None:
         *(("subjects", each) for each in ("revision", "pages", "write-ahead log")),
     ):
         assert check in found
-    assert before == {path: path.read_bytes() for path in house.state.glob("*.db")}
-    quick = findings(house, "--quick")
+    assert before == {path: path.read_bytes() for path in harness.state.glob("*.db")}
+    quick = findings(harness, "--quick")
     assert quick["answers", "whole log"] == ("warning", "not looked at: --quick")
 
 
-def test_beside_a_running_gateway(house: House) -> None:
-    house.start()
-    assert {state for state, _ in findings(house).values()} == {"ok"}
+def test_beside_a_running_gateway(harness: GatewayHarness) -> None:
+    harness.start()
+    assert {state for state, _ in findings(harness).values()} == {"ok"}
 
 
 def test_an_installation_that_never_ran(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    assert set(findings(house).values()) == {("ok", "not begun yet")}
-    assert not list(house.state.glob("*.db"))
+    harness = GatewayHarness(tmp_path / "state")
+    assert set(findings(harness).values()) == {("ok", "not begun yet")}
+    assert not list(harness.state.glob("*.db"))
 
 
 EDITS = {
@@ -107,41 +109,41 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edited_database(house: House, name: str) -> None:
+def test_an_edited_database(harness: GatewayHarness, name: str) -> None:
     database, statement, check = EDITS[name]
-    edit(house.state / f"{database}.db", statement)
-    state, text = findings(house, code=1)[database, check]
+    edit(harness.state / f"{database}.db", statement)
+    state, text = findings(harness, code=1)[database, check]
     assert state == "failed"
     assert text.startswith(("LOG_INCONSISTENT", "POLICY_INVALID")), text
 
 
-def test_a_database_that_was_put_back(house: House) -> None:
-    for path in house.state.glob("answers.db*"):
-        shutil.copy2(path, house.state / f"{path.name}.before")
-    house.start()
-    house.command("audit", "as-of", "2026-11-25")
-    house.stop()
-    for path in house.state.glob("answers.db*.before"):
-        path.rename(house.state / path.name.removesuffix(".before"))
-    state, text = findings(house, code=1)["answers", "log"]
+def test_a_database_that_was_put_back(harness: GatewayHarness) -> None:
+    for path in harness.state.glob("answers.db*"):
+        shutil.copy2(path, harness.state / f"{path.name}.before")
+    harness.start()
+    harness.command("audit", "as-of", "2026-11-25")
+    harness.stop()
+    for path in harness.state.glob("answers.db*.before"):
+        path.rename(harness.state / path.name.removesuffix(".before"))
+    state, text = findings(harness, code=1)["answers", "log"]
     assert (state, text.partition(":")[0]) == ("failed", "LOG_INCONSISTENT")
 
 
-def test_a_damaged_page(house: House) -> None:
-    path = house.state / "answers.db"
+def test_a_damaged_page(harness: GatewayHarness) -> None:
+    path = harness.state / "answers.db"
     edit(path, "PRAGMA wal_checkpoint(TRUNCATE)")
     data = bytearray(path.read_bytes())
     for page in range(2, len(data) // 4096):
         data[page * 4096 : page * 4096 + 16] = b"\xff" * 16
     path.write_bytes(data)
-    found = findings(house, code=1)
+    found = findings(harness, code=1)
     assert "failed" in {state for (name, _), (state, _) in found.items() if name == "answers"}
     assert found["registry", "whole log"][0] == "ok"
 
 
-def test_a_database_that_is_gone_though_it_was_seen(house: House) -> None:
-    for path in house.state.glob("answers.db*"):
+def test_a_database_that_is_gone_though_it_was_seen(harness: GatewayHarness) -> None:
+    for path in harness.state.glob("answers.db*"):
         path.unlink()
-    state, text = findings(house, code=1)["answers", "open"]
+    state, text = findings(harness, code=1)["answers", "open"]
     assert state == "failed"
     assert text.startswith(Reason.REGISTRY_UNAVAILABLE.name)

@@ -12,8 +12,8 @@ from sealgate.signers import PASSPHRASE_VARIABLE, open_signer
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy
-from tests.support import oracles
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.oracles import programs
 
 SECRET = "open sesame"
 ROOTS = ("root-1", "root-2", "root-3")
@@ -74,10 +74,10 @@ def test_the_passphrase_opens_what_the_policy_names(state: Path) -> None:
 
 
 def test_openssl_opens_them_and_gives_each_their_own(state: Path, tmp_path: Path) -> None:
-    openssl = oracles.program("openssl")
+    openssl = programs.program("openssl")
     key, mine = state / "people" / "admin" / "signing.key", tmp_path / "signing.key"
     words = ("pkey", "-in", key, "-passin", f"pass:{SECRET}")
-    done = oracles.run([openssl, *words, "-aes256", "-passout", "pass:mine", "-out", mine])
+    done = programs.run([openssl, *words, "-aes256", "-passout", "pass:mine", "-out", mine])
     assert done.returncode == 0, done.stderr
     assert open_signer(mine, lambda _: "mine").public == open_signer(key, lambda _: SECRET).public
 

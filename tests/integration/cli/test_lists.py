@@ -8,33 +8,33 @@ from sealgate.cli import api_key
 from sealgate.reasons import Reason
 from sealgate.v1.credential_pb2 import ApiKey, CreateApiKeyResponse
 from sealgate.v1.registry_pb2 import CreateModelRequest
-from tests.support.house import House, running
+from tests.support.harness.gateway import GatewayHarness, running
 
 MODELS = 60
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli-lists") / "state", "digits-1", "digits-2") as house:
-        house.promote("digits", 1)
-        house.promote("digits", 2)
-        house.governance("admin").rollback("digits", "production", 1, "complaints")
-        registry = house.registry("publisher")
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("cli-lists") / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        harness.promote("digits", 2)
+        harness.governance("admin").rollback("digits", "production", 1, "complaints")
+        registry = harness.registry("publisher")
         for number in range(MODELS):
             registry.CreateModel(CreateModelRequest(model=f"model-{number}"))
-        yield house
+        yield harness
 
 
-def listed(house: House, *words: str, person: str | None = None):
-    result = house.command(*words, "--json", person=person)
+def listed(harness: GatewayHarness, *words: str, person: str | None = None):
+    result = harness.command(*words, "--json", person=person)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_all_pages_are_listed(house):
+def test_all_pages_are_listed(harness):
     names = ["digits", *(f"model-{number}" for number in range(MODELS))]
-    assert [row["model"] for row in listed(house, "model", "list")] == names
-    assert [row["model"] for row in listed(house, "model", "list", "--limit", "55")] == names[:55]
+    assert [row["model"] for row in listed(harness, "model", "list")] == names
+    assert [row["model"] for row in listed(harness, "model", "list", "--limit", "55")] == names[:55]
 
 
 @pytest.mark.parametrize(
@@ -51,28 +51,28 @@ def test_all_pages_are_listed(house):
         (("proposals", "digits", "--filter", "alias = production"), "version", [1, 2]),
     ],
 )
-def test_filters_and_limits(house, words, column, found):
-    assert [row[column] for row in listed(house, "model", *words)] == found
+def test_filters_and_limits(harness, words, column, found):
+    assert [row[column] for row in listed(harness, "model", *words)] == found
 
 
-def test_keys_that_are_still_good(house):
+def test_keys_that_are_still_good(harness):
     for label in ("one", "two"):
-        made = listed(house, "api-key", "create", "client", "--label", label)
-    listed(house, "api-key", "revoke", made["id"], "--reason", "lost")
-    good = listed(house, "api-key", "list", "--filter", "NOT revoke_time:*")
+        made = listed(harness, "api-key", "create", "client", "--label", label)
+    listed(harness, "api-key", "revoke", made["id"], "--reason", "lost")
+    good = listed(harness, "api-key", "list", "--filter", "NOT revoke_time:*")
     assert [row["label"] for row in good] == ["one"]
-    assert len(listed(house, "api-key", "list", "--limit", "1")) == 1
+    assert len(listed(harness, "api-key", "list", "--limit", "1")) == 1
 
 
-def test_a_filter_that_is_refused(house):
-    result = house.command("model", "list", "--filter", "nothing = 1")
+def test_a_filter_that_is_refused(harness):
+    result = harness.command("model", "list", "--filter", "nothing = 1")
     assert result.exit_code != 0
     assert Reason.FILTER_MALFORMED.name in result.output
 
 
-def test_a_key_whose_secret_was_lost_on_the_way(house, monkeypatch):
+def test_a_key_whose_secret_was_lost_on_the_way(harness, monkeypatch):
     answer = CreateApiKeyResponse(api_key=ApiKey(name="api-keys/0123456789ab"))
     monkeypatch.setattr(api_key, "send", lambda method, request: answer)
-    result = house.command("api-key", "create", "client")
+    result = harness.command("api-key", "create", "client")
     assert result.exit_code != 0
     assert "sealgate api-key revoke 0123456789ab --reason lost" in " ".join(result.output.split())

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.house import House, question, rows, running
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
 
 
 @contextmanager
-def following(house: House, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def following(harness: GatewayHarness, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     # A shell starts what it runs behind it deaf to interrupts, tests among them.
     program = ["env", "--default-signal=INT", sys.executable, "-m", "sealgate.cli.main"]
-    words = ["--state", str(house.state), "log", "tiles", str(folder)]
+    words = ["--state", str(harness.state), "log", "tiles", str(folder)]
     with subprocess.Popen(
         [*program, *words, "--follow", "--every", "1", "--json"],
         stdout=subprocess.PIPE,
@@ -47,19 +47,19 @@ def size(folder: Path) -> int:
 
 def test_it_goes_on_over_a_restart_until_interrupted(tmp_path: Path) -> None:
     folder = tmp_path / "tiles"
-    with running(tmp_path / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        house.inference().ModelInfer(question("digits", rows()), timeout=60)
-        with following(house, folder) as process:
+    with running(tmp_path / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        harness.inference().ModelInfer(question("digits", rows()), timeout=60)
+        with following(harness, folder) as process:
             before = await_growth(process)
             assert size(folder) >= before > 0
-            house.stop()
+            harness.stop()
             # Long enough for it to find nobody there.
             assert process.stderr is not None
             assert any("no gateway answers" in line for line in process.stderr)
-            house.start()
-            house.await_version("digits", 1)
-            house.inference().ModelInfer(question("digits", rows()), timeout=60)
+            harness.start()
+            harness.await_version("digits", 1)
+            harness.inference().ModelInfer(question("digits", rows()), timeout=60)
             deadline = time.monotonic() + 60
             while (after := await_growth(process)) <= before:
                 assert time.monotonic() < deadline

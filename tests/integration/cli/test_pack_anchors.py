@@ -17,9 +17,9 @@ from sealgate.trust.keys import PrivateKey, load_private_key
 from sealgate.trust.transparency import log_vkey
 from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import log_pb2 as messages
-from tests.support.house import House, refusal
-from tests.support.records import SUBJECTS, an_answer
-from tests.support.succession import change
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.policy_changes import change
 
 ORIGIN, FOLDER = "house.localhost/answers", "house_localhost_answers"
 DROPPED = "house.localhost/answers-of-last-year"
@@ -27,30 +27,30 @@ ENTRIES = 270
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """An answer log that is anchored, and one that only an earlier policy named."""
-    house = House(tmp_path_factory.mktemp("house") / "state")
-    house.start()
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+    harness.start()
     try:
         request = messages.GetEntryRequest(origin=ORIGIN, index=10**9)
-        look = house.logs().GetEntry
+        look = harness.logs().GetEntry
         for _ in range(ENTRIES):
             assert refusal(look, request) is Reason.ENTRY_UNKNOWN
-        told = house.command("audit", "verify", "--wait", "60")
+        told = harness.command("audit", "verify", "--wait", "60")
         assert told.exit_code == 0, told.output
         line = vkey(DROPPED, PrivateKey.generate().public)
-        change(house, lambda document: document["logs"]["answers"].append(line))
-        change(house, lambda document: document["logs"]["answers"].remove(line))
-        yield house
+        change(harness, lambda document: document["logs"]["answers"].append(line))
+        change(harness, lambda document: document["logs"]["answers"].remove(line))
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture
-def pack(house: House, tmp_path: Path) -> Path:
+def pack(harness: GatewayHarness, tmp_path: Path) -> Path:
     folder = tmp_path / "pack"
     words = ("audit", "export", str(folder), "--elsewhere", DROPPED, "--json")
-    result = house.command(*words)
+    result = harness.command(*words)
     assert result.exit_code == 0, result.output
     return folder
 
@@ -62,12 +62,14 @@ def anchors(pack: Path, *elsewhere: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_policy_that_drops_a_log_hides_it_from_nobody(house: House, tmp_path: Path) -> None:
-    told = house.command("audit", "verify", "--json")
+def test_a_policy_that_drops_a_log_hides_it_from_nobody(
+    harness: GatewayHarness, tmp_path: Path
+) -> None:
+    told = harness.command("audit", "verify", "--json")
     assert told.exit_code == 3, told.output
     states = {row["log"]: (row["state"], row["reason"]) for row in json.loads(told.stdout)}
     assert states[DROPPED] == ("incomplete", "LOG_UNSEEN")
-    result = house.command("audit", "export", str(tmp_path / "pack"), "--json")
+    result = harness.command("audit", "export", str(tmp_path / "pack"), "--json")
     assert result.exit_code == 3, result.output
     assert json.loads(result.stdout)["not_here"] == {DROPPED: "never anchored"}
     label = json.loads((tmp_path / "pack" / "pack.json").read_text())
@@ -92,8 +94,10 @@ def test_a_log_that_is_taken_out_of_the_pack(pack: Path) -> None:
     assert f"not in this pack: {ORIGIN}" in printed
 
 
-def test_a_fresh_log_by_the_same_key_in_its_place(house: House, pack: Path, tmp_path: Path) -> None:
-    signer = load_private_key(house.state / "keys" / "answers.key")
+def test_a_fresh_log_by_the_same_key_in_its_place(
+    harness: GatewayHarness, pack: Path, tmp_path: Path
+) -> None:
+    signer = load_private_key(harness.state / "keys" / "answers.key")
     shutil.rmtree(pack / "logs" / FOLDER)
     with closing(AnswerLog.open(tmp_path / "fresh.db", ORIGIN, signer, SUBJECTS)) as fresh:
         fresh.append([an_answer()] * 3)

@@ -10,19 +10,19 @@ from sealgate.cli.main import main
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from tests.support.house import House, running
-from tests.support.succession import accept, follow
+from tests.support.harness.gateway import GatewayHarness, running
+from tests.support.harness.policy_changes import accept, follow
 
 
 @pytest.fixture
-def house(tmp_path) -> House:
-    with running(tmp_path / "state") as house:
-        yield house
+def harness(tmp_path) -> GatewayHarness:
+    with running(tmp_path / "state") as harness:
+        yield harness
 
 
-def run(house, *words, answer=None):
+def run(harness, *words, answer=None):
     return CliRunner().invoke(
-        main, ["--state", str(house.state), "policy", *map(str, words)], input=answer
+        main, ["--state", str(harness.state), "policy", *map(str, words)], input=answer
     )
 
 
@@ -31,8 +31,8 @@ def done(result):
     return result.output
 
 
-def root(house, number):
-    return house.state / "roots" / f"root-{number}.key"
+def root(harness, number):
+    return harness.state / "roots" / f"root-{number}.key"
 
 
 def edit(file, **changes):
@@ -40,43 +40,43 @@ def edit(file, **changes):
 
 
 @pytest.fixture
-def draft(house, tmp_path):
+def draft(harness, tmp_path):
     file = tmp_path / "policy-2.json"
-    done(run(house, "draft", file))
+    done(run(harness, "draft", file))
     edit(file, promotion={"approvals": {"production": 1, "canary": 1, "shadow": 1}})
     return file
 
 
-def test_from_draft_to_force(house, draft):
+def test_from_draft_to_force(harness, draft):
     signed = draft.with_suffix(".signed.json")
-    said = done(run(house, "sign", draft, "--key", root(house, 1), answer="y\n"))
+    said = done(run(harness, "sign", draft, "--key", root(harness, 1), answer="y\n"))
     assert "~ promotion.approvals.production: 2 -> 1" in said
     assert "~ version: 1 -> 2" in said
     assert "must have 1 more of the present root's keys and 1 more of the new root's" in said
-    assert Reason.THRESHOLD_NOT_MET.name in run(house, "accept", signed).output
-    said = done(run(house, "sign", signed, "--key", root(house, 3), "--yes"))
+    assert Reason.THRESHOLD_NOT_MET.name in run(harness, "accept", signed).output
+    said = done(run(harness, "sign", signed, "--key", root(harness, 3), "--yes"))
     assert "signed by enough" in said
-    said = done(run(house, "accept", signed))
+    said = done(run(harness, "accept", signed))
     assert "~ promotion.approvals.production: 2 -> 1" in said
     assert "version 2 is in force" in said
-    follow(house, 2)
+    follow(harness, 2)
     # Twice is not wrong, and what is read offline is now the new one.
-    assert "version 2 is in force" in done(run(house, "accept", signed))
-    assert json.loads(done(run(house, "show", "--json")))["version"] == 2
-    found = json.loads(done(run(house, "accept", signed, "--json")))
+    assert "version 2 is in force" in done(run(harness, "accept", signed))
+    assert json.loads(done(run(harness, "show", "--json")))["version"] == 2
+    found = json.loads(done(run(harness, "accept", signed, "--json")))
     assert (found["version"], found["changes"]) == (2, [])
 
 
-def test_whoever_looks_and_says_no_has_not_signed(house, draft):
-    result = run(house, "sign", draft, "--key", root(house, 1), answer="n\n")
+def test_whoever_looks_and_says_no_has_not_signed(harness, draft):
+    result = run(harness, "sign", draft, "--key", root(harness, 1), answer="n\n")
     assert result.exit_code == 1
     assert not draft.with_suffix(".signed.json").exists()
 
 
-def test_the_same_key_twice(house, draft):
-    done(run(house, "sign", draft, "--key", root(house, 1), "--yes"))
+def test_the_same_key_twice(harness, draft):
+    done(run(harness, "sign", draft, "--key", root(harness, 1), "--yes"))
     signed = draft.with_suffix(".signed.json")
-    again = run(house, "sign", signed, "--key", root(house, 1), "--yes")
+    again = run(harness, "sign", signed, "--key", root(harness, 1), "--yes")
     assert again.exit_code == 1
     assert "has signed" in again.output
     assert len(Envelope.decode(signed.read_bytes()).signatures) == 1
@@ -99,49 +99,49 @@ def test_the_same_key_twice(house, draft):
         (Reason.DOCUMENT_MALFORMED, {"colour": "blue"}),
     ],
 )
-def test_what_nobody_should_sign(house, draft, reason, changes):
+def test_what_nobody_should_sign(harness, draft, reason, changes):
     edit(draft, **changes)
-    result = run(house, "sign", draft, "--key", root(house, 1), "--yes")
+    result = run(harness, "sign", draft, "--key", root(harness, 1), "--yes")
     assert result.exit_code == 1
     assert reason.name in result.output
 
 
-def test_a_key_of_no_root(house, draft):
-    key = house.state / "people" / "admin" / "signing.key"
-    assert Reason.SIGNER_MISMATCH.name in run(house, "sign", draft, "--key", key, "--yes").output
+def test_a_key_of_no_root(harness, draft):
+    key = harness.state / "people" / "admin" / "signing.key"
+    assert Reason.SIGNER_MISMATCH.name in run(harness, "sign", draft, "--key", key, "--yes").output
 
 
-def test_an_encrypted_key(house, draft, tmp_path):
+def test_an_encrypted_key(harness, draft, tmp_path):
     path = tmp_path / "root-1.encrypted.key"
     path.touch(mode=0o600)
-    path.write_bytes(load_private_key(root(house, 1)).to_pem(b"open sesame"))
-    done(run(house, "sign", draft, "--key", path, "--yes", answer="open sesame\n"))
-    wrong = run(house, "sign", draft, "--key", path, "--yes", answer="open\n")
+    path.write_bytes(load_private_key(root(harness, 1)).to_pem(b"open sesame"))
+    done(run(harness, "sign", draft, "--key", path, "--yes", answer="open sesame\n"))
+    wrong = run(harness, "sign", draft, "--key", path, "--yes", answer="open\n")
     assert Reason.KEY_UNREADABLE.name in wrong.output
 
 
-def test_a_draft_is_never_overwritten(house, draft):
+def test_a_draft_is_never_overwritten(harness, draft):
     before = draft.read_bytes()
-    assert run(house, "draft", draft).exit_code == 1
+    assert run(harness, "draft", draft).exit_code == 1
     assert draft.read_bytes() == before
 
 
-def test_a_root_holder_needs_no_gateway(house, draft, tmp_path):
-    first = house.state / "trust" / "policy.json"
-    house.stop()
-    done(run(house, "sign", draft, "--key", root(house, 1), "--yes", "--policy", first))
-    done(run(house, "draft", tmp_path / "other.json", "--policy", first))
+def test_a_root_holder_needs_no_gateway(harness, draft, tmp_path):
+    first = harness.state / "trust" / "policy.json"
+    harness.stop()
+    done(run(harness, "sign", draft, "--key", root(harness, 1), "--yes", "--policy", first))
+    done(run(harness, "draft", tmp_path / "other.json", "--policy", first))
 
 
-def test_fetch_keeps_the_chain_and_notices_another(house):
-    accept(house)
-    accept(house)
-    assert json.loads(done(run(house, "fetch", "--json")))["version"] == 3
-    trust = house.state / "trust"
+def test_fetch_keeps_the_chain_and_notices_another(harness):
+    accept(harness)
+    accept(harness)
+    assert json.loads(done(run(harness, "fetch", "--json")))["version"] == 3
+    trust = harness.state / "trust"
     assert [(trust / f"policy-{n}.json").exists() for n in (2, 3, 4)] == [True, True, False]
-    assert json.loads(done(run(house, "show", "--json")))["version"] == 3
+    assert json.loads(done(run(harness, "show", "--json")))["version"] == 3
     # What was kept says other than the gateway now does.
-    accept(house, expires="2091-01-01T00:00:00Z")
-    done(run(house, "fetch"))
+    accept(harness, expires="2091-01-01T00:00:00Z")
+    done(run(harness, "fetch"))
     shutil.copy(trust / "policy-4.json", trust / "policy-3.json")
-    assert Reason.POLICY_ROLLED_BACK.name in run(house, "fetch").output
+    assert Reason.POLICY_ROLLED_BACK.name in run(harness, "fetch").output

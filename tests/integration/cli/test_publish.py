@@ -2,34 +2,34 @@
 
 import pytest
 
-from tests.support.house import DATA, MODELS, House, running
+from tests.support.harness.gateway import DATA, MODELS, GatewayHarness, running
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli") / "state") as house:
-        yield house
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("cli") / "state") as harness:
+        yield harness
 
 
-def publish(house: House, model: str, *options: str):
+def publish(harness: GatewayHarness, model: str, *options: str):
     folder, data = MODELS / f"{model}-1", DATA / f"{model}.safetensors"
-    return house.command("model", "publish", str(folder), "--data", str(data), *options)
+    return harness.command("model", "publish", str(folder), "--data", str(data), *options)
 
 
-def test_progress_is_shown_and_nothing_is_unsafe(house):
-    result = publish(house, "digits")
+def test_progress_is_shown_and_nothing_is_unsafe(harness):
+    result = publish(harness, "digits")
     assert result.exit_code == 0, result.output
     steps = [line.split()[0] for line in result.stderr.splitlines()]
     assert "warning:" not in steps
     assert steps[:7] == ["commit", "mark", "quantize", "golden", "calibrate", "admit", "sign"]
 
 
-def test_an_unsafe_worker_is_warned_of(house):
-    result = publish(house, "breast-cancer", "--unsafe-worker")
+def test_an_unsafe_worker_is_warned_of(harness):
+    result = publish(harness, "breast-cancer", "--unsafe-worker")
     assert result.exit_code == 0, result.output
     assert "warning: the model may run without being shut in" in result.stderr
 
 
-def test_limits_must_be_ones(house):
+def test_limits_must_be_ones(harness):
     for option in ("--memory", "--seconds"):
-        assert publish(house, "digits", option, "0").exit_code == 2
+        assert publish(harness, "digits", option, "0").exit_code == 2

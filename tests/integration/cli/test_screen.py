@@ -14,14 +14,14 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, open_statement
-from tests.support.house import DATA, MODELS, running
+from tests.support.harness.gateway import DATA, MODELS, running
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        yield harness
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +32,15 @@ def clean(tmp_path_factory):
     return path
 
 
-def detector(house, version):
-    registry = house.registry("auditor")
-    policies = [house.governance("auditor").policy()]
+def detector(harness, version):
+    registry = harness.registry("auditor")
+    policies = [harness.governance("auditor").policy()]
     signed = SignedVersion.fetch(registry, policies, "digits", version)
     return Detector.decode(signed.file(registry, "detector.json")), signed.manifest.digest
 
 
-def test_clean_rows_keep_the_bound_and_others_do_not(house, clean, tmp_path):
-    result = house.command("screen", "evaluate", "digits", "1", str(clean), "--json")
+def test_clean_rows_keep_the_bound_and_others_do_not(harness, clean, tmp_path):
+    result = harness.command("screen", "evaluate", "digits", "1", str(clean), "--json")
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     flagged = next(row for row in shown if (row["rows"], row["found"]) == ("clean", "flagged"))
@@ -48,12 +48,12 @@ def test_clean_rows_keep_the_bound_and_others_do_not(house, clean, tmp_path):
     assert {"noise-0.1", "darker"} <= {row["rows"] for row in shown}
     other = tmp_path / "other.npy"
     np.save(other, np.random.default_rng(1).random((200, 64), np.float32))
-    result = house.command("screen", "evaluate", "digits", "1", str(other), "--json")
+    result = harness.command("screen", "evaluate", "digits", "1", str(other), "--json")
     assert result.exit_code == 1
     assert "no" in {row["holds"] for row in json.loads(result.stdout)}
 
 
-def test_rows_of_another_shape_or_domain_are_refused(house, tmp_path):
+def test_rows_of_another_shape_or_domain_are_refused(harness, tmp_path):
     for name, rows in (
         ("TENSOR_SHAPE", np.zeros((3, 63))),
         ("TENSOR_RANGE", np.full((3, 64), 2.0)),
@@ -61,47 +61,47 @@ def test_rows_of_another_shape_or_domain_are_refused(house, tmp_path):
     ):
         np.save(tmp_path / "rows.npy", rows.astype(np.float32))
         words = ("screen", "evaluate", "digits", "1", str(tmp_path / "rows.npy"))
-        assert name in house.command(*words).output
+        assert name in harness.command(*words).output
 
 
-def test_a_red_teams_report_is_evidence_of_the_version(house, clean, tmp_path):
+def test_a_red_teams_report_is_evidence_of_the_version(harness, clean, tmp_path):
     output = tmp_path / "red-team.json"
     size = ["--victims", "3", "--queries", "200", "--output", str(output), "--json"]
     words = ("attack", "digits", "1", "--data", str(clean), *size)
-    result = house.command(*words, person="approver-1")
+    result = harness.command(*words, person="approver-1")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["attacks"]["pgd-0.2"]["succeeded"] > 0.3
     assert set(report["queries"]) == {"square", "hop-skip-jump"}
     assert report["queries"]["square"]["attacks"] == 3
-    policy = house.governance("auditor").policy()
+    policy = harness.governance("auditor").policy()
     envelope = Envelope.decode(output.read_bytes())
     item = open_statement(envelope, Evidence, policy, ("approver",))
     assert (item.kind, item.maker, item.body) == (RED_TEAM, "approver-1", report)
-    assert item.version_digest == detector(house, 1)[1]
+    assert item.version_digest == detector(harness, 1)[1]
     # A signed report is never overwritten.
-    assert house.command(*words, person="approver-1").exit_code != 0
+    assert harness.command(*words, person="approver-1").exit_code != 0
 
 
-def test_an_attached_report_is_shown_to_who_decides_and_to_auditors(house, clean, tmp_path):
+def test_an_attached_report_is_shown_to_who_decides_and_to_auditors(harness, clean, tmp_path):
     output = tmp_path / "red-team.json"
     words = ["attack", "digits", "1", "--data", str(clean), "--victims", "1", "--queries", "20"]
     words += ["--output", str(output), "--attach", "--json"]
-    proposal = house.propose("digits", 1, "canary").digest
-    result = house.command(*words, person="approver-1")
+    proposal = harness.propose("digits", 1, "canary").digest
+    result = harness.command(*words, person="approver-1")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    shown = json.loads(house.command("model", "show", "digits", "1", "--json").output)
+    shown = json.loads(harness.command("model", "show", "digits", "1", "--json").output)
     (item,) = [e for e in shown["evidence"] if e["kind"] == RED_TEAM]
     assert (item["maker"], item["body"]) == ("approver-1", report)
-    assert "red-team, by approver-1" in house.command("model", "show", "digits", "1").output
+    assert "red-team, by approver-1" in harness.command("model", "show", "digits", "1").output
     # The proposal came before it, does not name it, and stands.
     meaning = ("--meaning", "the red team found little")
-    result = house.command("model", "approve", proposal, *meaning, person="approver-2")
+    result = harness.command("model", "approve", proposal, *meaning, person="approver-2")
     assert result.exit_code == 0, result.output
     assert "red-team, by approver-1, attached" in result.stderr
     pack = tmp_path / "pack"
-    assert house.command("audit", "export", str(pack), "--without-files").exit_code == 0
+    assert harness.command("audit", "export", str(pack), "--without-files").exit_code == 0
     attached = pack / "models" / "digits" / "versions" / "1" / "attached"
     (signed,) = attached.glob("*.dsse.json")
     assert signed.read_bytes() == output.read_bytes()
@@ -113,20 +113,20 @@ def test_an_attached_report_is_shown_to_who_decides_and_to_auditors(house, clean
         ("approver-2", "SIGNER_MISMATCH"),
         ("auditor", "ROLE_TOO_LOW"),
     ):
-        assert said in house.command(*words, "--json", person=person).output
+        assert said in harness.command(*words, "--json", person=person).output
 
 
-def test_it_shows_what_screening_was_calibrated_on(house):
-    shown = json.loads(house.command("model", "show", "digits", "1", "--json").output)
-    calibration = detector(house, 1)[0].calibration
+def test_it_shows_what_screening_was_calibrated_on(harness):
+    shown = json.loads(harness.command("model", "show", "digits", "1", "--json").output)
+    calibration = detector(harness, 1)[0].calibration
     assert shown["calibrated_on"] == calibration.rows
     assert shown["confidence"] == calibration.confidence
     assert shown["adversarial_bound"] == calibration.adversarial.bound
     assert shown["suspect_bound"] == calibration.suspect.bound
 
 
-def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_path):
-    before, digest = detector(house, 1)
+def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_path):
+    before, digest = detector(harness, 1)
     draw = np.random.default_rng(2)
     center = np.array(before.scaling.center)
     measured = center + draw.normal(0, 1, (500, len(center))) * np.array(before.scaling.spread)
@@ -141,14 +141,14 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_pa
     data = str(DATA / "digits.safetensors")
     words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
     words += ["--features", str(tmp_path / "features"), "--model", "digits"]
-    result = house.command(*words, "--from-version", "1", "--json")
+    result = harness.command(*words, "--from-version", "1", "--json")
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
-    after, _ = detector(house, made["version"])
+    after, _ = detector(harness, made["version"])
     assert after.calibration.rows == 500
     assert after.calibration.shifts == ()
-    assert house.gateway.engine.live()["digits", "production"].version == 1
-    shown = house.command("model", "show", "digits", str(made["version"]), "--json")
+    assert harness.gateway.engine.live()["digits", "production"].version == 1
+    shown = harness.command("model", "show", "digits", str(made["version"]), "--json")
     bodies = {e["kind"]: e["body"] for e in json.loads(shown.output)["evidence"]}
     report = bodies["screening-report"]
     assert report["calibrated_on_traffic"] == 500
@@ -165,14 +165,14 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_pa
     provenance = bodies["build-provenance"]["predicate"]["buildDefinition"]
     listed = {item["name"]: item for item in provenance["resolvedDependencies"]}
     assert listed["earlier detector.json"]["digest"]["sha256"] == sha256(before.encode())[7:]
-    shown = house.command("model", "show", "digits", str(made["version"]))
+    shown = harness.command("model", "show", "digits", str(made["version"]))
     assert "flagged_before" in shown.output
 
 
-def test_too_little_traffic_calibrates_nothing(house, tmp_path):
+def test_too_little_traffic_calibrates_nothing(harness, tmp_path):
     (tmp_path / "features").mkdir()
     data = str(DATA / "digits.safetensors")
     words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
     words += ["--features", str(tmp_path / "features"), "--model", "digits"]
-    result = house.command(*words, "--from-version", "1")
+    result = harness.command(*words, "--from-version", "1")
     assert "CALIBRATION_TOO_SMALL" in result.output

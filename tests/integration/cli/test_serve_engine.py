@@ -10,8 +10,8 @@ from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
 from sealgate.cli.main import main
 from sealgate.setup.configuration import EnginePlace
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, question, rows
+from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.processes.engine_process import EngineProcess
 
 
 def command(state: Path, *words: str) -> Result:
@@ -57,17 +57,17 @@ def test_both_ends_pin_each_other_at_an_address(tmp_path: Path) -> None:
 
 def test_engine_and_gateway_meet_as_they_were_set_up(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    house = House(state, engine=EnginePlace(f"127.0.0.1:{free_ports()}"))
+    harness = GatewayHarness(state, engine=EnginePlace(f"127.0.0.1:{free_ports()}"))
     engine = EngineProcess(state)
     engine.start()
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"
     finally:
-        house.stop()
+        harness.stop()
         engine.stop()
 
 

@@ -25,8 +25,8 @@ from sealgate.v1.audit_pb2 import StreamOpeningsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetEntryRequest
 from sealgate.v1.registry_pb2 import Version
-from tests.support.bureau import Bureau
-from tests.support.house import running
+from tests.support.harness.gateway import running
+from tests.support.harness.registry import RegistryHarness
 
 HOSTILE = "\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
 ESCAPED = r"\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
@@ -46,9 +46,9 @@ def printed(show, *arguments: object) -> str:
 
 @pytest.fixture
 def proposal(tmp_path):
-    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
-    yield bureau.proposal(bureau.publish())
-    bureau.registry.close()
+    registry_harness = RegistryHarness(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    yield registry_harness.proposal(registry_harness.publish())
+    registry_harness.registry.close()
 
 
 def test_evidence_cannot_rewrite_what_an_approver_reads(proposal) -> None:
@@ -94,13 +94,13 @@ def test_tables_fields_and_lines_are_escaped(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_audit_readers_escapes_what_readers_asked_for(tmp_path) -> None:
-    with running(tmp_path / "state") as house:
-        store = house.gateway.store
+    with running(tmp_path / "state") as harness:
+        store = harness.gateway.store
         origin, registry = store.answers.origin, store.registry.log.origin
-        house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=60)
-        stream = AuditServiceStub(house.channel("auditor")).StreamOpenings
+        harness.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=60)
+        stream = AuditServiceStub(harness.channel("auditor")).StreamOpenings
         request = StreamOpeningsRequest(origin=origin, start=0, end=1, values=["[/]", "[bold]"])
         assert list(stream(request, timeout=60))
-        told = house.command("audit", "readers")
+        told = harness.command("audit", "readers")
         assert told.exit_code == 0, told.exception
         assert json.dumps(["[/]", "[bold]"], separators=(",", ":")) in told.output

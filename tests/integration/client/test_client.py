@@ -18,18 +18,18 @@ from sealgate.remote.calls import Retries
 from sealgate.remote.errors import GatewayRefusal
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts import CALLER_FIELDS
-from tests.support.house import DATA, MODELS, labels, rows
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import DATA, MODELS, labels, rows
 
 
-def connected(house, person="client", **changes):
-    profile = house.profile(person)
+def connected(harness, person="client", **changes):
+    profile = harness.profile(person)
     return sealgate.connect(profile.endpoint, **{**options_of(profile), **changes})
 
 
 @pytest.fixture
-def client(house):
-    with connected(house) as client:
+def client(harness):
+    with connected(harness) as client:
         yield client
 
 
@@ -52,9 +52,9 @@ def test_what_can_be_asked_besides(client):
     assert [tensor.name for tensor in client.metadata("digits").inputs] == ["x"]
 
 
-def test_the_same_by_tasks(house):
+def test_the_same_by_tasks(harness):
     async def ask():
-        profile = house.profile("client")
+        profile = harness.profile("client")
         async with sealgate.connect_aio(profile.endpoint, **options_of(profile)) as client:
             asked = [client.infer("digits", {"x": row[None]}) for row in rows(count=16)]
             answers = await asyncio.gather(*asked)
@@ -69,7 +69,7 @@ def test_the_same_by_tasks(house):
     assert ready
 
 
-def test_many_threads_share_a_client_and_its_witness(house, client):
+def test_many_threads_share_a_client_and_its_witness(harness, client):
     with ThreadPoolExecutor(8) as pool:
         answers = list(
             pool.map(lambda row: client.infer("digits", {"x": row[None]}), rows(count=100))
@@ -80,15 +80,15 @@ def test_many_threads_share_a_client_and_its_witness(house, client):
 
 
 @pytest.mark.parametrize("token", ["as text", "asked for"])
-def test_the_caller_is_known_by_its_token_alone(house, token):
-    text = house.profile("client").token.read_text().strip()
+def test_the_caller_is_known_by_its_token_alone(harness, token):
+    text = harness.profile("client").token.read_text().strip()
     changes = {"token": text if token == "as text" else lambda: text, "principal": ""}
-    with connected(house, **changes) as client:
+    with connected(harness, **changes) as client:
         assert client.infer("digits", {"x": rows()}).receipt.fields["principal"] == "client"
 
 
-def test_a_certificate_is_a_credential_too_and_refusals_keep_their_reason(house):
-    with connected(house, "auditor", principal="") as client:
+def test_a_certificate_is_a_credential_too_and_refusals_keep_their_reason(harness):
+    with connected(harness, "auditor", principal="") as client:
         assert client.witness_logs()
         with pytest.raises(GatewayRefusal) as caught:
             client.infer("digits", {"x": rows()})
@@ -97,8 +97,8 @@ def test_a_certificate_is_a_credential_too_and_refusals_keep_their_reason(house)
     assert caught.value.receipt is None
 
 
-def test_a_bad_token_is_refused_with_the_gateways_reason(house):
-    with connected(house, token="not-a-token") as client, refused(Reason.TOKEN_MALFORMED):
+def test_a_bad_token_is_refused_with_the_gateways_reason(harness):
+    with connected(harness, token="not-a-token") as client, refused(Reason.TOKEN_MALFORMED):
         client.infer("digits", {"x": rows()})
 
 
@@ -130,8 +130,8 @@ def test_an_attack_is_refused_with_a_receipt(client):
     assert caught.value.receipt.fields["verdict"] == "adversarial"
 
 
-def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(house, client, monkeypatch):
-    infer, refusals = house.gateway.engine.infer, []
+def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(harness, client, monkeypatch):
+    infer, refusals = harness.gateway.engine.infer, []
 
     def busy(*arguments):
         if len(refusals) < 2:
@@ -139,15 +139,15 @@ def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(house, clien
             raise Refusal(Reason.QUEUE_FULL)
         return infer(*arguments)
 
-    monkeypatch.setattr(house.gateway.engine, "infer", busy)
-    size, begun = house.gateway.recorder.size, time.monotonic()
+    monkeypatch.setattr(harness.gateway.engine, "infer", busy)
+    size, begun = harness.gateway.recorder.size, time.monotonic()
     assert client.infer("digits", {"x": rows()}).version == 1
     # The gateway names 0.1 s each time.
     assert time.monotonic() - begun > 0.2
-    assert house.gateway.recorder.size == size + 3
+    assert harness.gateway.recorder.size == size + 3
 
 
-def test_a_receipt_forged_on_its_way_is_refused(house, client, monkeypatch):
+def test_a_receipt_forged_on_its_way_is_refused(harness, client, monkeypatch):
     honest = client.calls["ModelInfer"]
 
     def forged(request, timeout):
@@ -162,18 +162,18 @@ def test_a_receipt_forged_on_its_way_is_refused(house, client, monkeypatch):
         client.infer("digits", {"x": rows()})
 
 
-def test_what_the_gateway_would_refuse_anyway_is_not_sent(house, client):
-    size = house.gateway.recorder.size
+def test_what_the_gateway_would_refuse_anyway_is_not_sent(harness, client):
+    size = harness.gateway.recorder.size
     with refused(Reason.TENSOR_NOT_FINITE):
         client.infer("digits", {"x": np.full((1, 64), np.nan, np.float32)})
     with refused(Reason.TENSOR_DATATYPE):
         client.infer("digits", {"x": np.zeros((1, 64), np.complex64)})
-    assert house.gateway.recorder.size == size
+    assert harness.gateway.recorder.size == size
 
 
-def test_answers_under_a_policy_of_other_roots_are_worth_nothing(house):
+def test_answers_under_a_policy_of_other_roots_are_worth_nothing(harness):
     strangers = [PrivateKey.generate("ed25519").public.pem for _ in range(3)]
-    with connected(house, root_keys=strangers) as client, refused(Reason.THRESHOLD_NOT_MET):
+    with connected(harness, root_keys=strangers) as client, refused(Reason.THRESHOLD_NOT_MET):
         client.infer("digits", {"x": rows()})
 
 
@@ -184,9 +184,9 @@ def test_a_deadline_covers_the_whole_call(client):
     assert time.monotonic() - begun < 25
 
 
-def test_a_gateway_that_is_not_there_is_given_up_in_time(house):
+def test_a_gateway_that_is_not_there_is_given_up_in_time(harness):
     begun = time.monotonic()
-    profile = house.profile("client")
+    profile = harness.profile("client")
     retries = Retries(attempts=3, first=0.01, longest=0.02)
     options = {**options_of(profile), "retries": retries}
     with (
@@ -197,8 +197,8 @@ def test_a_gateway_that_is_not_there_is_given_up_in_time(house):
     assert time.monotonic() - begun < 25
 
 
-def test_there_is_no_connection_without_tls(house):
-    options = options_of(house.profile("client"))
+def test_there_is_no_connection_without_tls(harness):
+    options = options_of(harness.profile("client"))
     with pytest.raises(ValueError, match="https"):
         sealgate.connect("http://127.0.0.1:8443", **options)
 

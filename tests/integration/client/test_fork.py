@@ -9,19 +9,19 @@ from sealgate.client.connection import options_of
 from sealgate.reasons import Reason
 from sealgate.remote.errors import LogFork
 from sealgate.trust.transparency import open_checkpoint
-from tests.support.house import House, rows, running
+from tests.support.harness.gateway import GatewayHarness, rows, running
 
 
 @pytest.fixture
-def house(tmp_path):
-    with running(tmp_path / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path):
+    with running(tmp_path / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        yield harness
 
 
-def ask(house: House, count: int) -> None:
-    profile = house.profile("client")
-    witness = house.state.parent / "witness.json"
+def ask(harness: GatewayHarness, count: int) -> None:
+    profile = harness.profile("client")
+    witness = harness.state.parent / "witness.json"
     options = {**options_of(profile), "witness": witness}
     with sealgate.connect(profile.endpoint, **options) as client:
         for row in rows(count=count):
@@ -29,19 +29,19 @@ def ask(house: House, count: int) -> None:
 
 
 @pytest.mark.parametrize("grown", [0, 5])
-def test_a_state_put_back_to_an_earlier_day_is_noticed(house, tmp_path, grown):
+def test_a_state_put_back_to_an_earlier_day_is_noticed(harness, tmp_path, grown):
     """Shrunk at first; when it has grown past what was seen, forked."""
-    ask(house, 2)
-    house.stop()
-    shutil.copytree(house.state, tmp_path / "earlier")
-    house.start()
-    ask(house, 3)
-    seen = house.gateway.recorder.size
-    house.stop()
-    shutil.rmtree(house.state)
-    shutil.copytree(tmp_path / "earlier", house.state)
-    house.start()
-    profile = house.profile("client")
+    ask(harness, 2)
+    harness.stop()
+    shutil.copytree(harness.state, tmp_path / "earlier")
+    harness.start()
+    ask(harness, 3)
+    seen = harness.gateway.recorder.size
+    harness.stop()
+    shutil.rmtree(harness.state)
+    shutil.copytree(tmp_path / "earlier", harness.state)
+    harness.start()
+    profile = harness.profile("client")
     # Somebody else, who was not there before, notices nothing.
     with sealgate.connect(
         profile.endpoint, **{**options_of(profile), "witness": tmp_path / "new.json"}
@@ -49,16 +49,16 @@ def test_a_state_put_back_to_an_earlier_day_is_noticed(house, tmp_path, grown):
         for row in rows(count=grown):
             newcomer.infer("digits", {"x": row[None]})
     with pytest.raises(LogFork) as caught:
-        ask(house, 1)
+        ask(harness, 1)
     assert caught.value.reason is Reason.LOG_INCONSISTENT
-    key = house.governance("client").policy().log_key("house.localhost/answers")
+    key = harness.governance("client").policy().log_key("house.localhost/answers")
     old, new = (open_checkpoint(note, key).size for note in caught.value.notes)
     assert old < new
     assert seen == (old if grown else new)
 
 
-def test_an_honest_restart_is_not_mistaken_for_a_fork(house):
-    ask(house, 2)
-    house.stop()
-    house.start()
-    ask(house, 2)
+def test_an_honest_restart_is_not_mistaken_for_a_fork(harness):
+    ask(harness, 2)
+    harness.stop()
+    harness.start()
+    ask(harness, 2)

@@ -9,19 +9,19 @@ from sealgate.client.connection import options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal
-from tests.support.house import House, rows, running
-from tests.support.people import refused
-from tests.support.rollouts import share
-from tests.support.tls_relay import TlsRelay, tls_relay_to
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import GatewayHarness, rows, running
+from tests.support.harness.network.tls_relay import TlsRelay, tls_relay_to
+from tests.support.harness.rollouts import share
 
 
 @pytest.fixture(scope="module")
 def two_versions(tmp_path_factory):
-    """A house with digits 1 in production and digits 2 as canary, whom nobody is sent to."""
-    with running(tmp_path_factory.mktemp("relay") / "state", "digits-1", "digits-2") as house:
-        house.promote("digits", 1)
-        share(house, 2, 0)
-        yield house
+    """A gateway with digits 1 in production and digits 2 as canary, whom nobody is sent to."""
+    with running(tmp_path_factory.mktemp("relay") / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        share(harness, 2, 0)
+        yield harness
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def relay(two_versions):
         yield relay
 
 
-def connected(house: House, relay: TlsRelay, **changes):
+def connected(harness: GatewayHarness, relay: TlsRelay, **changes):
     """A client of the relay, which knows nothing of it; and of no earlier answer."""
-    options = options_of(house.profile("client")) | {"authority": relay.authority}
+    options = options_of(harness.profile("client")) | {"authority": relay.authority}
     options.pop("witness", None)
     return sealgate.connect(relay.endpoint, **{**options, **changes})
 

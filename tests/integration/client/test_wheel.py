@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.house import ROOT, labels, rows
-from tests.support.oracles import run
+from tests.support.harness.gateway import ROOT, labels, rows
+from tests.support.oracles.programs import run
 
 # Installing takes numpy, grpcio and cryptography from the index, as the tests' own install did.
 pytestmark = pytest.mark.timeout(400)
@@ -36,8 +36,8 @@ def environment(tmp_path_factory) -> Path:
     return home / "venv"
 
 
-def test_numpy_in_and_a_verified_receipt_out(house, environment):
-    profile = house.profile("client")
+def test_numpy_in_and_a_verified_receipt_out(harness, environment):
+    profile = harness.profile("client")
     told = {
         "url": f"https://{profile.endpoint}",
         "root_keys": [path.read_text() for path in profile.root_keys],
@@ -56,11 +56,11 @@ def test_numpy_in_and_a_verified_receipt_out(house, environment):
     assert seen["outcome"] == "answered"
     assert Path(seen["sealgate"]).is_relative_to(environment)
     assert seen["servers"] == []
-    verify_receipt(Receipt.decode(seen["receipt"].encode()), house.governance("client").policy())
+    verify_receipt(Receipt.decode(seen["receipt"].encode()), harness.governance("client").policy())
 
 
-def test_the_command_line_comes_with_it(house, environment, tmp_path):
-    command = [environment / "bin" / "sealgate", "--state", house.state]
+def test_the_command_line_comes_with_it(harness, environment, tmp_path):
+    command = [environment / "bin" / "sealgate", "--state", harness.state]
     version = run([*command, "--version"])
     assert version.returncode == 0, version.stderr
     assert "version" in version.stdout

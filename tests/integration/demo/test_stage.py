@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.stage import StepFailed, check_free, free_ports
-from tests.support.house import ROOT
+from tests.support.harness.gateway import ROOT
 
 _SECONDS = 60
 

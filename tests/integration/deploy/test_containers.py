@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.house import ROOT
-from tests.support.oracles import program, python_with, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles.programs import program, python_with, run
 
 DEPLOY = ROOT / "deploy"
 FILES = [DEPLOY / "container" / name for name in ("Containerfile", "Containerfile.cuda")]

@@ -13,9 +13,9 @@ from click import Command
 
 from gateway.config.sections import GatewayLimits
 from sealgate.cli.health import health
-from tests.support import helm
-from tests.support.house import ROOT
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles import helm
+from tests.support.oracles.programs import program, run
 
 REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
 VALUES = {

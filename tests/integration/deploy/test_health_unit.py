@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from sealgate.cli.main import main
 from tests.integration.deploy.test_units import MOST_EXPOSED
-from tests.support.house import ROOT
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles.programs import program, run
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE, TIMER = UNITS / "sealgate-health.service", UNITS / "sealgate-health.timer"

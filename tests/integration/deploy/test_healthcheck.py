@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sealgate.setup.configuration import EnginePlace
-from tests.support.engine_process import EngineProcess
-from tests.support.house import ROOT, House, running
+from tests.support.harness.gateway import ROOT, GatewayHarness, running
+from tests.support.harness.processes.engine_process import EngineProcess
 
 SCRIPT = ROOT / "deploy" / "container" / "healthcheck.py"
 
@@ -35,7 +35,7 @@ def test_a_gateway(tmp_path: Path) -> None:
 
 def test_an_engine(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    House(state, engine=EnginePlace())
+    GatewayHarness(state, engine=EnginePlace())
     process = EngineProcess(state)
     process.start()
     try:

@@ -17,9 +17,9 @@ from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
 from sealgate.setup.configuration import EnginePlace
 from sealgate.trust.keys import read_private_file
-from tests.support import helm
-from tests.support.house import ROOT, House
-from tests.support.oracles import program, python_with, run
+from tests.support.harness.gateway import ROOT, GatewayHarness
+from tests.support.oracles import helm
+from tests.support.oracles.programs import program, python_with, run
 
 RENDERED = sorted(helm.RENDERED.glob("*.yaml"))
 TEXT = "---\n".join(path.read_text() for path in RENDERED)
@@ -156,7 +156,7 @@ class TestNetwork:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a pod is shown: a real installation, mounted as Kubernetes mounts it."""
     state = tmp_path_factory.mktemp("installation") / "state"
-    House(state, engine=EnginePlace("engine.internal:9443"))
+    GatewayHarness(state, engine=EnginePlace("engine.internal:9443"))
     folder = tmp_path_factory.mktemp("sources")
     files = {
         "keys": [

@@ -9,8 +9,8 @@ import pytest
 from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
 from sealgate.setup.configuration import EnginePlace
-from tests.support.house import ROOT, House
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT, GatewayHarness
+from tests.support.oracles.programs import program, run
 
 UNITS = [ROOT / "deploy/systemd" / f"sealgate-{name}.service" for name in ("gateway", "engine")]
 DROP_INS = sorted((ROOT / "deploy/systemd").glob("engine-*.conf"))
@@ -68,7 +68,7 @@ class TestEach:
 
 def test_the_engine_sees_every_file_that_it_needs_and_no_other_key(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    House(state, engine=EnginePlace())
+    GatewayHarness(state, engine=EnginePlace())
     text = UNITS[1].read_text()
     bound = [
         state / place.removeprefix("/var/lib/sealgate/")
@@ -86,7 +86,7 @@ def test_the_engine_sees_every_file_that_it_needs_and_no_other_key(tmp_path: Pat
 
 def test_the_gateway_is_denied_none_of_its_files(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    House(state, engine=EnginePlace())
+    GatewayHarness(state, engine=EnginePlace())
     text = UNITS[0].read_text()
     denied = [
         state / place.removeprefix("-/var/lib/sealgate/")

@@ -10,15 +10,20 @@ from inference.backends.oip.server import OipSettings
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
-from tests.support.foreign_servers import Foreign, SmallServer, ml_server, small_server
-from tests.support.paper_registry import PaperRegistry
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.servers.foreign_servers import (
+    ForeignServer,
+    SmallServer,
+    ml_server,
+    small_server,
+)
 
 Start = Callable[..., Engine]
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    return PaperRegistry()
+def registry() -> UncheckedRegistry:
+    return UncheckedRegistry()
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def small() -> Iterator[SmallServer]:
 
 
 @pytest.fixture(params=["small", "mlserver"])
-def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Foreign]:
+def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ForeignServer]:
     """What is promised holds on both."""
     if request.param == "small":
         with small_server() as small:
@@ -40,7 +45,7 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Foreign]
 
 
 @pytest.fixture
-def start(registry: PaperRegistry, tmp_path: Path) -> Iterator[Start]:
+def start(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[Start]:
     """Starts an engine that asks the server at an address."""
     loaders = []
 

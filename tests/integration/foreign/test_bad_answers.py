@@ -10,18 +10,18 @@ import pytest
 from inference.engine.ready_version import INT8
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from tests.support.engine_outcomes import FILES, MODEL, PLACE, only, promoted
-from tests.support.foreign_servers import SmallServer
-from tests.support.kitchen import until
-from tests.support.paper_registry import PaperRegistry
-from tests.support.version_files import clean_rows, int8_logits
+from tests.support.builders.models.version_files import clean_rows, int8_logits
+from tests.support.fakes.blocking_worker import until
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import FILES, MODEL, PLACE, only, promoted
+from tests.support.harness.servers.foreign_servers import SmallServer
 
 ROWS = clean_rows(MODEL, 3, seed=8)
 Spoil = Callable[[oip.ModelInferResponse], None]
 
 
 @pytest.fixture
-def ask(registry: PaperRegistry, start, small: SmallServer) -> Callable[[Spoil], np.ndarray]:
+def ask(registry: UncheckedRegistry, start, small: SmallServer) -> Callable[[Spoil], np.ndarray]:
     """Asks a version that is live for `ROWS`, with its server's answers spoilt."""
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])
@@ -158,7 +158,7 @@ def test_whatever_it_refuses_for_the_caller_hears_one_reason(
 
 
 def test_a_server_that_hangs_is_given_up(
-    registry: PaperRegistry, start, small: SmallServer
+    registry: UncheckedRegistry, start, small: SmallServer
 ) -> None:
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])
@@ -176,7 +176,7 @@ def test_a_server_that_hangs_is_given_up(
 
 
 def test_a_server_that_refuses_at_load_is_not_believed(
-    registry: PaperRegistry, start, small: SmallServer
+    registry: UncheckedRegistry, start, small: SmallServer
 ) -> None:
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])

@@ -10,16 +10,16 @@ import pytest
 from inference.engine.ready_version import INT8
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
-from tests.support.engine_outcomes import BETTER, FILES, MODEL, PLACE, only, promoted
-from tests.support.foreign_servers import Foreign, SmallServer
-from tests.support.paper_registry import PaperRegistry
-from tests.support.version_files import clean_rows, int8_logits
+from tests.support.builders.models.version_files import clean_rows, int8_logits
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import BETTER, FILES, MODEL, PLACE, only, promoted
+from tests.support.harness.servers.foreign_servers import ForeignServer, SmallServer
 
 ROWS = clean_rows(MODEL, 5, seed=8)
 
 
 def test_it_answers_as_the_signed_model_does(
-    registry: PaperRegistry, start, foreign: Foreign, caplog: pytest.LogCaptureFixture
+    registry: UncheckedRegistry, start, foreign: ForeignServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     promoted(registry)
     foreign.deploy("digits", 1, FILES[INT8])
@@ -41,7 +41,7 @@ def test_it_answers_as_the_signed_model_does(
 
 
 def test_what_is_screened_here_is_screened_as_ever(
-    registry: PaperRegistry, start, foreign: Foreign
+    registry: UncheckedRegistry, start, foreign: ForeignServer
 ) -> None:
     promoted(registry)
     foreign.deploy("digits", 1, FILES[INT8])
@@ -56,7 +56,7 @@ def test_what_is_screened_here_is_screened_as_ever(
 
 
 def test_another_model_over_there_is_not_loaded(
-    registry: PaperRegistry, start, foreign: Foreign
+    registry: UncheckedRegistry, start, foreign: ForeignServer
 ) -> None:
     promoted(registry)
     foreign.deploy("digits", 1, BETTER[INT8])
@@ -68,7 +68,7 @@ def test_another_model_over_there_is_not_loaded(
 
 
 def test_a_server_without_the_version_is_asked_again_until_it_has_it(
-    registry: PaperRegistry, start, foreign: Foreign
+    registry: UncheckedRegistry, start, foreign: ForeignServer
 ) -> None:
     promoted(registry)
     foreign.deploy("digits", 2, FILES[INT8])
@@ -78,7 +78,7 @@ def test_a_server_without_the_version_is_asked_again_until_it_has_it(
     assert _loads(engine, registry)
 
 
-def _loads(engine, registry: PaperRegistry) -> bool:
+def _loads(engine, registry: UncheckedRegistry) -> bool:
     """Whether it comes to load, once the connection is made anew."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -89,7 +89,7 @@ def _loads(engine, registry: PaperRegistry) -> bool:
 
 
 def test_a_model_exchanged_later_is_found_out(
-    registry: PaperRegistry, start, small: SmallServer
+    registry: UncheckedRegistry, start, small: SmallServer
 ) -> None:
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])
@@ -103,7 +103,7 @@ def test_a_model_exchanged_later_is_found_out(
 
 
 def test_a_server_that_goes_away_is_unavailable(
-    registry: PaperRegistry, start, small: SmallServer
+    registry: UncheckedRegistry, start, small: SmallServer
 ) -> None:
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])
@@ -115,7 +115,7 @@ def test_a_server_that_goes_away_is_unavailable(
 
 
 def test_a_name_of_their_own_for_a_version(
-    registry: PaperRegistry, start, small: SmallServer
+    registry: UncheckedRegistry, start, small: SmallServer
 ) -> None:
     promoted(registry)
     small.deploy("theirs-digits-v1", 7, FILES[INT8])

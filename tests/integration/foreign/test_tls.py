@@ -10,9 +10,9 @@ from inference.engine.ready_version import INT8
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import CertificateAuthority
-from tests.support.engine_outcomes import FILES, PLACE, only, promoted
-from tests.support.foreign_servers import SmallServer
-from tests.support.paper_registry import PaperRegistry
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import FILES, PLACE, only, promoted
+from tests.support.harness.servers.foreign_servers import SmallServer
 
 NOW = datetime.now(UTC)
 
@@ -46,7 +46,7 @@ def server(papers: Papers) -> Iterator[SmallServer]:
 
 
 def test_it_is_reached_by_mutual_tls(
-    registry: PaperRegistry, start, server: SmallServer, papers: Papers
+    registry: UncheckedRegistry, start, server: SmallServer, papers: Papers
 ) -> None:
     promoted(registry)
     own = papers.ours.caller("gateway")
@@ -60,7 +60,7 @@ def test_it_is_reached_by_mutual_tls(
 
 
 def test_another_server_is_not_asked(
-    registry: PaperRegistry, start, server: SmallServer, papers: Papers
+    registry: UncheckedRegistry, start, server: SmallServer, papers: Papers
 ) -> None:
     promoted(registry)
     own = papers.ours.caller("gateway")

@@ -1,12 +1,12 @@
-"""One running house for this folder's tests: digits 1 is in production, 2 is registered."""
+"""One running gateway for this folder's tests: digits 1 is in production, 2 is registered."""
 
 import pytest
 
-from tests.support.house import House, running
+from tests.support.harness.gateway import GatewayHarness, running
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory) -> House:
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1", "digits-2") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path_factory) -> GatewayHarness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        yield harness

@@ -8,17 +8,17 @@ import pytest
 from gateway.auth.api_keys import ApiKeyMaker
 from gateway.auth.key_table import KeyTable
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import NOW, refused
+from tests.support.builders.documents.people import NOW, refused
+from tests.support.harness.registry import RegistryHarness
 
 MAKER = ApiKeyMaker(b"k" * 32)
 
 
 @pytest.fixture
-def bureau(tmp_path):
-    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
-    yield bureau
-    bureau.registry.close()
+def harness(tmp_path):
+    harness = RegistryHarness(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    yield harness
+    harness.registry.close()
 
 
 def ask_until(table, key, deadline):
@@ -27,14 +27,14 @@ def ask_until(table, key, deadline):
         time.sleep(0.001)
 
 
-def test_a_revoked_key_falls_on_another_gateway(bureau):
+def test_a_revoked_key_falls_on_another_gateway(harness):
     key = MAKER.make("carla", NOW + timedelta(days=1))
-    bureau.registry.api_keys.create(
+    harness.registry.api_keys.create(
         "otto", key.key_id, "carla", "", NOW + timedelta(days=1), key.digest
     )
-    table = KeyTable(MAKER, bureau.clock)
-    table.start(bureau.registry)
-    other = bureau.open()
+    table = KeyTable(MAKER, harness.clock)
+    table.start(harness.registry)
+    other = harness.open()
     try:
         assert table.holder(key.text, 3600) == "carla"
         other.api_keys.revoke("otto", key.key_id, "leaked")

@@ -14,29 +14,29 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.times import format_time
 from sealgate.v1 import audit_pb2, log_pb2
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
-from tests.support.house import now, question, refusal, rows
+from tests.support.harness.gateway import now, question, refusal, rows
 
 ROLE = frozenset({"auditor"})
 
 
 @pytest.fixture
-def reader(house):
-    return AuditReader(house.channel("auditor"), house.governance("auditor").policy(), now)
+def reader(harness):
+    return AuditReader(harness.channel("auditor"), harness.governance("auditor").policy(), now)
 
 
 @pytest.fixture
-def audit(house):
-    return AuditServiceStub(house.channel("auditor"))
+def audit(harness):
+    return AuditServiceStub(harness.channel("auditor"))
 
 
 @pytest.fixture
-def origin(house):
-    (origin,) = (name.partition("+")[0] for name in policy(house).answer_logs)
+def origin(harness):
+    (origin,) = (name.partition("+")[0] for name in policy(harness).answer_logs)
     return origin
 
 
-def policy(house):
-    return house.governance("auditor").policy()
+def policy(harness):
+    return harness.governance("auditor").policy()
 
 
 class Liar:
@@ -83,7 +83,7 @@ def forge_version(answer):
         entry.leaf = entry.leaf.replace(b'"version":1', b'"version":2')
 
 
-def reads(house, reader, origin, method):
+def reads(harness, reader, origin, method):
     size = reader.size(origin)
     found = [o.fields for o in reader.openings(origin, 0, size, ("read",)) if o.fields]
     return [f for f in found if f["method"].endswith(f"/{method}") and f["outcome"] == "read"]
@@ -96,7 +96,7 @@ def test_what_only_auditors_may_read_is_what_is_recorded():
     assert len(AUDIT_READS) >= 8
 
 
-def test_what_was_live(house, reader):
+def test_what_was_live(harness, reader):
     moment = format_time(datetime.now(UTC))
     (standing,) = live_pointers(reader.live_at(moment, "digits"), moment, "digits")
     assert (standing.version, standing.alias) == (1, "production")
@@ -111,14 +111,14 @@ def test_what_was_live(house, reader):
         (lambda answer: answer.entries.append(answer.entries[0]), Reason.LOG_INCONSISTENT),
     ],
 )
-def test_a_gateway_that_lies_about_what_was_live(house, reader, alter, reason):
+def test_a_gateway_that_lies_about_what_was_live(harness, reader, alter, reason):
     moment = format_time(datetime.now(UTC))
     with pytest.raises(Refusal) as caught:
         live_pointers(lied_to(reader, alter).live_at(moment), moment)
     assert caught.value.reason is reason
 
 
-def test_records_are_the_whole_log_with_its_documents(house, reader):
+def test_records_are_the_whole_log_with_its_documents(harness, reader):
     entries = list(reader.records())
     assert [entry.index for entry in entries] == list(range(len(entries)))
     versions = [entry for entry in entries if entry.event == "version.registered"]
@@ -134,25 +134,25 @@ def forge_leaf(answer):
 
 
 @pytest.mark.parametrize("alter", [drop_first, forge_leaf])
-def test_records_that_are_withheld_or_forged(house, reader, alter):
+def test_records_that_are_withheld_or_forged(harness, reader, alter):
     with pytest.raises(Refusal) as caught:
         list(lied_to(reader, alter).records())
     assert caught.value.reason in (Reason.LOG_INCONSISTENT, Reason.DOCUMENT_MALFORMED)
 
 
-def test_documents_that_are_withheld(house, reader):
+def test_documents_that_are_withheld(harness, reader):
     def alter(answer):
         for entry in answer.entries:
             del entry.documents[:]
 
-    keyid = next(iter(policy(house).keys))
+    keyid = next(iter(policy(harness).keys))
     with pytest.raises(Refusal) as caught:
-        of_key(keyid, lied_to(reader, alter).records(), [policy(house)])
+        of_key(keyid, lied_to(reader, alter).records(), [policy(harness)])
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 
-def test_every_answer_can_be_opened(house, reader, origin):
-    house.inference().ModelInfer(question("digits", rows()), timeout=60)
+def test_every_answer_can_be_opened(harness, reader, origin):
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     size = reader.size(origin)
     opened = list(reader.openings(origin, 0, size))
     assert [o.index for o in opened] == list(range(size))
@@ -168,14 +168,14 @@ def short(answer):
 
 
 @pytest.mark.parametrize("alter", [drop_receipt, short])
-def test_openings_that_are_withheld(house, reader, origin, alter):
+def test_openings_that_are_withheld(harness, reader, origin, alter):
     size = reader.size(origin)
     with pytest.raises(Refusal) as caught:
         list(lied_to(reader, alter).openings(origin, 0, size))
     assert caught.value.reason is Reason.LOG_INCONSISTENT
 
 
-def test_an_opening_that_is_forged(house, reader, origin):
+def test_an_opening_that_is_forged(harness, reader, origin):
     def alter(answer):
         answer.receipts[0] = answer.receipts[0].replace(b"/inference.", b"/inferenza.", 1)
 
@@ -185,12 +185,12 @@ def test_an_opening_that_is_forged(house, reader, origin):
     assert caught.value.reason is Reason.PROOF_INVALID
 
 
-def test_a_destroyed_subject_leaves_entries_that_cannot_be_opened(house, reader, origin):
+def test_a_destroyed_subject_leaves_entries_that_cannot_be_opened(harness, reader, origin):
     asked = question("digits", rows())
     asked.parameters["subject"].string_param = "patient-7"
-    house.inference().ModelInfer(asked, timeout=60)
+    harness.inference().ModelInfer(asked, timeout=60)
     index = reader.size(origin) - 1
-    house.gateway.store.subjects.destroy("patient-7")
+    harness.gateway.store.subjects.destroy("patient-7")
     (opened,) = reader.openings(origin, index, index + 1)
     assert (opened.index, opened.fields) == (index, None)
 
@@ -202,20 +202,20 @@ def test_a_destroyed_subject_leaves_entries_that_cannot_be_opened(house, reader,
         ("StreamRecords", audit_pb2.StreamRecordsRequest(start=0, end=2)),
     ],
 )
-def test_each_read_is_one_entry(house, audit, reader, origin, method, request_):
-    before = reads(house, reader, origin, method)
+def test_each_read_is_one_entry(harness, audit, reader, origin, method, request_):
+    before = reads(harness, reader, origin, method)
     answer = getattr(audit, method)(request_)
     if method.startswith("Stream"):
         assert list(answer)
-    after = reads(house, reader, origin, method)
+    after = reads(harness, reader, origin, method)
     assert len(after) == len(before) + 1
     assert after[-1]["principal"] == "auditor"
     assert json.loads(after[-1]["input"])
 
 
-def test_reads_of_the_logs_themselves_are_entries(house, reader, origin):
-    logs = house.logs("auditor")
-    registry = policy(house).registry_log.partition("+")[0]
+def test_reads_of_the_logs_themselves_are_entries(harness, reader, origin):
+    logs = harness.logs("auditor")
+    registry = policy(harness).registry_log.partition("+")[0]
     logs.GetEntry(log_pb2.GetEntryRequest(origin=registry, index=0))
     logs.OpenEntry(log_pb2.OpenEntryRequest(origin=origin, index=0))
     list(logs.StreamEntries(log_pb2.StreamEntriesRequest(origin=registry, start=0, end=3)))
@@ -223,21 +223,21 @@ def test_reads_of_the_logs_themselves_are_entries(house, reader, origin):
     next(watching)
     watching.cancel()
     for method in ("GetEntry", "OpenEntry", "StreamEntries", "WatchLog"):
-        (*_, last) = reads(house, reader, origin, method)
+        (*_, last) = reads(harness, reader, origin, method)
         assert last["principal"] == "auditor", method
 
 
-def test_what_shows_hashes_alone_is_no_entry(house, reader, origin):
+def test_what_shows_hashes_alone_is_no_entry(harness, reader, origin):
     size = reader.size(origin)
-    house.logs("client").GetCheckpoint(log_pb2.GetCheckpointRequest(origin=origin))
+    harness.logs("client").GetCheckpoint(log_pb2.GetCheckpointRequest(origin=origin))
     assert reader.size(origin) == size
 
 
-def test_a_read_that_cannot_be_recorded_shows_nothing(house, audit, monkeypatch):
+def test_a_read_that_cannot_be_recorded_shows_nothing(harness, audit, monkeypatch):
     def fail(outcome):
         raise Refusal(Reason.RECORD_FAILED, "the disk is full")
 
-    monkeypatch.setattr(house.gateway.recorder, "record", fail)
+    monkeypatch.setattr(harness.gateway.recorder, "record", fail)
     request = audit_pb2.GetLiveAtRequest(time="2026-11-25T10:00:00Z")
     assert refusal(audit.GetLiveAt, request) is Reason.RECORD_FAILED
     stream = audit.StreamRecords(audit_pb2.StreamRecordsRequest(start=0, end=1))
@@ -295,7 +295,7 @@ def test_what_is_refused(audit, method, request_, reason):
     assert refusal(call) is reason
 
 
-def test_entries_are_searched_for_by_field(house, reader, origin):
+def test_entries_are_searched_for_by_field(harness, reader, origin):
     whole = [one.fields for one in reader.openings(origin, 0, reader.size(origin)) if one.fields]
     day = whole[0]["time"][:10]
     for where in ({"outcome": "answered", "model": "digits"}, {"outcome": "read", "day": day}):

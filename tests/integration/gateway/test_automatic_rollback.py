@@ -17,8 +17,8 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.trust.statements import Pointer, PointerBundle
-from tests.support.house import House, question, rows
-from tests.support.rollouts import GUARD, await_true, share, with_guard
+from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.rollouts import GUARD, await_true, share, with_guard
 
 ERRORS = {"error_percent": 20}
 FAILING: set[str] = set()
@@ -40,15 +40,15 @@ def failing_runtime() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("rollback") / "state", "digits-1", "digits-2")
-    house.start()
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path_factory.mktemp("rollback") / "state", "digits-1", "digits-2")
+    harness.start()
     try:
-        house.promote("digits", 1)
-        with_guard(house, production=ERRORS, canary=ERRORS | {"disagreement_percent": 0})
-        yield house
+        harness.promote("digits", 1)
+        with_guard(harness, production=ERRORS, canary=ERRORS | {"disagreement_percent": 0})
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +58,13 @@ def nothing_fails() -> Iterator[None]:
     FAILING.clear()
 
 
-def digest(house: House, alias: str = "production") -> str:
-    return str(house.gateway.engine.live()["digits", alias].digest)
+def digest(harness: GatewayHarness, alias: str = "production") -> str:
+    return str(harness.gateway.engine.live()["digits", alias].digest)
 
 
-def ask(house: House, times: int = 1) -> list[str]:
+def ask(harness: GatewayHarness, times: int = 1) -> list[str]:
     """The versions that answered; `failed` for what the version failed."""
-    stub = house.inference()
+    stub = harness.inference()
     found = []
     for number in range(times):
         request = question("digits", rows(count=20)[number % 20 : number % 20 + 1])
@@ -75,73 +75,75 @@ def ask(house: House, times: int = 1) -> list[str]:
     return found
 
 
-def moves(house: House, alias: str = "production") -> list[Pointer]:
-    found = house.governance("auditor").moves("digits", alias)
+def moves(harness: GatewayHarness, alias: str = "production") -> list[Pointer]:
+    found = harness.governance("auditor").moves("digits", alias)
     return [Pointer.decode(PointerBundle.decode(m.bundle).pointer.payload) for m in found]
 
 
 def test_a_version_that_fails_goes_back_once(
-    house: House, caplog: pytest.LogCaptureFixture
+    harness: GatewayHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.promote("digits", 2)
-    assert ask(house, 3) == ["2"] * 3
-    bad = digest(house)
+    harness.promote("digits", 2)
+    assert ask(harness, 3) == ["2"] * 3
+    bad = digest(harness)
     FAILING.add(bad)
     # The guard may look before all have failed.
-    assert ask(house, 5)[0] == "failed"
-    house.await_version("digits", 1)
-    back = moves(house)[0]
+    assert ask(harness, 5)[0] == "failed"
+    harness.await_version("digits", 1)
+    back = moves(harness)[0]
     assert (back.action, back.version, back.admin) == ("rollback", 1, GUARD)
     assert back.reason.startswith("automatic: errors: ")
     assert back.reason.endswith(" requests in 600 s, limit 20 %")
-    house.gateway.store.registry.verify()
+    harness.gateway.store.registry.verify()
     # The version before fails too; who returned would return to what failed first.
-    FAILING.add(digest(house))
-    assert ask(house, 10) == ["failed"] * 10
+    FAILING.add(digest(harness))
+    assert ask(harness, 10) == ["failed"] * 10
     place = ("digits", "production")
-    await_true(lambda: house.gateway.rollout.auto_rollback.done.get(place) is not None)
+    await_true(lambda: harness.gateway.rollout.auto_rollback.done.get(place) is not None)
     await_true(lambda: "is not rolled back" in caplog.text)
-    assert moves(house)[0] == back
+    assert moves(harness)[0] == back
     # Until a person promotes.
     FAILING.clear()
-    house.promote("digits", 2)
+    harness.promote("digits", 2)
     FAILING.add(bad)
-    ask(house, 6)
-    house.await_version("digits", 1)
-    assert [move.action for move in moves(house)[:2]] == ["rollback", "promote"]
+    ask(harness, 6)
+    harness.await_version("digits", 1)
+    assert [move.action for move in moves(harness)[:2]] == ["rollback", "promote"]
 
 
-def test_a_canary_that_can_return_to_nothing_gets_no_share(house: House) -> None:
-    canary = share(house, 2, 100)
+def test_a_canary_that_can_return_to_nothing_gets_no_share(harness: GatewayHarness) -> None:
+    canary = share(harness, 2, 100)
     FAILING.add(canary.digest)
-    assert ask(house, 6).count("failed") >= 5
-    guard = house.gateway.rollout.auto_rollback
+    assert ask(harness, 6).count("failed") >= 5
+    guard = harness.gateway.rollout.auto_rollback
     await_true(lambda: canary.pointer in guard.held)
-    assert ask(house, 3) == ["1"] * 3
+    assert ask(harness, 3) == ["1"] * 3
     # With another share it is another promotion, which people have approved.
     FAILING.clear()
-    share(house, 2, 99)
-    assert "2" in ask(house, 20)
+    share(harness, 2, 99)
+    assert "2" in ask(harness, 20)
 
 
-def test_without_a_key_it_is_only_said(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    rollout = house.gateway.rollout
-    pointers = house.gateway.store.registry.pointers
-    live = house.gateway.engine.live()["digits", "production"]
-    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
+def test_without_a_key_it_is_only_said(
+    harness: GatewayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    rollout = harness.gateway.rollout
+    pointers = harness.gateway.store.registry.pointers
+    live = harness.gateway.engine.live()["digits", "production"]
+    alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])
     guard = AutoRollback(
-        alias_health, pointers, house.gateway.policy, rollout.auto_rollback.clock, None
+        alias_health, pointers, harness.gateway.policy, rollout.auto_rollback.clock, None
     )
-    before = moves(house)
+    before = moves(harness)
     with caplog.at_level(logging.ERROR):
         guard.look()
         guard.look()
     assert caplog.text.count("passes a limit of the policy") == 1
-    assert moves(house) == before
+    assert moves(harness) == before
 
 
-def breach(house: House, live: object) -> SimpleNamespace:
-    limits = house.gateway.policy().health.limits("digits", "production")
+def breach(harness: GatewayHarness, live: object) -> SimpleNamespace:
+    limits = harness.gateway.policy().health.limits("digits", "production")
     return SimpleNamespace(
         model="digits",
         alias="production",
@@ -172,45 +174,47 @@ class Late:
         return self._pointers.rollback(*arguments)
 
 
-def test_of_two_that_see_the_same_one_moves(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    house.promote("digits", 2)
-    registry = house.gateway.store.registry
-    live = house.gateway.engine.live()["digits", "production"]
-    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
-    signer = open_signer(house.state / "keys" / "rollback.key")
+def test_of_two_that_see_the_same_one_moves(
+    harness: GatewayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.promote("digits", 2)
+    registry = harness.gateway.store.registry
+    live = harness.gateway.engine.live()["digits", "production"]
+    alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])
+    signer = open_signer(harness.state / "keys" / "rollback.key")
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
     late, sees = (
-        AutoRollback(alias_health, pointers, house.gateway.policy, clock, signer)
+        AutoRollback(alias_health, pointers, harness.gateway.policy, clock, signer)
         for pointers in (Late(registry.pointers), registry.pointers)
     )
-    late_too = AutoRollback(alias_health, registry.pointers, house.gateway.policy, clock, signer)
+    late_too = AutoRollback(alias_health, registry.pointers, harness.gateway.policy, clock, signer)
     sees.look()
-    house.await_version("digits", 1)
-    before = moves(house)
+    harness.await_version("digits", 1)
+    before = moves(harness)
     caplog.clear()
     with caplog.at_level(logging.INFO):
         late.look()
         late_too.look()
     assert caplog.text.count("was moved by another") == 2
     assert "is not rolled back" not in caplog.text
-    assert moves(house) == before
+    assert moves(harness) == before
 
 
-def test_a_registry_that_is_away_is_tried_again_later(house: House) -> None:
+def test_a_registry_that_is_away_is_tried_again_later(harness: GatewayHarness) -> None:
     tries = []
 
     def away(*arguments: object) -> None:
         tries.append(arguments)
         raise Refusal(Reason.REGISTRY_UNAVAILABLE)
 
-    live = house.gateway.engine.live()["digits", "production"]
-    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
-    signer = open_signer(house.state / "keys" / "rollback.key")
+    live = harness.gateway.engine.live()["digits", "production"]
+    alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])
+    signer = open_signer(harness.state / "keys" / "rollback.key")
     guard = AutoRollback(
-        alias_health, SimpleNamespace(get=away), house.gateway.policy, datetime.now, signer
+        alias_health, SimpleNamespace(get=away), harness.gateway.policy, datetime.now, signer
     )
     guard.look()
     guard.look()
@@ -221,8 +225,8 @@ def test_a_registry_that_is_away_is_tried_again_later(house: House) -> None:
 
 
 def test_the_key_must_be_of_a_service_that_may_nothing_else(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    with (house.state / "gateway.toml").open("a") as settings:
+    harness = GatewayHarness(tmp_path / "state")
+    with (harness.state / "gateway.toml").open("a") as settings:
         settings.write('\n[rollback]\nkey = "people/admin/signing.key"\n')
     with pytest.raises(ConfigError, match="only role is rollback"):
-        build(GatewayConfig.read(house.state / "gateway.toml"))
+        build(GatewayConfig.read(harness.state / "gateway.toml"))

@@ -10,7 +10,7 @@ from inference.engine.ready_version import ReadyVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from tests.support.house import House, refusal, rows
+from tests.support.harness.gateway import GatewayHarness, refusal, rows
 
 BOUNDS = """
 [[batching]]
@@ -27,15 +27,15 @@ priority_levels = 1
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("batching") / "state", "digits-1")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path_factory.mktemp("batching") / "state", "digits-1")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write(BOUNDS)
-    house.start()
+    harness.start()
     try:
-        house.promote("digits", 1)
-        yield house
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 def question(count: int) -> oip.ModelInferRequest:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.support.house import ROOT
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles.programs import program, run
 
 FIRING = """
 rule_files: [{rules}]

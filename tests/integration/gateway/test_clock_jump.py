@@ -9,8 +9,8 @@ import pytest
 from gateway import app
 from sealgate.reasons import Reason
 from sealgate.steady_clock import SteadyClock
-from tests.support.house import House, question, refusal, rows
-from tests.support.rollouts import await_true
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.harness.rollouts import await_true
 
 
 class Wall:
@@ -27,18 +27,18 @@ def test_promotions_are_followed_after_a_clock_jump(
 ) -> None:
     wall = Wall()
     monkeypatch.setattr(app, "now", SteadyClock(wall))
-    house = House(tmp_path / "state", "digits-1", "digits-2")
-    house.start()
+    harness = GatewayHarness(tmp_path / "state", "digits-1", "digits-2")
+    harness.start()
     try:
-        house.promote("digits", 1)
+        harness.promote("digits", 1)
         wall.off = timedelta(days=3)
         # As long as it takes until the statement of freshness is looked at.
         time.sleep(6)
         wall.off = timedelta()
-        house.promote("digits", 2)
-        house.governance("admin").revoke("digits", 2, "test")
-        ask = house.inference().ModelInfer
-        await_true(lambda: ("digits", "production") not in house.gateway.engine.live())
+        harness.promote("digits", 2)
+        harness.governance("admin").revoke("digits", 2, "test")
+        ask = harness.inference().ModelInfer
+        await_true(lambda: ("digits", "production") not in harness.gateway.engine.live())
         assert refusal(ask, question("digits", rows())) is Reason.VERSION_REVOKED
     finally:
-        house.stop()
+        harness.stop()

@@ -10,17 +10,17 @@ from gateway.calls.compression import ENCODING_METADATA
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from tests.support.house import question, refusal, rows
-from tests.support.relay import relay_to
+from tests.support.harness.gateway import question, refusal, rows
+from tests.support.harness.network.relay import relay_to
 
 # The same row over and over: 16 KB to send and 2.5 KB to answer, which compress to a few hundred.
 SAME = question("digits", np.repeat(rows(), 64, axis=0))
 ALGORITHMS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
-def bytes_of(house, compression=None, encoding=None):
+def bytes_of(harness, compression=None, encoding=None):
     """What a call sends and receives on a connection that is up, and its answer."""
-    profile = house.profile("client")
+    profile = harness.profile("client")
     metadata = ((ENCODING_METADATA, encoding),) if encoding else ()
     with relay_to(profile.endpoint) as relay:
         endpoint = f"127.0.0.1:{relay.port}"
@@ -34,21 +34,21 @@ def bytes_of(house, compression=None, encoding=None):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_requests_and_answers_are_compressed_as_the_caller_asks(house, name):
-    sent, received, answer = bytes_of(house)
+def test_requests_and_answers_are_compressed_as_the_caller_asks(harness, name):
+    sent, received, answer = bytes_of(harness)
     assert sent > 16_000
     assert received > 2_500
-    less_sent, less_received, same = bytes_of(house, ALGORITHMS[name], name)
+    less_sent, less_received, same = bytes_of(harness, ALGORITHMS[name], name)
     assert less_sent < sent / 8
     assert less_received < received / 2
     assert answer == same
 
 
-def test_a_compressed_request_alone_is_answered_plainly(house):
-    sent, received, _ = bytes_of(house, grpc.Compression.Gzip)
+def test_a_compressed_request_alone_is_answered_plainly(harness):
+    sent, received, _ = bytes_of(harness, grpc.Compression.Gzip)
     assert sent < 4_000
     assert received > 2_500
-    assert bytes_of(house, encoding="identity")[1] > 2_500
+    assert bytes_of(harness, encoding="identity")[1] > 2_500
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_a_compressed_request_alone_is_answered_plainly(house):
     [("br",), ("",), ("GZIP",), ("gzip", "deflate")],
     ids=["other", "empty", "case", "two"],
 )
-def test_another_encoding_is_refused(house, values):
+def test_another_encoding_is_refused(harness, values):
     metadata = tuple((ENCODING_METADATA, value) for value in values)
     reason = refusal(
-        house.inference().ModelInfer, question("digits", rows()), metadata=metadata, timeout=60
+        harness.inference().ModelInfer, question("digits", rows()), metadata=metadata, timeout=60
     )
     assert reason is Reason.PARAMETER_MALFORMED
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_what_grows_beyond_the_limit_is_refused_while_it_is_unpacked(house, name):
+def test_what_grows_beyond_the_limit_is_refused_while_it_is_unpacked(harness, name):
     """64 MB of zeros travel as 64 KB."""
     large = question("digits", np.zeros((250_000, 64)))
-    infer = house.inference().ModelInfer
+    infer = harness.inference().ModelInfer
     reason = refusal(infer, large, compression=ALGORITHMS[name], timeout=60)
     assert reason is Reason.MESSAGE_TOO_LARGE

@@ -3,9 +3,9 @@
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support.house import House, question, refusal, rows, running
-from tests.support.people import refused
-from tests.support.succession import accept
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
+from tests.support.harness.policy_changes import accept
 
 CLIENTS = {
     "principals": [],
@@ -24,20 +24,20 @@ LOW = {"models": {"digits": "low"}, "approvals": {"high": {"production": 3}}}
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory) -> House:
-    house = House(tmp_path_factory.mktemp("conditions") / "state", "digits-1")
-    with (house.state / "gateway.toml").open("a") as settings:
+def harness(tmp_path_factory) -> GatewayHarness:
+    harness = GatewayHarness(tmp_path_factory.mktemp("conditions") / "state", "digits-1")
+    with (harness.state / "gateway.toml").open("a") as settings:
         settings.write('[gateway]\nenvironment = "staging"\n')
-    house.start()
+    harness.start()
     try:
-        house.promote("digits", 1)
-        yield house
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
-def infer(house):
-    return house.inference().ModelInfer(question("digits", rows()), timeout=60)
+def infer(harness):
+    return harness.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,34 @@ def infer(house):
         ({"risk_tiers": ["high"]}, HIGH | {"models": {}}, False),
     ],
 )
-def test_a_condition_is_held_against_the_gateway_and_the_policy(house, conditions, risk, answered):
-    accept(house, rights=[CLIENTS | conditions], risk=risk)
+def test_a_condition_is_held_against_the_gateway_and_the_policy(
+    harness, conditions, risk, answered
+):
+    accept(harness, rights=[CLIENTS | conditions], risk=risk)
     if answered:
-        assert infer(house).model_version == "1"
+        assert infer(harness).model_version == "1"
     else:
-        assert refusal(infer, house) is Reason.RIGHT_MISSING
+        assert refusal(infer, harness) is Reason.RIGHT_MISSING
 
 
 def test_a_gateway_of_no_environment(tmp_path):
-    with running(tmp_path / "state") as house:
-        accept(house, rights=[CLIENTS | {"environments": ["staging"]}])
-        assert refusal(infer, house) is Reason.RIGHT_MISSING
+    with running(tmp_path / "state") as harness:
+        accept(harness, rights=[CLIENTS | {"environments": ["staging"]}])
+        assert refusal(infer, harness) is Reason.RIGHT_MISSING
 
 
-def test_a_higher_tier_asks_for_more_approvers(house):
-    accept(house, rights=[STAFF], risk=HIGH)
-    digest = house.approved("digits", 1)
-    admin = house.governance("admin")
+def test_a_higher_tier_asks_for_more_approvers(harness):
+    accept(harness, rights=[STAFF], risk=HIGH)
+    digest = harness.approved("digits", 1)
+    admin = harness.governance("admin")
     assert refusal(admin.promote, digest, "try") is Reason.APPROVALS_MISSING
 
 
-def test_an_approver_is_shown_no_evidence_by_who_may_not_make_it(house):
-    accept(house, rights=[STAFF], risk=LOW)
-    digest = house.propose("digits", 1).digest
-    review = house.governance("approver-1").review
+def test_an_approver_is_shown_no_evidence_by_who_may_not_make_it(harness):
+    accept(harness, rights=[STAFF], risk=LOW)
+    digest = harness.propose("digits", 1).digest
+    review = harness.governance("approver-1").review
     assert review(digest, lambda path: None).publisher == "publisher"
-    accept(house, evidence={"golden-run": ["evidence"]})
+    accept(harness, evidence={"golden-run": ["evidence"]})
     with refused(Reason.ROLE_TOO_LOW):
         review(digest, lambda path: None)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transport import listeners
 from sealgate.oip import grpc_service_pb2 as oip
-from tests.support.house import House
+from tests.support.harness.gateway import GatewayHarness
 
 _MOST = 8
 
@@ -36,13 +36,13 @@ def is_closed(connection: socket.socket) -> bool:
 
 def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listeners, "_HANDSHAKE_MS", 10_000)
-    house = House(tmp_path / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write(f"\n[limits]\nconnections = {_MOST}\n")
-    house.start()
-    stub = house.inference()
+    harness.start()
+    stub = harness.inference()
     stub.ServerLive(oip.ServerLiveRequest(), timeout=60)
-    host, _, port = house.profile("client").endpoint.rpartition(":")
+    host, _, port = harness.profile("client").endpoint.rpartition(":")
     with ExitStack() as stack:
         idle = [
             stack.enter_context(socket.create_connection((host, int(port))))
@@ -54,4 +54,4 @@ def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest.Monke
         assert closed(idle, 2 * _MOST, 9) >= 2 * _MOST
         assert stub.ServerLive(oip.ServerLiveRequest(), timeout=60).live
         assert closed(idle, len(idle), 60) == len(idle)
-    house.stop()
+    harness.stop()

@@ -24,9 +24,9 @@ from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.policy.document import PAYLOAD_TYPE
-from tests.support.disk import contents
-from tests.support.house import House, refusal
-from tests.support.issuer import P256, RSA, jwk, jwks, serving
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.servers.issuer import P256, RSA, jwk, jwks, serving
+from tests.support.oracles.disk import contents
 
 WORKLOAD = "spiffe://example.org/batch"
 CALLERS = CertificateAuthority("more callers", datetime.now(UTC), timedelta(days=1))
@@ -51,27 +51,27 @@ def issuer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory, issuer):
-    house = House(tmp_path_factory.mktemp("credentials") / "state")
+def harness(tmp_path_factory, issuer):
+    harness = GatewayHarness(tmp_path_factory.mktemp("credentials") / "state")
     add_to_policy(
-        house.state,
+        harness.state,
         client=[f"spiffe:{WORKLOAD}", "mtls:client"],
         auditor=[f"jwt:{issuer.url} auditor"],
     )
-    callers = house.state / "tls" / "callers.pem"
+    callers = harness.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + CALLERS.pem)
-    config = house.state / "gateway.toml"
+    config = harness.state / "gateway.toml"
     tokens = f'[[tokens]]\nurl = "{issuer.url}"\naudience = "{AUDIENCE}"\n'
     tokens += f'discovery = true\nauthority = "{issuer.authority}"\n'
     config.write_text(config.read_text() + tokens)
-    house.start()
-    yield house
-    house.stop()
+    harness.start()
+    yield harness
+    harness.stop()
 
 
-def stub(house, certificate=None, token=None):
+def stub(harness, certificate=None, token=None):
     """The inference service, called with a certificate, or a token, or both."""
-    profile = house.profile("admin" if certificate else "client")
+    profile = harness.profile("admin" if certificate else "client")
     access = Access(
         profile.endpoint,
         profile.server_authority.read_bytes(),
@@ -82,20 +82,20 @@ def stub(house, certificate=None, token=None):
     return GRPCInferenceServiceStub(grpc.secure_channel(access.endpoint, access.credentials()))
 
 
-def ask(house, certificate=None, token=None):
-    return stub(house, certificate, token).ServerMetadata(oip.ServerMetadataRequest(), timeout=60)
+def ask(harness, certificate=None, token=None):
+    return stub(harness, certificate, token).ServerMetadata(oip.ServerMetadataRequest(), timeout=60)
 
 
-def refused(house, certificate=None, token=None):
-    call = stub(house, certificate, token).ServerMetadata
+def refused(harness, certificate=None, token=None):
+    call = stub(harness, certificate, token).ServerMetadata
     return refusal(call, oip.ServerMetadataRequest(), timeout=60)
 
 
-def test_a_workload_is_known_by_its_spiffe_id(house):
+def test_a_workload_is_known_by_its_spiffe_id(harness):
     # What the certificate says besides is not looked at.
-    assert ask(house, CALLERS.caller("admin", WORKLOAD))
+    assert ask(harness, CALLERS.caller("admin", WORKLOAD))
     reason = refusal(
-        stub(house, CALLERS.caller("admin", WORKLOAD)).ModelInfer,
+        stub(harness, CALLERS.caller("admin", WORKLOAD)).ModelInfer,
         oip.ModelInferRequest(model_name="Digits"),
         timeout=60,
     )
@@ -112,8 +112,8 @@ def test_a_workload_is_known_by_its_spiffe_id(house):
         ((WORKLOAD, "https://example.org"), Reason.CREDENTIAL_AMBIGUOUS),
     ],
 )
-def test_workloads_that_are_refused(house, uris, reason):
-    assert refused(house, CALLERS.caller("admin", *uris)) is reason
+def test_workloads_that_are_refused(harness, uris, reason):
+    assert refused(harness, CALLERS.caller("admin", *uris)) is reason
 
 
 def thumbprint(certificate):
@@ -121,27 +121,29 @@ def thumbprint(certificate):
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
 
 
-def bound_token(house, subject, certificate):
+def bound_token(harness, subject, certificate):
     now = datetime.now(UTC)
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "exp": now + timedelta(minutes=5)}
     claims["cnf"] = {"x5t#S256": thumbprint(certificate)}
-    key = (house.state / "issuer" / "issuer.key").read_bytes()
+    key = (harness.state / "issuer" / "issuer.key").read_bytes()
     return jwt.encode(claims, key, "ES256", {"kid": "local-1"})
 
 
-def test_a_bound_token_comes_with_its_certificate(house):
+def test_a_bound_token_comes_with_its_certificate(harness):
     mine = CALLERS.caller("client")
-    token = bound_token(house, "client", mine)
-    assert ask(house, mine, token)
+    token = bound_token(harness, "client", mine)
+    assert ask(harness, mine, token)
     # Known again, it is still bound.
-    assert refused(house, None, token) is Reason.TOKEN_BINDING
-    assert refused(house, CALLERS.caller("client"), token) is Reason.TOKEN_BINDING
-    assert ask(house, mine, token)
+    assert refused(harness, None, token) is Reason.TOKEN_BINDING
+    assert refused(harness, CALLERS.caller("client"), token) is Reason.TOKEN_BINDING
+    assert ask(harness, mine, token)
 
 
-def test_a_bound_token_of_somebody_else(house):
+def test_a_bound_token_of_somebody_else(harness):
     mine = CALLERS.caller("admin")
-    assert refused(house, mine, bound_token(house, "client", mine)) is Reason.CREDENTIAL_AMBIGUOUS
+    assert (
+        refused(harness, mine, bound_token(harness, "client", mine)) is Reason.CREDENTIAL_AMBIGUOUS
+    )
 
 
 def issued(issuer, key, kid):
@@ -151,77 +153,77 @@ def issued(issuer, key, kid):
     return jwt.encode(claims, key, "RS256" if key is RSA else "ES256", {"kid": kid})
 
 
-def test_keys_found_by_discovery_and_rotated_in_the_middle(house, issuer):
-    assert ask(house, token=issued(issuer, P256, "p"))
+def test_keys_found_by_discovery_and_rotated_in_the_middle(harness, issuer):
+    assert ask(harness, token=issued(issuer, P256, "p"))
     issuer.documents["/keys"] = jwks(jwk(P256, "p"), jwk(RSA, "r"))
-    keys = house.gateway.authenticator.tokens.issuers[issuer.url].keys
+    keys = harness.gateway.authenticator.tokens.issuers[issuer.url].keys
     keys.last_at -= 10
-    assert ask(house, token=issued(issuer, RSA, "r"))
-    assert refused(house, token=issued(issuer, RSA, "unknown")) is Reason.TOKEN_SIGNATURE
+    assert ask(harness, token=issued(issuer, RSA, "r"))
+    assert refused(harness, token=issued(issuer, RSA, "unknown")) is Reason.TOKEN_SIGNATURE
     asked = issuer.asked["/keys"]
     for number in range(20):
-        refused(house, token=issued(issuer, RSA, f"unknown-{number}"))
+        refused(harness, token=issued(issuer, RSA, f"unknown-{number}"))
     assert issuer.asked["/keys"] == asked
 
 
-def shown(house, *words, person=None):
-    result = house.command("api-key", *words, "--json", person=person)
+def shown(harness, *words, person=None):
+    result = harness.command("api-key", *words, "--json", person=person)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_an_api_key_from_its_creation_to_its_end(house):
-    made = shown(house, "create", "client", "--label", "nightly", "--days", "1")
+def test_an_api_key_from_its_creation_to_its_end(harness):
+    made = shown(harness, "create", "client", "--label", "nightly", "--days", "1")
     assert re.fullmatch(r"sg_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made["key"])
-    assert ask(house, token=made["key"])
-    listed = shown(house, "list", person="auditor")
+    assert ask(harness, token=made["key"])
+    listed = shown(harness, "list", person="auditor")
     assert {"id": made["id"], "state": "issued"}.items() <= listed[-1].items()
     assert made["key"] not in json.dumps(listed)
     wrong = made["key"][:-8] + "A" * 8
-    assert refused(house, token=wrong) is Reason.API_KEY_INVALID
-    assert refused(house, token="sg_x") is Reason.API_KEY_MALFORMED
-    ended = shown(house, "revoke", made["id"], "--reason", "leaked")
+    assert refused(harness, token=wrong) is Reason.API_KEY_INVALID
+    assert refused(harness, token="sg_x") is Reason.API_KEY_MALFORMED
+    ended = shown(harness, "revoke", made["id"], "--reason", "leaked")
     assert ended["state"] == "revoked by admin: leaked"
-    assert refused(house, token=made["key"]) is Reason.API_KEY_REVOKED
-    again = house.command("api-key", "revoke", made["id"], "--reason", "leaked")
+    assert refused(harness, token=made["key"]) is Reason.API_KEY_REVOKED
+    again = harness.command("api-key", "revoke", made["id"], "--reason", "leaked")
     assert again.exit_code == 1
     assert "API_KEY_ENDED" in again.output
 
 
-def test_an_api_key_is_nowhere_on_the_disk(house):
-    made = shown(house, "create", "client")
+def test_an_api_key_is_nowhere_on_the_disk(harness):
+    made = shown(harness, "create", "client")
     secret = made["key"].split("_", 2)[2].encode()
-    for path, data in contents(house.state):
+    for path, data in contents(harness.state):
         assert secret not in data, path
 
 
-def test_an_api_key_beside_another_credential(house):
-    key = shown(house, "create", "client")["key"]
-    assert ask(house, CALLERS.caller("client"), key)
-    assert refused(house, CALLERS.caller("admin"), key) is Reason.CREDENTIAL_AMBIGUOUS
+def test_an_api_key_beside_another_credential(harness):
+    key = shown(harness, "create", "client")["key"]
+    assert ask(harness, CALLERS.caller("client"), key)
+    assert refused(harness, CALLERS.caller("admin"), key) is Reason.CREDENTIAL_AMBIGUOUS
     values = [("authorization", f"Bearer {key}"), ("authorization", f"Bearer {key}")]
-    call = stub(house).ServerMetadata
+    call = stub(harness).ServerMetadata
     request = oip.ServerMetadataRequest()
     assert refusal(call, request, timeout=60, metadata=values) is Reason.CREDENTIAL_AMBIGUOUS
     other = [("x-api-key", key)]
     assert refusal(call, request, timeout=60, metadata=other) is Reason.CREDENTIAL_MISSING
 
 
-def test_a_key_for_nobody(house):
-    result = house.command("api-key", "create", "nobody")
+def test_a_key_for_nobody(harness):
+    result = harness.command("api-key", "create", "nobody")
     assert result.exit_code == 1
     assert "PRINCIPAL_UNKNOWN" in result.output
 
 
 def test_a_gateway_without_a_secret_issues_no_keys(tmp_path):
-    house = House(tmp_path / "state")
-    config = house.state / "gateway.toml"
+    harness = GatewayHarness(tmp_path / "state")
+    config = harness.state / "gateway.toml"
     config.write_text(config.read_text().replace('mac_key = "keys/api-keys.key"', ""))
-    house.gateway = build(GatewayConfig.read(config))
-    house.gateway.start()
+    harness.gateway = build(GatewayConfig.read(config))
+    harness.gateway.start()
     try:
-        result = house.command("api-key", "create", "client")
+        result = harness.command("api-key", "create", "client")
         assert "API_KEYS_OFF" in result.output
-        assert refused(house, token="sg_" + "0" * 12 + "_" + "A" * 43) is Reason.API_KEY_INVALID
+        assert refused(harness, token="sg_" + "0" * 12 + "_" + "A" * 43) is Reason.API_KEY_INVALID
     finally:
-        house.stop()
+        harness.stop()

@@ -15,7 +15,7 @@ from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
 from gateway.sessions.watch import SessionWatch
 from sealgate.reasons import Reason
-from tests.support.house import question, rows
+from tests.support.harness.gateway import question, rows
 
 
 class SpentCall:
@@ -31,8 +31,8 @@ class SpentCall:
         return True
 
 
-def test_a_call_without_time_is_refused_and_recorded(house):
-    gateway = house.gateway
+def test_a_call_without_time_is_refused_and_recorded(harness):
+    gateway = harness.gateway
     rollout = gateway.rollout
     registry = gateway.store.registry
     predict = InferencePipeline(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
-from tests.support.house import House
-from tests.support.http2 import Http2
-from tests.support.site import Site
+from tests.support.harness.clients.http2 import Http2
+from tests.support.harness.deployment import GatewayDeployment
+from tests.support.harness.gateway import GatewayHarness
 
 _INFERENCE = "/inference.GRPCInferenceService"
 _FORMS = {"gzip": 31, "deflate": 15}
@@ -20,14 +20,14 @@ _MOST = 64
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(House(tmp_path_factory.mktemp("house") / "state"))
-    site.listen_in_clear(free_ports())
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayDeployment]:
+    deployment = GatewayDeployment(GatewayHarness(tmp_path_factory.mktemp("house") / "state"))
+    deployment.listen_in_clear(free_ports())
     try:
-        site.house.start()
-        yield site
+        deployment.harness.start()
+        yield deployment
     finally:
-        site.close()
+        deployment.close()
 
 
 def zeros(form: int) -> bytes:
@@ -43,17 +43,19 @@ def most_memory() -> float:
 
 @pytest.mark.parametrize("encoding", _FORMS)
 @pytest.mark.parametrize("method", ["ModelInfer", "ServerLive"])
-def test_a_decompression_bomb_uses_little_memory(site: Site, method: str, encoding: str) -> None:
+def test_a_decompression_bomb_uses_little_memory(
+    deployment: GatewayDeployment, method: str, encoding: str
+) -> None:
     """Of one who is known, and of one who is not, by a method for anyone."""
     packed = zeros(_FORMS[encoding])
     headers = [("grpc-encoding", encoding)]
     if method == "ModelInfer":
-        headers.append(site.bearer)
+        headers.append(deployment.bearer)
     # See proc_pid_clear_refs(5).
     Path("/proc/self/clear_refs").write_text("5")
     before = most_memory()
     with ExitStack() as held:
-        connections = [Http2(site.ports["grpc"]) for _ in range(_AT_ONCE)]
+        connections = [Http2(deployment.ports["grpc"]) for _ in range(_AT_ONCE)]
         for connection in connections:
             held.callback(connection.close)
             call = connection.call(f"{_INFERENCE}/{method}", packed, *headers, packed=True)

@@ -19,7 +19,7 @@ from gateway.config.document import GatewayConfig
 from gateway.config.sections import Listeners
 from sealgate.reasons import Reason, Refusal
 from sealgate.v1 import log_pb2 as messages
-from tests.support.house import House, refusal
+from tests.support.harness.gateway import GatewayHarness, refusal
 
 # One full tile, and some of the next.
 ENTRIES = 270
@@ -154,32 +154,32 @@ EDITS = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house that has recorded refusals, all anchored; it does not run."""
-    house = House(tmp_path_factory.mktemp("house") / "state")
-    house.start()
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    """A gateway that has recorded refusals, all anchored; it does not run."""
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+    harness.start()
     try:
-        look = house.logs().GetEntry
+        look = harness.logs().GetEntry
         request = messages.GetEntryRequest(origin="house.localhost/answers", index=10**9)
         for _ in range(ENTRIES):
             assert refusal(look, request) is Reason.ENTRY_UNKNOWN
-        told = house.command("audit", "verify", "--wait", "60")
+        told = harness.command("audit", "verify", "--wait", "60")
         assert told.exit_code == 0, told.output
-        house.stop()
-        yield house
+        harness.stop()
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture
-def copied(house: House) -> Iterator[House]:
-    """The house, whose files are afterwards as they were."""
-    kept = house.state.with_name("kept")
-    shutil.copytree(house.state, kept)
-    yield house
-    house.stop()
-    shutil.rmtree(house.state)
-    kept.rename(house.state)
+def copied(harness: GatewayHarness) -> Iterator[GatewayHarness]:
+    """The gateway, whose files are afterwards as they were."""
+    kept = harness.state.with_name("kept")
+    shutil.copytree(harness.state, kept)
+    yield harness
+    harness.stop()
+    shutil.rmtree(harness.state)
+    kept.rename(harness.state)
 
 
 def edit(path: Path, statement: str) -> None:
@@ -188,15 +188,15 @@ def edit(path: Path, statement: str) -> None:
         database.commit()
 
 
-def elsewhere(house: House) -> GatewayConfig:
-    config = GatewayConfig.read(house.state / "gateway.toml")
+def elsewhere(harness: GatewayHarness) -> GatewayConfig:
+    config = GatewayConfig.read(harness.state / "gateway.toml")
     port = free_ports()
     return replace(config, listen=Listeners(f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"))
 
 
-def start_is_refused(house: House) -> bool:
+def start_is_refused(harness: GatewayHarness) -> bool:
     try:
-        gateway = build(elsewhere(house))
+        gateway = build(elsewhere(harness))
     except Refusal as refused:
         return refused.reason in (Reason.LOG_INCONSISTENT, Reason.POLICY_INVALID)
     gateway.stop()
@@ -204,7 +204,7 @@ def start_is_refused(house: House) -> bool:
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_is_found_out(copied: House, name: str) -> None:
+def test_an_edit_is_found_out(copied: GatewayHarness, name: str) -> None:
     made = EDITS[name]
     edit(copied.state / made.database, made.statement)
     if made.found == START:
@@ -223,7 +223,9 @@ _MENDED = {"an unfinished tile is changed", "the tables are another log's"}
 @pytest.mark.parametrize(
     "name", [n for n, made in EDITS.items() if made.database == ANSWERS and n not in _MENDED]
 )
-def test_an_edit_under_a_running_gateway_is_told_by_the_audit(copied: House, name: str) -> None:
+def test_an_edit_under_a_running_gateway_is_told_by_the_audit(
+    copied: GatewayHarness, name: str
+) -> None:
     copied.start()
     edit(copied.state / ANSWERS, EDITS[name].statement)
     told = copied.command("audit", "verify")
@@ -235,7 +237,7 @@ def test_an_edit_under_a_running_gateway_is_told_by_the_audit(copied: House, nam
 
 @pytest.mark.parametrize("name", [n for n, made in EDITS.items() if made.database == REGISTRY])
 def test_an_edit_of_a_running_registry_is_refused_at_the_next_start(
-    copied: House, name: str
+    copied: GatewayHarness, name: str
 ) -> None:
     copied.start()
     edit(copied.state / REGISTRY, EDITS[name].statement)
@@ -243,7 +245,7 @@ def test_an_edit_of_a_running_registry_is_refused_at_the_next_start(
     assert start_is_refused(copied)
 
 
-def test_a_fresh_log_with_the_same_key_is_told_by_its_anchors(copied: House) -> None:
+def test_a_fresh_log_with_the_same_key_is_told_by_its_anchors(copied: GatewayHarness) -> None:
     """The database is exchanged, and so is the gateway's memory; the anchors stay."""
     for path in (*copied.state.glob("answers.db*"), copied.state / "seen-answers.note"):
         path.unlink()

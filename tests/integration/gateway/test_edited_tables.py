@@ -17,9 +17,9 @@ from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from tests.support.house import House
-from tests.support.intruder import Intruder
-from tests.support.postgres import PostgresServer
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.servers.postgres import PostgresServer
+from tests.support.oracles.intruder import Intruder
 
 EVERYTHING = list(schema.METADATA.sorted_tables)
 KEY_TABLES = [schema.API_KEYS, schema.API_KEY_REVOCATIONS]
@@ -27,24 +27,24 @@ LIMITS = "\n[limits]\nanchor_every = 3600.0\n"
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def house(request, tmp_path_factory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("house") / "state")
-    configuration = house.state / "gateway.toml"
+def harness(request, tmp_path_factory) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+    configuration = harness.state / "gateway.toml"
     text = configuration.read_text() + LIMITS
     server = PostgresServer() if request.param == "postgres" else None
     if server is not None:
         text = text.replace('"sqlite:///registry.db"', f'"{server.url}"')
     configuration.write_text(text)
-    house.start()
-    yield house
-    house.stop()
+    harness.start()
+    yield harness
+    harness.stop()
     if server is not None:
         server.close()
 
 
 @pytest.fixture
-def intruder(house) -> Iterator[Intruder]:
-    place = GatewayConfig.read(house.state / "gateway.toml").registry.database
+def intruder(harness) -> Iterator[Intruder]:
+    place = GatewayConfig.read(harness.state / "gateway.toml").registry.database
     with closing(Database.open_unchanged(place, "registry")) as database:
         yield Intruder(database)
 
@@ -63,30 +63,30 @@ def restored(intruder: Intruder) -> Iterator[None]:
         intruder.put_back(before)
 
 
-def new_key(house) -> tuple[str, str]:
+def new_key(harness) -> tuple[str, str]:
     """The id and the text of a key of the client's that works."""
-    result = house.command("api-key", "create", "client", "--json")
+    result = harness.command("api-key", "create", "client", "--json")
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
-    assert outcome(house, made["key"]) is None
+    assert outcome(harness, made["key"]) is None
     return made["id"], made["key"]
 
 
-def revoke(house, key_id: str):
-    return house.command("api-key", "revoke", key_id, "--reason", "leaked")
+def revoke(harness, key_id: str):
+    return harness.command("api-key", "revoke", key_id, "--reason", "leaked")
 
 
-def revoked_key(house) -> str:
-    key_id, text = new_key(house)
-    result = revoke(house, key_id)
+def revoked_key(harness) -> str:
+    key_id, text = new_key(harness)
+    result = revoke(harness, key_id)
     assert result.exit_code == 0, result.output
-    assert outcome(house, text) is Reason.API_KEY_REVOKED
+    assert outcome(harness, text) is Reason.API_KEY_REVOKED
     return text
 
 
-def outcome(house, key: str) -> Reason | None:
+def outcome(harness, key: str) -> Reason | None:
     """Why a call with that key alone is refused; None where it is answered."""
-    profile = house.profile("client")
+    profile = harness.profile("client")
     access = Access(profile.endpoint, profile.server_authority.read_bytes(), key, None, None)
     with grpc.secure_channel(access.endpoint, access.credentials()) as channel:
         call = GRPCInferenceServiceStub(channel).ServerMetadata
@@ -97,60 +97,60 @@ def outcome(house, key: str) -> Reason | None:
     return None
 
 
-def test_a_revoked_key_stays_revoked_though_its_revocation_is_deleted(house, intruder):
-    text = revoked_key(house)
+def test_a_revoked_key_stays_revoked_though_its_revocation_is_deleted(harness, intruder):
+    text = revoked_key(harness)
     with restored(intruder):
         intruder.delete(schema.API_KEY_REVOCATIONS)
         # The gateway has looked at the tables once it has made another key.
-        new_key(house)
-        assert outcome(house, text) is Reason.API_KEY_REVOKED
+        new_key(harness)
+        assert outcome(harness, text) is Reason.API_KEY_REVOKED
 
 
-def test_a_revoked_key_stays_revoked_though_its_row_is_put_in_again(house, intruder):
-    key_id, text = new_key(house)
+def test_a_revoked_key_stays_revoked_though_its_row_is_put_in_again(harness, intruder):
+    key_id, text = new_key(harness)
     before = intruder.copy(KEY_TABLES)
-    assert revoke(house, key_id).exit_code == 0
+    assert revoke(harness, key_id).exit_code == 0
     with restored(intruder):
         intruder.put_back(before)
-        new_key(house)
-        assert outcome(house, text) is Reason.API_KEY_REVOKED
+        new_key(harness)
+        assert outcome(harness, text) is Reason.API_KEY_REVOKED
 
 
-def test_a_revoked_key_stays_revoked_under_an_older_database(house, intruder):
-    key_id, text = new_key(house)
+def test_a_revoked_key_stays_revoked_under_an_older_database(harness, intruder):
+    key_id, text = new_key(harness)
     before = intruder.copy(EVERYTHING)
-    assert revoke(house, key_id).exit_code == 0
+    assert revoke(harness, key_id).exit_code == 0
     newest = intruder.copy(EVERYTHING)
     intruder.put_back(before)
     try:
-        result = house.command("api-key", "create", "client")
+        result = harness.command("api-key", "create", "client")
         assert "LOG_INCONSISTENT" in result.output
-        assert outcome(house, text) is Reason.API_KEY_REVOKED
+        assert outcome(harness, text) is Reason.API_KEY_REVOKED
     finally:
         intruder.put_back(newest)
 
 
-def test_a_forged_key_is_not_known(house, intruder):
+def test_a_forged_key_is_not_known(harness, intruder):
     """A genuine row under another id and holder, and one whose time was moved."""
-    key_id, text = new_key(house)
+    key_id, text = new_key(harness)
     with restored(intruder):
         here = schema.API_KEYS.c.key_id == key_id
         intruder.update(schema.API_KEYS, here, key_id="0" * 12, holder="admin")
-        new_key(house)
-        assert outcome(house, text.replace(key_id, "0" * 12)) is Reason.API_KEY_INVALID
+        new_key(harness)
+        assert outcome(harness, text.replace(key_id, "0" * 12)) is Reason.API_KEY_INVALID
         # Nor can a key that works be taken away by its row.
-        assert outcome(house, text) is None
+        assert outcome(harness, text) is None
 
 
-def test_a_revocation_that_a_trigger_undoes_fails_and_the_key_falls(house, intruder):
-    key_id, text = new_key(house)
+def test_a_revocation_that_a_trigger_undoes_fails_and_the_key_falls(harness, intruder):
+    key_id, text = new_key(harness)
     table = schema.API_KEY_REVOCATIONS
     intruder.undo_writes(table)
     try:
-        result = revoke(house, key_id)
+        result = revoke(harness, key_id)
         assert result.exit_code == 1
         assert "LOG_INCONSISTENT" in result.output
-        assert outcome(house, text) is Reason.API_KEY_REVOKED
+        assert outcome(harness, text) is Reason.API_KEY_REVOKED
     finally:
         intruder.stop_undoing(table)
-    assert revoke(house, key_id).exit_code == 0
+    assert revoke(harness, key_id).exit_code == 0

@@ -8,26 +8,26 @@ import pytest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from tests.support.house import House, question, rows, running
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
 
 _SECRET = "SELECT secret FROM keys -- /srv/state/registry.db score=0.731"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        yield house
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    with running(tmp_path_factory.mktemp("house") / "state") as harness:
+        yield harness
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, ValueError, OSError, AssertionError])
 def test_no_exception_text_reaches_a_caller(
-    house: House, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise error(_SECRET)
 
-    monkeypatch.setattr(house.gateway.engine, "resolve", fail)
-    stub = house.inference()
+    monkeypatch.setattr(harness.gateway.engine, "resolve", fail)
+    stub = harness.inference()
     ready = oip.ModelReadyRequest(name="digits")
     for call, request in (
         (stub.ModelInfer, question("digits", rows())),

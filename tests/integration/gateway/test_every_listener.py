@@ -24,7 +24,7 @@ from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from tests.integration.gateway.test_every_method import METHODS, PEOPLE, invoke
-from tests.support.house import House, refusal
+from tests.support.harness.gateway import GatewayHarness, refusal
 
 CALLERS = CertificateAuthority("workloads", datetime.now(UTC), timedelta(days=1))
 WAYS = [
@@ -42,34 +42,34 @@ def spiffe(person: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
+def harness(tmp_path_factory):
     """Everybody is known by a token, a certificate and a workload's name."""
-    house = House(tmp_path_factory.mktemp("listeners") / "state")
-    path = house.state / "trust" / "policy.json"
+    harness = GatewayHarness(tmp_path_factory.mktemp("listeners") / "state")
+    path = harness.state / "trust" / "policy.json"
     document = json.loads(Envelope.decode(path.read_bytes()).payload)
     for person in document["principals"]:
         name = person["name"]
         if name in PEOPLE:
             known = {f"jwt:{ISSUER} {name}", f"mtls:{name}", f"spiffe:{spiffe(name)}"}
             person["identities"] = sorted(known | set(person["identities"]))
-    roots = [load_private_key(house.state / "roots" / f"root-{number}.key") for number in (1, 2)]
+    roots = [load_private_key(harness.state / "roots" / f"root-{number}.key") for number in (1, 2)]
     path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
-    callers = house.state / "tls" / "callers.pem"
+    callers = harness.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + CALLERS.pem)
-    configuration = house.state / "gateway.toml"
+    configuration = harness.state / "gateway.toml"
     insecure = f'[listen]\ninsecure = "127.0.0.1:{free_ports()}"\n'
     text = configuration.read_text()
     assert "[listen]\n" in text
     configuration.write_text(text.replace("[listen]\n", insecure))
-    house.start()
-    yield house
-    house.stop()
+    harness.start()
+    yield harness
+    harness.stop()
 
 
 @pytest.fixture(scope="module")
-def api_keys(house):
+def api_keys(harness):
     """A key for each person, made by the admin."""
-    admin = CredentialServiceStub(house.channel("admin"))
+    admin = CredentialServiceStub(harness.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
 
     def made(person):
@@ -79,32 +79,32 @@ def api_keys(house):
     return {person: made(person) for person in PEOPLE}
 
 
-def bearer(house, api_keys, kind, person):
+def bearer(harness, api_keys, kind, person):
     if kind == "api key":
         return api_keys[person]
-    key = Path(house.state / "issuer" / "issuer.key").read_bytes()
+    key = Path(harness.state / "issuer" / "issuer.key").read_bytes()
     return mint_token(key, person, datetime.now(UTC), timedelta(minutes=10))
 
 
-def channel(house, listener, caller=None):
+def channel(harness, listener, caller=None):
     """A channel to a listener, with a certificate where one is shown."""
-    endpoint = f"127.0.0.1:{house.gateway.ports[listener]}"
+    endpoint = f"127.0.0.1:{harness.gateway.ports[listener]}"
     if listener == "insecure":
         return grpc.insecure_channel(endpoint)
-    authority = (house.state / "tls" / "servers.pem").read_bytes()
+    authority = (harness.state / "tls" / "servers.pem").read_bytes()
     certificate = (caller.certificate, caller.key) if caller else (None, None)
     access = Access(endpoint, authority, None, *certificate)
     return grpc.secure_channel(endpoint, access.credentials())
 
 
-def opened(house, api_keys, listener, kind, person):
+def opened(harness, api_keys, listener, kind, person):
     """A channel by which that person calls in that way."""
     if kind == "certificate":
-        return channel(house, listener, CALLERS.caller(person))
+        return channel(harness, listener, CALLERS.caller(person))
     if kind == "spiffe":
-        return channel(house, listener, CALLERS.caller("no name", spiffe(person)))
-    token = bearer(house, api_keys, kind, person)
-    return grpc.intercept_channel(channel(house, listener), WithMetadata(token))
+        return channel(harness, listener, CALLERS.caller("no name", spiffe(person)))
+    token = bearer(harness, api_keys, kind, person)
+    return grpc.intercept_channel(channel(harness, listener), WithMetadata(token))
 
 
 class WithMetadata(
@@ -139,9 +139,9 @@ def reason(channel, path, method):
 
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize(("listener", "kind"), WAYS)
-def test_roles_decide_on_every_way_in(house, api_keys, listener, kind, person):
+def test_roles_decide_on_every_way_in(harness, api_keys, listener, kind, person):
     wrong = {}
-    with opened(house, api_keys, listener, kind, person) as caller:
+    with opened(harness, api_keys, listener, kind, person) as caller:
         for path, method in METHODS:
             allowed = RULES[path] == ANYONE or PEOPLE[person] in RULES[path]
             found = reason(caller, path, method)
@@ -151,16 +151,16 @@ def test_roles_decide_on_every_way_in(house, api_keys, listener, kind, person):
 
 
 @pytest.mark.parametrize("listener", ["tls", "insecure"])
-def test_nobody_is_let_in_unknown(house, listener):
-    with channel(house, listener) as anonymous:
+def test_nobody_is_let_in_unknown(harness, listener):
+    with channel(harness, listener) as anonymous:
         found = {path: reason(anonymous, path, method) for path, method in METHODS}
     assert found == {
         path: None if RULES[path] == ANYONE else Reason.CREDENTIAL_MISSING for path in found
     }
 
 
-def test_nobody_without_a_certificate_comes_through_mutual_tls(house):
-    with channel(house, "mutual") as anonymous:
+def test_nobody_without_a_certificate_comes_through_mutual_tls(harness):
+    with channel(harness, "mutual") as anonymous:
         with pytest.raises(grpc.FutureTimeoutError):
             grpc.channel_ready_future(anonymous).result(2)
         path, method = METHODS[0]
@@ -169,8 +169,8 @@ def test_nobody_without_a_certificate_comes_through_mutual_tls(house):
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_certificate_that_nobody_is_known_by(house):
-    with channel(house, "mutual", CALLERS.caller("stranger")) as stranger:
+def test_a_certificate_that_nobody_is_known_by(harness):
+    with channel(harness, "mutual", CALLERS.caller("stranger")) as stranger:
         for path, method in METHODS:
             if RULES[path] != ANYONE:
                 assert refusal(invoke, stranger, path, method) is Reason.PRINCIPAL_UNKNOWN

@@ -23,7 +23,7 @@ from sealgate.remote import access_of, connect, reason_of
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
-from tests.support.house import refusal
+from tests.support.harness.gateway import refusal
 
 METHODS = [
     (f"/{service.full_name}/{method.name}", method)
@@ -75,7 +75,7 @@ def test_every_service_of_our_protos_is_somebodys():
     assert names <= {service.full_name for service in (*SERVICES, *ENGINES)}
 
 
-def test_what_is_not_listed_is_not_offered(house):
+def test_what_is_not_listed_is_not_offered(harness):
     foreign = [
         f"/{service.full_name}/{method.name}"
         for service in (*OURS, *ENGINES)
@@ -83,7 +83,7 @@ def test_what_is_not_listed_is_not_offered(house):
         for method in service.methods
     ]
     assert "/sealgate.v1.EngineService/GetCosts" in foreign
-    with connect(house.profile("admin")) as channel:
+    with connect(harness.profile("admin")) as channel:
         for path in foreign:
             with pytest.raises(grpc.RpcError) as caught:
                 channel.unary_unary(path)(b"", timeout=60)
@@ -105,8 +105,8 @@ def test_few_methods_are_open_to_anyone():
 
 
 @pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
-def test_anonymous_callers_are_refused(house, path, method):
-    profile = house.profile("client")
+def test_anonymous_callers_are_refused(harness, path, method):
+    profile = harness.profile("client")
     credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
     with grpc.secure_channel(profile.endpoint, credentials) as channel:
         if RULES[path] == ANYONE:
@@ -117,8 +117,8 @@ def test_anonymous_callers_are_refused(house, path, method):
 
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
-def test_roles_decide_before_the_request_is_looked_at(house, path, method, person):
-    with connect(house.profile(person)) as channel:
+def test_roles_decide_before_the_request_is_looked_at(harness, path, method, person):
+    with connect(harness.profile(person)) as channel:
         try:
             invoke(channel, path, method)
             reason = None
@@ -131,15 +131,15 @@ def test_roles_decide_before_the_request_is_looked_at(house, path, method, perso
 
 
 @pytest.fixture(scope="module")
-def keyed(house):
+def keyed(harness):
     """A channel for each person, who calls with an API key."""
-    admin = CredentialServiceStub(house.channel("admin"))
+    admin = CredentialServiceStub(harness.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
     with ExitStack() as channels:
         found = {}
         for person in PEOPLE:
             request = CreateApiKeyRequest(holder=person, label="walk", expire_time=expires)
-            profile = house.profile("client")
+            profile = harness.profile("client")
             access = replace(access_of(profile), token=admin.CreateApiKey(request).secret)
             channel = grpc.secure_channel(access.endpoint, access.credentials())
             found[person] = channels.enter_context(channel)
@@ -161,9 +161,9 @@ def test_roles_decide_about_api_keys_too(keyed, path, method, person):
 
 @pytest.mark.parametrize("person", [None, *PEOPLE])
 @pytest.mark.parametrize("message", [b"", b"\xff\x00garbage"], ids=["empty", "garbage"])
-def test_no_method_raises(house, caplog, person, message):
+def test_no_method_raises(harness, caplog, person, message):
     """Whoever calls it with whatever bytes; foreign services' methods too."""
-    profile = house.profile(person or "client")
+    profile = harness.profile(person or "client")
     credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
     walked = dict(METHODS)
     # A newer release of the health service has it.
@@ -186,8 +186,8 @@ def test_no_method_raises(house, caplog, person, message):
     assert not [record.getMessage() for record in caplog.records if record.exc_info]
 
 
-def test_a_method_that_is_not_offered(house):
-    with connect(house.profile("client")) as channel:
+def test_a_method_that_is_not_offered(harness):
+    with connect(harness.profile("client")) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelUnload")
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=60)

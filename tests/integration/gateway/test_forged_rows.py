@@ -16,30 +16,30 @@ from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Pointer, PointerBundle, Proposal, sign_statement
 from sealgate.trust.times import format_time
-from tests.support.bureau import Bureau
-from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, resolved, whole
-from tests.support.intruder import Intruder, engine_of, follow, publish
-from tests.support.people import key, refused
+from tests.support.builders.documents.people import key, refused
+from tests.support.harness.engine_outcomes import BETTER, FILES, PLACE, only, resolved, whole
+from tests.support.harness.registry import RegistryHarness
+from tests.support.oracles.intruder import Intruder, engine_of, follow, publish
 
 
 class Scene:
     """Version 1 is in production, version 2 is proposed and approved; the engine knows it."""
 
-    def __init__(self, bureau: Bureau) -> None:
-        self.bureau = bureau
-        self.first = publish(bureau, FILES)
-        self.live = bureau.release(self.first)
-        self.second = publish(bureau, BETTER)
-        self.engine = engine_of(bureau)
-        assert follow(self.engine, bureau).loaded == (PLACE,)
-        self.intruder = Intruder(bureau.database)
+    def __init__(self, harness: RegistryHarness) -> None:
+        self.harness = harness
+        self.first = publish(harness, FILES)
+        self.live = harness.release(self.first)
+        self.second = publish(harness, BETTER)
+        self.engine = engine_of(harness)
+        assert follow(self.engine, harness).loaded == (PLACE,)
+        self.intruder = Intruder(harness.database)
 
     def approved(self, version: VersionRecord, /, *names: str, **changes: object) -> ProposalRecord:
-        proposal = self.bureau.propose(version, **({"predecessor": 1} | changes))
-        return self.bureau.approve(proposal, *(names or ("anna", "arne")))
+        proposal = self.harness.propose(version, **({"predecessor": 1} | changes))
+        return self.harness.approve(proposal, *(names or ("anna", "arne")))
 
     def bundle(self, proposal: ProposalRecord, /, **changes: object) -> PointerBundle:
-        pointer = self.bureau.pointer(proposal, **changes)
+        pointer = self.harness.pointer(proposal, **changes)
         approvals = sorted(
             map(Envelope.decode, proposal.approvals), key=lambda item: item.payload_digest
         )
@@ -50,25 +50,25 @@ class Scene:
         """Write the pointer into the database, declare it fresh, and let the engine look."""
         self.intruder.point(bundle)
         self.intruder.declare_fresh()
-        reason = only(follow(self.engine, self.bureau))
+        reason = only(follow(self.engine, self.harness))
         assert resolved(self.engine) == 1
         # So does an engine that starts anew, with the same memory.
-        assert only(follow(engine_of(self.bureau), self.bureau)) is reason
+        assert only(follow(engine_of(self.harness), self.harness)) is reason
         return reason
 
 
 @pytest.fixture
 def scene(tmp_path, database_url):
-    bureau = Bureau(tmp_path, database_url).found()
-    yield Scene(bureau)
-    bureau.registry.close()
+    harness = RegistryHarness(tmp_path, database_url).found()
+    yield Scene(harness)
+    harness.registry.close()
 
 
 def test_what_everybody_signed_is_followed(scene: Scene) -> None:
     """Shows that it is not the intruder's rows as such that the engine refuses."""
     scene.intruder.point(scene.bundle(scene.approved(scene.second)))
     scene.intruder.declare_fresh()
-    assert follow(scene.engine, scene.bureau).loaded == (PLACE,)
+    assert follow(scene.engine, scene.harness).loaded == (PLACE,)
     assert resolved(scene.engine) == 2
 
 
@@ -115,10 +115,10 @@ def the_canarys_pointer(scene: Scene) -> PointerBundle:
 
 
 def past_not_after(scene: Scene) -> PointerBundle:
-    bureau = scene.bureau
-    soon = format_time(bureau.now + timedelta(minutes=1))
+    harness = scene.harness
+    soon = format_time(harness.now + timedelta(minutes=1))
     proposal = scene.approved(scene.second, not_after=soon)
-    return scene.bundle(proposal, time=format_time(bureau.now + timedelta(minutes=4)))
+    return scene.bundle(proposal, time=format_time(harness.now + timedelta(minutes=4)))
 
 
 def out_of_turn(scene: Scene) -> PointerBundle:
@@ -161,44 +161,44 @@ def test_a_forged_move(
 
 
 def test_an_older_pointer_and_a_fork(scene: Scene) -> None:
-    bureau, intruder, engine = scene.bureau, scene.intruder, scene.engine
+    harness, intruder, engine = scene.harness, scene.intruder, scene.engine
     proposal = scene.approved(scene.second)
-    genuine = bureau.promote(proposal)
-    follow(engine, bureau)
+    genuine = harness.promote(proposal)
+    follow(engine, harness)
     assert resolved(engine) == 2
     newest = intruder.copy([schema.POINTERS])
     # The first pointer again, which everybody had signed.
     intruder.delete(schema.POINTERS, schema.POINTERS.c.sequence == genuine.sequence)
     intruder.declare_fresh()
-    assert only(follow(engine, bureau)) is Reason.SEQUENCE_STALE
+    assert only(follow(engine, harness)) is Reason.SEQUENCE_STALE
     # Another second pointer, over the same approvals.
     intruder.put_back(newest)
     intruder.point(scene.bundle(proposal, reason="a second time"))
     intruder.declare_fresh()
-    assert only(follow(engine, bureau)) is Reason.SEQUENCE_STALE
-    assert only(follow(engine_of(bureau), bureau)) is Reason.SEQUENCE_STALE
+    assert only(follow(engine, harness)) is Reason.SEQUENCE_STALE
+    assert only(follow(engine_of(harness), harness)) is Reason.SEQUENCE_STALE
     assert resolved(engine) == 2
 
 
 def test_a_policy_rolled_back(scene: Scene) -> None:
-    bureau, intruder = scene.bureau, scene.intruder
-    bureau.accept(expires=format_time(bureau.now + timedelta(days=99)))
-    follow(scene.engine, bureau)
+    harness, intruder = scene.harness, scene.intruder
+    harness.accept(expires=format_time(harness.now + timedelta(days=99)))
+    follow(scene.engine, harness)
     intruder.delete(schema.POLICIES, schema.POLICIES.c.version == 2)
     intruder.declare_fresh()
-    for engine in (scene.engine, engine_of(bureau)):
-        assert whole(follow(engine, bureau)) is Reason.POLICY_ROLLED_BACK
+    for engine in (scene.engine, engine_of(harness)):
+        assert whole(follow(engine, harness)) is Reason.POLICY_ROLLED_BACK
     assert resolved(scene.engine) == 1
 
 
 def test_a_revocation_deleted(scene: Scene) -> None:
-    bureau = scene.bureau
-    bureau.revoke(scene.first)
-    assert only(follow(scene.engine, bureau)) is Reason.VERSION_REVOKED
+    harness = scene.harness
+    harness.revoke(scene.first)
+    assert only(follow(scene.engine, harness)) is Reason.VERSION_REVOKED
     scene.intruder.delete(schema.REVOCATIONS)
     scene.intruder.declare_fresh()
-    for engine in (scene.engine, engine_of(bureau)):
-        assert only(follow(engine, bureau)) is Reason.VERSION_REVOKED
+    for engine in (scene.engine, engine_of(harness)):
+        assert only(follow(engine, harness)) is Reason.VERSION_REVOKED
 
 
 def moved(scene: Scene) -> None:
@@ -221,12 +221,12 @@ def test_our_own_service_declares_no_such_row_fresh(
 ) -> None:
     """Without the freshness key, not even what enough people have signed: it is not in the log."""
     how(scene)
-    scene.bureau.now += timedelta(minutes=30)
+    scene.harness.now += timedelta(minutes=30)
     with refused(Reason.LOG_INCONSISTENT):
-        scene.bureau.registry.refresh()
+        scene.harness.registry.refresh()
     with refused(Reason.LOG_INCONSISTENT):
-        scene.bureau.revoke(scene.second)
-    assert only(follow(scene.engine, scene.bureau)) is Reason.POINTER_STALE
+        scene.harness.revoke(scene.second)
+    assert only(follow(scene.engine, scene.harness)) is Reason.POINTER_STALE
     assert resolved(scene.engine) == 1
     with refused(Reason.LOG_INCONSISTENT):
-        scene.bureau.open()
+        scene.harness.open()

@@ -7,14 +7,14 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.v1 import registry_pb2 as messages
-from tests.support.house import question, refusal, rows, running
+from tests.support.harness.gateway import question, refusal, rows, running
 
 
 @pytest.fixture
-def house(tmp_path):
-    with running(tmp_path / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path):
+    with running(tmp_path / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        yield harness
 
 
 def take_all(database, stack):
@@ -26,21 +26,21 @@ def take_all(database, stack):
             return
 
 
-def test_a_full_pool_has_its_reason_and_passes(house):
-    database = house.gateway.store.registry.ledger.database
-    registry = house.registry("auditor")
+def test_a_full_pool_has_its_reason_and_passes(harness):
+    database = harness.gateway.store.registry.ledger.database
+    registry = harness.registry("auditor")
     with ExitStack() as stack:
         take_all(database, stack)
         began = time.monotonic()
         request = messages.ListModelsRequest()
         assert refusal(registry.ListModels, request, timeout=60) is Reason.REGISTRY_UNAVAILABLE
         assert time.monotonic() - began < 50
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
+        answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"
     models = registry.ListModels(messages.ListModelsRequest(), timeout=60).models
     assert [model.name for model in models] == ["models/digits"]
     # Whoever followed the registry meanwhile goes on too.
-    house.governance("admin").promote(house.approved("digits", 1), "again")
+    harness.governance("admin").promote(harness.approved("digits", 1), "again")
     stream = registry.WatchChanges(messages.WatchChangesRequest(start=0), timeout=60)
     moves = (m for m in stream if m.change.kind == messages.CHANGE_KIND_POINTER_MOVED)
     assert [next(moves).change.pointer.sequence for _ in range(2)] == [1, 2]

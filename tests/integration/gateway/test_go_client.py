@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sealgate.tensors import read_outputs
-from tests.support import oracles
-from tests.support.house import ROOT, question, rows
-from tests.support.snippets import as_written_for, snippets
+from tests.support.harness.gateway import ROOT, question, rows
+from tests.support.oracles import programs
+from tests.support.oracles.snippets import as_written_for, snippets
 
 PROTO = "sealgate/oip/grpc_service.proto"
 PACKAGE = "sealgate/oip"
@@ -21,16 +21,16 @@ PACKAGE = "sealgate/oip"
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
     """Builds a program from its source, against Debian's copies of gRPC and protobuf."""
-    go = oracles.program("go")
+    go = programs.program("go")
     for plugin in ("protoc-gen-go", "protoc-gen-go-grpc"):
-        oracles.program(plugin)
-    debian = oracles.go_package("google.golang.org/grpc")
+        programs.program(plugin)
+    debian = programs.go_package("google.golang.org/grpc")
     folder = tmp_path_factory.mktemp("go")
     (folder / "src").mkdir()
     generate = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", PROTO]
     for plugin in ("go", "go-grpc"):
         generate += [f"--{plugin}_out={folder / 'src'}", f"--{plugin}_opt=M{PROTO}={PACKAGE}"]
-    generated = oracles.run(generate)
+    generated = programs.run(generate)
     assert generated.returncode == 0, generated.stderr
     environment = {
         **os.environ,
@@ -41,7 +41,7 @@ def build(tmp_path_factory):
 
     def built(source):
         program = folder / f"{source.parent.name}-{source.stem}"
-        done = oracles.run([go, "build", "-o", program, source], environment=environment)
+        done = programs.run([go, "build", "-o", program, source], environment=environment)
         assert done.returncode == 0, done.stderr
         return program
 
@@ -55,10 +55,10 @@ def client(build):
 
 # Building gRPC from source takes half a minute the first time.
 @pytest.mark.timeout(400)
-def test_a_client_in_go_generated_from_our_proto(house, client):
-    profile = house.profile("client")
+def test_a_client_in_go_generated_from_our_proto(harness, client):
+    profile = harness.profile("client")
     sent = rows(count=4)
-    done = oracles.run(
+    done = programs.run(
         [
             client,
             profile.endpoint.replace("127.0.0.1", "localhost"),
@@ -69,11 +69,11 @@ def test_a_client_in_go_generated_from_our_proto(house, client):
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    answer = house.inference().ModelInfer(question("digits", sent), timeout=60)
+    answer = harness.inference().ModelInfer(question("digits", sent), timeout=60)
     ours = read_outputs(answer)["logits"].raw
     assert (seen["live"], seen["ready"], seen["model_ready"]) == (True, True, True)
     assert (seen["inputs"], seen["id"], seen["version"]) == ("x", "from go", "1")
-    assert seen["max_batch"] == house.gateway.engine.resolve("digits").config.batching.max_rows
+    assert seen["max_batch"] == harness.gateway.engine.resolve("digits").config.batching.max_rows
     assert base64.b64decode(seen["logits"]) == ours
     assert base64.b64decode(seen["logits_again"]) == ours
     assert seen["encodings"] == ["", "gzip"]
@@ -81,15 +81,15 @@ def test_a_client_in_go_generated_from_our_proto(house, client):
 
 
 @pytest.mark.timeout(400)
-def test_the_program_that_the_documentation_shows(house, build, tmp_path, monkeypatch):
+def test_the_program_that_the_documentation_shows(harness, build, tmp_path, monkeypatch):
     (text,) = snippets("go")
     source = tmp_path / "shown.go"
-    source.write_text(as_written_for(house, text))
+    source.write_text(as_written_for(harness, text))
     program = build(source)
-    np.savetxt(house.state / "rows.csv", rows(), delimiter=",", fmt="%g")
-    monkeypatch.chdir(house.state.parent)
-    done = oracles.run([program])
+    np.savetxt(harness.state / "rows.csv", rows(), delimiter=",", fmt="%g")
+    monkeypatch.chdir(harness.state.parent)
+    done = programs.run([program])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["version 1", "refused: TENSOR_SHAPE"]
-    verified = house.command("receipt", "verify", "receipt-go.json", person="client")
+    verified = harness.command("receipt", "verify", "receipt-go.json", person="client")
     assert verified.exit_code == 0, verified.output

@@ -6,7 +6,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from inference.engine.engine import Engine
 from sealgate.reasons import Reason, Refusal
-from tests.support.house import refusal
+from tests.support.harness.gateway import refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -19,8 +19,8 @@ def raising(reason):
     return raises
 
 
-def test_the_health_of_a_model_is_told_to_those_who_are_known(house, monkeypatch):
-    stub = HealthStub(house.channel("client"))
+def test_the_health_of_a_model_is_told_to_those_who_are_known(harness, monkeypatch):
+    stub = HealthStub(harness.channel("client"))
     request = health_pb2.HealthCheckRequest(service="models/digits")
     assert stub.Check(request, timeout=60).status == SERVING
     with monkeypatch.context() as patch:
@@ -35,8 +35,8 @@ def test_the_health_of_a_model_is_told_to_those_who_are_known(house, monkeypatch
         assert refusal(stub.Check, request, timeout=60) is reason
 
 
-def test_strangers_cannot_tell_from_the_health_service_which_models_exist(house):
-    profile = house.profile("client")
+def test_strangers_cannot_tell_from_the_health_service_which_models_exist(harness):
+    profile = harness.profile("client")
     credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
     with grpc.secure_channel(profile.endpoint, credentials) as channel:
         stub = HealthStub(channel)

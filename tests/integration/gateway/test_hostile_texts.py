@@ -21,7 +21,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Kind, Reason
 from sealgate.remote import access_of, reason_of
-from tests.support.house import House, running
+from tests.support.harness.gateway import GatewayHarness, running
 
 TEXTS = (
     "' OR '1'='1",
@@ -47,11 +47,11 @@ _METHODS = [
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     folder = tmp_path_factory.mktemp("texts")
     (folder / "secret").write_text("a secret")
-    with running(folder / "state") as house:
-        yield house
+    with running(folder / "state") as harness:
+        yield harness
 
 
 def filled(kind: type[Message], text: str, depth: int = 0) -> Message:
@@ -125,25 +125,25 @@ def check(error: grpc.RpcError, path: str) -> None:
 
 @pytest.mark.parametrize(("path", "method"), _METHODS, ids=[path for path, _ in _METHODS])
 def test_hostile_fields_are_refused_by_a_reason_alone(
-    house: House, path: str, method: MethodDescriptor
+    harness: GatewayHarness, path: str, method: MethodDescriptor
 ) -> None:
     role = sorted(RULES[path] - {"client"})[0] if RULES[path] - {"client"} else "client"
-    channel = house.channel(_PEOPLE.get(role, role))
-    before = files(house.state.parent)
+    channel = harness.channel(_PEOPLE.get(role, role))
+    before = files(harness.state.parent)
     for text in TEXTS:
         for request in requests(method, text):
             try:
                 call(channel, path, method, request)
             except grpc.RpcError as error:
                 check(error, path)
-    assert files(house.state.parent) == before
-    house.gateway.store.registry.verify()
+    assert files(harness.state.parent) == before
+    harness.gateway.store.registry.verify()
 
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text.isprintable()])
 @pytest.mark.parametrize("prefix", ["", "sg_", "sg_0123456789ab_"])
-def test_hostile_credentials_are_refused(house: House, prefix: str, text: str) -> None:
-    access = replace(access_of(house.profile("client")), token=prefix + text)
+def test_hostile_credentials_are_refused(harness: GatewayHarness, prefix: str, text: str) -> None:
+    access = replace(access_of(harness.profile("client")), token=prefix + text)
     with grpc.secure_channel(access.endpoint, access.credentials()) as channel:
         stub = GRPCInferenceServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:

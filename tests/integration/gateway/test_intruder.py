@@ -21,42 +21,42 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
-from tests.support.house import House, question, refusal, rows
-from tests.support.intruder import Intruder
-from tests.support.postgres import PostgresServer
-from tests.support.succession import accept
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.harness.policy_changes import accept
+from tests.support.harness.servers.postgres import PostgresServer
+from tests.support.oracles.intruder import Intruder
 
 REGISTRY = list(schema.METADATA.sorted_tables)
 ANSWER_TABLES = list(ANSWERS.leaves.metadata.sorted_tables)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def house(request, tmp_path_factory) -> Iterator[House]:
+def harness(request, tmp_path_factory) -> Iterator[GatewayHarness]:
     """Digits 1 is in production, under the second policy."""
-    house = House(tmp_path_factory.mktemp("house") / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         # So that the gateway writes nothing between a copy of its tables and what is done to them.
         file.write("\n[limits]\nanchor_every = 3600.0\n")
     server = PostgresServer() if request.param == "postgres" else None
     if server is not None:
-        configuration = house.state / "gateway.toml"
+        configuration = harness.state / "gateway.toml"
         text = configuration.read_text()
         for file in ("sqlite:///registry.db", "answers.db"):
             assert f'"{file}"' in text
             text = text.replace(f'"{file}"', f'"{server.url}"')
         configuration.write_text(text)
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        accept(house)
-        ask(house)
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        accept(harness)
+        ask(harness)
         # The first anchor comes by itself; nothing else does.
-        told = house.command("audit", "verify", "--wait", "60")
+        told = harness.command("audit", "verify", "--wait", "60")
         assert told.exit_code == 0, told.output
-        yield house
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
         if server is not None:
             server.close()
 
@@ -77,17 +77,17 @@ class Tables:
             self.answers.put_back(answers)
 
 
-def running(house: House) -> Tables:
-    store = house.gateway.store
+def running(harness: GatewayHarness) -> Tables:
+    store = harness.gateway.store
     return Tables(store.registry.ledger.database, store.answers.database)
 
 
 @contextmanager
-def stopped(house: House) -> Iterator[Tables]:
+def stopped(harness: GatewayHarness) -> Iterator[Tables]:
     """While no gateway runs. Whatever is done to the tables is undone, and the gateway starts."""
-    house.stop()
-    config = GatewayConfig.read(house.state / "gateway.toml")
-    notes = {path: path.read_bytes() for path in house.state.glob("seen*")}
+    harness.stop()
+    config = GatewayConfig.read(harness.state / "gateway.toml")
+    notes = {path: path.read_bytes() for path in harness.state.glob("seen*")}
     try:
         with (
             closing(Database.open(config.registry.database, "registry")) as registry,
@@ -102,8 +102,8 @@ def stopped(house: House) -> Iterator[Tables]:
                 for path, data in notes.items():
                     path.write_bytes(data)
     finally:
-        house.start()
-    assert ask(house) == "1"
+        harness.start()
+    assert ask(harness) == "1"
 
 
 @contextmanager
@@ -116,63 +116,63 @@ def restored(tables: Tables) -> Iterator[None]:
         tables.put_back(now)
 
 
-def ask(house: House) -> str:
-    return house.inference().ModelInfer(question("digits", rows()), timeout=60).model_version
+def ask(harness: GatewayHarness) -> str:
+    return harness.inference().ModelInfer(question("digits", rows()), timeout=60).model_version
 
 
-def elsewhere(house: House) -> GatewayConfig:
-    """The house's configuration, at ports that a gateway which never begins may keep."""
-    config = GatewayConfig.read(house.state / "gateway.toml")
+def elsewhere(harness: GatewayHarness) -> GatewayConfig:
+    """The gateway's configuration, at ports that a gateway which never begins may keep."""
+    config = GatewayConfig.read(harness.state / "gateway.toml")
     port = free_ports()
     return replace(config, listen=Listeners(f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"))
 
 
-def start_is_refused(house: House) -> Reason | str:
+def start_is_refused(harness: GatewayHarness) -> Reason | str:
     """Why the gateway does not start: a reason, or what the configuration should say."""
     with pytest.raises((Refusal, ConfigError)) as caught:
-        build(elsewhere(house))
+        build(elsewhere(harness))
     error = caught.value
     return error.reason if isinstance(error, Refusal) else str(error)
 
 
 @pytest.fixture
-def last_week(house):
+def last_week(harness):
     """Both databases as they were before something more happened in each."""
-    before = running(house).copy()
-    house.propose("digits", 1)
-    ask(house)
+    before = running(harness).copy()
+    harness.propose("digits", 1)
+    ask(harness)
     return before
 
 
-def test_a_registry_of_last_week_under_a_running_gateway(house, last_week):
-    tables = running(house)
+def test_a_registry_of_last_week_under_a_running_gateway(harness, last_week):
+    tables = running(harness)
     with restored(tables):
         tables.put_back(last_week[0])
-        assert ask(house) == "1"
+        assert ask(harness) == "1"
         with pytest.raises(Refusal) as caught:
-            house.gateway.store.registry.snapshot()
+            harness.gateway.store.registry.snapshot()
         assert caught.value.reason is Reason.LOG_INCONSISTENT
-        assert refusal(house.propose, "digits", 1) is Reason.LOG_INCONSISTENT
-    house.propose("digits", 1)
+        assert refusal(harness.propose, "digits", 1) is Reason.LOG_INCONSISTENT
+    harness.propose("digits", 1)
 
 
 @pytest.mark.parametrize("which", ["registry", "answers", "both"])
-def test_databases_of_last_week_at_the_start(house, last_week, which):
+def test_databases_of_last_week_at_the_start(harness, last_week, which):
     registry = last_week[0] if which != "answers" else None
     answers = last_week[1] if which != "registry" else None
-    with stopped(house) as tables:
+    with stopped(harness) as tables:
         tables.put_back(registry, answers)
-        assert start_is_refused(house) is Reason.LOG_INCONSISTENT
+        assert start_is_refused(harness) is Reason.LOG_INCONSISTENT
 
 
-def test_where_the_notes_are_lost_the_engine_still_remembers(house, last_week):
+def test_where_the_notes_are_lost_the_engine_still_remembers(harness, last_week):
     """Both databases are put back and the notes are gone: nothing older is believed or loaded."""
-    accept(house)
-    with stopped(house) as tables:
+    accept(harness)
+    with stopped(harness) as tables:
         tables.put_back(*last_week)
-        for path in house.state.glob("seen-*.note"):
+        for path in harness.state.glob("seen-*.note"):
             path.unlink()
-        gateway = build(elsewhere(house))
+        gateway = build(elsewhere(harness))
         try:
             with pytest.raises(Refusal) as caught:
                 gateway.start()
@@ -195,46 +195,46 @@ def test_where_the_notes_are_lost_the_engine_still_remembers(house, last_week):
     ],
     ids=lambda table: table.name,
 )
-def test_rows_deleted(house, table: Table):
-    with stopped(house) as tables:
+def test_rows_deleted(harness, table: Table):
+    with stopped(harness) as tables:
         tables.registry.delete(table)
-        assert start_is_refused(house) is Reason.LOG_INCONSISTENT
+        assert start_is_refused(harness) is Reason.LOG_INCONSISTENT
 
 
-def test_every_row_of_both_deleted(house):
+def test_every_row_of_both_deleted(harness):
     """An empty database is no new one to whoever saw the log."""
-    with stopped(house) as tables:
+    with stopped(harness) as tables:
         tables.put_back({table: [] for table in REGISTRY}, {table: [] for table in ANSWER_TABLES})
-        assert start_is_refused(house) is Reason.LOG_INCONSISTENT
+        assert start_is_refused(harness) is Reason.LOG_INCONSISTENT
 
 
-def test_a_policy_rolled_back_under_a_running_gateway(house):
-    tables = running(house)
-    version = house.gateway.policy().version
+def test_a_policy_rolled_back_under_a_running_gateway(harness):
+    tables = running(harness)
+    version = harness.gateway.policy().version
     with restored(tables):
         tables.registry.delete(schema.POLICIES, schema.POLICIES.c.version == version)
-        house.gateway.registry_sync.token = None
-        house.gateway.registry_sync.follow()
-        assert house.gateway.policy().version == version
-        assert house.gateway.registry_sync.token is None
-        assert ask(house) == "1"
-    accept(house)
+        harness.gateway.registry_sync.token = None
+        harness.gateway.registry_sync.follow()
+        assert harness.gateway.policy().version == version
+        assert harness.gateway.registry_sync.token is None
+        assert ask(harness) == "1"
+    accept(harness)
 
 
-def test_a_note_that_is_not_the_logs(house):
-    with stopped(house):
-        note = house.state / "seen-registry.note"
+def test_a_note_that_is_not_the_logs(harness):
+    with stopped(harness):
+        note = harness.state / "seen-registry.note"
         checkpoint = Checkpoint("house.localhost/registry", 1, b"x" * 32)
         note.write_text(sign_checkpoint(checkpoint, PrivateKey.generate()))
-        assert "seen-registry.note is not a checkpoint" in str(start_is_refused(house))
+        assert "seen-registry.note is not a checkpoint" in str(start_is_refused(harness))
 
 
-def test_another_key_under_the_same_origin(house):
-    with stopped(house):
-        key = house.state / "keys" / "registry-log.key"
+def test_another_key_under_the_same_origin(harness):
+    with stopped(harness):
+        key = harness.state / "keys" / "registry-log.key"
         genuine = key.read_bytes()
         try:
             key.write_bytes(PrivateKey.generate().to_pem())
-            assert "a new key needs a new origin" in str(start_is_refused(house))
+            assert "a new key needs a new origin" in str(start_is_refused(harness))
         finally:
             key.write_bytes(genuine)

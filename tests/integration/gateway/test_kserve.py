@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
-from tests.support.house import question, rows
-from tests.support.oracles import own_python_with, run
+from tests.support.harness.gateway import question, rows
+from tests.support.oracles.programs import own_python_with, run
 
 
-def test_kserves_client_works_unchanged(house):
-    profile = house.profile("client")
+def test_kserves_client_works_unchanged(harness):
+    profile = harness.profile("client")
     sent = rows(count=3)
     done = run(
         [
@@ -30,7 +30,7 @@ def test_kserves_client_works_unchanged(house):
     assert seen["ready"]
     assert seen["model_ready"]
     assert (seen["ids"], seen["version"], seen["receipt"]) == (["raw", "typed"], "1", True)
-    answer = house.inference().ModelInfer(question("digits", sent), timeout=60)
+    answer = harness.inference().ModelInfer(question("digits", sent), timeout=60)
     ours = read_outputs(answer)["logits"].data.tolist()
     assert seen["logits"] == [ours, ours]
     assert seen["refused"] == ["UNAUTHENTICATED", Reason.CREDENTIAL_MISSING.sentence]

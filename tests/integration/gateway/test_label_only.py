@@ -9,16 +9,16 @@ from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.tensors import read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import tensors_digest
-from tests.support.house import DATA, MODELS, question, rows, running
-from tests.support.succession import change
+from tests.support.harness.gateway import DATA, MODELS, question, rows, running
+from tests.support.harness.policy_changes import change
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        change(house, lambda policy: policy["screening"].update(adversarial="label-only"))
-        yield house
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        change(harness, lambda policy: policy["screening"].update(adversarial="label-only"))
+        yield harness
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def attacked():
     return pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
 
 
-def test_an_attacked_input_gets_its_label_alone(house, attacked):
-    ask = house.inference().ModelInfer
+def test_an_attacked_input_gets_its_label_alone(harness, attacked):
+    ask = harness.inference().ModelInfer
     for row in attacked:
         response = ask(question("digits", row[None], receipt=True), timeout=60)
         outputs = read_outputs(response)
@@ -46,13 +46,13 @@ def test_an_attacked_input_gets_its_label_alone(house, attacked):
     assert 0 <= label.data[0] < 10
     # The receipt stands for what left, and says nothing of why.
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
-    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs.values())
     assert (fields["outcome"], fields["output"]) == ("answered", digest)
     assert fields["actions"] == "label-only"
     assert "score" not in fields
 
 
-def test_a_clean_input_gets_all(house):
-    response = house.inference().ModelInfer(question("digits", rows(count=2)), timeout=60)
+def test_a_clean_input_gets_all(harness):
+    response = harness.inference().ModelInfer(question("digits", rows(count=2)), timeout=60)
     assert set(read_outputs(response)) == {"logits"}

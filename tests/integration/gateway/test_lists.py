@@ -10,7 +10,7 @@ from sealgate.remote.calls import list_all
 from sealgate.trust.times import format_time
 from sealgate.v1 import credential_pb2, log_pb2, registry_pb2
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
-from tests.support.house import refusal
+from tests.support.harness.gateway import refusal
 
 ALIAS = "models/digits/aliases/production"
 # For each list: its service, its request, and where a page holds its items.
@@ -26,23 +26,23 @@ FIELD = {"ListPointers": "action", "ListProposals": "alias", "ListLogs": "origin
 
 
 @pytest.fixture(scope="module")
-def services(house):
+def services(harness):
     """The services as an auditor calls them, with more than one item in every list."""
     for name in ("lists-1", "lists-2"):
         request = registry_pb2.CreateModelRequest(model=name)
-        house.registry("publisher").CreateModel(request)
+        harness.registry("publisher").CreateModel(request)
         expires = format_time(datetime.now(UTC) + timedelta(hours=1))
         key = credential_pb2.CreateApiKeyRequest(holder="client", label=name, expire_time=expires)
-        CredentialServiceStub(house.channel("admin")).CreateApiKey(key)
-    house.propose("digits", 1)
-    house.promote("digits", 2)
-    house.governance("admin").rollback("digits", "production", 1, "complaints")
-    house.await_version("digits", 1)
-    channel = house.channel("auditor")
+        CredentialServiceStub(harness.channel("admin")).CreateApiKey(key)
+    harness.propose("digits", 1)
+    harness.promote("digits", 2)
+    harness.governance("admin").rollback("digits", "production", 1, "complaints")
+    harness.await_version("digits", 1)
+    channel = harness.channel("auditor")
     return {
-        "registry": house.registry("auditor"),
+        "registry": harness.registry("auditor"),
         "credentials": CredentialServiceStub(channel),
-        "logs": house.logs(),
+        "logs": harness.logs(),
     }
 
 
@@ -85,8 +85,8 @@ def test_a_filter_of_logs(services):
     assert list(logs.ListLogs(request).origins) == [second]
 
 
-def test_an_auditor_reads_all_pages_of_logs(house, monkeypatch):
-    auditor = Auditor(house.channel("auditor"), house.governance("auditor").policy())
+def test_an_auditor_reads_all_pages_of_logs(harness, monkeypatch):
+    auditor = Auditor(harness.channel("auditor"), harness.governance("auditor").policy())
     there = auditor.origins()
     pages = []
     listing = auditor.logs.ListLogs

@@ -15,7 +15,7 @@ import pytest
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of
-from tests.support.house import House, question, refusal, rows
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 SECRET_NUMBER = 1234.5678
@@ -37,9 +37,9 @@ class Told:
         return [line for line in calls if fields.items() <= line.items()]
 
 
-def ask(house: House) -> None:
+def ask(harness: GatewayHarness) -> None:
     """A good question, and bad ones of several kinds."""
-    stub = house.inference()
+    stub = harness.inference()
     asked = question("digits", rows())
     asked.id = "order-7"
     asked.parameters["subject"].string_param = SECRET_TEXT
@@ -51,7 +51,7 @@ def ask(house: House) -> None:
     named = question("digits", rows())
     named.inputs[0].name = SECRET_TEXT
     assert refusal(stub.ModelInfer, named, timeout=60) is Reason.TENSOR_NAME
-    profile = house.profile("client")
+    profile = harness.profile("client")
     access = access_of(profile)
     forged = replace(access, token=f"{access.token}x")
     with grpc.secure_channel(access.endpoint, forged.credentials()) as channel:
@@ -69,29 +69,29 @@ def ask(house: House) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("house")
-    house = House(folder / "state", "digits-1")
-    house.start()
+    harness = GatewayHarness(folder / "state", "digits-1")
+    harness.start()
     try:
-        house.promote("digits", 1)
+        harness.promote("digits", 1)
     finally:
-        house.stop()
-    with (house.state / "gateway.toml").open("a") as settings:
+        harness.stop()
+    with (harness.state / "gateway.toml").open("a") as settings:
         settings.write('\n[log]\nformat = "json"\nlevel = "debug"\nrequests = true\n')
     log = folder / "log"
-    command = [sys.executable, "-m", "sealgate.cli.main", "--state", str(house.state), "serve"]
+    command = [sys.executable, "-m", "sealgate.cli.main", "--state", str(harness.state), "serve"]
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("listening")
-            ask(house)
+            ask(harness)
         finally:
-            house.stop()
+            harness.stop()
             process.terminate()
             process.communicate(timeout=60)
     assert process.returncode == 0
     text = log.read_text()
-    token = Path(house.state / "people" / "client" / "token.jwt").read_text().strip()
+    token = Path(harness.state / "people" / "client" / "token.jwt").read_text().strip()
     return Told(text, [json.loads(line) for line in text.splitlines()], token)
 
 

@@ -9,16 +9,16 @@ from sealgate.audit import Auditor
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import merkle
 from sealgate.v1 import log_pb2
-from tests.support.house import question, refusal, rows
+from tests.support.harness.gateway import question, refusal, rows
 
 
 @pytest.fixture
-def auditor(house):
-    return Auditor(house.channel("auditor"), house.governance("auditor").policy())
+def auditor(harness):
+    return Auditor(harness.channel("auditor"), harness.governance("auditor").policy())
 
 
-def test_every_entry_is_proved_to_be_in_its_log(house, auditor):
-    house.inference().ModelInfer(question("digits", rows()), timeout=60)
+def test_every_entry_is_proved_to_be_in_its_log(harness, auditor):
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     for origin in auditor.origins():
         checkpoint = auditor.checkpoint(origin)
         for index in {0, checkpoint.size - 1}:
@@ -31,11 +31,11 @@ def test_every_entry_is_proved_to_be_in_its_log(house, auditor):
             merkle.verify_inclusion(hashed, index, checkpoint.size, path, checkpoint.root)
 
 
-def test_a_log_is_proved_to_have_only_grown(house, auditor):
+def test_a_log_is_proved_to_have_only_grown(harness, auditor):
     (origin,) = (origin for origin in auditor.origins() if origin.endswith("/answers"))
-    house.inference().ModelInfer(question("digits", rows()), timeout=60)
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     old = auditor.checkpoint(origin)
-    house.inference().ModelInfer(question("digits", rows()), timeout=60)
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert auditor.verify_consistency(origin, old).size > old.size
 
 
@@ -63,15 +63,15 @@ def test_what_the_logs_do_not_have(auditor):
         assert refusal(call, request, timeout=60) is reason, request
 
 
-def test_health_says_that_it_serves(house):
-    stub = health_pb2_grpc.HealthStub(house.channel("client"))
+def test_health_says_that_it_serves(harness):
+    stub = health_pb2_grpc.HealthStub(harness.channel("client"))
     for service in ("", "inference.GRPCInferenceService", "sealgate.v1.LogService"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_reflection_lists_every_service(house):
-    stub = reflection_pb2_grpc.ServerReflectionStub(house.channel("client"))
+def test_reflection_lists_every_service(harness):
+    stub = reflection_pb2_grpc.ServerReflectionStub(harness.channel("client"))
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=60)
     listed = {service.name for service in answer.list_services_response.service}

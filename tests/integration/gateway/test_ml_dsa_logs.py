@@ -9,59 +9,59 @@ from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency import open_checkpoint
-from tests.support.house import House, question, refusal, rows
-from tests.support.succession import document, first_document, root, send, signed
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.harness.policy_changes import document, first_document, root, send, signed
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("house") / "state", ml_dsa_logs=True)
-    house.start()
-    house.publish("digits-1", "digits")
-    house.promote("digits", 1)
-    yield house
-    house.stop()
+def harness(tmp_path_factory):
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", ml_dsa_logs=True)
+    harness.start()
+    harness.publish("digits-1", "digits")
+    harness.promote("digits", 1)
+    yield harness
+    harness.stop()
 
 
-def test_an_answer_and_a_refusal_carry_both_signatures(house, tmp_path):
+def test_an_answer_and_a_refusal_carry_both_signatures(harness, tmp_path):
     (tmp_path / "rows.csv").write_text(",".join(map(str, rows()[0])) + "\n")
     receipt = tmp_path / "receipt.json"
     words = ["infer", "digits", "--input", tmp_path / "rows.csv", "--receipt", receipt]
-    asked = house.command(*map(str, words))
+    asked = harness.command(*map(str, words))
     assert asked.exit_code == 0, asked.output
-    verified = house.command("receipt", "verify", str(receipt))
+    verified = harness.command("receipt", "verify", str(receipt))
     assert verified.exit_code == 0, verified.output
     with pytest.raises(grpc.RpcError) as caught:
-        house.inference().ModelInfer(question("letters", rows(), receipt=True), timeout=60)
+        harness.inference().ModelInfer(question("letters", rows(), receipt=True), timeout=60)
     metadata = dict(caught.value.trailing_metadata())
     assert b"house.localhost/answers" in metadata[RECEIPT_METADATA]
-    note = house.gateway.store.answers.note
+    note = harness.gateway.store.answers.note
     assert len(note.rpartition("\n\n")[2].splitlines()) == 2
-    assert open_checkpoint(note, house.gateway.policy().log_key("house.localhost/answers"))
+    assert open_checkpoint(note, harness.gateway.policy().log_key("house.localhost/answers"))
 
 
-def test_the_audit_verifies_both_logs(house):
-    result = house.command("audit", "verify", "--wait", "60", "--json")
+def test_the_audit_verifies_both_logs(harness):
+    result = harness.command("audit", "verify", "--wait", "60", "--json")
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)) == 2
 
 
-def test_no_policy_leaves_the_registry_logs_key_out(house):
-    changed = document(house)
+def test_no_policy_leaves_the_registry_logs_key_out(harness):
+    changed = document(harness)
     del changed["ml_dsa"]["house.localhost/registry"]
-    envelope = signed(changed, root(house, 1), root(house, 2))
-    assert refusal(send, house, envelope) is Reason.POLICY_INVALID
+    envelope = signed(changed, root(harness, 1), root(harness, 2))
+    assert refusal(send, harness, envelope) is Reason.POLICY_INVALID
 
 
-def test_without_the_second_key_the_gateway_does_not_go_on(house):
-    house.stop()
-    configuration = house.state / "gateway.toml"
+def test_without_the_second_key_the_gateway_does_not_go_on(harness):
+    harness.stop()
+    configuration = harness.state / "gateway.toml"
     text = configuration.read_text()
     configuration.write_text(text.replace('ml_dsa_key = "keys/answers.ml-dsa.key"\n', ""))
     with pytest.raises(ConfigError, match=r"logs\.answers"):
-        house.start()
+        harness.start()
     configuration.write_text(text)
-    assert set(first_document(house)["ml_dsa"]) == {
+    assert set(first_document(harness)["ml_dsa"]) == {
         "house.localhost/answers",
         "house.localhost/registry",
     }

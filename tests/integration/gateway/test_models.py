@@ -8,24 +8,24 @@ import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from tests.support.house import PATIENCE, question, refusal, rows
+from tests.support.harness.gateway import PATIENCE, question, refusal, rows
 
 PEOPLE = ("client", "publisher", "approver-1", "admin", "auditor")
 
 
 @pytest.fixture
-def stub(house):
-    return house.inference()
+def stub(harness):
+    return harness.inference()
 
 
 @pytest.fixture
-def staff(house):
-    return house.inference("auditor")
+def staff(harness):
+    return harness.inference("auditor")
 
 
-def test_the_configuration_is_how_the_version_is_run(house, stub):
+def test_the_configuration_is_how_the_version_is_run(harness, stub):
     config = stub.ModelConfig(oip.ModelConfigRequest(name="digits"), timeout=60).config
-    live = house.gateway.engine.resolve("digits")
+    live = harness.gateway.engine.resolve("digits")
     batching = live.config.batching
     assert (config.name, config.platform, config.backend) == (
         "digits",
@@ -83,8 +83,8 @@ def test_clients_hear_neither_of_others_traffic_nor_of_others_models(stub):
 
 
 @pytest.mark.parametrize("person", PEOPLE)
-def test_nobody_loads_or_unloads_from_outside(house, person):
-    stub, size = house.inference(person), house.gateway.recorder.size
+def test_nobody_loads_or_unloads_from_outside(harness, person):
+    stub, size = harness.inference(person), harness.gateway.recorder.size
     load = oip.RepositoryModelLoadRequest(model_name="digits")
     load.parameters["file:1/model.onnx"].bytes_param = b"anything"
     unload = oip.RepositoryModelUnloadRequest(model_name="digits")
@@ -97,8 +97,8 @@ def test_nobody_loads_or_unloads_from_outside(house, person):
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
         assert refusal(method, request, timeout=60) is Reason.PROMOTION_ONLY
     assert "promote" in Reason.PROMOTION_ONLY.sentence
-    assert house.gateway.recorder.size == size + 4
-    assert house.gateway.engine.resolve("digits").version == 1
+    assert harness.gateway.recorder.size == size + 4
+    assert harness.gateway.engine.resolve("digits").version == 1
 
 
 def test_only_implemented_extensions_are_named(stub):
@@ -115,9 +115,9 @@ def test_a_request_may_shorten_its_time_and_not_lengthen_it(stub):
     assert stub.ModelInfer(request, timeout=60).outputs[0].name == "logits"
 
 
-def test_neither_deadline_nor_timeout_lengthens_what_is_configured(house, stub, monkeypatch):
+def test_neither_deadline_nor_timeout_lengthens_what_is_configured(harness, stub, monkeypatch):
     granted = []
-    engine = type(house.gateway.engine)
+    engine = type(harness.gateway.engine)
     infer = engine.infer
 
     def spy(self, live, x, options):

@@ -8,34 +8,34 @@ import pytest
 from benchmarks.moving import Asked, Load
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
-from tests.support.house import House, rows, started_on
-from tests.support.rollouts import share
-from tests.support.second_gateway import SecondGateway
-from tests.support.succession import change
+from tests.support.harness.gateway import GatewayHarness, rows, started_on
+from tests.support.harness.policy_changes import change
+from tests.support.harness.processes.second_gateway import SecondGateway
+from tests.support.harness.rollouts import share
 
 
 @pytest.fixture
-def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[House, SecondGateway]]:
+def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[GatewayHarness, SecondGateway]]:
     """Production has named digits 1 and names 2; canary names 3. A second gateway runs."""
     versions = ("digits-1", "digits-2", "digits-2")
-    house = started_on(database_url, tmp_path / "state", *versions)
-    second = SecondGateway(house)
+    harness = started_on(database_url, tmp_path / "state", *versions)
+    second = SecondGateway(harness)
     try:
-        house.promote("digits", 1)
-        house.promote("digits", 2)
-        share(house, 3, 0)
-        change(house, lambda document: document["logs"]["answers"].append(second.line))
+        harness.promote("digits", 1)
+        harness.promote("digits", 2)
+        share(harness, 3, 0)
+        change(harness, lambda document: document["logs"]["answers"].append(second.line))
         second.start()
-        yield house, second
+        yield harness, second
     finally:
         second.kill()
-        house.stop()
+        harness.stop()
 
 
-def test_no_request_is_lost(gateways: tuple[House, SecondGateway]) -> None:
-    house, second = gateways
-    profiles = [house.profile("client"), Profile.read(second.profile("client"))]
-    admin = house.governance("admin")
+def test_no_request_is_lost(gateways: tuple[GatewayHarness, SecondGateway]) -> None:
+    harness, second = gateways
+    profiles = [harness.profile("client"), Profile.read(second.profile("client"))]
+    admin = harness.governance("admin")
 
     def await_both(load: Load, alias: str, **wanted: object) -> None:
         def answered(item: Asked) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess
-from tests.support.house import PATIENCE, House
+from tests.support.harness.gateway import PATIENCE, GatewayHarness
+from tests.support.harness.processes.gateway_process import GatewayProcess
 
 READ = (
     "gateway.toml",
@@ -26,13 +26,13 @@ READ = (
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
     """A stopped installation whose gateway has run, with digits 1 in production."""
-    house = House(tmp_path_factory.mktemp("pipes") / "state", "digits-1")
-    house.start()
-    house.promote("digits", 1)
-    house.stop()
-    return house
+    harness = GatewayHarness(tmp_path_factory.mktemp("pipes") / "state", "digits-1")
+    harness.start()
+    harness.promote("digits", 1)
+    harness.stop()
+    return harness
 
 
 def piped(path: Path) -> Iterator[Path]:
@@ -45,17 +45,17 @@ def piped(path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(params=READ)
-def read_file(house: House, request: pytest.FixtureRequest) -> Iterator[Path]:
-    yield from piped(house.state / request.param)
+def read_file(harness: GatewayHarness, request: pytest.FixtureRequest) -> Iterator[Path]:
+    yield from piped(harness.state / request.param)
 
 
 @pytest.fixture
-def artifact(house: House) -> Iterator[Path]:
-    yield from piped(next((house.state / "artifacts").glob("??/*")))
+def artifact(harness: GatewayHarness) -> Iterator[Path]:
+    yield from piped(next((harness.state / "artifacts").glob("??/*")))
 
 
-def test_of_the_gateway_s_own_ends_the_start(house: House, read_file: Path) -> None:
-    process = GatewayProcess(house.state)
+def test_of_the_gateway_s_own_ends_the_start(harness: GatewayHarness, read_file: Path) -> None:
+    process = GatewayProcess(harness.state)
     process.launch()
     try:
         assert process.ended(PATIENCE) != 0
@@ -66,8 +66,8 @@ def test_of_the_gateway_s_own_ends_the_start(house: House, read_file: Path) -> N
             process.kill()
 
 
-def test_of_a_version_leaves_that_version_out(house: House, artifact: Path) -> None:
-    process = GatewayProcess(house.state)
+def test_of_a_version_leaves_that_version_out(harness: GatewayHarness, artifact: Path) -> None:
+    process = GatewayProcess(harness.state)
     process.start()
     try:
         assert "VERSION_ALTERED" in process.printed

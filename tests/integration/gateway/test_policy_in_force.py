@@ -10,27 +10,27 @@ import pytest
 from sealgate.client.connection import connect, options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
-from tests.support import tiny_decoder
-from tests.support.generator_house import generating
-from tests.support.house import House, rows, running
-from tests.support.succession import change
+from tests.support.builders.models import tiny_decoder
+from tests.support.harness.gateway import GatewayHarness, rows, running
+from tests.support.harness.generator import generating
+from tests.support.harness.policy_changes import change
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
+        yield harness
 
 
 def test_an_answer_names_the_policy_that_released_it(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway, profile = house.gateway, house.profile("client")
+    gateway, profile = harness.gateway, harness.profile("client")
     assert gateway is not None
     before = gateway.engine.live()["digits", "production"]
     labels = {"roles": {"client": {"labels_only": True}}}
-    change(house, lambda policy: policy.update(screens={"digits": labels}))
+    change(harness, lambda policy: policy.update(screens={"digits": labels}))
     assert before.policy != gateway.policy().digest
     # As between the two: what is live is still that of the policy before.
     monkeypatch.setattr(gateway.engine, "resolve", lambda *asked: replace(before))
@@ -43,16 +43,16 @@ def test_an_answer_names_the_policy_that_released_it(
 def test_a_stream_names_the_policy_that_judged_its_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with generating(tmp_path / "state", tiny_decoder.make(tmp_path / "tiny")) as house:
-        gateway = house.gateway
+    with generating(tmp_path / "state", tiny_decoder.make(tmp_path / "tiny")) as harness:
+        gateway = harness.gateway
         before = gateway.engine.live()["tiny", "production"]
         flagged = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
-        change(house, lambda policy: policy.update(screens={"tiny": flagged}))
+        change(harness, lambda policy: policy.update(screens={"tiny": flagged}))
         monkeypatch.setattr(gateway.engine, "resolve", lambda *asked: replace(before))
         request = oip.ModelInferRequest(model_name="tiny")
         request.parameters["max_tokens"].int64_param = 2
         write_inputs(request, [Tensor.of("text_input", np.array([b"a walk"], object))])
         start = gateway.recorder.size
-        assert not list(house.inference().ModelStreamInfer(iter([request])))[-1].error_message
-        named = {entry["policy_digest"] for entry in house.entries(start)}
+        assert not list(harness.inference().ModelStreamInfer(iter([request])))[-1].error_message
+        named = {entry["policy_digest"] for entry in harness.entries(start)}
         assert named == {gateway.policy().digest} != {before.policy}

@@ -13,9 +13,9 @@ from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.v1 import registry_pb2 as messages
 from tests.integration.gateway.test_every_method import METHODS, PEOPLE, invoke
-from tests.support.house import House, question, refusal, rows
-from tests.support.postgres import PostgresServer
-from tests.support.rollouts import await_true
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.harness.rollouts import await_true
+from tests.support.harness.servers.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -25,34 +25,34 @@ def server():
     server.close()
 
 
-def new_house_on(server: PostgresServer, state, *files: str) -> House:
-    """A house without models that keeps what is named in these files on the server instead."""
-    house = House(state)
+def new_harness_on(server: PostgresServer, state, *files: str) -> GatewayHarness:
+    """A gateway without models that keeps what is named in these files on the server instead."""
+    harness = GatewayHarness(state)
     configuration = state / "gateway.toml"
     text = configuration.read_text()
     for file in files:
         assert f'"{file}"' in text
         text = text.replace(f'"{file}"', f'"{server.url}"')
     configuration.write_text(text)
-    house.start()
-    return house
+    harness.start()
+    return harness
 
 
-def house_on(server: PostgresServer, state, *files: str) -> House:
+def harness_on(server: PostgresServer, state, *files: str) -> GatewayHarness:
     """The same, with digits 1 in production and 2 registered."""
-    house = new_house_on(server, state, *files)
-    house.publish("digits-1", "digits")
-    house.publish("digits-2", "digits")
-    house.promote("digits", 1)
-    return house
+    harness = new_harness_on(server, state, *files)
+    harness.publish("digits-1", "digits")
+    harness.publish("digits-2", "digits")
+    harness.promote("digits", 1)
+    return harness
 
 
 class Load:
     """Four callers who ask until they are told to stop."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, harness: GatewayHarness) -> None:
         self.answers, self.failures = Counter(), Counter()
-        self._stub = house.inference()
+        self._stub = harness.inference()
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
         for thread in self._threads:
@@ -74,38 +74,38 @@ class Load:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_answers_go_on_and_pointers_move_again(server, tmp_path, how):
-    house = house_on(server, tmp_path / "state", "sqlite:///registry.db")
+    harness = harness_on(server, tmp_path / "state", "sqlite:///registry.db")
     try:
-        proposal = house.approved("digits", 2)
-        load = Load(house)
+        proposal = harness.approved("digits", 2)
+        load = Load(harness)
         await_true(lambda: load.answers.total() > 0)
         server.stop(how)
         at_stop = load.answers.total()
         assert (
-            refusal(house.governance("admin").promote, proposal, "test")
+            refusal(harness.governance("admin").promote, proposal, "test")
             is Reason.REGISTRY_UNAVAILABLE
         )
         await_true(lambda: load.answers.total() > at_stop)
         server.start()
-        house.governance("admin").promote(proposal, "test")
-        house.await_version("digits", 2)
+        harness.governance("admin").promote(proposal, "test")
+        harness.await_version("digits", 2)
         await_true(lambda: load.answers["2"] > 0)
         load.stop()
         assert not load.failures
         assert set(load.answers) == {"1", "2"}
-        house.gateway.store.registry.verify()
-        await_true(lambda: house.gateway.registry_sync.changes.connected)
-        assert isinstance(house.gateway.registry_sync.changes, Listener)
+        harness.gateway.store.registry.verify()
+        await_true(lambda: harness.gateway.registry_sync.changes.connected)
+        assert isinstance(harness.gateway.registry_sync.changes, Listener)
     finally:
-        house.stop()
+        harness.stop()
 
 
 def test_all_three_by_one_url(server, tmp_path):
     """With the server away nothing can be recorded, so nothing is answered."""
     places = ("sqlite:///registry.db", "answers.db", "subjects.db")
-    house = house_on(server, tmp_path / "state", *places)
+    harness = harness_on(server, tmp_path / "state", *places)
     try:
-        ask = house.inference().ModelInfer
+        ask = harness.inference().ModelInfer
         assert ask(question("digits", rows()), timeout=60).model_version == "1"
         names = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information|public)'"
         assert sorted(server.psql(names).split()) == ["answers", "registry", "subjects"]
@@ -115,20 +115,20 @@ def test_all_three_by_one_url(server, tmp_path):
         server.start()
         assert ask(question("digits", rows()), timeout=60).model_version == "1"
         recorded = server.psql("SELECT count(*) FROM answers.log_leaves")
-        assert int(recorded) == house.gateway.recorder.size
-        models = house.registry("auditor").ListModels(messages.ListModelsRequest()).models
+        assert int(recorded) == harness.gateway.recorder.size
+        models = harness.registry("auditor").ListModels(messages.ListModelsRequest()).models
         assert [model.name for model in models] == ["models/digits"]
     finally:
-        house.stop()
+        harness.stop()
 
 
 def test_roles_decide_about_every_method_here_too(server, tmp_path):
     """With both databases on the server, which also holds what is recorded of each refusal."""
-    house = new_house_on(server, tmp_path / "state", "sqlite:///registry.db", "answers.db")
+    harness = new_harness_on(server, tmp_path / "state", "sqlite:///registry.db", "answers.db")
     wrong = {}
     try:
         for person, role in PEOPLE.items():
-            channel = house.channel(person)
+            channel = harness.channel(person)
             for path, method in METHODS:
                 try:
                     invoke(channel, path, method)
@@ -140,5 +140,5 @@ def test_roles_decide_about_every_method_here_too(server, tmp_path):
                 if (reason is Reason.ROLE_TOO_LOW) is allowed:
                     wrong[person, path] = reason
     finally:
-        house.stop()
+        harness.stop()
     assert not wrong

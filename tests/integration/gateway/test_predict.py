@@ -15,12 +15,12 @@ from sealgate.tensors import Tensor, read_inputs, read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS, tensors_digest
 from sealgate.v1 import log_pb2
-from tests.support.house import DATA, MODELS, question, refusal, rows
+from tests.support.harness.gateway import DATA, MODELS, question, refusal, rows
 
 
 @pytest.fixture
-def stub(house):
-    return house.inference()
+def stub(harness):
+    return harness.inference()
 
 
 def test_an_answer_comes_with_its_version_and_id(stub):
@@ -42,12 +42,12 @@ def test_typed_contents_answer_as_raw_ones_do(stub):
     assert answers[0] == answers[1]
 
 
-def test_the_receipt_opens_the_callers_fields_and_binds_both_tensors(house, stub):
+def test_the_receipt_opens_the_callers_fields_and_binds_both_tensors(harness, stub):
     request = question("digits", rows(), receipt=True)
     request.parameters["subject"].string_param = "patient-17"
     response = stub.ModelInfer(request, timeout=60)
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
-    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert set(FIELDS) - set(fields) == {"score", "threshold"}
     assert fields["principal"] == "client"
     assert (fields["outcome"], fields["verdict"]) == ("answered", "clean")
@@ -58,22 +58,22 @@ def test_the_receipt_opens_the_callers_fields_and_binds_both_tensors(house, stub
     assert [fields["input"], fields["output"]] == digests
 
 
-def test_an_auditor_is_shown_more_than_the_caller(house, stub):
+def test_an_auditor_is_shown_more_than_the_caller(harness, stub):
     request = question("digits", rows(), receipt=True)
     receipt = Receipt.decode(
         stub.ModelInfer(request, timeout=60).parameters["receipt"].string_param.encode()
     )
-    policy = house.governance("auditor").policy()
-    auditor = Auditor(house.channel("auditor"), policy)
+    policy = harness.governance("auditor").policy()
+    auditor = Auditor(harness.channel("auditor"), policy)
     (origin,) = (o for o in auditor.origins() if policy.is_answer_log(o))
     request = log_pb2.OpenEntryRequest(origin=origin, index=receipt.proof.index)
-    opened = Receipt.decode(house.logs().OpenEntry(request).receipt)
+    opened = Receipt.decode(harness.logs().OpenEntry(request).receipt)
     fields = verify_receipt(opened, policy).fields
     assert set(fields) == set(FIELDS)
     assert float(fields["score"]) <= float(fields["threshold"])
 
 
-def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(house, stub):
+def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(harness, stub):
     import onnxruntime
 
     data = load_file(DATA / "digits.safetensors")
@@ -92,7 +92,7 @@ def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(hous
         pytest.fail("64 attacked inputs went through")
     assert refusal(stub.ModelInfer, question("digits", row[None])) is Reason.ADVERSARIAL_INPUT
     (raw,) = (value for key, value in refused.trailing_metadata() if key == "sealgate-receipt-bin")
-    fields = verify_receipt(Receipt.decode(raw), house.governance("client").policy()).fields
+    fields = verify_receipt(Receipt.decode(raw), harness.governance("client").policy()).fields
     assert fields["outcome"] == Reason.ADVERSARIAL_INPUT.name
     assert fields["verdict"] == "adversarial"
     assert (fields["screening"], fields["arithmetic"]) == ("full", "int8")
@@ -187,10 +187,10 @@ def test_bad_requests_have_their_reason(stub, name):
     assert refusal(stub.ModelInfer, request, timeout=60) is reason
 
 
-def test_every_refusal_of_a_known_caller_is_recorded(house, stub):
-    size = house.gateway.recorder.size
+def test_every_refusal_of_a_known_caller_is_recorded(harness, stub):
+    size = harness.gateway.recorder.size
     refusal(stub.ModelInfer, question("unknown", rows()), timeout=60)
-    assert house.gateway.recorder.size == size + 1
+    assert harness.gateway.recorder.size == size + 1
 
 
 def test_too_large_a_message_has_its_reason(stub):

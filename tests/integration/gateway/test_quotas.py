@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from tests.support.house import House, refusal
+from tests.support.harness.gateway import GatewayHarness, refusal
 
 QUOTAS = """
 [[quotas]]
@@ -31,18 +31,18 @@ concurrent = 1
 
 @pytest.fixture(scope="module")
 def metered(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("quotas") / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path_factory.mktemp("quotas") / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write(QUOTAS)
-    house.start()
+    harness.start()
     try:
-        yield house
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
-def ask(house, person):
-    stub = house.inference(person)
+def ask(harness, person):
+    stub = harness.inference(person)
     return lambda: stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=60)
 
 

@@ -12,10 +12,10 @@ from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.reasons import Reason, Refusal
-from tests.support.house import House, refusal
-from tests.support.people import refused
-from tests.support.postgres import PostgresServer
-from tests.support.redis_server import RedisServer
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.servers.postgres import PostgresServer
+from tests.support.harness.servers.redis_server import RedisServer
 
 CLIENT = SimpleNamespace(name="client", roles=("client",))
 SERVERS = {"redis": RedisServer, "postgresql": PostgresServer}
@@ -268,18 +268,18 @@ def test_no_token_is_lost_or_gained_among_threads(url):
 
 
 def test_two_gateways_over_the_wire(url, tmp_path):
-    houses = [House(tmp_path / str(number)) for number in range(2)]
+    harnesses = [GatewayHarness(tmp_path / str(number)) for number in range(2)]
     try:
-        for house in houses:
-            with (house.state / "gateway.toml").open("a") as settings:
+        for harness in harnesses:
+            with (harness.state / "gateway.toml").open("a") as settings:
                 settings.write('[[quotas]]\nprincipal = "client"\ndaily = 3\n')
                 settings.write(f'[quota_store]\nurl = "{url}"\n')
-            house.start()
-        ask = [house.inference().ServerMetadata for house in houses]
+            harness.start()
+        ask = [harness.inference().ServerMetadata for harness in harnesses]
         for call in (ask[0], ask[1], ask[0]):
             call(ServerMetadataRequest(), timeout=60)
         for call in ask:
             assert refusal(call, ServerMetadataRequest(), timeout=60) is Reason.QUOTA_SPENT
     finally:
-        for house in houses:
-            house.stop()
+        for harness in harnesses:
+            harness.stop()

@@ -11,17 +11,17 @@ import pytest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.v1 import registry_pb2 as messages
-from tests.support.house import House, question, rows, running
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        yield house
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    with running(tmp_path_factory.mktemp("house") / "state") as harness:
+        yield harness
 
 
-def test_rapid_resets_leave_the_server_answering(house: House) -> None:
-    stub, registry = house.inference(), house.registry("auditor")
+def test_rapid_resets_leave_the_server_answering(harness: GatewayHarness) -> None:
+    stub, registry = harness.inference(), harness.registry("auditor")
     request = question("digits", rows())
     for _ in range(400):
         stub.ModelInfer.future(request, timeout=60).cancel()

@@ -11,28 +11,30 @@ from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.v1 import log_pb2
-from tests.support.house import House, question, refusal, rows
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
 
 NEW = FIELDS[len(V1_FIELDS) :]
 
 
-def recorded(house: House, call: Callable[[], object]) -> dict[str, str]:
+def recorded(harness: GatewayHarness, call: Callable[[], object]) -> dict[str, str]:
     """What the newest entry says in its new fields once the call is over."""
     call()
-    recorder = house.gateway.recorder
+    recorder = harness.gateway.recorder
     opened = recorder.open(recorder.size - 1).opened
     return {field: opened[field][1] for field in NEW}
 
 
-def asking(house: House, request: oip.ModelInferRequest) -> dict[str, str]:
-    return recorded(house, lambda: house.inference().ModelInfer(request, timeout=60))
+def asking(harness: GatewayHarness, request: oip.ModelInferRequest) -> dict[str, str]:
+    return recorded(harness, lambda: harness.inference().ModelInfer(request, timeout=60))
 
 
-def refused(house: House, request: oip.ModelInferRequest, reason: Reason) -> dict[str, str]:
+def refused(
+    harness: GatewayHarness, request: oip.ModelInferRequest, reason: Reason
+) -> dict[str, str]:
     def ask() -> None:
-        assert refusal(house.inference().ModelInfer, request) is reason
+        assert refusal(harness.inference().ModelInfer, request) is reason
 
-    return recorded(house, ask)
+    return recorded(harness, ask)
 
 
 def full_question() -> oip.ModelInferRequest:
@@ -45,9 +47,9 @@ def full_question() -> oip.ModelInferRequest:
     return request
 
 
-def test_an_answer(house: House) -> None:
+def test_an_answer(harness: GatewayHarness) -> None:
     request = full_question()
-    assert asking(house, request) == {
+    assert asking(harness, request) == {
         "alias": "production",
         "parameters": parameters_digest(request),
         "request_id": "claim-17",
@@ -57,24 +59,24 @@ def test_an_answer(house: House) -> None:
     }
 
 
-def test_an_answer_to_who_says_nothing(house: House) -> None:
+def test_an_answer_to_who_says_nothing(harness: GatewayHarness) -> None:
     request = question("digits", rows())
-    said = asking(house, request)
+    said = asking(harness, request)
     assert (said["alias"], said["request_id"]) == ("production", "")
     assert said["parameters"] == parameters_digest(oip.ModelInferRequest())
 
 
-def test_an_answer_of_a_version_by_its_number_has_no_alias(house: House) -> None:
+def test_an_answer_of_a_version_by_its_number_has_no_alias(harness: GatewayHarness) -> None:
     request = full_question()
     request.model_version = "1"
-    assert asking(house, request)["alias"] == ""
+    assert asking(harness, request)["alias"] == ""
 
 
-def test_a_refusal_says_what_it_came_to(house: House) -> None:
+def test_a_refusal_says_what_it_came_to(harness: GatewayHarness) -> None:
     unknown = full_question()
     unknown.parameters["alias"].string_param = "canary"
     nothing_ran = {"screening": "", "arithmetic": "", "actions": ""}
-    said = refused(house, unknown, Reason.ALIAS_UNKNOWN)
+    said = refused(harness, unknown, Reason.ALIAS_UNKNOWN)
     assert said == {
         "alias": "canary",
         "parameters": parameters_digest(unknown),
@@ -83,7 +85,7 @@ def test_a_refusal_says_what_it_came_to(house: House) -> None:
     }
     malformed = full_question()
     malformed.parameters["nonce"].string_param = "short"
-    assert refused(house, malformed, Reason.PARAMETER_MALFORMED) == {
+    assert refused(harness, malformed, Reason.PARAMETER_MALFORMED) == {
         "alias": "",
         "parameters": parameters_digest(malformed),
         "request_id": "claim-17",
@@ -92,33 +94,33 @@ def test_a_refusal_says_what_it_came_to(house: House) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\nb", "i" * 129])
-def test_an_id_that_is_none_is_not_recorded(house: House, text: str) -> None:
+def test_an_id_that_is_none_is_not_recorded(harness: GatewayHarness, text: str) -> None:
     request = full_question()
     request.id = text
-    said = refused(house, request, Reason.PARAMETER_MALFORMED)
+    said = refused(harness, request, Reason.PARAMETER_MALFORMED)
     assert said == dict.fromkeys(NEW, "")
 
 
 @pytest.mark.parametrize("what", ["parameters", "outputs"])
-def test_too_many_parameters_are_refused_and_not_hashed(house: House, what: str) -> None:
+def test_too_many_parameters_are_refused_and_not_hashed(harness: GatewayHarness, what: str) -> None:
     request = full_question()
     for number in range(MOST):
         if what == "outputs":
             request.outputs.add(name=f"n{number}")
         else:
             request.parameters[f"n{number}"].bool_param = True
-    said = refused(house, request, Reason.PARAMETER_MALFORMED)
+    said = refused(harness, request, Reason.PARAMETER_MALFORMED)
     assert (said["request_id"], said["parameters"]) == ("claim-17", "")
 
 
-def test_tensors_of_another_shape(house: House) -> None:
+def test_tensors_of_another_shape(harness: GatewayHarness) -> None:
     request = oip.ModelInferRequest(model_name="digits", id="claim-18")
     write_inputs(request, [Tensor.of("x", np.zeros((1, 10), np.float32))])
-    said = refused(house, request, Reason.TENSOR_SHAPE)
+    said = refused(harness, request, Reason.TENSOR_SHAPE)
     assert (said["alias"], said["request_id"], said["screening"]) == ("production", "claim-18", "")
 
 
-def test_reads_of_audit_data_say_nothing_of_requests(house: House) -> None:
+def test_reads_of_audit_data_say_nothing_of_requests(harness: GatewayHarness) -> None:
     request = log_pb2.OpenEntryRequest(origin="house.localhost/answers", index=0)
-    said = recorded(house, lambda: house.logs().OpenEntry(request))
+    said = recorded(harness, lambda: harness.logs().OpenEntry(request))
     assert said == dict.fromkeys(NEW, "")

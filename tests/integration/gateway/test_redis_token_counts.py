@@ -11,7 +11,7 @@ from gateway.admission.quota_redis import RedisTokens
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
-from tests.support.redis_server import RedisServer
+from tests.support.harness.servers.redis_server import RedisServer
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
 

@@ -9,7 +9,7 @@ import pytest
 from inference.engine.engine import Engine, UpdateResult
 from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
 from sealgate.reasons import Reason
-from tests.support.house import House, question, refusal, rows, running
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception) -> None:
@@ -24,12 +24,12 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Ex
     monkeypatch.setattr(owner, name, flaky)
 
 
-def is_emptied(house: House, seconds: float) -> bool:
+def is_emptied(harness: GatewayHarness, seconds: float) -> bool:
     """Whether nothing is live any more, before the time has gone."""
     end = time.monotonic() + seconds
-    while house.gateway.engine.live() and time.monotonic() < end:
+    while harness.gateway.engine.live() and time.monotonic() < end:
         time.sleep(0.01)
-    return not house.gateway.engine.live()
+    return not harness.gateway.engine.live()
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def is_emptied(house: House, seconds: float) -> bool:
 def test_a_revocation_arrives_after_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception
 ) -> None:
-    with running(tmp_path / "state", "digits-1") as house:
-        house.promote("digits", 1)
+    with running(tmp_path / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
         fail_once(monkeypatch, owner, name, error)
-        house.governance("admin").revoke("digits", 1, "test")
-        assert is_emptied(house, 30)
-        asked = refusal(house.inference().ModelInfer, question("digits", rows()), timeout=60)
+        harness.governance("admin").revoke("digits", 1, "test")
+        assert is_emptied(harness, 30)
+        asked = refusal(harness.inference().ModelInfer, question("digits", rows()), timeout=60)
         assert asked is Reason.VERSION_REVOKED

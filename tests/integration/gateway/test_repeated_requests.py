@@ -37,14 +37,14 @@ from sealgate.v1.registry_pb2 import (
     RevokeVersionRequest,
     UploadVersionRequest,
 )
-from tests.support.house import now, refusal
-from tests.support.relay import relay_to
+from tests.support.harness.gateway import now, refusal
+from tests.support.harness.network.relay import relay_to
 
 POINTER = GetPointerRequest(name="models/digits/aliases/production")
 
 
 @pytest.fixture
-def cut_off(house):
+def cut_off(harness):
     """Makes a change over a connection that is cut once the gateway has written it.
 
     Returns what the change returned in the end, and how many entries of that person it left in
@@ -52,8 +52,8 @@ def cut_off(house):
     """
 
     def run(person, change):
-        profile = house.profile(person)
-        log = house.gateway.store.registry.log
+        profile = harness.profile(person)
+        log = harness.gateway.store.registry.log
 
         def made():
             leaves = chain.from_iterable(log.entries(before, log.size()))
@@ -88,24 +88,24 @@ def test_a_model_is_created_once(cut_off):
     assert (answer.model.name, entries) == ("models/cut-off", 1)
 
 
-def test_a_rollback_moves_the_alias_once(house, cut_off):
-    house.promote("digits", 2)
-    reader = house.registry("admin")
+def test_a_rollback_moves_the_alias_once(harness, cut_off):
+    harness.promote("digits", 2)
+    reader = harness.registry("admin")
     before = reader.GetPointer(POINTER).pointer
 
     def change(channel, governance):
         # Only the change itself goes over the connection that is cut.
-        away = house.governance("admin")
+        away = harness.governance("admin")
         away.registry.Rollback = governance.registry.Rollback
         return lambda: away.rollback("digits", "production", 1, "cut off")
 
     pointer, entries = cut_off("admin", change)
     assert (pointer.sequence, entries) == (before.sequence + 1, 1)
     assert reader.GetPointer(POINTER).pointer == pointer
-    house.await_version("digits", 1)
+    harness.await_version("digits", 1)
 
 
-def test_a_keys_secret_is_not_shown_twice(house, cut_off):
+def test_a_keys_secret_is_not_shown_twice(harness, cut_off):
     def change(channel, governance):
         expires = format_time(datetime.now(UTC) + timedelta(hours=1))
         request = CreateApiKeyRequest(holder="client", label="cut off", expire_time=expires)
@@ -113,13 +113,13 @@ def test_a_keys_secret_is_not_shown_twice(house, cut_off):
 
     answer, entries = cut_off("admin", change)
     assert (answer.secret, answer.api_key.label, entries) == ("", "cut off", 1)
-    keys = CredentialServiceStub(house.channel("admin"))
+    keys = CredentialServiceStub(harness.channel("admin"))
     listed = keys.ListApiKeys(ListApiKeysRequest(filter='label = "cut off"')).api_keys
     assert list(listed) == [answer.api_key]
 
 
-def test_an_erasure_is_told_once(house, cut_off):
-    origin = house.gateway.store.answers.origin
+def test_an_erasure_is_told_once(harness, cut_off):
+    origin = harness.gateway.store.answers.origin
 
     def change(channel, governance):
         request = EraseSubjectRequest(origin=origin, subject="patient-4711")
@@ -130,14 +130,14 @@ def test_an_erasure_is_told_once(house, cut_off):
     assert is_pseudonym(answer.pseudonym, "patient-4711")
 
 
-def test_a_report_is_attached_once(house, cut_off):
+def test_a_report_is_attached_once(harness, cut_off):
     seen = (
-        house.registry("admin")
+        harness.registry("admin")
         .GetVersion(GetVersionRequest(name="models/digits/versions/1"))
         .version
     )
     report = Evidence(RED_TEAM, seen.digest, "approver-1", format_time(now()), {"attacks": {}})
-    key = open_signer(house.profile("approver-1").signing_key)
+    key = open_signer(harness.profile("approver-1").signing_key)
     envelope = sign_statement(report, key).encode()
 
     def change(channel, governance):
@@ -147,8 +147,8 @@ def test_a_report_is_attached_once(house, cut_off):
     assert (list(version.attached), entries) == ([envelope], 1)
 
 
-def test_an_upload_that_is_repeated_is_not_sent_again(house):
-    registry, name = house.registry("publisher"), "models/digits/versions/1"
+def test_an_upload_that_is_repeated_is_not_sent_again(harness):
+    registry, name = harness.registry("publisher"), "models/digits/versions/1"
     version = registry.GetVersion(GetVersionRequest(name=name)).version
     registry.CreateModel(CreateModelRequest(model="once-up"))
     commitment = sha256(b"a key")
@@ -173,8 +173,8 @@ def test_an_upload_that_is_repeated_is_not_sent_again(house):
     assert refusal(registry.UploadVersion, again) is Reason.REQUEST_ID_REUSED
 
 
-def test_an_id_that_stands_for_another_request(house):
-    registry, request_id = house.registry("publisher"), str(uuid.uuid4())
+def test_an_id_that_stands_for_another_request(harness):
+    registry, request_id = harness.registry("publisher"), str(uuid.uuid4())
     first = CreateModelRequest(model="once-a", request_id=request_id)
     assert registry.CreateModel(first) == registry.CreateModel(first)
     other = CreateModelRequest(model="once-b", request_id=request_id)
@@ -185,10 +185,10 @@ def test_an_id_that_stands_for_another_request(house):
     assert refusal(registry.CreateModel, again) is Reason.MODEL_EXISTS
 
 
-def test_an_etag_is_that_of_what_was_seen(house):
-    house.promote("digits", 2)
-    admin = house.governance("admin")
-    seen = house.registry("admin").GetPointer(POINTER).pointer
+def test_an_etag_is_that_of_what_was_seen(harness):
+    harness.promote("digits", 2)
+    admin = harness.governance("admin")
+    seen = harness.registry("admin").GetPointer(POINTER).pointer
     assert admin.rollback("digits", "production", 1, "first").etag != seen.etag
     stub = admin.registry.Rollback
 
@@ -198,11 +198,11 @@ def test_an_etag_is_that_of_what_was_seen(house):
 
     admin.registry.Rollback = with_the_old_etag
     assert refusal(admin.rollback, "digits", "production", 1, "late") is Reason.ETAG_STALE
-    house.await_version("digits", 1)
+    harness.await_version("digits", 1)
 
 
-def test_a_revocation_of_another_state(house):
-    admin, name = house.governance("admin"), "models/digits/versions/2"
+def test_a_revocation_of_another_state(harness):
+    admin, name = harness.governance("admin"), "models/digits/versions/2"
     stub, sent = admin.registry.RevokeVersion, []
 
     def with_another_etag(request):
@@ -214,14 +214,14 @@ def test_a_revocation_of_another_state(house):
 
     admin.registry.RevokeVersion = with_another_etag
     assert refusal(admin.revoke, "digits", 2, "late") is Reason.ETAG_STALE
-    version = house.registry("admin").GetVersion(GetVersionRequest(name=name)).version
+    version = harness.registry("admin").GetVersion(GetVersionRequest(name=name)).version
     assert sent == [version.etag]
     assert version.revocation_reason == ""
 
 
-def test_a_policy_beside_another_chain(house):
-    chain = house.registry("admin").GetPolicy(GetPolicyRequest())
-    service = PolicyServiceStub(house.channel("admin"))
+def test_a_policy_beside_another_chain(harness):
+    chain = harness.registry("admin").GetPolicy(GetPolicyRequest())
+    service = PolicyServiceStub(harness.channel("admin"))
     request = AcceptPolicyRequest(envelope=chain.envelopes[-1], etag='"0"')
     assert refusal(service.AcceptPolicy, request) is Reason.ETAG_STALE
     request.etag = chain.etag

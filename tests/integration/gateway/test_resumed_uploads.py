@@ -19,26 +19,28 @@ from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import oms
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
-from tests.support.house import House, refusal, running
-from tests.support.packages import expected, package, stored
-from tests.support.relay import relay_to
+from tests.support.builders.packages import expected, package, stored
+from tests.support.harness.gateway import GatewayHarness, refusal, running
+from tests.support.harness.network.relay import relay_to
 
 MIB = 1 << 20
 PATIENT = UploadLimits(attempts=100, first=0.05, longest=0.5)
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house of its own, without any model."""
-    with running(tmp_path_factory.mktemp("resumed") / "state") as house:
-        yield house
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    """A gateway of its own, without any model."""
+    with running(tmp_path_factory.mktemp("resumed") / "state") as harness:
+        yield harness
 
 
-def test_cut_at_every_tenth_with_four_files_at_once(house: House, tmp_path: Path) -> None:
+def test_cut_at_every_tenth_with_four_files_at_once(
+    harness: GatewayHarness, tmp_path: Path
+) -> None:
     sizes = (10 * MIB, 8 * MIB, 6 * MIB, 4 * MIB, 0, 1)
-    sent = package(house, tmp_path / "files", *sizes)
+    sent = package(harness, tmp_path / "files", *sizes)
     tenths = [sum(sizes) * tenth // 10 for tenth in range(1, 11)]
-    profile = house.profile("publisher")
+    profile = harness.profile("publisher")
     with relay_to(profile.endpoint, tenths) as relay:
         through = replace(profile, endpoint=f"127.0.0.1:{relay.port}")
         seen: list[int] = []
@@ -50,17 +52,19 @@ def test_cut_at_every_tenth_with_four_files_at_once(house: House, tmp_path: Path
         assert len(relay.cuts) <= 1
         # What the gateway had was not sent again: else, with breaks, it would never have ended.
         assert relay.sent < 3 * sum(sizes)
-    assert stored(house, version) == expected(sent)
+    assert stored(harness, version) == expected(sent)
     assert seen[-1] == sum(entry.size for entry in sent.manifest.files)
-    assert os.listdir(house.state / "uploads") == []
+    assert os.listdir(harness.state / "uploads") == []
 
 
-def test_a_version_that_is_uploaded_again_is_the_one_there(house: House, tmp_path: Path) -> None:
-    sent = package(house, tmp_path / "files", 1000)
-    uploader = Uploader(house.channel("publisher"))
+def test_a_version_that_is_uploaded_again_is_the_one_there(
+    harness: GatewayHarness, tmp_path: Path
+) -> None:
+    sent = package(harness, tmp_path / "files", 1000)
+    uploader = Uploader(harness.channel("publisher"))
     assert uploader.publish(sent) == uploader.publish(sent)
     # No two signatures by this scheme are alike.
-    key = load_private_key(house.profile("publisher").model_signing_key)
+    key = load_private_key(harness.profile("publisher").model_signing_key)
     other = replace(sent, signature=oms.sign(sent.manifest, key))
     assert refusal(uploader.publish, other) is Reason.VERSION_EXISTS
     unsigned = replace(sent, signature=b"{}")
@@ -79,10 +83,10 @@ def serve(state: Path) -> subprocess.Popen[str]:
 
 
 def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    gateway = serve(house.state)
+    harness = GatewayHarness(tmp_path / "state")
+    gateway = serve(harness.state)
     try:
-        sent = package(house, tmp_path / "files", *[8 * MIB] * 4)
+        sent = package(harness, tmp_path / "files", *[8 * MIB] * 4)
         half, killed = threading.Event(), threading.Event()
 
         def look(done: int, total: int) -> None:
@@ -92,7 +96,7 @@ def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
                 killed.wait(60)
 
         versions = []
-        with connect(house.profile("publisher")) as channel:
+        with connect(harness.profile("publisher")) as channel:
             uploader = Uploader(channel, patience=PATIENT, progress=look)
             thread = threading.Thread(target=lambda: versions.append(uploader.publish(sent)))
             thread.start()
@@ -100,23 +104,23 @@ def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
             gateway.send_signal(signal.SIGKILL)
             gateway.wait()
             killed.set()
-            spool = house.state / "uploads"
+            spool = harness.state / "uploads"
             # What had come is there, of files under way or of those that are stored.
             assert any(path.stat().st_size for path in spool.rglob("*.part")) or any(
                 spool.rglob("*.stored")
             )
-            gateway = serve(house.state)
+            gateway = serve(harness.state)
             thread.join(100)
-        assert stored(house, versions[0]) == expected(sent)
+        assert stored(harness, versions[0]) == expected(sent)
     finally:
-        house.stop()
+        harness.stop()
         gateway.kill()
         gateway.wait()
 
 
-def begun(house: House, tmp_path: Path) -> tuple[UploadServiceStub, messages.Upload]:
-    sent = package(house, tmp_path / "files", 1000)
-    stub = UploadServiceStub(house.channel("publisher"))
+def begun(harness: GatewayHarness, tmp_path: Path) -> tuple[UploadServiceStub, messages.Upload]:
+    sent = package(harness, tmp_path / "files", 1000)
+    stub = UploadServiceStub(harness.channel("publisher"))
     request = messages.CreateUploadRequest(model="resumed", manifest=sent.manifest.encode())
     return stub, stub.CreateUpload(request).upload
 
@@ -128,8 +132,8 @@ def parts(upload: messages.Upload, path: str, offset: int, *chunks: bytes):
         yield messages.UploadFileRequest(chunk=chunk)
 
 
-def test_refusals_and_their_reasons(house: House, tmp_path: Path) -> None:
-    stub, upload = begun(house, tmp_path)
+def test_refusals_and_their_reasons(harness: GatewayHarness, tmp_path: Path) -> None:
+    stub, upload = begun(harness, tmp_path)
     path, size = upload.files[0].path, upload.files[0].size
 
     def reason(*words, name: str = upload.name) -> Reason:
@@ -155,8 +159,8 @@ def test_refusals_and_their_reasons(house: House, tmp_path: Path) -> None:
     assert refusal(stub.GetUpload, gone, timeout=60) is Reason.UPLOAD_UNKNOWN
 
 
-def test_what_is_no_stream_of_a_file(house: House, tmp_path: Path) -> None:
-    stub, upload = begun(house, tmp_path)
+def test_what_is_no_stream_of_a_file(harness: GatewayHarness, tmp_path: Path) -> None:
+    stub, upload = begun(harness, tmp_path)
     header = next(parts(upload, upload.files[0].path, 0))
     chunk = messages.UploadFileRequest(chunk=b"x")
     for stream in ([], [chunk], [messages.UploadFileRequest()], [header, header]):

@@ -12,25 +12,25 @@ from sealgate.audit import Auditor
 from sealgate.reasons import Reason
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1 import log_pb2 as messages
-from tests.support.house import House, refusal, running
+from tests.support.harness.gateway import GatewayHarness, refusal, running
 
 ENTRIES = 600
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """A gateway that has recorded 600 refusals of an auditor's."""
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        look = house.logs().GetEntry
+    with running(tmp_path_factory.mktemp("house") / "state") as harness:
+        look = harness.logs().GetEntry
         for _ in range(ENTRIES):
-            request = messages.GetEntryRequest(origin=answers(house), index=10**9)
+            request = messages.GetEntryRequest(origin=answers(harness), index=10**9)
             assert refusal(look, request) is Reason.ENTRY_UNKNOWN
-        house.gateway.registry_sync.anchor()
-        yield house
+        harness.gateway.registry_sync.anchor()
+        yield harness
 
 
-def answers(house: House) -> str:
-    return house.gateway.store.answers.origin
+def answers(harness: GatewayHarness) -> str:
+    return harness.gateway.store.answers.origin
 
 
 @pytest.fixture
@@ -45,54 +45,54 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "datetime", Later)
 
 
-def prune(house: House, *words: str) -> dict[str, object]:
-    told = house.command("log", "prune", "--json", *words)
+def prune(harness: GatewayHarness, *words: str) -> dict[str, object]:
+    told = harness.command("log", "prune", "--json", *words)
     assert told.exit_code == 0, told.output
     return json.loads(told.stdout)
 
 
-def test_nothing_young_is_pruned(house: House) -> None:
-    assert prune(house)["entries"] == 0
+def test_nothing_young_is_pruned(harness: GatewayHarness) -> None:
+    assert prune(harness)["entries"] == 0
     for before in ("256", (datetime.now().astimezone()).strftime("%Y-%m-%dT%H:%M:%SZ")):
-        told = house.command("log", "prune", "--before", before)
+        told = harness.command("log", "prune", "--before", before)
         assert told.exit_code != 0
         assert Reason.RETENTION_HOLDS.name in told.output
 
 
 @pytest.mark.usefixtures("later")
-def test_a_pruned_log_is_verified_and_goes_on(house: House) -> None:
-    assert prune(house, "--dry-run")["entries"] == 512
-    assert house.gateway.store.answers.reader.first() == 0
-    assert prune(house, "--before", "300")["entries"] == 256
-    assert prune(house)["entries"] == 256
-    told = house.command("audit", "verify", "--wait", "60", "--json")
+def test_a_pruned_log_is_verified_and_goes_on(harness: GatewayHarness) -> None:
+    assert prune(harness, "--dry-run")["entries"] == 512
+    assert harness.gateway.store.answers.reader.first() == 0
+    assert prune(harness, "--before", "300")["entries"] == 256
+    assert prune(harness)["entries"] == 256
+    told = harness.command("audit", "verify", "--wait", "60", "--json")
     assert told.exit_code == 0, told.output
-    found = {log["log"]: log for log in json.loads(told.stdout)}[answers(house)]
+    found = {log["log"]: log for log in json.loads(told.stdout)}[answers(harness)]
     assert found["first"] == 512
     assert found["entries"] >= ENTRIES
-    request = messages.GetEntryRequest(origin=answers(house), index=3)
-    assert refusal(house.logs().GetEntry, request) is Reason.ENTRY_PRUNED
-    assert house.command("audit", "show", "answers", "512").exit_code == 0
-    auditor = Auditor(house.channel("auditor"), house.governance("auditor").policy())
-    assert next(auditor.follow(answers(house))).checkpoint.size >= ENTRIES
-    house.stop()
-    house.start()
-    assert house.command("audit", "verify", "--wait", "60").exit_code == 0
+    request = messages.GetEntryRequest(origin=answers(harness), index=3)
+    assert refusal(harness.logs().GetEntry, request) is Reason.ENTRY_PRUNED
+    assert harness.command("audit", "show", "answers", "512").exit_code == 0
+    auditor = Auditor(harness.channel("auditor"), harness.governance("auditor").policy())
+    assert next(auditor.follow(answers(harness))).checkpoint.size >= ENTRIES
+    harness.stop()
+    harness.start()
+    assert harness.command("audit", "verify", "--wait", "60").exit_code == 0
 
 
-def test_a_gap_that_no_pruning_explains(house: House) -> None:
+def test_a_gap_that_no_pruning_explains(harness: GatewayHarness) -> None:
     """The entries of a log are cut off in front by who can write the database."""
     from sqlalchemy import delete
 
     from registry.log.tables import ANSWERS
 
-    database = house.gateway.store.answers.database
+    database = harness.gateway.store.answers.database
     with database.writing() as connection:
         first = connection.exec_driver_sql('SELECT min("index") FROM log_leaves').scalar()
         rows = connection.execute(ANSWERS.leaves.select()).mappings().all()
         connection.execute(delete(ANSWERS.leaves).where(ANSWERS.leaves.c.index < first + 1))
         connection.commit()
-    told = house.command("audit", "verify")
+    told = harness.command("audit", "verify")
     with database.writing() as connection:
         connection.execute(
             delete(ANSWERS.leaves).where(ANSWERS.leaves.c.index <= rows[-1]["index"])
@@ -103,14 +103,14 @@ def test_a_gap_that_no_pruning_explains(house: House) -> None:
     assert Reason.LOG_INCONSISTENT.name in told.output
 
 
-def test_an_erased_subject_cannot_be_opened(house: House) -> None:
-    logs, origin = house.logs(), answers(house)
+def test_an_erased_subject_cannot_be_opened(harness: GatewayHarness) -> None:
+    logs, origin = harness.logs(), answers(harness)
     assert refusal(logs.GetEntry, messages.GetEntryRequest(origin=origin, index=10**9)) is (
         Reason.ENTRY_UNKNOWN
     )
-    index = house.gateway.recorder.size - 1
+    index = harness.gateway.recorder.size - 1
     receipt = logs.OpenEntry(messages.OpenEntryRequest(origin=origin, index=index)).receipt
-    told = house.command("subject", "erase", "auditor", "--yes", "--json")
+    told = harness.command("subject", "erase", "auditor", "--yes", "--json")
     assert told.exit_code == 0, told.output
     (row,) = json.loads(told.stdout)
     assert row["entries"] > 0
@@ -119,16 +119,16 @@ def test_an_erased_subject_cannot_be_opened(house: House) -> None:
         Reason.ENTRY_ERASED
     )
     # What somebody kept still verifies, and so does the log.
-    kept = house.state / "kept.json"
+    kept = harness.state / "kept.json"
     kept.write_bytes(receipt)
-    assert house.command("receipt", "verify", str(kept)).exit_code == 0
-    assert house.command("audit", "verify", "--wait", "60").exit_code == 0
-    known = house.command("subject", "erased", "auditor", "--json")
+    assert harness.command("receipt", "verify", str(kept)).exit_code == 0
+    assert harness.command("audit", "verify", "--wait", "60").exit_code == 0
+    known = harness.command("subject", "erased", "auditor", "--json")
     assert [row["log"] for row in json.loads(known.stdout)] == [origin]
-    other = house.command("subject", "erased", "somebody", "--json")
+    other = harness.command("subject", "erased", "somebody", "--json")
     assert json.loads(other.stdout) == []
     # The log of the registry tells of it, and not the name.
-    store = house.gateway.store
+    store = harness.gateway.store
     entries = [
         leaf for block in store.registry.log.entries(0, store.registry.log.size()) for leaf in block
     ]
@@ -137,16 +137,16 @@ def test_an_erased_subject_cannot_be_opened(house: House) -> None:
     assert row["pseudonym"].encode() in event
 
 
-def test_only_an_admin_erases_and_only_here(house: House) -> None:
-    request = messages.EraseSubjectRequest(origin=answers(house), subject="client")
-    assert refusal(house.logs("auditor").EraseSubject, request) is Reason.ROLE_TOO_LOW
-    admin = house.logs("admin").EraseSubject
+def test_only_an_admin_erases_and_only_here(harness: GatewayHarness) -> None:
+    request = messages.EraseSubjectRequest(origin=answers(harness), subject="client")
+    assert refusal(harness.logs("auditor").EraseSubject, request) is Reason.ROLE_TOO_LOW
+    admin = harness.logs("admin").EraseSubject
     request = messages.EraseSubjectRequest(origin="example.org/other", subject="client")
     assert refusal(admin, request) is Reason.LOG_UNKNOWN
-    request = messages.EraseSubjectRequest(origin=answers(house))
+    request = messages.EraseSubjectRequest(origin=answers(harness))
     assert refusal(admin, request) is Reason.PARAMETER_MALFORMED
 
 
-def test_the_state_stays_where_it_is(house: House, tmp_path: Path) -> None:
-    told = house.command("log", "prune", "--config", str(tmp_path / "no.toml"))
+def test_the_state_stays_where_it_is(harness: GatewayHarness, tmp_path: Path) -> None:
+    told = harness.command("log", "prune", "--config", str(tmp_path / "no.toml"))
     assert told.exit_code != 0

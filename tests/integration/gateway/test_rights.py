@@ -1,4 +1,4 @@
-"""Rights over the wire: a house whose policy limits everyone, from upload to answer."""
+"""Rights over the wire: a gateway whose policy limits everyone, from upload to answer."""
 
 import json
 
@@ -14,7 +14,7 @@ from sealgate.trust.keys import load_private_key
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.receipts import Receipt
 from sealgate.v1 import registry_pb2 as messages
-from tests.support.house import House, question, refusal, rows
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
 
 
 def right(who, actions, models=("digits",), aliases=("*",)):
@@ -47,25 +47,25 @@ def limit(state, rights):
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("rights") / "state")
-    limit(house.state, RIGHTS)
-    house.start()
+    harness = GatewayHarness(tmp_path_factory.mktemp("rights") / "state")
+    limit(harness.state, RIGHTS)
+    harness.start()
     try:
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        yield house
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
-def infer(house, model="digits", **changes):
+def infer(harness, model="digits", **changes):
     request = question(model, rows("digits"))
     parameters = changes.pop("parameters", {})
     for name, value in changes.items():
         setattr(request, name, value)
     for name, value in parameters.items():
         request.parameters[name].string_param = value
-    return lambda: house.inference().ModelInfer(request, timeout=60)
+    return lambda: harness.inference().ModelInfer(request, timeout=60)
 
 
 def test_what_the_rights_cover_is_answered(limited):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.house import House, running
+from tests.support.harness.gateway import GatewayHarness, running
 
 _SECONDS = 60
 
@@ -14,23 +14,23 @@ _SECONDS = 60
 def test_the_previous_version_is_loaded_at_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(tmp_path / "state") as house:
+    with running(tmp_path / "state") as harness:
         for folder in ("digits-1", "digits-2"):
-            house.publish(folder, "digits")
-        house.promote("digits", 1)
-        house.promote("digits", 2)
-        house.stop()
-        house.start()
-        await_both_loaded(house)
+            harness.publish(folder, "digits")
+        harness.promote("digits", 1)
+        harness.promote("digits", 2)
+        harness.stop()
+        harness.start()
+        await_both_loaded(harness)
         monkeypatch.setattr("inference.backends.local.read_files", unwilling)
-        house.governance("admin").rollback("digits", "production", 1, "test")
-        house.await_version("digits", 1)
+        harness.governance("admin").rollback("digits", "production", 1, "test")
+        harness.await_version("digits", 1)
 
 
-def await_both_loaded(house: House) -> None:
-    assert house.gateway is not None
+def await_both_loaded(harness: GatewayHarness) -> None:
+    assert harness.gateway is not None
     deadline = time.monotonic() + _SECONDS
-    while len(house.gateway.engine.ready_versions) < 2:
+    while len(harness.gateway.engine.ready_versions) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -25,32 +25,32 @@ from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.house import House, question, rows, running
-from tests.support.oracles import program
-from tests.support.rollouts import await_true
-from tests.support.succession import change, person
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
+from tests.support.harness.policy_changes import change, person
+from tests.support.harness.rollouts import await_true
+from tests.support.oracles.programs import program
 
 HOSTS = ("localhost", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("house") / "state", "digits-1")
-    with (house.state / "gateway.toml").open("a") as file:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-1")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
-    house.start()
+    harness.start()
     try:
-        house.promote("digits", 1)
-        yield house
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture(scope="module")
-def servers(house: House) -> CertificateAuthority:
+def servers(harness: GatewayHarness) -> CertificateAuthority:
     """An authority of servers' certificates that everybody trusts beside the first."""
     authority = CertificateAuthority("new servers", datetime.now(UTC), timedelta(days=60))
-    put(house.state / "tls" / "servers.pem", authority.pem, beside=True)
+    put(harness.state / "tls" / "servers.pem", authority.pem, beside=True)
     return authority
 
 
@@ -61,14 +61,14 @@ def put(path: Path, data: bytes, *, beside: bool = False) -> None:
     new.replace(path)
 
 
-def serve(house: House, made: Certificate) -> None:
-    put(house.state / "tls" / "gateway.key", made.key)
-    put(house.state / "tls" / "gateway.pem", made.certificate)
+def serve(harness: GatewayHarness, made: Certificate) -> None:
+    put(harness.state / "tls" / "gateway.key", made.key)
+    put(harness.state / "tls" / "gateway.pem", made.certificate)
 
 
-def shown(house: House, person: str = "client") -> int:
+def shown(harness: GatewayHarness, person: str = "client") -> int:
     """The serial number of the certificate that a new connection gets, as OpenSSL verifies it."""
-    profile = house.profile(person)
+    profile = harness.profile(person)
     words = ["s_client", "-connect", profile.endpoint, "-alpn", "h2", "-servername", "localhost"]
     words += ["-CAfile", str(profile.server_authority), "-verify_return_error"]
     if profile.certificate is not None:
@@ -81,8 +81,8 @@ def shown(house: House, person: str = "client") -> int:
     return load_pem_x509_certificate(pem[0]).serial_number
 
 
-def metric(house: House, series: str) -> float:
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
+def metric(harness: GatewayHarness, series: str) -> float:
+    connection = HTTPConnection("127.0.0.1", harness.gateway.ports["metrics"], timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -92,11 +92,11 @@ def metric(house: House, series: str) -> float:
 class Newcomers:
     """Somebody who makes a new connection for each question, with the newest API key."""
 
-    def __init__(self, house: House, key: str) -> None:
+    def __init__(self, harness: GatewayHarness, key: str) -> None:
         self.key = key
         self.answered = 0
         self.failures: list[object] = []
-        self._house = house
+        self._harness = harness
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -115,7 +115,7 @@ class Newcomers:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            access = replace(access_of(self._house.profile("client")), token=self.key)
+            access = replace(access_of(self._harness.profile("client")), token=self.key)
             # Or connections to the same address are shared.
             own = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.secure_channel(access.endpoint, access.credentials(), own) as channel:
@@ -128,9 +128,9 @@ class Newcomers:
 
 
 def test_what_changes_under_load_loses_no_request(
-    house: House, servers: CertificateAuthority
+    harness: GatewayHarness, servers: CertificateAuthority
 ) -> None:
-    keys = CredentialServiceStub(house.channel("admin"))
+    keys = CredentialServiceStub(harness.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
 
     def make(label: str) -> tuple[str, str]:
@@ -140,68 +140,70 @@ def test_what_changes_under_load_loses_no_request(
         return made.api_key.name, made.secret
 
     first, secret = make("first")
-    old = shown(house)
+    old = shown(harness)
     with (
-        Newcomers(house, secret) as newcomers,
-        Load(house.inference(), "digits", rows(count=20)) as load,
+        Newcomers(harness, secret) as newcomers,
+        Load(harness.inference(), "digits", rows(count=20)) as load,
     ):
         load.wait_for("1")
         newcomers.more()
         new = servers.server("gateway", HOSTS)
-        serve(house, new)
+        serve(harness, new)
         newcomers.more()
         serial = load_pem_x509_certificate(new.certificate).serial_number
         assert serial != old
-        assert shown(house) == shown(house, "auditor") == serial
+        assert shown(harness) == shown(harness, "auditor") == serial
         _, newcomers.key = make("second")
         newcomers.more()
         keys.RevokeApiKey(RevokeApiKeyRequest(name=first, reason="rotated"))
         newcomers.more()
-        change(house, lambda document: None)
+        change(harness, lambda document: None)
         newcomers.more()
         answered = sum(load.versions.values())
         await_true(lambda: sum(load.versions.values()) > answered)
     assert newcomers.failures == []
     assert load.failures == {}
     # The old key is one no more, so it was the new one that asked.
-    newcomers = Newcomers(house, secret)
+    newcomers = Newcomers(harness, secret)
     with newcomers:
         await_true(lambda: bool(newcomers.failures))
     assert newcomers.failures[0] is Reason.API_KEY_REVOKED
 
 
 def test_a_file_that_cannot_be_used_changes_nothing(
-    house: House, servers: CertificateAuthority, caplog: pytest.LogCaptureFixture
+    harness: GatewayHarness, servers: CertificateAuthority, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = servers.server("gateway", HOSTS)
-    serve(house, made)
+    serve(harness, made)
     serial = load_pem_x509_certificate(made.certificate).serial_number
-    assert shown(house) == serial
+    assert shown(harness) == serial
     end = 'sealgate_certificate_end_timestamp_seconds{certificate="tls"}'
     refused = 'sealgate_certificate_renewals_total{result="refused"}'
-    before, times = metric(house, end), metric(house, refused)
+    before, times = metric(harness, end), metric(harness, refused)
     other = CertificateAuthority("others", datetime.now(UTC), timedelta(days=3)).server(
         "gateway", HOSTS
     )
     with caplog.at_level(logging.ERROR):
         # A certificate whose key is another.
-        put(house.state / "tls" / "gateway.pem", other.certificate)
-        assert shown(house) == serial
+        put(harness.state / "tls" / "gateway.pem", other.certificate)
+        assert shown(harness) == serial
     assert "the certificates that are served stay" in caplog.text
     # What is told is of what is served.
-    assert (metric(house, end), metric(house, refused)) == (before, times + 1)
-    put(house.state / "tls" / "gateway.pem", made.certificate)
-    assert shown(house) == serial
+    assert (metric(harness, end), metric(harness, refused)) == (before, times + 1)
+    put(harness.state / "tls" / "gateway.pem", made.certificate)
+    assert shown(harness) == serial
 
 
-def test_callers_authorities_change_too(house: House, servers: CertificateAuthority) -> None:
+def test_callers_authorities_change_too(
+    harness: GatewayHarness, servers: CertificateAuthority
+) -> None:
     callers = CertificateAuthority("new callers", datetime.now(UTC), timedelta(days=60))
     made = callers.caller("auditor")
-    home = house.state / "people" / "auditor"
+    home = harness.state / "people" / "auditor"
     (home / "new.pem").write_bytes(made.certificate)
     (home / "new.key").write_bytes(made.key)
     profile = replace(
-        house.profile("auditor"), certificate=home / "new.pem", certificate_key=home / "new.key"
+        harness.profile("auditor"), certificate=home / "new.pem", certificate_key=home / "new.key"
     )
 
     def ask() -> None:
@@ -211,28 +213,30 @@ def test_callers_authorities_change_too(house: House, servers: CertificateAuthor
     with pytest.raises(grpc.RpcError) as caught:
         ask()
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    put(house.state / "tls" / "callers.pem", callers.pem, beside=True)
+    put(harness.state / "tls" / "callers.pem", callers.pem, beside=True)
     ask()
     # Who was let in before still is.
-    house.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=60)
+    harness.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=60)
 
 
 def test_a_freshness_key_is_replaced(tmp_path):
     new = PrivateKey.generate()
-    with running(tmp_path / "state", "digits-1") as house:
-        house.promote("digits", 1)
+    with running(tmp_path / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
 
         def add(changed):
             changed["keys"][new.public.keyid] = new.public.pem
             person(changed, "freshness")["keys"].append(new.public.keyid)
 
-        change(house, add)
-        house.stop()
-        path = house.state / "keys" / "freshness.key"
+        change(harness, add)
+        harness.stop()
+        path = harness.state / "keys" / "freshness.key"
         path.unlink()
         write_private_file(path, new.to_pem())
-        house.start()
-        house.await_version("digits", 1)
-        change(house, lambda changed: person(changed, "freshness").update(keys=[new.public.keyid]))
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
+        harness.start()
+        harness.await_version("digits", 1)
+        change(
+            harness, lambda changed: person(changed, "freshness").update(keys=[new.public.keyid])
+        )
+        answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"

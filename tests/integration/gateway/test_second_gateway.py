@@ -15,21 +15,21 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from sealgate.settings import ConfigError
 from sealgate.v1 import registry_pb2 as messages
-from tests.support.house import running
+from tests.support.harness.gateway import running
 
 
 def test_a_second_gateway_leaves_the_first_alone(tmp_path):
-    with running(tmp_path / "state") as house:
+    with running(tmp_path / "state") as harness:
         with pytest.raises(ConfigError):
-            build(GatewayConfig.read(house.state / "gateway.toml"))
-        registry = house.registry("publisher")
+            build(GatewayConfig.read(harness.state / "gateway.toml"))
+        registry = harness.registry("publisher")
         made = registry.CreateModel(messages.CreateModelRequest(model="digits"), timeout=60)
         assert made.model.name == "models/digits"
 
 
 def test_a_second_start_reports_the_running_gateway(tmp_path):
-    with running(tmp_path / "state") as house:
-        endpoint = house.profile("client").endpoint
+    with running(tmp_path / "state") as harness:
+        endpoint = harness.profile("client").endpoint
         with pytest.raises(StepFailed, match="in use"):
             check_free(endpoint)
     check_free(endpoint)

@@ -12,9 +12,9 @@ from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.redis_store import RedisStore
 from gateway.sessions.watch import LONGEST_ROW, START
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
-from tests.support.postgres import PostgresServer
-from tests.support.redis_server import RedisServer
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.postgres import PostgresServer
+from tests.support.harness.servers.redis_server import RedisServer
 
 SERVERS = {
     "redis": (RedisServer, RedisStore),

@@ -20,27 +20,27 @@ from sealgate.remote import Profile
 from sealgate.settings import ConfigError
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.house import House, rows, started_on
-from tests.support.second_gateway import ORIGIN, SecondGateway
-from tests.support.succession import change, first_document, root, signed
+from tests.support.harness.gateway import GatewayHarness, rows, started_on
+from tests.support.harness.policy_changes import change, first_document, root, signed
+from tests.support.harness.processes.second_gateway import ORIGIN, SecondGateway
 
 
 @pytest.fixture
-def house(database_url: str, tmp_path: Path) -> Iterator[House]:
-    """A house whose registry is on the database; digits 1 is in production, 2 is registered."""
-    house = started_on(database_url, tmp_path / "state", "digits-1", "digits-2")
+def harness(database_url: str, tmp_path: Path) -> Iterator[GatewayHarness]:
+    """A gateway whose registry is on the database; digits 1 is in production, 2 is registered."""
+    harness = started_on(database_url, tmp_path / "state", "digits-1", "digits-2")
     try:
-        house.promote("digits", 1)
-        yield house
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture
-def second(house: House) -> Iterator[SecondGateway]:
+def second(harness: GatewayHarness) -> Iterator[SecondGateway]:
     """The second gateway, whose answer log the policy names; it is not started yet."""
-    second = SecondGateway(house)
-    change(house, lambda document: document["logs"]["answers"].append(second.line))
+    second = SecondGateway(harness)
+    change(harness, lambda document: document["logs"]["answers"].append(second.line))
     yield second
     second.kill()
 
@@ -63,20 +63,20 @@ def create(registry: RegistryServiceStub, names: list[str]) -> None:
         registry.CreateModel(messages.CreateModelRequest(model=name), timeout=60)
 
 
-def test_both_answer_change_and_follow(house: House, second: SecondGateway) -> None:
+def test_both_answer_change_and_follow(harness: GatewayHarness, second: SecondGateway) -> None:
     second.start()
     with ExitStack() as stack:
-        here = stack.enter_context(client(house.profile("client")))
+        here = stack.enter_context(client(harness.profile("client")))
         there = stack.enter_context(client(Profile.read(second.profile("client"))))
         await_answer(here, 1)
         await_answer(there, 1)
         # Moved by one, followed by the other, both ways; one of three times at once, for on a
         # loaded machine whoever asks may come late.
         channel = stack.enter_context(second.channel("admin"))
-        admin = Governance(channel, house.profile("admin"), lambda: datetime.now(UTC))
+        admin = Governance(channel, harness.profile("admin"), lambda: datetime.now(UTC))
         took: dict[str, list[float]] = {"here": [], "there": []}
         for _ in range(3):
-            house.promote("digits", 2)
+            harness.promote("digits", 2)
             took["there"].append(await_answer(there, 2))
             admin.rollback("digits", "production", 1, "complaints")
             took["here"].append(await_answer(here, 1))
@@ -84,28 +84,28 @@ def test_both_answer_change_and_follow(house: House, second: SecondGateway) -> N
         assert min(took["here"]) < 5
         # Changes by both at once.
         channel = stack.enter_context(second.channel("publisher"))
-        stubs = (house.registry("publisher"), RegistryServiceStub(channel))
+        stubs = (harness.registry("publisher"), RegistryServiceStub(channel))
         names = [[f"model-{n}-{at}" for at in range(20)] for n in range(4)]
         threads = [threading.Thread(target=create, args=(stubs[n % 2], names[n])) for n in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    registry = house.gateway.store.registry
+    registry = harness.gateway.store.registry
     assert all(registry.models.get(name) for group in names for name in group)
     registry.verify()
     # Each shows its own answer log alone; the auditor asks both.
     there = Profile.read(second.profile("auditor")).endpoint
-    result = house.command("audit", "verify", "--wait", "60", "--gateway", there)
+    result = harness.command("audit", "verify", "--wait", "60", "--gateway", there)
     assert result.exit_code == 0, result.output
     assert ORIGIN in result.output
     for elsewhere, status in (((), 3), (("--elsewhere", ORIGIN), 0)):
-        alone = house.command("audit", "verify", *elsewhere)
+        alone = harness.command("audit", "verify", *elsewhere)
         assert alone.exit_code == status, alone.output
         assert (Reason.LOG_UNSEEN.name in alone.output) == bool(status)
 
 
-def test_one_killed_at_work_holds_up_nobody(house: House, second: SecondGateway) -> None:
+def test_one_killed_at_work_holds_up_nobody(harness: GatewayHarness, second: SecondGateway) -> None:
     second.start()
     failed = threading.Event()
 
@@ -118,58 +118,58 @@ def test_one_killed_at_work_holds_up_nobody(house: House, second: SecondGateway)
 
     thread = threading.Thread(target=work)
     thread.start()
-    registry = house.registry("publisher")
+    registry = harness.registry("publisher")
     create(registry, [f"first-{at}" for at in range(20)])
     second.kill()
     create(registry, [f"then-{at}" for at in range(20)])
     assert failed.wait(60)
     thread.join()
-    house.gateway.store.registry.verify()
+    harness.gateway.store.registry.verify()
     # It comes back, goes on with its answer log, and changes the registry again.
     second.start()
     with second.channel("publisher") as channel:
         create(RegistryServiceStub(channel), ["back"])
     with client(Profile.read(second.profile("client"))) as there:
         await_answer(there, 1)
-    house.gateway.store.registry.verify()
+    harness.gateway.store.registry.verify()
 
 
 def test_two_that_begin_a_registry_at_once(database_url: str, tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    configuration = house.state / "gateway.toml"
+    harness = GatewayHarness(tmp_path / "state")
+    configuration = harness.state / "gateway.toml"
     text = configuration.read_text()
     configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
-    second = SecondGateway(house)
-    first = first_document(house)
+    second = SecondGateway(harness)
+    first = first_document(harness)
     first["logs"]["answers"].append(second.line)
-    policy = signed(first, root(house, 1), root(house, 2))
-    (house.state / "trust" / "policy.json").write_bytes(policy)
+    policy = signed(first, root(harness, 1), root(harness, 2))
+    (harness.state / "trust" / "policy.json").write_bytes(policy)
     starting = threading.Thread(target=second.start)
     starting.start()
     try:
-        house.start()
+        harness.start()
         starting.join()
-        create(house.registry("publisher"), ["here"])
+        create(harness.registry("publisher"), ["here"])
         with second.channel("publisher") as channel:
             create(RegistryServiceStub(channel), ["there"])
-        registry = house.gateway.store.registry
+        registry = harness.gateway.store.registry
         assert len(registry.policies.chain().policies) == 1
         registry.verify()
     finally:
         starting.join()
-        house.stop()
+        harness.stop()
         second.kill()
 
 
 def test_an_answer_log_that_the_policy_does_not_name(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    house.start()
+    harness = GatewayHarness(tmp_path / "state")
+    harness.start()
     try:
-        second = SecondGateway(house)
+        second = SecondGateway(harness)
         with pytest.raises(ConfigError) as caught:
             build(GatewayConfig.read(second.config))
         assert second.line in str(caught.value)
         # It has taken nothing from the one that runs.
-        create(house.registry("publisher"), ["digits"])
+        create(harness.registry("publisher"), ["digits"])
     finally:
-        house.stop()
+        harness.stop()

@@ -2,8 +2,8 @@
 
 from sealgate.oip.grpc_service_pb2 import ModelInferRequest
 from sealgate.reasons import Reason
-from tests.support.house import question, refusal, rows, running
-from tests.support.rollouts import share
+from tests.support.harness.gateway import question, refusal, rows, running
+from tests.support.harness.rollouts import share
 
 
 def asked(alias: str = "", version: str = "") -> ModelInferRequest:
@@ -15,13 +15,13 @@ def asked(alias: str = "", version: str = "") -> ModelInferRequest:
 
 
 def test_a_shadow_version_answers_nobody(tmp_path):
-    with running(tmp_path / "state", "digits-1", "digits-2") as house:
-        house.promote("digits", 1)
-        share(house, 2, 100, "shadow")
-        infer = house.inference().ModelInfer
+    with running(tmp_path / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        share(harness, 2, 100, "shadow")
+        infer = harness.inference().ModelInfer
         for request in (asked(alias="shadow"), asked(version="2")):
             assert refusal(infer, request, timeout=60) is Reason.VERSION_NOT_LIVE
-        share(house, 2, 0, "canary")
+        share(harness, 2, 0, "canary")
         for request in (asked(alias="canary"), asked(version="2")):
             assert infer(request, timeout=60).model_version == "2"
         assert refusal(infer, asked(alias="shadow"), timeout=60) is Reason.VERSION_NOT_LIVE

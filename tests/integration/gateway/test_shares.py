@@ -18,37 +18,37 @@ from sealgate.tensors import read_outputs
 from sealgate.trust.policy.shares import in_share
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
-from tests.support.house import House, question, refusal, rows, running
-from tests.support.rollouts import await_true, share
-from tests.support.succession import accept
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
+from tests.support.harness.policy_changes import accept
+from tests.support.harness.rollouts import await_true, share
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("shares") / "state", "digits-1", "digits-2") as house:
-        house.promote("digits", 1)
-        yield house
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    with running(tmp_path_factory.mktemp("shares") / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        yield harness
 
 
-def ask(house: House, row: int, **parameters: str) -> oip.ModelInferResponse:
+def ask(harness: GatewayHarness, row: int, **parameters: str) -> oip.ModelInferResponse:
     request = question("digits", rows(count=20)[row : row + 1], receipt=True)
     for name, value in parameters.items():
         request.parameters[name].string_param = value
-    return house.inference().ModelInfer(request, timeout=60)
+    return harness.inference().ModelInfer(request, timeout=60)
 
 
-def fields(house: House, answer: oip.ModelInferResponse) -> dict[str, str]:
+def fields(harness: GatewayHarness, answer: oip.ModelInferResponse) -> dict[str, str]:
     receipt = Receipt.decode(answer.parameters["receipt"].string_param.encode())
-    return dict(verify_receipt(receipt, house.governance("client").policy()).fields)
+    return dict(verify_receipt(receipt, harness.governance("client").policy()).fields)
 
 
-def test_canary_answers_its_share_and_the_receipt_says_so(house: House) -> None:
-    canary = share(house, 2, 50)
-    production = house.gateway.engine.live()["digits", "production"]
+def test_canary_answers_its_share_and_the_receipt_says_so(harness: GatewayHarness) -> None:
+    canary = share(harness, 2, 50)
+    production = harness.gateway.engine.live()["digits", "production"]
     versions = set()
     for row in range(20):
-        answer = ask(house, row)
-        told = fields(house, answer)
+        answer = ask(harness, row)
+        told = fields(harness, answer)
         drawn = in_share(50, canary.digest, "canary", "digits", "client", told["input"])
         live = canary if drawn else production
         assert (answer.model_version, told["version"]) == (str(live.version),) * 2
@@ -56,13 +56,13 @@ def test_canary_answers_its_share_and_the_receipt_says_so(house: House) -> None:
         assert (told["alias"], told["actions"]) == ("production", "canary" if drawn else "")
         assert told["version_digest"] == live.digest
         assert told["pointer_sequence"] == str(live.sequence)
-        assert ask(house, row).model_version == answer.model_version
+        assert ask(harness, row).model_version == answer.model_version
         versions.add(answer.model_version)
     assert versions == {"1", "2"}
 
 
-def test_a_session_stays_where_it_is(house: House) -> None:
-    canary = share(house, 2, 50)
+def test_a_session_stays_where_it_is(harness: GatewayHarness) -> None:
+    canary = share(harness, 2, 50)
     drawn = {
         session: in_share(50, canary.digest, "canary", "digits", "client", session)
         for session in map(str, range(200))
@@ -71,58 +71,58 @@ def test_a_session_stays_where_it_is(house: House) -> None:
     some = [next(s for s in drawn if drawn[s] is inside) for inside in (True, False)]
     for session in (*some, *map(str, range(6))):
         inside = drawn[session]
-        versions = {ask(house, row, session=session).model_version for row in range(4)}
+        versions = {ask(harness, row, session=session).model_version for row in range(4)}
         assert versions == {"2" if inside else "1"}
 
 
-def test_who_names_an_alias_or_a_version_gets_it(house: House) -> None:
-    share(house, 2, 100)
-    assert ask(house, 0).model_version == "2"
-    assert ask(house, 0, alias="production").model_version == "1"
-    named = fields(house, ask(house, 0, alias="canary"))
+def test_who_names_an_alias_or_a_version_gets_it(harness: GatewayHarness) -> None:
+    share(harness, 2, 100)
+    assert ask(harness, 0).model_version == "2"
+    assert ask(harness, 0, alias="production").model_version == "1"
+    named = fields(harness, ask(harness, 0, alias="canary"))
     assert (named["alias"], named["version"], named["actions"]) == ("canary", "2", "")
-    assert ask(house, 0, alias="production", session="a").model_version == "1"
+    assert ask(harness, 0, alias="production", session="a").model_version == "1"
     request = question("digits", rows())
     request.model_version = "1"
-    assert house.inference().ModelInfer(request, timeout=60).model_version == "1"
+    assert harness.inference().ModelInfer(request, timeout=60).model_version == "1"
 
 
 @pytest.mark.parametrize("session", ["", "a b", "x" * 129, "ü"])
-def test_a_session_in_another_form_is_refused(house: House, session: str) -> None:
+def test_a_session_in_another_form_is_refused(harness: GatewayHarness, session: str) -> None:
     request = question("digits", rows())
     request.parameters["session"].string_param = session
-    assert refusal(house.inference().ModelInfer, request) is Reason.PARAMETER_MALFORMED
+    assert refusal(harness.inference().ModelInfer, request) is Reason.PARAMETER_MALFORMED
 
 
-def test_a_right_to_production_covers_what_canary_answers_of_it(house: House) -> None:
-    share(house, 2, 100)
+def test_a_right_to_production_covers_what_canary_answers_of_it(harness: GatewayHarness) -> None:
+    share(harness, 2, 100)
     right = {"principals": [], "roles": ["client"], "actions": ["infer"], "models": ["digits"]}
     staff = {"roles": ["admin", "publisher", "approver"], "actions": ["propose", "approve"]}
     staff |= {"principals": [], "models": ["*"], "aliases": ["*"]}
     staff["actions"] += ["promote", "read", "revoke"]
-    accept(house, rights=[right | {"aliases": ["production"]}, staff])
+    accept(harness, rights=[right | {"aliases": ["production"]}, staff])
     try:
-        assert ask(house, 0).model_version == "2"
+        assert ask(harness, 0).model_version == "2"
         request = question("digits", rows())
         request.parameters["alias"].string_param = "canary"
-        assert refusal(house.inference().ModelInfer, request) is Reason.RIGHT_MISSING
+        assert refusal(harness.inference().ModelInfer, request) is Reason.RIGHT_MISSING
     finally:
-        accept(house, rights=[right | {"aliases": ["*"]}, staff])
+        accept(harness, rights=[right | {"aliases": ["*"]}, staff])
 
 
 def test_shadow_is_asked_compared_and_recorded_but_not_returned(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However long it takes, none is left out.
     monkeypatch.setattr("gateway.rollout.comparisons._RUN_SECONDS", 60.0)
-    share(house, 2, 0)
-    shadow = share(house, 2, 100, "shadow")
-    recorder = house.gateway.recorder
+    share(harness, 2, 0)
+    shadow = share(harness, 2, 100, "shadow")
+    recorder = harness.gateway.recorder
     before = recorder.size
-    answers = [ask(house, row) for row in range(5)]
+    answers = [ask(harness, row) for row in range(5)]
     assert {answer.model_version for answer in answers} == {"1"}
     await_true(lambda: recorder.size == before + 10)
-    policy = house.governance("auditor").policy()
+    policy = harness.governance("auditor").policy()
     entries = [
         dict(verify_receipt(recorder.open(index), policy).fields)
         for index in range(before, before + 10)
@@ -173,19 +173,21 @@ def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:
     comparisons.stop()
 
 
-def test_a_version_that_is_revoked_gets_no_share(house: House) -> None:
-    share(house, 2, 100)
-    assert ask(house, 0).model_version == "2"
-    house.governance("admin").revoke("digits", 2, "it leaks")
-    await_true(lambda: ("digits", "canary") not in house.gateway.engine.live())
-    assert ask(house, 0).model_version == "1"
-    assert np.isfinite(read_outputs(ask(house, 1))["logits"].data).all()
+def test_a_version_that_is_revoked_gets_no_share(harness: GatewayHarness) -> None:
+    share(harness, 2, 100)
+    assert ask(harness, 0).model_version == "2"
+    harness.governance("admin").revoke("digits", 2, "it leaks")
+    await_true(lambda: ("digits", "canary") not in harness.gateway.engine.live())
+    assert ask(harness, 0).model_version == "1"
+    assert np.isfinite(read_outputs(ask(harness, 1))["logits"].data).all()
 
 
-def test_the_command_says_what_share_people_approve(tmp_path: Path, house: House) -> None:
+def test_the_command_says_what_share_people_approve(
+    tmp_path: Path, harness: GatewayHarness
+) -> None:
     words = ("model", "propose", "digits", "1", "--alias", "canary", "--share", "10", "--json")
-    result = house.command(*words)
+    result = harness.command(*words)
     assert result.exit_code == 0, result.output
     digest = result.output.split('"')[3]
-    result = house.command("model", "approve", digest, "--meaning", "fine", person="approver-1")
+    result = harness.command("model", "approve", digest, "--meaning", "fine", person="approver-1")
     assert "canary gets 10 % of production's requests" in result.output

@@ -19,7 +19,7 @@ from inference.engine.statistics import Duration
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.house import question, rows
+from tests.support.harness.gateway import question, rows
 
 FIRST = {"graph_rows": 0, "score": -2.71828182}
 GRAPH = {"graph_rows": 1, "score": 3.14159265}
@@ -37,7 +37,7 @@ class Call:
 
 
 class Staged:
-    """The house's engine, whose answers say which stage decided."""
+    """The gateway's engine, whose answers say which stage decided."""
 
     def __init__(self, engine, **said):
         self.engine, self.said = engine, said
@@ -49,8 +49,8 @@ class Staged:
         return replace(self.engine.infer(*asked), **self.said)
 
 
-def predict(house, **said):
-    gateway = house.gateway
+def predict(harness, **said):
+    gateway = harness.gateway
     registry = gateway.store.registry
     engine = Staged(gateway.engine, **said)
     return InferencePipeline(
@@ -69,14 +69,14 @@ def predict(house, **said):
     )
 
 
-def test_answers_of_both_stages_have_the_same_parts(house):
+def test_answers_of_both_stages_have_the_same_parts(harness):
     asked = question("digits", rows(), receipt=True)
     found = []
     for said in (FIRST, GRAPH):
-        response = predict(house, verdict=Verdict.CLEAN, **said)(asked, Call())
+        response = predict(harness, verdict=Verdict.CLEAN, **said)(asked, Call())
         text = response.parameters["receipt"].string_param
         receipt = Receipt.decode(text.encode())
-        told = verify_receipt(receipt, house.governance("client").policy()).fields
+        told = verify_receipt(receipt, harness.governance("client").policy()).fields
         assert not {"score", "threshold", "stage"} & told.keys()
         assert str(said["score"]).encode() not in response.SerializeToString()
         del response.parameters["receipt"]
@@ -84,21 +84,21 @@ def test_answers_of_both_stages_have_the_same_parts(house):
     assert found[0] == found[1]
 
 
-def test_a_refusal_says_its_reason_and_no_more(house):
+def test_a_refusal_says_its_reason_and_no_more(harness):
     asked = question("digits", rows(), receipt=True)
     with pytest.raises(RecordedRefusal) as caught:
-        predict(house, verdict=Verdict.ADVERSARIAL, **GRAPH)(asked, Call())
+        predict(harness, verdict=Verdict.ADVERSARIAL, **GRAPH)(asked, Call())
     assert caught.value.reason is Reason.ADVERSARIAL_INPUT
     assert not caught.value.facts
     receipt = Receipt.decode(caught.value.receipt)
-    told = verify_receipt(receipt, house.governance("client").policy()).fields
+    told = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert not {"score", "threshold", "stage"} & told.keys()
 
 
-def test_the_operator_is_told_in_numbers(house):
-    live = house.gateway.engine.resolve("digits", None, "production")
+def test_the_operator_is_told_in_numbers(harness):
+    live = harness.gateway.engine.resolve("digits", None, "production")
     before = live.statistics.report(Duration())
-    predict(house, verdict=Verdict.CLEAN, **FIRST)(question("digits", rows()), Call())
-    predict(house, verdict=Verdict.CLEAN, **GRAPH)(question("digits", rows()), Call())
+    predict(harness, verdict=Verdict.CLEAN, **FIRST)(question("digits", rows()), Call())
+    predict(harness, verdict=Verdict.CLEAN, **GRAPH)(question("digits", rows()), Call())
     after = live.statistics.report(Duration())
     assert (after.first - before.first, after.graph - before.graph) == (1, 1)

@@ -11,17 +11,17 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.trust.policy.screening import ScreeningRules
-from tests.support.house import question, refusal, rows
+from tests.support.harness.gateway import question, refusal, rows
 
 
 @pytest.fixture
-def stub(house):
-    return house.inference()
+def stub(harness):
+    return harness.inference()
 
 
 @pytest.fixture
-def staff(house):
-    return house.inference("auditor")
+def staff(harness):
+    return harness.inference("auditor")
 
 
 def statistics(staff):
@@ -83,9 +83,9 @@ def test_an_answer_that_was_withheld_was_run_and_failed(stub, staff, monkeypatch
     assert sum(after.verdicts.values()) == sum(before.verdicts.values()) + 1
 
 
-def test_the_statistics_of_everything(house, staff):
+def test_the_statistics_of_everything(harness, staff):
     listed = staff.ModelStatistics(oip.ModelStatisticsRequest(), timeout=60).model_stats
-    live = {(live.model, str(live.version)) for live in house.gateway.engine.live().values()}
+    live = {(live.model, str(live.version)) for live in harness.gateway.engine.live().values()}
     assert {(item.name, item.version) for item in listed} == live
 
 

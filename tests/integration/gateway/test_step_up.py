@@ -25,9 +25,9 @@ from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import Allowance
 from sealgate.trust.times import format_time
-from tests.support.house import DATA, MODELS, rows, running
-from tests.support.intruder import Intruder
-from tests.support.succession import change, person
+from tests.support.harness.gateway import DATA, MODELS, rows, running
+from tests.support.harness.policy_changes import change, person
+from tests.support.oracles.intruder import Intruder
 
 STEP_UP = {
     "verdicts": {"adversarial": "step-up"},
@@ -36,20 +36,20 @@ STEP_UP = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        house.promote("digits", 1)
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        harness.promote("digits", 1)
 
         def edit(policy):
             policy["screens"] = {"digits": STEP_UP}
             person(policy, "approver-2")["roles"].append("client")
 
-        change(house, edit)
-        yield house
+        change(harness, edit)
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def held(house):
+def held(harness):
     """Attacked rows [n, 64] that this version's screening holds back."""
     data = load_file(DATA / "digits.safetensors")
     session = onnxruntime.InferenceSession(
@@ -57,25 +57,27 @@ def held(house):
     )
     clean, labels = data["x_test"][:200].astype(np.float32), data["y_test"][:200]
     moved = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
-    live = house.gateway.engine.live()["digits", "production"]
+    live = harness.gateway.engine.live()["digits", "production"]
     found = [
-        row for row in moved if house.gateway.engine.infer(live, row[None]).verdict == "adversarial"
+        row
+        for row in moved
+        if harness.gateway.engine.infer(live, row[None]).verdict == "adversarial"
     ]
     assert len(found) >= 7
     return iter(found)
 
 
 @pytest.fixture(scope="module")
-def client(house):
-    profile = house.profile("client")
+def client(harness):
+    profile = harness.profile("client")
     with connect(profile.endpoint, **options_of(profile)) as client:
         yield client
 
 
-def word(house, row, who="approver-1", signer=None, **changes):
+def word(harness, row, who="approver-1", signer=None, **changes):
     """What somebody signs who allows the client to ask for a row, as text."""
     now = datetime.now(UTC)
-    live = house.gateway.engine.live()["digits", "production"]
+    live = harness.gateway.engine.live()["digits", "production"]
     values = {
         "caller": "client",
         "model": "digits",
@@ -88,7 +90,7 @@ def word(house, row, who="approver-1", signer=None, **changes):
         "nonce": "0f" * 16,
     }
     allowance = Allowance(**(values | changes))
-    key = open_signer(house.profile(signer or who).signing_key)
+    key = open_signer(harness.profile(signer or who).signing_key)
     return sign_statement(allowance, key).encode().decode()
 
 
@@ -98,19 +100,19 @@ def refused(client, row, **options):
     return caught.value
 
 
-def entries(house, start=0):
-    recorder = house.gateway.recorder
+def entries(harness, start=0):
+    recorder = harness.gateway.recorder
     return [
         {name: value for name, (_, value) in recorder.open(index).opened.items()}
         for index in range(start, recorder.size)
     ]
 
 
-def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, held):
+def test_it_passes_with_a_second_persons_word_and_is_recorded(harness, client, held):
     row = next(held)
     refusal = refused(client, row)
     assert refusal.reason is Reason.STEP_UP
-    live = house.gateway.engine.live()["digits", "production"]
+    live = harness.gateway.engine.live()["digits", "production"]
     assert refusal.facts == {
         "caller": "client",
         "model": "digits",
@@ -118,11 +120,11 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
         "version_digest": live.digest,
         "input": refusal.receipt.fields["input"],
     }
-    size, before = house.gateway.recorder.size, house.gateway.store.registry.log.size()
-    said = word(house, row)
+    size, before = harness.gateway.recorder.size, harness.gateway.store.registry.log.size()
+    said = word(harness, row)
     answer = client.infer("digits", {"x": row[None]}, allowance=said)
     assert answer["logits"].shape == (1, 10)
-    allowed, answered = entries(house, size)
+    allowed, answered = entries(harness, size)
     assert (allowed["outcome"], answered["outcome"]) == ("allowed", "answered")
     assert (allowed["verdict"], answered["verdict"]) == ("", "adversarial")
     assert allowed["input"] == answered["input"] == refusal.facts["input"]
@@ -131,7 +133,7 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert (allowed["screening"], answered["screening"]) == ("", "full")
     assert allowed["parameters"] == answered["parameters"] != refusal.receipt.fields["parameters"]
     # The registry's log holds what was signed, under the digest that the answer log names.
-    log = house.gateway.store.registry.log
+    log = harness.gateway.store.registry.log
     leaves = [json.loads(leaf) for block in log.entries(before, log.size()) for leaf in block]
     (entry,) = [leaf for leaf in leaves if leaf["event"] == "request.allowed"]
     assert entry["body"]["allowance"] == allowed["output"]
@@ -139,11 +141,11 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_USED
 
 
-def test_a_used_allowance_stays_used_though_its_row_is_deleted(house, client, held):
+def test_a_used_allowance_stays_used_though_its_row_is_deleted(harness, client, held):
     row = next(held)
-    said = word(house, row)
+    said = word(harness, row)
     client.infer("digits", {"x": row[None]}, allowance=said)
-    place = GatewayConfig.read(house.state / "gateway.toml").registry.database
+    place = GatewayConfig.read(harness.state / "gateway.toml").registry.database
     with closing(Database.open_unchanged(place, "registry")) as database:
         intruder = Intruder(database)
         before = intruder.copy([schema.ALLOWANCES])
@@ -154,17 +156,17 @@ def test_a_used_allowance_stays_used_though_its_row_is_deleted(house, client, he
             intruder.put_back(before)
 
 
-def test_an_auditor_is_told_of_the_verdict_and_the_second_person(house, client, held, tmp_path):
+def test_an_auditor_is_told_of_the_verdict_and_the_second_person(harness, client, held, tmp_path):
     row, receipt = next(held), tmp_path / "receipt.json"
 
     def decided(answer):
         receipt.write_bytes(answer.receipt.data)
         words = ("audit", "decision", str(receipt), "--json")
-        result = house.command(*words, person="auditor")
+        result = harness.command(*words, person="auditor")
         steps = json.loads(result.stdout)
         return result.exit_code, [s for s in steps if s["step"] == "screening"]
 
-    answer = client.infer("digits", {"x": row[None]}, allowance=word(house, row))
+    answer = client.infer("digits", {"x": row[None]}, allowance=word(harness, row))
     exit_code, (verdict, second) = decided(answer)
     # All holds; whether an anchor covers the answer already, the clock decides.
     assert exit_code in (0, 3)
@@ -178,11 +180,11 @@ def test_an_auditor_is_told_of_the_verdict_and_the_second_person(house, client, 
     assert decided(refused(client, row))[1][0]["what"] == "verdict adversarial"
 
 
-def test_an_allowance_that_is_not_shown_is_missed(house, client, held, monkeypatch):
+def test_an_allowance_that_is_not_shown_is_missed(harness, client, held, monkeypatch):
     row = next(held)
-    answer = client.infer("digits", {"x": row[None]}, allowance=word(house, row))
-    policies = policy_history(house.profile("auditor"), house.channel("auditor"))
-    reader = AuditReader(house.channel("auditor"), policies[-1], lambda: datetime.now(UTC))
+    answer = client.infer("digits", {"x": row[None]}, allowance=word(harness, row))
+    policies = policy_history(harness.profile("auditor"), harness.channel("auditor"))
+    reader = AuditReader(harness.channel("auditor"), policies[-1], lambda: datetime.now(UTC))
     receipt = Receipt.decode(answer.receipt.data)
 
     def broken():
@@ -202,47 +204,49 @@ def test_an_allowance_that_is_not_shown_is_missed(house, client, held, monkeypat
         assert broken() == ["ENTRY_UNKNOWN"]
 
 
-def test_another_request_caller_or_time_is_refused(house, client, held):
+def test_another_request_caller_or_time_is_refused(harness, client, held):
     row, other = next(held), next(held)
     past = format_time(datetime.now(UTC) - timedelta(minutes=1))
     for reason, said in (
-        (Reason.ALLOWANCE_MISMATCH, word(house, other)),
-        (Reason.ALLOWANCE_MISMATCH, word(house, row, caller="publisher")),
-        (Reason.ALLOWANCE_EXPIRED, word(house, row, expires=past)),
-        (Reason.ALLOWANCE_SIGNER, word(house, row, who="publisher")),
-        (Reason.ALLOWANCE_SIGNER, word(house, row, signer="admin")),
+        (Reason.ALLOWANCE_MISMATCH, word(harness, other)),
+        (Reason.ALLOWANCE_MISMATCH, word(harness, row, caller="publisher")),
+        (Reason.ALLOWANCE_EXPIRED, word(harness, row, expires=past)),
+        (Reason.ALLOWANCE_SIGNER, word(harness, row, who="publisher")),
+        (Reason.ALLOWANCE_SIGNER, word(harness, row, signer="admin")),
         (Reason.DOCUMENT_MALFORMED, "{}"),
         (Reason.PARAMETER_MALFORMED, "x" * 9000),
     ):
         assert refused(client, row, allowance=said).reason is reason
     # Nothing of that used the genuine one up.
-    client.infer("digits", {"x": row[None]}, allowance=word(house, row))
+    client.infer("digits", {"x": row[None]}, allowance=word(harness, row))
 
 
-def test_nobody_allows_their_own_request(house, held):
+def test_nobody_allows_their_own_request(harness, held):
     row = next(held)
-    profile = house.profile("approver-2")
-    said = word(house, row, who="approver-2", caller="approver-2")
+    profile = harness.profile("approver-2")
+    said = word(harness, row, who="approver-2", caller="approver-2")
     with connect(profile.endpoint, **options_of(profile)) as approver:
         assert refused(approver, row, allowance=said).reason is Reason.ALLOWANCE_SIGNER
 
 
-def test_a_revoked_right_to_allow_ends_what_was_signed(house, client, held):
+def test_a_revoked_right_to_allow_ends_what_was_signed(harness, client, held):
     row = next(held)
-    said = word(house, row, who="approver-2")
-    change(house, lambda policy: person(policy, "approver-2").update(roles=["client"]))
+    said = word(harness, row, who="approver-2")
+    change(harness, lambda policy: person(policy, "approver-2").update(roles=["client"]))
     assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_SIGNER
 
 
-def test_the_commands_of_both_people(house, held, tmp_path):
+def test_the_commands_of_both_people(harness, held, tmp_path):
     np.save(tmp_path / "row.npy", next(held)[None])
     file, out = str(tmp_path / "row.npy"), str(tmp_path / "allowance.json")
-    result = house.command("infer", "digits", "--input", file, person="client")
+    result = harness.command("infer", "digits", "--input", file, person="client")
     assert result.exit_code == 1
     assert "STEP_UP" in result.output
     assert "screen allow" in result.output
     words = ["--caller", "client", "--input", file, "--reason", "seen by me", "--output", out]
-    result = house.command("screen", "allow", "digits", "1", *words, person="approver-1")
+    result = harness.command("screen", "allow", "digits", "1", *words, person="approver-1")
     assert result.exit_code == 0, result.output
-    result = house.command("infer", "digits", "--input", file, "--allowance", out, person="client")
+    result = harness.command(
+        "infer", "digits", "--input", file, "--allowance", out, person="client"
+    )
     assert result.exit_code == 0, result.output

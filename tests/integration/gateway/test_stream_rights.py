@@ -18,41 +18,43 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.remote.uploads import Uploader
 from sealgate.v1 import registry_pb2 as messages
 from tests.integration.gateway.test_watch_rights import RIGHTS, ending, first_policy, sign
-from tests.support.house import House
-from tests.support.packages import package
+from tests.support.builders.packages import package
+from tests.support.harness.gateway import GatewayHarness
 
 # More than the buffers of a connection hold.
 SIZE = 24 << 20
 
 
 @pytest.fixture
-def house(tmp_path):
-    house = House(tmp_path / "state")
-    document = json.loads(first_policy(house).payload) | {"rights": [RIGHTS[0]]}
+def harness(tmp_path):
+    harness = GatewayHarness(tmp_path / "state")
+    document = json.loads(first_policy(harness).payload) | {"rights": [RIGHTS[0]]}
     document["rights"] += [{**RIGHTS[1], "models": ["resumed"]}]
-    (house.state / "trust" / "policy.json").write_bytes(sign(house, document))
-    house.start()
-    yield house
-    house.stop()
+    (harness.state / "trust" / "policy.json").write_bytes(sign(harness, document))
+    harness.start()
+    yield harness
+    harness.stop()
 
 
-def test_a_new_policy_ends_streams_it_no_longer_allows(house, tmp_path):
-    sent = package(house, tmp_path / "files", SIZE)
-    version = Uploader(house.channel("publisher")).publish(sent)
+def test_a_new_policy_ends_streams_it_no_longer_allows(harness, tmp_path):
+    sent = package(harness, tmp_path / "files", SIZE)
+    version = Uploader(harness.channel("publisher")).publish(sent)
     request = messages.DownloadFileRequest(name=version.name, path="part-0.safetensors")
     downloads = [
-        house.registry(person).DownloadFile(request, timeout=60)
+        harness.registry(person).DownloadFile(request, timeout=60)
         for person in ("publisher", "auditor", "admin")
     ]
-    health = HealthStub(house.channel("auditor")).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+    health = HealthStub(harness.channel("auditor")).Watch(
+        health_pb2.HealthCheckRequest(), timeout=60
+    )
     for stream in (*downloads, health):
         next(stream)
-    before = json.loads(first_policy(house).payload)
+    before = json.loads(first_policy(harness).payload)
     people = [person for person in before["principals"] if person["name"] != "auditor"]
     rights = [{**before["rights"][0], "roles": ["publisher", "auditor"]}]
     document = before | {"principals": people, "rights": rights, "version": before["version"] + 1}
-    house.gateway.store.registry.policies.accept("root", sign(house, document))
-    house.gateway.registry_sync.follow()
+    harness.gateway.store.registry.policies.accept("root", sign(harness, document))
+    harness.gateway.registry_sync.follow()
     assert ending(health) is Reason.PRINCIPAL_UNKNOWN
     allowed, unknown, without_right = downloads
     assert ending(unknown) is Reason.PRINCIPAL_UNKNOWN

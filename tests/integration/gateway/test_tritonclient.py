@@ -9,13 +9,13 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.house import labels, rows
-from tests.support.oracles import python_with, run
+from tests.support.harness.gateway import labels, rows
+from tests.support.oracles.programs import python_with, run
 
 
-def seen_by(program, house, sent):
+def seen_by(program, harness, sent):
     """What a program prints that asks with a client's token and an auditor's certificate."""
-    client, auditor = house.profile("client"), house.profile("auditor")
+    client, auditor = harness.profile("client"), harness.profile("auditor")
     arguments = [
         client.endpoint.replace("127.0.0.1", "localhost"),
         client.server_authority,
@@ -32,8 +32,8 @@ def seen_by(program, house, sent):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_tritonclient_works_unchanged(house):
-    seen = seen_by("triton_client.py", house, rows(count=8))
+def test_tritonclient_works_unchanged(harness):
+    seen = seen_by("triton_client.py", harness, rows(count=8))
     expected = labels(count=8)
     assert seen["live"]
     assert seen["ready"]
@@ -43,7 +43,7 @@ def test_tritonclient_works_unchanged(house):
     assert (seen["version"], seen["id"]) == ("1", "7")
     assert Reason.MODEL_UNKNOWN.sentence in seen["refused"]
     receipt = Receipt.decode(seen["receipt"].encode())
-    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     check_bound(fields, receipt=True, nonce="AAECAwQFBgcICQoLDA0ODw", outputs=("logits",))
 
 
@@ -69,8 +69,8 @@ def check_refusals(seen):
     assert is_refused(seen["too short"], "DEADLINE_EXCEEDED", Reason.DEADLINE_TOO_SHORT)
 
 
-def test_tritonclient_and_the_protocols_extensions(house):
-    seen = seen_by("triton_extensions.py", house, rows(count=3))
+def test_tritonclient_and_the_protocols_extensions(harness):
+    seen = seen_by("triton_extensions.py", harness, rows(count=3))
     config, after, before = seen["config"], seen["after"], seen["before"]
     assert config["name"] == "digits"
     assert [item["data_type"] for item in config["input"]] == ["TYPE_FP32"]
@@ -91,8 +91,8 @@ def test_tritonclient_and_the_protocols_extensions(house):
     assert set(statuses.values()) == {"StatusCode.UNIMPLEMENTED"}, statuses
 
 
-def test_tritonclients_asyncio_client(house):
-    seen = seen_by("triton_aio_client.py", house, rows(count=2))
+def test_tritonclients_asyncio_client(harness):
+    seen = seen_by("triton_aio_client.py", harness, rows(count=2))
     assert seen["live"]
     assert seen["ready"]
     assert seen["model_ready"]

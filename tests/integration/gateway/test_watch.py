@@ -14,39 +14,39 @@ from sealgate.remote.calls import follow
 from sealgate.remote.connection import CHANNEL_OPTIONS
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.house import House, refusal
-from tests.support.postgres import other_schema
-from tests.support.relay import relay_to
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.network.relay import relay_to
+from tests.support.harness.servers.postgres import other_schema
 
 _names = itertools.count()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def house(request, tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("watch") / "state")
+def harness(request, tmp_path_factory):
+    harness = GatewayHarness(tmp_path_factory.mktemp("watch") / "state")
     if request.param == "postgres":
         server = request.getfixturevalue("postgres")
         url = other_schema(server.url, f"watch_{secrets.token_hex(6)}")
-        configuration = house.state / "gateway.toml"
+        configuration = harness.state / "gateway.toml"
         text = configuration.read_text()
         assert '"sqlite:///registry.db"' in text
         configuration.write_text(text.replace("sqlite:///registry.db", url))
-    with (house.state / "gateway.toml").open("a") as file:
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nheartbeat = 0.2\n")
-    house.start()
-    house.publish("digits-1", "digits")
-    yield house
-    house.stop()
+    harness.start()
+    harness.publish("digits-1", "digits")
+    yield harness
+    harness.stop()
 
 
-def create(house):
+def create(harness):
     name = f"model-{next(_names)}"
-    house.registry("publisher").CreateModel(messages.CreateModelRequest(model=name), timeout=60)
+    harness.registry("publisher").CreateModel(messages.CreateModelRequest(model=name), timeout=60)
     return f"models/{name}"
 
 
-def watch(house, person="auditor", timeout=60, **request):
-    return house.registry(person).WatchChanges(
+def watch(harness, person="auditor", timeout=60, **request):
+    return harness.registry(person).WatchChanges(
         messages.WatchChangesRequest(**request), timeout=timeout
     )
 
@@ -55,31 +55,31 @@ def changes(stream):
     return (message.change for message in stream if message.HasField("change"))
 
 
-def from_now(house, **request):
+def from_now(harness, **request):
     """A stream that has begun."""
-    stream = watch(house, **request)
+    stream = watch(harness, **request)
     assert not next(stream).HasField("change")
     return stream
 
 
-def size(house):
-    return house.gateway.store.registry.log.size()
+def size(harness):
+    return harness.gateway.store.registry.log.size()
 
 
-def test_a_move_arrives_at_once_with_its_pointer(house):
+def test_a_move_arrives_at_once_with_its_pointer(harness):
     # One of three: on a loaded machine, this process may itself come late.
-    assert min(seconds_until_a_move_arrives(house) for _ in range(3)) < 2
+    assert min(seconds_until_a_move_arrives(harness) for _ in range(3)) < 2
 
 
-def seconds_until_a_move_arrives(house):
-    proposal = house.approved("digits", 1)
-    stream = from_now(house, kinds=[messages.CHANGE_KIND_POINTER_MOVED])
+def seconds_until_a_move_arrives(harness):
+    proposal = harness.approved("digits", 1)
+    stream = from_now(harness, kinds=[messages.CHANGE_KIND_POINTER_MOVED])
     heard = []
     thread = threading.Thread(
         target=lambda: heard.append((next(changes(stream)), time.monotonic())), daemon=True
     )
     thread.start()
-    moved = house.governance("admin").promote(proposal, "first")
+    moved = harness.governance("admin").promote(proposal, "first")
     answered = time.monotonic()
     thread.join(60)
     change, arrived = heard[0]
@@ -89,9 +89,9 @@ def seconds_until_a_move_arrives(house):
     return arrived - answered
 
 
-def test_from_the_beginning_each_entry_is_told_once_and_in_order(house):
-    wanted = {create(house) for _ in range(40)}
-    stream = watch(house, start=0)
+def test_from_the_beginning_each_entry_is_told_once_and_in_order(harness):
+    wanted = {create(harness) for _ in range(40)}
+    stream = watch(harness, start=0)
     told = []
     for change in changes(stream):
         told.append(change)
@@ -107,36 +107,36 @@ def test_from_the_beginning_each_entry_is_told_once_and_in_order(house):
     assert versions[0].version.name == "models/digits/versions/1"
 
 
-def test_a_filter_leaves_out_the_rest_and_the_token_moves_on(house):
-    stream = from_now(house, model="digits")
-    before = size(house)
-    create(house)
+def test_a_filter_leaves_out_the_rest_and_the_token_moves_on(harness):
+    stream = from_now(harness, model="digits")
+    before = size(harness)
+    create(harness)
     message = next(message for message in stream if message.next > before)
     assert not message.HasField("change")
     stream.cancel()
 
 
-def test_heartbeats_come_while_nothing_happens(house):
-    stream = from_now(house)
+def test_heartbeats_come_while_nothing_happens(harness):
+    stream = from_now(harness)
     beats = list(itertools.islice(stream, 3))
     assert not any(beat.HasField("change") for beat in beats)
     stream.cancel()
 
 
 @pytest.mark.parametrize("start", [-1, 1_000_000])
-def test_a_start_that_the_log_has_not_reached_is_refused(house, start):
-    assert refusal(next, watch(house, start=start)) is Reason.ENTRY_UNKNOWN
+def test_a_start_that_the_log_has_not_reached_is_refused(harness, start):
+    assert refusal(next, watch(harness, start=start)) is Reason.ENTRY_UNKNOWN
 
 
-def test_a_model_that_is_no_name_is_refused(house):
-    assert refusal(next, watch(house, model="../x")) is Reason.NAME_MALFORMED
+def test_a_model_that_is_no_name_is_refused(harness):
+    assert refusal(next, watch(harness, model="../x")) is Reason.NAME_MALFORMED
 
 
 class Follower:
-    """Follows changes through a channel of its own, as long as the house stands."""
+    """Follows changes through a channel of its own, as long as the gateway stands."""
 
-    def __init__(self, house, endpoint, start):
-        access = access_of(house.profile("auditor"))
+    def __init__(self, harness, endpoint, start):
+        access = access_of(harness.profile("auditor"))
         options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
         self._channel = grpc.secure_channel(endpoint, access.credentials(), options)
         self._stub = RegistryServiceStub(self._channel)
@@ -172,43 +172,43 @@ class Follower:
         self._thread.join(60)
 
 
-def test_nothing_is_lost_or_told_twice_across_cut_connections(house):
-    with relay_to(house.profile("auditor").endpoint) as relay:
-        follower = Follower(house, f"localhost:{relay.port}", size(house))
+def test_nothing_is_lost_or_told_twice_across_cut_connections(harness):
+    with relay_to(harness.profile("auditor").endpoint) as relay:
+        follower = Follower(harness, f"localhost:{relay.port}", size(harness))
         made = []
         for _ in range(5):
             for _ in range(8):
-                made.append(create(house))
+                made.append(create(harness))
             relay.cut()
             for _ in range(4):
-                made.append(create(house))
+                made.append(create(harness))
             follower.until(made[-1])
         follower.close()
     assert follower.subjects == made
     assert follower.streams >= 5
 
 
-def test_nothing_is_lost_or_told_twice_when_the_gateway_restarts(house):
-    follower = Follower(house, house.profile("auditor").endpoint, size(house))
+def test_nothing_is_lost_or_told_twice_when_the_gateway_restarts(harness):
+    follower = Follower(harness, harness.profile("auditor").endpoint, size(harness))
     made = []
     for _ in range(2):
-        made += [create(house) for _ in range(5)]
-        house.stop()
-        house.start()
-        made += [create(house) for _ in range(5)]
+        made += [create(harness) for _ in range(5)]
+        harness.stop()
+        harness.start()
+        made += [create(harness) for _ in range(5)]
     follower.until(made[-1])
     follower.close()
     assert follower.subjects == made
 
 
-def test_a_stopping_gateway_ends_the_streams_with_the_reason(house):
-    stream = from_now(house)
-    gateway, house.gateway = house.gateway, None
+def test_a_stopping_gateway_ends_the_streams_with_the_reason(harness):
+    stream = from_now(harness)
+    gateway, harness.gateway = harness.gateway, None
     gateway.stop()
     try:
         with pytest.raises(grpc.RpcError) as caught:
             list(stream)
         assert reason_of(caught.value) is Reason.DRAINING
     finally:
-        house.stop()
-        house.start()
+        harness.stop()
+        harness.start()

@@ -20,17 +20,17 @@ from sealgate.v1 import log_pb2
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support import records
-from tests.support.house import House, question, refusal, rows, running
+from tests.support.fakes import records
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 
 _WATCHERS = 50
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """With the limits that a gateway has by default."""
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        yield house
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        yield harness
 
 
 def begun(channel: grpc.Channel) -> grpc.Call:
@@ -39,8 +39,10 @@ def begun(channel: grpc.Channel) -> grpc.Call:
     return stream
 
 
-def test_fifty_watchers_hear_a_promotion_while_requests_are_answered(house: House) -> None:
-    proposal = house.approved("digits", 1)
+def test_fifty_watchers_hear_a_promotion_while_requests_are_answered(
+    harness: GatewayHarness,
+) -> None:
+    proposal = harness.approved("digits", 1)
     heard: list[float] = []
 
     def listen(stream: grpc.Call) -> None:
@@ -51,20 +53,20 @@ def test_fifty_watchers_hear_a_promotion_while_requests_are_answered(house: Hous
 
     with ExitStack() as stack:
         channels = [
-            stack.enter_context(connect(house.profile("auditor"))) for _ in range(_WATCHERS)
+            stack.enter_context(connect(harness.profile("auditor"))) for _ in range(_WATCHERS)
         ]
         streams = [begun(channel) for channel in channels]
         threads = [threading.Thread(target=listen, args=(stream,)) for stream in streams]
         for thread in threads:
             thread.start()
-        house.governance("admin").promote(proposal, "first")
+        harness.governance("admin").promote(proposal, "first")
         moved = time.monotonic()
         for thread in threads:
             thread.join(60)
         assert len(heard) == _WATCHERS
         assert max(heard) - moved < 50
-        house.await_version("digits", 1)
-        stub = house.inference()
+        harness.await_version("digits", 1)
+        stub = harness.inference()
         for _ in range(5):
             answer = stub.ModelInfer(question("digits", rows()), timeout=60)
             assert answer.model_version == "1"
@@ -73,16 +75,16 @@ def test_fifty_watchers_hear_a_promotion_while_requests_are_answered(house: Hous
 
 
 def test_watchers_are_bounded_and_leaving_frees_a_place(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nwatchers = 2\nthreads = 4\n")
-    house.start()
+    harness.start()
     try:
-        channel = house.channel("auditor")
+        channel = harness.channel("auditor")
         streams = [begun(channel), begun(channel)]
         third = RegistryServiceStub(channel).WatchChanges(messages.WatchChangesRequest())
         assert refusal(next, third) is Reason.QUEUE_FULL
-        assert house.inference().ServerMetadata(oip.ServerMetadataRequest(), timeout=60).name
+        assert harness.inference().ServerMetadata(oip.ServerMetadataRequest(), timeout=60).name
         streams.pop().cancel()
         deadline = time.monotonic() + 60
         while True:
@@ -93,30 +95,30 @@ def test_watchers_are_bounded_and_leaving_frees_a_place(tmp_path: Path) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
     finally:
-        house.stop()
+        harness.stop()
 
 
 def test_a_reader_that_reads_nothing_is_ended(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nstream = 1.0\n")
-    house.start()
+    harness.start()
     try:
-        answers = house.gateway.store.answers
+        answers = harness.gateway.store.answers
         opened = records.opening(("",) * len(FIELDS), subject="client")
         for _ in range(4):
             answers.append([LoggedAnswer(bytes(8192), opened)] * 256)
-        pages = house.gateway.event_streams.logs[answers.origin].pages
+        pages = harness.gateway.event_streams.logs[answers.origin].pages
         read, sent = pages.read, []
         pages.read = lambda start, end: sent.append(start) or read(start, end)
         request = log_pb2.WatchLogRequest(origin=answers.origin, start=0)
-        stream = LogServiceStub(house.channel("auditor")).WatchLog(request)
+        stream = LogServiceStub(harness.channel("auditor")).WatchLog(request)
         taken = len(next(stream).leaves)
-        while house.gateway.stream_limiter.ends:
+        while harness.gateway.stream_limiter.ends:
             time.sleep(0.05)
         # What lies on the way, and no more: 8 MiB were there to be sent.
         assert 0 < taken < answers.size
         assert len(sent) < answers.size // taken
         stream.cancel()
     finally:
-        house.stop()
+        harness.stop()

@@ -10,32 +10,32 @@ from sealgate.audit import Auditor
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.transparency import merkle, open_checkpoint
 from sealgate.v1 import log_pb2
-from tests.support.house import question, refusal, rows
+from tests.support.harness.gateway import question, refusal, rows
 
 
 @pytest.fixture
-def policy(house):
-    return house.governance("auditor").policy()
+def policy(harness):
+    return harness.governance("auditor").policy()
 
 
 @pytest.fixture
-def answers(house):
-    return house.gateway.store.answers.origin
+def answers(harness):
+    return harness.gateway.store.answers.origin
 
 
-def watch(house, origin, **start):
+def watch(harness, origin, **start):
     request = log_pb2.WatchLogRequest(origin=origin, **start)
-    return house.logs().WatchLog(request, timeout=60)
+    return harness.logs().WatchLog(request, timeout=60)
 
 
-def ask(house):
-    house.inference().ModelInfer(question("digits", rows()), timeout=60)
+def ask(harness):
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
-def test_leaves_from_the_beginning_lead_to_each_signed_root(house, answers, policy):
+def test_leaves_from_the_beginning_lead_to_each_signed_root(harness, answers, policy):
     for _ in range(40):
-        ask(house)
-    stream, leaves, checkpoints = watch(house, answers, start=0), [], 0
+        ask(harness)
+    stream, leaves, checkpoints = watch(harness, answers, start=0), [], 0
     for message in stream:
         assert message.index == len(leaves)
         leaves += message.leaves
@@ -46,24 +46,24 @@ def test_leaves_from_the_beginning_lead_to_each_signed_root(house, answers, poli
             checkpoints += 1
             if checkpoints == 3:
                 break
-            ask(house)
+            ask(harness)
     stream.cancel()
 
 
-def test_from_now_the_first_message_is_the_newest_checkpoint(house, answers, policy):
-    stream = watch(house, answers)
+def test_from_now_the_first_message_is_the_newest_checkpoint(harness, answers, policy):
+    stream = watch(harness, answers)
     first = next(stream)
     assert open_checkpoint(first.note, policy.log_key(answers)).size == first.index
     assert not first.leaves
-    ask(house)
+    ask(harness)
     assert next(stream).index == first.index
     stream.cancel()
 
 
-def test_what_cannot_be_followed_is_refused(house, answers):
-    assert refusal(next, watch(house, "no/log")) is Reason.LOG_UNKNOWN
-    assert refusal(next, watch(house, answers, start=1_000_000)) is Reason.ENTRY_UNKNOWN
-    assert refusal(next, watch(house, answers, start=-1)) is Reason.ENTRY_UNKNOWN
+def test_what_cannot_be_followed_is_refused(harness, answers):
+    assert refusal(next, watch(harness, "no/log")) is Reason.LOG_UNKNOWN
+    assert refusal(next, watch(harness, answers, start=1_000_000)) is Reason.ENTRY_UNKNOWN
+    assert refusal(next, watch(harness, answers, start=-1)) is Reason.ENTRY_UNKNOWN
 
 
 def rewritten(logs, change):
@@ -112,18 +112,18 @@ def foreign_note(message):
         (foreign_note, Reason.SIGNATURE_INVALID),
     ],
 )
-def test_a_stream_that_lies_is_found_out(house, answers, policy, change, reason):
-    ask(house)
-    auditor = Auditor(house.channel("auditor"), policy)
+def test_a_stream_that_lies_is_found_out(harness, answers, policy, change, reason):
+    ask(harness)
+    auditor = Auditor(harness.channel("auditor"), policy)
     auditor.logs = rewritten(auditor.logs, change)
     with pytest.raises(Refusal) as caught:
         next(auditor.follow(answers))
     assert caught.value.reason is reason
 
 
-def test_a_log_that_shrank_is_found_out(house, answers, policy):
-    auditor = Auditor(house.channel("auditor"), policy)
-    ask(house)
+def test_a_log_that_shrank_is_found_out(harness, answers, policy):
+    auditor = Auditor(harness.channel("auditor"), policy)
+    ask(harness)
 
     logs, streams = auditor.logs, []
 
@@ -143,11 +143,11 @@ def test_a_log_that_shrank_is_found_out(house, answers, policy):
     assert caught.value.reason is Reason.LOG_INCONSISTENT
 
 
-def test_whoever_knows_a_checkpoint_goes_on_from_it(house, answers, policy):
-    auditor = Auditor(house.channel("auditor"), policy)
-    ask(house)
+def test_whoever_knows_a_checkpoint_goes_on_from_it(harness, answers, policy):
+    auditor = Auditor(harness.channel("auditor"), policy)
+    ask(harness)
     seen = next(auditor.follow(answers)).checkpoint
-    ask(house)
+    ask(harness)
     asked, logs = [], auditor.logs
 
     def watch_log(request, timeout):
@@ -167,9 +167,9 @@ def test_whoever_knows_a_checkpoint_goes_on_from_it(house, answers, policy):
     assert asked == [seen.size, seen.size - 1]
 
 
-def test_another_log_than_was_known_is_found_out(house, answers, policy):
-    auditor = Auditor(house.channel("auditor"), policy)
-    ask(house)
+def test_another_log_than_was_known_is_found_out(harness, answers, policy):
+    auditor = Auditor(harness.channel("auditor"), policy)
+    ask(harness)
     seen = next(auditor.follow(answers)).checkpoint
     for known in (replace(seen, root=bytes(32)), replace(seen, size=seen.size + 1_000_000)):
         with pytest.raises(Refusal) as caught:
@@ -178,7 +178,7 @@ def test_another_log_than_was_known_is_found_out(house, answers, policy):
 
 
 @pytest.fixture
-def followed(house, monkeypatch):
+def followed(harness, monkeypatch):
     """Runs a command that goes on for ever, until the stream's own bound comes for the first time:
     a longer one where that has told of nothing `enough` for the test.
     """
@@ -187,7 +187,7 @@ def followed(house, monkeypatch):
     def run(*words, enough=lambda lines: bool(lines)):
         for seconds in (1.0, 4.0, 16.0, 40.0):
             monkeypatch.setattr("sealgate.remote.calls._STREAM_SECONDS", seconds)
-            result = house.command(*words)
+            result = harness.command(*words)
             if enough(result.stdout.splitlines()):
                 break
         return result
@@ -195,12 +195,12 @@ def followed(house, monkeypatch):
     return run
 
 
-def test_the_command_keeps_what_it_knows(house, followed, tmp_path):
+def test_the_command_keeps_what_it_knows(harness, followed, tmp_path):
     words = ("audit", "follow", "registry", "--json", "--known", str(tmp_path / "seen.json"))
     told = json.loads(followed(*words).stdout.splitlines()[-1])
     (note,) = json.loads((tmp_path / "seen.json").read_text())["logs"].values()
     assert note.splitlines()[1] == str(told["checkpoint"])
-    house.propose("digits", 1)
+    harness.propose("digits", 1)
     lines = [json.loads(line) for line in followed(*words).stdout.splitlines()]
     # From where it was, and of what the gateway itself writes there as well.
     assert lines[0]["entry"] == told["checkpoint"]
@@ -209,8 +209,8 @@ def test_the_command_keeps_what_it_knows(house, followed, tmp_path):
     assert note.splitlines()[1] == str(lines[-1]["checkpoint"])
 
 
-def test_the_commands_print_a_line_an_event(house, followed):
-    ask(house)
+def test_the_commands_print_a_line_an_event(harness, followed):
+    ask(harness)
     told = followed("audit", "follow", "registry", "--from", "0", "--json")
     assert Reason.DEADLINE_TOO_SHORT.name in told.stderr
     lines = [json.loads(line) for line in told.stdout.splitlines()]

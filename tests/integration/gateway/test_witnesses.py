@@ -19,34 +19,34 @@ from sealgate.signers import open_signer
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.cosignature import cosignatures
 from sealgate.v1.log_pb2 import GetCheckpointRequest, GetEntryRequest, StreamEntriesRequest
-from tests.support.growing_log import GrowingLog
-from tests.support.house import House, refusal
-from tests.support.people import key, refused
-from tests.support.witness_server import serving_witness
+from tests.support.builders.documents.people import key, refused
+from tests.support.fakes.growing_log import GrowingLog
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.servers.witness_server import serving_witness
 
 
 @pytest.fixture
-def witnessed(tmp_path: Path) -> Iterator[tuple[House, WitnessSettings]]:
+def witnessed(tmp_path: Path) -> Iterator[tuple[GatewayHarness, WitnessSettings]]:
     """A gateway with a witness that knows its logs."""
-    house = House(tmp_path / "state")
-    logs = dict(log_keys(house))
+    harness = GatewayHarness(tmp_path / "state")
+    logs = dict(log_keys(harness))
     with serving_witness(tmp_path / "witness.db", logs) as settings:
-        configure(house, settings)
-        house.start()
+        configure(harness, settings)
+        harness.start()
         try:
-            yield house, settings
+            yield harness, settings
         finally:
-            house.stop()
+            harness.stop()
 
 
-def configure(house: House, settings: WitnessSettings) -> None:
-    with (house.state / "gateway.toml").open("a") as file:
+def configure(harness: GatewayHarness, settings: WitnessSettings) -> None:
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write(f'\n[[witnesses]]\nurl = "{settings.url}"\nkey = "{settings.key}"\n')
 
 
-def log_keys(house: House) -> list[tuple[str, str]]:
+def log_keys(harness: GatewayHarness) -> list[tuple[str, str]]:
     """The verifier key of each log, by origin."""
-    gateway = build(GatewayConfig.read(house.state / "gateway.toml"))
+    gateway = build(GatewayConfig.read(harness.state / "gateway.toml"))
     gateway.start()
     policy = gateway.policy()
     gateway.stop()
@@ -54,17 +54,17 @@ def log_keys(house: House) -> list[tuple[str, str]]:
     return [(line.partition("+")[0], line) for line in lines]
 
 
-def feed(house: House, settings: WitnessSettings) -> None:
+def feed(harness: GatewayHarness, settings: WitnessSettings) -> None:
     """What its thread does now and then."""
-    assert house.gateway is not None
-    house.gateway.witnesses.feed(settings)
+    assert harness.gateway is not None
+    harness.gateway.witnesses.feed(settings)
 
 
-def test_checkpoints_carry_cosignatures(witnessed: tuple[House, WitnessSettings]) -> None:
-    house, settings = witnessed
-    feed(house, settings)
-    for origin, vkey in log_keys_of(house):
-        found = house.logs().GetCheckpoint(GetCheckpointRequest(origin=origin))
+def test_checkpoints_carry_cosignatures(witnessed: tuple[GatewayHarness, WitnessSettings]) -> None:
+    harness, settings = witnessed
+    feed(harness, settings)
+    for origin, vkey in log_keys_of(harness):
+        found = harness.logs().GetCheckpoint(GetCheckpointRequest(origin=origin))
         checkpoint = open_checkpoint(found.witnessed_note, vkey)
         assert len(cosignatures(found.witnessed_note, [settings.witness])) == 1
         newest = open_checkpoint(found.note, vkey)
@@ -72,78 +72,83 @@ def test_checkpoints_carry_cosignatures(witnessed: tuple[House, WitnessSettings]
         assert len(cosignatures(found.note, [settings.witness])) == (1 if same else 0)
 
 
-def log_keys_of(house: House) -> list[tuple[str, str]]:
-    assert house.gateway is not None
-    policy = house.gateway.policy()
+def log_keys_of(harness: GatewayHarness) -> list[tuple[str, str]]:
+    assert harness.gateway is not None
+    policy = harness.gateway.policy()
     lines = (policy.registry_log, *policy.answer_logs)
     return [(line.partition("+")[0], line) for line in lines]
 
 
-def test_auditors_ask_for_witnesses(witnessed: tuple[House, WitnessSettings]) -> None:
-    house, settings = witnessed
-    feed(house, settings)
-    told = house.command("audit", "verify", "--wait", "60", "--witness", settings.key, "--json")
+def test_auditors_ask_for_witnesses(witnessed: tuple[GatewayHarness, WitnessSettings]) -> None:
+    harness, settings = witnessed
+    feed(harness, settings)
+    told = harness.command("audit", "verify", "--wait", "60", "--witness", settings.key, "--json")
     assert told.exit_code == 0, told.output
     assert [log["witnesses"] for log in json.loads(told.stdout)] == [["witness.example"]] * 2
     other = settings.witness.of("other.example", key("other").public).vkey
-    told = house.command("audit", "verify", "--witness", other)
+    told = harness.command("audit", "verify", "--witness", other)
     assert told.exit_code != 0
     assert Reason.WITNESSES_TOO_FEW.name in told.output
-    told = house.command("audit", "verify", "--witness", other, "--witness", settings.key)
+    told = harness.command("audit", "verify", "--witness", other, "--witness", settings.key)
     assert Reason.WITNESSES_TOO_FEW.name in told.output
     both = ("--witness", other, "--witness", settings.key, "--witnesses", "1")
-    assert house.command("audit", "verify", "--wait", "60", *both).exit_code == 0
+    assert harness.command("audit", "verify", "--wait", "60", *both).exit_code == 0
 
 
 def test_a_fork_stops_the_answers_for_good(tmp_path: Path) -> None:
     """Somebody else signs with our key, and was faster at the witness."""
-    house = House(tmp_path / "state")
-    logs, answers = dict(log_keys(house)), GatewayConfig.read(house.state / "gateway.toml").answers
-    house.start()
+    harness = GatewayHarness(tmp_path / "state")
+    logs, answers = (
+        dict(log_keys(harness)),
+        GatewayConfig.read(harness.state / "gateway.toml").answers,
+    )
+    harness.start()
     # A refusal is recorded too, so there is something to read.
-    assert refusal(house.logs().GetEntry, GetEntryRequest(origin=answers.origin, index=9)) is (
+    assert refusal(harness.logs().GetEntry, GetEntryRequest(origin=answers.origin, index=9)) is (
         Reason.ENTRY_UNKNOWN
     )
-    assert read(house, answers.origin) is None
-    house.stop()
+    assert read(harness, answers.origin) is None
+    harness.stop()
     fork = GrowingLog(
         *map(str, range(9)), origin=answers.origin, signer=open_signer(answers.log_key)
     )
     with serving_witness(tmp_path / "witness.db", logs) as settings:
         submit(fork, settings, CosignatureStore(tmp_path / "elsewhere.json", [settings.witness]))
-        configure(house, settings)
-        house.start()
-        feed(house, settings)
-        assert read(house, answers.origin) is Reason.LOG_INCONSISTENT
-        house.stop()
+        configure(harness, settings)
+        harness.start()
+        feed(harness, settings)
+        assert read(harness, answers.origin) is Reason.LOG_INCONSISTENT
+        harness.stop()
     # A restart does not heal it, with or without the witness; somebody has to look.
-    house.start()
-    assert read(house, answers.origin) is Reason.LOG_INCONSISTENT
-    house.stop()
+    harness.start()
+    assert read(harness, answers.origin) is Reason.LOG_INCONSISTENT
+    harness.stop()
 
 
-def read(house: House, origin: str) -> Reason | None:
+def read(harness: GatewayHarness, origin: str) -> Reason | None:
     """Look into a log, which is recorded first; the reason where that is refused."""
     request = StreamEntriesRequest(origin=origin, start=0, end=1)
     try:
-        list(house.logs().StreamEntries(request))
+        list(harness.logs().StreamEntries(request))
     except grpc.RpcError as error:
         return reason_of(error)
     return None
 
 
-def test_a_halted_registry_changes_nothing(witnessed: tuple[House, WitnessSettings]) -> None:
-    house, _ = witnessed
-    assert house.gateway is not None
-    registry = house.gateway.store.registry
+def test_a_halted_registry_changes_nothing(
+    witnessed: tuple[GatewayHarness, WitnessSettings],
+) -> None:
+    harness, _ = witnessed
+    assert harness.gateway is not None
+    registry = harness.gateway.store.registry
     registry.halt("a witness has seen more")
     for step in (registry.snapshot, lambda: registry.models.create("publisher", "new")):
         with refused(Reason.LOG_INCONSISTENT):
             step()
 
 
-def test_the_threads_end_at_once(witnessed: tuple[House, WitnessSettings]) -> None:
-    house, _ = witnessed
+def test_the_threads_end_at_once(witnessed: tuple[GatewayHarness, WitnessSettings]) -> None:
+    harness, _ = witnessed
     before = threading.active_count()
-    house.stop()
+    harness.stop()
     assert threading.active_count() <= before

@@ -8,9 +8,9 @@ import pytest
 from generation.batching.causal_batches import CausalBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from tests.support import tiny_decoder, tiny_translator
-from tests.support.generator_house import GeneratorHouse, generating
-from tests.support.http_client import HTTP, HttpClient, client_of
+from tests.support.builders.models import tiny_decoder, tiny_translator
+from tests.support.harness.clients.http_client import HTTP, HttpClient, client_of
+from tests.support.harness.generator import GeneratorHarness, generating
 
 _LISTENERS = f'{HTTP}\n[metrics]\nlisten = "127.0.0.1:0"\n'
 
@@ -26,15 +26,15 @@ def decoder(folder: Path) -> LanguageModel:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHouse]:
+def harness(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHarness]:
     """For tests that leave its policy, its versions and its generator as they are."""
-    with generating(tmp_path_factory.mktemp("shared") / "state", folder, _LISTENERS) as house:
-        yield house
+    with generating(tmp_path_factory.mktemp("shared") / "state", folder, _LISTENERS) as harness:
+        yield harness
 
 
 @pytest.fixture
-def client(house: GeneratorHouse) -> Iterator[HttpClient]:
-    client = client_of(house)
+def client(harness: GeneratorHarness) -> Iterator[HttpClient]:
+    client = client_of(harness)
     yield client
     client.close()
 

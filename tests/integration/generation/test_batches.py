@@ -13,8 +13,8 @@ from generation.batching.sampling import draw
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import until
-from tests.support.tiny_decoder import prompts
+from tests.support.builders.models.tiny_decoder import prompts
+from tests.support.fakes.blocking_worker import until
 
 
 def ids_of(decoder: LanguageModel, text: str) -> list[int]:

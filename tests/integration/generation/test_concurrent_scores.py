@@ -8,7 +8,7 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, float32_reference, score
 from inference.llm.request import Sampling
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 
 def test_a_prompt_is_measured_the_same_beside_other_answers(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from inference.llm.request import (
     marks_of,
 )
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 BEGIN, END = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"

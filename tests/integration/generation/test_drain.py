@@ -16,10 +16,10 @@ from inference.llm.messages import AnswerPart
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.receipts.answer_entry import CUT, OPENED
-from tests.support import tiny_decoder
-from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
-from tests.support.http_client import HTTP, client_of
-from tests.support.paper_generator import Stream, call_on, generate
+from tests.support.builders.models import tiny_decoder
+from tests.support.fakes.generation import Stream, call_on, generate
+from tests.support.harness.clients.http_client import HTTP, client_of
+from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness, generating
 
 PROMPT = "The following identifiers are used as reserved words"
 
@@ -34,14 +34,14 @@ def asked() -> oip.ModelInferRequest:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[GeneratorHouse]:
+def harness(tmp_path: Path) -> Iterator[GeneratorHarness]:
     folder = tiny_decoder.make(tmp_path / "tiny")
-    with generating(tmp_path / "state", folder, f"{HTTP}\n[limits]\ndrain = 3.0\n") as house:
-        yield house
+    with generating(tmp_path / "state", folder, f"{HTTP}\n[limits]\ndrain = 3.0\n") as harness:
+        yield harness
 
 
 def test_ends_of_streams_are_recorded_at_stop(
-    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+    harness: GeneratorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, add = AuditRecorder.record, GenerationContext.add
 
@@ -58,21 +58,21 @@ def test_ends_of_streams_are_recorded_at_stop(
 
     monkeypatch.setattr(GenerationContext, "add", slowly)
     monkeypatch.setattr(AuditRecorder, "record", late)
-    before = house.gateway.recorder.size
-    ask = house.inference()
+    before = harness.gateway.recorder.size
+    ask = harness.inference()
     calls = [ask.ModelStreamInfer(iter([asked()]), timeout=240) for _ in range(3)]
     for call in calls:
         next(call)
-    client = client_of(house)
+    client = client_of(harness)
     chat = {"model": "tiny", "messages": [{"role": "user", "content": PROMPT}], "stream": True}
     body = json.dumps({**chat, "max_tokens": OUTPUT_TOKENS})
     client.connection.request("POST", "/v1/chat/completions", body, dict(client.headers))
     assert client.connection.getresponse().read(6) == b"data: "
-    gateway, house.gateway = house.gateway, None
+    gateway, harness.gateway = harness.gateway, None
     gateway.stop()
     client.close()
-    house.start()
-    outcomes = [entry["outcome"] for entry in house.entries(before)]
+    harness.start()
+    outcomes = [entry["outcome"] for entry in harness.entries(before)]
     assert outcomes.count(OPENED) == outcomes.count(CUT) == 4
 
 

@@ -13,8 +13,8 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_decoder
-from tests.support.kitchen import until
+from tests.support.builders.models import tiny_decoder
+from tests.support.fakes.blocking_worker import until
 
 
 def broken(*_: Any) -> None:

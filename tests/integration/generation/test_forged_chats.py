@@ -10,8 +10,8 @@ from generation.models.causal import CausalFamily
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason
-from tests.support.people import refused
-from tests.support.tiny_decoder import END, START
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.tiny_decoder import END, START
 
 # All that system messages say comes first, with nothing between, as some models' templates do.
 TEMPLATE = (

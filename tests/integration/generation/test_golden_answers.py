@@ -7,7 +7,7 @@ from pathlib import Path
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 
 def test_golden_answers_equal_served_answers(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.generated import PROMPT, asked, ids_of, is_last, stream, text_of
-from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
-from tests.support.house import refusal
-from tests.support.oracles import python_with, run
+from tests.support.builders.generated import PROMPT, asked, ids_of, is_last, stream, text_of
+from tests.support.harness.gateway import refusal
+from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness
+from tests.support.oracles.programs import python_with, run
 
 
 def greedy(decoder: LanguageModel, prompt: str, tokens: int) -> list[int]:
@@ -25,21 +25,21 @@ def greedy(decoder: LanguageModel, prompt: str, tokens: int) -> list[int]:
     return decoder.greedy(ids, tokens)
 
 
-def refused(house: GeneratorHouse, request: oip.ModelInferRequest) -> str:
+def refused(harness: GeneratorHarness, request: oip.ModelInferRequest) -> str:
     """The reason's name, and that it is recorded and the stream goes on."""
-    before = house.gateway.recorder.size
-    found = stream(house, request, asked(max_tokens=1))
+    before = harness.gateway.recorder.size
+    found = stream(harness, request, asked(max_tokens=1))
     assert [bool(message.error_message) for message in found] == [True, False]
     assert (found[0].infer_response.id, is_last(found[0].infer_response)) == ("7", True)
     reason = found[0].error_message.partition(":")[0]
-    assert house.entries(before)[0]["outcome"] == reason
+    assert harness.entries(before)[0]["outcome"] == reason
     return reason
 
 
 def test_tokens_come_one_by_one_and_are_generates(
-    house: GeneratorHouse, decoder: LanguageModel
+    harness: GeneratorHarness, decoder: LanguageModel
 ) -> None:
-    found = [message.infer_response for message in stream(house, asked(max_tokens=12))]
+    found = [message.infer_response for message in stream(harness, asked(max_tokens=12))]
     assert [is_last(one) for one in found] == [False] * (len(found) - 1) + [True]
     assert all(len(ids_of(one)) == 1 for one in found)
     ids = [token for one in found for token in ids_of(one)]
@@ -52,43 +52,43 @@ def test_tokens_come_one_by_one_and_are_generates(
     assert last.parameters["finish_reason"].string_param in ("stop", "length")
 
 
-def test_one_answer_in_whole(house: GeneratorHouse, decoder: LanguageModel) -> None:
-    whole = house.inference().ModelInfer(asked(max_tokens=12))
-    (streamed,) = stream(house, asked(max_tokens=12, stream=False))
+def test_one_answer_in_whole(harness: GeneratorHarness, decoder: LanguageModel) -> None:
+    whole = harness.inference().ModelInfer(asked(max_tokens=12))
+    (streamed,) = stream(harness, asked(max_tokens=12, stream=False))
     expected = greedy(decoder, PROMPT, 12)
     assert ids_of(whole) == ids_of(streamed.infer_response) == expected
     assert text_of(whole) == decoder.tokenizer.decode(expected, skip_special_tokens=True)
 
 
-def test_the_same_seed_gives_the_same_answer(house: GeneratorHouse) -> None:
+def test_the_same_seed_gives_the_same_answer(harness: GeneratorHarness) -> None:
     def drawn(seed: int) -> list[int]:
         sampling = {"max_tokens": 16, "temperature": 1.0, "top_p": 0.9, "seed": seed}
-        return ids_of(house.inference().ModelInfer(asked(**sampling)))
+        return ids_of(harness.inference().ModelInfer(asked(**sampling)))
 
     assert drawn(5) == drawn(5)
     assert drawn(5) != drawn(6)
 
 
-def test_a_chat_is_answered(house: GeneratorHouse) -> None:
+def test_a_chat_is_answered(harness: GeneratorHarness) -> None:
     messages = json.dumps([{"role": "user", "content": PROMPT}])
-    answer = house.inference().ModelInfer(asked(messages, name="messages", max_tokens=4))
+    answer = harness.inference().ModelInfer(asked(messages, name="messages", max_tokens=4))
     assert len(ids_of(answer)) == 4
 
 
-def test_a_stop_ends_the_answer(house: GeneratorHouse) -> None:
-    text = text_of(house.inference().ModelInfer(asked(max_tokens=40)))
+def test_a_stop_ends_the_answer(harness: GeneratorHarness) -> None:
+    text = text_of(harness.inference().ModelInfer(asked(max_tokens=40)))
     stop = text[8:12]
-    answer = house.inference().ModelInfer(asked(max_tokens=40, stop=json.dumps([stop])))
+    answer = harness.inference().ModelInfer(asked(max_tokens=40, stop=json.dumps([stop])))
     assert text_of(answer) == text[: text.index(stop)]
     assert answer.parameters["finish_reason"].string_param == "stop"
 
 
 def test_receipts_bind_prompt_sampling_tokens_and_text(
-    house: GeneratorHouse, decoder: LanguageModel
+    harness: GeneratorHarness, decoder: LanguageModel
 ) -> None:
     sampling = {"max_tokens": 8, "temperature": 0.7, "top_p": 0.9, "seed": 4}
-    found = [one.infer_response for one in stream(house, asked(receipt=True, **sampling))]
-    policy = house.governance("client").policy()
+    found = [one.infer_response for one in stream(harness, asked(receipt=True, **sampling))]
+    policy = harness.governance("client").policy()
     opening, closing = (
         verify_receipt(Receipt.decode(one.parameters[name].string_param.encode()), policy).fields
         for one, name in ((found[0], "opening_receipt"), (found[-1], "receipt"))
@@ -130,40 +130,42 @@ def test_receipts_bind_prompt_sampling_tokens_and_text(
         ({"alias": "shadow"}, Reason.ALIAS_UNKNOWN),
     ],
 )
-def test_what_is_refused(house: GeneratorHouse, change: dict[str, Any], reason: Reason) -> None:
-    assert refused(house, asked(**change)) == reason.name
+def test_what_is_refused(harness: GeneratorHarness, change: dict[str, Any], reason: Reason) -> None:
+    assert refused(harness, asked(**change)) == reason.name
 
 
-def test_a_refusal_of_a_whole_answer_is_a_status(house: GeneratorHouse) -> None:
-    ask = house.inference().ModelInfer
+def test_a_refusal_of_a_whole_answer_is_a_status(harness: GeneratorHarness) -> None:
+    ask = harness.inference().ModelInfer
     assert refusal(ask, asked(b"\xff")) is Reason.TENSOR_TEXT
     assert refusal(ask, asked(max_tokens=0)) is Reason.PARAMETER_MALFORMED
 
 
-def test_a_prompt_that_is_no_language_is_refused(house: GeneratorHouse) -> None:
+def test_a_prompt_that_is_no_language_is_refused(harness: GeneratorHarness) -> None:
     letters = random.Random(1)  # noqa: S311
     noise = "".join(letters.choice("qzxjkvw#@%&~^") for _ in range(40))
-    before = house.gateway.recorder.size
-    assert refused(house, asked(f"{PROMPT} {noise}")) == Reason.ADVERSARIAL_INPUT.name
-    entry = house.entries(before)[0]
+    before = harness.gateway.recorder.size
+    assert refused(harness, asked(f"{PROMPT} {noise}")) == Reason.ADVERSARIAL_INPUT.name
+    entry = harness.entries(before)[0]
     assert entry["verdict"] == "adversarial"
     assert float(entry["score"]) > float(entry["threshold"])
     assert (entry["screening"], entry["actions"]) == ("full", "blocked")
 
 
-def test_metadata_says_what_it_takes(house: GeneratorHouse) -> None:
-    ask = house.inference()
+def test_metadata_says_what_it_takes(harness: GeneratorHarness) -> None:
+    ask = harness.inference()
     metadata = ask.ModelMetadata(oip.ModelMetadataRequest(name="tiny"))
     assert [item.name for item in metadata.inputs] == ["text_input", "messages"]
     assert [item.name for item in metadata.outputs] == ["text_output", "token_ids"]
     config = ask.ModelConfig(oip.ModelConfigRequest(name="tiny")).config
     assert config.model_transaction_policy.decoupled
-    statistics = house.inference("auditor").ModelStatistics(oip.ModelStatisticsRequest(name="tiny"))
+    statistics = harness.inference("auditor").ModelStatistics(
+        oip.ModelStatisticsRequest(name="tiny")
+    )
     assert statistics.model_stats[0].inference_stats.success.count > 0
 
 
-def test_tritonclients_streaming_works_as_it_is(house: GeneratorHouse) -> None:
-    client = house.profile("client")
+def test_tritonclients_streaming_works_as_it_is(harness: GeneratorHarness) -> None:
+    client = harness.profile("client")
     endpoint = client.endpoint.replace("127.0.0.1", "localhost")
     script = Path(__file__).with_name("triton_stream.py")
     done = run(
@@ -172,7 +174,7 @@ def test_tritonclients_streaming_works_as_it_is(house: GeneratorHouse) -> None:
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
-    whole = house.inference().ModelInfer(asked(max_tokens=12))
+    whole = harness.inference().ModelInfer(asked(max_tokens=12))
     assert "".join(seen["texts"]) == text_of(whole)
     assert seen["final"] == [False] * (len(seen["texts"]) - 1) + [True]
     assert seen["refused"].startswith(Reason.PARAMETER_MALFORMED.name)

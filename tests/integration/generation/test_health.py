@@ -17,9 +17,9 @@ from sealgate.health.golden_inputs import GoldenPrompt, GoldenPrompts
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
-from tests.support import tiny_decoder
-from tests.support.generator_house import GeneratorHouse, generating
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models import tiny_decoder
+from tests.support.harness.generator import GeneratorHarness, generating
 
 TERMS = json.dumps({"output_tokens": 4}).encode()
 ANSWERS = json.dumps(
@@ -28,30 +28,30 @@ ANSWERS = json.dumps(
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorHouse]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorHarness]:
     folder = tmp_path_factory.mktemp("house")
-    with generating(folder / "state", tiny_decoder.make(folder / "tiny")) as house:
-        yield house
+    with generating(folder / "state", tiny_decoder.make(folder / "tiny")) as harness:
+        yield harness
 
 
-def golden(house: GeneratorHouse) -> tuple[int, dict[str, Any]]:
+def golden(harness: GeneratorHarness) -> tuple[int, dict[str, Any]]:
     """The exit status, and what was found of golden answers."""
-    result = house.command("health", "--json", "--timeout", "60")
+    result = harness.command("health", "--json", "--timeout", "60")
     found = {each["check"]: each for each in json.loads(result.output)["findings"]}
     return result.exit_code, found["golden"]
 
 
-def test_its_golden_prompts_are_asked(house: GeneratorHouse) -> None:
-    start = house.gateway.recorder.size
-    status, found = golden(house)
+def test_its_golden_prompts_are_asked(harness: GeneratorHarness) -> None:
+    start = harness.gateway.recorder.size
+    status, found = golden(harness)
     assert status == 0, found
     assert found["numbers"]["same"] + found["numbers"]["withheld"] == 4, found
-    asked = [entry for entry in house.entries(start) if entry["model"] == "tiny"]
+    asked = [entry for entry in harness.entries(start) if entry["model"] == "tiny"]
     assert len(asked) == 4
 
 
 def test_other_tokens_are_reported_as_wrong(
-    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+    harness: GeneratorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces = GeneratorVersion.pieces
 
@@ -60,7 +60,7 @@ def test_other_tokens_are_reported_as_wrong(
             yield replace(piece, ids=tuple(token + 1 for token in piece.ids))
 
     monkeypatch.setattr(GeneratorVersion, "pieces", errs)
-    status, found = golden(house)
+    status, found = golden(harness)
     assert (status, found["state"]) == (1, "wrong")
     assert found["numbers"]["same"] == 0 < found["numbers"]["different"]
 

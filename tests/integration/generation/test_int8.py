@@ -14,7 +14,7 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.models.int8 import Int8Embedding, Int8Linear, as_rounded
 from inference.llm.request import INT8, Sampling, SamplingRequest
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from inference.llm.messages import read_asked
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 
 def test_a_stop_that_cannot_be_recorded_is_refused() -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from tests.support.chats import MESSAGES
-from tests.support.engine_process import EngineProcess
-from tests.support.generated import asked
-from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
-from tests.support.http_client import HTTP, client_of
-from tests.support.kitchen import until
+from tests.support.builders.chats import MESSAGES
+from tests.support.builders.generated import asked
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.clients.http_client import HTTP, client_of
+from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness
+from tests.support.harness.processes.engine_process import EngineProcess
 
 
 @pytest.fixture
@@ -28,25 +28,25 @@ def process(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, folder: Path, process: EngineProcess) -> Iterator[GeneratorHouse]:
-    house = GeneratorHouse(tmp_path / "state", HTTP)
+def harness(tmp_path: Path, folder: Path, process: EngineProcess) -> Iterator[GeneratorHarness]:
+    harness = GeneratorHarness(tmp_path / "state", HTTP)
     process.start()
     try:
-        house.start()
-        house.publish_generator(folder)
-        house.promote("tiny", 1)
-        yield house
+        harness.start()
+        harness.publish_generator(folder)
+        harness.promote("tiny", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 def asked_of(tokens: int) -> oip.ModelInferRequest:
     return asked(json.dumps(MESSAGES), name="messages", max_tokens=tokens)
 
 
-def test_a_process_that_is_killed(house: GeneratorHouse, process: EngineProcess) -> None:
-    before, client = house.gateway.recorder.size, client_of(house)
-    call = house.inference().ModelStreamInfer(iter([asked_of(OUTPUT_TOKENS)]), timeout=60)
+def test_a_process_that_is_killed(harness: GeneratorHarness, process: EngineProcess) -> None:
+    before, client = harness.gateway.recorder.size, client_of(harness)
+    call = harness.inference().ModelStreamInfer(iter([asked_of(OUTPUT_TOKENS)]), timeout=60)
     next(call)
     # Or this answer might come to its end before the other has begun.
     process.pause()
@@ -65,8 +65,8 @@ def test_a_process_that_is_killed(house: GeneratorHouse, process: EngineProcess)
     assert told.error_message.startswith(Reason.ENGINE_UNAVAILABLE.name)
     *_, last = response.read().decode().strip().split("data: ")
     assert json.loads(last)["error"]["code"] == Reason.ENGINE_UNAVAILABLE.name
-    until(lambda: house.gateway.recorder.size == before + 4)
-    entries = house.entries(before)
+    until(lambda: harness.gateway.recorder.size == before + 4)
+    entries = harness.entries(before)
     assert sorted(entry["outcome"] for entry in entries) == [
         Reason.ENGINE_UNAVAILABLE.name,
         Reason.ENGINE_UNAVAILABLE.name,

@@ -11,8 +11,8 @@ import pytest
 from generation.models.decoder import LanguageModel, check_config
 from inference.llm.request import INDEX
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_decoder
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models import tiny_decoder
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 KEY = WatermarkKey("tiny", bytes(range(32)))
 COMMITTED = CommittedMark(Mark(KEY, b"\1\2\3\4", sha256(b"x")), 3)

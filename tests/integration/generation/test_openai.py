@@ -13,26 +13,26 @@ from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.chats import MESSAGES, code, post, text_of
-from tests.support.generated import asked
-from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
-from tests.support.http_client import HttpClient, client_of
-from tests.support.oracles import python_with, run
+from tests.support.builders.chats import MESSAGES, code, post, text_of
+from tests.support.builders.generated import asked
+from tests.support.harness.clients.http_client import HttpClient, client_of
+from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness
+from tests.support.oracles.programs import python_with, run
 
 PROMPT = canonical.encode(MESSAGES)
 
 
 @pytest.fixture(scope="module")
-def seen(house: GeneratorHouse) -> dict[str, Any]:
+def seen(harness: GeneratorHarness) -> dict[str, Any]:
     """What OpenAI's client saw, and the `entries` that it left."""
-    profile, letters = house.profile("client"), random.Random(1)  # noqa: S311
+    profile, letters = harness.profile("client"), random.Random(1)  # noqa: S311
     noise = "".join(letters.choice("qzxjkvw#@%&~^") for _ in range(40))
-    before = house.gateway.recorder.size
+    before = harness.gateway.recorder.size
     done = run(
         [
             python_with("openai"),
             Path(__file__).with_name("openai_client.py"),
-            f"localhost:{house.gateway.ports['http']}",
+            f"localhost:{harness.gateway.ports['http']}",
             profile.server_authority,
         ],
         json.dumps(
@@ -41,13 +41,13 @@ def seen(house: GeneratorHouse) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "entries": house.entries(before)}
+    return {**found, "entries": harness.entries(before)}
 
 
 def test_the_answer_is_that_of_the_protocol(
-    house: GeneratorHouse, seen: dict[str, Any], decoder: LanguageModel
+    harness: GeneratorHarness, seen: dict[str, Any], decoder: LanguageModel
 ) -> None:
-    answer = house.inference().ModelInfer(asked(PROMPT, name="messages", max_tokens=12))
+    answer = harness.inference().ModelInfer(asked(PROMPT, name="messages", max_tokens=12))
     whole = seen["whole"]
     assert text_of(whole).encode() == answer.raw_output_contents[0][4:]
     cut = decoder.prompt_ids(SamplingRequest(PROMPT, True, Sampling(1)), 200)
@@ -84,9 +84,9 @@ def test_who_names_no_number_gets_as_many_as_the_version_gives(seen: dict[str, A
 
 
 def test_receipts_bind_what_openais_client_saw(
-    house: GeneratorHouse, seen: dict[str, Any], decoder: LanguageModel
+    harness: GeneratorHarness, seen: dict[str, Any], decoder: LanguageModel
 ) -> None:
-    policy = house.governance("client").policy()
+    policy = harness.governance("client").policy()
 
     def fields(text: str) -> Any:
         return verify_receipt(Receipt.decode(text.encode()), policy).fields
@@ -100,7 +100,7 @@ def test_receipts_bind_what_openais_client_saw(
     assert fields(first["opening_receipt"])["outcome"] == "opened"
     ids = decoder.prompt_ids(drawn, 200)
     told = fields(last["receipt"])
-    greedy = house.batches()
+    greedy = harness.batches()
     with greedy.answer(ids, Sampling(12), time.monotonic() + 60) as answer:
         tokens = list(answer)
     assert told["output"] == answer_digest(ids, tokens, text_of(seen["whole"]).encode())
@@ -143,22 +143,22 @@ def test_refusals_are_openais_exceptions(
 
 
 def test_a_refusal_has_its_receipt_where_one_was_asked_for(
-    house: GeneratorHouse, client: HttpClient
+    harness: GeneratorHarness, client: HttpClient
 ) -> None:
     found = post(client, max_tokens=0, sealgate={"receipt": True})
     assert code(found) is Reason.PARAMETER_MALFORMED
     receipt = Receipt.decode(found.json["error"]["receipt"].encode())
-    told = verify_receipt(receipt, house.governance("client").policy()).fields
+    told = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert told["outcome"] == Reason.PARAMETER_MALFORMED.name
 
 
-def test_other_paths_and_callers_are_refused_in_its_form(house: GeneratorHouse) -> None:
-    assert code(client_of(house).get("/v1/embeddings")) is Reason.PATH_UNKNOWN
+def test_other_paths_and_callers_are_refused_in_its_form(harness: GeneratorHarness) -> None:
+    assert code(client_of(harness).get("/v1/embeddings")) is Reason.PATH_UNKNOWN
     for path in ("/v1/models", "/v1/models/tiny"):
-        found = HttpClient(house).get(path)
+        found = HttpClient(harness).get(path)
         assert (found.status, code(found)) == (401, Reason.CREDENTIAL_MISSING)
     # Staff may see which models there are, and ask none of them.
-    auditor = client_of(house, "auditor")
+    auditor = client_of(harness, "auditor")
     assert [model["id"] for model in auditor.get("/v1/models").json["data"]] == ["tiny"]
     found = post(auditor)
     assert (found.status, code(found)) == (403, Reason.ROLE_TOO_LOW)

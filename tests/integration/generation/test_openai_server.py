@@ -15,25 +15,31 @@ from inference.llm.request import answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.chats import MESSAGES
-from tests.support.generator_house import GeneratorHouse, generating
-from tests.support.http_client import HTTP, HttpClient, Seen, api_key, client_of
-from tests.support.kitchen import until
-from tests.support.openai_servers import transformers_server
-from tests.support.oracles import own_python_with
-from tests.support.succession import change
+from tests.support.builders.chats import MESSAGES
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.clients.http_client import (
+    HTTP,
+    HttpAnswer,
+    HttpClient,
+    api_key,
+    client_of,
+)
+from tests.support.harness.generator import GeneratorHarness, generating
+from tests.support.harness.policy_changes import change
+from tests.support.harness.servers.openai_servers import transformers_server
+from tests.support.oracles.programs import own_python_with
 
 ENGINE = 'openai "elsewhere", neither digest nor tokens checked there'
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHouse]:
+def other(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHarness]:
     """The installation that generates."""
-    with generating(tmp_path_factory.mktemp("other") / "state", folder, HTTP) as house:
-        yield house
+    with generating(tmp_path_factory.mktemp("other") / "state", folder, HTTP) as harness:
+        yield harness
 
 
-class Asking(GeneratorHouse):
+class Asking(GeneratorHarness):
     """An installation that has a server of OpenAI's protocol generate for it."""
 
     def __init__(self, state: Path, url: str, key: str, model: str = "{model}") -> None:
@@ -63,22 +69,22 @@ model = "{model}"
 def asking(
     state: Path, folder: Path, url: str, key: str, model: str = "{model}"
 ) -> Iterator[Asking]:
-    house = Asking(state, url, key, model)
+    harness = Asking(state, url, key, model)
     try:
-        house.start()
-        house.publish_generator(folder)
-        house.promote("tiny", 1)
-        yield house
+        harness.start()
+        harness.publish_generator(folder)
+        harness.promote("tiny", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture(scope="module", params=["sealgate", "transformers"])
-def house(
+def harness(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     folder: Path,
-    other: GeneratorHouse,
+    other: GeneratorHarness,
 ) -> Iterator[Asking]:
     state = tmp_path_factory.mktemp("asking") / "state"
     with ExitStack() as leaving:
@@ -94,28 +100,28 @@ def house(
 
 
 @pytest.fixture
-def client(house: Asking) -> Iterator[HttpClient]:
-    client = client_of(house)
+def client(harness: Asking) -> Iterator[HttpClient]:
+    client = client_of(harness)
     yield client
     client.close()
 
 
-def post(client: HttpClient, **changes: Any) -> Seen:
+def post(client: HttpClient, **changes: Any) -> HttpAnswer:
     document = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12, **changes}
     return client.post("/v1/chat/completions", document)
 
 
-def text_of(seen: Seen) -> str:
+def text_of(seen: HttpAnswer) -> str:
     assert seen.status == 200, seen.json
     return str(seen.json["choices"][0]["message"]["content"])
 
 
-def code(seen: Seen) -> Reason:
+def code(seen: HttpAnswer) -> Reason:
     return Reason[seen.json["error"]["code"]]
 
 
 def test_what_nobody_measures_is_refused_unless_the_policy_lets_it_pass(
-    house: Asking, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    harness: Asking, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
     chat = OpenAiServer.chat
@@ -125,50 +131,50 @@ def test_what_nobody_measures_is_refused_unless_the_policy_lets_it_pass(
         yield from chat(self, document, *given)
 
     monkeypatch.setattr(OpenAiServer, "chat", watched)
-    house.let_pass("block")
-    before = house.gateway.recorder.size
+    harness.let_pass("block")
+    before = harness.gateway.recorder.size
     assert code(post(client)) is Reason.ENGINE_UNSUITABLE
     assert sent == []
-    (entry,) = house.entries(before)
+    (entry,) = harness.entries(before)
     assert (entry["outcome"], entry["verdict"]) == (Reason.ENGINE_UNSUITABLE.name, "")
-    house.let_pass("flag")
-    before = house.gateway.recorder.size
+    harness.let_pass("flag")
+    before = harness.gateway.recorder.size
     assert text_of(post(client))
     assert len(sent) == 1
-    (entry,) = house.entries(before)
+    (entry,) = harness.entries(before)
     # Nobody here knows what it is computed with.
     assert (entry["screening"], entry["arithmetic"]) == ("none", "")
 
 
 def test_the_answer_is_the_servers_and_the_record_says_what_it_binds(
-    house: Asking, client: HttpClient, other: GeneratorHouse
+    harness: Asking, client: HttpClient, other: GeneratorHarness
 ) -> None:
-    house.let_pass("flag")
+    harness.let_pass("flag")
     expected = post(client_of(other))
-    before = house.gateway.recorder.size
+    before = harness.gateway.recorder.size
     found = post(client, sealgate={"receipt": True})
     # transformers' server, where it does not batch, says the prompt first.
     assert text_of(found).endswith(text_of(expected))
     assert 0 < found.json["usage"]["completion_tokens"] <= 12
     assert found.json["usage"]["prompt_tokens"] > 1
     receipt = Receipt.decode(found.json["sealgate"]["receipt"].encode())
-    told = verify_receipt(receipt, house.governance("client").policy()).fields
+    told = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert told["output"] == answer_digest([], [], text_of(found).encode())
-    (entry,) = house.entries(before)
+    (entry,) = harness.entries(before)
     assert (entry["outcome"], entry["engine"], entry["verdict"]) == ("answered", ENGINE, "")
 
 
-def test_it_streams(house: Asking, client: HttpClient) -> None:
-    house.let_pass("flag")
+def test_it_streams(harness: Asking, client: HttpClient) -> None:
+    harness.let_pass("flag")
     expected = text_of(post(client))
-    before = house.gateway.recorder.size
+    before = harness.gateway.recorder.size
     seen = post(client, stream=True)
     *said, done = seen.body.decode().strip().split("\n\n")
     chunks = [json.loads(each.removeprefix("data: ")) for each in said]
     assert done == "data: [DONE]"
     assert len(chunks) > 4
     assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == expected
-    assert [entry["outcome"] for entry in house.entries(before)] == ["opened", "answered"]
+    assert [entry["outcome"] for entry in harness.entries(before)] == ["opened", "answered"]
 
 
 @pytest.mark.parametrize(
@@ -181,22 +187,22 @@ def test_it_streams(house: Asking, client: HttpClient) -> None:
     ],
 )
 def test_prompts_that_are_not_sent(
-    house: Asking, client: HttpClient, messages: list[Any], reason: Reason
+    harness: Asking, client: HttpClient, messages: list[Any], reason: Reason
 ) -> None:
-    house.let_pass("flag")
+    harness.let_pass("flag")
     assert code(post(client, messages=messages)) is reason
 
 
-def test_a_prompt_that_is_no_chat(house: Asking, client: HttpClient) -> None:
+def test_a_prompt_that_is_no_chat(harness: Asking, client: HttpClient) -> None:
     tensor = {"name": "text_input", "datatype": "BYTES", "shape": [1], "data": ["Hello"]}
     assert client.infer({"inputs": [tensor]}, "tiny").reason is Reason.TENSOR_NAME
 
 
 def test_a_server_that_is_away_is_told_of(tmp_path: Path, folder: Path) -> None:
-    with asking(tmp_path / "state", folder, "http://127.0.0.1:9/v1", "unused") as house:
-        house.let_pass("record")
-        before = house.gateway.recorder.size
-        client = client_of(house)
+    with asking(tmp_path / "state", folder, "http://127.0.0.1:9/v1", "unused") as harness:
+        harness.let_pass("record")
+        before = harness.gateway.recorder.size
+        client = client_of(harness)
         assert code(post(client)) is Reason.ENGINE_UNAVAILABLE
-        assert house.entries(before)[0]["outcome"] == Reason.ENGINE_UNAVAILABLE.name
+        assert harness.entries(before)[0]["outcome"] == Reason.ENGINE_UNAVAILABLE.name
         client.close()

@@ -12,7 +12,7 @@ from generation.models.perplexity import WINDOW, score
 from generation.publishing.builder import GeneratorDescription, calibrated_screen
 from inference.llm.request import Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 ABOUT = GeneratorDescription(
     "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64

@@ -7,8 +7,8 @@ import pytest
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, calibrate, score, surprises
 from inference.llm.request import Sampling, SamplingRequest
-from tests.support.gcg import Aim, Attack, Effort, Found, printable
-from tests.support.tiny_decoder import prompts
+from tests.support.builders.models.tiny_decoder import prompts
+from tests.support.oracles.gcg import Aim, Attack, Effort, Found, printable
 
 EFFORT = Effort(25, 32, 12)
 

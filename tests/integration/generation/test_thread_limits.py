@@ -12,21 +12,21 @@ from inference.llm.request import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_inputs
-from tests.support import tiny_decoder
-from tests.support.generator_house import GeneratorHouse, generating
-from tests.support.house import refusal
-from tests.support.http_client import HTTP, client_of
-from tests.support.kitchen import until
+from tests.support.builders.models import tiny_decoder
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.clients.http_client import HTTP, client_of
+from tests.support.harness.gateway import refusal
+from tests.support.harness.generator import GeneratorHarness, generating
 
 # Of eight threads two are for streams.
 MORE = f"{HTTP}\n[limits]\nthreads = 8\n"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorHouse]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorHarness]:
     folder = tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny")
-    with generating(tmp_path_factory.mktemp("state"), folder, MORE) as house:
-        yield house
+    with generating(tmp_path_factory.mktemp("state"), folder, MORE) as harness:
+        yield harness
 
 
 def asked() -> oip.ModelInferRequest:
@@ -42,9 +42,9 @@ def full(batches: CausalBatches) -> Any:
     return batches.answer([1] * 4, Sampling(batches.room.pages * 16 - 16), time.monotonic() + 300)
 
 
-def test_grpc_calls_of_one_caller_are_bounded(house: GeneratorHouse) -> None:
-    ask = house.inference()
-    with full(house.batches()):
+def test_grpc_calls_of_one_caller_are_bounded(harness: GeneratorHarness) -> None:
+    ask = harness.inference()
+    with full(harness.batches()):
         waiting = [ask.ModelInfer.future(asked(), timeout=240) for _ in range(3)]
         until(lambda: any(call.done() for call in waiting))
         assert [refusal(call.result) for call in waiting if call.done()] == [Reason.QUEUE_FULL]
@@ -60,9 +60,9 @@ class Other:
         """Nothing comes of it."""
 
 
-def test_http_calls_of_one_caller_are_bounded(house: GeneratorHouse) -> None:
+def test_http_calls_of_one_caller_are_bounded(harness: GeneratorHarness) -> None:
     text = {"name": "text_input", "datatype": "BYTES", "shape": [1], "data": ["The following"]}
-    client, stream_limiter = client_of(house), house.gateway.http.stream_limiter
+    client, stream_limiter = client_of(harness), harness.gateway.http.stream_limiter
     with stream_limiter.streaming(Other(), "a"), stream_limiter.streaming(Other(), "b"):
         assert client.infer({"inputs": [text]}, "tiny").reason is Reason.QUEUE_FULL
     assert client.infer({"inputs": [text]}, "tiny").status == 200

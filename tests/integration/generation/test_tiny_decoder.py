@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from generation.models.decoder import LanguageModel
-from tests.support import tiny_decoder
+from tests.support.builders.models import tiny_decoder
 
 
 def test_its_perplexity_falls_well_below_a_unigrams(folder: Path, decoder: LanguageModel) -> None:

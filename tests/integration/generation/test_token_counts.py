@@ -11,16 +11,16 @@ from gateway.admission.token_counts import MemoryTokens
 from gateway.config.optional_sections import Quota
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from tests.support.chats import code, post, text_of
-from tests.support.generated import asked
-from tests.support.generator_house import GeneratorHouse
-from tests.support.http_client import HttpClient
+from tests.support.builders.chats import code, post, text_of
+from tests.support.builders.generated import asked
+from tests.support.harness.clients.http_client import HttpClient
+from tests.support.harness.generator import GeneratorHarness
 
 
 @contextmanager
-def limited(house: GeneratorHouse, tokens: str) -> Iterator[None]:
+def limited(harness: GeneratorHarness, tokens: str) -> Iterator[None]:
     """While the block runs, clients have a quota of tokens."""
-    quotas = house.gateway.quotas
+    quotas = harness.gateway.quotas
     quotas.quotas = (Quota(role="client", tokens=tokens),)
     quotas.shares.clear()
     try:
@@ -29,8 +29,8 @@ def limited(house: GeneratorHouse, tokens: str) -> Iterator[None]:
         quotas.quotas = ()
 
 
-def metrics(house: GeneratorHouse) -> dict[str, float]:
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
+def metrics(harness: GeneratorHarness) -> dict[str, float]:
+    connection = HTTPConnection("127.0.0.1", harness.gateway.ports["metrics"], timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -39,11 +39,11 @@ def metrics(house: GeneratorHouse) -> dict[str, float]:
 
 
 def test_a_quota_of_tokens_counts_prompt_and_answer(
-    house: GeneratorHouse, client: HttpClient
+    harness: GeneratorHarness, client: HttpClient
 ) -> None:
     prompt = post(client, max_tokens=1).json["usage"]["prompt_tokens"]
-    before = house.gateway.recorder.size
-    with limited(house, f"{2 * prompt + 30}/hour"):
+    before = harness.gateway.recorder.size
+    with limited(harness, f"{2 * prompt + 30}/hour"):
         assert post(client, max_tokens=10).status == 200
         assert post(client, max_tokens=15).status == 200
         # Five are left: none of the prompt and ten, and none of it and four, which was measured.
@@ -53,24 +53,24 @@ def test_a_quota_of_tokens_counts_prompt_and_answer(
             assert 3000 < int(found.headers["retry-after"]) <= 3600
         request = asked("The")
         for call in (
-            lambda: house.inference().ModelInfer(request),
-            lambda: list(house.inference().ModelStreamInfer(iter([request]))),
+            lambda: harness.inference().ModelInfer(request),
+            lambda: list(harness.inference().ModelStreamInfer(iter([request]))),
         ):
             with pytest.raises(grpc.RpcError) as caught:
                 call()
             assert reason_of(caught.value) is Reason.TOKENS_SPENT
     # Two answers, each in one part: what a quota refuses is counted alone.
-    assert [entry["outcome"] for entry in house.entries(before)] == ["answered", "answered"]
-    assert house.gateway.http.interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
+    assert [entry["outcome"] for entry in harness.entries(before)] == ["answered", "answered"]
+    assert harness.gateway.http.interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
 
 
 def test_tokens_that_an_answer_did_not_get_are_given_back(
-    house: GeneratorHouse, client: HttpClient
+    harness: GeneratorHarness, client: HttpClient
 ) -> None:
     prompt = post(client, max_tokens=1).json["usage"]["prompt_tokens"]
-    with limited(house, f"{2 * prompt + 70}/minute"):
+    with limited(harness, f"{2 * prompt + 70}/minute"):
         text = text_of(post(client, max_tokens=60).json)
-        house.gateway.quotas.tokens = MemoryTokens()
+        harness.gateway.quotas.tokens = MemoryTokens()
         # Set aside sixty, and used a few of them.
         stopped = post(client, max_tokens=60, stop=text[4:8]).json
         assert stopped["choices"][0]["finish_reason"] == "stop"
@@ -78,11 +78,11 @@ def test_tokens_that_an_answer_did_not_get_are_given_back(
 
 
 def test_how_long_tokens_are_waited_for_is_measured(
-    house: GeneratorHouse, client: HttpClient
+    harness: GeneratorHarness, client: HttpClient
 ) -> None:
-    before = metrics(house)
+    before = metrics(harness)
     usage = post(client, max_tokens=9).json["usage"]
-    after = metrics(house)
+    after = metrics(harness)
 
     def added(name: str, labels: str = "") -> float:
         key = f'{name}{{model="tiny"{labels},version="1"}}'

@@ -10,9 +10,9 @@ from inference.observability import tracing
 from inference.observability.otlp import OtlpTracer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
-from tests.support.generator_house import generating
-from tests.support.kitchen import until
-from tests.support.text_models import asked as texts
+from tests.support.builders.models.text_models import asked as texts
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.generator import generating
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -28,8 +28,8 @@ def test_it_is_one_trace(tmp_path: Path, folder: Path, monkeypatch: pytest.Monke
     request.parameters["max_tokens"].int64_param = 12
     write_inputs(request, [Tensor.of("text_input", texts(PROMPT).reshape(1))])
     header = [("traceparent", f"00-{TRACE}-{SPAN}-01")]
-    with generating(tmp_path / "state", folder) as house:
-        list(house.inference().ModelStreamInfer(iter([request]), timeout=60, metadata=header))
+    with generating(tmp_path / "state", folder) as harness:
+        list(harness.inference().ModelStreamInfer(iter([request]), timeout=60, metadata=header))
 
         def spans() -> list:
             return [

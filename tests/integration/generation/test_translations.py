@@ -15,8 +15,8 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import INT8, Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import until
-from tests.support.tiny_translator import prompts
+from tests.support.builders.models.tiny_translator import prompts
+from tests.support.fakes.blocking_worker import until
 
 LONGEST = 128
 

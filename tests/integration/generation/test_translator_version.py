@@ -29,7 +29,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
 from tests.integration.generation.test_version import ABOUT, build
-from tests.support.tiny_translator import loss, prompts
+from tests.support.builders.models.tiny_translator import loss, prompts
 
 # So small a model is moved by its mark.
 LOSS = 0.05

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from builder.watermark.key import Mark, WatermarkKey
-from builder.watermark.reading import THRESHOLD, read_code, weights_of
 
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
@@ -30,13 +28,15 @@ from generation.serving.generator_version import GeneratorVersion
 from generation.serving.loader import copy_verified
 from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
+from publishing.watermark.key import Mark, WatermarkKey
+from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote.uploads import Package
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Evidence, Manifest
-from tests.support.tiny_decoder import prompts
+from tests.support.builders.models.tiny_decoder import prompts
 
 ABOUT = GeneratorDescription(
     "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64

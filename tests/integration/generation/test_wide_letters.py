@@ -10,7 +10,7 @@ from generation.models.causal import CausalFamily
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
-from tests.support.tiny_decoder import END, START, TEMPLATE
+from tests.support.builders.models.tiny_decoder import END, START, TEMPLATE
 
 UNKNOWN = "<unk>"
 WIDE_END, WIDE_START = "＜｜end｜＞", "＜｜start｜＞"  # noqa: RUF001

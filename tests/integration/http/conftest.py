@@ -1,28 +1,28 @@
-"""One running house for this folder's tests, which also listens for HTTP: digits 1 is live."""
+"""One running gateway for this folder's tests, which also listens for HTTP: digits 1 is live."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.house import House
-from tests.support.http_client import HttpClient, client_of, house_with_http
+from tests.support.harness.clients.http_client import HttpClient, client_of, harness_with_http
+from tests.support.harness.gateway import GatewayHarness
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     metrics = '\n[metrics]\nlisten = "127.0.0.1:0"\n'
-    house = house_with_http(tmp_path_factory.mktemp("http") / "state", metrics)
-    house.start()
+    harness = harness_with_http(tmp_path_factory.mktemp("http") / "state", metrics)
+    harness.start()
     try:
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        yield house
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[HttpClient]:
-    client = client_of(house)
+def client(harness: GatewayHarness) -> Iterator[HttpClient]:
+    client = client_of(harness)
     yield client
     client.close()

@@ -12,9 +12,15 @@ import pytest
 from gateway.transport.http import connection
 from gateway.transport.http.peer import Peer
 from sealgate.reasons import Reason
-from tests.support.house import House, rows
-from tests.support.http_client import HttpClient, client_of, house_with_http, spoken, tensor
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.clients.http_client import (
+    HttpClient,
+    client_of,
+    harness_with_http,
+    spoken,
+    tensor,
+)
+from tests.support.harness.gateway import GatewayHarness, rows
 
 INFER = "/v2/models/digits/infer"
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -23,11 +29,11 @@ SMALL = "\n[limits]\nconnections = 4\nthreads = 1\ndrain = 60.0\n"
 
 
 @pytest.fixture(scope="module")
-def small_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = house_with_http(tmp_path_factory.mktemp("small") / "state", SMALL)
-    house.start()
-    yield house
-    house.stop()
+def small_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    harness = harness_with_http(tmp_path_factory.mktemp("small") / "state", SMALL)
+    harness.start()
+    yield harness
+    harness.stop()
 
 
 def head(client: HttpClient, *lines: str) -> bytes:
@@ -36,8 +42,10 @@ def head(client: HttpClient, *lines: str) -> bytes:
     return "\r\n".join([f"POST {INFER} HTTP/1.1", "host: x", credential, *lines, "", ""]).encode()
 
 
-def connected(house: House) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", house.gateway.ports["http-insecure"]), timeout=60)
+def connected(harness: GatewayHarness) -> socket.socket:
+    return socket.create_connection(
+        ("127.0.0.1", harness.gateway.ports["http-insecure"]), timeout=60
+    )
 
 
 def until_closed(plain: socket.socket) -> bytes:
@@ -48,12 +56,12 @@ def until_closed(plain: socket.socket) -> bytes:
     return found
 
 
-def handshake(house: House, version: ssl.TLSVersion) -> str | None:
-    context = ssl.create_default_context(cafile=str(house.state / "tls" / "servers.pem"))
+def handshake(harness: GatewayHarness, version: ssl.TLSVersion) -> str | None:
+    context = ssl.create_default_context(cafile=str(harness.state / "tls" / "servers.pem"))
     # Old versions need the old ciphers to be offered at all.
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
-    address = ("127.0.0.1", house.gateway.ports["http"])
+    address = ("127.0.0.1", harness.gateway.ports["http"])
     with (
         socket.create_connection(address, timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
@@ -78,20 +86,22 @@ def handshake(house: House, version: ssl.TLSVersion) -> str | None:
         b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
     ],
 )
-def test_what_is_not_http_is_answered_once(house: House, text: bytes) -> None:
-    found = spoken(house, text)
+def test_what_is_not_http_is_answered_once(harness: GatewayHarness, text: bytes) -> None:
+    found = spoken(harness, text)
     assert found.startswith(b"HTTP/1.1 400 ")
     assert Reason.MESSAGE_MALFORMED.name.encode() in found
     assert found.count(b"HTTP/1.1") == 1
 
 
-def test_a_length_beside_a_transfer_encoding(house: House, client: HttpClient) -> None:
+def test_a_length_beside_a_transfer_encoding(harness: GatewayHarness, client: HttpClient) -> None:
     text = head(client, "content-length: 5", "transfer-encoding: chunked") + b"0\r\n\r\n"
-    assert Reason.MESSAGE_MALFORMED.name.encode() in spoken(house, text)
+    assert Reason.MESSAGE_MALFORMED.name.encode() in spoken(harness, text)
 
 
-def test_requests_one_after_another_and_at_once(house: House, client: HttpClient) -> None:
-    found = spoken(house, LIVE * 3)
+def test_requests_one_after_another_and_at_once(
+    harness: GatewayHarness, client: HttpClient
+) -> None:
+    found = spoken(harness, LIVE * 3)
     assert found.count(b'{"live":true}') == 3
     connection = client.connection
     assert client.get("/v2").status == 200
@@ -106,109 +116,115 @@ def test_who_wants_the_connection_closed_is_heard(client: HttpClient) -> None:
 
 
 @pytest.mark.parametrize("large", [LARGEST + 1, 10**15])
-def test_a_body_that_is_too_large_is_not_read(house: House, client: HttpClient, large: int) -> None:
-    with connected(house) as plain:
+def test_a_body_that_is_too_large_is_not_read(
+    harness: GatewayHarness, client: HttpClient, large: int
+) -> None:
+    with connected(harness) as plain:
         plain.sendall(head(client, f"content-length: {large}"))
         found = until_closed(plain)
     assert Reason.MESSAGE_TOO_LARGE.name.encode() in found
 
 
-def test_a_body_in_chunks(house: House, client: HttpClient) -> None:
+def test_a_body_in_chunks(harness: GatewayHarness, client: HttpClient) -> None:
     opening = head(client, "transfer-encoding: chunked", "connection: close")
-    found = spoken(house, opening + b"1\r\n[\r\n1\r\n]\r\n0\r\n\r\n")
+    found = spoken(harness, opening + b"1\r\n[\r\n1\r\n]\r\n0\r\n\r\n")
     assert Reason.MESSAGE_MALFORMED.name.encode() in found
     chunk = b"%x\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n"
-    found = spoken(house, opening + chunk * 5)
+    found = spoken(harness, opening + chunk * 5)
     assert Reason.MESSAGE_TOO_LARGE.name.encode() in found
-    found = spoken(house, opening + b"1\r\n \r\n" * 2000)
+    found = spoken(harness, opening + b"1\r\n \r\n" * 2000)
     assert Reason.MESSAGE_MALFORMED.name.encode() in found
 
 
-def test_nothing_is_sent_before_it_is_asked_for(house: House, client: HttpClient) -> None:
+def test_nothing_is_sent_before_it_is_asked_for(
+    harness: GatewayHarness, client: HttpClient
+) -> None:
     """As curl does it with a large body: its head first, the body once it may."""
-    with connected(house) as plain:
+    with connected(harness) as plain:
         plain.sendall(
             head(client, "content-length: 2", "expect: 100-continue", "connection: close")
         )
         assert plain.recv(1024).startswith(b"HTTP/1.1 100 ")
         plain.sendall(b"{}")
         assert Reason.MESSAGE_MALFORMED.name.encode() in until_closed(plain)
-    with connected(house) as plain:
+    with connected(harness) as plain:
         opening = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue"
         plain.sendall(opening.encode() + b"\r\n\r\n")
         assert until_closed(plain).startswith(b"HTTP/1.1 401 ")
 
 
 def test_a_body_that_does_not_come(
-    house: House, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    harness: GatewayHarness, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door = house.gateway.http.gateway
+    door = harness.gateway.http.gateway
     monkeypatch.setattr(door, "limits", replace(door.limits, deadline=0.2))
-    with connected(house) as plain:
+    with connected(harness) as plain:
         plain.sendall(head(client, "content-length: 9") + b"{")
         assert Reason.DEADLINE_TOO_SHORT.name.encode() in until_closed(plain)
 
 
-def test_who_closes_their_half_has_gone(house: House, client: HttpClient) -> None:
+def test_who_closes_their_half_has_gone(harness: GatewayHarness, client: HttpClient) -> None:
     """As one who has gone altogether, for whom nothing is run: the two look alike from here."""
     body = json.dumps({"inputs": [tensor(rows())]}).encode()
     text = head(client, f"content-length: {len(body)}", "connection: close") + body
-    assert Reason.DEADLINE_TOO_SHORT.name.encode() in spoken(house, text)
-    with connected(house) as plain:
+    assert Reason.DEADLINE_TOO_SHORT.name.encode() in spoken(harness, text)
+    with connected(harness) as plain:
         plain.sendall(text)
         assert until_closed(plain).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v2 HTTP/1.1\r\nhost: x\r\n"])
 def test_who_says_nothing_is_not_waited_for(
-    house: House, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(connection, "_IDLE_SECONDS", 0.2)
     monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.2)
-    with connected(house) as plain:
+    with connected(harness) as plain:
         plain.sendall(sent)
         assert until_closed(plain) == b""
 
 
 def test_who_shakes_no_hands_is_not_waited_for(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_HANDSHAKE_SECONDS", 0.2)
-    address = ("127.0.0.1", house.gateway.ports["http"])
+    address = ("127.0.0.1", harness.gateway.ports["http"])
     with socket.create_connection(address, timeout=60) as plain:
         assert until_closed(plain) == b""
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_1_2_and_1_3_are_spoken(house: House, version: ssl.TLSVersion) -> None:
-    assert handshake(house, version) == version.name.replace("_", ".")
+def test_tls_1_2_and_1_3_are_spoken(harness: GatewayHarness, version: ssl.TLSVersion) -> None:
+    assert handshake(harness, version) == version.name.replace("_", ".")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_older_versions_are_not(house: House) -> None:
+def test_older_versions_are_not(harness: GatewayHarness) -> None:
     with pytest.raises(OSError, match=r"(?i)version|protocol|alert|reset"):
-        handshake(house, ssl.TLSVersion.TLSv1_1)
+        handshake(harness, ssl.TLSVersion.TLSv1_1)
 
 
-def test_plain_text_is_not_answered_by_tls(house: House) -> None:
-    address = ("127.0.0.1", house.gateway.ports["http"])
+def test_plain_text_is_not_answered_by_tls(harness: GatewayHarness) -> None:
+    address = ("127.0.0.1", harness.gateway.ports["http"])
     with socket.create_connection(address, timeout=60) as plain:
         plain.sendall(LIVE)
         assert b"HTTP/1.1" not in until_closed(plain)
 
 
-def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: House) -> None:
-    asking = client_of(small_house, insecure=True)
+def test_connections_of_known_callers_beyond_the_limit_are_closed(
+    small_harness: GatewayHarness,
+) -> None:
+    asking = client_of(small_harness, insecure=True)
     credential = f"authorization: {asking.headers['authorization']}"
     metadata = f"GET /v2 HTTP/1.1\r\nhost: x\r\n{credential}\r\n\r\n".encode()
-    server = small_house.gateway.http.servers["http-insecure"]
+    server = small_harness.gateway.http.servers["http-insecure"]
     until(lambda: not server.open_connections)
     with ExitStack() as held:
         for _ in range(4):
-            plain = held.enter_context(connected(small_house))
+            plain = held.enter_context(connected(small_harness))
             plain.sendall(metadata)
             assert plain.recv(1024).startswith(b"HTTP/1.1 200 ")
-        another = held.enter_context(connected(small_house))
+        another = held.enter_context(connected(small_harness))
         try:
             another.sendall(LIVE)
             found = until_closed(another)
@@ -216,14 +232,16 @@ def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: H
             found = b""
         assert found == b""
     until(lambda: not server.open_connections)
-    assert spoken(small_house, LIVE)
+    assert spoken(small_harness, LIVE)
 
 
-def test_while_all_places_are_taken_inference_is_refused_at_once(small_house: House) -> None:
-    asking = client_of(small_house, insecure=True)
-    counted = small_house.gateway.http.interceptor.counted_refusals
+def test_while_all_places_are_taken_inference_is_refused_at_once(
+    small_harness: GatewayHarness,
+) -> None:
+    asking = client_of(small_harness, insecure=True)
+    counted = small_harness.gateway.http.interceptor.counted_refusals
     before = counted["QUEUE_FULL"]
-    with connected(small_house) as plain:
+    with connected(small_harness) as plain:
         plain.sendall(head(asking, "content-length: 9", "expect: 100-continue"))
         assert plain.recv(1024).startswith(b"HTTP/1.1 100 ")
         seen = asking.infer({"inputs": [tensor(rows())]})
@@ -238,11 +256,11 @@ def test_while_all_places_are_taken_inference_is_refused_at_once(small_house: Ho
 def test_a_gateway_that_stops_answers_what_is_asked_and_ends(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    house = house_with_http(tmp_path_factory.mktemp("stopping") / "state", SMALL)
-    house.start()
-    asking = client_of(house, insecure=True)
-    gateway = house.gateway
-    with connected(house) as idle, connected(house) as busy:
+    harness = harness_with_http(tmp_path_factory.mktemp("stopping") / "state", SMALL)
+    harness.start()
+    asking = client_of(harness, insecure=True)
+    gateway = harness.gateway
+    with connected(harness) as idle, connected(harness) as busy:
         idle.sendall(LIVE)
         assert idle.recv(1024)
         busy.sendall(head(asking, "content-length: 2", "expect: 100-continue"))
@@ -253,7 +271,7 @@ def test_a_gateway_that_stops_answers_what_is_asked_and_ends(
         found = until_closed(busy)
     assert Reason.MESSAGE_MALFORMED.name.encode() in found
     assert b"connection: close" in found
-    house.stop()
+    harness.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", gateway.ports["http-insecure"]), timeout=60)
 

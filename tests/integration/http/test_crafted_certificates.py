@@ -17,7 +17,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
 from sealgate.setup.certificates import Certificate
-from tests.support.crafted_certificates import (
+from tests.support.builders.documents.crafted_certificates import (
     BMP,
     DNS_NAME,
     EMAIL_NAME,
@@ -30,8 +30,8 @@ from tests.support.crafted_certificates import (
     one_part,
     subject,
 )
-from tests.support.house import House
-from tests.support.http_client import HttpClient, house_with_http
+from tests.support.harness.clients.http_client import HttpClient, harness_with_http
+from tests.support.harness.gateway import GatewayHarness
 
 CRAFTING = CraftingAuthority(datetime.now(UTC))
 ADMIN = subject(common_name(b"admin"))
@@ -77,17 +77,17 @@ EITHER = {name for name, (_, reason) in CASES.items() if reason is MALFORMED}
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = house_with_http(tmp_path_factory.mktemp("crafted") / "state")
-    callers = house.state / "tls" / "callers.pem"
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    harness = harness_with_http(tmp_path_factory.mktemp("crafted") / "state")
+    callers = harness.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + CRAFTING.pem)
-    house.start()
-    yield house
-    house.stop()
+    harness.start()
+    yield harness
+    harness.stop()
 
 
-def by_grpc(house: House, shown: Certificate) -> Reason | str | None:
-    profile = house.profile("admin")
+def by_grpc(harness: GatewayHarness, shown: Certificate) -> Reason | str | None:
+    profile = harness.profile("admin")
     access = Access(
         profile.endpoint,
         profile.server_authority.read_bytes(),
@@ -103,11 +103,11 @@ def by_grpc(house: House, shown: Certificate) -> Reason | str | None:
     return None
 
 
-def by_http(house: House, shown: Certificate, folder: Path) -> Reason | str | None:
+def by_http(harness: GatewayHarness, shown: Certificate, folder: Path) -> Reason | str | None:
     pair = (folder / "caller.pem", folder / "caller.key")
     for path, content in zip(pair, (shown.certificate, shown.key), strict=True):
         path.write_bytes(content)
-    client = HttpClient(house, pair=pair)
+    client = HttpClient(harness, pair=pair)
     try:
         return client.get("/v2").reason
     except (ssl.SSLError, ConnectionError):
@@ -117,8 +117,10 @@ def by_http(house: House, shown: Certificate, folder: Path) -> Reason | str | No
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_both_listeners_read_a_certificate_alike(house: House, tmp_path: Path, name: str) -> None:
+def test_both_listeners_read_a_certificate_alike(
+    harness: GatewayHarness, tmp_path: Path, name: str
+) -> None:
     shown, reason = CASES[name]
     expected = {reason, HANDSHAKE} if name in EITHER else {reason}
-    assert by_grpc(house, shown) in expected
-    assert by_http(house, shown, tmp_path) in expected
+    assert by_grpc(harness, shown) in expected
+    assert by_http(harness, shown, tmp_path) in expected

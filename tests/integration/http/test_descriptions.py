@@ -8,20 +8,20 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from tests.support.house import House
-from tests.support.http_client import HttpClient, client_of
+from tests.support.harness.clients.http_client import HttpClient, client_of
+from tests.support.harness.gateway import GatewayHarness
 
 DIGITS = "/v2/models/digits"
 
 
-def test_health_is_open_to_anyone(house: House) -> None:
-    anyone = HttpClient(house)
+def test_health_is_open_to_anyone(harness: GatewayHarness) -> None:
+    anyone = HttpClient(harness)
     assert anyone.get("/v2/health/live").json == {"live": True}
     assert anyone.get("/v2/health/ready").json == {"ready": True}
 
 
-def test_the_server(house: House, client: HttpClient) -> None:
-    told = house.inference().ServerMetadata(oip.ServerMetadataRequest())
+def test_the_server(harness: GatewayHarness, client: HttpClient) -> None:
+    told = harness.inference().ServerMetadata(oip.ServerMetadataRequest())
     assert client.get("/v2").json == {
         "name": "sealgate",
         "version": told.version,
@@ -30,25 +30,25 @@ def test_the_server(house: House, client: HttpClient) -> None:
 
 
 @pytest.mark.parametrize("path", [DIGITS, f"{DIGITS}/versions/1"])
-def test_a_model(house: House, client: HttpClient, path: str) -> None:
-    told = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
+def test_a_model(harness: GatewayHarness, client: HttpClient, path: str) -> None:
+    told = harness.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
     found = client.get(path).json
     assert found["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}]
     assert ParseDict(found, oip.ModelMetadataResponse()) == told
 
 
 @pytest.mark.parametrize("path", [DIGITS, f"{DIGITS}/versions/1"])
-def test_its_configuration(house: House, client: HttpClient, path: str) -> None:
-    told = house.inference().ModelConfig(oip.ModelConfigRequest(name="digits")).config
+def test_its_configuration(harness: GatewayHarness, client: HttpClient, path: str) -> None:
+    told = harness.inference().ModelConfig(oip.ModelConfigRequest(name="digits")).config
     found = client.get(f"{path}/config").json
     assert found["input"][0]["data_type"] == "TYPE_FP32"
     assert found["input"][0]["dims"] == [64]
     assert ParseDict(found, oip.ModelConfig()) == told
 
 
-def test_statistics_are_numbers(house: House) -> None:
-    told = house.inference("auditor").ModelStatistics(oip.ModelStatisticsRequest(name="digits"))
-    auditor = client_of(house, "auditor")
+def test_statistics_are_numbers(harness: GatewayHarness) -> None:
+    told = harness.inference("auditor").ModelStatistics(oip.ModelStatisticsRequest(name="digits"))
+    auditor = client_of(harness, "auditor")
     for path in (DIGITS, f"{DIGITS}/versions/1"):
         (found,) = auditor.get(f"{path}/stats").json["model_stats"]
         assert type(found["inference_count"]) is int
@@ -67,8 +67,8 @@ def test_readiness(client: HttpClient) -> None:
         assert (seen.status, seen.json["ready"]) == (400, False)
 
 
-def test_the_index(house: House) -> None:
-    auditor = client_of(house, "auditor")
+def test_the_index(harness: GatewayHarness) -> None:
+    auditor = client_of(harness, "auditor")
     digits = {"name": "digits", "version": "1", "state": "READY", "reason": ""}
     assert auditor.ask("POST", "/v2/repository/index").json == [digits]
     assert auditor.post("/v2/repository/index", {"ready": True}).json == [digits]
@@ -119,9 +119,9 @@ def test_inference_has_no_head(client: HttpClient) -> None:
     assert client.ask("HEAD", "/v2/models/digits/infer").status == 404
 
 
-def test_answers_are_counted_by_status(house: House, client: HttpClient) -> None:
+def test_answers_are_counted_by_status(harness: GatewayHarness, client: HttpClient) -> None:
     def counted(status: str) -> float:
-        metrics = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
+        metrics = HTTPConnection("127.0.0.1", harness.gateway.ports["metrics"], timeout=60)
         metrics.request("GET", "/metrics")
         text = metrics.getresponse().read().decode()
         metrics.close()

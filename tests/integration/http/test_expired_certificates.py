@@ -13,8 +13,8 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
 from sealgate.setup.certificates import Certificate, CertificateAuthority
-from tests.support.house import House
-from tests.support.http_client import HttpClient, house_with_http
+from tests.support.harness.clients.http_client import HttpClient, harness_with_http
+from tests.support.harness.gateway import GatewayHarness
 
 LIFETIME = timedelta(hours=1)
 
@@ -42,21 +42,23 @@ def authority() -> CertificateAuthority:
 
 
 @pytest.fixture
-def house(clock: MovedClock, authority: CertificateAuthority, tmp_path: Path) -> Iterator[House]:
-    house = house_with_http(tmp_path / "state")
-    callers = house.state / "tls" / "callers.pem"
+def harness(
+    clock: MovedClock, authority: CertificateAuthority, tmp_path: Path
+) -> Iterator[GatewayHarness]:
+    harness = harness_with_http(tmp_path / "state")
+    callers = harness.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + authority.pem)
-    house.start()
-    yield house
-    house.stop()
+    harness.start()
+    yield harness
+    harness.stop()
 
 
 def test_expired_certificates_are_refused_on_open_connections(
-    house: House, clock: MovedClock, authority: CertificateAuthority, tmp_path: Path
+    harness: GatewayHarness, clock: MovedClock, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
     shown = authority.caller("admin")
-    with by_grpc(house, shown) as channel:
-        client = by_http(house, shown, tmp_path)
+    with by_grpc(harness, shown) as channel:
+        client = by_http(harness, shown, tmp_path)
         asks = grpc_call(channel), lambda: client.get("/v2").reason
         connection = None
         for ahead, reason in (
@@ -73,8 +75,8 @@ def test_expired_certificates_are_refused_on_open_connections(
         client.close()
 
 
-def by_grpc(house: House, shown: Certificate) -> grpc.Channel:
-    profile = house.profile("admin")
+def by_grpc(harness: GatewayHarness, shown: Certificate) -> grpc.Channel:
+    profile = harness.profile("admin")
     access = Access(
         profile.endpoint,
         profile.server_authority.read_bytes(),
@@ -97,8 +99,8 @@ def grpc_call(channel: grpc.Channel) -> Callable[[], Reason | None]:
     return ask
 
 
-def by_http(house: House, shown: Certificate, folder: Path) -> HttpClient:
+def by_http(harness: GatewayHarness, shown: Certificate, folder: Path) -> HttpClient:
     pair = (folder / "caller.pem", folder / "caller.key")
     for path, content in zip(pair, (shown.certificate, shown.key), strict=True):
         path.write_bytes(content)
-    return HttpClient(house, pair=pair)
+    return HttpClient(harness, pair=pair)

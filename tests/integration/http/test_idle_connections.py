@@ -14,9 +14,9 @@ from benchmarks.holes.connection_holder import KINDS
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
-from tests.support.house import House
-from tests.support.http_client import client_of, house_with_http
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
+from tests.support.harness.clients.http_client import client_of, harness_with_http
+from tests.support.harness.gateway import GatewayHarness
 
 WAYS = [
     *(("grpc", kind) for kind in ("tcp", "tls", "preface")),
@@ -27,32 +27,32 @@ LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 NEVER = 3_600.0
 
 
-def house_with(path, **limits: float) -> Iterator[House]:
+def harness_with(path, **limits: float) -> Iterator[GatewayHarness]:
     lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
-    house = house_with_http(path / "state", f"\n[limits]\n{lines}")
-    house.start()
-    yield house
-    house.stop()
+    harness = harness_with_http(path / "state", f"\n[limits]\n{lines}")
+    harness.start()
+    yield harness
+    harness.stop()
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """Few at once of an address, with all the time that they want."""
     folder = tmp_path_factory.mktemp("strict")
-    yield from house_with(folder, unauthenticated_per_address=3, authenticate_within=NEVER)
+    yield from harness_with(folder, unauthenticated_per_address=3, authenticate_within=NEVER)
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """Many at once, with little time."""
-    yield from house_with(tmp_path_factory.mktemp("hasty"), authenticate_within=3)
+    yield from harness_with(tmp_path_factory.mktemp("hasty"), authenticate_within=3)
 
 
 def opened(
-    house: House, listener: str, kind: str, count: int, stack: ExitStack
+    harness: GatewayHarness, listener: str, kind: str, count: int, stack: ExitStack
 ) -> list[socket.socket]:
     """So many; without those that were ended before they were ready."""
-    port = house.gateway.ports["tls" if listener == "grpc" else "http"]
+    port = harness.gateway.ports["tls" if listener == "grpc" else "http"]
     found = []
     for _ in range(count):
         with suppress(OSError):
@@ -73,20 +73,20 @@ def is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def asker(house: House, listener: str, stack: ExitStack) -> Callable[[], bool]:
+def asker(harness: GatewayHarness, listener: str, stack: ExitStack) -> Callable[[], bool]:
     """Asks something that needs a credential, on one connection."""
     if listener == "http":
-        client = client_of(house)
+        client = client_of(harness)
         stack.callback(client.close)
         return lambda: client.get("/v2").status == 200
-    stub = GRPCInferenceServiceStub(stack.enter_context(connect(house.profile("client"))))
+    stub = GRPCInferenceServiceStub(stack.enter_context(connect(harness.profile("client"))))
     request = oip.ServerMetadataRequest()
     return lambda: bool(stub.ServerMetadata(request, timeout=60).name)
 
 
 @pytest.mark.parametrize(("listener", "kind"), WAYS)
 def test_whoever_does_not_authenticate_in_time_is_ended(
-    hasty: House, listener: str, kind: str
+    hasty: GatewayHarness, listener: str, kind: str
 ) -> None:
     with ExitStack() as stack:
         ask = asker(hasty, listener, stack)
@@ -97,7 +97,9 @@ def test_whoever_does_not_authenticate_in_time_is_ended(
 
 
 @pytest.mark.parametrize(("listener", "kind"), WAYS)
-def test_the_oldest_of_an_address_give_way(strict: House, listener: str, kind: str) -> None:
+def test_the_oldest_of_an_address_give_way(
+    strict: GatewayHarness, listener: str, kind: str
+) -> None:
     with ExitStack() as stack:
         idle = opened(strict, listener, kind, 10, stack)
         until(lambda: sum(map(is_closed, idle)) >= len(idle) - 3)
@@ -107,7 +109,7 @@ def test_the_oldest_of_an_address_give_way(strict: House, listener: str, kind: s
         assert asker(strict, listener, stack)()
 
 
-def test_anonymous_calls_are_no_reason_to_stay(hasty: House) -> None:
+def test_anonymous_calls_are_no_reason_to_stay(hasty: GatewayHarness) -> None:
     """On a connection that never rests."""
     port = hasty.gateway.ports["http-insecure"]
 
@@ -122,7 +124,7 @@ def test_anonymous_calls_are_no_reason_to_stay(hasty: House) -> None:
         until(lambda: refuses(plain))
 
 
-def test_grpc_calls_without_a_credential_are_no_reason_to_stay(hasty: House) -> None:
+def test_grpc_calls_without_a_credential_are_no_reason_to_stay(hasty: GatewayHarness) -> None:
     profile = hasty.profile("client")
     credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
     left = []
@@ -141,7 +143,9 @@ def test_grpc_calls_without_a_credential_are_no_reason_to_stay(hasty: House) -> 
 
 
 @pytest.mark.parametrize("listener", ["grpc", "http"])
-def test_known_callers_stay_among_others_who_come_again(strict: House, listener: str) -> None:
+def test_known_callers_stay_among_others_who_come_again(
+    strict: GatewayHarness, listener: str
+) -> None:
     kind = "preface" if listener == "grpc" else "half-request"
     with ExitStack() as stack:
         ask = asker(strict, listener, stack)

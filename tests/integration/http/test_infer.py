@@ -14,16 +14,16 @@ from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import tensors_digest
-from tests.support.house import House, question, rows
-from tests.support.http_client import HttpClient, tensor
+from tests.support.harness.clients.http_client import HttpClient, tensor
+from tests.support.harness.gateway import GatewayHarness, question, rows
 
 INFER = "/v2/models/digits/infer"
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
-def by_grpc(house: House, sent: np.ndarray) -> np.ndarray:
-    (logits,) = read_outputs(house.inference().ModelInfer(question("digits", sent))).values()
+def by_grpc(harness: GatewayHarness, sent: np.ndarray) -> np.ndarray:
+    (logits,) = read_outputs(harness.inference().ModelInfer(question("digits", sent))).values()
     return logits.data
 
 
@@ -32,14 +32,14 @@ def as_array(output: dict) -> np.ndarray:
     return np.array(output["data"], np.float32).reshape(output["shape"])
 
 
-def proven(house: House, receipt: str) -> dict:
+def proven(harness: GatewayHarness, receipt: str) -> dict:
     return verify_receipt(
-        Receipt.decode(receipt.encode()), house.governance("client").policy()
+        Receipt.decode(receipt.encode()), harness.governance("client").policy()
     ).fields
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_json_in_json_out(house: House, client: HttpClient, nested: bool) -> None:
+def test_json_in_json_out(harness: GatewayHarness, client: HttpClient, nested: bool) -> None:
     sent = rows(count=3)
     asked = tensor(sent)
     if nested:
@@ -50,12 +50,12 @@ def test_json_in_json_out(house: House, client: HttpClient, nested: bool) -> Non
     assert (found["model_name"], found["model_version"], found["id"]) == ("digits", "1", "case-7")
     (output,) = found["outputs"]
     assert output["name"] == "logits"
-    np.testing.assert_array_equal(as_array(output), by_grpc(house, sent))
+    np.testing.assert_array_equal(as_array(output), by_grpc(harness, sent))
     assert "parameters" not in found
 
 
 @pytest.mark.parametrize("wish", ["all", "one"])
-def test_raw_in_raw_out(house: House, client: HttpClient, wish: str) -> None:
+def test_raw_in_raw_out(harness: GatewayHarness, client: HttpClient, wish: str) -> None:
     sent = rows(count=3)
     raw = sent.tobytes()
     document = {
@@ -76,15 +76,17 @@ def test_raw_in_raw_out(house: House, client: HttpClient, wish: str) -> None:
     (output,) = json.loads(seen.body[:length])["outputs"]
     assert output["parameters"] == {"binary_data_size": 120}
     answered = np.frombuffer(seen.body[length:], np.float32).reshape(3, 10)
-    np.testing.assert_array_equal(answered, by_grpc(house, sent))
+    np.testing.assert_array_equal(answered, by_grpc(harness, sent))
 
 
-def test_the_receipt_is_the_one_that_grpc_gives(house: House, client: HttpClient) -> None:
+def test_the_receipt_is_the_one_that_grpc_gives(
+    harness: GatewayHarness, client: HttpClient
+) -> None:
     sent = rows()
     seen = client.infer(
         {"inputs": [tensor(sent)], "parameters": {"receipt": True, "subject": "patient-17"}}
     )
-    fields = proven(house, seen.json["parameters"]["receipt"])
+    fields = proven(harness, seen.json["parameters"]["receipt"])
     assert (fields["principal"], fields["method"]) == ("client", METHOD)
     assert (fields["outcome"], fields["verdict"]) == ("answered", "clean")
     answered = Tensor.of("logits", as_array(seen.json["outputs"][0]))
@@ -93,12 +95,14 @@ def test_the_receipt_is_the_one_that_grpc_gives(house: House, client: HttpClient
         assert fields[name] == digest
 
 
-def test_the_receipt_binds_alias_parameters_and_id(house: House, client: HttpClient) -> None:
+def test_the_receipt_binds_alias_parameters_and_id(
+    harness: GatewayHarness, client: HttpClient
+) -> None:
     """How tensors travel is no part of what was asked."""
     nonce = "AAECAwQFBgcICQoLDA0ODw"
     parameters = {"receipt": True, "nonce": nonce, "binary_data_output": False, "priority": 2}
     seen = client.infer({"id": "claim-17", "inputs": [tensor(rows())], "parameters": parameters})
-    fields = proven(house, seen.json["parameters"]["receipt"])
+    fields = proven(harness, seen.json["parameters"]["receipt"])
     asked = oip.ModelInferRequest()
     asked.parameters["receipt"].bool_param = True
     asked.parameters["nonce"].string_param = nonce
@@ -109,11 +113,11 @@ def test_the_receipt_binds_alias_parameters_and_id(house: House, client: HttpCli
     assert refused.reason is Reason.PARAMETER_MALFORMED
 
 
-def test_a_refusal_has_its_receipt_too(house: House, client: HttpClient) -> None:
+def test_a_refusal_has_its_receipt_too(harness: GatewayHarness, client: HttpClient) -> None:
     document = {"inputs": [tensor(rows())], "parameters": {"receipt": True}}
     seen = client.infer(document, model="nobody")
     assert (seen.status, seen.reason) == (404, Reason.MODEL_UNKNOWN)
-    fields = proven(house, seen.json["receipt"])
+    fields = proven(harness, seen.json["receipt"])
     assert (fields["outcome"], fields["model"]) == ("MODEL_UNKNOWN", "nobody")
     silent = client.infer({"inputs": [tensor(rows())]}, model="nobody")
     assert set(silent.json) == {"error", "reason"}
@@ -191,15 +195,15 @@ def test_priority_and_timeout(client: HttpClient) -> None:
 
 
 def test_what_is_refused_before_it_is_a_message_is_recorded(
-    house: House, client: HttpClient
+    harness: GatewayHarness, client: HttpClient
 ) -> None:
-    before = house.gateway.recorder.size
+    before = harness.gateway.recorder.size
     assert client.ask("POST", INFER, b"[").reason is Reason.MESSAGE_MALFORMED
-    assert house.gateway.recorder.size == before + 1
+    assert harness.gateway.recorder.size == before + 1
 
 
-def test_both_doors_count_for_the_same_version(house: House, client: HttpClient) -> None:
-    stub = house.inference("auditor")
+def test_both_doors_count_for_the_same_version(harness: GatewayHarness, client: HttpClient) -> None:
+    stub = harness.inference("auditor")
 
     def executions() -> int:
         (found,) = stub.ModelStatistics(oip.ModelStatisticsRequest(name="digits")).model_stats

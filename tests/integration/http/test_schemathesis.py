@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import House
-from tests.support.http_client import api_key
-from tests.support.oracles import python_with
+from tests.support.harness.clients.http_client import api_key
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.oracles.programs import python_with
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -31,17 +31,17 @@ CONFIGURATION = """
 """
 
 
-def run_schemathesis(house: House, secret: str, *more: str) -> None:
-    file = house.state / "schemathesis.toml"
+def run_schemathesis(harness: GatewayHarness, secret: str, *more: str) -> None:
+    file = harness.state / "schemathesis.toml"
     file.write_text(CONFIGURATION)
-    address = f"https://127.0.0.1:{house.gateway.ports['http']}/v2/openapi.json"
+    address = f"https://127.0.0.1:{harness.gateway.ports['http']}/v2/openapi.json"
     done = subprocess.run(
         [
             Path(python_with("schemathesis")).with_name("schemathesis"),
             f"--config-file={file}",
             "run",
             address,
-            f"--tls-verify={house.state / 'tls' / 'servers.pem'}",
+            f"--tls-verify={harness.state / 'tls' / 'servers.pem'}",
             f"--header=Authorization: Bearer {secret}",
             f"--checks={','.join(CHECKS)}",
             f"--max-examples={EXAMPLES}",
@@ -52,7 +52,7 @@ def run_schemathesis(house: House, secret: str, *more: str) -> None:
             *more,
         ],
         # Where it leaves what it would replay.
-        cwd=house.state,
+        cwd=harness.state,
         capture_output=True,
         text=True,
         timeout=380,
@@ -60,9 +60,9 @@ def run_schemathesis(house: House, secret: str, *more: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_what_clients_are_answered_is_described(house: House) -> None:
-    run_schemathesis(house, house.profile("client").token.read_text().strip())
+def test_what_clients_are_answered_is_described(harness: GatewayHarness) -> None:
+    run_schemathesis(harness, harness.profile("client").token.read_text().strip())
 
 
-def test_what_staff_are_answered_is_described(house: House) -> None:
-    run_schemathesis(house, api_key(house, "auditor"), "--include-path-regex=stats|index")
+def test_what_staff_are_answered_is_described(harness: GatewayHarness) -> None:
+    run_schemathesis(harness, api_key(harness, "auditor"), "--include-path-regex=stats|index")

@@ -7,8 +7,8 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.house import House, labels, rows
-from tests.support.oracles import python_with, run
+from tests.support.harness.gateway import GatewayHarness, labels, rows
+from tests.support.oracles.programs import python_with, run
 
 PROGRAM = Path(__file__).with_name("triton_http.py")
 
@@ -24,13 +24,13 @@ def as_asked() -> oip.ModelInferRequest:
     return request
 
 
-def test_tritonclient(house: House) -> None:
-    client, auditor = house.profile("client"), house.profile("auditor")
+def test_tritonclient(harness: GatewayHarness) -> None:
+    client, auditor = harness.profile("client"), harness.profile("auditor")
     done = run(
         [
             python_with("geventhttpclient"),
             PROGRAM,
-            f"localhost:{house.gateway.ports['http']}",
+            f"localhost:{harness.gateway.ports['http']}",
             client.server_authority,
             client.token.read_text().strip(),
             auditor.certificate,
@@ -57,7 +57,7 @@ def test_tritonclient(house: House) -> None:
     assert classes == labels(count=3).tolist()
     assert seen["id"] == "7"
     receipt = Receipt.decode(seen["receipt"].encode())
-    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert (fields["alias"], fields["request_id"]) == ("production", "7")
     assert fields["parameters"] == parameters_digest(as_asked())
     assert seen["unknown"] == ["404", Reason.MODEL_UNKNOWN.sentence]

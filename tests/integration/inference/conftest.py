@@ -9,18 +9,18 @@ from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
-from tests.support.paper_registry import PaperRegistry
+from tests.support.fakes.registry import UncheckedRegistry
 
 Start = Callable[[], Engine]
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    return PaperRegistry()
+def registry() -> UncheckedRegistry:
+    return UncheckedRegistry()
 
 
 @pytest.fixture
-def start(registry: PaperRegistry, tmp_path: Path) -> Start:
+def start(registry: UncheckedRegistry, tmp_path: Path) -> Start:
     """Starts an engine, or starts it again: the memory on the disk is the same."""
 
     def start() -> Engine:

@@ -18,14 +18,14 @@ from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
-from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, promoted, resolved
-from tests.support.onnx_models import with_external_data
-from tests.support.paper_registry import PaperRegistry
+from tests.support.builders.models.onnx_models import with_external_data
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import BETTER, FILES, PLACE, only, promoted, resolved
 
 
 class TestFiles:
     @pytest.mark.parametrize("path", sorted(ready_version.FILES))
-    def test_one_altered_bit(self, registry: PaperRegistry, engine: Engine, path: str) -> None:
+    def test_one_altered_bit(self, registry: UncheckedRegistry, engine: Engine, path: str) -> None:
         promoted(registry)
         data = bytearray(FILES[path])
         data[len(data) // 2] ^= 1
@@ -33,25 +33,27 @@ class TestFiles:
         assert only(engine.update(registry, registry)) is Reason.VERSION_ALTERED
         assert resolved(engine) is Reason.VERSION_NOT_LIVE
 
-    def test_two_files_exchanged(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_two_files_exchanged(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
         one, two = sha256(FILES[ready_version.INT8]), sha256(FILES[ready_version.FP32])
         registry.files[one], registry.files[two] = registry.files[two], registry.files[one]
         assert only(engine.update(registry, registry)) is Reason.VERSION_ALTERED
 
-    def test_a_file_that_is_gone(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_file_that_is_gone(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
         del registry.files[sha256(FILES[ready_version.DETECTOR])]
         assert only(engine.update(registry, registry)) is Reason.FILE_MISSING
 
     @pytest.mark.parametrize("path", sorted(ready_version.FILES))
     def test_a_version_without_a_file(
-        self, registry: PaperRegistry, engine: Engine, path: str
+        self, registry: UncheckedRegistry, engine: Engine, path: str
     ) -> None:
         promoted(registry, {name: data for name, data in FILES.items() if name != path})
         assert only(engine.update(registry, registry)) is Reason.FILE_MISSING
 
-    def test_a_version_with_a_file_too_many(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_version_with_a_file_too_many(
+        self, registry: UncheckedRegistry, engine: Engine
+    ) -> None:
         promoted(registry, FILES | {"weights.bin": b"more"})
         assert only(engine.update(registry, registry)) is Reason.FILE_SURPLUS
 
@@ -80,7 +82,7 @@ class TestFormats:
     )
     def test_only_plain_onnx_is_opened(
         self,
-        registry: PaperRegistry,
+        registry: UncheckedRegistry,
         engine: Engine,
         path: str,
         change: Callable[[bytes], bytes],
@@ -89,19 +91,19 @@ class TestFormats:
         promoted(registry, FILES | {path: change(FILES[path])})
         assert only(engine.update(registry, registry)) is reason
 
-    def test_wrong_golden_answers(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_wrong_golden_answers(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry, FILES | {ready_version.GOLDEN: BETTER[ready_version.GOLDEN]})
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
 
     def test_a_response_graph_of_another_model(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry, FILES | {ready_version.RESPONSE: BETTER[ready_version.RESPONSE]})
         assert only(engine.update(registry, registry)) is Reason.GRAPH_MISMATCH
 
 
 class TestSignatures:
-    def test_an_edited_manifest(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_an_edited_manifest(self, registry: UncheckedRegistry, engine: Engine) -> None:
         made = promoted(registry)
         other = Manifest.of(BETTER)
         registry.files.update({sha256(data): data for data in BETTER.values()})
@@ -110,7 +112,7 @@ class TestSignatures:
         assert only(engine.update(registry, registry)) is Reason.VERSION_ALTERED
 
     def test_a_signature_over_another_version(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         made, other = promoted(registry), registry.publish(BETTER)
         manifest = registry.signed[made.digest].manifest
@@ -119,23 +121,25 @@ class TestSignatures:
         )
         assert only(engine.update(registry, registry)) is Reason.DIGEST_MISMATCH
 
-    def test_a_stranger_as_publisher(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_stranger_as_publisher(self, registry: UncheckedRegistry, engine: Engine) -> None:
         registry.oms_keys["paula"] = PrivateKey.generate(ECDSA_P256)
         promoted(registry)
         assert only(engine.update(registry, registry)) is Reason.SIGNER_MISMATCH
 
-    def test_too_few_approvals(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_too_few_approvals(self, registry: UncheckedRegistry, engine: Engine) -> None:
         registry.promote(registry.publish(FILES), approvers=("anna",))
         assert only(engine.update(registry, registry)) is Reason.APPROVALS_MISSING
 
-    def test_a_pointer_under_another_alias(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_pointer_under_another_alias(
+        self, registry: UncheckedRegistry, engine: Engine
+    ) -> None:
         canary = registry.promote(registry.publish(FILES), alias="canary", approvers=("anna",))
         registry.bundles = {PLACE: canary}
         registry.refresh()
         assert only(engine.update(registry, registry)) is Reason.POINTER_INVALID
 
     def test_a_withdrawn_key_stops_what_it_signed(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         assert engine.update(registry, registry).loaded == (PLACE,)
@@ -144,7 +148,7 @@ class TestSignatures:
         assert resolved(engine) is Reason.VERSION_NOT_LIVE
 
     def test_a_withdrawn_approver_stops_what_they_approved(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -153,7 +157,7 @@ class TestSignatures:
         assert resolved(engine) is Reason.VERSION_NOT_LIVE
 
     def test_an_older_pointer_ends_with_its_approver_where_a_newer_one_is_refused(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -164,7 +168,7 @@ class TestSignatures:
         assert resolved(engine) is Reason.VERSION_NOT_LIVE
 
     def test_an_older_pointer_goes_on_where_a_newer_policy_does_not_withdraw_it(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -175,7 +179,7 @@ class TestSignatures:
         assert resolved(engine) == 1
 
     def test_a_new_policy_that_withdraws_nobody_changes_nothing(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)

@@ -15,9 +15,9 @@ from inference.engine.ready_version import ReadyVersion
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
-from tests.support.onnx_models import Perceptron
-from tests.support.paper_registry import PaperRegistry
-from tests.support.version_files import VersionFiles
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles
+from tests.support.fakes.registry import UncheckedRegistry
 
 MODEL = Perceptron.random()
 FILES = VersionFiles.of(MODEL)
@@ -25,12 +25,12 @@ GOOD = FILES.encode()
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    return PaperRegistry()
+def registry() -> UncheckedRegistry:
+    return UncheckedRegistry()
 
 
 @pytest.fixture
-def engine(registry: PaperRegistry, tmp_path: Path) -> Engine:
+def engine(registry: UncheckedRegistry, tmp_path: Path) -> Engine:
     seen = RollbackGuardFile.open(tmp_path / "seen.json")
     return Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(cores=2)))
 
@@ -58,7 +58,7 @@ def reasons(update: UpdateResult) -> Sequence[tuple[str, Reason]]:
 
 @pytest.mark.parametrize("files", BROKEN.values(), ids=BROKEN)
 def test_a_graph_of_another_shape_is_not_loaded(
-    registry: PaperRegistry, engine: Engine, files: Mapping[str, bytes]
+    registry: UncheckedRegistry, engine: Engine, files: Mapping[str, bytes]
 ) -> None:
     registry.promote(registry.publish(GOOD, model="first"), model="first")
     registry.promote(registry.publish(files, model="broken"), model="broken")
@@ -68,7 +68,7 @@ def test_a_graph_of_another_shape_is_not_loaded(
 
 
 def test_an_error_of_one_version_does_not_block_others(
-    registry: PaperRegistry, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    registry: UncheckedRegistry, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = registry.publish(GOOD, model="first")
     registry.promote(version, model="first")

@@ -7,8 +7,8 @@ import pytest
 
 from inference.engine.engine import Engine
 from sealgate.reasons import Reason
-from tests.support.engine_outcomes import BETTER, PLACE, promoted, resolved, whole
-from tests.support.paper_registry import FRESH, GRACE, PaperRegistry
+from tests.support.fakes.registry import FRESH, GRACE, UncheckedRegistry
+from tests.support.harness.engine_outcomes import BETTER, PLACE, promoted, resolved, whole
 
 MINUTE = timedelta(minutes=1)
 
@@ -16,7 +16,7 @@ Start = Callable[[], Engine]
 
 
 def test_an_engine_a_little_behind_believes_what_was_just_signed(
-    registry: PaperRegistry, start: Start
+    registry: UncheckedRegistry, start: Start
 ) -> None:
     promoted(registry)
     engine = start()
@@ -26,7 +26,7 @@ def test_an_engine_a_little_behind_believes_what_was_just_signed(
 
 
 def test_an_engine_far_behind_takes_up_nothing_and_keeps_what_it_has(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     promoted(registry)
     engine.update(registry, registry)
@@ -44,7 +44,7 @@ def test_an_engine_far_behind_takes_up_nothing_and_keeps_what_it_has(
 
 @pytest.mark.parametrize("ahead", [FRESH + MINUTE, GRACE - MINUTE])
 def test_an_engine_ahead_takes_up_nothing_until_its_clock_is_right(
-    registry: PaperRegistry, engine: Engine, ahead: timedelta
+    registry: UncheckedRegistry, engine: Engine, ahead: timedelta
 ) -> None:
     promoted(registry)
     engine.update(registry, registry)

@@ -18,9 +18,9 @@ from inference.model.config import Batching
 from inference.runtime.cpu import CpuSettings
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron
-from tests.support.paper_registry import PaperRegistry
-from tests.support.version_files import VersionFiles, clean_rows, int8_logits
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
+from tests.support.fakes.registry import UncheckedRegistry
 
 MODELS = [Perceptron.random(seed) for seed in range(3)]
 FILES = [VersionFiles.of(model) for model in MODELS]
@@ -33,7 +33,9 @@ def reason(engine: Engine, model: str, number: int | None = None, alias: str | N
     return refused.value.reason.name
 
 
-def test_versions_are_found_by_alias_and_by_number(registry: PaperRegistry, engine: Engine) -> None:
+def test_versions_are_found_by_alias_and_by_number(
+    registry: UncheckedRegistry, engine: Engine
+) -> None:
     first, second, third = (registry.publish(files.encode()) for files in FILES)
     registry.promote(first)
     registry.promote(second, alias="canary", approvers=("anna",))
@@ -59,7 +61,7 @@ def test_nothing_is_live_before_the_first_update(engine: Engine) -> None:
     assert reason(engine, "digits") == "MODEL_UNKNOWN"
 
 
-def test_answers_are_screened_and_named(registry: PaperRegistry, engine: Engine) -> None:
+def test_answers_are_screened_and_named(registry: UncheckedRegistry, engine: Engine) -> None:
     registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
     x = clean_rows(MODELS[0], 5)
@@ -82,7 +84,7 @@ def test_answers_are_screened_and_named(registry: PaperRegistry, engine: Engine)
     ],
 )
 def test_requests_that_are_not_run(
-    registry: PaperRegistry,
+    registry: UncheckedRegistry,
     engine: Engine,
     rows: int,
     deadline: float | None,
@@ -102,7 +104,7 @@ def test_requests_that_are_not_run(
 
 
 def test_a_request_on_its_way_is_answered_by_a_version_that_has_been_let_go(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
@@ -116,7 +118,7 @@ def test_a_request_on_its_way_is_answered_by_a_version_that_has_been_let_go(
 
 
 def test_one_alias_that_fails_does_not_hold_up_another(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     registry.promote(registry.publish(FILES[0].with_golden_off_by(1).encode()))
     registry.promote(registry.publish(FILES[1].encode()), alias="canary", approvers=("anna",))
@@ -129,7 +131,7 @@ def test_one_alias_that_fails_does_not_hold_up_another(
 
 
 def test_what_failed_for_a_passing_cause_is_loaded_later(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     registry.promote(registry.publish(FILES[0].encode()))
     files, registry.files = registry.files, {}
@@ -138,7 +140,9 @@ def test_what_failed_for_a_passing_cause_is_loaded_later(
     assert engine.update(registry, registry).loaded == (PLACE,)
 
 
-def test_what_cannot_be_remembered_is_not_acted_on(registry: PaperRegistry, tmp_path: Path) -> None:
+def test_what_cannot_be_remembered_is_not_acted_on(
+    registry: UncheckedRegistry, tmp_path: Path
+) -> None:
     folder = tmp_path / "gone"
     seen = RollbackGuardFile.open(folder / "seen.json")
     engine = Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(1)))
@@ -149,7 +153,7 @@ def test_what_cannot_be_remembered_is_not_acted_on(registry: PaperRegistry, tmp_
     assert engine.live() == {}
 
 
-def test_a_closed_engine_refuses(registry: PaperRegistry, engine: Engine) -> None:
+def test_a_closed_engine_refuses(registry: UncheckedRegistry, engine: Engine) -> None:
     registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
     live = engine.resolve("digits")
@@ -162,7 +166,7 @@ def test_a_closed_engine_refuses(registry: PaperRegistry, engine: Engine) -> Non
     assert update.refused.reason is Reason.DRAINING
 
 
-def test_a_full_queue_refuses(registry: PaperRegistry, engine: Engine) -> None:
+def test_a_full_queue_refuses(registry: UncheckedRegistry, engine: Engine) -> None:
     small = replace(FILES[0].config, batching=Batching(max_rows=2, delay_us=0, queue_rows=2))
     registry.promote(registry.publish(FILES[0].encode(model_json=small.encode())))
     engine.update(registry, registry)
@@ -184,7 +188,7 @@ def test_a_full_queue_refuses(registry: PaperRegistry, engine: Engine) -> None:
     assert outcomes.keys() == {"answered", "QUEUE_FULL"}
 
 
-def test_swaps_under_load_lose_nothing(registry: PaperRegistry, engine: Engine) -> None:
+def test_swaps_under_load_lose_nothing(registry: UncheckedRegistry, engine: Engine) -> None:
     target = registry.promote(registry.publish(FILES[0].encode()))
     second = registry.publish(FILES[1].encode())
     engine.update(registry, registry)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust.statements import PointerBundle
-from tests.support.onnx_models import Perceptron
-from tests.support.paper_registry import PaperRegistry
-from tests.support.people import refused
-from tests.support.version_files import VersionFiles
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles
+from tests.support.fakes.registry import UncheckedRegistry
 
 MODELS = [Perceptron.random(seed) for seed in range(3)]
 FILES = [VersionFiles.of(model) for model in MODELS]
@@ -20,14 +20,16 @@ PLACE = ("digits", "production")
 class Unwilling:
     """A source that must not be asked for a file."""
 
-    def __init__(self, registry: PaperRegistry) -> None:
+    def __init__(self, registry: UncheckedRegistry) -> None:
         self.signed_manifest = registry.signed_manifest
 
     def read(self, digest: str) -> bytes:
         raise AssertionError(f"{digest} was read again")
 
 
-def test_an_unmoved_pointer_is_not_loaded_again(registry: PaperRegistry, engine: Engine) -> None:
+def test_an_unmoved_pointer_is_not_loaded_again(
+    registry: UncheckedRegistry, engine: Engine
+) -> None:
     registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
     before = engine.resolve("digits")
@@ -37,7 +39,7 @@ def test_an_unmoved_pointer_is_not_loaded_again(registry: PaperRegistry, engine:
 
 
 def test_a_return_to_the_version_before_loads_nothing(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     target = registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
@@ -50,7 +52,7 @@ def test_a_return_to_the_version_before_loads_nothing(
 
 
 def moved_before_it_started(
-    registry: PaperRegistry, start: Callable[[], Engine]
+    registry: UncheckedRegistry, start: Callable[[], Engine]
 ) -> tuple[Engine, PointerBundle]:
     """An engine that starts with version 2 live, and the pointer before, to version 1."""
     target = registry.promote(registry.publish(FILES[0].encode()))
@@ -60,7 +62,7 @@ def moved_before_it_started(
     return engine, target
 
 
-def at(registry: PaperRegistry, bundle: PointerBundle) -> PaperRegistry:
+def at(registry: UncheckedRegistry, bundle: PointerBundle) -> UncheckedRegistry:
     """The registry as a snapshot in which the alias has that pointer."""
     before = copy.copy(registry)
     before.bundles = {PLACE: bundle}
@@ -68,7 +70,7 @@ def at(registry: PaperRegistry, bundle: PointerBundle) -> PaperRegistry:
 
 
 def test_what_an_alias_returns_to_is_loaded_though_the_engine_started_later(
-    registry: PaperRegistry, start: Callable[[], Engine]
+    registry: UncheckedRegistry, start: Callable[[], Engine]
 ) -> None:
     engine, target = moved_before_it_started(registry, start)
     engine.warm(PLACE, at(registry, target), registry)
@@ -81,7 +83,7 @@ def test_what_an_alias_returns_to_is_loaded_though_the_engine_started_later(
 
 
 def test_what_is_revoked_is_not_kept_ready(
-    registry: PaperRegistry, start: Callable[[], Engine]
+    registry: UncheckedRegistry, start: Callable[[], Engine]
 ) -> None:
     engine, target = moved_before_it_started(registry, start)
     registry.revoke(registry.versions["digits", 1])
@@ -90,7 +92,7 @@ def test_what_is_revoked_is_not_kept_ready(
 
 
 def test_nothing_is_kept_ready_that_nobody_approved_for_the_alias(
-    registry: PaperRegistry, start: Callable[[], Engine]
+    registry: UncheckedRegistry, start: Callable[[], Engine]
 ) -> None:
     engine, _ = moved_before_it_started(registry, start)
     third = registry.publish(FILES[2].encode())
@@ -104,7 +106,7 @@ def test_nothing_is_kept_ready_that_nobody_approved_for_the_alias(
 
 
 def test_an_engine_that_saw_the_move_loads_nothing_more(
-    registry: PaperRegistry, engine: Engine
+    registry: UncheckedRegistry, engine: Engine
 ) -> None:
     target = registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
@@ -116,7 +118,7 @@ def test_an_engine_that_saw_the_move_loads_nothing_more(
     engine.warm(PLACE, at(registry, target), Unwilling(registry))
 
 
-def test_only_what_may_be_needed_stays_loaded(registry: PaperRegistry, engine: Engine) -> None:
+def test_only_what_may_be_needed_stays_loaded(registry: UncheckedRegistry, engine: Engine) -> None:
     made = [registry.publish(files.encode()) for files in FILES]
     for version in made:
         registry.promote(version)

@@ -12,8 +12,16 @@ from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.policy.document import PAYLOAD_TYPE
-from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, promoted, resolved, whole
-from tests.support.paper_registry import FRESH, GRACE, PaperRegistry
+from tests.support.fakes.registry import FRESH, GRACE, UncheckedRegistry
+from tests.support.harness.engine_outcomes import (
+    BETTER,
+    FILES,
+    PLACE,
+    only,
+    promoted,
+    resolved,
+    whole,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -22,7 +30,7 @@ Start = Callable[[], Engine]
 
 class TestReplay:
     def test_an_older_pointer_with_its_own_statement(
-        self, registry: PaperRegistry, start: Start
+        self, registry: UncheckedRegistry, start: Start
     ) -> None:
         promoted(registry)
         old = (dict(registry.bundles), registry.freshness)
@@ -35,7 +43,7 @@ class TestReplay:
         assert resolved(engine) == 2
 
     def test_an_older_pointer_with_a_newer_statement(
-        self, registry: PaperRegistry, start: Start
+        self, registry: UncheckedRegistry, start: Start
     ) -> None:
         """Even whoever holds the freshness key cannot bring an older pointer back."""
         promoted(registry)
@@ -50,7 +58,7 @@ class TestReplay:
         assert resolved(engine) == 2
 
     def test_an_older_pointer_under_the_newest_statement(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         old = dict(registry.bundles)
@@ -58,7 +66,7 @@ class TestReplay:
         registry.bundles = old
         assert only(engine.update(registry, registry)) is Reason.POINTER_STALE
 
-    def test_a_withheld_pointer(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_withheld_pointer(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
         engine.update(registry, registry)
         promoted(registry, BETTER)
@@ -68,7 +76,7 @@ class TestReplay:
         registry.now += FRESH + GRACE
         assert resolved(engine) is Reason.POINTER_STALE
 
-    def test_an_older_policy(self, registry: PaperRegistry, start: Start) -> None:
+    def test_an_older_policy(self, registry: UncheckedRegistry, start: Start) -> None:
         promoted(registry)
         registry.add_policy()
         engine = start()
@@ -79,7 +87,7 @@ class TestReplay:
         assert resolved(engine) == 1
 
     def test_another_policy_of_the_same_number(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -87,7 +95,9 @@ class TestReplay:
         registry.add_policy(days=31)
         assert whole(engine.update(registry, registry)) is Reason.POLICY_ROLLED_BACK
 
-    def test_another_chain_that_is_longer(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_another_chain_that_is_longer(
+        self, registry: UncheckedRegistry, engine: Engine
+    ) -> None:
         promoted(registry)
         engine.update(registry, registry)
         registry.policies.clear()
@@ -95,14 +105,14 @@ class TestReplay:
         registry.add_policy()
         assert whole(engine.update(registry, registry)) is Reason.POLICY_ROLLED_BACK
 
-    def test_a_policy_of_other_root_keys(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_policy_of_other_root_keys(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
         forged = dsse.sign(PAYLOAD_TYPE, registry.policies[0].payload, PrivateKey.generate())
         registry.policies[0] = forged
         assert whole(engine.update(registry, registry)) is Reason.THRESHOLD_NOT_MET
         assert engine.policy is None
 
-    def test_no_statement(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_no_statement(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
         registry.freshness = None
         assert whole(engine.update(registry, registry)) is Reason.POINTER_STALE
@@ -110,13 +120,15 @@ class TestReplay:
 
 
 class TestTime:
-    def test_a_stale_statement_loads_nothing(self, registry: PaperRegistry, engine: Engine) -> None:
+    def test_a_stale_statement_loads_nothing(
+        self, registry: UncheckedRegistry, engine: Engine
+    ) -> None:
         promoted(registry)
         registry.now += FRESH
         assert whole(engine.update(registry, registry)) is Reason.POINTER_STALE
 
     def test_what_is_live_goes_on_until_the_grace_ends(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -131,7 +143,7 @@ class TestTime:
         assert resolved(engine) == 1
 
     def test_what_fails_to_load_does_not_extend_the_old(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -144,7 +156,9 @@ class TestTime:
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
         assert resolved(engine) is Reason.POINTER_STALE
 
-    def test_a_clock_put_back_revives_nothing(self, registry: PaperRegistry, start: Start) -> None:
+    def test_a_clock_put_back_revives_nothing(
+        self, registry: UncheckedRegistry, start: Start
+    ) -> None:
         promoted(registry)
         early = registry.freshness
         registry.now += timedelta(days=2)
@@ -156,7 +170,7 @@ class TestTime:
         assert whole(start().update(registry, registry)) is Reason.POINTER_STALE
 
     def test_an_expired_policy_stops_everything(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         promoted(registry)
         engine.update(registry, registry)
@@ -171,7 +185,7 @@ class TestTime:
 
 class TestRevocation:
     def test_a_revoked_version_stops_at_once_and_for_good(
-        self, registry: PaperRegistry, start: Start
+        self, registry: UncheckedRegistry, start: Start
     ) -> None:
         made = promoted(registry)
         engine = start()
@@ -188,7 +202,7 @@ class TestRevocation:
             assert resolved(again, 1) is Reason.VERSION_REVOKED
 
     def test_a_revoked_version_is_not_returned_to(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         first = registry.publish(FILES)
         target = registry.promote(first)
@@ -203,7 +217,7 @@ class TestRevocation:
         assert resolved(engine) is Reason.VERSION_REVOKED
 
     def test_another_version_may_take_its_place(
-        self, registry: PaperRegistry, engine: Engine
+        self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
         registry.revoke(promoted(registry))
         engine.update(registry, registry)

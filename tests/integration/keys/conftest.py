@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support import oracles
+from tests.support.oracles import programs
 
 
 @pytest.fixture(scope="session")
 def token(tmp_path_factory):
-    oracles.package("pkcs11")
-    from tests.support.softhsm import soft_token
+    programs.package("pkcs11")
+    from tests.support.harness.servers.softhsm import soft_token
 
     token = soft_token(tmp_path_factory.mktemp("hsm"))
     token.make("ed25519", "registry-log", "answers", "freshness", "anna-ed")

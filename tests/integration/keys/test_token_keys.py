@@ -14,8 +14,8 @@ from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE
 from sealgate.trust.statements import Manifest, oms
 from sealgate.trust.transparency import Checkpoint, note, open_checkpoint, sign_checkpoint
-from tests.support.people import refused
-from tests.support.softhsm import PIN
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.softhsm import PIN
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("anna-ed", ED25519), ("anna", ECDSA_P256)])

@@ -15,25 +15,25 @@ from inference.server.config import EngineConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, MetricsSettings
 from sealgate.setup.configuration import EnginePlace
-from tests.support.engine_outcomes import FILES, MODEL
-from tests.support.house import House
-from tests.support.oracles import program, run
-from tests.support.paper_registry import PaperRegistry, PaperVersion
-from tests.support.paper_room import PaperRoom, paper_room
-from tests.support.rollouts import await_true
-from tests.support.version_files import clean_rows
+from tests.support.builders.models.version_files import clean_rows
+from tests.support.fakes.registry import UncheckedRegistry, UncheckedVersion
+from tests.support.harness.engine import EngineHarness, engine_harness
+from tests.support.harness.engine_outcomes import FILES, MODEL
+from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.rollouts import await_true
+from tests.support.oracles.programs import program, run
 
 DIGITS = {"model": "digits", "version": "1"}
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaperRoom]:
-    with paper_room(PaperRegistry(), tmp_path_factory.mktemp("room")) as room:
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHarness]:
+    with engine_harness(UncheckedRegistry(), tmp_path_factory.mktemp("room")) as room:
         yield room
 
 
 @pytest.fixture(scope="module")
-def version(room: PaperRoom) -> PaperVersion:
+def version(room: EngineHarness) -> UncheckedVersion:
     made = room.publish(FILES)
     room.registry.promote(made)
     room.show()
@@ -41,7 +41,7 @@ def version(room: PaperRoom) -> PaperVersion:
 
 
 @pytest.fixture(scope="module")
-def metrics(room: PaperRoom, version: PaperVersion) -> Iterator[EngineMetrics]:
+def metrics(room: EngineHarness, version: UncheckedVersion) -> Iterator[EngineMetrics]:
     metrics = EngineMetrics(MetricsSettings("127.0.0.1:0"), room.engine, lambda: 3)
     metrics.start()
     yield metrics
@@ -74,7 +74,9 @@ class Scraped:
         return float(found)
 
 
-def test_batches_and_queue(room: PaperRoom, version: PaperVersion, metrics: EngineMetrics) -> None:
+def test_batches_and_queue(
+    room: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
+) -> None:
     before = Scraped(metrics)
     for count in (1, 2, 5):
         room.ask(version, clean_rows(MODEL, count))
@@ -94,7 +96,7 @@ def test_batches_and_queue(room: PaperRoom, version: PaperVersion, metrics: Engi
 
 
 def test_what_waits_and_what_is_dropped(
-    room: PaperRoom, version: PaperVersion, metrics: EngineMetrics
+    room: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
 ) -> None:
     before = Scraped(metrics)
     assert before("queue_rows", **DIGITS) == 0
@@ -136,7 +138,7 @@ class TestProcess:
 
     @pytest.fixture
     def state(self, tmp_path: Path) -> Path:
-        House(tmp_path / "state", engine=EnginePlace())
+        GatewayHarness(tmp_path / "state", engine=EnginePlace())
         return tmp_path / "state"
 
     def built(self, state: Path, section: str) -> EngineProcess:

@@ -12,8 +12,8 @@ from gateway.observability.families import FAMILIES
 from gateway.observability.server import Phase
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from tests.support.house import House, question, refusal, rows
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.oracles.programs import program, run
 
 DIGITS = {"model": "digits", "version": "1"}
 CLEAN = {**DIGITS, "verdict": "clean", "reason": ""}
@@ -21,21 +21,21 @@ STRANGE = 'nobody"} 1\nx{y="'
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("house") / "state", "digits-1")
-    with (house.state / "gateway.toml").open("a") as file:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-1")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
-    house.start()
+    harness.start()
     try:
-        house.promote("digits", 1)
-        yield house
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
-def ask(house: House, method: str, path: str, accept: str = "") -> tuple[int, str]:
-    assert house.gateway is not None
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
+def ask(harness: GatewayHarness, method: str, path: str, accept: str = "") -> tuple[int, str]:
+    assert harness.gateway is not None
+    connection = HTTPConnection("127.0.0.1", harness.gateway.ports["metrics"], timeout=60)
     connection.request(method, path, headers={"accept": accept})
     response = connection.getresponse()
     found = response.status, response.read().decode()
@@ -43,15 +43,15 @@ def ask(house: House, method: str, path: str, accept: str = "") -> tuple[int, st
     return found
 
 
-def get(house: House, path: str, accept: str = "") -> tuple[int, str]:
-    return ask(house, "GET", path, accept)
+def get(harness: GatewayHarness, path: str, accept: str = "") -> tuple[int, str]:
+    return ask(harness, "GET", path, accept)
 
 
 class Scraped:
     """What `/metrics` said at a moment, as Prometheus' own parser reads it."""
 
-    def __init__(self, house: House) -> None:
-        status, self.text = get(house, "/metrics")
+    def __init__(self, harness: GatewayHarness) -> None:
+        status, self.text = get(harness, "/metrics")
         assert status == 200
         self.families = list(text_string_to_metric_families(self.text))
         self.samples = [sample for family in self.families for sample in family.samples]
@@ -63,15 +63,15 @@ class Scraped:
         return sum(found)
 
 
-def test_requests_are_counted_by_how_they_ended(house: House) -> None:
-    before, stub = Scraped(house), house.inference()
+def test_requests_are_counted_by_how_they_ended(harness: GatewayHarness) -> None:
+    before, stub = Scraped(harness), harness.inference()
     for count in (1, 1, 5):
         stub.ModelInfer(question("digits", rows(count=count)), timeout=60)
     wrong = question("digits", rows())
     wrong.inputs[0].name = "y"
     assert refusal(stub.ModelInfer, wrong, timeout=60) is Reason.TENSOR_NAME
     assert refusal(stub.ModelInfer, question("nobody", rows()), timeout=60) is Reason.MODEL_UNKNOWN
-    after = Scraped(house)
+    after = Scraped(harness)
 
     def grown(name: str, **labels: str) -> float:
         return after(name, **labels) - before(name, **labels)
@@ -91,8 +91,8 @@ def test_requests_are_counted_by_how_they_ended(house: House) -> None:
     assert grown("sealgate_log_commit_seconds_count") == 5
 
 
-def test_what_stands_is_shown(house: House) -> None:
-    shown, gateway = Scraped(house), house.gateway
+def test_what_stands_is_shown(harness: GatewayHarness) -> None:
+    shown, gateway = Scraped(harness), harness.gateway
     assert gateway is not None
     live = gateway.engine.live()["digits", "production"]
     alias = {"model": "digits", "alias": "production"}
@@ -104,13 +104,13 @@ def test_what_stands_is_shown(house: House) -> None:
     assert shown("sealgate_log_entries", log="registry") > 0
     assert shown("sealgate_ready") == 1
     for label, file in (("tls", "gateway"), ("client_authority", "callers")):
-        pem = (house.state / "tls" / f"{file}.pem").read_bytes()
+        pem = (harness.state / "tls" / f"{file}.pem").read_bytes()
         end = load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
         assert shown("sealgate_certificate_end_timestamp_seconds", certificate=label) == end
 
 
-def test_what_screening_follows_is_shown(house: House) -> None:
-    gateway, shown = house.gateway, Scraped(house)
+def test_what_screening_follows_is_shown(harness: GatewayHarness) -> None:
+    gateway, shown = harness.gateway, Scraped(harness)
     assert gateway is not None
     assert shown("sealgate_screening_bound_withdrawn", **DIGITS) == 0
     for kind in ("search", "extraction"):
@@ -121,32 +121,32 @@ def test_what_screening_follows_is_shown(house: House) -> None:
     drifts, origin = gateway.store.registry.drifts, gateway.store.answers.origin
     drifts.withdraw("gateway", origin, "digits", 1, {"requests": 300, "log10_evidence": 3})
     gateway.drift.report()
-    after = Scraped(house)
+    after = Scraped(harness)
     assert after("sealgate_screening_bound_withdrawn", **DIGITS) == 1
     assert after("sealgate_session_findings_total", model="digits", kind="search") == 3
     assert after("sealgate_session_actions_total", model="digits", action="slow") == 2
 
 
-def test_refusals_at_the_door_are_counted(house: House) -> None:
-    before = Scraped(house)
+def test_refusals_at_the_door_are_counted(harness: GatewayHarness) -> None:
+    before = Scraped(harness)
     request = oip.ModelStatisticsRequest(name="digits")
-    assert refusal(house.inference().ModelStatistics, request, timeout=60) is Reason.ROLE_TOO_LOW
+    assert refusal(harness.inference().ModelStatistics, request, timeout=60) is Reason.ROLE_TOO_LOW
     labels = {"reason": "ROLE_TOO_LOW", "recorded": "yes"}
     name = "sealgate_door_refusals_total"
-    assert Scraped(house)(name, **labels) == before(name, **labels) + 1
+    assert Scraped(harness)(name, **labels) == before(name, **labels) + 1
 
 
-def test_every_family_is_shown_and_no_other(house: House) -> None:
-    shown = {(each.name, each.type) for each in Scraped(house).families}
+def test_every_family_is_shown_and_no_other(harness: GatewayHarness) -> None:
+    shown = {(each.name, each.type) for each in Scraped(harness).families}
     # The parser calls a counter by what stands before `_total`.
     assert shown == {(each.name.removesuffix("_total"), each.kind) for each in FAMILIES}
     labels = {each: set(family.labels) for family in FAMILIES for each in family.series}
-    for sample in Scraped(house).samples:
+    for sample in Scraped(harness).samples:
         assert sample.labels.keys() - {"le"} == labels[sample.name]
 
 
-def test_nothing_that_a_caller_wrote_becomes_a_label(house: House) -> None:
-    before, stub = Scraped(house), house.inference()
+def test_nothing_that_a_caller_wrote_becomes_a_label(harness: GatewayHarness) -> None:
+    before, stub = Scraped(harness), harness.inference()
     for name in ("made-up-1", "made-up-2", STRANGE):
         refusal(stub.ModelInfer, question(name, rows()), timeout=60)
     asked = question("digits", rows())
@@ -154,7 +154,7 @@ def test_nothing_that_a_caller_wrote_becomes_a_label(house: House) -> None:
     asked.parameters["session"].string_param = "a-session"
     asked.id = "an-id"
     stub.ModelInfer(asked, timeout=60)
-    after = Scraped(house)
+    after = Scraped(harness)
     values = {value for sample in after.samples for value in sample.labels.values()}
     assert values.isdisjoint({"made-up-1", STRANGE, "a-person", "a-session", "an-id", "client"})
     assert "nobody" not in after.text
@@ -167,53 +167,53 @@ def test_nothing_that_a_caller_wrote_becomes_a_label(house: House) -> None:
     }
 
 
-def test_prometheus_own_linter_has_no_complaint(house: House) -> None:
-    checked = run([program("promtool"), "check", "metrics"], get(house, "/metrics")[1])
+def test_prometheus_own_linter_has_no_complaint(harness: GatewayHarness) -> None:
+    checked = run([program("promtool"), "check", "metrics"], get(harness, "/metrics")[1])
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_openmetrics_where_it_is_asked_for(house: House) -> None:
-    status, text = get(house, "/metrics", "application/openmetrics-text; version=1.0.0")
+def test_openmetrics_where_it_is_asked_for(harness: GatewayHarness) -> None:
+    status, text = get(harness, "/metrics", "application/openmetrics-text; version=1.0.0")
     assert (status, text.endswith("# EOF\n")) == (200, True)
 
 
-def test_health_and_readiness(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    gateway = house.gateway
+def test_health_and_readiness(harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = harness.gateway
     assert gateway is not None
-    assert get(house, "/healthz") == (200, "ok\n")
-    assert get(house, "/readyz") == (200, "ready\n")
+    assert get(harness, "/healthz") == (200, "ok\n")
+    assert get(harness, "/readyz") == (200, "ready\n")
     readiness = gateway.metrics.readiness
     for phase in (Phase.STARTING, Phase.DRAINING):
         with monkeypatch.context() as patch:
             patch.setattr(readiness, "phase", phase)
-            assert get(house, "/readyz") == (503, f"{phase.value}\n")
-            assert Scraped(house)("sealgate_ready") == 0
+            assert get(harness, "/readyz") == (503, f"{phase.value}\n")
+            assert Scraped(harness)("sealgate_ready") == 0
     with monkeypatch.context() as patch:
         patch.setattr(type(gateway.engine), "is_over", True)
-        assert get(house, "/readyz") == (503, f"{Reason.POLICY_EXPIRED.name}\n")
+        assert get(harness, "/readyz") == (503, f"{Reason.POLICY_EXPIRED.name}\n")
     gateway.recorder.fenced.set()
     try:
-        assert get(house, "/readyz") == (503, f"{Reason.LOG_FENCED.name}\n")
-        assert get(house, "/healthz") == (200, "ok\n")
+        assert get(harness, "/readyz") == (503, f"{Reason.LOG_FENCED.name}\n")
+        assert get(harness, "/healthz") == (200, "ok\n")
     finally:
         gateway.recorder.fenced.clear()
 
 
-def test_other_paths_and_methods_are_not_there(house: House) -> None:
-    assert get(house, "/metrics/")[0] == 404
-    assert get(house, "/../etc/passwd")[0] == 404
-    assert ask(house, "POST", "/metrics")[0] == 501
+def test_other_paths_and_methods_are_not_there(harness: GatewayHarness) -> None:
+    assert get(harness, "/metrics/")[0] == 404
+    assert get(harness, "/../etc/passwd")[0] == 404
+    assert ask(harness, "POST", "/metrics")[0] == 501
 
 
 def test_it_ends_with_the_gateway(tmp_path: Path) -> None:
-    house = House(tmp_path / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
-    house.start()
-    assert house.gateway is not None
-    port = house.gateway.ports["metrics"]
+    harness.start()
+    assert harness.gateway is not None
+    port = harness.gateway.ports["metrics"]
     # Nothing is live yet, and it is ready for its first.
-    assert get(house, "/readyz") == (200, "ready\n")
-    house.stop()
+    assert get(harness, "/readyz") == (200, "ready\n")
+    harness.stop()
     with pytest.raises(ConnectionRefusedError):
         HTTPConnection("127.0.0.1", port, timeout=60).connect()

@@ -9,8 +9,14 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.statements import sign_statement
-from tests.support import oracles
-from tests.support.people import Office, key, make_policy, p256_key, sign_policy
+from tests.support.builders.documents.people import (
+    PromotionDocuments,
+    key,
+    make_policy,
+    p256_key,
+    sign_policy,
+)
+from tests.support.oracles import programs
 
 ANNA, ARNE, PAULA = key("anna"), key("arne"), p256_key("paula")
 
@@ -25,9 +31,9 @@ def case(envelope: Envelope, threshold: int, *signers: PrivateKey) -> dict[str, 
 
 
 def test_securesystemslib_agrees_with_us() -> None:
-    python = oracles.python_with("securesystemslib")
+    python = programs.python_with("securesystemslib")
     both = dsse.sign("application/example", '{"ü":1}'.encode(), ANNA, PAULA)
-    proposal = sign_statement(Office(make_policy()).proposal(), ANNA)
+    proposal = sign_statement(PromotionDocuments(make_policy()).proposal(), ANNA)
     policy = sign_policy(make_policy())
     roots = [key("root-0"), key("root-1"), key("root-2")]
     cases = [
@@ -40,7 +46,7 @@ def test_securesystemslib_agrees_with_us() -> None:
         (case(policy, 3, *roots), None),
     ]
     script = Path(__file__).with_name("check_dsse.py")
-    result = oracles.run([python, script], json.dumps([item for item, _ in cases]))
+    result = programs.run([python, script], json.dumps([item for item, _ in cases]))
     assert result.returncode == 0, result.stderr
     expected = [
         sorted(signer.public.keyid for signer in signers) if signers else None

@@ -8,8 +8,8 @@ import pytest
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw
 from sealgate.trust.statements import Manifest, oms
-from tests.support import oracles
-from tests.support.people import p256_key
+from tests.support.builders.documents.people import p256_key
+from tests.support.oracles import programs
 
 FILES = {
     "model.json": b'{"name":"digits"}',
@@ -41,17 +41,17 @@ def release(folder: Path) -> None:
 
 
 def model_signing(folder: Path) -> tuple[int, str]:
-    python = oracles.python_with("model_signing")
+    python = programs.python_with("model_signing")
     options = [f"--signature={folder / 'model.sig'}", f"--public_key={folder / 'key.pem'}"]
     command = [python, "-m", "model_signing", "verify", "key", *options, str(folder / "version")]
-    result = oracles.run(command)
+    result = programs.run(command)
     return result.returncode, result.stdout + result.stderr
 
 
 def cosign(folder: Path) -> tuple[int, str]:
-    result = oracles.run(
+    result = programs.run(
         [
-            oracles.program("cosign"),
+            programs.program("cosign"),
             "verify-blob-attestation",
             "--new-bundle-format",
             "--insecure-ignore-tlog",

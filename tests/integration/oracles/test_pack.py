@@ -17,8 +17,8 @@ from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time
 from sealgate.v1.registry_pb2 import GetVersionRequest
-from tests.support.house import House, now, question, rows
-from tests.support.pack import Reader, commands
+from tests.support.harness.gateway import GatewayHarness, now, question, rows
+from tests.support.oracles.pack import PackReader, commands
 
 REGISTRY, ANSWERS = "logs/house_localhost_registry", "logs/house_localhost_answers"
 # A file of each kind in the pack, and whether it is signed: whether one who puts the sums right
@@ -58,61 +58,61 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader()
+def reader() -> PackReader:
+    return PackReader()
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """Two versions; one move, one revocation; more answers than a tile holds, some anchored."""
-    house = House(tmp_path_factory.mktemp("pack") / "state")
-    with (house.state / "gateway.toml").open("a") as file:
+    harness = GatewayHarness(tmp_path_factory.mktemp("pack") / "state")
+    with (harness.state / "gateway.toml").open("a") as file:
         # However long it takes, the log is anchored once.
         file.write("\n[limits]\nanchor_every = 3600.0\n")
-    house.start()
+    harness.start()
     try:
         for folder in ("digits-1", "digits-2"):
-            house.publish(folder, "digits")
-        attach(house)
-        house.promote("digits", 1)
-        house.governance("admin").revoke("digits", 2, "never to be used")
-        ask(house, 260)
+            harness.publish(folder, "digits")
+        attach(harness)
+        harness.promote("digits", 1)
+        harness.governance("admin").revoke("digits", 2, "never to be used")
+        ask(harness, 260)
         # What is stopped anchors its answer log.
-        house.stop()
-        house.start()
-        house.await_version("digits", 1)
-        ask(house, 5)
-        yield house
+        harness.stop()
+        harness.start()
+        harness.await_version("digits", 1)
+        ask(harness, 5)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
 
 
-def attach(house: House) -> None:
+def attach(harness: GatewayHarness) -> None:
     """A red team's report, of an approver."""
-    name, person = "models/digits/versions/1", house.profile("approver-1")
+    name, person = "models/digits/versions/1", harness.profile("approver-1")
     asked = GetVersionRequest(name=name)
-    digest = house.registry("approver-1").GetVersion(asked).version.digest
+    digest = harness.registry("approver-1").GetVersion(asked).version.digest
     assert person.signing_key is not None
     report = Evidence(RED_TEAM, digest, "approver-1", format_time(now()), {"attacks": {}})
     envelope = sign_statement(report, open_signer(person.signing_key))
-    house.governance("approver-1").attach("digits", 1, envelope.encode())
+    harness.governance("approver-1").attach("digits", 1, envelope.encode())
 
 
-def ask(house: House, times: int) -> None:
-    stub = house.inference()
+def ask(harness: GatewayHarness, times: int) -> None:
+    stub = harness.inference()
     for _ in range(times):
         stub.ModelInfer(question("digits", rows()), timeout=60)
 
 
 @pytest.fixture(scope="module")
-def pack(house: House) -> Path:
-    folder = house.state.parent / "pack"
-    result = house.command("audit", "export", str(folder))
+def pack(harness: GatewayHarness) -> Path:
+    folder = harness.state.parent / "pack"
+    result = harness.command("audit", "export", str(folder))
     assert result.exit_code == 0, result.output
     return folder
 
 
-def test_other_peoples_programs_accept_the_pack(reader: Reader, pack: Path) -> None:
+def test_other_peoples_programs_accept_the_pack(reader: PackReader, pack: Path) -> None:
     printed = reader.check(pack)
     assert "FAILED" not in printed, printed
     for text in (
@@ -149,7 +149,7 @@ def flip(file: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_sums_show_every_changed_byte(
-    reader: Reader, pack: Path, tmp_path: Path, kind: str
+    reader: PackReader, pack: Path, tmp_path: Path, kind: str
 ) -> None:
     copy = copied(pack, tmp_path)
     flip(next(copy.glob(kind)))
@@ -159,7 +159,7 @@ def test_the_sums_show_every_changed_byte(
 
 @pytest.mark.parametrize("kind", [kind for kind, signed in KINDS.items() if signed])
 def test_the_signatures_show_whoever_puts_the_sums_right(
-    reader: Reader, pack: Path, tmp_path: Path, kind: str
+    reader: PackReader, pack: Path, tmp_path: Path, kind: str
 ) -> None:
     copy = copied(pack, tmp_path)
     flip(next(copy.glob(kind)))
@@ -170,7 +170,9 @@ def test_the_signatures_show_whoever_puts_the_sums_right(
     assert "sha256sum" not in printed.splitlines()[0]
 
 
-def test_a_document_that_is_left_out_is_missed(reader: Reader, pack: Path, tmp_path: Path) -> None:
+def test_a_document_that_is_left_out_is_missed(
+    reader: PackReader, pack: Path, tmp_path: Path
+) -> None:
     copy = copied(pack, tmp_path)
     next(copy.glob("models/digits/proposals/*/approvals/approver-2.dsse.json")).unlink()
     status, output = reader.run(copy, "python3 check/entries.py")
@@ -182,15 +184,17 @@ def test_a_document_that_is_left_out_is_missed(reader: Reader, pack: Path, tmp_p
     assert "the document of entry" in output
 
 
-def test_any_web_server_serves_the_logs(reader: Reader, house: House, tmp_path: Path) -> None:
+def test_any_web_server_serves_the_logs(
+    reader: PackReader, harness: GatewayHarness, tmp_path: Path
+) -> None:
     folder = tmp_path / "served"
-    assert house.command("log", "tiles", str(folder)).exit_code == 0
+    assert harness.command("log", "tiles", str(folder)).exit_code == 0
     old = Path(shutil.copytree(folder, tmp_path / "old"))
-    ask(house, 300)
-    grown = house.command("log", "tiles", str(folder), "--json")
+    ask(harness, 300)
+    grown = harness.command("log", "tiles", str(folder), "--json")
     assert grown.exit_code == 0, grown.output
     assert '"new": 30' in grown.output
-    house.command("audit", "export", str(tmp_path / "pack"), "--without-files")
+    harness.command("audit", "export", str(tmp_path / "pack"), "--without-files")
     with serving(folder) as url:
         for log in ("house_localhost_answers", "house_localhost_registry"):
             key = f"keys/logs/{log}.vkey"

@@ -6,10 +6,10 @@ import base64
 import hashlib
 
 from registry.answers.answer_log import AnswerLog
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key
-from tests.support.postgres import PostgresServer
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import PostgresServer
 
 
 def tree_hash(leaves: list[bytes]) -> bytes:
@@ -34,14 +34,14 @@ def check_root(server: PostgresServer, schema: str) -> int:
 
 
 def test_psql_reads_the_registry_and_its_log(postgres: PostgresServer, tmp_path) -> None:
-    bureau = Bureau(tmp_path, postgres.schema_url("psql_registry")).found()
-    first = bureau.release(bureau.publish("one"))
-    bureau.release(bureau.publish("two"), predecessor=1)
-    bureau.roll_back(first, 3)
-    assert check_root(postgres, "psql_registry") == bureau.registry.log.size()
+    harness = RegistryHarness(tmp_path, postgres.schema_url("psql_registry")).found()
+    first = harness.release(harness.publish("one"))
+    harness.release(harness.publish("two"), predecessor=1)
+    harness.roll_back(first, 3)
+    assert check_root(postgres, "psql_registry") == harness.registry.log.size()
     pointers = "SELECT sequence, action, version FROM psql_registry.pointers ORDER BY sequence"
     assert postgres.psql(pointers).split() == ["1|promote|1", "2|promote|2", "3|rollback|1"]
-    bureau.registry.close()
+    harness.registry.close()
 
 
 def test_psql_reads_an_answer_log(postgres: PostgresServer) -> None:

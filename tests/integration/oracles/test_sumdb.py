@@ -12,9 +12,9 @@ from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoin
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
 from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
-from tests.support import oracles
-from tests.support.people import key
-from tests.support.tile_store import TileStore
+from tests.support.builders.documents.people import key
+from tests.support.fakes.tile_store import TileStore
+from tests.support.oracles import programs
 
 ORIGIN = "example.org/log"
 SIZES = (1, 2, 3, 255, 256, 257, 511, 512, 700, 66000)
@@ -23,12 +23,12 @@ SIZES = (1, 2, 3, 255, 256, 257, 511, 512, 700, 66000)
 @pytest.fixture(scope="module")
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go program, built from source against Debian's copy of the packages."""
-    go = oracles.program("go")
-    root = oracles.go_package("golang.org/x/mod/sumdb/tlog")
+    go = programs.program("go")
+    root = programs.go_package("golang.org/x/mod/sumdb/tlog")
     program = tmp_path_factory.mktemp("sumdb") / "sumdb"
     source = Path(__file__).parent / "sumdb" / "main.go"
     environment = {**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "GOPATH": str(root)}
-    result = oracles.run([go, "build", "-o", program, source], environment=environment)
+    result = programs.run([go, "build", "-o", program, source], environment=environment)
     assert result.returncode == 0, result.stderr
     return program
 
@@ -70,7 +70,7 @@ def published() -> dict[str, Any]:
 
 
 def verdict(checker: Path, log: dict[str, Any]) -> tuple[int, str]:
-    result = oracles.run([checker], json.dumps(log))
+    result = programs.run([checker], json.dumps(log))
     return result.returncode, result.stdout + result.stderr
 
 

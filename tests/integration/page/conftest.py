@@ -5,9 +5,9 @@ import pytest
 from selenium.webdriver import Chrome
 
 from sealgate.pages.receipt_page import PagePins, receipt_page
-from tests.support.browser import ReceiptPage, chromium
-from tests.support.people import key, sign_policy
-from tests.support.receipts import policy_in_force
+from tests.support.builders.documents.people import key, sign_policy
+from tests.support.builders.documents.receipts import policy_in_force
+from tests.support.harness.clients.browser import ReceiptPage, chromium
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,15 @@ from sealgate.reasons import Refusal
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, note, sign_checkpoint
-from tests.support.people import ANSWER_LOG, key
-from tests.support.receipts import ENTRY, SIZE, policy_in_force, proof_of, receipt
-from tests.support.vectors import V1_VALUES
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.builders.documents.receipts import (
+    ENTRY,
+    SIZE,
+    policy_in_force,
+    proof_of,
+    receipt,
+)
+from tests.support.builders.documents.vectors import V1_VALUES
 
 ALTERATIONS = 400
 _CHARACTERS = '0123456789abcdefABZ+/=\\n "{}:,é\u2014\ud7ff'

@@ -8,9 +8,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from sealgate.trust.keys import PrivateKey
-from tests.support.house import ROOT
-from tests.support.people import sign_policy
-from tests.support.receipts import ROOT_PEMS, altered, policy_in_force, receipt
+from tests.support.builders.documents.people import sign_policy
+from tests.support.builders.documents.receipts import ROOT_PEMS, altered, policy_in_force, receipt
+from tests.support.harness.gateway import ROOT
 
 BLANK = ROOT / "docs" / "receipt.html"
 

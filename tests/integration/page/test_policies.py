@@ -11,8 +11,8 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import PolicyRoot, open_policy_chain
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.transparency import note
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, sign_policy
-from tests.support.receipts import ROOT_PEMS, policy_in_force, receipt
+from tests.support.builders.documents.people import ANSWER_LOG, REGISTRY_LOG, key, sign_policy
+from tests.support.builders.documents.receipts import ROOT_PEMS, policy_in_force, receipt
 
 ROOTS = {k.public.keyid: k.public for k in (key(f"root-{number}") for number in range(3))}
 NEW_ROOT = ("anna", "arne")

@@ -12,9 +12,21 @@ from sealgate.trust.policy.validity import GracePeriod
 from sealgate.trust.receipts import CALLER_FIELDS
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.times import format_time
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, p256_key, sign_policy
-from tests.support.receipts import altered, policy_in_force, proof_of, receipt, with_proof
-from tests.support.vectors import V1_VALUES
+from tests.support.builders.documents.people import (
+    ANSWER_LOG,
+    REGISTRY_LOG,
+    key,
+    p256_key,
+    sign_policy,
+)
+from tests.support.builders.documents.receipts import (
+    altered,
+    policy_in_force,
+    proof_of,
+    receipt,
+    with_proof,
+)
+from tests.support.builders.documents.vectors import V1_VALUES
 
 GOOD = {
     "policy-1": "holds",

@@ -7,7 +7,7 @@ import pytest
 from publishing.cli.publish import PublishOptions, open_outbox
 from publishing.source.dataset import Dataset
 from sealgate.remote import Profile
-from tests.support.house import House
+from tests.support.harness.gateway import GatewayHarness
 
 DEMO = Path(__file__).parents[3] / "demo"
 FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
@@ -15,7 +15,7 @@ FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-canc
 
 @pytest.fixture
 def publisher(tmp_path: Path) -> Profile:
-    return House(tmp_path / "state").profile("publisher")
+    return GatewayHarness(tmp_path / "state").profile("publisher")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from publishing.calibration.detector_fit import recalibrated
 from publishing.source.folder import NAMES
 from sealgate.reasons import Reason
 from sealgate.signed_version import SignedVersion
-from tests.support.house import DATA, MODELS, running
-from tests.support.onnx_models import Perceptron
-from tests.support.people import refused
-from tests.support.two_stages import two_stage_files
-from tests.support.version_files import VersionFiles
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import two_stage_files
+from tests.support.builders.models.version_files import VersionFiles
+from tests.support.harness.gateway import DATA, MODELS, running
 
 DRAW = np.random.default_rng(4)
 
@@ -32,16 +32,16 @@ def vectors(detector: Detector, count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
-        yield house
+def harness(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def features(house, tmp_path_factory):
+def features(harness, tmp_path_factory):
     """Traffic of version 1, enough of it."""
-    registry = house.registry("auditor")
-    policies = [house.governance("auditor").policy()]
+    registry = harness.registry("auditor")
+    policies = [harness.governance("auditor").policy()]
     signed = SignedVersion.fetch(registry, policies, "digits", 1)
     detector = Detector.decode(signed.file(registry, "detector.json"))
     folder = tmp_path_factory.mktemp("features")
@@ -50,32 +50,32 @@ def features(house, tmp_path_factory):
     return folder
 
 
-def asked(house, features, folder, data):
+def asked(harness, features, folder, data):
     words = ["screen", "recalibrate", str(folder), "--data", str(data)]
     words += ["--features", str(features), "--model", "digits", "--from-version", "1"]
-    result = house.command(*words)
+    result = harness.command(*words)
     assert result.exit_code != 0
     return result.output
 
 
-def test_another_models_folder_is_refused(house, features):
-    output = asked(house, features, MODELS / "digits-2", DATA / "digits.safetensors")
+def test_another_models_folder_is_refused(harness, features):
+    output = asked(harness, features, MODELS / "digits-2", DATA / "digits.safetensors")
     assert "EVIDENCE_MISMATCH" in output
 
 
-def test_other_weights_of_the_same_description_are_refused(house, features, tmp_path):
+def test_other_weights_of_the_same_description_are_refused(harness, features, tmp_path):
     for name, folder in zip(NAMES, ("digits-1", "digits-2", "digits-2"), strict=True):
         shutil.copy(MODELS / folder / name, tmp_path)
-    output = asked(house, features, tmp_path, DATA / "digits.safetensors")
+    output = asked(harness, features, tmp_path, DATA / "digits.safetensors")
     assert "EVIDENCE_MISMATCH" in output
     assert "another serving.onnx" in output
 
 
-def test_other_data_are_refused(house, features, tmp_path):
+def test_other_data_are_refused(harness, features, tmp_path):
     rows = load_file(DATA / "digits.safetensors")
     rows["x_fit"][0] = 0.0
     save_file(rows, tmp_path / "other.safetensors")
-    output = asked(house, features, MODELS / "digits-1", tmp_path / "other.safetensors")
+    output = asked(harness, features, MODELS / "digits-1", tmp_path / "other.safetensors")
     assert "EVIDENCE_MISMATCH" in output
     assert "another data" in output
 

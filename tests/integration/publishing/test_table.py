@@ -17,8 +17,8 @@ from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
-from tests.support import tables
-from tests.support.house import House, refusal, running
+from tests.support.builders.models import tables
+from tests.support.harness.gateway import GatewayHarness, refusal, running
 
 MODEL = "breast-cancer"
 # Reports count what turns the INT8 answer, `succeeded` what turns its twin's: few rows part them.
@@ -31,17 +31,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(folder: Path) -> Iterator[House]:
+def harness(folder: Path) -> Iterator[GatewayHarness]:
     source, data = tables.write(folder)
-    with running(folder / "state") as house:
-        result = house.command("model", "publish", str(source), "--data", str(data))
+    with running(folder / "state") as harness:
+        result = harness.command("model", "publish", str(source), "--data", str(data))
         assert result.exit_code == 0, result.output
-        house.promote(MODEL, 1)
-        yield house
+        harness.promote(MODEL, 1)
+        yield harness
 
 
-def test_a_request_that_nobody_could_make_is_refused(house: House) -> None:
-    stub, table = house.inference(), tables.table()
+def test_a_request_that_nobody_could_make_is_refused(harness: GatewayHarness) -> None:
+    stub, table = harness.inference(), tables.table()
     own = tables.rows("test")[:8]
     # Screening may refuse one of them, within its bound.
     reasons = {reason_for(stub, question(MODEL, row[None])) for row in own}
@@ -57,10 +57,10 @@ def test_a_request_that_nobody_could_make_is_refused(house: House) -> None:
         assert refusal(stub.ModelInfer, question(MODEL, moved), timeout=60) is Reason.TENSOR_RANGE
 
 
-def test_the_version_says_what_its_columns_hold(house: House) -> None:
-    shown = house.command("model", "show", MODEL, "1")
+def test_the_version_says_what_its_columns_hold(harness: GatewayHarness) -> None:
+    shown = harness.command("model", "show", MODEL, "1")
     assert "mean radius from 8 to 24" in shown.output
-    shown = house.command("model", "show", MODEL, "1", "--json")
+    shown = harness.command("model", "show", MODEL, "1", "--json")
     bodies = {item["kind"]: item["body"] for item in json.loads(shown.output)["evidence"]}
     columns = bodies["screening-report"]["columns"]
     assert columns["mean area"] == "in steps of 10"
@@ -70,10 +70,10 @@ def test_the_version_says_what_its_columns_hold(house: House) -> None:
     assert told["sealgate:column:mean radius"] == "from 8 to 24"
 
 
-def succeeded(house: House, config: ModelConfig) -> dict[str, float]:
+def succeeded(harness: GatewayHarness, config: ModelConfig) -> dict[str, float]:
     """By attack, how many test rows the version's own graph turns."""
-    registry = house.registry("auditor")
-    signed = SignedVersion.fetch(registry, [house.governance("auditor").policy()], MODEL, 1)
+    registry = harness.registry("auditor")
+    signed = SignedVersion.fetch(registry, [harness.governance("auditor").policy()], MODEL, 1)
     probe = Probe.of(ResponseGraph.of(signed.file(registry, RESPONSE)), config)
     x = tables.rows("test")
     own, made = probe.answers(x), probe.attacks(x, np.random.default_rng(0))
@@ -81,31 +81,33 @@ def succeeded(house: House, config: ModelConfig) -> dict[str, float]:
     return {name: share for name, share in found.items() if not name.startswith("near")}
 
 
-def test_the_report_counts_what_could_be_sent(house: House) -> None:
-    shown = house.command("model", "show", MODEL, "1", "--json")
+def test_the_report_counts_what_could_be_sent(harness: GatewayHarness) -> None:
+    shown = harness.command("model", "show", MODEL, "1", "--json")
     bodies = {item["kind"]: item["body"] for item in json.loads(shown.output)["evidence"]}
     reported = bodies["screening-report"]["attacks"]
-    counted = succeeded(house, tables.config())
+    counted = succeeded(harness, tables.config())
     assert {name: reported[name]["succeeded"] for name in counted} == pytest.approx(
         counted, abs=_PARTED
     )
-    anything = succeeded(house, replace(tables.config(), columns=()))
+    anything = succeeded(harness, replace(tables.config(), columns=()))
     assert anything["fgsm-0.1"] > 1.2 * counted["fgsm-0.1"]
 
 
-def test_a_red_team_takes_rows_that_could_be_sent_and_no_others(house: House, folder: Path) -> None:
+def test_a_red_team_takes_rows_that_could_be_sent_and_no_others(
+    harness: GatewayHarness, folder: Path
+) -> None:
     rows, words = folder / "rows.npy", ("--victims", "3", "--queries", "100", "--json")
     np.save(rows, tables.rows("test"))
-    result = house.command("attack", MODEL, "1", "--data", str(rows), *words, person="approver-1")
+    result = harness.command("attack", MODEL, "1", "--data", str(rows), *words, person="approver-1")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    counted = succeeded(house, tables.config())
+    counted = succeeded(harness, tables.config())
     assert {name: report["attacks"][name]["succeeded"] for name in counted} == pytest.approx(
         counted, abs=_PARTED
     )
     assert counted["pgd-0.3"] > 0.2
     assert set(report["queries"]) == {"hop-skip-jump"}
-    evaluated = house.command("screen", "evaluate", MODEL, "1", str(rows), "--json")
+    evaluated = harness.command("screen", "evaluate", MODEL, "1", str(rows), "--json")
     assert {row["rows"] for row in json.loads(evaluated.stdout)} >= {"clean", "darker"}
     off = tables.rows("test")
     off[3, tables.AREA] += tables.table().whole[tables.AREA] / 2
@@ -114,12 +116,12 @@ def test_a_red_team_takes_rows_that_could_be_sent_and_no_others(house: House, fo
         ("attack", MODEL, "1", "--data", str(rows)),
         ("screen", "evaluate", MODEL, "1", str(rows)),
     ):
-        assert "TENSOR_RANGE" in house.command(*command, person="approver-1").output
+        assert "TENSOR_RANGE" in harness.command(*command, person="approver-1").output
 
 
-def test_data_that_nobody_could_send_are_not_published(house: House) -> None:
-    config = SourceFolder.read(house.state.parent / "tumours").config
-    Dataset.read(house.state.parent / "tumours.safetensors").check(config)
+def test_data_that_nobody_could_send_are_not_published(harness: GatewayHarness) -> None:
+    config = SourceFolder.read(harness.state.parent / "tumours").config
+    Dataset.read(harness.state.parent / "tumours.safetensors").check(config)
     with pytest.raises(Refusal) as refused:
         Dataset.read(tables.DATA).check(config)
     assert refused.value.reason is Reason.TENSOR_RANGE

@@ -20,7 +20,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from tests.support.text_models import FOLDER, MARK, dataset, source
+from tests.support.builders.models.text_models import FOLDER, MARK, dataset, source
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 SIGNERS = PublisherKeys("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())

@@ -17,10 +17,10 @@ from demo.questions import Load
 from sealgate.reasons import Reason
 from sealgate.setup.configuration import EnginePlace
 from sealgate.trust.statements.engine_counts import EngineCounts
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, labels, question, refusal, rows
-from tests.support.ray_engine import RayEngine
-from tests.support.rollouts import await_true
+from tests.support.harness.gateway import GatewayHarness, labels, question, refusal, rows
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.harness.processes.ray_engine import RayEngine
+from tests.support.harness.rollouts import await_true
 
 LIMIT = 120
 pytestmark = pytest.mark.timeout(300)
@@ -34,47 +34,47 @@ SETTINGS = "\n[ray]\nmost = 2\nbatches = 1.0\ngrow_after = 0.5\nshrink_after = 2
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, RayEngine]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayHarness, RayEngine]]:
     state = tmp_path_factory.mktemp("ray") / "state"
-    house = House(state, engine=EnginePlace())
+    harness = GatewayHarness(state, engine=EnginePlace())
     with (state / "engine.toml").open("a") as settings:
         settings.write(SETTINGS)
     engine = RayEngine(state)
     engine.start()
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
-        house.promote("digits", 1)
-        yield house, engine
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.publish("digits-2", "digits")
+        harness.promote("digits", 1)
+        yield harness, engine
     finally:
-        house.stop()
+        harness.stop()
         if engine.runs:
             engine.stop()
 
 
 @pytest.fixture
-def house(pair: tuple[House, RayEngine]) -> House:
+def harness(pair: tuple[GatewayHarness, RayEngine]) -> GatewayHarness:
     return pair[0]
 
 
 @pytest.fixture
-def engine(pair: tuple[House, RayEngine]) -> RayEngine:
+def engine(pair: tuple[GatewayHarness, RayEngine]) -> RayEngine:
     return pair[1]
 
 
-def logits(house: House, x: np.ndarray) -> np.ndarray:
-    response = house.inference().ModelInfer(question("digits", x), timeout=60)
+def logits(harness: GatewayHarness, x: np.ndarray) -> np.ndarray:
+    response = harness.inference().ModelInfer(question("digits", x), timeout=60)
     return np.frombuffer(response.raw_output_contents[0], "<f4").reshape(len(x), -1)
 
 
-def await_answer(house: House) -> None:
+def await_answer(harness: GatewayHarness) -> None:
     """Waits until the gateway has found the engine that was started."""
     asked = question("digits", rows())
 
     def answers() -> bool:
         try:
-            house.inference().ModelInfer(asked, timeout=60)
+            harness.inference().ModelInfer(asked, timeout=60)
         except grpc.RpcError:
             return False
         return True
@@ -82,28 +82,28 @@ def await_answer(house: House) -> None:
     await_true(answers, seconds=60)
 
 
-def recorded(house: House) -> int:
-    assert house.gateway is not None
-    return int(house.gateway.recorder.size)
+def recorded(harness: GatewayHarness) -> int:
+    assert harness.gateway is not None
+    return int(harness.gateway.recorder.size)
 
 
-def test_answers_are_those_of_an_engine_alone(house: House, engine: RayEngine) -> None:
+def test_answers_are_those_of_an_engine_alone(harness: GatewayHarness, engine: RayEngine) -> None:
     """Of one on the same installation: another's versions have another watermark."""
     asked = [rows(count=count) for count in (1, 5, 40)]
-    on_ray = [logits(house, x).tobytes() for x in asked]
+    on_ray = [logits(harness, x).tobytes() for x in asked]
     noise = np.random.default_rng(3).random((1, 64)).astype(np.float32)
-    reason = refusal(house.inference().ModelInfer, question("digits", noise), timeout=60)
+    reason = refusal(harness.inference().ModelInfer, question("digits", noise), timeout=60)
     assert reason is Reason.ADVERSARIAL_INPUT
     engine.stop()
     alone = EngineProcess(engine.state)
     alone.start()
     try:
-        await_answer(house)
-        assert [logits(house, x).tobytes() for x in asked] == on_ray
+        await_answer(harness)
+        assert [logits(harness, x).tobytes() for x in asked] == on_ray
     finally:
         alone.stop()
         engine.start()
-        await_answer(house)
+        await_answer(harness)
 
 
 def test_nobody_beyond_this_machine_and_nobody_without_the_token(engine: RayEngine) -> None:
@@ -126,56 +126,58 @@ def asked_of_ray(engine: RayEngine, authorization: str) -> grpc.StatusCode:
 
 
 def test_a_second_replica_comes_with_the_load_and_goes_with_it(
-    house: House, engine: RayEngine
+    harness: GatewayHarness, engine: RayEngine
 ) -> None:
     """While there are two, one is killed: no answer is wrong, late or missing from the log."""
     await_true(lambda: len(engine.replicas()) == 1, seconds=LIMIT)
-    before, asked, x = recorded(house), 0, rows(count=20)
+    before, asked, x = recorded(harness), 0, rows(count=20)
     expected = labels(count=20)
     with ExitStack() as end:
-        loads = [end.enter_context(Load(house.inference(), "digits", x)) for _ in "abcd"]
+        loads = [end.enter_context(Load(harness.inference(), "digits", x)) for _ in "abcd"]
         await_true(lambda: len(engine.replicas()) == 2, seconds=LIMIT)
         engine.kill_replica()
         until = time.monotonic() + 60
         while time.monotonic() < until:
-            assert logits(house, x).argmax(axis=1).tolist() == expected.tolist()
+            assert logits(harness, x).argmax(axis=1).tolist() == expected.tolist()
             asked += 1
     assert [load.failures for load in loads] == [{}] * 4
-    assert recorded(house) - before >= sum(load.versions["1"] for load in loads) + asked
+    assert recorded(harness) - before >= sum(load.versions["1"] for load in loads) + asked
     await_true(lambda: len(engine.replicas()) == 1, seconds=LIMIT)
 
 
-def test_the_only_replica_is_killed_under_load(house: House, engine: RayEngine) -> None:
+def test_the_only_replica_is_killed_under_load(harness: GatewayHarness, engine: RayEngine) -> None:
     """Requests wait for the next as long as they have time; no answer is wrong."""
     x, expected = rows(count=20), labels(count=20)
-    before = recorded(house)
-    with Load(house.inference(), "digits", x) as load:
+    before = recorded(harness)
+    with Load(harness.inference(), "digits", x) as load:
         await_true(lambda: load.versions["1"] > 50, seconds=60)
         (first,) = engine.replicas()[:1]
         engine.kill_replica()
         await_true(lambda: engine.replicas() not in ([], [first]), seconds=LIMIT)
-        await_answer(house)
-        assert logits(house, x).argmax(axis=1).tolist() == expected.tolist()
+        await_answer(harness)
+        assert logits(harness, x).argmax(axis=1).tolist() == expected.tolist()
     # A client whose own deadline passes has no reason of ours.
     assert all("DEADLINE" in each or each == "ENGINE_UNAVAILABLE" for each in load.failures)
-    assert recorded(house) - before > load.versions["1"]
+    assert recorded(harness) - before > load.versions["1"]
 
 
-def test_moves_and_revocation_reach_every_replica(house: House, engine: RayEngine) -> None:
-    with Load(house.inference(), "digits", rows(count=20)) as load:
-        house.promote("digits", 2)
+def test_moves_and_revocation_reach_every_replica(
+    harness: GatewayHarness, engine: RayEngine
+) -> None:
+    with Load(harness.inference(), "digits", rows(count=20)) as load:
+        harness.promote("digits", 2)
         load.wait_for("2", 30)
-        house.governance("admin").rollback("digits", "production", 1, "test")
-        house.await_version("digits", 1)
+        harness.governance("admin").rollback("digits", "production", 1, "test")
+        harness.await_version("digits", 1)
     assert load.failures == {}
 
 
-def test_what_was_run_is_counted_and_signed(house: House) -> None:
-    assert house.gateway is not None
-    rooms = house.gateway.backends.shown
+def test_what_was_run_is_counted_and_signed(harness: GatewayHarness) -> None:
+    assert harness.gateway is not None
+    rooms = harness.gateway.backends.shown
     before = counted(rooms)
     for _ in range(5):
-        logits(house, rows(count=3))
+        logits(harness, rows(count=3))
     after = counted(rooms)
     assert (after[0] - before[0], after[1] - before[1]) == (5, 15)
     assert rooms.counts()[0].signatures

@@ -15,9 +15,9 @@ from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.records import SUBJECTS, opening
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, opening
+from tests.support.harness.registry import RegistryHarness
 
 _LEAF = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
 GROUP = [LoggedAnswer(_LEAF, opening(nonce=b"nonce"))] * 64
@@ -63,19 +63,19 @@ def test_answers_are_not_recorded_on_a_full_disk(
 
 
 def test_nothing_is_registered_on_a_full_disk(tmp_path: Path) -> None:
-    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
-    version = bureau.publish()
-    limit(bureau.database, 0)
-    size = bureau.registry.log.size()
+    harness = RegistryHarness(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    version = harness.publish()
+    limit(harness.database, 0)
+    size = harness.registry.log.size()
     with refused(Reason.RECORD_FAILED):
         for number in range(1000):
-            bureau.registry.models.create("paula", f"model-{number}")
-            size = bureau.registry.log.size()
-    assert bureau.registry.verify().size == bureau.registry.log.size() == size
-    limit(bureau.database, 10_000)
-    bureau.release(version)
-    bureau.registry.verify()
-    bureau.registry.close()
+            harness.registry.models.create("paula", f"model-{number}")
+            size = harness.registry.log.size()
+    assert harness.registry.verify().size == harness.registry.log.size() == size
+    limit(harness.database, 10_000)
+    harness.release(version)
+    harness.registry.verify()
+    harness.registry.close()
 
 
 def test_a_locked_database_is_refused_after_a_wait(

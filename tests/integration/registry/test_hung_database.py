@@ -10,9 +10,9 @@ from sqlalchemy import event
 from registry.storage.database import Database
 from registry.storage.postgres import BoundedConnection, Listener
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
-from tests.support.postgres import PostgresServer
-from tests.support.rollouts import await_true
+from tests.support.builders.documents.people import refused
+from tests.support.harness.rollouts import await_true
+from tests.support.harness.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(180)
 

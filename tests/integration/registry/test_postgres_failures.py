@@ -17,10 +17,10 @@ from registry.answers.answer_log import AnswerLog
 from registry.storage.database import Database
 from registry.storage.postgres import Listener
 from sealgate.reasons import Reason, Refusal
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.postgres import PostgresServer
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
+from tests.support.harness.registry import RegistryHarness
+from tests.support.harness.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def url(server: PostgresServer) -> str:
 
 
 @pytest.fixture
-def bureau(tmp_path: Path, url: str) -> Iterator[Bureau]:
-    bureau = Bureau(tmp_path, url).found()
-    yield bureau
-    bureau.registry.close()
+def harness(tmp_path: Path, url: str) -> Iterator[RegistryHarness]:
+    harness = RegistryHarness(tmp_path, url).found()
+    yield harness
+    harness.registry.close()
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -51,9 +51,9 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_a_listener_polls_while_the_server_is_away_and_listens_again(
-    server: PostgresServer, bureau: Bureau, how: signal.Signals
+    server: PostgresServer, harness: RegistryHarness, how: signal.Signals
 ) -> None:
-    listener = bureau.database.changes()
+    listener = harness.database.changes()
     assert isinstance(listener, Listener)
     assert listener.wait(60)
     assert listener.connected
@@ -66,13 +66,13 @@ def test_a_listener_polls_while_the_server_is_away_and_listens_again(
     # Neither a busy loop nor a standstill.
     assert 0.2 < time.monotonic() - begun < 50
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        bureau.registry.change_token()
+        harness.registry.change_token()
     server.start()
     wait_until(lambda: listener.wait(0.1) and listener.connected)
-    token = bureau.registry.change_token()
-    bureau.registry.models.create("paula", "letters")
+    token = harness.registry.change_token()
+    harness.registry.models.create("paula", "letters")
     assert listener.wait(60)
-    assert bureau.registry.change_token() != token
+    assert harness.registry.change_token() != token
     listener.close()
 
 
@@ -162,17 +162,17 @@ def test_a_writer_that_waits_too_long_is_refused(url: str) -> None:
 
 
 def test_a_writer_cut_off_in_the_middle_leaves_nothing(
-    server: PostgresServer, bureau: Bureau
+    server: PostgresServer, harness: RegistryHarness
 ) -> None:
-    size = bureau.registry.log.size()
-    database = bureau.database
+    size = harness.registry.log.size()
+    database = harness.database
     with refused(Reason.RECORD_FAILED), database.writing() as connection:
         connection.exec_driver_sql("INSERT INTO log_leaves VALUES (99, 'x')")
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         assert server.psql(f"SELECT pg_terminate_backend({pid}, 5000)").strip() == "t"
         connection.commit()
-    bureau.registry.models.create("paula", "letters")
-    assert bureau.registry.verify().size == size + 1
+    harness.registry.models.create("paula", "letters")
+    assert harness.registry.verify().size == size + 1
 
 
 def test_what_would_not_survive_a_crash_is_refused(server: PostgresServer) -> None:

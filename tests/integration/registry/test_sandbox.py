@@ -18,7 +18,7 @@ import pytest
 from registry.sandbox import frames, process
 from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
-from tests.support import hostile_tasks
+from tests.support.harness.processes import hostile_tasks
 
 SMALL = SandboxLimits(memory=2 << 30, scratch=32 << 20, seconds=60)
 
@@ -237,7 +237,7 @@ def test_where_it_cannot_be_shut_in_nothing_runs(call: str, tmp_path: Path) -> N
         root = Path(__file__).parents[3]
         path = os.pathsep.join([str(root), str(tmp_path / "site-packages")])
         done = subprocess.run(
-            [sys.executable, "-m", "tests.support.older_kernel", call, unsafe],
+            [sys.executable, "-m", "tests.support.harness.processes.older_kernel", call, unsafe],
             env={**os.environ, "PYTHONPATH": path},
             cwd=root,
             capture_output=True,

@@ -12,7 +12,7 @@ import pytest
 from registry.sandbox import process
 from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
-from tests.support import hostile_tasks, namespaces, plain_user
+from tests.support.harness.processes import hostile_tasks, namespaces, plain_user
 
 ROOT = Path(__file__).parents[3]
 LIMITS = SandboxLimits(memory=4 << 30, scratch=32 << 20, seconds=60, threads=16)
@@ -115,7 +115,7 @@ def test_a_worker_without_namespaces_works_and_says_so(
     tasks: Path, call: str, missing: tuple[str, ...]
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.older_kernel", call, "safe"],
+        [sys.executable, "-m", "tests.support.harness.processes.older_kernel", call, "safe"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tasks)])},
         cwd=ROOT,
         capture_output=True,
@@ -132,7 +132,14 @@ def test_a_worker_without_namespaces_works_and_says_so(
 def test_a_user_who_is_not_root_has_the_same_view(keys: Path) -> None:
     secret = str(keys / "registry.key")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.plain_user", secret, "/etc/passwd", "/usr/lib"],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.harness.processes.plain_user",
+            secret,
+            "/etc/passwd",
+            "/usr/lib",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

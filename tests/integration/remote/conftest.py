@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paper_registry import PaperRegistry
-from tests.support.paper_room import PaperRoom, paper_room
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine import EngineHarness, engine_harness
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    return PaperRegistry()
+def registry() -> UncheckedRegistry:
+    return UncheckedRegistry()
 
 
 @pytest.fixture
-def room(registry: PaperRegistry, tmp_path: Path) -> Iterator[PaperRoom]:
-    with paper_room(registry, tmp_path) as room:
+def room(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[EngineHarness]:
+    with engine_harness(registry, tmp_path) as room:
         yield room

@@ -1,4 +1,4 @@
-"""An answer that left the house unrecorded, and the auditor who finds that it did."""
+"""An answer that left the gateway unrecorded, and the auditor who finds that it did."""
 
 import json
 import time
@@ -7,31 +7,33 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests.support.engine_process import EngineProcess, separate
-from tests.support.house import House, question, rows, running
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
+from tests.support.harness.processes.engine_process import EngineProcess, separate
 
 SLACK = 1
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, EngineProcess]]:
-    with separate(tmp_path_factory.mktemp("pair") / "state") as (house, engine):
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        yield house, engine
+def pair(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[GatewayHarness, EngineProcess]]:
+    with separate(tmp_path_factory.mktemp("pair") / "state") as (harness, engine):
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        yield harness, engine
 
 
-def ask(house: House, number: int) -> None:
+def ask(harness: GatewayHarness, number: int) -> None:
     for _ in range(number):
-        house.inference().ModelInfer(question("digits", rows()), timeout=60)
+        harness.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
-def audited(house: House, counted: int) -> dict[str, object]:
+def audited(harness: GatewayHarness, counted: int) -> dict[str, object]:
     """What the auditor finds, once a statement of so many requests is old enough to be judged."""
-    house.gateway.registry_sync.count()
+    harness.gateway.registry_sync.count()
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        told = house.command("audit", "completeness", "--slack", str(SLACK), "--json")
+        told = harness.command("audit", "completeness", "--slack", str(SLACK), "--json")
         versions = json.loads(told.stdout)["versions"]
         if versions and versions[0]["counted"] == counted:
             assert told.exit_code == (1 if versions[0]["missing"] else 0), told.output
@@ -40,28 +42,30 @@ def audited(house: House, counted: int) -> dict[str, object]:
     raise TimeoutError(told.output)
 
 
-def test_a_withheld_entry_is_found_and_stays_found(pair: tuple[House, EngineProcess]) -> None:
-    house, engine = pair
-    ask(house, 3)
-    assert audited(house, 3)["missing"] == 0
+def test_a_withheld_entry_is_found_and_stays_found(
+    pair: tuple[GatewayHarness, EngineProcess],
+) -> None:
+    harness, engine = pair
+    ask(harness, 3)
+    assert audited(harness, 3)["missing"] == 0
     # Somebody who has the gateway asks the engine, and records nothing.
-    house.gateway.engine.infer(house.gateway.engine.resolve("digits"), rows())
-    found = audited(house, 4)
+    harness.gateway.engine.infer(harness.gateway.engine.resolve("digits"), rows())
+    found = audited(harness, 4)
     assert (found["missing"], found["recorded"]) == (1, 3)
     # An engine that begins anew counts from nothing. What it had signed stays, and what is recorded
     # later does not make up for it.
     engine.stop()
     engine.start()
     end = time.monotonic() + 60
-    while not answers(house) and time.monotonic() < end:
+    while not answers(harness) and time.monotonic() < end:
         time.sleep(0.05)
-    ask(house, 5)
-    assert audited(house, 4)["missing"] == 1
+    ask(harness, 5)
+    assert audited(harness, 4)["missing"] == 1
 
 
-def answers(house: House) -> bool:
+def answers(harness: GatewayHarness) -> bool:
     try:
-        ask(house, 1)
+        ask(harness, 1)
     except grpc.RpcError:
         return False
     return True
@@ -70,7 +74,7 @@ def answers(house: House) -> bool:
 def test_an_engine_in_the_gateway_cannot_be_held_to_it(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with running(tmp_path_factory.mktemp("alone") / "state") as house:
-        told = house.command("audit", "completeness")
+    with running(tmp_path_factory.mktemp("alone") / "state") as harness:
+        told = harness.command("audit", "completeness")
     assert told.exit_code == 1
     assert "no engine has signed counts" in told.output

@@ -11,22 +11,28 @@ from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.engine.ready_version import DETECTOR
 from inference.screening.detector import Verdict
 from sealgate.oip import grpc_service_pb2 as oip
-from tests.support.onnx_models import Perceptron
-from tests.support.paper_registry import PaperRegistry
-from tests.support.paper_room import PaperRoom, paper_room
-from tests.support.replicated_room import replicated_room
-from tests.support.version_files import VersionFiles, apart_rows, clean_rows, compared, margin
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import (
+    VersionFiles,
+    apart_rows,
+    clean_rows,
+    compared,
+    margin,
+)
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine import EngineHarness, engine_harness
+from tests.support.harness.replicated_engine import replicated_engine_harness
 
 MODEL = Perceptron.random()
 FILES = VersionFiles.of(MODEL)
 DETECTED = compared(FILES.detector)
-Opened = Callable[[PaperRegistry, Path], AbstractContextManager[PaperRoom]]
+Opened = Callable[[UncheckedRegistry, Path], AbstractContextManager[EngineHarness]]
 
 
 class ToRoom:
     """Asks the room's engine over its socket."""
 
-    def __init__(self, room: PaperRoom) -> None:
+    def __init__(self, room: EngineHarness) -> None:
         self.room = room
 
     def engine(self, digest: str) -> str:
@@ -38,9 +44,9 @@ class ToRoom:
         return self.room.stub.ModelInfer(request, timeout=60), "there"
 
 
-@pytest.fixture(params=[paper_room, replicated_room], ids=["engine", "replicas"])
+@pytest.fixture(params=[engine_harness, replicated_engine_harness], ids=["engine", "replicas"])
 def remote(
-    request: pytest.FixtureRequest, registry: PaperRegistry, tmp_path: Path
+    request: pytest.FixtureRequest, registry: UncheckedRegistry, tmp_path: Path
 ) -> Iterator[RemoteVersion]:
     opened: Opened = request.param
     with opened(registry, tmp_path) as room:

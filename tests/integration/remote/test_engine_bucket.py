@@ -5,28 +5,28 @@ from pathlib import Path
 from sealgate.reasons import Reason
 from sealgate.setup.configuration import EnginePlace
 from tests.integration.remote.test_separate_engine import ask, eventually, states
-from tests.support.bucket import BucketServer
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, refusal
+from tests.support.harness.gateway import GatewayHarness, refusal
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.harness.servers.bucket import BucketServer
 
 
 def test_a_version_out_of_a_bucket(bucket_server: BucketServer, tmp_path: Path) -> None:
     bucket = bucket_server.bucket()
     url = f"s3://{bucket.name}/{bucket.prefix}"
-    house = House(tmp_path / "state", engine=EnginePlace())
+    harness = GatewayHarness(tmp_path / "state", engine=EnginePlace())
     for name, key, prefix in (("gateway", "artifacts", "artifacts_"), ("engine", "place", "")):
-        path = house.state / f"{name}.toml"
+        path = harness.state / f"{name}.toml"
         place = f'{key} = "{url}"\n{prefix}endpoint = "{bucket.endpoint}"\n'
         place += f'{prefix}region = "{bucket.region}"'
         path.write_text(path.read_text().replace(f'{key} = "artifacts"', place))
-    engine = EngineProcess(house.state)
+    engine = EngineProcess(harness.state)
     engine.start()
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        assert ask(house).model_version == "1"
-        assert list((house.state / "artifacts").iterdir()) == []
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        assert ask(harness).model_version == "1"
+        assert list((harness.state / "artifacts").iterdir()) == []
         engine.stop()
         client, stored = bucket_server.client, {"Bucket": bucket.name}
         keys = [item["Key"] for item in client.list_objects_v2(**stored)["Contents"]]
@@ -34,13 +34,13 @@ def test_a_version_out_of_a_bucket(bucket_server: BucketServer, tmp_path: Path) 
         for key in keys:
             client.put_object(**stored, Key=key, Body=b"altered")
         engine.start()
-        assert states(house, 1) == {"": ("UNAVAILABLE", "VERSION_NOT_LIVE")}
-        assert refusal(ask, house) is Reason.ENGINE_UNAVAILABLE
+        assert states(harness, 1) == {"": ("UNAVAILABLE", "VERSION_NOT_LIVE")}
+        assert refusal(ask, harness) is Reason.ENGINE_UNAVAILABLE
         engine.stop()
         for key, data in genuine.items():
             client.put_object(**stored, Key=key, Body=data)
         engine.start()
-        assert eventually(lambda: ask(house)).model_version == "1"
+        assert eventually(lambda: ask(harness)).model_version == "1"
     finally:
-        house.stop()
+        harness.stop()
         engine.stop()

@@ -15,22 +15,22 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.v1.engine_pb2 import GetCountsRequest
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
-from tests.support.engine_outcomes import BETTER, FILES, MODEL, resolved
-from tests.support.house import refusal
-from tests.support.paper_registry import FRESH, GRACE, PaperVersion
-from tests.support.paper_room import INSTANCE, PaperRoom
-from tests.support.version_files import clean_rows, int8_logits
+from tests.support.builders.models.version_files import clean_rows, int8_logits
+from tests.support.fakes.registry import FRESH, GRACE, UncheckedVersion
+from tests.support.harness.engine import INSTANCE, EngineHarness
+from tests.support.harness.engine_outcomes import BETTER, FILES, MODEL, resolved
+from tests.support.harness.gateway import refusal
 
 X = clean_rows(MODEL, 2)
 CANARY = ("digits", "canary")
 
 
-def logits(room: PaperRoom, version: PaperVersion) -> np.ndarray:
+def logits(room: EngineHarness, version: UncheckedVersion) -> np.ndarray:
     response = room.ask(version, X)
     return np.frombuffer(response.raw_output_contents[0], "<f4").reshape(len(X), -1)
 
 
-def test_a_request_is_answered_by_the_version_that_it_resolved(room: PaperRoom) -> None:
+def test_a_request_is_answered_by_the_version_that_it_resolved(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     back = room.registry.promote(first)
     room.show()
@@ -44,18 +44,18 @@ def test_a_request_is_answered_by_the_version_that_it_resolved(room: PaperRoom) 
     assert np.array_equal(logits(room, first), int8_logits(MODEL, X))
 
 
-def test_none_is_answered_by_another(room: PaperRoom) -> None:
+def test_none_is_answered_by_another(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     room.registry.promote(first)
     room.show()
-    other = PaperVersion(first.number, second.digest)
+    other = UncheckedVersion(first.number, second.digest)
     assert refusal(room.ask, other, X) is Reason.VERSION_NOT_LIVE
     assert refusal(room.ask, second, X) is Reason.VERSION_NOT_LIVE
-    assert refusal(room.ask, PaperVersion(1, ""), X) is Reason.VERSION_NOT_LIVE
+    assert refusal(room.ask, UncheckedVersion(1, ""), X) is Reason.VERSION_NOT_LIVE
 
 
 def test_what_was_moved_away_from_ends_after_a_moment(
-    room: PaperRoom, monkeypatch: pytest.MonkeyPatch
+    room: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host, "_LEAVING_SECONDS", 0.0)
     first, second = room.publish(FILES), room.publish(BETTER)
@@ -66,7 +66,7 @@ def test_what_was_moved_away_from_ends_after_a_moment(
     assert refusal(room.ask, first, X) is Reason.VERSION_NOT_LIVE
 
 
-def test_what_was_moved_away_from_is_not_served_past_its_cover(room: PaperRoom) -> None:
+def test_what_was_moved_away_from_is_not_served_past_its_cover(room: EngineHarness) -> None:
     first = room.publish(FILES)
     room.registry.promote(first)
     room.show()
@@ -76,7 +76,7 @@ def test_what_was_moved_away_from_is_not_served_past_its_cover(room: PaperRoom) 
     assert refusal(room.ask, first, X) is Reason.VERSION_NOT_LIVE
 
 
-def test_a_revoked_version_stops_at_once(room: PaperRoom) -> None:
+def test_a_revoked_version_stops_at_once(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     room.registry.promote(first)
     room.show()
@@ -91,7 +91,7 @@ def test_a_revoked_version_stops_at_once(room: PaperRoom) -> None:
     assert refusal(room.ask, second, X) is Reason.VERSION_REVOKED
 
 
-def test_a_revocation_comes_with_any_pointer(room: PaperRoom) -> None:
+def test_a_revocation_comes_with_any_pointer(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     room.registry.promote(first)
     room.registry.promote(second, alias="canary")
@@ -103,7 +103,7 @@ def test_a_revocation_comes_with_any_pointer(room: PaperRoom) -> None:
     assert logits(room, second).shape == (2, MODEL.classes)
 
 
-def test_a_statement_renews_every_pointer(room: PaperRoom) -> None:
+def test_a_statement_renews_every_pointer(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     room.registry.promote(first)
     room.registry.promote(second, alias="canary")
@@ -118,7 +118,7 @@ def test_a_statement_renews_every_pointer(room: PaperRoom) -> None:
     assert refusal(room.ask, first, X) is Reason.POINTER_STALE
 
 
-def test_unloading_is_not_for_a_gateway_to_decide(room: PaperRoom) -> None:
+def test_unloading_is_not_for_a_gateway_to_decide(room: EngineHarness) -> None:
     made = room.publish(FILES)
     room.registry.promote(made)
     room.show()
@@ -127,7 +127,7 @@ def test_unloading_is_not_for_a_gateway_to_decide(room: PaperRoom) -> None:
     assert logits(room, made).shape == (2, MODEL.classes)
 
 
-def test_what_was_run_is_counted_and_signed(room: PaperRoom) -> None:
+def test_what_was_run_is_counted_and_signed(room: EngineHarness) -> None:
     made = room.publish(FILES)
     room.registry.promote(made)
     room.show()
@@ -151,7 +151,7 @@ def test_what_was_run_is_counted_and_signed(room: PaperRoom) -> None:
 
 
 def test_a_load_waits_for_the_one_before_but_not_for_ever(
-    room: PaperRoom, monkeypatch: pytest.MonkeyPatch
+    room: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = room.publish(FILES)
     room.registry.promote(made)
@@ -174,7 +174,7 @@ def test_a_load_waits_for_the_one_before_but_not_for_ever(
     assert resolved(room.engine) == 1
 
 
-def test_a_move_that_is_refused_leaves_what_was_live(room: PaperRoom) -> None:
+def test_a_move_that_is_refused_leaves_what_was_live(room: EngineHarness) -> None:
     first, second = room.publish(FILES), room.publish(BETTER)
     room.registry.promote(first)
     room.show()

@@ -21,8 +21,8 @@ from inference.server.config import (
 from inference.server.server import EngineServer
 from sealgate.reasons import Refusal
 from sealgate.setup.certificates import Certificate, CertificateAuthority
-from tests.support.house import now
-from tests.support.paper_room import PaperRoom
+from tests.support.harness.engine import EngineHarness
+from tests.support.harness.gateway import now
 
 AUTHORITY = CertificateAuthority("engines", now(), timedelta(days=1))
 
@@ -66,7 +66,7 @@ class Pair:
 
 
 @pytest.fixture
-def pair(room: PaperRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def pair(room: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     monkeypatch.setattr("inference.backends.remote.remote_engine._ASK_SECONDS", 60.0)
     engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
     own(tmp_path, "engine", engine)

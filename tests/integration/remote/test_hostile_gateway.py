@@ -17,12 +17,12 @@ from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason
 from sealgate.remote import reason_of
-from tests.support.engine_outcomes import FILES, MODEL, resolved
-from tests.support.house import refusal
-from tests.support.kitchen import until
-from tests.support.paper_registry import PaperRegistry
-from tests.support.paper_room import PaperRoom, paper_room
-from tests.support.version_files import clean_rows
+from tests.support.builders.models.version_files import clean_rows
+from tests.support.fakes.blocking_worker import until
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine import EngineHarness, engine_harness
+from tests.support.harness.engine_outcomes import FILES, MODEL, resolved
+from tests.support.harness.gateway import refusal
 
 METHODS = [
     (f"/{service.full_name}/{method.name}", method)
@@ -32,17 +32,17 @@ METHODS = [
 
 
 @pytest.fixture
-def ready(room: PaperRoom) -> PaperRoom:
+def ready(room: EngineHarness) -> EngineHarness:
     room.registry.promote(room.publish(FILES))
     room.show()
     return room
 
 
-def load(room: PaperRoom) -> oip.RepositoryModelLoadRequest:
+def load(room: EngineHarness) -> oip.RepositoryModelLoadRequest:
     return write_load(room.load())
 
 
-def test_a_load_needs_each_of_its_parameters(ready: PaperRoom) -> None:
+def test_a_load_needs_each_of_its_parameters(ready: EngineHarness) -> None:
     for name in PARTS:
         request = load(ready)
         del request.parameters[name]
@@ -52,7 +52,7 @@ def test_a_load_needs_each_of_its_parameters(ready: PaperRoom) -> None:
     assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.NAME_MALFORMED
 
 
-def test_parameters_of_another_name_or_type(ready: PaperRoom) -> None:
+def test_parameters_of_another_name_or_type(ready: EngineHarness) -> None:
     request = load(ready)
     request.parameters["config"].bytes_param = b"{}"
     assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
@@ -71,7 +71,7 @@ def test_parameters_of_another_name_or_type(ready: PaperRoom) -> None:
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
-def test_garbage_in_any_parameter(room: PaperRoom, part: str) -> None:
+def test_garbage_in_any_parameter(room: EngineHarness, part: str) -> None:
     room.registry.promote(room.publish(FILES))
     genuine = load(room).parameters[part].bytes_param
 
@@ -102,7 +102,7 @@ def test_garbage_in_any_parameter(room: PaperRoom, part: str) -> None:
     assert resolved(room.engine) == 1
 
 
-def test_garbage_beside_a_pointer_that_is_proved_already(ready: PaperRoom) -> None:
+def test_garbage_beside_a_pointer_that_is_proved_already(ready: EngineHarness) -> None:
     ready.show(signature=b"garbage")
     # Under another policy all of it is checked again.
     ready.registry.add_policy()
@@ -111,7 +111,7 @@ def test_garbage_beside_a_pointer_that_is_proved_already(ready: PaperRoom) -> No
     assert resolved(ready.engine) == 1
 
 
-def test_a_question_of_another_form(ready: PaperRoom) -> None:
+def test_a_question_of_another_form(ready: EngineHarness) -> None:
     made = ready.registry.versions["digits", 1]
 
     def ask(**changes: object) -> Reason:
@@ -154,7 +154,9 @@ def answered(call, request, method) -> None:
 
 
 @pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
-def test_each_method_has_a_rule_or_is_refused(ready: PaperRoom, path: str, method: object) -> None:
+def test_each_method_has_a_rule_or_is_refused(
+    ready: EngineHarness, path: str, method: object
+) -> None:
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
     kind = "unary_unary"
     if method.server_streaming:
@@ -176,7 +178,7 @@ def test_each_method_has_a_rule_or_is_refused(ready: PaperRoom, path: str, metho
     ],
 )
 def test_calls_that_say_nothing_do_not_hold_the_engine(
-    registry: PaperRegistry, tmp_path: Path, path: str
+    registry: UncheckedRegistry, tmp_path: Path, path: str
 ) -> None:
     over = threading.Event()
 
@@ -184,7 +186,7 @@ def test_calls_that_say_nothing_do_not_hold_the_engine(
         over.wait(60)
         yield from ()
 
-    with paper_room(registry, tmp_path, EngineLimits(threads=4, deadline=0.5)) as room:
+    with engine_harness(registry, tmp_path, EngineLimits(threads=4, deadline=0.5)) as room:
 
         def answers() -> bool:
             try:
@@ -204,7 +206,7 @@ def test_calls_that_say_nothing_do_not_hold_the_engine(
                 call.cancel()
 
 
-def test_a_method_that_there_is_not(ready: PaperRoom) -> None:
+def test_a_method_that_there_is_not(ready: EngineHarness) -> None:
     call = ready.channel.unary_unary("/inference.GRPCInferenceService/Shell")
     with pytest.raises(grpc.RpcError) as caught:
         call(b"", timeout=60)
@@ -213,6 +215,6 @@ def test_a_method_that_there_is_not(ready: PaperRoom) -> None:
 
 @pytest.mark.parametrize("name", ["ModelInfer", "RepositoryModelLoad", "ServerReady"])
 def test_a_malformed_message_is_refused_with_a_reason(tmp_path: Path, name: str) -> None:
-    with paper_room(PaperRegistry(), tmp_path) as room:
+    with engine_harness(UncheckedRegistry(), tmp_path) as room:
         call = room.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
         assert refusal(call, b"\x13\x06digits", timeout=60) is Reason.MESSAGE_MALFORMED

@@ -19,9 +19,9 @@ from sealgate.oip.grpc_service_pb2_grpc import (
 )
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Certificate, CertificateAuthority
-from tests.support.house import now
-from tests.support.people import refused
-from tests.support.relay import Relay, relay_to
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import now
+from tests.support.harness.network.relay import Relay, relay_to
 
 
 class Answering(GRPCInferenceServiceServicer):

@@ -18,24 +18,24 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Certificate, CertificateAuthority
 from sealgate.setup.configuration import EnginePlace
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, now, question, refusal, rows
+from tests.support.harness.gateway import GatewayHarness, now, question, refusal, rows
+from tests.support.harness.processes.engine_process import EngineProcess
 
 DAY = timedelta(days=1)
 
 
 @dataclass
 class Setup:
-    """A house whose engine listens with TLS, and the authority that signed everybody."""
+    """A gateway whose engine listens with TLS, and the authority that signed everybody."""
 
-    house: House
+    harness: GatewayHarness
     engine: EngineProcess
     authority: CertificateAuthority
     pinned: Certificate
 
     @property
     def engine_pem(self) -> bytes:
-        return (self.house.state / "tls" / "engine.pem").read_bytes()
+        return (self.harness.state / "tls" / "engine.pem").read_bytes()
 
     def call(self, shown: Certificate | None) -> oip.ServerLiveResponse:
         """Ask the engine, with this certificate or none."""
@@ -47,14 +47,14 @@ class Setup:
 
     def point_to(self, engine: str = "engine", own: str = "engine-client") -> None:
         """Have the gateway, at its next start, expect this engine and show that certificate."""
-        base = (self.house.state / "gateway.toml").read_text().partition("[engine]")[0]
+        base = (self.harness.state / "gateway.toml").read_text().partition("[engine]")[0]
         section = f"""[engine]
 address = "{self.engine.address}"
 certificate = "tls/{engine}.pem"
 client_certificate = "tls/{own}.pem"
 client_key = "tls/{own}.key"
 """
-        (self.house.state / "gateway.toml").write_text(base + section)
+        (self.harness.state / "gateway.toml").write_text(base + section)
 
 
 def save(state: Path, name: str, made: Certificate) -> Certificate:
@@ -68,7 +68,7 @@ def save(state: Path, name: str, made: Certificate) -> Certificate:
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory):
     state = tmp_path_factory.mktemp("tls") / "state"
-    house = House(state, engine=EnginePlace("127.0.0.1:0"))
+    harness = GatewayHarness(state, engine=EnginePlace("127.0.0.1:0"))
     authority = CertificateAuthority("the same for all", now(), DAY)
     save(state, "engine", authority.server("engine", ("localhost", "127.0.0.1")))
     save(state, "other-engine", authority.server("engine", ("localhost", "127.0.0.1")))
@@ -76,20 +76,20 @@ def setup(tmp_path_factory):
     save(state, "other-client", authority.caller("gateway"))
     engine = EngineProcess(state)
     engine.start()
-    found = Setup(house, engine, authority, pinned)
+    found = Setup(harness, engine, authority, pinned)
     found.point_to()
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
         yield found
     finally:
-        house.stop()
+        harness.stop()
         engine.stop()
 
 
 def test_the_pinned_pair_serves(setup: Setup) -> None:
-    response = setup.house.inference().ModelInfer(question("digits", rows()), timeout=60)
+    response = setup.harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert response.model_version == "1"
     assert setup.call(setup.pinned).live
 
@@ -148,14 +148,14 @@ def test_no_certificate(setup: Setup) -> None:
     "names", [{"engine": "other-engine"}, {"own": "other-client"}], ids=["engine", "gateway"]
 )
 def test_a_gateway_with_another_certificate_than_pinned(setup: Setup, names) -> None:
-    setup.house.stop()
+    setup.harness.stop()
     setup.point_to(**names)
-    setup.house.start()
+    setup.harness.start()
     try:
-        ask = setup.house.inference().ModelInfer
+        ask = setup.harness.inference().ModelInfer
         assert refusal(ask, question("digits", rows())) is Reason.ENGINE_UNAVAILABLE
     finally:
-        setup.house.stop()
+        setup.harness.stop()
         setup.point_to()
-        setup.house.start()
-    setup.house.await_version("digits", 1)
+        setup.harness.start()
+    setup.harness.await_version("digits", 1)

@@ -11,12 +11,12 @@ from inference.server.config import EngineConfig
 from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.configuration import EnginePlace
-from tests.support.house import House
+from tests.support.harness.gateway import GatewayHarness
 
 
 def test_an_engine_writes_nothing_to_the_artifact_folder(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    House(state, engine=EnginePlace())
+    GatewayHarness(state, engine=EnginePlace())
     server = engine_process.build(EngineConfig.read(state / "engine.toml"))
     server.stop()
     assert list((state / "artifacts").iterdir()) == []

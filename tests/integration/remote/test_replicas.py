@@ -23,36 +23,39 @@ from sealgate.trust.statements import Pointer, sign_statement
 from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
-from tests.support.engine_outcomes import BETTER, FILES, MODEL, resolved
-from tests.support.house import refusal
-from tests.support.paper_registry import PaperRegistry, PaperVersion
-from tests.support.paper_room import paper_room
-from tests.support.replicated_room import ReplicatedRoom, replicated_room
-from tests.support.rollouts import await_true
-from tests.support.text_models import config as text_config
-from tests.support.version_files import clean_rows
+from tests.support.builders.models.text_models import config as text_config
+from tests.support.builders.models.version_files import clean_rows
+from tests.support.fakes.registry import UncheckedRegistry, UncheckedVersion
+from tests.support.harness.engine import engine_harness
+from tests.support.harness.engine_outcomes import BETTER, FILES, MODEL, resolved
+from tests.support.harness.gateway import refusal
+from tests.support.harness.replicated_engine import (
+    ReplicatedEngineHarness,
+    replicated_engine_harness,
+)
+from tests.support.harness.rollouts import await_true
 
 Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture
-def room(registry: PaperRegistry, tmp_path: Path) -> Iterator[ReplicatedRoom]:
-    with replicated_room(registry, tmp_path) as room:
+def room(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[ReplicatedEngineHarness]:
+    with replicated_engine_harness(registry, tmp_path) as room:
         yield room
 
 
-def promoted(room: ReplicatedRoom, files: dict[str, bytes] = FILES) -> PaperVersion:
+def promoted(room: ReplicatedEngineHarness, files: dict[str, bytes] = FILES) -> UncheckedVersion:
     made = room.publish(files)
     room.registry.promote(made)
     room.show()
     return made
 
 
-def address(made: PaperVersion) -> VersionAddress:
+def address(made: UncheckedVersion) -> VersionAddress:
     return VersionAddress("digits", made.number, made.digest)
 
 
-def asked_of_each(room: ReplicatedRoom, made: PaperVersion) -> list[object]:
+def asked_of_each(room: ReplicatedEngineHarness, made: UncheckedVersion) -> list[object]:
     """What each replica says of itself, past the engine in front: a reason, or an answer."""
     x = clean_rows(MODEL, 1)
     said = [each.infer(0, address(made), x, 60.0) for each in room.replicas]
@@ -60,11 +63,11 @@ def asked_of_each(room: ReplicatedRoom, made: PaperVersion) -> list[object]:
 
 
 def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
-    room: ReplicatedRoom, tmp_path: Path
+    room: ReplicatedEngineHarness, tmp_path: Path
 ) -> None:
     made, x = promoted(room), clean_rows(MODEL, 7)
     (tmp_path / "plain").mkdir()
-    with paper_room(room.registry, tmp_path / "plain") as plain:
+    with engine_harness(room.registry, tmp_path / "plain") as plain:
         for data in FILES.values():
             plain.store.put([data], len(data), sha256(data))
         plain.show()
@@ -85,7 +88,7 @@ def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Ar
     return found
 
 
-def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedRoom) -> None:
+def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedEngineHarness) -> None:
     made, x = promoted(room), clean_rows(MODEL, 12)
     alone = [room.ask(made, row[None]) for row in x]
     room.batches.clear()
@@ -113,7 +116,7 @@ def test_texts_are_handed_on_one_by_one() -> None:
     assert Line.batches == [1, 1, 1]
 
 
-def test_what_was_run_is_counted_once_and_signed(room: ReplicatedRoom) -> None:
+def test_what_was_run_is_counted_once_and_signed(room: ReplicatedEngineHarness) -> None:
     made = promoted(room)
     room.replicas.append(room.new_replica())
     for _ in range(4):
@@ -130,14 +133,16 @@ def test_what_was_run_is_counted_once_and_signed(room: ReplicatedRoom) -> None:
 
 
 class TestReplicas:
-    def test_one_that_starts_later_knows_everything(self, room: ReplicatedRoom) -> None:
+    def test_one_that_starts_later_knows_everything(self, room: ReplicatedEngineHarness) -> None:
         promoted(room)
         made = promoted(room, BETTER)
         room.replicas[:] = [room.new_replica()]
         assert asked_of_each(room, made) == ["answered"]
         assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
 
-    def test_one_that_missed_a_load_reads_it_before_it_answers(self, room: ReplicatedRoom) -> None:
+    def test_one_that_missed_a_load_reads_it_before_it_answers(
+        self, room: ReplicatedEngineHarness
+    ) -> None:
         promoted(room)
         room.deaf = [room.new_replica()]
         room.replicas += room.deaf
@@ -147,7 +152,7 @@ class TestReplicas:
             assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
         assert asked_of_each(room, made) == ["answered", "answered"]
 
-    def test_one_believes_nothing_that_is_on_the_board(self, room: ReplicatedRoom) -> None:
+    def test_one_believes_nothing_that_is_on_the_board(self, room: ReplicatedEngineHarness) -> None:
         made = room.publish(FILES)
         bundle = room.registry.promote(made)
         pointer = Pointer.decode(bundle.pointer.payload)
@@ -160,7 +165,9 @@ class TestReplicas:
         assert room.replicas[0].refused[1].reason == "SIGNER_MISMATCH"
         assert asked_of_each(room, made) == ["VERSION_NOT_LIVE"]
 
-    def test_one_that_cannot_follow_keeps_the_version_out(self, room: ReplicatedRoom) -> None:
+    def test_one_that_cannot_follow_keeps_the_version_out(
+        self, room: ReplicatedEngineHarness
+    ) -> None:
         first = promoted(room)
         made = room.publish(BETTER)
         room.registry.promote(made)
@@ -172,7 +179,7 @@ class TestReplicas:
         # Whoever starts now is not shown what was refused.
         assert [number for number, _ in room.board.after(0)] == [1]
 
-    def test_without_any_the_engine_is_away(self, room: ReplicatedRoom) -> None:
+    def test_without_any_the_engine_is_away(self, room: ReplicatedEngineHarness) -> None:
         made = promoted(room)
         room.replicas.clear()
         assert refusal(room.ask, made, clean_rows(MODEL, 1)) is Reason.ENGINE_UNAVAILABLE
@@ -180,14 +187,14 @@ class TestReplicas:
         assert refusal(room.show) is Reason.ENGINE_UNAVAILABLE
         assert resolved(room.engine) == 1
 
-    def test_the_board_has_what_is_newest(self, room: ReplicatedRoom) -> None:
+    def test_the_board_has_what_is_newest(self, room: ReplicatedEngineHarness) -> None:
         for _ in range(3):
             room.registry.refresh()
             promoted(room)
         assert len(list(room.shown.iterdir())) == 1
 
 
-def test_what_is_revoked_ends_at_once(room: ReplicatedRoom) -> None:
+def test_what_is_revoked_ends_at_once(room: ReplicatedEngineHarness) -> None:
     made = promoted(room)
     room.replicas.append(room.new_replica())
     room.registry.revoke(made)

@@ -16,9 +16,9 @@ from inference.observability import tracing
 from inference.observability.tracing import TraceSettings
 from sealgate.reasons import Reason
 from sealgate.setup.configuration import EnginePlace
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, question, refusal, rows
-from tests.support.rollouts import await_true
+from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.harness.rollouts import await_true
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 WANTED = {
@@ -72,26 +72,26 @@ def at_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def house(
+def harness(
     tmp_path_factory: pytest.TempPathFactory,
     receiver: Receiver,
     at_once: None,
-) -> Iterator[House]:
+) -> Iterator[GatewayHarness]:
     """With an engine in a process of its own; both send what they trace to the receiver."""
     state = tmp_path_factory.mktemp("traces") / "state"
-    house = House(state, engine=EnginePlace())
+    harness = GatewayHarness(state, engine=EnginePlace())
     with (state / "engine.toml").open("a") as settings:
         settings.write(f'\n[traces]\nendpoint = "{receiver.endpoint}"\n')
     engine = EngineProcess(state)
     engine.start()
     tracing.start(TraceSettings(receiver.endpoint), "sealgate-gateway")
     try:
-        house.start()
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        yield house
+        harness.start()
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        yield harness
     finally:
-        house.stop()
+        harness.stop()
         tracing.stop()
         if engine.runs:
             engine.stop()
@@ -101,10 +101,12 @@ def attributes(span: Any) -> dict[str, str]:
     return {each.key: each.value.string_value for each in span.attributes}
 
 
-def test_a_request_is_one_trace_through_both_processes(house: House, receiver: Receiver) -> None:
+def test_a_request_is_one_trace_through_both_processes(
+    harness: GatewayHarness, receiver: Receiver
+) -> None:
     asked = question("digits", rows())
     asked.id = asked.parameters["subject"].string_param = SECRET
-    house.inference().ModelInfer(asked, timeout=60, metadata=[("traceparent", GOOD)])
+    harness.inference().ModelInfer(asked, timeout=60, metadata=[("traceparent", GOOD)])
     await_true(lambda: {(name, span.name) for name, span in receiver.spans(TRACE)} >= WANTED)
     found = receiver.spans(TRACE)
     calls = {process: span for process, span in found if span.name == INFER}
@@ -131,11 +133,11 @@ def test_a_request_is_one_trace_through_both_processes(house: House, receiver: R
     assert SECRET not in str(found)
 
 
-def test_a_refusal_says_why(house: House, receiver: Receiver) -> None:
+def test_a_refusal_says_why(harness: GatewayHarness, receiver: Receiver) -> None:
     trace = "1" * 32
     asked = question("nobody", rows())
     header = [("traceparent", f"00-{trace}-{SPAN}-01")]
-    assert refusal(house.inference().ModelInfer, asked, metadata=header) is Reason.MODEL_UNKNOWN
+    assert refusal(harness.inference().ModelInfer, asked, metadata=header) is Reason.MODEL_UNKNOWN
     await_true(lambda: any(s.name == INFER for _, s in receiver.spans(trace)))
     (span,) = [span for _, span in receiver.spans(trace) if span.name == INFER]
     assert attributes(span)["sealgate.outcome"] == Reason.MODEL_UNKNOWN.name
@@ -143,11 +145,13 @@ def test_a_refusal_says_why(house: House, receiver: Receiver) -> None:
     assert not span.status.message
 
 
-def test_what_is_no_traceparent_begins_a_trace_of_its_own(house: House, receiver: Receiver) -> None:
+def test_what_is_no_traceparent_begins_a_trace_of_its_own(
+    harness: GatewayHarness, receiver: Receiver
+) -> None:
     odd = "2" * 32
     before = len(receiver.received)
     header = [("traceparent", f"00-{odd}-{SPAN}-01-{SECRET}"), ("tracestate", f"x={SECRET}")]
-    house.inference().ModelInfer(question("digits", rows()), timeout=60, metadata=header)
+    harness.inference().ModelInfer(question("digits", rows()), timeout=60, metadata=header)
 
     def roots() -> list[Any]:
         spans = [span for process, span in receiver.received[before:] if "gateway" in process]

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.engine_outcomes import FILES, MODEL
-from tests.support.onnx_models import FEATURES
-from tests.support.oracles import python_with
-from tests.support.paper_room import PaperRoom
-from tests.support.version_files import clean_rows, int8_logits
+from tests.support.builders.models.onnx_models import FEATURES
+from tests.support.builders.models.version_files import clean_rows, int8_logits
+from tests.support.harness.engine import EngineHarness
+from tests.support.harness.engine_outcomes import FILES, MODEL
+from tests.support.oracles.programs import python_with
 
 
-def test_tritonclient_asks_an_engine_and_cannot_load_what_is_not_proved(room: PaperRoom) -> None:
+def test_tritonclient_asks_an_engine_and_cannot_load_what_is_not_proved(
+    room: EngineHarness,
+) -> None:
     made = room.publish(FILES)
     room.registry.promote(made)
     room.show()

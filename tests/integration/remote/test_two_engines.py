@@ -23,10 +23,10 @@ from inference.model.inputs import tensors_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
 from sealgate.trust.statements.engine_counts import EngineCounts
-from tests.support import oracles
-from tests.support.engine_pair import two_engines
-from tests.support.engine_process import EngineProcess
-from tests.support.house import House, labels, rows
+from tests.support.harness.engine_pair import two_engines
+from tests.support.harness.gateway import GatewayHarness, labels, rows
+from tests.support.harness.processes.engine_process import EngineProcess
+from tests.support.oracles import programs
 
 # How far the second engine's golden answers may be off, by its settings.
 _TOLERANCE = 0.1
@@ -34,7 +34,7 @@ _KINDS = {
     "settings": "deterministic = true",
     "openvino": f'provider = "openvino"\ntolerance = {_TOLERANCE}',
 }
-Trio = tuple[House, EngineProcess, EngineProcess]
+Trio = tuple[GatewayHarness, EngineProcess, EngineProcess]
 
 
 @pytest.fixture(scope="module", params=list(_KINDS))
@@ -43,20 +43,20 @@ def trio(
 ) -> Iterator[Trio]:
     state = tmp_path_factory.mktemp("trio") / "state"
     openvino = request.param == "openvino"
-    python = [oracles.own_python_with("openvino", "onnxruntime")] if openvino else []
-    with two_engines(state, _KINDS[request.param], *python) as (house, *engines):
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        yield house, engines[0], engines[1]
+    python = [programs.own_python_with("openvino", "onnxruntime")] if openvino else []
+    with two_engines(state, _KINDS[request.param], *python) as (harness, *engines):
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        yield harness, engines[0], engines[1]
 
 
 @pytest.fixture
-def house(trio: Trio) -> House:
+def harness(trio: Trio) -> GatewayHarness:
     return trio[0]
 
 
-def rooms_of(house: House) -> EnginePool:
-    return house.gateway.backends.shown
+def rooms_of(harness: GatewayHarness) -> EnginePool:
+    return harness.gateway.backends.shown
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -66,24 +66,26 @@ def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def both_are_there(house: House) -> None:
-    eventually(lambda: all_there(house))
+def both_are_there(harness: GatewayHarness) -> None:
+    eventually(lambda: all_there(harness))
 
 
-def all_there(house: House) -> bool:
-    digest = house.gateway.engine.resolve("digits").digest
-    rooms = rooms_of(house).engines.values()
+def all_there(harness: GatewayHarness) -> bool:
+    digest = harness.gateway.engine.resolve("digits").digest
+    rooms = rooms_of(harness).engines.values()
     return all(not room.behind and digest in room.measured for room in rooms)
 
 
-def asked(house: House, count: int, size: int, threads: int = 24) -> list[InferenceResult]:
+def asked(
+    harness: GatewayHarness, count: int, size: int, threads: int = 24
+) -> list[InferenceResult]:
     """What the engines answer to so many requests of `size` rows, many at a time."""
-    live, x = house.gateway.engine.resolve("digits"), rows(count=size)
+    live, x = harness.gateway.engine.resolve("digits"), rows(count=size)
     answers: list[InferenceResult] = []
 
     def ask() -> None:
         for _ in range(count // threads):
-            answers.append(house.gateway.engine.infer(live, x))
+            answers.append(harness.gateway.engine.infer(live, x))
 
     workers = [threading.Thread(target=ask) for _ in range(threads)]
     for worker in workers:
@@ -93,53 +95,53 @@ def asked(house: House, count: int, size: int, threads: int = 24) -> list[Infere
     return answers
 
 
-def test_each_has_measured_the_version_and_is_named(house: House) -> None:
-    both_are_there(house)
-    live = house.gateway.engine.resolve("digits")
-    for room in rooms_of(house).engines.values():
+def test_each_has_measured_the_version_and_is_named(harness: GatewayHarness) -> None:
+    both_are_there(harness)
+    live = harness.gateway.engine.resolve("digits")
+    for room in rooms_of(harness).engines.values():
         costs = room.measured[live.digest].costs
         assert [size for size, _ in costs.batches] == [1, 2, 4, 8, 16, 32, 64]
         assert costs.seconds(64) >= costs.seconds(1) > 0
-    metadata = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
+    metadata = harness.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
     told = metadata.properties["engine"]
     assert told.startswith("separate, digest checked there; up to 2 asked: engine on cpu, second")
 
 
-def test_both_are_used_under_load_and_nothing_is_lost(house: House) -> None:
-    both_are_there(house)
-    answers = asked(house, 480, 64)
+def test_both_are_used_under_load_and_nothing_is_lost(harness: GatewayHarness) -> None:
+    both_are_there(harness)
+    answers = asked(harness, 480, 64)
     assert len(answers) == 480
     shares = Counter(answer.engine.partition("; ")[2].partition(" ")[0] for answer in answers)
     assert min(shares["engine"], shares["second"]) >= 480 * 0.05, shares
     for answer in answers:
         assert (answer.outputs["logits"].argmax(axis=1) == labels(count=64)).all()
-    assert all(rooms_of(house).placement.waiting(name) == 0 for name in shares)
+    assert all(rooms_of(harness).placement.waiting(name) == 0 for name in shares)
 
 
-def test_answers_are_as_near_to_one_another_as_the_settings_say(house: House) -> None:
-    both_are_there(house)
-    live, x = house.gateway.engine.resolve("digits"), rows(count=20)
+def test_answers_are_as_near_to_one_another_as_the_settings_say(harness: GatewayHarness) -> None:
+    both_are_there(harness)
+    live, x = harness.gateway.engine.resolve("digits"), rows(count=20)
     request = oip.ModelInferRequest(model_name="digits", model_version="1")
     request.parameters["digest"].string_param = live.digest
     write_inputs(request, tensors_of(live.config, x))
     found = [
         np.frombuffer(room.infer(request, None).raw_output_contents[0], "<f4")
-        for room in rooms_of(house).engines.values()
+        for room in rooms_of(harness).engines.values()
     ]
     assert np.allclose(found[0], found[1], rtol=_TOLERANCE, atol=_TOLERANCE)
 
 
 def test_either_may_be_killed_under_load(trio: Trio) -> None:
-    house, *engines = trio
+    harness, *engines = trio
     for killed in engines:
-        both_are_there(house)
-        with Load(house.inference(), "digits", rows(count=20)) as load:
+        both_are_there(harness)
+        with Load(harness.inference(), "digits", rows(count=20)) as load:
             eventually(lambda load=load: load.versions["1"] > 50)
             killed.kill()
             before = load.versions["1"]
             eventually(lambda load=load, before=before: load.versions["1"] > before + 100)
             killed.start()
-            both_are_there(house)
+            both_are_there(harness)
             before = load.versions["1"]
             eventually(lambda load=load, before=before: load.versions["1"] > before + 50)
         assert load.failures == {}
@@ -148,22 +150,22 @@ def test_either_may_be_killed_under_load(trio: Trio) -> None:
 def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
     tmp_path: Path,
 ) -> None:
-    with two_engines(tmp_path / "state", "deterministic = true") as (house, *engines):
-        house.publish("digits-1", "digits")
-        house.promote("digits", 1)
-        both_are_there(house)
-        with Load(house.inference(), "digits", rows(count=20)) as load:
+    with two_engines(tmp_path / "state", "deterministic = true") as (harness, *engines):
+        harness.publish("digits-1", "digits")
+        harness.promote("digits", 1)
+        both_are_there(harness)
+        with Load(harness.inference(), "digits", rows(count=20)) as load:
             eventually(lambda: load.versions["1"] > 200)
-            assert counted(house) > 0
+            assert counted(harness) > 0
             # Only one of them may have been asked so far: that which is done sooner.
-            asked = [bool(counts_of(room).counts) for room in rooms_of(house).engines.values()]
+            asked = [bool(counts_of(room).counts) for room in rooms_of(harness).engines.values()]
             engines[asked.index(True)].kill()
             before = load.versions["1"]
             eventually(lambda: load.versions["1"] > before + 200)
         assert load.failures == {}
-        eventually(lambda: counted(house) == 2)
+        eventually(lambda: counted(harness) == 2)
         end = time.monotonic() + 60
-        while not (versions := audited(house)):
+        while not (versions := audited(harness)):
             assert time.monotonic() < end
             time.sleep(0.5)
         assert versions[0]["missing"] == 0
@@ -174,14 +176,14 @@ def counts_of(room: RemoteEngine) -> EngineCounts:
     return EngineCounts.decode(room.counts().payload)
 
 
-def counted(house: House) -> int:
+def counted(harness: GatewayHarness) -> int:
     """How many engines have signed counts."""
-    house.gateway.registry_sync.count()
-    stored = house.gateway.store.registry.engine_counts.all()
+    harness.gateway.registry_sync.count()
+    stored = harness.gateway.store.registry.engine_counts.all()
     return len({EngineCounts.decode(envelope.payload).instance for envelope in stored})
 
 
-def audited(house: House) -> list[dict[str, Any]]:
+def audited(harness: GatewayHarness) -> list[dict[str, Any]]:
     """What the auditor finds of each version; nothing until a statement is old enough."""
-    told = house.command("audit", "completeness", "--slack", "1", "--json")
+    told = harness.command("audit", "completeness", "--slack", "1", "--json")
     return json.loads(told.stdout)["versions"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support.demo_models import FOLDERS, DemoModel
+from tests.support.builders.models.demo_models import FOLDERS, DemoModel
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from cleverhans.torch.attacks.projected_gradient_descent import projected_gradie
 
 from inference.screening import attack
 from publishing.calibration.detector_fit import fit_detector
-from tests.support.demo_models import DemoModel, opened
+from tests.support.builders.models.demo_models import DemoModel, opened
 from training.demo import mlp
 from training.export.classifier import export_response
 

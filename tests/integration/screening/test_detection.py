@@ -9,7 +9,7 @@ import pytest
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
 from publishing.calibration.screening_report import screening_report
-from tests.support.demo_models import DemoModel, opened
+from tests.support.builders.models.demo_models import DemoModel, opened
 from training.demo import datasets, mlp, models
 from training.export.classifier import export_response
 

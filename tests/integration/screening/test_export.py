@@ -12,7 +12,7 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.weights import read_carriers
-from tests.support.demo_models import DemoModel, opened
+from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import OPSET, export_response, export_serving
 
 

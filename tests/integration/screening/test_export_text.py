@@ -12,7 +12,7 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs
 from inference.text import tokens
 from inference.text.tokens import NO_TOKEN
-from tests.support.demo_models import opened
+from tests.support.builders.models.demo_models import opened
 from training.demo.spam import encoded
 from training.export.reference import FEATURES as OF_LAYER
 from training.export.reference import CleanReference, watched

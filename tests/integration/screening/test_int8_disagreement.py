@@ -14,7 +14,7 @@ from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.cli.screen import fetch
 from publishing.sandbox.forward import ResponseGraph, ServingGraph
 from sealgate.reasons import Reason
-from tests.support.house import DATA, House, question, refusal, running
+from tests.support.harness.gateway import DATA, GatewayHarness, question, refusal, running
 
 VICTIMS, SENT = 200, 12
 
@@ -23,17 +23,17 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, int, Files]]:
-    """A house with a version in production that refuses answers like these. A mark is random, and
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayHarness, int, Files]]:
+    """A gateway with a version in production that refuses answers like these. A mark is random, and
     in one of twenty its calibration rows have no room for that.
     """
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
+    with running(tmp_path_factory.mktemp("house") / "state") as harness:
         for number, folder in enumerate(("digits-2", "digits-1", "digits-2"), 1):
-            house.publish(folder, "digits")
-            _, files = fetch(house.profile("auditor"), "digits", number)
+            harness.publish(folder, "digits")
+            _, files = fetch(harness.profile("auditor"), "digits", number)
             if Detector.decode(files[ready_version.DETECTOR]).disagreement is Verdict.ADVERSARIAL:
-                house.promote("digits", number)
-                yield house, number, files
+                harness.promote("digits", number)
+                yield harness, number, files
                 return
         pytest.fail("three versions count disagreement for less")
 
@@ -57,16 +57,16 @@ def attacked(files: Files) -> np.ndarray:
 
 
 def test_rows_on_which_int8_and_float32_disagree_are_refused(
-    live: tuple[House, int, Files],
+    live: tuple[GatewayHarness, int, Files],
 ) -> None:
-    house, _, files = live
+    harness, _, files = live
     for row in attacked(files)[:SENT]:
         asked = question("digits", row[np.newaxis])
-        reason = refusal(house.inference().ModelInfer, asked, timeout=60)
+        reason = refusal(harness.inference().ModelInfer, asked, timeout=60)
         assert reason is Reason.ADVERSARIAL_INPUT
 
 
-def test_disagreeing_rows_are_in_the_evidence(live: tuple[House, int, Files]) -> None:
-    house, number, _ = live
-    shown = house.command("model", "show", "digits", str(number)).output
+def test_disagreeing_rows_are_in_the_evidence(live: tuple[GatewayHarness, int, Files]) -> None:
+    harness, number, _ = live
+    shown = harness.command("model", "show", "digits", str(number)).output
     assert "disagreement adversarial" in shown

@@ -12,26 +12,26 @@ from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
-from tests.support.engine_outcomes import FILES, only, promoted
-from tests.support.engine_process import separate
-from tests.support.foreign_servers import small_server
-from tests.support.paper_registry import PaperRegistry
-from tests.support.text_models import publish, question, sentences, version_files
+from tests.support.builders.models.text_models import publish, question, sentences, version_files
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import FILES, only, promoted
+from tests.support.harness.processes.engine_process import separate
+from tests.support.harness.servers.foreign_servers import small_server
 
 
 def test_a_separate_engine_takes_texts_and_cuts_them_itself(tmp_path: Path) -> None:
-    with separate(tmp_path / "state") as (house, _):
-        publish(house)
+    with separate(tmp_path / "state") as (harness, _):
+        publish(harness)
         texts, labels = sentences(30, 12)
-        response = house.inference().ModelInfer(question(*texts), timeout=60)
+        response = harness.inference().ModelInfer(question(*texts), timeout=60)
         logits = read_outputs(response)["logits"].data
         assert np.mean(logits.argmax(axis=1) == labels) >= 0.75
-        live = house.gateway.engine.live()["letters", "production"]
+        live = harness.gateway.engine.live()["letters", "production"]
         assert live.ready.engine == "separate, digest checked there"
 
 
 def test_a_foreign_server_is_given_no_text_model(tmp_path: Path) -> None:
-    registry = PaperRegistry()
+    registry = UncheckedRegistry()
     promoted(registry, dict(version_files()))
     with small_server() as server:
         server.deploy("digits", 1, FILES[INT8])

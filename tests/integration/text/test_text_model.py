@@ -13,9 +13,9 @@ from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import tensors_digest
-from tests.support.disk import contents
-from tests.support.house import refusal
-from tests.support.text_models import RULES, question, sentences, tensor
+from tests.support.builders.models.text_models import RULES, question, sentences, tensor
+from tests.support.harness.gateway import refusal
+from tests.support.oracles.disk import contents
 
 SECRET = "prize marzipan"
 
@@ -26,31 +26,31 @@ def request(given: Tensor) -> oip.ModelInferRequest:
     return asked
 
 
-def test_texts_are_answered_with_a_receipt_over_their_bytes(house):
+def test_texts_are_answered_with_a_receipt_over_their_bytes(harness):
     asked, labels = sentences(9, 12)
-    response = house.inference().ModelInfer(question(*asked))
+    response = harness.inference().ModelInfer(question(*asked))
     logits = read_outputs(response)["logits"].data
     assert np.mean(logits.argmax(axis=1) == labels) >= 0.75
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
-    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     sent = tensor(*(text.encode() for text in asked))
     named = (sent.name, sent.datatype, sent.shape, sent.raw)
     assert fields["input"] == tensors_digest([named])
     assert fields["outcome"] == "answered"
 
 
-def test_an_answer_is_the_same_in_any_company(house):
+def test_an_answer_is_the_same_in_any_company(harness):
     asked, _ = sentences(10, 16)
-    stub = house.inference()
+    stub = harness.inference()
     together = read_outputs(stub.ModelInfer(question(*asked)))["logits"].data
     for place, text in enumerate(asked):
         alone = read_outputs(stub.ModelInfer(question(text)))["logits"].data
         assert np.array_equal(alone[0], together[place])
 
 
-def test_its_health_is_checked_by_texts_that_are_no_one_s(house):
+def test_its_health_is_checked_by_texts_that_are_no_one_s(harness):
     """But not by the one that is longer than what it takes."""
-    result = house.command("health", "letters", "--json")
+    result = harness.command("health", "letters", "--json")
     assert result.exit_code == 0
     findings = {each["check"]: each for each in json.loads(result.output)["findings"]}
     numbers = findings["golden"]["numbers"]
@@ -58,11 +58,11 @@ def test_its_health_is_checked_by_texts_that_are_no_one_s(house):
     assert numbers["same"] > 0
 
 
-def test_what_a_model_takes_can_be_asked(house):
-    metadata = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="letters"))
+def test_what_a_model_takes_can_be_asked(harness):
+    metadata = harness.inference().ModelMetadata(oip.ModelMetadataRequest(name="letters"))
     (taken,) = metadata.inputs
     assert (taken.name, taken.datatype, list(taken.shape)) == ("text", "BYTES", [-1])
-    config = house.inference().ModelConfig(oip.ModelConfigRequest(name="letters")).config
+    config = harness.inference().ModelConfig(oip.ModelConfigRequest(name="letters")).config
     assert config.input[0].data_type == oip.TYPE_STRING
 
 
@@ -79,20 +79,20 @@ def test_what_a_model_takes_can_be_asked(house):
         (Tensor.of("input_ids", np.zeros((1, 4), np.int64)), Reason.TENSOR_NAME),
     ],
 )
-def test_what_is_no_text_of_the_models_is_refused(house, given, reason):
-    assert refusal(house.inference().ModelInfer, request(given)) is reason
+def test_what_is_no_text_of_the_models_is_refused(harness, given, reason):
+    assert refusal(harness.inference().ModelInfer, request(given)) is reason
 
 
-def test_an_empty_text_is_a_text(house):
-    logits = read_outputs(house.inference().ModelInfer(question("")))["logits"].data
+def test_an_empty_text_is_a_text(harness):
+    logits = read_outputs(harness.inference().ModelInfer(question("")))["logits"].data
     assert np.isfinite(logits).all()
 
 
-def test_a_verdict_on_a_text_flags_and_does_not_block(house):
-    """The policy of this house blocks what is adversarial, yet no text is refused for it."""
-    policy = house.governance("client").policy()
+def test_a_verdict_on_a_text_flags_and_does_not_block(harness):
+    """The policy of this gateway blocks what is adversarial, yet no text is refused for it."""
+    policy = harness.governance("client").policy()
     assert policy.rules.action("adversarial") == "block"
-    live = house.gateway.engine.live()["letters", "production"]
+    live = harness.gateway.engine.live()["letters", "production"]
     assert not live.config.blocks
     detector = live.ready.detector
     calibration = replace(
@@ -104,27 +104,29 @@ def test_a_verdict_on_a_text_flags_and_does_not_block(house):
     )
     live.ready.detector = replace(detector, calibration=calibration)
     try:
-        response = house.inference().ModelInfer(question("meet the team"))
+        response = harness.inference().ModelInfer(question("meet the team"))
     finally:
         live.ready.detector = detector
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
     assert verify_receipt(receipt, policy).fields["verdict"] == "adversarial"
 
 
-def test_nothing_of_a_text_is_kept(house):
-    house.inference().ModelInfer(question(SECRET))
-    kept = dict(contents(house.state))
+def test_nothing_of_a_text_is_kept(harness):
+    harness.inference().ModelInfer(question(SECRET))
+    kept = dict(contents(harness.state))
     assert any(path.suffix == ".db" for path, data in kept.items() if data)
     for path, data in kept.items():
         assert SECRET.encode() not in data, path
 
 
-def test_the_client_and_the_command_take_texts(house):
-    person = house.profile("client")
+def test_the_client_and_the_command_take_texts(harness):
+    person = harness.profile("client")
     with connect(person.endpoint, **options_of(person)) as client:
         asked = np.array([b"cash prize", b"meet the team"], object)
         answer = client.infer("letters", {"text": asked})
         assert answer.outputs["logits"].shape == (2, 2)
-    result = house.command("infer", "letters", "--text", "cash prize", "--text", "notes", "--json")
+    result = harness.command(
+        "infer", "letters", "--text", "cash prize", "--text", "notes", "--json"
+    )
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)) == 2

@@ -7,13 +7,13 @@ import numpy as np
 
 from sealgate.tensors import read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
-from tests.support.oracles import python_with, run
-from tests.support.text_models import question, sentences
+from tests.support.builders.models.text_models import question, sentences
+from tests.support.oracles.programs import python_with, run
 
 
-def test_tritonclient_sends_texts(house) -> None:
+def test_tritonclient_sends_texts(harness) -> None:
     texts = [*sentences(40, 6)[0], "", "Grüße 日本"]
-    client = house.profile("client")
+    client = harness.profile("client")
     arguments = [
         client.endpoint.replace("127.0.0.1", "localhost"),
         client.server_authority,
@@ -24,6 +24,6 @@ def test_tritonclient_sends_texts(house) -> None:
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["datatype"] == "BYTES"
-    expected = read_outputs(house.inference().ModelInfer(question(*texts)))["logits"].data
+    expected = read_outputs(harness.inference().ModelInfer(question(*texts)))["logits"].data
     assert np.array_equal(np.array(seen["logits"], np.float32), expected)
-    verify_receipt(Receipt.decode(seen["receipt"].encode()), house.governance("client").policy())
+    verify_receipt(Receipt.decode(seen["receipt"].encode()), harness.governance("client").policy())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.runs import without_graphs
+from tests.support.builders.training.runs import without_graphs
 
 
 @pytest.fixture

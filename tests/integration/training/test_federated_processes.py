@@ -16,8 +16,13 @@ import numpy as np
 import pytest
 
 from publishing.source.origin import Origin
-from tests.support import oracles
-from tests.support.federated_recipes import FEDERATED, PERCEPTRON, PRIVATE, written
+from tests.support.builders.training.federated_recipes import (
+    FEDERATED,
+    PERCEPTRON,
+    PRIVATE,
+    written,
+)
+from tests.support.oracles import programs
 from training.recipe.federated import QUANTA
 
 LIMIT = 300
@@ -27,13 +32,13 @@ pytestmark = pytest.mark.timeout(LIMIT + 60)
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    return oracles.own_python_with("federated", "flwr")
+    return programs.own_python_with("federated", "flwr")
 
 
 def said(python: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [python, *words],
-        cwd=oracles.ROOT,
+        cwd=programs.ROOT,
         env=os.environ | {"FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -42,7 +47,7 @@ def said(python: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def outcome(python: str, *words: str | Path) -> dict[str, Any]:
-    found = said(python, "-m", "tests.support.watched_federation", *words)
+    found = said(python, "-m", "tests.support.harness.processes.watched_federation", *words)
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout.splitlines()[-1])
 
@@ -90,7 +95,7 @@ def watched(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nothing_of_clients_stays_where_it_is_ended_early(python: str, tmp_path: Path) -> None:
     recipe, out = written(tmp_path, PERCEPTRON, FEDERATED), tmp_path / "made"
     command = [python, "-m", "sealgate.cli.main", "federate", str(recipe), "--out", str(out)]
-    with subprocess.Popen(command, cwd=oracles.ROOT, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=programs.ROOT, stderr=subprocess.DEVNULL) as process:
         while not list((out / "run").glob("client-*/shard.safetensors")):
             assert process.poll() is None
             time.sleep(0.05)

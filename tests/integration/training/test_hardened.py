@@ -14,9 +14,9 @@ from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.weights import read_carriers
-from tests.support import recipes
-from tests.support.demo_models import opened
-from tests.support.runs import make
+from tests.support.builders.models.demo_models import opened
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make
 from training.recipe.recipe import Recipe
 
 DEMO = Path(__file__).parents[3] / "demo" / "recipes"

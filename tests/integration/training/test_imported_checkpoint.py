@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sealgate.reasons import Reason
-from tests.support import recipes
-from tests.support.runs import make, refused
-from tests.support.text_models import tokenizer_json
+from tests.support.builders.models.text_models import tokenizer_json
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, refused
 from training.data.material import RunData
 from training.models import students
 from training.models.checkpoints import take_in

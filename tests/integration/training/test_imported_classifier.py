@@ -15,9 +15,15 @@ from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from sealgate.cli.main import main
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_checkpoints
-from tests.support.imported_classifiers import ABOUT, LABELS, imported
-from tests.support.text_models import DATA, rows_of, sentences, source, tokenizer_json
+from tests.support.builders.models import tiny_checkpoints
+from tests.support.builders.models.imported_classifiers import ABOUT, LABELS, imported
+from tests.support.builders.models.text_models import (
+    DATA,
+    rows_of,
+    sentences,
+    source,
+    tokenizer_json,
+)
 from training.run import import_checkpoint
 from training.run.described import ImportDescription, describe_imported
 from training.run.import_checkpoint import ImportedGraphs, write_graphs

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from publishing.source.origin import Origin
 from sealgate.reasons import Reason, Refusal
-from tests.support import tiny_checkpoints
-from tests.support.imported_graphs import (
+from tests.support.builders.models import tiny_checkpoints
+from tests.support.builders.models.imported_graphs import (
     SIZES,
     checkpoint_matrices,
     logits_of,
@@ -22,7 +22,7 @@ from tests.support.imported_graphs import (
     rows,
     run,
 )
-from tests.support.text_models import tokenizer_json
+from tests.support.builders.models.text_models import tokenizer_json
 from training.models import checkpoints, families
 from training.models.checkpoints import read_imported
 from training.models.families import BertClassifier, EncoderStates, NextToken, TranslationDecoder

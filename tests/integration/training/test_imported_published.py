@@ -14,9 +14,9 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, resized
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import read_outputs, write_inputs
-from tests.support.house import House
-from tests.support.imported_classifiers import ABOUT, by_torch, imported_trained
-from tests.support.text_models import sentences, tensor
+from tests.support.builders.models.imported_classifiers import ABOUT, by_torch, imported_trained
+from tests.support.builders.models.text_models import sentences, tensor
+from tests.support.harness.gateway import GatewayHarness
 from training.run.import_checkpoint import write_graphs
 
 pytestmark = [
@@ -42,18 +42,18 @@ def test_an_imported_classifier_answers_as_torch_did(tmp_path: Path) -> None:
         texts, labels = sentences(seed, count)
         tensors |= {f"x_{name}": rows_of(folder, texts), f"y_{name}": labels.astype(np.int64)}
     save_file(tensors, data)
-    house = House(tmp_path / "state")
-    house.start()
+    harness = GatewayHarness(tmp_path / "state")
+    harness.start()
     try:
-        published = house.command("model", "publish", str(folder), "--data", str(data))
+        published = harness.command("model", "publish", str(folder), "--data", str(data))
         assert published.exit_code == 0, published.output
-        house.promote("triage", 1)
+        harness.promote("triage", 1)
         texts, labels = sentences(9, 16)
         asked = oip.ModelInferRequest(model_name="triage")
         write_inputs(asked, [tensor(*(text.encode() for text in texts))])
-        answered = read_outputs(house.inference().ModelInfer(asked))["logits"].data
+        answered = read_outputs(harness.inference().ModelInfer(asked))["logits"].data
     finally:
-        house.stop()
+        harness.stop()
     expected = by_torch(rows_of(folder, texts)).numpy()
     assert np.mean(expected.argmax(axis=1) == labels) >= 0.75
     # INT8, and marked: near, and the same class wherever torch is not undecided.

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from inference.runtime import response_contract
-from tests.support import tiny_checkpoints
-from tests.support.demo_models import opened
-from tests.support.imported_graphs import (
+from tests.support.builders.models import tiny_checkpoints
+from tests.support.builders.models.demo_models import opened
+from tests.support.builders.models.imported_graphs import (
     SIZES,
     checkpoint_matrices,
     logits_of,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from inference.screening.calibration import conformal_rank
-from tests.support import recipes
-from tests.support.runs import make
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make
 
 pytestmark = pytest.mark.usefixtures("unexported")
 

@@ -8,8 +8,9 @@ import pytest
 
 from publishing.source.origin import Origin
 from sealgate.reasons import Reason
-from tests.support import recipes, text_models
-from tests.support.runs import make, refused, weights
+from tests.support.builders.models import text_models
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, refused, weights
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 from training.run.workshop import RecipeRun

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load
 
 from sealgate.reasons import Reason
-from tests.support import recipes
-from tests.support.mortal import FAILED, KILLED, Mortal
-from tests.support.runs import make, refused, without_graphs
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, refused, without_graphs
+from tests.support.fakes.dying_objective import FAILED, KILLED, DyingObjective
 from training.recipe.sections import DATA, SPLITS, TENSOR
 from training.run.finishing import FinishedRun
 from training.run.workshop import RecipeRun
@@ -90,7 +90,7 @@ def test_a_killed_process_ends_the_run_which_then_goes_on(
 def end_by(fate: Path, how: str, patch: pytest.MonkeyPatch) -> None:
     fate.write_text(how)
     objective = steps.objective_of
-    patch.setattr(steps, "objective_of", lambda *given: Mortal(objective(*given), fate))
+    patch.setattr(steps, "objective_of", lambda *given: DyingObjective(objective(*given), fate))
 
 
 def test_what_a_process_failed_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

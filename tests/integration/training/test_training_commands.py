@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
 from sealgate.cli.main import main
-from tests.support import recipes
+from tests.support.builders.training import recipes
 from training.run import finishing
 
 

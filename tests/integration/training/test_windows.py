@@ -12,10 +12,10 @@ from inference.text.tokens import NO_TOKEN, Ids
 from publishing.quantization import quantize
 from publishing.watermark.embedding import embed
 from publishing.watermark.reading import read_code, weights_of
-from tests.support import recipes
-from tests.support.demo_models import opened
-from tests.support.runs import make
-from tests.support.text_models import MARK, RULES, rows_of, sentences
+from tests.support.builders.models.demo_models import opened
+from tests.support.builders.models.text_models import MARK, RULES, rows_of, sentences
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make
 from training.data.material import RunData
 from training.export.long_text import export_long_serving
 from training.models import students

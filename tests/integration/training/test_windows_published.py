@@ -18,8 +18,8 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from tests.support import recipes
-from tests.support.runs import make
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make
 
 pytestmark = [
     pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),

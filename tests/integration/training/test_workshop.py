@@ -21,9 +21,9 @@ from publishing.source.folder import SourceFolder
 from publishing.source.origin import Origin
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
-from tests.support import recipes
-from tests.support.runs import make, refused, weights, without_graphs
-from tests.support.text_models import tokenizer_json
+from tests.support.builders.models.text_models import tokenizer_json
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, refused, weights, without_graphs
 from training.export.reference import CleanReference
 from training.export.wording import WordVotes
 from training.models.encoder import EncoderSize, TextClassifier

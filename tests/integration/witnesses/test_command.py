@@ -15,8 +15,8 @@ from sealgate.cli.main import main
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency.cosignature import cosignatures
 from sealgate.witness.server import WitnessConfig
-from tests.support.growing_log import GrowingLog
-from tests.support.people import ANSWER_LOG
+from tests.support.builders.documents.people import ANSWER_LOG
+from tests.support.fakes.growing_log import GrowingLog
 
 LOG = GrowingLog().vkey
 CONFIGURATION = f"""

@@ -14,10 +14,10 @@ from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, submit
 from sealgate.trust.transparency.cosignature import cosignatures
-from tests.support import oracles
-from tests.support.growing_log import GrowingLog
-from tests.support.people import ANSWER_LOG
-from tests.support.witness_server import serving_witness
+from tests.support.builders.documents.people import ANSWER_LOG
+from tests.support.fakes.growing_log import GrowingLog
+from tests.support.harness.servers.witness_server import serving_witness
+from tests.support.oracles import programs
 
 _CHECK = """
 import sys, json
@@ -34,15 +34,15 @@ print(sum(verify_cosignature(line.signature, *told) for line in lines))
 
 @pytest.fixture
 def witness(tmp_path: Path) -> Iterator[WitnessSettings]:
-    python = oracles.own_python_with("aics_witness")
+    python = programs.own_python_with("aics_witness")
     config, port = tmp_path / "witness.json", free_ports()
     command = [python, "-m", "aics_witness"]
     where = ["--config", str(config)]
     listen = ["--name", "foreign.example", "--listen", f"127.0.0.1:{port}"]
-    made = oracles.run([*command, "init", *where, *listen])
+    made = programs.run([*command, "init", *where, *listen])
     assert made.returncode == 0, made.stderr
     log = ["--origin", ANSWER_LOG, "--vkey", GrowingLog().vkey]
-    added = oracles.run([*command, "add-log", *where, *log])
+    added = programs.run([*command, "add-log", *where, *log])
     assert added.returncode == 0, added.stderr
     process = subprocess.Popen([*command, "serve", *where], stderr=subprocess.PIPE, text=True)
     settings = WitnessSettings(f"http://127.0.0.1:{port}", made.stdout.strip())
@@ -93,7 +93,7 @@ def test_it_refuses_what_we_call_a_contradiction(tmp_path: Path, witness: Witnes
 
 
 def test_its_verifier_accepts_our_witness(tmp_path: Path) -> None:
-    python = oracles.own_python_with("aics_witness")
+    python = programs.own_python_with("aics_witness")
     log = GrowingLog("a", "b", "c")
     with serving_witness(tmp_path / "witness.db", {ANSWER_LOG: log.vkey}) as settings:
         kept = CosignatureStore(tmp_path / "w.json", [settings.witness])
@@ -101,5 +101,5 @@ def test_its_verifier_accepts_our_witness(tmp_path: Path) -> None:
     note = kept.best(ANSWER_LOG)
     for text, number in ((note, "1"), (note.replace("\n3\n", "\n4\n"), "0")):
         given = json.dumps({"note": text, "key": settings.key})
-        result = oracles.run([python, "-c", _CHECK], given)
+        result = programs.run([python, "-c", _CHECK], given)
         assert (result.returncode, result.stdout.strip()) == (0, number), result.stderr

@@ -20,9 +20,9 @@ from gateway.witnesses.updates import Contradiction, WitnessUpdater, submit
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
-from tests.support.growing_log import GrowingLog
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.witness_server import serving_witness
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.growing_log import GrowingLog
+from tests.support.harness.servers.witness_server import serving_witness
 
 LOGS = {ANSWER_LOG: GrowingLog().vkey}
 

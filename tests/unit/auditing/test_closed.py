@@ -5,7 +5,7 @@ import pytest
 from sealgate.audit.answer_logs import AnswerLogHistory, ClosedEntries, ErasureCounts, check_closed
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from tests.support.people import ANSWER_LOG, refused
+from tests.support.builders.documents.people import ANSWER_LOG, refused
 
 
 def entry(event: str, **body: object) -> bytes:

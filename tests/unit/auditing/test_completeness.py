@@ -22,7 +22,7 @@ from sealgate.trust.policy import Principal
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.trust.times import format_time
-from tests.support.people import key, make_policy, refused
+from tests.support.builders.documents.people import key, make_policy, refused
 
 START = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "1" * 64

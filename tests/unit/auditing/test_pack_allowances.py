@@ -5,13 +5,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from sealgate.trust.statements import sign_statement
-from tests.support import oracles
-from tests.support.allowances import an_allowance
-from tests.support.people import key, make_policy, sign_policy
+from tests.support.builders.documents.allowances import an_allowance
+from tests.support.builders.documents.people import key, make_policy, sign_policy
+from tests.support.oracles import programs
 
 
 def checked(folder: Path) -> subprocess.CompletedProcess[str]:
-    python = oracles.python_with("securesystemslib")
+    python = programs.python_with("securesystemslib")
     program = str(files("sealgate.pack") / "check" / "envelopes.py")
     return subprocess.run(
         [python, program], cwd=folder, capture_output=True, text=True, timeout=280

@@ -1,7 +1,7 @@
 """Which opened answers a threshold, a version or a log's key touches."""
 
 from sealgate.audit.blast_radius import BlastRadius, of_threshold
-from tests.support.people import ANSWER_LOG, VERSION_DIGEST
+from tests.support.builders.documents.people import ANSWER_LOG, VERSION_DIGEST
 
 VALUES = {"model": "digits", "version_digest": VERSION_DIGEST, "pointer_sequence": "2"}
 

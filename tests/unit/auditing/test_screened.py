@@ -21,8 +21,8 @@ from sealgate.trust.policy.screening import (
 from sealgate.trust.statements import Freshness, sign_statement
 from sealgate.trust.statements.allowance import Allowance
 from sealgate.trust.transparency import Checkpoint
-from tests.support.allowances import INPUT, an_allowance
-from tests.support.people import VERSION_DIGEST, at, key, make_policy, refused
+from tests.support.builders.documents.allowances import INPUT, an_allowance
+from tests.support.builders.documents.people import VERSION_DIGEST, at, key, make_policy, refused
 
 SESSIONS = SessionRules("label-only", "alert", 3600)
 ANSWER = {

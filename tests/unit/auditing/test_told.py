@@ -8,7 +8,13 @@ from sealgate.audit.answer_logs import AnswerLogHistory, log_keys
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, make_policy, refused
+from tests.support.builders.documents.people import (
+    ANSWER_LOG,
+    REGISTRY_LOG,
+    key,
+    make_policy,
+    refused,
+)
 
 KEYS = log_keys([make_policy()], ANSWER_LOG)
 

@@ -8,7 +8,7 @@ from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck
 from sealgate.reasons import Reason
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, root
-from tests.support.people import ANSWER_LOG, refused
+from tests.support.builders.documents.people import ANSWER_LOG, refused
 
 COUNT = 700
 LEAVES = [f"leaf {number}".encode() for number in range(COUNT)]

@@ -7,7 +7,7 @@ from benchmarks.guard.margins import Margins, found_at
 from benchmarks.guard.prompts import Prompts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
-from tests.support import byte_tokens
+from tests.support.builders import byte_tokens
 
 
 def prompt(text: str) -> SamplingRequest:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from sealgate.health.findings import FAMILIES
-from tests.support.house import ROOT
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles.programs import program, run
 
 ALERTS = ROOT / "deploy" / "prometheus" / "health-alerts.yml"
 FIRING = """

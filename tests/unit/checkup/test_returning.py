@@ -15,7 +15,7 @@ from sealgate.health.golden_check import (
 )
 from sealgate.reasons import Reason
 from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
-from tests.support.people import make_policy, refused
+from tests.support.builders.documents.people import make_policy, refused
 
 BAD = HealthFinding("golden", "digits/production", CheckState.WRONG, "", {}, {"different": 2})
 HUNG = HealthFinding("golden", "digits/production", CheckState.WRONG, "", {}, {"different": 0})

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save
 from sealgate.health.golden_inputs import GoldenRows, read_tensors
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason
-from tests.support.house import DATA
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.gateway import DATA
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 LOGITS = np.arange(8, dtype=np.float32).reshape(4, 2)

@@ -20,7 +20,7 @@ from sealgate.health.findings import (
     write_textfile,
 )
 from sealgate.reasons import Reason, Refusal
-from tests.support.oracles import program, run
+from tests.support.oracles.programs import program, run
 
 LABELS = {"model": "digits", "alias": "production", "version": "2"}
 NUMBERS = {

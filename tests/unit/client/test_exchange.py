@@ -16,8 +16,8 @@ from sealgate.remote.errors import GatewayRefusal, LogFork
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import note, open_checkpoint
-from tests.support.fake_gateway import NONCE, QUESTION, Failed, Room, said_of
-from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, make_policy, refused
+from tests.support.fakes.gateway import NONCE, QUESTION, Failed, Room, said_of
 
 
 @pytest.fixture

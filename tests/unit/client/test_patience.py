@@ -4,8 +4,8 @@ import grpc
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support.fake_gateway import Failed, Room
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.gateway import Failed, Room
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED

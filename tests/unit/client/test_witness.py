@@ -12,8 +12,8 @@ from sealgate.reasons import Reason
 from sealgate.remote.errors import LogFork
 from sealgate.trust.transparency import TlogProof, note, open_checkpoint
 from sealgate.v1.log_pb2 import GetConsistencyProofRequest
-from tests.support.fake_gateway import FakeGateway
-from tests.support.people import ANSWER_LOG, NOW, key, refused
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused
+from tests.support.fakes.gateway import FakeGateway
 
 VKEY = note.vkey(ANSWER_LOG, key("answer-log").public)
 

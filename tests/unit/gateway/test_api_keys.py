@@ -12,7 +12,7 @@ from registry.state.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevo
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
 EXPIRES = NOW + timedelta(days=1)

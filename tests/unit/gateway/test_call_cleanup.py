@@ -7,7 +7,7 @@ import pytest
 from gateway.calls.call import CallCleanup
 from gateway.transport.http.chat import read_chat
 from inference.llm.messages import AnswerPart
-from tests.support.paper_generator import Stream, call_on, generate
+from tests.support.fakes.generation import Stream, call_on, generate
 
 CHAT = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}'
 

@@ -12,9 +12,13 @@ from gateway.auth.certificates import ClientCertificate
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import CertificateAuthority
-from tests.support.crafted_certificates import CraftingAuthority, common_name, subject
-from tests.support.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
-from tests.support.people import refused
+from tests.support.builders.documents.crafted_certificates import (
+    CraftingAuthority,
+    common_name,
+    subject,
+)
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 # Issued certificates begin five minutes before they are made.

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.admission.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 class Service:

@@ -10,7 +10,7 @@ from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Traffic
 from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import ANSWER_LOG, refused
+from tests.support.builders.documents.people import ANSWER_LOG, refused
 
 DRAW = np.random.default_rng(11)
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Followed
 from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
-from tests.support.people import ANSWER_LOG
+from tests.support.builders.documents.people import ANSWER_LOG
 
 DRAW = np.random.default_rng(23)
 # Of which the first is the score.

@@ -14,7 +14,7 @@ from registry.answers.subject_keys import SubjectKeys
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import verify_receipt
-from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, make_policy, refused
 
 WRITERS = 4
 ERASURES = 200

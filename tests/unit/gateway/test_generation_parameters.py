@@ -10,7 +10,7 @@ from inference.llm.messages import AnswerPart
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
-from tests.support.paper_generator import Stream, call_on, generate
+from tests.support.fakes.generation import Stream, call_on, generate
 
 PIECES = [AnswerPart((5,), b"one"), AnswerPart((6,), b" two", "stop")]
 

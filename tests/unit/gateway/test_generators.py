@@ -10,7 +10,7 @@ from gateway.config.engines import GeneratorSettings
 from inference.llm.request import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.statements import Manifest, Pointer
-from tests.support.paper_registry import PaperRegistry
+from tests.support.fakes.registry import UncheckedRegistry
 
 
 class Noting:
@@ -33,14 +33,14 @@ class Noting:
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    registry = PaperRegistry()
+def registry() -> UncheckedRegistry:
+    registry = UncheckedRegistry()
     for model, name in (("digits", "model.json"), ("tiny", TERMS)):
         registry.promote(registry.publish({name: b"{}"}, model), model)
     return registry
 
 
-def test_each_process_is_shown_its_own_kind(registry: PaperRegistry) -> None:
+def test_each_process_is_shown_its_own_kind(registry: UncheckedRegistry) -> None:
     rooms, generators = Noting(), Noting()
     BackendRouter(rooms, rooms, generators).show(registry, registry)
     assert (rooms.shown, generators.shown) == ({"digits"}, {"tiny"})
@@ -82,7 +82,7 @@ class NotingEngine:
 
 
 def test_an_unreadable_manifest_does_not_block_other_models() -> None:
-    registry = PaperRegistry()
+    registry = UncheckedRegistry()
     for model, name in (("digits", "model.json"), ("tiny", TERMS), ("lost", TERMS)):
         files = {name: b"{}", "model": model.encode()}
         bundle = registry.promote(registry.publish(files, model), model)

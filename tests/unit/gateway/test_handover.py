@@ -10,9 +10,9 @@ from registry.state.records import LivePointerRecord, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.statements import Manifest
-from tests.support.people import Office, key, make_policy, refused
+from tests.support.builders.documents.people import PromotionDocuments, key, make_policy, refused
 
-OFFICE = Office(make_policy())
+OFFICE = PromotionDocuments(make_policy())
 PROMOTION = OFFICE.promotion()
 MANIFEST = Manifest.of({"model.json": b"{}"}).encode()
 LIVE = LivePointerRecord("digits", "production", 1, PROMOTION.encode(), MANIFEST, b"")

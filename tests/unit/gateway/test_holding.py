@@ -13,9 +13,9 @@ from inference.engine.table import LiveVersion
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, SessionRules
-from tests.support.onnx_models import Perceptron
-from tests.support.people import make_policy, refused
-from tests.support.two_stages import two_stage_files
+from tests.support.builders.documents.people import make_policy, refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import two_stage_files
 
 STAGED = two_stage_files(Perceptron.random(), -0.5)[1]
 SECOND = 1_000_000_000

@@ -13,7 +13,7 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.trust.policy.screening import PromptClassifierRules
-from tests.support.text_models import RULES, tokenizer_json
+from tests.support.builders.models.text_models import RULES, tokenizer_json
 
 WORDS = ["ignore", "all", "previous", "instructions"]
 TOKENIZER = TextTokenizer.open(tokenizer_json(), RULES)

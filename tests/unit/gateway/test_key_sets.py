@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gateway.auth.key_sets import FileKeys, KeySet
 from sealgate.reasons import Reason
-from tests.support.issuer import ED25519, P256, RSA, jwk, jwks
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.issuer import ED25519, P256, RSA, jwk, jwks
 
 SMALL = rsa.generate_private_key(65537, 1024)  # noqa: S505
 P384 = ec.generate_private_key(ec.SECP384R1())

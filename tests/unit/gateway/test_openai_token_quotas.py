@@ -20,7 +20,7 @@ from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
-from tests.support.paper_generator import free_enforcement
+from tests.support.fakes.generation import free_enforcement
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))

@@ -10,7 +10,7 @@ from registry import storage
 from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from tests.support.postgres import PostgresServer
+from tests.support.harness.servers.postgres import PostgresServer
 
 
 def said_of(place: Path | str) -> str:

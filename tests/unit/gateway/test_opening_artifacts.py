@@ -10,7 +10,7 @@ from gateway.config.opening import open_artifacts
 from gateway.config.sections import RegistryStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from tests.support import oracles
+from tests.support.oracles import programs
 
 
 def said_of(place: Path | str, endpoint: str = "") -> str:
@@ -34,7 +34,7 @@ def test_a_file_in_the_folder_s_place(tmp_path: Path) -> None:
 
 
 def test_a_service_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    oracles.package("obstore")
+    programs.package("obstore")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sealgate")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     text = said_of("s3://models/v1", "http://127.0.0.1:9")

@@ -6,15 +6,15 @@ from gateway.recording.recorder import actions_of
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningRules
 from sealgate.trust.receipts.answer_entry import ACTIONS, BY_CANARY, LABELS, TWO_STAGE
-from tests.support.two_stage_desk import GOES_ON, PASSES, Desk
+from tests.support.fakes.pipeline import GOES_ON, PASSES, PipelineHarness
 
 
 def test_entries_say_two_stages_whichever_decided() -> None:
-    desk = Desk(ScreeningRules())
+    pipeline = PipelineHarness(ScreeningRules())
     for row in (PASSES, GOES_ON):
-        assert desk.ask(row)[0] == "answered"
-    assert [outcome.screening for outcome in desk.recorded] == [TWO_STAGE] * 2
-    assert {outcome.arithmetic for outcome in desk.recorded} == {"int8"}
+        assert pipeline.ask(row)[0] == "answered"
+    assert [outcome.screening for outcome in pipeline.recorded] == [TWO_STAGE] * 2
+    assert {outcome.arithmetic for outcome in pipeline.recorded} == {"int8"}
 
 
 @pytest.mark.parametrize(

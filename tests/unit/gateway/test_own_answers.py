@@ -14,22 +14,22 @@ from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
 from registry.log.tables import OPENINGS
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, NOW, key, refused
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused
+from tests.support.harness.registry import RegistryHarness
 
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Iterator[OwnAnswers]:
     """Four entries: two about patient-1, and one each about patient-2 and patient-3."""
-    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    harness = RegistryHarness(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
     keys = SubjectKeys.open(tmp_path / "subjects.db")
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), keys)
-    with closing(bureau.registry), closing(keys), closing(log):
+    with closing(harness.registry), closing(keys), closing(log):
         recorder = AuditRecorder(log, keys)
         for subject in ("patient-1", "patient-2", "patient-1", "patient-3"):
             values = {"method": "m", "policy_digest": "p", "outcome": "answered"}
             recorder.record(AuditRecord(subject, NOW, "carla", **values))
-        yield OwnAnswers(ANSWER_LOG, recorder, bureau.registry.erasures)
+        yield OwnAnswers(ANSWER_LOG, recorder, harness.registry.erasures)
 
 
 def erase(answers: OwnAnswers, subject: str) -> None:

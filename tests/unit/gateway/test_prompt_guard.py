@@ -11,7 +11,7 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.screening import PromptClassifierRules
-from tests.support import byte_tokens
+from tests.support.builders import byte_tokens
 
 
 def asked(prompt: bytes, is_chat: bool = False) -> SamplingRequest:

@@ -10,9 +10,9 @@ from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
-from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
-from tests.support.records import SUBJECTS, an_answer, opening
-from tests.support.vectors import V1_VALUES
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, make_policy, refused
+from tests.support.builders.documents.vectors import V1_VALUES
+from tests.support.fakes.records import SUBJECTS, an_answer, opening
 
 SUBJECT, NONCE = "carla", bytes(16)
 

@@ -12,8 +12,17 @@ from gateway.auth.remote_keys import RemoteKeys, Schedule
 from gateway.auth.tokens import Issuer, TokenVerifier
 from gateway.config.addresses import check_address
 from sealgate.reasons import Reason, Refusal
-from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, jwk, jwks, serving, token
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.issuer import (
+    AUDIENCE,
+    ED25519,
+    ISSUER,
+    P256,
+    jwk,
+    jwks,
+    serving,
+    token,
+)
 
 NEWER = ec.generate_private_key(ec.SECP256R1())
 

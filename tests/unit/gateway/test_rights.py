@@ -22,11 +22,18 @@ from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ACTION_ROLES, ALL
 from sealgate.trust.statements import Revocation, sign_statement
 from sealgate.v1 import registry_pb2 as messages
-from tests.support.people import VERSION_DIGEST, Office, at, key, make_policy, refused
+from tests.support.builders.documents.people import (
+    VERSION_DIGEST,
+    PromotionDocuments,
+    at,
+    key,
+    make_policy,
+    refused,
+)
 
 REGISTRY = "sealgate.v1.RegistryService"
 INFERENCE = "inference.GRPCInferenceService"
-OFFICE = Office(make_policy())
+OFFICE = PromotionDocuments(make_policy())
 PROMOTION = OFFICE.promotion()
 POINTER = PROMOTION.pointer.encode()
 REVOCATION = Revocation("digits", 1, VERSION_DIGEST, "stolen", "otto", at())

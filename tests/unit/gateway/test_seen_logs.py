@@ -8,7 +8,7 @@ from gateway.recording.log_memory import SLOT_BYTES, LogMemory
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
-from tests.support.people import ANSWER_LOG, key
+from tests.support.builders.documents.people import ANSWER_LOG, key
 
 SIGNER = key("answer-log")
 VKEY = log_vkey(ANSWER_LOG, SIGNER)

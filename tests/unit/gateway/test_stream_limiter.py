@@ -10,7 +10,7 @@ import gateway.admission.stream_limiter
 from gateway.admission.stream_limiter import _SWEEP_SECONDS, StreamLimiter
 from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
 
 
 class Open:

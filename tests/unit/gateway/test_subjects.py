@@ -20,8 +20,8 @@ from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1.log_pb2 import EraseSubjectRequest
-from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, NOW, key, refused
+from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused
+from tests.support.harness.registry import RegistryHarness
 
 
 class BreaksOff(SubjectKeys):
@@ -40,7 +40,7 @@ class Desk:
     """A recorder, the registry that tells of its erasures, and an admin who erases."""
 
     def __init__(self, folder: Path) -> None:
-        self.bureau = Bureau(folder, f"sqlite:///{folder}/registry.db").found()
+        self.harness = RegistryHarness(folder, f"sqlite:///{folder}/registry.db").found()
         self.keys = BreaksOff(Database.open_file(folder / "subjects.db", "subjects"))
         self.log = AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"), self.keys)
         self.recorder = AuditRecorder(self.log, self.keys)
@@ -51,25 +51,25 @@ class Desk:
             self.recorder.record(AuditRecord(subject, NOW, "carla", **values))
 
     def erase(self, subject: str = "patient-4711", request_id: str = "") -> SubjectErasure:
-        erasures = self.bureau.registry.erasures
+        erasures = self.harness.registry.erasures
         return erase_subject(erasures, self.recorder, "otto", ANSWER_LOG, subject, request_id)
 
     def told(self) -> list[tuple[int, int]]:
         """Of each erasure that the log tells of, how many entries it closed and of how many."""
-        log = self.bureau.registry.log
+        log = self.harness.registry.log
         entries = [json.loads(e) for block in log.entries(0, log.size()) for e in block]
         bodies = [e["body"] for e in entries if e["event"] == "subject.erased"]
         return [(body["entries"], body["size"]) for body in bodies]
 
     def balance(self) -> tuple[int, int]:
         """How many entries the log says were closed, and how many are."""
-        return self.bureau.registry.erasures.erased(ANSWER_LOG).entries, self.recorder.closed()
+        return self.harness.registry.erasures.erased(ANSWER_LOG).entries, self.recorder.closed()
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
-    with closing(desk.bureau.registry), closing(desk.keys), closing(desk.log):
+    with closing(desk.harness.registry), closing(desk.keys), closing(desk.log):
         yield desk
 
 
@@ -79,12 +79,12 @@ def test_a_repeated_request_finishes_what_the_first_began(desk: Desk) -> None:
     desk.keys.away = True
     with refused(Reason.RECORD_FAILED):
         desk.erase(request_id=request_id)
-    told = desk.bureau.registry.erasures.all()
+    told = desk.harness.registry.erasures.all()
     erased = desk.erase(request_id=request_id)
     assert erased.entries == 3
     assert is_pseudonym(erased.pseudonym, "patient-4711")
     assert desk.erase(request_id=request_id).pseudonym == erased.pseudonym
-    assert desk.bureau.registry.erasures.all() == told == [(ANSWER_LOG, erased.pseudonym)]
+    assert desk.harness.registry.erasures.all() == told == [(ANSWER_LOG, erased.pseudonym)]
     with refused(Reason.REQUEST_ID_REUSED):
         desk.erase("patient-4712", request_id)
     with refused(Reason.PARAMETER_MALFORMED):
@@ -128,7 +128,7 @@ def test_a_pruned_entry_that_was_closed_is_told_as_such(desk: Desk) -> None:
 
 def test_openings_that_somebody_deleted_are_not_told_as_erased(desk: Desk) -> None:
     desk.record("patient-4711", "patient-4711", "patient-4712")
-    database = Database.open_file(desk.bureau.folder / "answers.db", "answers")
+    database = Database.open_file(desk.harness.folder / "answers.db", "answers")
     with closing(database), database.writing() as connection:
         connection.execute(delete(OPENINGS).where(OPENINGS.c.index == 0))
         connection.commit()
@@ -140,7 +140,7 @@ def test_the_name_is_not_guessed_fast_from_what_is_kept_of_the_request(desk: Des
     request_id = str(uuid.uuid4())
     request = EraseSubjectRequest(origin=ANSWER_LOG, subject="patient-4711", request_id=request_id)
     desk.erase(request_id=request_id)
-    with desk.bureau.database.reading() as connection:
+    with desk.harness.database.reading() as connection:
         (kept,) = connection.execute(select(REQUESTS)).all()
     assert kept.request_id == request_id
     assert kept.digest != once(request).digest

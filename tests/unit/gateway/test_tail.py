@@ -8,7 +8,7 @@ import pytest
 from gateway.services.event_streams import PAGE, LogFollower, Pages
 from registry.storage.changes import PollingChanges
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 class Log:

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
-from tests.support.issuer import AUDIENCE, ED25519, ISSUER, jwk, jwks
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.harness.servers.issuer import AUDIENCE, ED25519, ISSUER, jwk, jwks
 
 
 @pytest.mark.parametrize("expiry", [b"1e999", b"-1e999", b"NaN", b"true", b'"5"', b"9" * 400])

@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedTokens
 from sealgate.reasons import Reason, Refusal
-from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, RSA, claims, jwk, jwks, token
+from tests.support.harness.servers.issuer import (
+    AUDIENCE,
+    ED25519,
+    ISSUER,
+    P256,
+    RSA,
+    claims,
+    jwk,
+    jwks,
+    token,
+)
 
 KEYS = jwks(jwk(P256, "p"), jwk(ED25519, "e"), jwk(RSA, "r"))
 HEAD = b'{"alg":"EdDSA","kid":"e"}'

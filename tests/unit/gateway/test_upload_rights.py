@@ -18,7 +18,7 @@ from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.statements import Manifest
 from sealgate.v1 import upload_pb2 as messages
-from tests.support.people import make_policy, refused
+from tests.support.builders.documents.people import make_policy, refused
 
 NAME = "uploads/" + "0" * 32
 HEADER = messages.UploadFileRequest.Header(name=NAME, path="a.json")

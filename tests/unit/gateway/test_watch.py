@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.sync.registry_sync import RegistrySync
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 class Registry:

@@ -8,7 +8,7 @@ import pytest
 
 from generation.batching.cache_queue import CacheQueue
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
 
 
 def here() -> bool:

@@ -12,14 +12,14 @@ from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherLimits
 from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
+from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows, until
 
 Pool = ThreadPoolExecutor
 
 
-def begin(pool: Pool, kitchen: Kitchen, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
+def begin(pool: Pool, worker: BlockingWorker, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
     first = pool.submit(batcher.submit, rows())
-    kitchen.wait_entered()
+    worker.wait_entered()
     return first
 
 
@@ -38,49 +38,49 @@ def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
 
 
 def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(16, 100, preferred=(4, 8)))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(16, 100, preferred=(4, 8)))
     with Pool(16) as pool:
-        futures = [begin(pool, kitchen, batcher)]
+        futures = [begin(pool, worker, batcher)]
         futures += [add(pool, batcher) for _ in range(14)]
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
-    assert [len(batch) for batch in kitchen.batches] == [1, 8, 4, 2]
+    assert [len(batch) for batch in worker.batches] == [1, 8, 4, 2]
 
 
 def test_who_floods_does_not_starve_another() -> None:
     ran: list[list[float]] = []
-    kitchen = Kitchen()
+    worker = BlockingWorker()
 
     def work(requests: list[Rows]) -> list[Rows]:
         ran.append([float(part[0, 0]) for part in requests])
-        return kitchen.work(requests)
+        return worker.work(requests)
 
     batcher = Batcher(work, BatcherLimits(2, 100))
     with Pool(32) as pool:
-        futures = [begin(pool, kitchen, batcher)]
+        futures = [begin(pool, worker, batcher)]
         futures += [add(pool, batcher, caller="greedy") for _ in range(20)]
         futures.append(pool.submit(batcher.submit, rows(1, 7.0), RequestOptions(caller="modest")))
         queued(batcher, 21)
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
     assert ran[:2] == [[1.0], [1.0, 7.0]]
 
 
 def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(4, 4))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(4, 4))
     with Pool(8) as pool:
-        futures = [begin(pool, kitchen, batcher)]
+        futures = [begin(pool, worker, batcher)]
         greedy = [add(pool, batcher, caller="greedy") for _ in range(4)]
         with pytest.raises(Refusal) as refused:
             batcher.submit(rows(), RequestOptions(caller="greedy"))
         assert refused.value.reason is Reason.QUEUE_FULL
         modest = pool.submit(batcher.submit, rows(), RequestOptions(caller="modest"))
         assert reason(greedy[3]) is Reason.QUEUE_FULL
-        kitchen.open.set()
+        worker.open.set()
         for future in (*futures, *greedy[:3], modest):
             assert len(future.result(60)) == 1
     assert batcher.counts().dropped == 1
@@ -88,28 +88,28 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
 
 
 def test_a_full_queue_says_when_it_may_have_room() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(4, 4))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(4, 4))
     learn(batcher, 0.5, 0.25)
     with Pool(4) as pool:
-        futures = [begin(pool, kitchen, batcher), add(pool, batcher, 4)]
+        futures = [begin(pool, worker, batcher), add(pool, batcher, 4)]
         with pytest.raises(Refusal) as refused:
             batcher.submit(rows(1))
         assert refused.value.retry == pytest.approx(1.5)
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
 
 
 def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
-    kitchen = Kitchen()
-    kitchen.open.set()
-    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(4, 8))
     learn(batcher, 200.0, 0.0)
     with pytest.raises(Refusal) as refused:
         batcher.submit(rows(), RequestOptions(time.monotonic() + 50))
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
-    assert kitchen.batches == []
+    assert worker.batches == []
     assert len(batcher.submit(rows(), RequestOptions(time.monotonic() + 10_000))) == 1
     # The estimate gives way: it was wrong, and something runs at last.
     for _ in range(100):
@@ -123,50 +123,50 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
 
 
 def test_a_request_has_a_timeout_of_its_own() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(4, 8, timeout=2.0))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(4, 8, timeout=2.0))
     with Pool(2) as pool:
-        first = begin(pool, kitchen, batcher)
+        first = begin(pool, worker, batcher)
         late = pool.submit(batcher.submit, rows(), RequestOptions(time.monotonic() + 100))
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
-        kitchen.open.set()
+        worker.open.set()
         first.result(60)
 
 
 def test_with_one_level_nobody_overtakes() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(3, 100, levels=1))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(3, 100, levels=1))
     with Pool(4) as pool:
-        futures = [begin(pool, kitchen, batcher), add(pool, batcher, 2)]
+        futures = [begin(pool, worker, batcher), add(pool, batcher, 2)]
         futures.append(pool.submit(batcher.submit, rows(3), RequestOptions(urgent=True)))
         queued(batcher, 2)
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
-    assert kitchen.batches == [[1], [2], [3]]
+    assert worker.batches == [[1], [2], [3]]
 
 
 def test_batches_keep_within_what_memory_has_room_for() -> None:
-    kitchen = Kitchen()
+    worker = BlockingWorker()
     capacity = RowCapacity(8)
     capacity.halve(4)
-    batcher = Batcher(kitchen.work, BatcherLimits(8, 100), capacity)
+    batcher = Batcher(worker.work, BatcherLimits(8, 100), capacity)
     with Pool(8) as pool:
-        futures = [begin(pool, kitchen, batcher)]
+        futures = [begin(pool, worker, batcher)]
         futures += [add(pool, batcher) for _ in range(4)]
         futures.append(add(pool, batcher, 6))
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
     # Who brings more by themselves is run all the same.
-    assert kitchen.batches == [[1], [1, 1], [1, 1], [6]]
+    assert worker.batches == [[1], [1, 1], [1, 1], [6]]
 
 
 @pytest.mark.parametrize("gap", [None, 0.002])
 def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> None:
-    kitchen = Kitchen()
-    kitchen.open.set()
-    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=600.0))
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, delay=600.0))
     learn(batcher, 0.001, 0.0001)
     begun = time.monotonic()
     for _ in range(20):
@@ -177,21 +177,21 @@ def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> Non
 
 
 def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=200.0))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, delay=200.0))
     # Where a run costs minutes and another row nothing, it pays to wait a little.
     learn(batcher, 600.0, 0.0)
     with Pool(16) as pool:
-        futures = [begin(pool, kitchen, batcher), add(pool, batcher)]
+        futures = [begin(pool, worker, batcher), add(pool, batcher)]
         batcher.pace.gap = 20.0
-        kitchen.open.set()
+        worker.open.set()
         until(lambda: batcher.awaited_rows > 0)
         futures += [pool.submit(batcher.submit, rows()) for _ in range(7)]
         begun = time.monotonic()
         for future in futures:
             future.result(60)
         assert time.monotonic() - begun < 60
-    assert kitchen.batches == [[1], [1] * 8]
+    assert worker.batches == [[1], [1] * 8]
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
 def test_a_leader_yields_to_those_who_join_it(
     monkeypatch: pytest.MonkeyPatch, comers: list[bool], fixed: float, most: int, yields: int
 ) -> None:
-    kitchen = Kitchen()
-    kitchen.open.set()
-    batcher = Batcher(kitchen.work, BatcherLimits(most, 100))
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(most, 100))
     batcher.pace.fixed = fixed
     seen: list[bool] = []
     with Pool(8) as pool:
@@ -224,7 +224,7 @@ def test_a_leader_yields_to_those_who_join_it(
         batcher.submit(rows())
         for future in futures:
             future.result(60)
-    assert (len(seen), kitchen.batches) == (yields, [[1] * (1 + len(futures))])
+    assert (len(seen), worker.batches) == (yields, [[1] * (1 + len(futures))])
 
 
 DELAY = 1000.0
@@ -246,23 +246,23 @@ class Known(RateEstimate):
 
 @pytest.mark.parametrize("hurried", [0, 1], ids=["the leader", "who comes along"])
 def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=DELAY))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, delay=DELAY))
     # A run costs minutes and another row nothing, so it pays to wait for the next.
     batcher.pace = Known()
     waited: list[float] = []
     batcher.arrived.wait_for = lambda done, seconds: waited.append(seconds)  # type: ignore
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(batcher.submit, rows())]
-        kitchen.wait_entered()
+        worker.wait_entered()
         for place in range(2):
             deadline = time.monotonic() + LEFT if place == hurried else None
             futures.append(pool.submit(batcher.submit, rows(), RequestOptions(deadline)))
             queued(batcher, place + 1)
         batcher.pace.gap = GAP
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
-    until(lambda: kitchen.batches == [[1], [1, 1]])
+    until(lambda: worker.batches == [[1], [1, 1]])
     assert len(waited) == 1
     assert 0 < waited[0] <= LEFT - RUN < GAP

@@ -10,7 +10,7 @@ from inference.model.columns import Column, described
 from inference.model.config import ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.model_documents import DOCUMENT, written
+from tests.support.builders.models.model_documents import DOCUMENT, written
 
 DURATION = {"name": "duration", "step": 1, "min": 6, "max": 72}
 AGE = {"name": "age", "step": 1, "immutable": True}

@@ -11,8 +11,8 @@ import pytest
 
 from inference.engine.ready_version import ReadyVersion
 from inference.runtime.cpu import SMALL_GRAPH, CorePool, CpuSettings, RunSettings
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 LARGE = Perceptron.random(inputs=512, hidden=2200)
 

@@ -16,9 +16,9 @@ from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron
-from tests.support.two_stages import two_stage_files
-from tests.support.version_files import (
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import two_stage_files
+from tests.support.builders.models.version_files import (
     VersionFiles,
     apart_rows,
     clean_rows,

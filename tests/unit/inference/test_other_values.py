@@ -15,10 +15,10 @@ from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.onnx_models import Perceptron
-from tests.support.other_values import exchanged
-from tests.support.text_models import RULES, config, tokenizer_json
-from tests.support.version_files import VersionFiles, compared
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.text_models import RULES, config, tokenizer_json
+from tests.support.builders.models.version_files import VersionFiles, compared
+from tests.support.builders.other_values import exchanged
 
 COLUMNS = Path(__file__).parents[3] / "demo" / "models" / "breast-cancer-1" / "model.json"
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)

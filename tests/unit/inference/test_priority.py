@@ -8,10 +8,10 @@ import pytest
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.queue import OVERTAKEN, RequestOptions
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
+from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
 
 
-class Tasting(Kitchen):
+class Tasting(BlockingWorker):
     """Remembers the values that were run together, rather than the sizes."""
 
     def work(self, requests: list[Rows]) -> list[Rows]:
@@ -21,44 +21,44 @@ class Tasting(Kitchen):
 
 
 def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
-    kitchen = Tasting()
-    batcher = Batcher(kitchen.work, BatcherLimits(3, 100))
+    worker = Tasting()
+    batcher = Batcher(worker.work, BatcherLimits(3, 100))
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(batcher.submit, rows())]
-        kitchen.wait_entered()
+        worker.wait_entered()
         for number, urgent in enumerate((False, False, True, False, True), 1):
             x = rows(1, 10 * number)
             futures.append(pool.submit(batcher.submit, x, RequestOptions(urgent=urgent)))
             queued(batcher, number)
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
-    assert kitchen.batches == [[1], [30, 50, 10], [20, 40]]
+    assert worker.batches == [[1], [30, 50, 10], [20, 40]]
 
 
 def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
-    kitchen = Tasting()
-    batcher = Batcher(kitchen.work, BatcherLimits(1, 100))
+    worker = Tasting()
+    batcher = Batcher(worker.work, BatcherLimits(1, 100))
     with ThreadPoolExecutor(2 * OVERTAKEN + 4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
-        kitchen.wait_entered()
+        worker.wait_entered()
         futures.append(pool.submit(batcher.submit, rows(1, 7)))
         queued(batcher, 1)
         for number in range(2 * OVERTAKEN):
             futures.append(pool.submit(batcher.submit, rows(1, 100), RequestOptions(urgent=True)))
             queued(batcher, number + 2)
-        kitchen.open.set()
+        worker.open.set()
         for future in futures:
             future.result(60)
-    assert kitchen.batches.index([7]) == 1 + OVERTAKEN
+    assert worker.batches.index([7]) == 1 + OVERTAKEN
 
 
 def test_a_full_level_refuses_its_own_alone() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(2, 2))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(2, 2))
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
-        kitchen.wait_entered()
+        worker.wait_entered()
         futures.append(pool.submit(batcher.submit, rows(2), RequestOptions(urgent=True)))
         queued(batcher, 1)
         with pytest.raises(Refusal) as refused:
@@ -66,37 +66,37 @@ def test_a_full_level_refuses_its_own_alone() -> None:
         assert refused.value.reason is Reason.QUEUE_FULL
         futures.append(pool.submit(batcher.submit, rows(2)))
         queued(batcher, 2)
-        kitchen.open.set()
+        worker.open.set()
         assert [len(future.result(60)) for future in futures] == [1, 2, 2]
 
 
 def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(2, 2))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(2, 2))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.submit, rows())
-        kitchen.wait_entered()
+        worker.wait_entered()
         late = pool.submit(
             batcher.submit, rows(2), RequestOptions(time.monotonic() + 0.02, urgent=True)
         )
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         assert (len(batcher.queue), batcher.queue.rows) == (0, 0)
-        kitchen.open.set()
+        worker.open.set()
         first.result(60)
 
 
 def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.submit, rows())
-        kitchen.wait_entered()
+        worker.wait_entered()
         behind = pool.submit(batcher.submit, rows())
         queued(batcher, 1)
         late = pool.submit(batcher.submit, rows(), RequestOptions(time.monotonic() + 0.01))
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         time.sleep(0.05)
-        kitchen.open.set()
+        worker.open.set()
         first.result(60)
         behind.result(60)
     counts = batcher.counts()

@@ -22,9 +22,9 @@ from inference.runtime.session import Session
 from inference.runtime.settings import CUDA, PROVIDERS, TENSORRT, RuntimeSettings
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from tests.support.onnx_models import Perceptron
-from tests.support.people import refused
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 MODEL = Perceptron.random()
 X = np.ones((3, MODEL.inputs), np.float32)
@@ -162,7 +162,7 @@ from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
-from tests.support.hard_graphs import hungry
+from tests.support.builders.models.hard_graphs import hungry
 
 settings = RuntimeSettings(arena_mb=100)
 LocalLoader(CpuSettings(1), settings=settings)

@@ -6,7 +6,7 @@ from onnx import parser
 
 from inference.runtime.graph_rewrites import drop_unread, keep_outputs, keep_read_inputs
 from inference.runtime.session import Session, scalar
-from tests.support.onnx_models import Perceptron
+from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random()
 

@@ -17,8 +17,8 @@ from onnx import helper
 from inference.runtime.session import Session, scalar
 from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron, constant_model, with_external_data
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron, constant_model, with_external_data
 
 MODEL = Perceptron.random()
 

@@ -17,9 +17,9 @@ from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.session import BoundRuns, Session
 from inference.runtime.settings import RuntimeSettings
 from sealgate.reasons import Reason
-from tests.support.onnx_models import Perceptron
-from tests.support.people import refused
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 # Wide enough for the processor's kernels to sum in several orders.
 MODEL = Perceptron.random(inputs=96, hidden=80, classes=7)

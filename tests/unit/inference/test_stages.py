@@ -13,9 +13,14 @@ from inference.engine.stages import ServingTarget
 from inference.runtime.cpu import CpuSettings
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron, constant_model
-from tests.support.two_stages import two_stage_files
-from tests.support.version_files import VersionFiles, clean_rows, int8_logits, margin
+from tests.support.builders.models.onnx_models import Perceptron, constant_model
+from tests.support.builders.models.two_stages import two_stage_files
+from tests.support.builders.models.version_files import (
+    VersionFiles,
+    clean_rows,
+    int8_logits,
+    margin,
+)
 
 CPU = CpuSettings(cores=1)
 MODEL = Perceptron.random()

@@ -22,9 +22,9 @@ from inference.text import tokens
 from publishing.sandbox.forward import ServingGraph
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
-from tests.support import text_models
-from tests.support.onnx_models import Perceptron
-from tests.support.text_models import asked, ready, sentences, source, version_files
+from tests.support.builders.models import text_models
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.text_models import asked, ready, sentences, source, version_files
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from inference.text.tokenizer import LARGEST, TextTokenizer
 from inference.text.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason, Refusal
-from tests.support.text_models import RULES, sentences, tokenizer_json
+from tests.support.builders.models.text_models import RULES, sentences, tokenizer_json
 
 OPENED = TextTokenizer.open(tokenizer_json(), RULES)
 

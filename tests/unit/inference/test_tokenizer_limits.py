@@ -7,7 +7,7 @@ import pytest
 
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
-from tests.support.text_models import RULES, tokenizer_json
+from tests.support.builders.models.text_models import RULES, tokenizer_json
 
 WORDPIECE = {
     "type": "WordPiece",

@@ -15,8 +15,13 @@ from inference.runtime.session import Session
 from inference.screening.detector import Verdict
 from inference.screening.scoring import ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron, constant_model
-from tests.support.version_files import VersionFiles, clean_rows, int8_logits, margin
+from tests.support.builders.models.onnx_models import Perceptron, constant_model
+from tests.support.builders.models.version_files import (
+    VersionFiles,
+    clean_rows,
+    int8_logits,
+    margin,
+)
 
 CPU = CpuSettings(cores=2)
 MODEL = Perceptron.random()

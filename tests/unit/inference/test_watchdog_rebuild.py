@@ -11,10 +11,10 @@ from inference.engine.watchdog import Watchdog
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
 from sealgate.reasons import Reason, Refusal
-from tests.support.hard_graphs import endless
-from tests.support.kitchen import until
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.models.hard_graphs import endless
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
+from tests.support.fakes.blocking_worker import until
 
 MODEL = Perceptron.random()
 FILES = VersionFiles.of(MODEL).encode()

@@ -6,8 +6,8 @@ import pytest
 
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows, plain
-from tests.support import byte_tokens
-from tests.support.text_models import RULES, tokenizer_json
+from tests.support.builders import byte_tokens
+from tests.support.builders.models.text_models import RULES, tokenizer_json
 
 LETTERS = "abcdefg"
 

@@ -11,7 +11,7 @@ from publishing.evidence.bom import DataFile, ml_bom
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest
-from tests.support.model_documents import model_config
+from tests.support.builders.models.model_documents import model_config
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 MANIFEST = Manifest.of({"model.json": b"{}", "model.int8.onnx": b"weights"})

@@ -15,10 +15,10 @@ from publishing.source.folder import SourceFolder
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest
-from tests.support.demo_models import DEMO
-from tests.support.onnx_models import Perceptron
-from tests.support.oracles import python_with, run
-from tests.support.version_files import VersionFiles
+from tests.support.builders.models.demo_models import DEMO
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles
+from tests.support.oracles.programs import python_with, run
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 MANIFEST = Manifest.of({"model.json": b"{}", "model.int8.onnx": b"weights"})

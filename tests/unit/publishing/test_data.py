@@ -10,7 +10,7 @@ from safetensors import numpy as safetensors_numpy
 from publishing.source.dataset import Dataset
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.model_documents import model_config
+from tests.support.builders.models.model_documents import model_config
 
 
 def tensors(**other: Any) -> dict[str, np.ndarray]:

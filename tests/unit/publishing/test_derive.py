@@ -15,8 +15,8 @@ from publishing.serialization import parse_model, serialize_model
 from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows, int8_logits
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
 
 PERCEPTRON = Perceptron.random(3, inputs=64, hidden=256, classes=10)
 ROWS = clean_rows(PERCEPTRON, 300)

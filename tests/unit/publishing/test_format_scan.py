@@ -5,7 +5,7 @@ import pytest
 from publishing.evidence.format_scan import format_scan
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.onnx_models import Perceptron, with_external_data
+from tests.support.builders.models.onnx_models import Perceptron, with_external_data
 
 MODEL = Perceptron.random()
 

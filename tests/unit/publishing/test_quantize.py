@@ -16,8 +16,8 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model, serialize_model
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.demo_models import opened
-from tests.support.onnx_models import Perceptron, with_external_data
+from tests.support.builders.models.demo_models import opened
+from tests.support.builders.models.onnx_models import Perceptron, with_external_data
 
 MODEL = Perceptron.random(3, inputs=64, hidden=256, classes=10)
 ROWS = np.random.default_rng(7).random((300, 64), np.float32)

@@ -10,8 +10,8 @@ from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows, int8_logits
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
 
 LOGITS = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 FOUND = Replayed("logits", LOGITS, "clean")

@@ -19,7 +19,7 @@ from publishing.evidence.measurements import (
 )
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 ROWS = 400
 GOLDEN = Golden(np.zeros((3, 2), np.float32), np.eye(3, 2, dtype=np.float32))

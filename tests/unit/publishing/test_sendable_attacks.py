@@ -15,8 +15,8 @@ from publishing.sandbox import red_team
 from publishing.sandbox.forward import ResponseGraph
 from publishing.serialization import pack_tensors
 from sealgate.trust import canonical
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, margin
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, margin
 
 MODEL = Perceptron.random(seed=11, inputs=9)
 # Whole numbers from 0 to 10, two that are on record, a range, anything, and two words of a column.

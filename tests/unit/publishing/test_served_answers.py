@@ -13,8 +13,8 @@ from publishing.sandbox import red_team
 from publishing.sandbox.forward import ResponseGraph, ServingGraph
 from publishing.serialization import pack_tensors
 from sealgate.trust import canonical
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows, compared
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows, compared
 
 MODEL = Perceptron.random(seed=11)
 FILES = VersionFiles.of(MODEL)

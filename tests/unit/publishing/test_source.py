@@ -6,8 +6,8 @@ import pytest
 
 from publishing.source.folder import SourceFolder
 from sealgate.reasons import Reason, Refusal
-from tests.support.model_documents import DOCUMENT, written
-from tests.support.onnx_models import Perceptron, constant_model, with_external_data
+from tests.support.builders.models.model_documents import DOCUMENT, written
+from tests.support.builders.models.onnx_models import Perceptron, constant_model, with_external_data
 
 MODEL = Perceptron.random(3, inputs=64, hidden=16, classes=2)
 OTHER = Perceptron.random(4, inputs=64, hidden=16, classes=2)

@@ -18,10 +18,10 @@ from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import ServedVectors, StagedProber
 from publishing.sandbox import trial
 from publishing.sandbox.forward import ResponseGraph
-from tests.support import text_models
-from tests.support.counts import with_counts
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.models import text_models
+from tests.support.builders.models.counts import with_counts
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 MODEL = Perceptron.random(seed=11)
 FILES = VersionFiles.of(MODEL)

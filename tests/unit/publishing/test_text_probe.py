@@ -6,7 +6,7 @@ import pytest
 from inference.text.tokens import NO_TOKEN, lengths
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.calibration.text_probe import LEAST, SHARES, TextProbe
-from tests.support.text_models import RULES, dataset, source
+from tests.support.builders.models.text_models import RULES, dataset, source
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from inference.engine import ready_version
 from publishing.calibration.served_rows import ServedVectors
 from publishing.sandbox.forward import ServingGraph, run_golden
 from sealgate.reasons import Reason, Refusal
-from tests.support.text_models import dataset, source, version_files
+from tests.support.builders.models.text_models import dataset, source, version_files
 
 Floats = npt.NDArray[np.float32]
 CONFIG = source().config

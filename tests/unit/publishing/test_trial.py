@@ -11,8 +11,8 @@ from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import UNSEEN, TrialMeasurements
 from publishing.sandbox import trial
 from publishing.source.dataset import DataSlice
-from tests.support.onnx_models import Perceptron
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 MODEL = Perceptron.random(seed=11)
 CONFIG = VersionFiles.of(MODEL).config

@@ -18,7 +18,7 @@ from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.onnx_models import Perceptron, with_external_data
+from tests.support.builders.models.onnx_models import Perceptron, with_external_data
 
 KEY = WatermarkKey("digits", bytes(range(32)))
 PAYLOAD = b"\1\2\3\4"

@@ -8,7 +8,7 @@ import pytest
 from publishing.watermark.alignment import align
 from publishing.watermark.reading import MarkDetection, detection_of, read_code
 from publishing.watermark.second_reading import aligned_to, without_mark
-from tests.support.marked import Floats, marked, network, weights
+from tests.support.builders.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())
 COPY = list(MARKED.values())

@@ -20,7 +20,7 @@ from publishing.watermark.key import WatermarkCode, WatermarkKey
 from publishing.watermark.reading import MarkDetection, read_code
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from tests.support.marked import KEY, Floats, marked, network, weights
+from tests.support.builders.marked import KEY, Floats, marked, network, weights
 
 PARENT = sha256(b"version")
 NAMES = [f"recipient-{n}" for n in range(40)]

@@ -22,7 +22,7 @@ from publishing.watermark.reading import (
 )
 from publishing.watermark.tensor_file import TensorFile
 from sealgate.reasons import Reason, Refusal
-from tests.support.marked import KEY, Floats, mark, marked, network, safetensors_bytes
+from tests.support.builders.marked import KEY, Floats, mark, marked, network, safetensors_bytes
 
 MARKED, RECORD = marked(network())
 PAYLOAD = RECORD.mark.payload

@@ -10,8 +10,8 @@ from publishing.serialization import parse_model
 from publishing.watermark.integer_embedding import mark_integers
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
-from tests.support.marked import KEY
-from tests.support.onnx_models import Perceptron
+from tests.support.builders.marked import KEY
+from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random(3, inputs=256, hidden=1024, classes=10)
 ROWS = np.random.default_rng(7).random((128, 256), np.float32)

@@ -9,7 +9,7 @@ import pytest
 from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 DATA = b"weights" * 1000
 DIGEST = sha256(DATA)

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from registry.state import schema
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 _FRESH = {"slot": 1, "sequence": 1, "envelope": b""}
 

@@ -6,7 +6,7 @@ import pytest
 
 from registry.answers.encryption import IndexKeys, Opening, OpeningCipher, StoredOpening
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
-from tests.support.records import MemorySubjects
+from tests.support.fakes.records import MemorySubjects
 
 LEAF = b"the entry's leaf"
 TODAY, TOMORROW = "2026-11-28", "2026-11-29"

@@ -17,9 +17,9 @@ from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest
-from tests.support.bureau import onnx_bytes, version_files
-from tests.support.people import refused
-from tests.support.protobuf import field
+from tests.support.builders.documents.people import refused
+from tests.support.builders.protobuf import field
+from tests.support.harness.registry import onnx_bytes, version_files
 
 MANIFEST = Manifest.of(version_files())
 SECONDS = 60.0

@@ -14,7 +14,7 @@ from registry.listing.filters import (
     parse_filter,
 )
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 A, B, C = (Comparison(name, "=", "1") for name in "abc")
 

@@ -15,9 +15,9 @@ from safetensors.numpy import save
 
 from registry.formats import format_check
 from sealgate.reasons import Reason
-from tests.support.bureau import onnx_bytes
-from tests.support.onnx_models import Perceptron
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.harness.registry import onnx_bytes
 
 
 def zipped() -> bytes:

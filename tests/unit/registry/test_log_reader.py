@@ -14,9 +14,9 @@ from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, answer_entry, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.transparency import TlogProof, merkle, open_checkpoint
-from tests.support import records
-from tests.support.people import ANSWER_LOG, key, make_policy, refused
-from tests.support.records import SUBJECTS
+from tests.support.builders.documents.people import ANSWER_LOG, key, make_policy, refused
+from tests.support.fakes import records
+from tests.support.fakes.records import SUBJECTS
 
 SIZE = 700
 LEAVES = [f"leaf {number}".encode() for number in range(SIZE)]

@@ -14,7 +14,7 @@ from registry.answers.encryption import Opening
 from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
-from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 
 SUBJECT, CALLER = "patient-4711", "mtls:ward-7.example.org"
 # Twenty questions that a form allows: yes or no, by age.

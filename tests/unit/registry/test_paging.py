@@ -6,7 +6,7 @@ import pytest
 
 from registry.listing.paging import DEFAULT_SIZE, LARGEST_SIZE, ListQuery, list_page
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 NAMES = [f"log-{number:03}" for number in range(3 * LARGEST_SIZE)]
 

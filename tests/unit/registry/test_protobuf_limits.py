@@ -13,9 +13,9 @@ from registry.formats.format_check import check_file
 from registry.formats.onnx_check import MESSAGES, MODEL, MOST_FIELDS, check_onnx
 from registry.formats.protobuf_limits import BYTES, FIXED32, FIXED64, VARINT, walk_fields
 from sealgate.reasons import Reason
-from tests.support.bureau import onnx_bytes
-from tests.support.people import refused
-from tests.support.protobuf import field, varint
+from tests.support.builders.documents.people import refused
+from tests.support.builders.protobuf import field, varint
+from tests.support.harness.registry import onnx_bytes
 
 NUMBERS = {
     "int32_data": (5, b"\x01"),

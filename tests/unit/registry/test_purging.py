@@ -15,8 +15,8 @@ from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
 from registry.storage.database import Database
 from sealgate.reasons import Reason
-from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.records import SUBJECTS, an_answer
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
+from tests.support.fakes.records import SUBJECTS, an_answer
 
 
 def files_with(folder: Path, *secrets: bytes) -> list[str]:

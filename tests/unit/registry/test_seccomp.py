@@ -11,7 +11,7 @@ import pytest
 from registry.sandbox import seccomp, syscalls
 from registry.sandbox.confinement import confine_calls
 from sealgate.reasons import Reason, Refusal
-from tests.support import oracles
+from tests.support.oracles import programs
 
 PID = 4242
 KILL, ALLOW, X32 = 0x80000000, 0x7FFF0000, 0x40000000
@@ -39,7 +39,7 @@ OF_OTHERS = {
     "setsid": (112, 157),
 }
 HEADERS = {
-    "x86_64": oracles.X86_64_HEADER,
+    "x86_64": programs.X86_64_HEADER,
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
 }
 
@@ -130,7 +130,7 @@ def test_other_architectures_and_newer_calls_do_not_get_through(here: seccomp.Ma
 
 @pytest.mark.parametrize("name", sorted(HEADERS))
 def test_numbers_are_those_of_the_kernels_headers(name: str) -> None:
-    text = oracles.header(HEADERS[name])
+    text = programs.header(HEADERS[name])
     known = {
         found[1]: int(found[2]) for found in re.finditer(r"#define __NR(?:3264)?_(\w+) (\d+)", text)
     }

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from registry.answers.subject_keys import SubjectKeys, key_digest
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 @pytest.fixture

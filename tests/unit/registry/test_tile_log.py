@@ -12,7 +12,7 @@ from registry.log.tile_log import Appended, TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, sign_checkpoint
-from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 
 SIGNER = key("answer-log")
 # Sizes around the edges of tiles, and of groups.

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from inference.screening import attack
-from tests.support.onnx_models import Perceptron
+from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random(seed=4)
 X = np.random.default_rng(2).random((40, MODEL.inputs), np.float32)

@@ -10,7 +10,7 @@ from publishing.calibration.detector_fit import calibrate, fit_detector
 from publishing.calibration.probe import SHIFTS
 from publishing.calibration.screening_report import auroc, screening_report
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron
+from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random(seed=6)
 DOMAIN = InputDomain(0.0, 1.0)

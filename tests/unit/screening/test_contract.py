@@ -15,7 +15,7 @@ from inference.runtime.response_contract import (
     check_same_parameters,
 )
 from sealgate.reasons import Reason, Refusal
-from tests.support.onnx_models import Perceptron, constant_model
+from tests.support.builders.models.onnx_models import Perceptron, constant_model
 
 RESPONSE = Perceptron.random().response()
 SERVING = Perceptron.random().serving()

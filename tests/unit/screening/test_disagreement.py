@@ -22,8 +22,8 @@ from publishing.calibration.detector_fit import (
 )
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.onnx_models import Perceptron
-from tests.support.two_stages import two_stage_files
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import two_stage_files
 
 CLEAN = tuple((np.arange(480) / 200 - 1.5).tolist())
 STILL = ScoringWeights(0.0, (0.0,), (0.0,), ScoreTail(0.0, 1.0))

@@ -13,8 +13,8 @@ from inference.screening.first_stage import FEATURES, ClassProjections, RunOutpu
 from publishing.calibration.served_rows import LEAST_ROWS, fit_readings
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.onnx_models import Perceptron
-from tests.support.two_stages import two_stage_files
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import two_stage_files
 
 MODEL = Perceptron.random()
 CUT = -0.5

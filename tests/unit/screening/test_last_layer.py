@@ -8,9 +8,9 @@ from onnx import numpy_helper, parser
 
 from inference.runtime.last_layer import find_embeddings, find_last_layer, with_outputs
 from sealgate.reasons import Reason, Refusal
-from tests.support import text_models
-from tests.support.onnx_models import Perceptron, constant_model
-from tests.support.version_files import clean_rows
+from tests.support.builders.models import text_models
+from tests.support.builders.models.onnx_models import Perceptron, constant_model
+from tests.support.builders.models.version_files import clean_rows
 
 MODEL = Perceptron.random()
 

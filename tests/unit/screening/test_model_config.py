@@ -8,8 +8,8 @@ import pytest
 from inference.model.config import InputScaling, ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.model_documents import DOCUMENT, model_config, written
-from tests.support.text_models import ready, version_files
+from tests.support.builders.models.model_documents import DOCUMENT, model_config, written
+from tests.support.builders.models.text_models import ready, version_files
 
 
 def refuse(data: bytes, read: bool = False) -> None:

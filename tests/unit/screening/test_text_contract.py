@@ -11,7 +11,7 @@ from inference.runtime import response_contract
 from inference.runtime.response_contract import ResponseShape, check_text_response_graph
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from tests.support.text_models import FOLDER, config, source
+from tests.support.builders.models.text_models import FOLDER, config, source
 
 RESPONSE = source().response
 

@@ -11,11 +11,11 @@ from inference.screening.first_stage import FEATURES, PLACES, VOTES, WordTables
 from inference.text import tokens
 from publishing.calibration.served_rows import ServedVectors, fit_readings
 from sealgate.reasons import Reason, Refusal
-from tests.support import text_models
-from tests.support.counts import tables, with_constants, with_counts
-from tests.support.onnx_models import Perceptron
-from tests.support.two_stages import by_margin, staged
-from tests.support.version_files import VersionFiles
+from tests.support.builders.models import text_models
+from tests.support.builders.models.counts import tables, with_constants, with_counts
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.two_stages import by_margin, staged
+from tests.support.builders.models.version_files import VersionFiles
 
 CONFIG = text_models.config()
 VOCABULARY, CLASSES = text_models.RULES.vocabulary, 2

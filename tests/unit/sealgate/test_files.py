@@ -11,7 +11,7 @@ from sealgate.files import NotRegularFileError, open_regular_file, read_regular_
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError, read_settings
 from sealgate.trust.keys import read_private_file
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 def bind(path: Path) -> None:

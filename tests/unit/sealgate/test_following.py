@@ -5,7 +5,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote.calls import follow
-from tests.support.fake_gateway import Failed
+from tests.support.fakes.gateway import Failed
 
 UNAVAILABLE = Failed(grpc.StatusCode.UNAVAILABLE)
 

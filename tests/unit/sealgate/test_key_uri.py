@@ -10,7 +10,7 @@ from sealgate.reasons import Reason
 from sealgate.signers import open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
 from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE, KeyUri, is_key_uri
-from tests.support.people import key, refused
+from tests.support.builders.documents.people import key, refused
 
 WHOLE = (
     "pkcs11:token=house%20keys;object=anna;id=%01%ff;type=private"

@@ -8,7 +8,7 @@ import pytest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import MOST, parameters_digest
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 def asking(outputs: tuple[str, ...] = (), **parameters: dict[str, object]) -> oip.ModelInferRequest:

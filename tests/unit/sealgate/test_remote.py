@@ -17,7 +17,7 @@ from sealgate.remote.calls import Retries
 from sealgate.remote.errors import receipt_in, refusal_of
 from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import ISSUER, mint_token, new_issuer_key
-from tests.support.fake_gateway import Failed
+from tests.support.fakes.gateway import Failed
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
-from tests.support import recipes
+from tests.support.builders.training import recipes
 from training.recipe.recipe import Recipe
 
 

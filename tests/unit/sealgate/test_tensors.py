@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_outputs
-from tests.support.people import refused as refused_with
+from tests.support.builders.documents.people import refused as refused_with
 
 
 def request(datatype, shape, *, raw=None, name="x", **typed):

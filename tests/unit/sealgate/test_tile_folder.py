@@ -10,7 +10,7 @@ from sealgate.pack.tile_folder import TileFolder, entries_path
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint
 from sealgate.trust.transparency.tiles import inclusion_proof
-from tests.support.people import key
+from tests.support.builders.documents.people import key
 
 ORIGIN = "example.org/log"
 VKEY = note.vkey(ORIGIN, key("log").public)

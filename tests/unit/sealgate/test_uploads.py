@@ -13,7 +13,7 @@ from sealgate.reasons import Reason
 from sealgate.remote.uploads import Package, Uploader
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceServicer, add_UploadServiceServicer_to_server
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 class Asking(UploadServiceServicer):

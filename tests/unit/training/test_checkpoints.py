@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused as refused_with
+from tests.support.builders.documents.people import refused as refused_with
 from training.models import checkpoints, families
 from training.models.checkpoints import INDEX, read_imported, take_in
 

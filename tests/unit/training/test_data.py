@@ -9,8 +9,8 @@ import pytest
 
 from inference.model.columns import Column
 from sealgate.reasons import Reason, Refusal
-from tests.support import recipes
-from tests.support.text_models import tokenizer_json
+from tests.support.builders.models.text_models import tokenizer_json
+from tests.support.builders.training import recipes
 from training.data.material import NO_LABEL, RunData
 from training.recipe.recipe import (
     PERCEPTRON,

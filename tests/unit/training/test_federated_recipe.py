@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from tests.support.federated_recipes import FEDERATED, PERCEPTRON, PRIVATE, written
+from tests.support.builders.training.federated_recipes import (
+    FEDERATED,
+    PERCEPTRON,
+    PRIVATE,
+    written,
+)
 from training.recipe.federated import TRIMMED, FederatedRecipe, FederatedSection
 
 

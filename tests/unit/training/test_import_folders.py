@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 from training.models.checkpoints import fetch, take_in
 
 

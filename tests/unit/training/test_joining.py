@@ -5,7 +5,7 @@ import pytest
 
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
-from tests.support.text_models import RULES, TELLING, rows_of, tokenizer_json
+from tests.support.builders.models.text_models import RULES, TELLING, rows_of, tokenizer_json
 from training.data.material import NO_LABEL, TRAIN, RunData, SourceRows
 from training.run.joining import with_joined
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sealgate.reasons import Reason
-from tests.support.federated_recipes import written
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.builders.training.federated_recipes import written
 from training.federated.participant import FederatedParticipant, network, weights_of
 from training.models.students import Perceptron
 from training.recipe.federated import FederatedRecipe

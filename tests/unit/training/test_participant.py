@@ -8,7 +8,7 @@ import torch
 from sklearn import datasets
 
 from sealgate.reasons import Reason, Refusal
-from tests.support.federated_recipes import FEDERATED, PERCEPTRON, written
+from tests.support.builders.training.federated_recipes import FEDERATED, PERCEPTRON, written
 from training.data.run_files import read_weights, write_weights
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
 from training.models.students import accuracy

@@ -7,8 +7,8 @@ import pytest
 
 from publishing.source.dataset import Dataset
 from publishing.source.origin import Origin
-from tests.support import recipes
-from tests.support.runs import make, without_graphs
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, without_graphs
 
 
 def test_the_provenance_has_the_digest_that_publishing_notes(

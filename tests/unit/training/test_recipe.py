@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from tests.support import recipes
+from tests.support.builders.training import recipes
 from training.recipe.recipe import Recipe
 
 SHARED = "[devices]\nprocesses = 2\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support import recipes
-from tests.support.runs import refused
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import refused
 from training.run import workshop
 
 

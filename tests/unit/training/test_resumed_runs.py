@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason, Refusal
-from tests.support import recipes
-from tests.support.runs import make, refused, without_graphs
-from tests.support.text_models import tokenizer_json
+from tests.support.builders.models.text_models import tokenizer_json
+from tests.support.builders.training import recipes
+from tests.support.builders.training.runs import make, refused, without_graphs
 from training.data import run_files
 from training.models import students
 from training.models.checkpoints import take_in

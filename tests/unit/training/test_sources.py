@@ -9,9 +9,9 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from tests.support import recipes
-from tests.support.people import refused
-from tests.support.text_models import sentences, tokenizer_json
+from tests.support.builders.documents.people import refused
+from tests.support.builders.models.text_models import sentences, tokenizer_json
+from tests.support.builders.training import recipes
 from training.data.material import RunData
 from training.recipe.recipe import FASHION, SPAM, TABLE, TEXTS, Recipe, SliceSizes
 from training.run.sources import read_rows

@@ -11,8 +11,15 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import StepUpRule
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
-from tests.support.allowances import INPUT, an_allowance, held
-from tests.support.people import NOW, VERSION_DIGEST, at, key, make_policy, refused
+from tests.support.builders.documents.allowances import INPUT, an_allowance, held
+from tests.support.builders.documents.people import (
+    NOW,
+    VERSION_DIGEST,
+    at,
+    key,
+    make_policy,
+    refused,
+)
 
 POLICY = make_policy()
 STEP = StepUpRule("approver", 900)

@@ -15,7 +15,7 @@ from sealgate.trust.receipts.answer_entry import (
     salts,
     tensors_digest,
 )
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 VALUES = tuple(f"value of {field} \u2013 ü" for field in FIELDS)
 SALTS = salts(b"k" * 32, b"n" * 16)

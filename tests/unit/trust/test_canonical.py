@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),

@@ -10,7 +10,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Access
 from sealgate.setup.certificates import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
-from tests.support.crafted_certificates import (
+from tests.support.builders.documents.crafted_certificates import (
     BMP,
     DNS_NAME,
     EMAIL_NAME,
@@ -27,7 +27,7 @@ from tests.support.crafted_certificates import (
     organization,
     subject,
 )
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 CRAFTING = CraftingAuthority(datetime.now(UTC))
 ADMIN = subject(common_name(b"admin"))

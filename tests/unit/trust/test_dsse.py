@@ -5,7 +5,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
-from tests.support.people import key, p256_key, refused
+from tests.support.builders.documents.people import key, p256_key, refused
 
 TYPE = "application/example"
 A, B, C = key("a"), key("b"), p256_key("c")

@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.statements.engine_counts import EngineCounts
-from tests.support.people import at, refused
+from tests.support.builders.documents.people import at, refused
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 COUNTS = EngineCounts("engine", "0f" * 16, 3, at(hours=-1), at(), ((ONE, 2, 7), (TWO, 1, 1)))

@@ -10,7 +10,7 @@ from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.promotion_rules import EvidenceRules
 from sealgate.trust.statements import verify_pointer
-from tests.support.people import NOW, Office, make_policy, refused
+from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
 
 RULES = EvidenceRules({"golden-run": ("publisher", "evidence"), "review": ("evidence",)})
 
@@ -25,7 +25,7 @@ def test_a_promotion_carries_every_kind() -> None:
     asked = {"golden-run": ("publisher",), "bill-of-materials": ("publisher",)}
     for rules, missing in ((EvidenceRules(asked), False), (RULES, True)):
         policy = make_policy(evidence=rules)
-        promotion = Office(policy).promotion()
+        promotion = PromotionDocuments(policy).promotion()
         if missing:
             with refused(Reason.EVIDENCE_MISSING):
                 verify_pointer(promotion, {policy.digest: policy}, policy, "paula", NOW)

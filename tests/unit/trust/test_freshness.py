@@ -18,10 +18,10 @@ from sealgate.trust.statements import (
     sign_statement,
     verify_freshness,
 )
-from tests.support.people import (
+from tests.support.builders.documents.people import (
     NOW,
     VERSION_DIGEST,
-    Office,
+    PromotionDocuments,
     at,
     key,
     make_policy,
@@ -29,7 +29,7 @@ from tests.support.people import (
 )
 
 POLICY = make_policy()
-OFFICE = Office(POLICY)
+OFFICE = PromotionDocuments(POLICY)
 BUNDLE = OFFICE.promotion()
 
 

@@ -10,7 +10,15 @@ from sealgate.trust.policy import Policy, next_policy, open_policy
 from sealgate.trust.policy.validity import LONGEST, NO_GRACE_PERIOD, GracePeriod
 from sealgate.trust.statements import verify_freshness, verify_pointer
 from sealgate.trust.times import parse_time
-from tests.support.people import NOW, Office, at, key, make_policy, refused, sign_policy
+from tests.support.builders.documents.people import (
+    NOW,
+    PromotionDocuments,
+    at,
+    key,
+    make_policy,
+    refused,
+    sign_policy,
+)
 
 DAY = 86400
 SECOND = timedelta(seconds=1)
@@ -89,41 +97,41 @@ def test_a_policy_may_end_on_the_last_day_that_there_is() -> None:
     policy.check_standing(NOW)
 
 
-def in_grace(**changes: object) -> tuple[Policy, Office]:
+def in_grace(**changes: object) -> tuple[Policy, PromotionDocuments]:
     """A policy that expired an hour ago, in its grace, and those who sign under it."""
     policy = make_policy(expires=at(hours=-1), grace=GRACE, **changes)
-    return policy, Office(policy)
+    return policy, PromotionDocuments(policy)
 
 
 def test_a_promotion_of_before_stands_and_none_is_made_in_it() -> None:
-    policy, office = in_grace()
-    before = office.promotion(pointer={"time": at(minutes=-90)})
+    policy, promotion_documents = in_grace()
+    before = promotion_documents.promotion(pointer={"time": at(minutes=-90)})
     chain = {policy.digest: policy}
     assert verify_pointer(before, chain, policy, "paula", NOW).sequence == 1
     with refused(Reason.POLICY_EXPIRED):
-        verify_pointer(office.promotion(), chain, policy, "paula", NOW)
+        verify_pointer(promotion_documents.promotion(), chain, policy, "paula", NOW)
 
 
 def test_a_rollback_in_it_holds_and_none_after_it() -> None:
-    policy, office = in_grace()
-    before = office.promotion(pointer={"time": at(minutes=-90)})
+    policy, promotion_documents = in_grace()
+    before = promotion_documents.promotion(pointer={"time": at(minutes=-90)})
     chain = {policy.digest: policy}
-    back = office.rollback(before)
+    back = promotion_documents.rollback(before)
     assert verify_pointer(back, chain, policy, "paula", NOW).sequence == 3
-    late = office.rollback(before, time=at(days=8))
+    late = promotion_documents.rollback(before, time=at(days=8))
     with refused(Reason.POLICY_EXPIRED):
         verify_pointer(late, chain, policy, "paula", parse_time(at(days=8)))
 
 
 def test_a_pointer_ends_with_the_grace() -> None:
-    policy, office = in_grace()
-    before = office.promotion(pointer={"time": at(minutes=-90)})
+    policy, promotion_documents = in_grace()
+    before = promotion_documents.promotion(pointer={"time": at(minutes=-90)})
     with refused(Reason.POLICY_EXPIRED):
         verify_pointer(before, {policy.digest: policy}, policy, "paula", parse_time(at(days=7)))
 
 
 def test_a_statement_of_freshness_is_signed_in_it() -> None:
-    policy, office = in_grace()
-    assert verify_freshness(office.freshness(), policy, NOW).sequence == 1
+    policy, promotion_documents = in_grace()
+    assert verify_freshness(promotion_documents.freshness(), policy, NOW).sequence == 1
     with refused(Reason.POLICY_EXPIRED):
-        verify_freshness(office.freshness(), policy, parse_time(at(days=7)))
+        verify_freshness(promotion_documents.freshness(), policy, parse_time(at(days=7)))

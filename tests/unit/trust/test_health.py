@@ -9,15 +9,15 @@ from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
 from sealgate.trust.statements import verify_pointer
-from tests.support.people import NOW, Office, make_policy, refused
+from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
 
 LIMITS = HealthLimits(60, 100, error_percent=5)
 HEALTH = HealthRules({"*": {"production": LIMITS}, "faces": {"canary": LIMITS}})
 
 
 def verify(policy: Policy, admin: str, **proposal: Any) -> None:
-    office = Office(policy)
-    bundle = office.rollback(office.promotion(**proposal), admin=admin)
+    promotion_documents = PromotionDocuments(policy)
+    bundle = promotion_documents.rollback(promotion_documents.promotion(**proposal), admin=admin)
     verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)
 
 
@@ -87,6 +87,6 @@ def test_a_service_returns_no_other_alias() -> None:
 
 def test_a_service_promotes_nothing() -> None:
     policy = make_policy(health=HEALTH)
-    bundle = Office(policy).promotion(pointer={"admin": "guard"})
+    bundle = PromotionDocuments(policy).promotion(pointer={"admin": "guard"})
     with refused(Reason.ROLE_TOO_LOW):
         verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)

@@ -14,7 +14,7 @@ from sealgate.trust.keys import (
     load_private_key,
     save_private_key,
 )
-from tests.support.people import key, p256_key, refused
+from tests.support.builders.documents.people import key, p256_key, refused
 
 BOTH = pytest.mark.parametrize("signer", [key("a"), p256_key("a")], ids=["ed25519", "p256"])
 

@@ -7,7 +7,7 @@ from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.trust.statements.manifest import check_path
-from tests.support.people import key, p256_key, refused
+from tests.support.builders.documents.people import key, p256_key, refused
 
 FILES = {"model.json": b"{}", "a.onnx": b"\x08\x09", "Golden.safetensors": b""}
 MANIFEST = Manifest.of(FILES)

@@ -13,8 +13,8 @@ from sealgate.trust.transparency.tiles import (
     tile_path,
     tree_root,
 )
-from tests.support.people import refused
-from tests.support.tile_store import TileStore
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.tile_store import TileStore
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 13, 31, 32, 33)
 

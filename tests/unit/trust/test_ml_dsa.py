@@ -18,7 +18,7 @@ from sealgate.trust.transparency import (
     sign_checkpoint,
 )
 from sealgate.trust.transparency.ml_dsa import Cosigner, LogCosigners, MlDsaKey, PairedSigner
-from tests.support.people import (
+from tests.support.builders.documents.people import (
     ANSWER_LOG,
     NOW,
     REGISTRY_LOG,

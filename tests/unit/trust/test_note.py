@@ -12,7 +12,7 @@ from sealgate.trust.transparency import (
 )
 from sealgate.trust.transparency.cosignature import WitnessKey
 from sealgate.trust.transparency.note import Verifier, open_note, sign_note, vkey
-from tests.support.people import key, p256_key, refused
+from tests.support.builders.documents.people import key, p256_key, refused
 
 NAME = "example.org/log"
 LOG = key("log")

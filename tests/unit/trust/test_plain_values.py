@@ -8,7 +8,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields, times
 from sealgate.trust.fields import check_name
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 MOMENT = datetime(2026, 11, 25, 10, 0, 0, 123456, tzinfo=UTC)
 

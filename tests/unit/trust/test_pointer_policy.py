@@ -10,9 +10,9 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy, PolicyRules, Principal
 from sealgate.trust.statements import Pointer, PointerBundle, verify_pointer
-from tests.support.people import (
+from tests.support.builders.documents.people import (
     NOW,
-    Office,
+    PromotionDocuments,
     at,
     key,
     make_policy,
@@ -20,7 +20,7 @@ from tests.support.people import (
 )
 
 POLICY = make_policy()
-OFFICE = Office(POLICY)
+OFFICE = PromotionDocuments(POLICY)
 BUNDLE = OFFICE.promotion()
 
 
@@ -53,9 +53,9 @@ def test_a_pointer_outlives_its_policy() -> None:
     )
     verify(BUNDLE, later)
     with refused(Reason.APPROVALS_MISSING):
-        verify(Office(later).promotion(("arne",)), later)
+        verify(PromotionDocuments(later).promotion(("arne",)), later)
     with refused(Reason.SIGNER_MISMATCH):
-        verify(Office(later).promotion(("anna", "arne")), later)
+        verify(PromotionDocuments(later).promotion(("anna", "arne")), later)
 
 
 @pytest.mark.parametrize("name", ["otto", "paula", "anna", "arne"])
@@ -76,9 +76,11 @@ def test_a_withdrawn_key_vouches_for_nothing(name: str) -> None:
 def test_a_policy_that_is_not_of_the_chain_is_refused() -> None:
     lax = make_policy(rules=PolicyRules({"production": 1}, "record", "record", 3600, 0))
     with refused(Reason.POLICY_INVALID):
-        verify(Office(lax).promotion(("anna",)))
+        verify(PromotionDocuments(lax).promotion(("anna",)))
     with refused(Reason.POLICY_INVALID):
-        verify_pointer(Office(lax).promotion(), {lax.digest: POLICY}, POLICY, "paula", NOW)
+        verify_pointer(
+            PromotionDocuments(lax).promotion(), {lax.digest: POLICY}, POLICY, "paula", NOW
+        )
 
 
 def test_an_expired_policy_admits_nothing() -> None:
@@ -87,7 +89,7 @@ def test_an_expired_policy_admits_nothing() -> None:
     short = make_policy(expires=at(minutes=-30))
     later = replace(POLICY, version=2)
     with refused(Reason.POLICY_EXPIRED):
-        verify(Office(short).promotion(), later, first=short)
+        verify(PromotionDocuments(short).promotion(), later, first=short)
 
 
 def test_times_that_cannot_be_are_refused() -> None:

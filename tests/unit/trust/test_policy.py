@@ -18,7 +18,7 @@ from sealgate.trust.policy import (
 )
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.transparency import note
-from tests.support.people import (
+from tests.support.builders.documents.people import (
     ANSWER_LOG,
     NOW,
     REGISTRY_LOG,

@@ -8,7 +8,7 @@ from sealgate.trust.policy import Policy, PolicyRoot, Principal, Right
 from sealgate.trust.policy.changes import changes
 from sealgate.trust.policy.promotion_rules import RiskTiers
 from sealgate.trust.policy.rights import ALL
-from tests.support.people import at, make_policy
+from tests.support.builders.documents.people import at, make_policy
 
 FIRST = make_policy()
 READ = Right(("anna",), (), ("read",), (ALL,), (ALL,))

@@ -15,9 +15,9 @@ from sealgate.trust.statements import (
     sign_statement,
     verify_pointer,
 )
-from tests.support.people import (
+from tests.support.builders.documents.people import (
     NOW,
-    Office,
+    PromotionDocuments,
     at,
     key,
     make_policy,
@@ -25,7 +25,7 @@ from tests.support.people import (
 )
 
 POLICY = make_policy()
-OFFICE = Office(POLICY)
+OFFICE = PromotionDocuments(POLICY)
 BUNDLE = OFFICE.promotion()
 
 
@@ -191,13 +191,13 @@ def test_two_keys_of_one_person_do_not_count_twice() -> None:
         keys={**POLICY.keys, second.keyid: second},
         principals=changed("anna", keys=(key("anna").public.keyid, second.keyid)),
     )
-    office = Office(policy)
-    proposal = office.proposal()
+    promotion_documents = PromotionDocuments(policy)
+    proposal = promotion_documents.proposal()
     approvals = tuple(
         sign_statement(Approval(proposal.payload_digest, "anna", "Good.", time), key(signer))
         for signer, time in (("anna", at()), ("anna-2", at(seconds=1)))
     )
-    pointer = sign_statement(office.pointer(proposal, approvals), key("otto"))
+    pointer = sign_statement(promotion_documents.pointer(proposal, approvals), key("otto"))
     bundle = PointerBundle(pointer, sign_statement(proposal, key("paula")), approvals)
     with refused(Reason.APPROVALS_MISSING):
         verify(bundle, first=policy)
@@ -213,14 +213,14 @@ def test_nobody_approves_their_own_work() -> None:
     everyone = {"paula": ("publisher", "approver"), "peter": ("publisher", "approver")}
     people = tuple(replace(p, roles=everyone.get(p.name, p.roles)) for p in POLICY.principals)
     policy = make_policy(principals=people)
-    office = Office(policy)
+    promotion_documents = PromotionDocuments(policy)
     # Paula made the version, Peter proposed it: neither may approve, in any company.
     for approvers in (("paula", "anna"), ("peter", "anna"), ("anna", "arne", "peter")):
         with refused(Reason.SELF_APPROVAL):
-            verify(office.promotion(approvers, proposer="peter"), first=policy)
-    verify(office.promotion(("anna", "arne"), proposer="peter"), first=policy)
+            verify(promotion_documents.promotion(approvers, proposer="peter"), first=policy)
+    verify(promotion_documents.promotion(("anna", "arne"), proposer="peter"), first=policy)
     # Who neither made nor proposed it may, though a publisher.
-    verify(office.promotion(("anna", "peter")), first=policy)
+    verify(promotion_documents.promotion(("anna", "peter")), first=policy)
 
 
 @pytest.mark.parametrize("name", ["carla", "otto", "fresh"])

@@ -10,7 +10,13 @@ from sealgate.trust.receipts import CALLER_FIELDS, Receipt, answer_entry, verify
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
-from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, make_policy, refused
+from tests.support.builders.documents.people import (
+    ANSWER_LOG,
+    REGISTRY_LOG,
+    key,
+    make_policy,
+    refused,
+)
 
 POLICY = make_policy()
 VALUES = tuple(f'{field}: "\\\t\n\x01\x7fü€😀' for field in FIELDS)

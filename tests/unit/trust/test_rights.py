@@ -10,7 +10,7 @@ from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy, Right
 from sealgate.trust.policy.rights import ACTION_ROLES, ALL, Target, decide
-from tests.support.people import make_policy, refused
+from tests.support.builders.documents.people import make_policy, refused
 
 ANNA = Right(("anna",), (), ("approve", "read"), ("digits",), ("production", "canary"))
 CLIENTS = Right((), ("client",), ("infer",), (ALL,), ("production",))

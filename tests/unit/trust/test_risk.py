@@ -11,7 +11,7 @@ from sealgate.trust.policy import Policy, Right
 from sealgate.trust.policy.promotion_rules import RiskTiers
 from sealgate.trust.policy.rights import ALL, decide
 from sealgate.trust.statements import verify_pointer
-from tests.support.people import NOW, Office, make_policy, refused
+from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
 
 RISK = RiskTiers({"digits": "high", "notes": "low"}, {"high": {"production": 3, "canary": 2}})
 STAGING = Right((), ("client",), ("infer",), (ALL,), ("production",), environments=("staging",))
@@ -53,9 +53,11 @@ def test_a_tier_never_asks_for_fewer_than_the_alias() -> None:
 def test_a_promotion_needs_what_the_tier_asks_for() -> None:
     policy = make_policy(risk=RISK)
     with refused(Reason.APPROVALS_MISSING):
-        verify_pointer(Office(policy).promotion(), {policy.digest: policy}, policy, "paula", NOW)
+        verify_pointer(
+            PromotionDocuments(policy).promotion(), {policy.digest: policy}, policy, "paula", NOW
+        )
     harmless = make_policy(risk=RiskTiers({"digits": "low"}, {}))
-    promotion = Office(harmless).promotion()
+    promotion = PromotionDocuments(harmless).promotion()
     verify_pointer(promotion, {harmless.digest: harmless}, harmless, "paula", NOW)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.trust.policy import PolicyRules
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, VerdictActions
-from tests.support.people import make_policy
+from tests.support.builders.documents.people import make_policy
 
 RULES = PolicyRules({}, "block", "flag", 3600, 86400)
 MILD = ScreeningRules(roles={"auditor": VerdictActions(adversarial="record", suspect="record")})

@@ -15,7 +15,7 @@ from sealgate.trust.policy.screening import (
     StepUpRule,
     VerdictActions,
 )
-from tests.support.people import make_policy, refused
+from tests.support.builders.documents.people import make_policy, refused
 
 RULES = make_policy().rules
 STEP = StepUpRule("approver", 900)

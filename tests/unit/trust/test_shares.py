@@ -9,12 +9,18 @@ from sealgate.trust import canonical
 from sealgate.trust.policy import PolicyRules
 from sealgate.trust.policy.shares import in_share
 from sealgate.trust.statements import Proposal, verify_pointer
-from tests.support.people import NOW, VERSION_DIGEST, Office, make_policy, refused
+from tests.support.builders.documents.people import (
+    NOW,
+    VERSION_DIGEST,
+    PromotionDocuments,
+    make_policy,
+    refused,
+)
 
 POLICY = make_policy(
     rules=PolicyRules({"production": 2, "canary": 1, "shadow": 1}, "block", "flag", 3600, 86400)
 )
-OFFICE = Office(POLICY)
+OFFICE = PromotionDocuments(POLICY)
 
 
 def verify(approvers: tuple[str, ...], alias: str, share: int) -> None:

@@ -15,9 +15,15 @@ from sealgate.trust.statements import (
     Revocation,
 )
 from sealgate.trust.statements.base import Statement
-from tests.support.people import VERSION_DIGEST, Office, at, make_policy, refused
+from tests.support.builders.documents.people import (
+    VERSION_DIGEST,
+    PromotionDocuments,
+    at,
+    make_policy,
+    refused,
+)
 
-OFFICE = Office(make_policy())
+OFFICE = PromotionDocuments(make_policy())
 BUNDLE = OFFICE.promotion()
 PROPOSAL = OFFICE.proposal()
 POINTER = Pointer.decode(BUNDLE.pointer.payload)

@@ -12,9 +12,9 @@ from sealgate.trust.statements import Manifest, PointerBundle, oms, verify_fresh
 from sealgate.trust.transparency import TlogProof, merkle, open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
-from tests.support import vectors
-from tests.support.people import NOW
-from tests.support.tile_store import TileStore
+from tests.support.builders.documents import vectors
+from tests.support.builders.documents.people import NOW
+from tests.support.fakes.tile_store import TileStore
 
 
 @pytest.mark.parametrize("name", vectors.FIXED)

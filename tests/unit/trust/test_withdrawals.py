@@ -10,10 +10,17 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, next_policy
 from sealgate.trust.policy.validity import NO_WITHDRAWALS, Withdrawal, Withdrawals
 from sealgate.trust.statements import PointerBundle, verify_pointer
-from tests.support.people import NOW, Office, key, make_policy, refused, sign_policy
+from tests.support.builders.documents.people import (
+    NOW,
+    PromotionDocuments,
+    key,
+    make_policy,
+    refused,
+    sign_policy,
+)
 
 FIRST = make_policy()
-OFFICE = Office(FIRST)
+OFFICE = PromotionDocuments(FIRST)
 BEFORE = OFFICE.promotion()
 AFTER = OFFICE.promotion(pointer={"reason": "the thief's"})
 STANDS = BEFORE.pointer.payload_digest

@@ -11,8 +11,8 @@ from sealgate.trust.transparency import Checkpoint, sign_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 from sealgate.witness.request import LARGEST_BYTES, SIZE_TYPE, AddCheckpoint
 from sealgate.witness.service import Witness, WitnessMemory, WitnessReply
-from tests.support.growing_log import GrowingLog
-from tests.support.people import ANSWER_LOG, key
+from tests.support.builders.documents.people import ANSWER_LOG, key
+from tests.support.fakes.growing_log import GrowingLog
 
 TIME = 1_700_000_000
 KEY = WitnessKey.of("witness.example", key("witness").public)

@@ -9,7 +9,7 @@ import pytest
 from gateway.calls.call import CallCleanup
 from gateway.transport.http.gateway import DisconnectWatch
 from gateway.transport.http.peer import HttpContext, Peer
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
 
 
 @pytest.fixture

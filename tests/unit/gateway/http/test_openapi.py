@@ -8,7 +8,7 @@ from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
 from gateway.transport.http.openapi import document
 from gateway.transport.http.operations import OPERATIONS, READS_BODY
 from gateway.transport.http.routes import OPENAPI, ROUTES, find
-from tests.support.oracles import python_with, run
+from tests.support.oracles.programs import python_with, run
 
 INFERENCE = SERVICES[0]
 # Streams, and what reaches into the server's own memory, log or traces.

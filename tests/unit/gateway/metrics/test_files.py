@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason
-from tests.support.metrics import ALL_FAMILIES, documented, tables
-from tests.support.oracles import program, run
+from tests.support.oracles.metrics import ALL_FAMILIES, documented, tables
+from tests.support.oracles.programs import program, run
 
 DEPLOY = Path(__file__).parents[4] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
@@ -107,7 +107,7 @@ def dashboard() -> list[str]:
 
 
 def test_the_document_has_the_tables_that_the_code_has() -> None:
-    # `python -m tests.support.metrics` writes them.
+    # `python -m tests.support.oracles.metrics` writes them.
     assert documented() == tables()
 
 

@@ -8,8 +8,8 @@ from gateway.observability import engine, families
 from gateway.observability.families import Family
 from gateway.observability.samples import faults
 from inference.engine.statistics import Duration, RunFault, Statistics
-from tests.support.house import ROOT
-from tests.support.oracles import program, run
+from tests.support.harness.gateway import ROOT
+from tests.support.oracles.programs import program, run
 
 FIRING = """
 rule_files: [{rules}]

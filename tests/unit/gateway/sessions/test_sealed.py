@@ -5,8 +5,8 @@ import pytest
 from gateway.sessions.sealed import SealedStore
 from gateway.sessions.watch import START
 from sealgate.reasons import Reason
-from tests.support.people import refused
-from tests.support.shared_sessions import SharedStore
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.shared_sessions import SharedStore
 
 KEY = b"k" * 32
 ROW = b"what a print holds"

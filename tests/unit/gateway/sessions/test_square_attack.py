@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from gateway.sessions.evidence import Session, verdict_payoff
 from gateway.sessions.prints import Printer
 from publishing.calibration.query_attacks import square
-from tests.support.house import DATA
+from tests.support.harness.gateway import DATA
 
 ROWS = load_file(DATA / "digits.safetensors")["x_test"][:40].astype(np.float32)
 PRINTER = Printer(b"k" * 32, "digits")

@@ -21,8 +21,8 @@ from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.policy.screening import SessionRules
-from tests.support.people import refused
-from tests.support.shared_sessions import SharedStore
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.shared_sessions import SharedStore
 
 KEY = b"k" * 32
 RULES = SessionRules("label-only", "alert", seconds=60)

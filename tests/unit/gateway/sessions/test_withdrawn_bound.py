@@ -9,7 +9,7 @@ from gateway.sessions.watch import SessionWatch
 from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.trust.policy.screening import ScreeningRules, SessionRules
-from tests.support.two_stage_desk import CONFIG, PASSES, Desk
+from tests.support.fakes.pipeline import CONFIG, PASSES, PipelineHarness
 
 RULES = SessionRules("label-only", "alert", seconds=60)
 PROMISED = SimpleNamespace(
@@ -36,7 +36,7 @@ def test_verdicts_are_evidence_while_the_bound_holds(
 
 @pytest.mark.parametrize(("withdrawal", "holds"), [("", True), ("2026-11-25T10:00:00Z", False)])
 def test_sessions_know_whether_the_bound_holds(withdrawal: str, holds: bool) -> None:
-    desk = Desk(ScreeningRules())
-    desk.spy.withdrawal = withdrawal
-    assert desk.ask(PASSES)[0] == "answered"
-    assert desk.spy.bound_holds == [holds]
+    pipeline = PipelineHarness(ScreeningRules())
+    pipeline.spy.withdrawal = withdrawal
+    assert pipeline.ask(PASSES)[0] == "answered"
+    assert pipeline.spy.bound_holds == [holds]

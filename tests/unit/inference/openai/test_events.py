@@ -15,7 +15,7 @@ from inference.backends.openai.server import OpenAiServer
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import until
+from tests.support.fakes.blocking_worker import until
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 

@@ -19,9 +19,9 @@ from sealgate.oip.grpc_service_pb2_grpc import (
 from sealgate.reasons import Reason
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
-from tests.support.engine_outcomes import promoted
-from tests.support.paper_registry import PaperRegistry
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import promoted
 
 
 class Loading(GRPCInferenceServiceServicer, EngineServiceServicer):
@@ -63,7 +63,7 @@ def engine(tmp_path: Path) -> Iterator[Loading]:
 
 
 def test_a_returning_engine_waits_until_it_has_everything(engine: Loading, tmp_path: Path) -> None:
-    registry = PaperRegistry()
+    registry = UncheckedRegistry()
     digest = promoted(registry).digest
     room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
     engine.may_end.set()

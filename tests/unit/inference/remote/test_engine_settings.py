@@ -8,7 +8,7 @@ from gateway.backends.engine_process import build
 from gateway.config.engines import EngineSettings
 from inference.server.config import EngineConfig
 from sealgate.settings import ConfigError
-from tests.support.people import key
+from tests.support.builders.documents.people import key
 
 CONFIG = """\
 [listen]

@@ -8,7 +8,7 @@ import pytest
 
 from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 class Silent:

@@ -12,7 +12,7 @@ from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import CertificateAuthority
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 AUTHORITY = CertificateAuthority("house", datetime.now(UTC), timedelta(days=1))
 ENGINE = AUTHORITY.server("engine", ("engine.example", "127.0.0.1"))

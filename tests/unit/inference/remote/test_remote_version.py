@@ -17,10 +17,10 @@ from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_outputs
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest
-from tests.support import text_models
-from tests.support.onnx_models import FEATURES, Perceptron
-from tests.support.people import VERSION_DIGEST, refused
-from tests.support.version_files import VersionFiles, clean_rows
+from tests.support.builders.documents.people import VERSION_DIGEST, refused
+from tests.support.builders.models import text_models
+from tests.support.builders.models.onnx_models import FEATURES, Perceptron
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 NET = Perceptron.random()
 FILES = VersionFiles.of(NET).encode()

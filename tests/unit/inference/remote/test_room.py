@@ -22,9 +22,9 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.remote.statuses import grpc_status
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
-from tests.support.engine_outcomes import FILES, PLACE
-from tests.support.paper_registry import PaperRegistry
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
+from tests.support.fakes.registry import UncheckedRegistry
+from tests.support.harness.engine_outcomes import FILES, PLACE
 
 
 class Refusing(GRPCInferenceServiceServicer, EngineServiceServicer):
@@ -139,7 +139,7 @@ def test_an_engine_of_a_newer_release_is_heard_by_its_status(
 
 @pytest.mark.parametrize("kind", ["ErrorInfo", "RetryInfo"])
 def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
-    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, kind: str
+    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, kind: str
 ) -> None:
     engine.details = [any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")]
     with refused(Reason.ENGINE_UNAVAILABLE):
@@ -173,14 +173,14 @@ def test_a_deadline_that_has_passed(room: RemoteEngine) -> None:
 
 
 @pytest.fixture
-def registry() -> PaperRegistry:
-    registry = PaperRegistry()
+def registry() -> UncheckedRegistry:
+    registry = UncheckedRegistry()
     registry.promote(registry.publish(FILES))
     return registry
 
 
 def test_what_was_taken_is_not_shown_again(
-    engine: Refusing, room: RemoteEngine, registry: PaperRegistry
+    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry
 ) -> None:
     engine.status = grpc.StatusCode.OK
     room.show(registry, registry)
@@ -208,7 +208,7 @@ def test_what_was_taken_is_not_shown_again(
 def test_what_an_engine_says_of_its_costs(
     engine: Refusing,
     room: RemoteEngine,
-    registry: PaperRegistry,
+    registry: UncheckedRegistry,
     rows: int,
     seconds: float,
     lanes: int,
@@ -234,7 +234,7 @@ def test_what_an_engine_says_of_its_costs(
     ],
 )
 def test_a_refused_load_is_shown_again_where_that_may_help(
-    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, said: Reason, behind: bool
+    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, said: Reason, behind: bool
 ) -> None:
     engine.reason = said
     room.show(registry, registry)
@@ -242,7 +242,7 @@ def test_a_refused_load_is_shown_again_where_that_may_help(
 
 
 def test_an_engine_that_went_is_noticed(
-    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, tmp_path: Path
+    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, tmp_path: Path
 ) -> None:
     engine.status = grpc.StatusCode.OK
     room.show(registry, registry)

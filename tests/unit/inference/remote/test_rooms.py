@@ -11,7 +11,7 @@ from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.cost_model import BatchCosts
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 DIGEST = "sha256:" + "a" * 64
 REQUEST = oip.ModelInferRequest()

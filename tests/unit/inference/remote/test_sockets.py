@@ -17,7 +17,7 @@ from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from tests.support.people import refused
+from tests.support.builders.documents.people import refused
 
 
 @pytest.fixture

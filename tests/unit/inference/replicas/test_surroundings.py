@@ -12,7 +12,7 @@ from inference.runtime.settings import RuntimeSettings
 from inference.server.config import EngineConfig, RaySettings
 from sealgate.settings import ConfigError
 from sealgate.setup.configuration import EnginePlace
-from tests.support.house import House
+from tests.support.harness.gateway import GatewayHarness
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_numbers_of_replicas_that_cannot_be(bad: dict[str, int]) -> None:
 class TestStart:
     @pytest.fixture
     def config(self, tmp_path: Path) -> EngineConfig:
-        House(tmp_path / "state", engine=EnginePlace())
+        GatewayHarness(tmp_path / "state", engine=EnginePlace())
         return EngineConfig.read(tmp_path / "state" / "engine.toml")
 
     def test_without_ray_it_says_what_to_install(

@@ -1,0 +1,82 @@
+"""A whole installation whose logs, freshness service, a root and an approver sign in a token."""
+
+import pytest
+
+from registry.log.verification import VerifiedLog
+from sealgate.signers import open_signer
+from sealgate.trust.keys.pkcs11_key import TokenKey
+from sealgate.trust.transparency.note import vkey
+from sealgate.v1 import registry_pb2 as messages
+from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.policy_changes import accept, first_document, person, root, signed
+
+
+def in_token(harness: GatewayHarness, token) -> None:
+    """Rewrite what `sealgate init` made, before the gateway has begun."""
+    document = first_document(harness)
+
+    def replace(old: str, name: str) -> str:
+        public = open_signer(token.uri(name)).public
+        del document["keys"][old]
+        document["keys"][public.keyid] = public.pem
+        return public.keyid
+
+    for who, name in (("freshness", "freshness"), ("approver-1", "anna")):
+        someone = person(document, who)
+        someone["keys"] = [replace(someone["keys"][0], name)]
+    roots = document["root"]["keys"]
+    first = root(harness, 1).public.keyid
+    roots[roots.index(first)] = replace(first, "root-1")
+    origins = {"registry": "registry-log", "answers": "answers"}
+    lines = {
+        log: vkey(f"house.localhost/{log}", open_signer(token.uri(name)).public)
+        for log, name in origins.items()
+    }
+    document["logs"] = {"registry": lines["registry"], "answers": [lines["answers"]]}
+    signers = (open_signer(token.uri("root-1")), root(harness, 2))
+    (harness.state / "trust" / "policy.json").write_bytes(signed(document, *signers))
+    pinned = harness.state / "trust" / "root-1.pem"
+    pinned.write_text(open_signer(token.uri("root-1")).public.pem)
+    configure(harness.state / "gateway.toml", token)
+    profile = harness.state / "people" / "approver-1" / "profile.toml"
+    text = profile.read_text()
+    assert '"signing.key"' in text
+    profile.write_text(text.replace('"signing.key"', f'"{token.uri("anna")}"'))
+
+
+def configure(file, token) -> None:
+    text = file.read_text()
+    for name in ("registry-log", "answers", "freshness"):
+        assert f'"keys/{name}.key"' in text
+        text = text.replace(f'"keys/{name}.key"', f'"{token.uri(name)}"')
+    file.write_text(text)
+
+
+@pytest.fixture
+def harness(token, tmp_path):
+    harness = GatewayHarness(tmp_path / "state")
+    in_token(harness, token)
+    harness.start()
+    yield harness
+    harness.stop()
+
+
+def test_everything_holds_as_with_keys_in_files(harness, token):
+    for name in ("registry-log", "answers", "freshness"):
+        (harness.state / "keys" / f"{name}.key").unlink()
+    harness.publish("digits-1", "digits")
+    harness.promote("digits", 1)
+    answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
+    assert answer.model_version == "1"
+    pointer = harness.registry("auditor").GetPointer(
+        messages.GetPointerRequest(name="models/digits/aliases/production")
+    )
+    assert pointer.pointer.sequence == 1
+    accept(harness, open_signer(token.uri("root-1")), root(harness, 3))
+    assert harness.gateway.policy().version == 2
+    assert isinstance(harness.gateway.store.registry.verify(), VerifiedLog)
+    assert isinstance(open_signer(token.uri("registry-log")), TokenKey)
+    # A restart finds its keys again.
+    harness.stop()
+    harness.start()
+    assert harness.inference().ModelInfer(question("digits", rows()), timeout=60)

@@ -1,0 +1,48 @@
+"""The demo's models: their graphs, the torch modules rebuilt from them, and their data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from safetensors.numpy import load_file
+
+from inference.model.config import ModelConfig
+from training.demo.mlp import Mlp, rebuild
+
+DEMO = Path(__file__).parents[4] / "demo"
+FOLDERS = ("digits-1", "digits-2", "breast-cancer-1")
+
+
+def opened(graph: bytes) -> onnxruntime.InferenceSession:
+    """The graph on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True, slots=True)
+class DemoModel:
+    """One committed model; `module` holds the weights of its response graph."""
+
+    config: ModelConfig
+    serving: bytes
+    response: bytes
+    module: Mlp
+    session: onnxruntime.InferenceSession
+    data: dict[str, np.ndarray]
+
+    @classmethod
+    def load(cls, folder: str) -> "DemoModel":
+        source = DEMO / "models" / folder
+        config = ModelConfig.decode((source / "model.json").read_bytes())
+        response = (source / "response.onnx").read_bytes()
+        return cls(
+            config,
+            (source / "serving.onnx").read_bytes(),
+            response,
+            rebuild(onnx.load_model_from_string(response)),
+            opened(response),
+            load_file(DEMO / "data" / f"{config.name}.safetensors"),
+        )

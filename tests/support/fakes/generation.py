@@ -1,0 +1,100 @@
+"""Generation on paper: `GenerationPipeline` with a language model that says what it is told to,
+before an engine, a policy and a log that let everything pass.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from gateway.admission.quotas import QuotaLimiter
+from gateway.calls.call import CallCleanup
+from gateway.config.optional_sections import QuotaStore
+from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.generate import GenerationPipeline
+from inference.backends.remote.generator import Generator, StartedAnswer
+from inference.engine.statistics import Statistics
+from inference.llm.messages import AnswerPart
+from sealgate.trust.policy.principals import FLAG
+from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
+
+
+class Stream:
+    """Of gRPC: keeps what it is to call back until it ends."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+        self.is_over = False
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        if not self.is_over:
+            self.callbacks.append(callback)
+        return not self.is_over
+
+    def end(self) -> None:
+        self.is_over = True
+        for callback in self.callbacks:
+            callback()
+
+
+class ScriptedModel(Generator):
+    """Says these pieces, and wants to know when its caller goes."""
+
+    def __init__(self, pieces: Sequence[AnswerPart]) -> None:
+        cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
+        terms: Any = SimpleNamespace(prompt_tokens=60, output_tokens=10, screening=None)
+        terms.check = lambda _: None
+        super().__init__(cleared, terms, "on paper")
+        self._pieces = pieces
+
+    @contextmanager
+    def _begin(
+        self, asked: Any, deadline: Any, caller: Any, on_end: Any
+    ) -> Iterator[StartedAnswer]:
+        on_end(lambda: None)
+        yield StartedAnswer((), None, iter(self._pieces))
+
+
+def generate(pieces: Sequence[AnswerPart]) -> GenerationPipeline:
+    """It is the model `tiny`, whatever is asked for."""
+    saying = ScriptedModel(pieces)
+    live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
+    live.ready, live.policy, live.statistics = saying, "", saying.statistics
+    policy = SimpleNamespace(
+        screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG)), rules=None
+    )
+    policy.digest = ""
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
+    given: Sequence[Any] = (
+        engine,
+        SimpleNamespace(record=_receipt),
+        free_enforcement(engine, policy),
+        QuotaLimiter.of([], QuotaStore()),
+        lambda: datetime.now(UTC),
+        60,
+        Statistics(),
+    )
+    return GenerationPipeline(*given)
+
+
+def free_enforcement(engine: Any, policy: Any) -> Enforcement:
+    """By that policy, whose rights let everybody ask."""
+    rights: Any = SimpleNamespace(check=lambda *_: None)
+    unused: Any = None
+    return Enforcement(engine, lambda: policy, rights, unused)
+
+
+def call_on(stream: Stream) -> Any:
+    return SimpleNamespace(
+        method="/x",
+        principal=SimpleNamespace(name="client", roles=("client",)),
+        time_remaining=lambda: None,
+        is_active=lambda: True,
+        add_callback=stream.add_callback,
+        endings=CallCleanup(stream),
+    )
+
+
+def _receipt(outcome: Any) -> Any:
+    return SimpleNamespace(encode=lambda: outcome.outcome.encode())

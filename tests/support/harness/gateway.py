@@ -1,0 +1,281 @@
+"""A whole installation for tests: real keys, a real gateway on loopback, people who act on it."""
+
+import atexit
+import functools
+import itertools
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
+
+from demo.questions import question
+from demo.stage import free_ports
+from gateway.app import Gateway, build
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import GatewayLimits
+from inference.model.config import ModelConfig
+from publishing.calibration.detector_fit import fit
+from publishing.calibration.probe import Probe
+from publishing.sandbox.forward import ResponseGraph
+from sealgate.cli.main import main
+from sealgate.governance import Governance
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import Profile, connect, reason_of
+from sealgate.setup.configuration import EnginePlace
+from sealgate.setup.installation import Installation, Ports
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.registry_pb2 import Proposal
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+ROOT = Path(__file__).parents[3]
+MODELS = ROOT / "demo" / "models"
+DATA = ROOT / "demo" / "data"
+# By how much a row of `rows` scores at least below the threshold.
+_FAR = 2.0
+# In seconds.
+PATIENCE = 60.0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class GatewayHarness:
+    """An installation in `state` and, while it runs, its gateway.
+
+    `versions` of digits are registered in it already, in this order. Publishing takes seconds, so
+    that is done once and the folder copied; each has ports of its own, but the keys are the same.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *versions: str,
+        engine: EnginePlace | None = None,
+        ml_dsa_logs: bool = False,
+    ) -> None:
+        self.state = state
+        self.gateway: Gateway | None = None
+        self._channels = ExitStack()
+        self._proposals = itertools.count()
+        port = free_ports()
+        if versions:
+            assert engine is None
+            assert not ml_dsa_logs
+            shutil.copytree(_published(versions), state)
+            _move(state, port)
+            return
+        ports = Ports(port, port + 1)
+        Installation(
+            state,
+            "house",
+            now(),
+            ports,
+            passphrase=None,
+            engine=engine,
+            ml_dsa_logs=ml_dsa_logs,
+        ).make()
+
+    def start(self) -> None:
+        gateway = build(patient(GatewayConfig.read(self.state / "gateway.toml")))
+        try:
+            gateway.start()
+        except BaseException:
+            # Its ports are for the next one.
+            gateway.stop()
+            raise
+        self.gateway = gateway
+
+    def stop(self) -> None:
+        self._channels.close()
+        self._channels = ExitStack()
+        gateway, self.gateway = self.gateway, None
+        if gateway is not None:
+            gateway.stop()
+
+    def profile(self, person: str) -> Profile:
+        return Profile.read(self.state / "people" / person / "profile.toml")
+
+    def channel(self, person: str) -> grpc.Channel:
+        return self._channels.enter_context(connect(self.profile(person)))
+
+    def governance(self, person: str) -> Governance:
+        return Governance(self.channel(person), self.profile(person), now)
+
+    def registry(self, person: str) -> RegistryServiceStub:
+        return RegistryServiceStub(self.channel(person))
+
+    def logs(self, person: str = "auditor") -> LogServiceStub:
+        return LogServiceStub(self.channel(person))
+
+    def inference(self, person: str = "client") -> GRPCInferenceServiceStub:
+        return GRPCInferenceServiceStub(self.channel(person))
+
+    def command(self, *words: str, person: str | None = None) -> Result:
+        """Runs `sealgate` in this process."""
+        speaker = ["--as", person] if person else []
+        return CliRunner().invoke(main, ["--state", str(self.state), *speaker, *words])
+
+    def publish(self, folder: str, model: str) -> None:
+        data = DATA / f"{model}.safetensors"
+        result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
+        assert result.exit_code == 0, result.output
+
+    def propose(self, model: str, version: int, alias: str = "production") -> Proposal:
+        """A new proposal: its time to live differs from that of any before."""
+        lifetime = timedelta(days=1, seconds=next(self._proposals))
+        return self.governance("publisher").propose(model, version, alias, lifetime)
+
+    def approved(self, model: str, version: int, alias: str = "production") -> str:
+        """The digest of a proposal that two people have approved."""
+        proposal = self.propose(model, version, alias)
+        for approver in ("approver-1", "approver-2"):
+            self.governance(approver).approve(proposal.digest, "reviewed")
+        return str(proposal.digest)
+
+    def promote(self, model: str, version: int) -> None:
+        self.governance("admin").promote(self.approved(model, version), "test")
+        self.await_version(model, version)
+
+    def await_version(self, model: str, version: int) -> None:
+        """Waits until the alias `production` answers with the version."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            live = self.gateway.engine.live().get((model, "production"))
+            if live is not None and live.version == version:
+                return
+            time.sleep(0.005)
+        raise TimeoutError(f"{model} {version} is not live")
+
+
+def patient(config: GatewayConfig) -> GatewayConfig:
+    """The same with more time for a call where nothing else is said: a loaded machine may stand
+    still for longer than ten seconds.
+    """
+    if config.limits.deadline != GatewayLimits().deadline:
+        return config
+    return replace(config, limits=replace(config.limits, deadline=PATIENCE))
+
+
+def started_on(url: str, state: Path, *versions: str) -> GatewayHarness:
+    """A running gateway whose registry is at `url`, a SQLite one in its own folder all the same."""
+    sqlite = url.startswith("sqlite")
+    harness = GatewayHarness(state, *(versions if sqlite else ()))
+    if not sqlite:
+        configuration = state / "gateway.toml"
+        text = configuration.read_text()
+        configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{url}"'))
+    harness.start()
+    for version in () if sqlite else versions:
+        harness.publish(version, "digits")
+    return harness
+
+
+@functools.cache
+def _published(versions: tuple[str, ...]) -> Path:
+    """An installation that is not running, with these versions of digits."""
+    folder = tempfile.mkdtemp(prefix="sealgate-house-")
+    atexit.register(shutil.rmtree, folder)
+    state = Path(folder) / "state"
+    with running(state) as harness:
+        for version in versions:
+            harness.publish(version, "digits")
+    return state
+
+
+def _move(state: Path, port: int) -> None:
+    """Let a copied installation listen on `port` and the one after it."""
+    before = int(Profile.read(state / "people/client/profile.toml").endpoint.rpartition(":")[2])
+    places = {f"127.0.0.1:{before + at}": f"127.0.0.1:{port + at}" for at in range(2)}
+    for file in (state / "gateway.toml", *state.glob("people/*/profile.toml")):
+        file.write_text(re.sub("|".join(places), lambda at: places[at[0]], file.read_text()))
+
+
+def rows(model: str = "digits", count: int = 1) -> np.ndarray:
+    """Held-out inputs [count, features] of a demo model, none of which screening should refuse.
+
+    They are twenty, over and over: those that score furthest below the threshold of `suspect`. A
+    watermark's key is random, and so are, within their bound, the false alarms near the threshold.
+    """
+    return np.resize(_calmest(model)[0], (count, _calmest(model)[0].shape[1]))
+
+
+def labels(model: str = "digits", count: int = 1) -> np.ndarray:
+    """The classes of `rows`."""
+    return np.resize(_calmest(model)[1], count)
+
+
+@functools.cache
+def _calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that every version of the model scores furthest below its own threshold.
+
+    Of the half that the versions are surest of: there the INT8 and the float32 answer agree.
+    """
+    data = load_file(DATA / f"{model}.safetensors")
+    inputs = data["x_test"].astype(np.float32)
+    folders = sorted(MODELS.glob(f"{model}-*"))
+    sureness, scores = zip(*(_measured(folder, data, inputs) for folder in folders), strict=True)
+    sure = np.argsort(-np.min(sureness, axis=0), kind="stable")[: len(inputs) // 2]
+    order = sure[np.argsort(np.max(scores, axis=0)[sure], kind="stable")[:20]]
+    assert np.max(scores, axis=0)[order].max() < -_FAR, model
+    return inputs[order], data["y_test"][order]
+
+
+def _measured(
+    folder: Path, data: dict[str, np.ndarray], inputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How sure the model is of each row, and by how much the row's score is above the threshold of
+    `suspect`: by a detector fitted as publishing fits it, to the model without a watermark.
+    """
+    config = ModelConfig.decode((folder / "model.json").read_bytes())
+    probe = Probe.of(ResponseGraph.of((folder / "response.onnx").read_bytes()), config)
+    slices = (data[name].astype(np.float32) for name in ("x_fit", "x_calibration"))
+    detector = fit(probe, *slices, np.random.default_rng(0))
+    logits, features = probe.measure(inputs)
+    best = np.sort(logits, axis=1)
+    return best[:, -1] - best[:, -2], detector.scores(features) - detector.suspect_threshold
+
+
+def refusal(call, *arguments, **options) -> Reason:
+    """The reason with which a remote call is refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **options)
+    reason = reason_of(caught.value)
+    assert reason is not None, caught.value
+    return reason
+
+
+@contextmanager
+def running(state: Path, *versions: str) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(state, *versions)
+    harness.start()
+    try:
+        yield harness
+    finally:
+        harness.stop()
+
+
+__all__ = [
+    "DATA",
+    "MODELS",
+    "PATIENCE",
+    "GatewayHarness",
+    "labels",
+    "question",
+    "refusal",
+    "rows",
+    "running",
+    "started_on",
+]
