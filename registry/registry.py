@@ -167,7 +167,7 @@ class Registry:
             return Snapshot(chain.envelopes, _live(connection, filter(None, found)), freshness)
 
     def logged(self) -> LoggedFacts:
-        """What the log tells by now, whatever the tables say; see `LoggedState`.
+        """Return what the log records by now, whatever the tables say; see `LoggedState`.
 
         Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
@@ -196,7 +196,7 @@ class Registry:
         return (newest.size if newest else 0, sequence or 0)
 
     def changes(self) -> Changes:
-        """What tells when to ask for the change token again."""
+        """Return a signal for when to ask for the change token again."""
         return self.ledger.database.changes()
 
     def close(self) -> None:

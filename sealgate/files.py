@@ -77,7 +77,7 @@ Stamps: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
 def stamps(paths: Iterable[Path | None]) -> Stamps:
-    """Of the files that are named; None names none."""
+    """Return stamps (device, inode, size, times) of files, to detect changes."""
     return tuple(_stamp(path) for path in paths if path is not None)
 
 

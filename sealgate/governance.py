@@ -39,7 +39,7 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 @dataclass(frozen=True, slots=True)
 class ProposalReview:
-    """What an approver's machine found: the proposal, and the evidence beside it, all checked.
+    """A proposal and its evidence, all verified on the approver's machine.
 
     `attached` came after the version, and no proposal names it.
     """

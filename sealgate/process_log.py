@@ -23,7 +23,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What the process tells of itself, to stderr."""
+    """The section `[log]`: what the process writes to stderr."""
 
     format: str = "text"
     """`text`, or `json`: one object a line."""
@@ -45,13 +45,13 @@ class LogSettings:
 
 @dataclass(slots=True)
 class RequestIds:
-    """By what a request is known: our own id, and the caller's, which may be empty."""
+    """The ids of a request: our own, and the caller's, which may be empty."""
 
     id: str
     caller_id: str = ""
 
     def fields(self) -> dict[str, str]:
-        """What each line that belongs to the request has of it."""
+        """Return the fields that each log line of the request has."""
         found = {"request": self.id}
         return found | {"caller_id": self.caller_id} if self.caller_id else found
 

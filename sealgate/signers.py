@@ -56,7 +56,7 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
-    """What opens an encrypted file, where a file tells it or there is somebody to ask."""
+    """Return the passphrase of an encrypted file: from a file, or asked for."""
     try:
         encrypted = b"ENCRYPTED" in read_regular_file(path)
     except OSError:

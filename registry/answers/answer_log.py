@@ -95,7 +95,7 @@ class AnswerLog:
 
     @property
     def size(self) -> int:
-        """How many answers are recorded, from memory."""
+        """Return the number of recorded answers, from memory."""
         return self._log.size
 
     def halt(self, detail: str) -> None:

@@ -53,7 +53,7 @@ class IndexKeys:
         return hmac.digest(self._tags, subject.encode("utf-8"), "sha256")[:_TAG_BYTES]
 
     def owner(self, tag: bytes, day: str) -> bytes:
-        """What an entry of a day keeps in the place of its subject."""
+        """Return the tag that an entry of a day stores instead of its subject's name."""
         return self._owners.encrypt(tag, [day.encode("utf-8")])
 
     def owner_tag(self, owner: bytes, day: str) -> bytes | None:
@@ -87,8 +87,8 @@ _CACHED = 8192
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a leaf commits to: a value for each of its fields, and what its salts derive from, a
-    nonce and the key of its subject.
+    """The data that opens a leaf: a value for each of its fields, a nonce, and its subject's key,
+    from which the salts derive.
     """
 
     fields: tuple[str, ...]
@@ -110,7 +110,7 @@ class KnownSubject(NamedTuple):
 
 
 class Subjects(Protocol):
-    """What knows the keys of subjects: `registry.answers.subject_keys.SubjectKeys`."""
+    """A store of subjects' keys; see `registry.answers.subject_keys.SubjectKeys`."""
 
     @property
     def index_keys(self) -> IndexKeys: ...
@@ -146,7 +146,7 @@ class DecryptedOpening(NamedTuple):
 
 
 class _Cipher(NamedTuple):
-    """How the openings of one subject are encrypted on one day."""
+    """The cipher for the openings of one subject on one day."""
 
     key_id: bytes
     cipher: AESGCM
@@ -163,7 +163,7 @@ class OpeningCipher:
         self._owner = lru_cache(_CACHED)(lambda name, day: self.owner(name, day))
 
     def owner(self, subject: str, day: str) -> bytes:
-        """What the entries about a subject keep in its place on a day."""
+        """Return the tag that an entry of a day stores instead of its subject's name."""
         return self._keys.owner(self._keys.tag(subject), day)
 
     def encrypt(self, leaf: bytes, opening: Opening) -> EncryptedOpening:

@@ -77,12 +77,12 @@ class Openings:
         return found
 
     def closed(self) -> int:
-        """How many of the entries that are kept have no opening."""
+        """Count the kept entries that have no opening."""
         with self._database.reading() as connection:
             return _closed(connection, 0, next_index(connection, ANSWERS))
 
     def closed_between(self, start: int, end: int) -> int:
-        """How many of the entries from `start` up to `end` are kept and have no opening."""
+        """Count the kept entries from `start` up to `end` that have no opening."""
         return closed_between(self._database, start, end)
 
     def erase(self, subject: str, end: int) -> int:
@@ -150,7 +150,7 @@ class Openings:
 
 
 def closed_between(database: Database, start: int, end: int) -> int:
-    """How many of the entries from `start` up to `end` of a log are kept and have no opening."""
+    """Count the kept entries from `start` up to `end` that have no opening."""
     with database.reading() as connection:
         return _closed(connection, start, end)
 

@@ -151,7 +151,7 @@ def remove_before(connection: Connection, end: int) -> None:
 
 
 class _Places(NamedTuple):
-    """Where the indexed fields of an entry are: of values that many entries have, and others."""
+    """The positions of an entry's indexed fields: those with frequent values, and others."""
 
     repeated: tuple[int, ...]
     unique: tuple[int, ...]

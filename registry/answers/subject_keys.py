@@ -56,7 +56,7 @@ INDEX_KEY = Table("index_key", METADATA, Column("secret", LargeBinary, primary_k
 
 
 def key_digest(key: bytes) -> str:
-    """By which a destroyed key is recognised; it tells nothing of the key or the subject."""
+    """Return the digest by which a destroyed key is recognised; it reveals neither."""
     return sha256(_DIGEST_PREFIX + key)
 
 

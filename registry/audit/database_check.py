@@ -19,7 +19,7 @@ from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
 @dataclass(frozen=True, slots=True)
 class FileSizes:
-    """Of a SQLite database: its file, its write-ahead log, and what the disk has left, in bytes."""
+    """Sizes of a SQLite database in bytes: its file, its write-ahead log, and free disk space."""
 
     file: int
     wal: int
@@ -60,7 +60,7 @@ def revision(connection: Connection, family: str) -> tuple[str, str]:
 
 
 def damage(connection: Connection) -> list[str]:
-    """What SQLite's own quick check finds; nothing for other databases, which check themselves."""
+    """Return what SQLite's quick check finds; other databases check themselves."""
     if connection.dialect.name != "sqlite":
         return []
     found = connection.exec_driver_sql("PRAGMA quick_check(5)").scalars()

@@ -25,8 +25,8 @@ from sealgate.trust.transparency.tiles import WIDTH
 
 @dataclass(frozen=True, slots=True)
 class PlannedErasure:
-    """What an erasure is about to close: `entries` of an answer log that has `size` entries, and
-    the key of this digest (`registry.answers.subject_keys.key_digest`), if the subject has one.
+    """An erasure before it happens: `entries` of an answer log that has `size` entries, and the
+    digest of the subject's key (`registry.answers.subject_keys.key_digest`), if there is one.
     """
 
     entries: int
@@ -46,8 +46,8 @@ class RecordedErasure:
 
 @dataclass(frozen=True, slots=True)
 class ErasureTotals:
-    """What all erasures from one answer log have closed: `entries` that are not pruned, below
-    entry `size`. `uncounted` erasures did not count theirs.
+    """Totals of all erasures of one answer log: `entries` that are not pruned, below entry `size`.
+    `uncounted` erasures did not count theirs.
     """
 
     entries: int
@@ -95,7 +95,7 @@ class Erasures:
         return RecordedErasure(pseudonym, closing.size, closing.key_digest, repeated=False)
 
     def _repeated(self, entry: int) -> RecordedErasure:
-        """What the log tells in entry `entry`, the row of which may have been edited."""
+        """Return the erasure recorded in entry `entry` of the log; its row may have been edited."""
         with self._ledger.view() as connection:
             query = select(ERASURES.c.pseudonym).where(ERASURES.c.entry == entry)
             pseudonym = connection.scalar(query)
@@ -111,7 +111,7 @@ class Erasures:
             return [(row.origin, row.pseudonym) for row in connection.execute(query)]
 
     def erased(self, origin: str) -> ErasureTotals:
-        """What all erasures from an answer log have closed, as the log tells it.
+        """Return the totals of all erasures of an answer log, from the registry's log.
 
         Raises Refusal: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
@@ -125,7 +125,7 @@ class Erasures:
         )
 
     def told_until(self, origin: str, name: str) -> int:
-        """Below which entry of an answer log the erasures of a subject have counted already.
+        """Return the entry of an answer log below which a subject's erasures have counted already.
 
         Slow: each pseudonym takes tens of milliseconds. Raises as `erased`.
         """
@@ -151,7 +151,8 @@ class Prunings:
         self._principal = principal
 
     def prunable(self, origin: str, before: datetime) -> int:
-        """How many entries of a log, in full tiles, an anchor shows to be from before a time.
+        """Return how many entries of a log, in full tiles, an anchor proves to be older than a
+        time.
 
         The anchor's word is compared with its entry. Raises Refusal: LOG_INCONSISTENT.
         """
@@ -159,7 +160,7 @@ class Prunings:
             return _prunable(unit, origin, before)
 
     def pruned(self, origin: str) -> int:
-        """How many entries of a log were to be pruned so far. Raises REGISTRY_UNAVAILABLE."""
+        """Return how many entries of a log were to be pruned. Raises REGISTRY_UNAVAILABLE."""
         with self._ledger.view() as connection:
             return pruned_of(connection, origin)
 
@@ -184,7 +185,7 @@ class Prunings:
 
 
 def pruned_of(connection: Connection, origin: str) -> int:
-    """How many entries of a log were to be pruned so far."""
+    """Return how many entries of a log were to be pruned so far."""
     query = select(func.max(PRUNINGS.c.size)).where(PRUNINGS.c.origin == origin)
     return int(connection.scalar(query) or 0)
 

@@ -88,7 +88,7 @@ class Feed:
         return {"model": row["model"], "record": self._version(row)}
 
     def _version(self, row: RowMapping) -> VersionRecord:
-        """A version; what came after it, a withdrawn bound or evidence, is not told here."""
+        """Return a version as it was registered, without later evidence or a withdrawn bound."""
         record = self._versions.get(row["model"], row["version"])
         return replace(record, screening_withdrawn="", attached=())
 

@@ -43,7 +43,7 @@ Row = RowMapping
 
 @dataclass(slots=True)
 class _Replayed:
-    """What the entries told so far, as far as it is needed later."""
+    """What the replayed entries said, as far as later entries need it."""
 
     pointers: dict[str, tuple[int, str]] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
@@ -272,7 +272,7 @@ _EVENTS: Mapping[str, Event] = {event.table.name: event for event in EVENTS}
 
 
 def _told_of(envelope: bytes) -> dict[str, str]:
-    """What the columns beside an envelope of evidence say, told from the envelope itself."""
+    """Return the columns of a row of evidence, read from its envelope."""
     opened = Envelope.decode(envelope)
     item = Evidence.decode(opened.payload)
     return {"kind": item.kind, "digest": opened.payload_digest, "maker": item.maker}

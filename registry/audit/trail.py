@@ -82,8 +82,8 @@ class AuditTrail:
     def decision(
         self, model: str, version_digest: str, sequence: int, allowance: str = ""
     ) -> RegistryExcerpt:
-        """All that an answer of this model, version and pointer sequence rests on, with what was
-        attached to the version, and the use of an allowance, by its digest.
+        """Return everything that an answer of this model, version and pointer sequence depends on,
+        with later evidence and the use of an allowance, by its digest.
 
         Raises Refusal: VERSION_UNKNOWN, and like `live_at`.
         """

@@ -84,7 +84,7 @@ class FileChecks:
 
     @property
     def places(self) -> int:
-        """How many versions are checked or wait for it."""
+        """The number of versions that are being checked or waiting."""
         with self._mutex:
             return self._of_one.total()
 

@@ -106,7 +106,7 @@ def check_header(source: ByteSource) -> dict[str, str]:
 
 
 def _place(tensor: Any) -> tuple[int, int]:
-    """Where a tensor begins and ends."""
+    """Return where a tensor begins and ends."""
     if not isinstance(tensor, dict) or tensor.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError("a tensor is not described by type, shape and place")
     size = _SIZES.get(tensor["dtype"]) if isinstance(tensor["dtype"], str) else None

@@ -234,7 +234,7 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
 
 
 class _Findings:
-    """What the fields of a model say."""
+    """What the fields of a model said."""
 
     def __init__(self) -> None:
         self.ir_version = 0

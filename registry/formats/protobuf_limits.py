@@ -125,7 +125,7 @@ class _Cursor:
         raise ValueError("a number without an end")
 
     def number(self, expected: Field, wire: int) -> int:
-        """Skip a number; only a varint's value is told."""
+        """Read a number; only a varint's value is returned."""
         if wire != expected.wire:
             raise ValueError("a field of another form than the format's")
         if wire == VARINT:

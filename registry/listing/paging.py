@@ -69,7 +69,7 @@ class Page(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What page of a list is asked for: the size (0: 50; at most 200), the token, the filter.
+    """A request for a page of a list: size (0 means 50; at most 200), token, and filter.
 
     Raises Refusal(PARAMETER_MALFORMED) for a negative size.
     """

@@ -21,7 +21,7 @@ from sealgate.trust.transparency.tiles import WIDTH
 
 
 class Edit(Enum):
-    """What somebody did to a row."""
+    """The kind of change somebody made to a row."""
 
     ALTERED = "altered"
     MISSING = "missing"
@@ -50,8 +50,8 @@ def key_text(key: tuple[object, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogInspection:
-    """What was found. `hashes` are the leaf hashes that lead to the newest signed root, or empty
-    where nothing does; `size` is what that checkpoint states.
+    """The result of an inspection. `hashes` are the leaf hashes that lead to the newest signed
+    root, or empty where nothing does; `size` is what that checkpoint states.
     """
 
     size: int
@@ -59,7 +59,7 @@ class LogInspection:
     differences: tuple[Difference, ...]
 
     def is_told(self, index: int, leaf: bytes) -> bool:
-        """Say whether the signed root covers a leaf as it stands."""
+        """Say whether the signed root covers a leaf as it is stored."""
         return index < len(self.hashes) and merkle.leaf_hash(leaf) == self.hashes[index]
 
 

@@ -37,7 +37,7 @@ LARGEST_LEAF = 65535
 
 
 class CheckpointMemory(Protocol):
-    """Where the newest checkpoint of a log is remembered, apart from its database."""
+    """A memory of the newest checkpoint of a log, apart from its database."""
 
     @property
     def checkpoint(self) -> Checkpoint | None: ...
@@ -131,7 +131,7 @@ class TileLog:
 
     @property
     def size(self) -> int:
-        """How many leaves there are."""
+        """Return the number of leaves."""
         return self._frontier.size
 
     @property

@@ -22,8 +22,8 @@ Visit = Callable[[int, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """What was checked: leaves, stored checkpoints, the root, and the newest signed note. Of the
-    first `pruned` leaves there are only hashes.
+    """The result of a verification: leaves, stored checkpoints, the root, and the newest signed
+    note. Of the first `pruned` leaves there are only hashes.
     """
 
     size: int

@@ -121,7 +121,7 @@ class Attachments:
 
 
 def _attached(connection: Connection, model: str, version: int) -> list[RowMapping]:
-    """By whom what is there was made: rows without the envelopes."""
+    """Return the makers of attached evidence, from rows without the envelopes."""
     here = (ATTACHMENTS.c.model == model, ATTACHMENTS.c.version == version)
     query = select(ATTACHMENTS.c.digest, ATTACHMENTS.c.principal).where(*here)
     return list(connection.execute(query).mappings())

@@ -61,7 +61,7 @@ class PolicyChain:
         return self.policies[-1]
 
     def current(self, now: datetime) -> Policy:
-        """The newest policy, if it stands. Raises Refusal(POLICY_EXPIRED)."""
+        """Return the newest policy, if it is still valid. Raises Refusal(POLICY_EXPIRED)."""
         self.newest.check_standing(now)
         return self.newest
 
@@ -168,7 +168,9 @@ class Policies:
             return self._book.read(connection)
 
     def current(self) -> Policy:
-        """Return the newest policy. Raises Refusal: POLICY_INVALID, POLICY_EXPIRED."""
+        """Return the newest policy, if it is still valid. Raises Refusal: POLICY_INVALID,
+        POLICY_EXPIRED.
+        """
         return self.chain().current(self._ledger.clock())
 
 
@@ -181,7 +183,7 @@ def _check_stands(unit: UnitOfWork, withdrawal: Withdrawal) -> None:
 
 
 def _entries(unit: UnitOfWork, digest: str) -> Iterator[int]:
-    """Where pointers and versions of that digest stand in the log."""
+    """Return the log entries of pointers and versions of that digest."""
     for event in (POINTER_MOVED, VERSION_REGISTERED):
         query = select(event.table).where(event.table.c.digest == digest)
         for row in unit.connection.execute(query).mappings():

@@ -35,8 +35,8 @@ _OURS = ("sealgate", "registry", "inference", "publishing")
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a worker may use: bytes of memory (address space) and of scratch files, seconds, open
-    files, threads. `niceness` is by how much it lets others go first.
+    """The resources of a worker: bytes of memory (address space) and of scratch files, seconds,
+    open files, threads. `niceness` is by how much it lets others go first.
 
     The kernel counts threads where the worker has a user namespace of its own. Elsewhere they are
     counted from outside, many times a second, and a worker that has more is ended. `seconds` is
@@ -162,7 +162,7 @@ def _set_limit(kind: int, soft: int, hard: int) -> None:
 
 
 def _readable() -> list[Path]:
-    """Where libraries lie, and our own packages; not what lies beside those, such as a state."""
+    """Return the folders of libraries and of our own packages, but not what lies beside them."""
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_path(kind) for kind in kinds] + [sysconfig.get_config_var("LIBDIR")]
     paths += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]

@@ -85,7 +85,7 @@ def encode_missing(missing: Iterable[str]) -> bytes:
 
 
 def decode_missing(data: bytes) -> tuple[str, ...]:
-    """What `encode_missing` was given, as far as it can be printed."""
+    """Return what `encode_missing` was given, in printable form."""
     lines = data.decode("ascii", "replace").split("\n") if data else []
     return tuple(_UNPRINTABLE.sub("?", line) for line in lines)
 

@@ -193,7 +193,7 @@ def _spawn(
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """Nothing of ours but where the same code is found."""
+    """Return a worker's environment: only the paths of the code."""
     return {
         "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -213,7 +213,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _threads(pid: int) -> int:
-    """How many threads a process has; none once it is gone."""
+    """Return the number of a process's threads; none once it has ended."""
     with contextlib.suppress(OSError):
         # Its folder has a link for each thread.
         return os.stat(f"/proc/{pid}/task").st_nlink - 2

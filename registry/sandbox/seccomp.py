@@ -113,7 +113,9 @@ def _on(number: int | None, action: int) -> list[bytes]:
 
 
 def _unless(number: int, argument: int, test: bytes, action: int) -> list[bytes]:
-    """For one call: allowed where `test` of an argument's low half holds, else `action`."""
+    """Return the rule of one call: allowed if `test` of an argument's low half holds, else
+    `action`.
+    """
     return [
         _step(_EQUAL, number, 0, 4),
         _step(_LOAD, _ARGS + 8 * argument),
@@ -124,7 +126,7 @@ def _unless(number: int, argument: int, test: bytes, action: int) -> list[bytes]
 
 
 def _oneself_only(number: int, pid: int) -> list[bytes]:
-    """For one call: refused where its first argument is another process."""
+    """Return the rule of one call: denied if its first argument is another process."""
     return [
         _step(_EQUAL, number, 0, 4),
         _step(_LOAD, _ARGS),

@@ -77,7 +77,7 @@ class LoggedErasure:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LoggedPruning:
-    """How many entries of an answer log were pruned, and how many of these were closed before."""
+    """The number of pruned entries of an answer log, and of those that were closed before."""
 
     size: int = 0
     closed: int = 0
@@ -85,7 +85,7 @@ class LoggedPruning:
 
 @dataclass(slots=True)
 class LoggedFacts:
-    """What a range of entries tells. The mappings only grow; what is in them is immutable."""
+    """The facts of a range of entries. The mappings only grow; what is in them is immutable."""
 
     api_keys: dict[str, LoggedApiKey] = field(default_factory=dict)
     key_revocations: dict[str, LoggedKeyRevocation] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class LoggedFacts:
             take(self, told.columns)
 
     def add(self, later: "LoggedFacts") -> None:
-        """Take in what later entries told."""
+        """Add the facts of later entries."""
         # Revocations first: no reader sees a key that was revoked without its revocation.
         _add_new(self.key_revocations, later.key_revocations)
         _add_new(self.api_keys, later.api_keys)
@@ -161,7 +161,7 @@ class LoggedState:
 
     @property
     def size(self) -> int:
-        """How many entries were read."""
+        """The number of entries that were read."""
         return self._frontier.size
 
     def advance(self, connection: Connection, seen: Checkpoint) -> LoggedFacts:
@@ -200,7 +200,7 @@ class LoggedState:
 
 
 def _add_new(mine: dict[str, T], theirs: Mapping[str, T]) -> None:
-    """What was told first stays: nothing that ended begins again."""
+    """Add facts; the first record wins, so nothing that ended begins again."""
     for name, value in theirs.items():
         mine.setdefault(name, value)
 

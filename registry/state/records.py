@@ -106,7 +106,7 @@ class PointerRecord:
 
 @dataclass(frozen=True, slots=True)
 class LivePointerRecord:
-    """What an alias points at, with all that an engine needs to check it for itself.
+    """The version of an alias, with everything that an engine needs to verify it.
 
     The publisher is whoever's key made `signature` (an OMS bundle) over `manifest`.
     """

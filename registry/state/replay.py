@@ -71,7 +71,7 @@ def replay_entry(index: int, entry: Mapping[str, Any]) -> ReplayedRow | None:
 
 
 def compared(value: Any, told: Any) -> bool:
-    """Say whether a column holds what is told of it."""
+    """Say whether a column holds what the log records of it."""
     return (
         (sha256(_bytes(value)) == told.digest) if isinstance(told, HashedValue) else value == told
     )

@@ -45,7 +45,7 @@ class RepeatedRequest(Exception):
 
 
 def check_new(connection: Connection, principal: str, once: RequestKey) -> None:
-    """Raises Repeated, or Refusal(REQUEST_ID_REUSED) where the id stands for another request."""
+    """Raises RepeatedRequest, or Refusal(REQUEST_ID_REUSED) for the id of another request."""
     here = (REQUESTS.c.principal == principal, REQUESTS.c.request_id == once.request_id)
     row = connection.execute(select(REQUESTS).where(*here)).one_or_none()
     if row is None:

@@ -56,7 +56,7 @@ class UnitOfWork:
             return self._logged.advance(self.connection, self._log.seen)
 
     def told(self) -> LoggedFacts:
-        """What this change adds to it."""
+        """The facts that this change adds."""
         facts = LoggedFacts()
         for index, entry in enumerate(self._entries, self._log.size):
             facts.tell(index, entry)

@@ -28,7 +28,7 @@ class StoredFile:
 
 
 class ArtifactStore(Protocol):
-    """What the registry asks of a store. Threads and processes may share one.
+    """The interface of an artifact store. Threads and processes may share one.
 
     Every method raises Refusal: DOCUMENT_MALFORMED for a digest that is none, STORAGE_FULL when
     there is no room, and REGISTRY_UNAVAILABLE when the store fails otherwise.
@@ -61,7 +61,7 @@ class ArtifactStore(Protocol):
     def __contains__(self, digest: str) -> bool: ...
 
     def files(self) -> Iterator[StoredFile]:
-        """All files; what is not named as this store names them is not among them."""
+        """Return all files, without those that are not named as this store names them."""
 
     def remove(self, digest: str, before: datetime) -> bool:
         """Remove a file that was last put before that moment; say whether it was."""

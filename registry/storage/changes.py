@@ -11,7 +11,7 @@ POLL_SECONDS = 0.01
 
 
 class Changes(Protocol):
-    """Of one thread: `wait` and `close` are never called at once."""
+    """A signal to one thread; `wait` and `close` are never called at once."""
 
     def wait(self, seconds: float) -> bool:
         """Wait until there is reason to look, at most about `seconds`; say whether there
@@ -20,16 +20,16 @@ class Changes(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what waiting took."""
+        """Release what waiting holds."""
         ...
 
 
 class PollingChanges:
-    """There is always reason to look, every 10 ms: for databases in which looking is cheap."""
+    """Polls every 10 ms, for databases in which looking is cheap."""
 
     def wait(self, seconds: float) -> bool:
         time.sleep(min(seconds, POLL_SECONDS))
         return True
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Does nothing."""

@@ -134,7 +134,7 @@ class Database:
                 raise Refusal(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
 
     def changes(self) -> Changes:
-        """What tells when to ask for the change token again."""
+        """Return a signal for when to ask for the change token again."""
         return self._postgres.Listener(self.engine) if self._postgres else PollingChanges()
 
     def _patience(self, connection: Connection) -> AbstractContextManager[None]:

@@ -35,7 +35,7 @@ _TURN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CollectionResult:
-    """What was removed, or would be: files by digest, and leftovers of uploads that broke off."""
+    """The removed files by digest, or those that would be, and leftovers of aborted uploads."""
 
     files: tuple[StoredFile, ...]
     leftovers: int

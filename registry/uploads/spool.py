@@ -39,7 +39,7 @@ def is_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OpenedUpload:
-    """Whose upload it is, into which model, and the canonical manifest of its files; and the id of
+    """An open upload: its principal and model, the canonical manifest of its files, and the id of
     the request that opened it, if it has one.
     """
 
@@ -94,7 +94,7 @@ class Spool:
             return [entry.name for entry in os.scandir(self._folder) if is_name(entry.name)]
 
     def read(self, name: str) -> OpenedUpload:
-        """What an upload is for. Raises Refusal(UPLOAD_UNKNOWN)."""
+        """Return the description of an upload. Raises Refusal(UPLOAD_UNKNOWN)."""
         with refusing(name):
             data = read_regular_file(self._folder / name / _DOCUMENT)
         # What an earlier release opened has no id.
@@ -118,7 +118,7 @@ class Spool:
             return datetime.fromtimestamp((self._folder / name / _DOCUMENT).stat().st_mtime, UTC)
 
     def received(self, name: str, number: int, size: int) -> int:
-        """How many of a file's `size` bytes have come."""
+        """Return how many of a file's `size` bytes have arrived."""
         with refusing(name):
             if not self.is_stored(name, number):
                 with suppress(FileNotFoundError):
@@ -198,7 +198,7 @@ class Part:
             view = view[os.write(self._file.fileno(), view) :]
 
     def blocks(self) -> Iterator[bytes]:
-        """All bytes from the first."""
+        """Yield all bytes from the first."""
         at = 0
         while block := os.pread(self._file.fileno(), _BLOCK, at):
             yield block

@@ -21,7 +21,7 @@ from sealgate.v1.log_pb2_grpc import LogServiceStub
 
 @dataclass(slots=True)
 class ErasureCounts:
-    """What the registry's log tells of one answer log.
+    """Counts of erased and pruned entries of one answer log, from the registry's log.
 
     `entries` were closed by erasures, `pruned` of these were pruned since. `uncounted` erasures are
     of a release that did not count.
@@ -33,14 +33,14 @@ class ErasureCounts:
 
     @property
     def kept(self) -> int:
-        """How many closed entries are kept."""
+        """The number of closed entries that were not pruned."""
         return self.entries - self.pruned
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedEntries:
-    """How many entries cannot be opened. `explained` is False where an erasure of an earlier
-    release did not count, so that nobody can tell.
+    """The number of entries that cannot be opened. `explained` is False where an erasure of an
+    earlier release did not count, so that nobody can tell.
     """
 
     entries: int
@@ -180,7 +180,7 @@ def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
 
 
 def last_anchor(told: AnswerLogHistory, policies: Sequence[Policy], origin: str) -> str:
-    """What the newest anchor says of a log. Raises Refusal as `Anchor.claim`."""
+    """Return what the newest anchor states about a log. Raises Refusal as `Anchor.claim`."""
     newest = max(told.anchors.get(origin, ()), key=lambda anchor: anchor.size, default=None)
     if newest is None:
         return "never anchored"
@@ -258,7 +258,7 @@ def _newest(logs: LogServiceStub, registry: Checkpoint, origin: str) -> Anchor |
 
 
 def _not_shown(error: grpc.RpcError, origin: str) -> Exception:
-    """What it means that the gateway shows no proof of two sizes that its log's key has signed."""
+    """Return the error for a gateway that proves no consistency of two signed sizes."""
     reason = reason_of(error)
     if reason is Reason.LOG_UNKNOWN:
         return Refusal(Reason.LOG_UNSEEN, f"{origin} is another gateway's: ask there")

@@ -148,7 +148,9 @@ class Auditor:
         )
 
     def told(self) -> AnswerLogHistory:
-        """What the registry's log tells of the others, verified first. Raises like `verify`."""
+        """Return what the registry's log records about the answer logs, after verifying it. Raises
+        like `verify`.
+        """
         if self._told is None:
             registry = log_name(self._policy.registry_log)
             self.verify(registry, lambda done, total: None)
@@ -160,7 +162,7 @@ class Auditor:
         return self.told()
 
     def use(self, told: AnswerLogHistory) -> None:
-        """Take over what another gateway's verified registry log tells; see `told`."""
+        """Use the verified registry log of another gateway; see `told`."""
         self._told = told
 
     def _anchors(self, told: AnswerLogHistory, origin: str) -> list[Claim]:

@@ -32,7 +32,7 @@ class AffectedEntry:
 
 @dataclass(slots=True)
 class BlastRadius:
-    """What is touched. `logs` are answer logs of which every entry is."""
+    """What depends on a key, version or threshold. `logs` are answer logs with every entry."""
 
     found: list[AffectedEntry] = field(default_factory=list)
     digests: set[str] = field(default_factory=set)
@@ -41,7 +41,8 @@ class BlastRadius:
     threshold: str = ""
 
     def searches(self, origin: str) -> tuple[tuple[str, ...], ...]:
-        """By which values the touched entries of an answer log are found; none: by looking at all.
+        """The field values by which affected entries of an answer log are found; empty: read all
+        entries.
 
         Empty where no entry of it can be touched.
         """
@@ -63,7 +64,7 @@ class BlastRadius:
 
 
 def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy]) -> BlastRadius:
-    """What a key of that id signed, and what rests on that; `entries` are the whole log.
+    """Return what the key of that id signed and what depends on it; `entries` are the whole log.
 
     Raises Refusal: KEY_UNKNOWN where no policy lists it; DIGEST_MISMATCH where the documents of an
     entry are not all shown.
@@ -79,7 +80,7 @@ def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy
 
 
 def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
-    """What rests on a version: `{model}/{version}` or the digest of its manifest.
+    """Return what depends on a version, given as `{model}/{version}` or as its manifest's digest.
 
     Raises Refusal(VERSION_UNKNOWN).
     """
@@ -98,7 +99,7 @@ def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
 
 
 def of_threshold(threshold: float) -> BlastRadius:
-    """Which answers a detector judged by this threshold; `add_judged` adds what they rest on."""
+    """Return which answers a detector judged by this threshold; see `add_judged`."""
     return BlastRadius(threshold=repr(threshold))
 
 
@@ -171,7 +172,7 @@ def _find_key(keyid: str, policies: Sequence[Policy]) -> PublicKey:
 
 
 def _signed(entry: ProvedEntry, key: PublicKey) -> Iterator[str]:
-    """What of an entry's documents the key has signed."""
+    """Yield the documents of an entry that the key has signed."""
     body = entry.body
     if entry.event == "version.registered":
         if oms.names(entry.document(str(body["signature"])), key):

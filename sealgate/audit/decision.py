@@ -158,7 +158,7 @@ def _refused(step: str, refusal: Refusal) -> DecisionStep:
 
 
 def _asked(opened: Mapping[str, str]) -> str:
-    """What an entry says of the request and of how it was answered, apart from what is empty."""
+    """Return the non-empty fields of an entry that describe the request and its answer."""
     names = ("alias", "request_id", "parameters", "screening", "arithmetic", "actions")
     screening_outcome = (f"{name} {opened[name]!r}" for name in names if opened[name])
     return ", ".join(screening_outcome) or "nothing of a request"

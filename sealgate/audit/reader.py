@@ -59,8 +59,8 @@ class AuditReader:
     def decision(
         self, model: str, version_digest: str, sequence: int, allowance: str = ""
     ) -> LogExcerpt:
-        """All that an answer rests on, and the use of an allowance, by its digest. Raises like
-        `live_at`.
+        """Return everything that an answer depends on, and the use of an allowance, by its digest.
+        Raises like `live_at`.
         """
         request = messages.GetDecisionRequest(
             model=model,
@@ -71,7 +71,7 @@ class AuditReader:
         return self._excerpt(self.audit.GetDecision(request))
 
     def anchor(self, proved: Checkpoint, index: int) -> str:
-        """Which anchor covers entry `index` of an answer log; see `find_anchor`."""
+        """Return the anchor that covers entry `index` of an answer log; see `find_anchor`."""
         note = self._logs.GetCheckpoint(GetCheckpointRequest(origin=self._registry)).note
         registry = open_checkpoint(note, self._policy.log_key(self._registry))
         return find_anchor(self._logs, registry, self._policies, proved, index)
@@ -98,7 +98,7 @@ class AuditReader:
             raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
 
     def size(self, origin: str) -> int:
-        """How many entries a log has now."""
+        """Return the log's current number of entries."""
         note = self._logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
         return open_checkpoint(note, self._policy.log_key(origin)).size
 

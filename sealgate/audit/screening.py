@@ -40,7 +40,7 @@ def screening_outcome(
     excerpt: Callable[[str], LogExcerpt],
     of_rows: bool,
 ) -> Iterator[str]:
-    """What there is to say of a request, by its opened fields and the policy that it names.
+    """Describe the screening of a request from its opened fields and the policy that it names.
 
     `beside` gives the outputs of its other entries by outcome, and `excerpt` the registry's entries
     with that of an allowance. Only answers about rows (`of_rows`) are allowed or reduced; of a

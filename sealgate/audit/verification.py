@@ -35,8 +35,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found of one log. `reason` says why it is not `INTACT`, and `detail` what that is
-    about; `finding` is there where its entries were read to the end, and `closed` where each was
+    """The result of verifying one log. `reason` says why it is not `INTACT`, and `detail` what that
+    is about; `finding` is there where its entries were read to the end, and `closed` where each was
     opened, as far as it can be.
     """
 
@@ -50,8 +50,8 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What an auditor asks for: `threshold` of these witnesses must have cosigned each log; the
-    logs `elsewhere` are not asked for here.
+    """Options of a verification: `threshold` of these witnesses must have cosigned each log; the
+    logs `elsewhere` are not read here.
     """
 
     witnesses: Sequence[WitnessKey] = ()

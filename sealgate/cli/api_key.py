@@ -31,10 +31,10 @@ def api_key() -> None:
 @json_option
 @click.pass_context
 def create(ctx: click.Context, principal: str, label: str, days: float, as_json: bool) -> None:
-    """Make a key with which PRINCIPAL can call, and show it, this once.
+    """Create an API key for PRINCIPAL and show it once.
 
-    What the key may do, the policy says: it has the principal's roles. It is sent as
-    `authorization: Bearer sg_...`, or named as the `token` file of a profile.
+    The key has the roles of its principal in the policy. Send it as `authorization: Bearer sg_...`,
+    or name it as the `token` file of a profile.
     """
     expires = format_time(datetime.now(UTC) + timedelta(days=days))
     request = messages.CreateApiKeyRequest(holder=principal, label=label, expire_time=expires)
@@ -58,7 +58,7 @@ def create(ctx: click.Context, principal: str, label: str, days: float, as_json:
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, filter_: str, limit: int | None, as_json: bool) -> None:
-    """List all keys, oldest first; what they are is not kept."""
+    """List all API keys, oldest first. The keys themselves are not stored."""
     request = messages.ListApiKeysRequest(filter=filter_)
     with connected(profile(ctx, "admin")) as channel:
         method = CredentialServiceStub(channel).ListApiKeys
@@ -68,11 +68,11 @@ def list_(ctx: click.Context, filter_: str, limit: int | None, as_json: bool) ->
 
 @api_key.command(epilog="\b\nExample:\n  sealgate api-key revoke 4f2a91c07d3e --reason leaked")
 @click.argument("id_", metavar="ID")
-@click.option("--reason", required=True, help="Why; it stands in the log.")
+@click.option("--reason", required=True, help="The reason, which is recorded in the log.")
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, id_: str, reason: str, as_json: bool) -> None:
-    """Revoke the key of that ID, the part between sg_ and the next underscore."""
+    """Revoke the API key ID, the part between sg_ and the next underscore."""
     request = messages.RevokeApiKeyRequest(name=f"api-keys/{id_}", reason=reason)
     with connected(profile(ctx, "admin")) as channel:
         ended = send(CredentialServiceStub(channel).RevokeApiKey, request)

@@ -101,7 +101,7 @@ def newest(chain: list[Envelope], person: Profile) -> Policy:
 
 
 def _kept(ctx: click.Context, version: int = 0) -> Path:
-    """Where a policy is kept; 0 stands for the first."""
+    """Return the path at which a policy is stored; 0 stands for the first."""
     name = f"policy-{version}.json" if version else "policy.json"
     return state_folder(ctx) / "trust" / name
 

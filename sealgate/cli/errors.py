@@ -47,7 +47,7 @@ def _failure(reason: Reason, detail: str) -> click.ClickException:
 
 
 def _unexplained(error: grpc.RpcError) -> str:
-    """For calls that failed before the gateway could give a reason."""
+    """Describe calls that failed before the gateway could give a reason."""
     if isinstance(error, grpc.Call):
         code = error.code()
         if code is grpc.StatusCode.UNAVAILABLE:

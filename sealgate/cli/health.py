@@ -30,39 +30,43 @@ Examples:
 )
 @click.argument("places", nargs=-1, metavar="[MODEL[/ALIAS]]...")
 @click.option(
-    "--rows", type=click.IntRange(1), default=8, show_default=True, help="Golden inputs of each."
+    "--rows",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Golden inputs to send for each version.",
 )
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
     default=1e-5,
     show_default=True,
-    help="How far an answer may be off, absolute and relative: as [runtime] tolerance, if stated.",
+    help="Accepted deviation of answers, absolute and relative; default: [runtime] tolerance.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     default=10.0,
     show_default=True,
-    help="How many seconds each answer may take.",
+    help="Time limit of each answer, in seconds.",
 )
 @click.option(
     "--days",
     type=click.IntRange(0),
     default=7,
     show_default=True,
-    help="How many days certificates and policy must last yet.",
+    help="Days for which certificates and policy must still be valid.",
 )
 @click.option(
     "--textfile",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where Prometheus' textfile collector finds metrics of it.",
+    help="A file of metrics for Prometheus' textfile collector.",
 )
 @click.option(
     "--rollback-as",
     "service",
-    help="Who returns an alias whose golden answers keep differing, where the policy says so.",
+    help="The service that rolls back an alias whose golden answers keep differing.",
 )
 @json_option
 @click.pass_context
@@ -77,11 +81,11 @@ def health(
     service: str | None,
     as_json: bool,
 ) -> None:
-    """Ask golden inputs of every alias, or of those named, and compare with the golden answers.
+    """Send golden inputs to every alias, or to those named, and compare the answers.
 
-    Also asked are gRPC's health service, how long freshness and policy last, and the certificates
-    of both ends. The exit status is 0 where all is well, 1 where something is wrong, and 2 where
-    something could not be asked (or the command was given wrongly).
+    It also checks gRPC's health service, the validity of freshness and policy, and the certificates
+    of both ends. The exit status is 0 if all is well, 1 if something is wrong, and 2 if something
+    could not be checked (or the command was given wrongly).
     """
     wanted = HealthOptions(tuple(map(_place, places)), rows, tolerance, timeout, days)
     with _nothing_asked():
@@ -100,7 +104,7 @@ class _NothingAsked(click.ClickException):
 
 @contextmanager
 def _nothing_asked() -> Iterator[None]:
-    """What goes wrong on this machine says nothing of a gateway: the exit status is 2."""
+    """Exit with status 2: an error on this machine says nothing about the gateway."""
     try:
         yield
     except (click.ClickException, OSError, Refusal) as error:
@@ -109,7 +113,9 @@ def _nothing_asked() -> Iterator[None]:
 
 
 def _written(file: Path, found: Sequence[HealthFinding]) -> list[HealthFinding]:
-    """What is to be said of the file: nothing, once it is written. What was found stays found."""
+    """Write the metrics file; return an error text, or nothing once it is written. What was found
+    stays found.
+    """
     try:
         findings.write_textfile(file, found, time.time())
     except OSError as error:

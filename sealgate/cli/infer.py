@@ -29,12 +29,12 @@ Examples:
 @click.option(
     "--allowance",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `sealgate screen allow` wrote, where screening asked for a second person.",
+    help="The allowance that `sealgate screen allow` wrote, if screening requires one.",
 )
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write the answer's receipt.",
+    help="The file to write the answer's receipt to.",
 )
 @json_option
 @click.pass_context
@@ -49,7 +49,7 @@ def infer(
     receipt: Path | None,
     as_json: bool,
 ) -> None:
-    """Ask MODEL, and print its answer for each row, once its receipt has been verified."""
+    """Send a request to MODEL and print the answer for each row, after verifying its receipt."""
     asked = read_input(file, texts, name)
     allowed = allowance.read_text() if allowance is not None else None
     person = profile(ctx, "client")

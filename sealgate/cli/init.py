@@ -28,27 +28,27 @@ Examples:
     type=click.IntRange(1, 65534),
     default=8443,
     show_default=True,
-    help="For callers with tokens; the next one is for callers with certificates.",
+    help="Port for callers with tokens; the next port is for callers with certificates.",
 )
 @click.option(
     "--separate-engine",
     is_flag=True,
-    help="The engine is to run in a process of its own, behind a unix socket.",
+    help="Run the engine in a separate process, behind a unix socket.",
 )
 @click.option(
     "--engine-address",
     metavar="HOST:PORT",
-    help="Where that engine listens with TLS, pinned certificates on both ends; not a socket.",
+    help="Address of a separate engine with mutual TLS, instead of a unix socket.",
 )
 @click.option(
     "--ml-dsa-logs",
     is_flag=True,
-    help="The logs sign with ML-DSA-44 keys beside Ed25519, from their beginning.",
+    help="Sign the logs with ML-DSA-44 beside Ed25519, from the first entry on.",
 )
 @click.option(
     "--unencrypted-keys",
     is_flag=True,
-    help="No passphrase on roots' and people's keys, for trials: whoever reads a file can sign.",
+    help="Store keys without a passphrase, for trials: anyone who can read a file can sign.",
 )
 @passphrase_option
 @click.pass_context
@@ -62,10 +62,10 @@ def init(
     unencrypted_keys: bool,
     passphrase_file: Path | None,
 ) -> None:
-    """Make keys, certificates, a first policy and a configuration.
+    """Create keys, certificates, a first policy and a configuration.
 
-    The gateway that they are for listens on loopback only. What roots and people sign with is
-    encrypted with one passphrase; what services start with is not.
+    The gateway listens on loopback only. Keys of roots and people are encrypted with one
+    passphrase; keys of services are not.
     """
     folder = state_folder(ctx)
     engine = _engine(separate_engine, engine_address)
@@ -127,14 +127,14 @@ Examples:
     type=click.FloatRange(0.01, 24 * 31),
     default=12.0,
     show_default=True,
-    help="How long it is valid.",
+    help="The token's lifetime.",
 )
 @click.pass_context
 def token(ctx: click.Context, subject: str, hours: float) -> None:
     """Print a new bearer token for SUBJECT.
 
-    The installation's own issuer signs it. It says who SUBJECT is; what they may do, the policy
-    says.
+    The installation's own issuer signs it. It states who SUBJECT is; the policy states what they
+    may do.
     """
     issuer_key = state_folder(ctx) / "issuer" / "issuer.key"
     click.echo(_mint(issuer_key, subject, hours))

@@ -15,12 +15,12 @@ passphrase_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     envvar=PASSPHRASE_VARIABLE,
     show_envvar=True,
-    help="Holds the passphrase, readable by its owner alone; without it you are asked.",
+    help="A file with the passphrase, readable only by its owner; default: ask for it.",
 )
 
 
 def new_passphrase(file: Path | None) -> bytes:
-    """What new keys are encrypted with: from the file, or asked for twice.
+    """Return the passphrase for new keys: from the file, or asked for twice.
 
     Raises like `read_passphrase` and `ask_hidden`.
     """
@@ -32,7 +32,7 @@ def new_passphrase(file: Path | None) -> bytes:
 
 @click.group("key", cls=HelpfulGroup)
 def key() -> None:
-    """Make signing keys, and show their public halves for the policy."""
+    """Create signing keys, and show their public parts for the policy."""
 
 
 @key.command(
@@ -42,7 +42,7 @@ def key() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--scheme", type=click.Choice([ED25519, ECDSA_P256]), default=ED25519)
 @click.option(
-    "--unencrypted", is_flag=True, help="No passphrase: whoever can read the file can sign."
+    "--unencrypted", is_flag=True, help="No passphrase: anyone who can read the file can sign."
 )
 @passphrase_option
 @json_option
@@ -62,10 +62,10 @@ def new(
     "  sealgate key show --origin bank.example/answers-2 answers-2.key"
 )
 @click.argument("place")
-@click.option("--origin", help="Show the verifier key of a log of that origin, too.")
+@click.option("--origin", help="Also show the verifier key of a log with this origin.")
 @json_option
 def show(place: str, origin: str | None, as_json: bool) -> None:
-    """Show the id and the public half of the private key at PLACE, a PEM file or a pkcs11: URI."""
+    """Show the id and the public part of the private key at PLACE, a PEM file or a pkcs11: URI."""
     public = open_signer(place, ask_secret).public
     values = {"id": public.keyid, "scheme": public.scheme, "public_key": public.pem}
     if origin:

@@ -26,7 +26,7 @@ class LogGroup(PluginGroup):
 
 @click.group(cls=LogGroup)
 def log() -> None:
-    """Publish the logs for others to check, and prune what need not be kept."""
+    """Export the logs for others to check, and prune old entries."""
 
 
 @log.command(
@@ -39,22 +39,22 @@ Examples:
 """
 )
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--follow", is_flag=True, help="Go on until interrupted.")
+@click.option("--follow", is_flag=True, help="Continue until interrupted.")
 @click.option(
     "--every",
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="With --follow: seconds from one look to the next.",
+    help="With --follow: seconds between updates.",
 )
 @json_lines_option
 @click.pass_context
 def tiles(ctx: click.Context, folder: Path, follow: bool, every: int, as_json: bool) -> None:
-    """Keep in FOLDER every log as static tiles (c2sp.org/tlog-tiles), a folder for each.
+    """Export every log to FOLDER as static tiles (c2sp.org/tlog-tiles), a folder for each.
 
-    What is there already is checked and extended: a log that did not only grow is refused, and its
-    files stay as they were. Entries are published as they are: the registry's tell of people and
-    models, the answers' are commitments.
+    Existing tiles are checked and extended. A log that did not only grow is refused, and its files
+    stay unchanged. Entries are exported as they are: those of the registry name people and models,
+    those of answer logs are commitments.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel, suppress(KeyboardInterrupt):

@@ -70,7 +70,7 @@ def _missing(entry: EntryPoint, module: str) -> click.Command:
 
 
 def _distribution() -> str:
-    """What is installed here: the whole, or the client's wheel alone."""
+    """Return the name of the installed distribution: the whole, or only the client."""
     try:
         return str(distribution("sealgate").metadata["Name"])
     except PackageNotFoundError:
@@ -100,7 +100,7 @@ Examples:
     "--as",
     "person",
     envvar="SEALGATE_AS",
-    help="Whose profile to use: a folder of STATE/people, or a profile.toml.",
+    help="The profile to use: a folder of STATE/people, or a profile.toml.",
 )
 @click.version_option(package_name=_distribution())
 @click.pass_context

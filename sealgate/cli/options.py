@@ -16,12 +16,14 @@ def list_options(command: F) -> F:
         "--filter",
         "filter_",
         default="",
-        help="Which ones: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
+        help="A filter: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
     )
-    limiting = click.option("--limit", type=click.IntRange(1), help="How many at most.")
+    limiting = click.option(
+        "--limit", type=click.IntRange(1), help="The maximum number of results."
+    )
     return filtering(limiting(command))
 
 
 alias_option = click.option(
-    "--alias", default=DEFAULT_ALIAS, show_default=True, help="Which pointer is meant."
+    "--alias", default=DEFAULT_ALIAS, show_default=True, help="The alias to use."
 )

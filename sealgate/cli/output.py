@@ -108,7 +108,7 @@ def _text(value: object) -> str:
 
 
 json_lines_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON document a line, for programs."
+    "--json", "as_json", is_flag=True, help="Print one JSON document per line, for programs."
 )
 _WIDTH = 20
 

@@ -13,7 +13,7 @@ from sealgate.trust.receipts import Receipt, verify_receipt
 
 @click.group(cls=HelpfulGroup)
 def receipt() -> None:
-    """Check receipts, or make the page that checks them in a browser."""
+    """Verify receipts, or create the page that verifies them in a browser."""
 
 
 @receipt.command(
@@ -59,9 +59,10 @@ Examples:
 @click.option("--without-policy", is_flag=True, help="The page carries no policy and no keys.")
 @click.pass_context
 def page(ctx: click.Context, file: Path, policies: tuple[Path, ...], without_policy: bool) -> None:
-    """Write to FILE a page that checks receipts in a browser, with no network.
+    """Write to FILE a page that verifies receipts in a browser, without network.
 
-    Give it to whoever has to check receipts: they drop one on it and see each step of its proof.
+    Give it to anyone who has to verify receipts: they drop a receipt on the page and see each step
+    of its proof.
     """
     if without_policy and policies:
         raise click.UsageError("--policy and --without-policy exclude each other")

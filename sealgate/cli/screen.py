@@ -26,7 +26,7 @@ class ScreenGroup(PluginGroup):
 
 @click.group(cls=ScreenGroup)
 def screen() -> None:
-    """Allow a request that screening holds back; measure and recalibrate screening."""
+    """Allow a request that screening withholds; measure and recalibrate screening."""
 
 
 @screen.command(
@@ -40,9 +40,9 @@ Examples:
 )
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
-@click.option("--caller", required=True, help="Who may have it answered.")
+@click.option("--caller", required=True, help="The caller whose request may be answered.")
 @input_options
-@click.option("--reason", required=True, help="Why; it is signed and kept.")
+@click.option("--reason", required=True, help="The reason, which is signed and recorded.")
 @click.option("--minutes", type=click.FloatRange(1), default=15.0, show_default=True)
 @click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
@@ -58,10 +58,10 @@ def allow(
     minutes: float,
     output: Path,
 ) -> None:
-    """Sign that CALLER may have this input answered by VERSION of MODEL, once.
+    """Sign that VERSION of MODEL may answer this input of CALLER once.
 
-    Look at the input before you sign: your machine takes its digest from the file itself. Who may
-    allow what, and for how long, the policy says; the caller never.
+    Look at the input before you sign: your machine computes its digest from the file. The policy
+    says who may allow what, and for how long; never the caller.
     """
     asked = read_input(file, texts, name)
     person = profile(ctx, "approver-1")

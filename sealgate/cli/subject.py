@@ -16,20 +16,20 @@ from sealgate.v1.log_pb2_grpc import LogServiceStub
 
 @click.group("subject", cls=HelpfulGroup)
 def subject() -> None:
-    """Erase whom answers are about, and show that it was done."""
+    """Erase the person whom answers are about, and prove that it was done."""
 
 
 @subject.command(epilog="\b\nExample:\n  sealgate subject erase patient-4711 --yes")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask: it cannot be undone.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation. Erasing can't be undone.")
 @json_option
 @click.pass_context
 def erase(ctx: click.Context, name: str, yes: bool, as_json: bool) -> None:
-    """Erase NAME, a request's `subject` or the caller's own name, from this gateway's answers.
+    """Erase NAME, a request's `subject` or a caller's name, from this gateway's answers.
 
-    Its key is destroyed, and with it what its entries commit to. The logs verify as before, and
-    receipts that somebody has still prove what they say. The registry's log tells of it without the
-    name. Other gateways have keys and answers of their own: erase there too.
+    Its key is destroyed, so its entries can't be opened any more. The logs still verify, and
+    existing receipts still prove what they say. The registry's log records the erasure without the
+    name. Other gateways have their own keys and answers: erase NAME there too.
     """
     person = profile(ctx, "admin")
     if not yes:
@@ -53,8 +53,8 @@ def erase(ctx: click.Context, name: str, yes: bool, as_json: bool) -> None:
 def erased(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show when NAME was erased, and from which answer logs; for auditors.
 
-    The registry's log is read from its first entry to its signed root. It tells of each erasure by
-    a slow, salted hash, so that only who knows the name finds it.
+    The registry's log is read from its first entry to its signed root. It identifies each erasure
+    by a slow, salted hash, so only someone who knows the name finds it.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:

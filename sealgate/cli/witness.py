@@ -19,7 +19,7 @@ from sealgate.witness.service import Witness, WitnessMemory
 
 @click.group("witness", cls=HelpfulGroup)
 def witness() -> None:
-    """Cosign the checkpoints of others' logs (C2SP tlog-witness)."""
+    """Cosign the checkpoints of other people's logs (C2SP tlog-witness)."""
 
 
 @witness.command(
@@ -46,12 +46,14 @@ witness.toml:
     default=Path("witness.toml"),
     show_default=True,
 )
-@click.option("--new", is_flag=True, help="Begin a database: only for a key that never cosigned.")
+@click.option(
+    "--new", is_flag=True, help="Create the database; only for a key that has never cosigned."
+)
 def serve(config: Path, new: bool) -> None:
     """Cosign checkpoints until SIGTERM or SIGINT. Prints the verifier key for gateway.toml.
 
-    What was cosigned stays in the database. A witness that has lost it needs a new key: under the
-    old one it might sign what contradicts what it has signed before.
+    The database remembers what was cosigned. A witness that has lost it needs a new key: the old
+    key might sign something that contradicts an earlier cosignature.
     """
     try:
         settings = WitnessConfig.read(config)

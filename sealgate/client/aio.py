@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class AioClient:
-    """What `Client` is, for the tasks of one event loop; see there."""
+    """The asyncio counterpart of `Client`, for the tasks of one event loop."""
 
     def __init__(self, channel: grpc.aio.Channel, exchange: Exchange, timeout: float) -> None:
         self._channel = channel
@@ -32,30 +32,30 @@ class AioClient:
         timeout: float | None = None,
         **asked: Any,
     ) -> InferResult:
-        """As `Client.infer`."""
+        """See `Client.infer`."""
         return await self.ask(PreparedRequest.of(model, inputs, **asked), timeout)
 
     async def ask(self, question: PreparedRequest, timeout: float | None = None) -> InferResult:
-        """As `Client.ask`."""
+        """See `Client.ask`."""
         return await self._run(self._exchange.ask(question, self._seconds(timeout)))
 
     async def is_ready(self, model: str, version: int | None = None) -> bool:
-        """As `Client.is_ready`."""
+        """See `Client.is_ready`."""
         request = oip.ModelReadyRequest(name=model, version=str(version or ""))
         return bool((await self._read("ModelReady", request)).ready)
 
     async def metadata(self, model: str, version: int | None = None) -> oip.ModelMetadataResponse:
-        """As `Client.metadata`."""
+        """See `Client.metadata`."""
         request = oip.ModelMetadataRequest(name=model, version=str(version or ""))
         metadata: oip.ModelMetadataResponse = await self._read("ModelMetadata", request)
         return metadata
 
     async def witness_logs(self, timeout: float | None = None) -> dict[str, int]:
-        """As `Client.witness_logs`."""
+        """See `Client.witness_logs`."""
         return await self._run(self._exchange.witness_logs(self._seconds(timeout)))
 
     async def close(self) -> None:
-        """As `Client.close`."""
+        """See `Client.close`."""
         await self._channel.close()
         self._exchange.witness.save()
 

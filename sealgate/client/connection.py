@@ -22,7 +22,7 @@ _SECONDS = 30.0
 
 
 class Options(TypedDict, total=False):
-    """How to connect. What is a file's content may be given as its path instead.
+    """Options of a connection. What is a file's content may be given as its path instead.
 
     - `root_keys`, `root_threshold`: the pinned keys of the policy's root, and how many of them
       must have signed the first policy.
@@ -63,7 +63,7 @@ def connect(url: str, **options: Unpack[Options]) -> Client:
 
 
 def connect_aio(url: str, **options: Unpack[Options]) -> AioClient:
-    """As `connect`, for the tasks of the running event loop."""
+    """Return an asyncio client; options as for `connect`."""
     access = _access(url, options)
     channel = grpc.aio.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
     return AioClient(channel, _exchange(access, options), options.get("timeout", _SECONDS))

@@ -22,7 +22,7 @@ TYPE = "sealgate/witness/v1"
 
 @dataclass(frozen=True, slots=True)
 class ClientMemory:
-    """What a witness has seen: `notes` are signed checkpoints by the origin of their log.
+    """What the client remembers: `notes` are signed checkpoints by the origin of their log.
 
     Raises Refusal(DOCUMENT_MALFORMED).
     """

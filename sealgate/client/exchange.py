@@ -82,7 +82,7 @@ Steps = Generator[Rpc | Pause, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Who asks: a name of the policy's, or the identities that the credentials stand for."""
+    """The caller: a principal's name, or the identities that its credentials prove."""
 
     principal: str | None
     identities: Callable[[], tuple[str, ...]]

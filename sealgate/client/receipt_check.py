@@ -85,7 +85,7 @@ class PolicyView:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedReceipt:
-    """What a receipt may say, a choice of values for each field, between two moments.
+    """The values that a receipt may have in each field, and the time of the call.
 
     With `takes_v1` an entry of v1 does, which lacks some of the fields.
     """

@@ -18,7 +18,7 @@ from sealgate.trust.receipts.answer_entry import tensors_digest
 
 @dataclass(frozen=True, slots=True)
 class InferResult:
-    """What the model answered, verified: `answer["logits"]` is an output's array, read-only."""
+    """A verified answer: `answer["logits"]` is the array of an output, read-only."""
 
     outputs: Mapping[str, Array]
     model: str
@@ -64,11 +64,11 @@ class PreparedRequest:
         return request
 
     def digest_of_inputs(self, inputs: Mapping[str, Tensor]) -> str:
-        """What the receipt must have of what is asked."""
+        """Return the digest of the inputs that the receipt must contain."""
         return digest_of(inputs.values())
 
     def digest_of_outputs(self, outputs: Mapping[str, Tensor]) -> str:
-        """What the receipt must have of what was answered."""
+        """Return the digest of the outputs that the receipt must contain."""
         return digest_of(outputs.values())
 
     @classmethod
@@ -117,7 +117,7 @@ class RequestAttempt:
     since: datetime
 
     def values(self) -> dict[str, Collection[str]]:
-        """What the receipt must say of the request, whatever became of it."""
+        """Return the values that the receipt must contain about the request, in any outcome."""
         return {
             "alias": (self.question.alias,),
             "parameters": (parameters_digest(self.request),),

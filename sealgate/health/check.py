@@ -167,7 +167,7 @@ class Versions:
 def _tried(
     check: str, subject: str, step: Callable[[], Iterable[HealthFinding]]
 ) -> list[HealthFinding]:
-    """What the step finds, or why it could not."""
+    """Return the findings of a step, or the error that it ended with."""
     try:
         return list(step())
     except (grpc.RpcError, Refusal) as error:

@@ -43,7 +43,7 @@ class CertificateLimits:
 
 
 def serving(channel: grpc.Channel, model: str = "") -> HealthFinding:
-    """What the health service says of a model's `production`, or of the gateway as a whole.
+    """Check gRPC's health service for a model's `production`, or for the gateway as a whole.
 
     Raises grpc.RpcError.
     """

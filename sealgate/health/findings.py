@@ -26,7 +26,7 @@ class CheckState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """How `check` of `subject` came out, and why in words; `numbers` are what was measured.
+    """The result of one `check` of a `subject`, with its reason; `numbers` are measurements.
 
     `labels` tell its subject apart from others, as metrics do.
     """
@@ -40,8 +40,8 @@ class HealthFinding:
 
 
 def exit_status(findings: Sequence[HealthFinding]) -> int:
-    """All is WELL; something is WRONG; or nothing that was asked is wrong, but something could not
-    be asked, or there was nothing to ask: UNASKED.
+    """Return 0 if all is WELL, 1 if something is WRONG, 2 (UNASKED) if something could not be
+    checked.
     """
     states = {finding.state for finding in findings}
     if CheckState.WRONG in states:

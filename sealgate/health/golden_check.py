@@ -39,7 +39,7 @@ Golden: TypeAlias = GoldenRows | GoldenPrompts
 
 @dataclass(frozen=True, slots=True)
 class GoldenTarget:
-    """What an alias names."""
+    """The version that an alias points at."""
 
     model: str
     alias: str
@@ -103,8 +103,8 @@ class GoldenCheck:
         )
 
     def again(self, asked: GoldenOptions) -> HealthFinding:
-        """What comes of asking the same version again. Raises Refusal(SEQUENCE_STALE) where its
-        alias has moved.
+        """Check the same version once more. Raises Refusal(SEQUENCE_STALE) where its alias has
+        moved.
         """
         time.sleep(_PAUSE_SECONDS)
         try:

@@ -141,18 +141,18 @@ class GoldenPrompt(PreparedRequest):
     ids: Tokens
 
     def digest_of_inputs(self, inputs: Mapping[str, Tensor]) -> str:
-        """Of the prompt and of how tokens are chosen."""
+        """Return the digest of the prompt and the sampling parameters."""
         sampling = {"temperature": 0, "top_p": 1, "stop": [], "seed": 0, "max_tokens": self.most}
         return digest_of([*inputs.values(), _bytes("sampling", canonical.encode(sampling))])
 
     def digest_of_outputs(self, outputs: Mapping[str, Tensor]) -> str:
-        """Of the answer and of the prompt's tokens, by which nobody else was asked."""
+        """Return the digest of the answer and of the prompt's tokens."""
         cut = Tensor.of("prompt_ids", np.array(self.ids, np.int64))
         return digest_of([cut, *outputs.values()])
 
     @property
     def most(self) -> int:
-        """How many tokens are asked for."""
+        """The number of tokens asked for."""
         return int(self.request.parameters["max_tokens"].int64_param)
 
 

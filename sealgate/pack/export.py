@@ -36,7 +36,7 @@ _PLAIN = re.compile(r"[^A-Za-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """What was exported: how many files there are, and the entries of each log by its folder.
+    """The result of an export: the number of files, and of entries of each log by its folder.
 
     `anchors` are how many anchors each of these logs extends. `not_here` are the logs that a policy
     ever named and the gateway does not show, with what the registry's log tells of each.

@@ -50,7 +50,7 @@ class TileFolder:
 
     @property
     def size(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self._frontier.size
 
     def read(self, level: int, index: int, width: int) -> bytes:

@@ -21,8 +21,8 @@ _POLICY = "default-src 'none'"
 
 @dataclass(frozen=True, slots=True)
 class PagePins:
-    """What a page may carry, so that its reader brings the receipt alone: the policies, oldest
-    first, and the root keys, of which `threshold` must have signed the first.
+    """The trust anchors embedded in a page: the policies, oldest first, and the root keys, of which
+    `threshold` must have signed the first.
     """
 
     policies: Sequence[Envelope]

@@ -17,7 +17,7 @@ from sealgate.remote.errors import GatewayRefusal, refusal_of
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often to try and how long to wait, in seconds.
+    """The number of attempts and the waits between them, in seconds.
 
     `attempts` counts the first one too. The wait before the nth retry is drawn from between 0 and
     `first` * 2**n, but no more than `longest`; what RetryInfo asks for comes on top, and whoever
@@ -86,7 +86,8 @@ def repeat(
     sleep: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
 ) -> R:
-    """What `attempt` returns, which sends one request under one id, a bounded number of times.
+    """Call `attempt`, which sends one request under one id, a bounded number of times; return its
+    result.
 
     Another attempt is made only where the gateway was not there, or says when to come back.
     Raises grpc.RpcError, the last one.

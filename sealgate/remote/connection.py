@@ -42,7 +42,7 @@ class ProfileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a gateway is, and what shows who is calling; certificates and keys are PEM.
+    """A gateway's address and the caller's credentials; certificates and keys are PEM.
 
     `server_authority` signs the gateway's certificate; None: any authority that the system
     trusts. `token` is a bearer token, or is asked for one before each call.
@@ -69,7 +69,7 @@ class Access:
         return grpc.composite_channel_credentials(credentials, bearer)
 
     def identities(self) -> tuple[str, ...]:
-        """By what the policy may know the caller: by certificate, by token, or by both.
+        """The identities by which the policy may know the caller: certificate, token, or both.
 
         Nothing is verified: the caller's own credentials are read, not another's. Raises:
         CREDENTIAL_AMBIGUOUS, CERTIFICATE_MALFORMED for a certificate that no gateway accepts.
@@ -87,7 +87,9 @@ class Access:
 
 
 def _named_by(certificate: bytes) -> list[str]:
-    """As the gateway reads it. Raises like `certificate_identity`."""
+    """Return the identity in a certificate, as the gateway reads it. Raises like
+    `certificate_identity`.
+    """
     read = x509.load_pem_x509_certificate(certificate)
     identity = certificate_identity(read.public_bytes(Encoding.DER))
     return [] if identity is None else [identity]
@@ -105,7 +107,7 @@ class _AskedToken(grpc.AuthMetadataPlugin):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a person has on their own machine: endpoint, credential, keys, and whom they trust.
+    """A person's settings on their own machine: endpoint, credential, keys, and pinned roots.
 
     Either `token`, or `certificate` with `certificate_key`, is the credential. `root_keys` are
     the pinned keys of the policy's root. The signing keys are files, or `pkcs11:` URIs. `outbox`
@@ -196,7 +198,7 @@ def reason_name_of(error: grpc.RpcError) -> str:
 
 
 def facts_of(error: grpc.RpcError) -> dict[str, str]:
-    """What the gateway said beside its reason."""
+    """Return the metadata that the gateway sent with its reason."""
     info = _info_of(error)
     return {} if info is None else dict(info.metadata)
 
@@ -238,9 +240,7 @@ def status_of(error: grpc.RpcError) -> Any:
 
 
 class CallDetails(NamedTuple):
-    """All that gRPC says of a call before it is made, and takes back; see
-    `grpc.ClientCallDetails`.
-    """
+    """The details of a call as gRPC passes them to interceptors; see `grpc.ClientCallDetails`."""
 
     method: str
     timeout: float | None

@@ -66,7 +66,7 @@ class LogFork(Refusal):
 
 
 def refusal_of(error: grpc.RpcError) -> GatewayRefusal:
-    """The refusal that a failed call, of either API of gRPC, stands for."""
+    """Return the error that a failed call, sync or asyncio, stands for."""
     call: Any = error
     code: grpc.StatusCode = call.code()
     reason = reason_of(error)

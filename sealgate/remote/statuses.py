@@ -62,8 +62,8 @@ def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichSta
 
 
 def refusal_for(error: Exception) -> Refusal:
-    """What whatever a handler raised comes to. Generated servicers raise NotImplementedError for a
-    method that they only inherit: RULE_MISSING, as for any other method that is not offered.
+    """Convert an exception of a handler. Generated servicers raise NotImplementedError for a method
+    that they only inherit: RULE_MISSING, as for any other method that is not offered.
     """
     if isinstance(error, Refusal):
         return error

@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """How often to try without any progress, and how long to wait before that, in seconds: up to
+    """How often to retry without progress, and how long to wait before that, in seconds: up to
     `first` * 2**n before the nth time, but no more than `longest`.
     """
 
@@ -67,7 +67,7 @@ class UploadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """All of a version that is to be registered; `files` are where the manifest's files lie."""
+    """The parts of a version to register; `files` are the local paths of the manifest's files."""
 
     model: str
     manifest: Manifest
@@ -177,7 +177,7 @@ class Uploader:
         sent: "_Sent",
         stop: threading.Event,
     ) -> None:
-        """Send a file from where it stands, and again from there until it has come."""
+        """Send a file, and resume until it has arrived completely."""
         failures, stands, best = 0, file.received, file.received
         while True:
             header = messages.UploadFileRequest.Header(name=name, path=file.path, offset=stands)
@@ -222,7 +222,7 @@ class Uploader:
 
 
 class _Sent:
-    """How much of each file is on the gateway, told to whoever asked."""
+    """How much of each file is on the gateway."""
 
     def __init__(self, upload: messages.Upload, progress: Progress) -> None:
         self._files = {file.path: file.received for file in upload.files}

@@ -71,7 +71,7 @@ SERVER, CLIENT = "tls/engine", "tls/engine-client"
 
 @dataclass(frozen=True, slots=True)
 class EnginePlace:
-    """Where the engine listens: at `address`, as host:port, or where it is empty on the socket.
+    """Where a separate engine listens: `address` as host:port, or a unix socket if it is empty.
 
     Raises: ValueError for an address of another form.
     """
@@ -88,12 +88,12 @@ class EnginePlace:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What the engine needs on its machine, besides the root keys and the artifacts."""
+        """The files that the engine's machine needs, besides the root keys and the artifacts."""
         tls = (f"{SERVER}.pem", f"{SERVER}.key", f"{CLIENT}.pem") if self.address else ()
         return ("engine.toml", f"keys/{NAME}.key", *tls)
 
     def gateway_section(self) -> str:
-        """What `gateway.toml` says of it."""
+        """Return the section `[engine]` of `gateway.toml`."""
         reached = f'socket = "{SOCKET}"\n'
         if self.address:
             reached = f"""\

@@ -61,7 +61,9 @@ PEOPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the gateway will listen on loopback: callers with tokens, callers with certificates."""
+    """The loopback ports of the gateway: for callers with tokens, and for callers with
+    certificates.
+    """
 
     tls: int = 8443
     mutual: int = 8444

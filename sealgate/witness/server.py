@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """What it cosigned last, its memory says."""
+        """Logs nothing: the memory holds what was cosigned last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class WitnessReply:
 
 
 class WitnessMemory:
-    """What was cosigned last of each log, in a SQLite file."""
+    """The last cosigned checkpoint of each log, in a SQLite file."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Raises FileNotFoundError unless the file is a memory already or `create` is given: a

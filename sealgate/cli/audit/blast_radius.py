@@ -76,24 +76,23 @@ Examples:
     type=click.IntRange(1, 100_000),
     default=1000,
     show_default=True,
-    help="How many answers of each log at most.",
+    help="The maximum number of answers of each log.",
 )
+@click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
 @click.option(
-    "--from", "start", type=click.IntRange(0), default=0, help="Begin at this entry of the log."
-)
-@click.option(
-    "--whole", is_flag=True, help="Have every entry opened, and believe nobody that none is hidden."
+    "--whole", is_flag=True, help="Open every entry, instead of trusting the gateway's index."
 )
 @json_option
 @click.pass_context
 def blast_radius(
     ctx: click.Context, target: str, limit: int, start: int, whole: bool, as_json: bool
 ) -> None:
-    """Show every version, pointer and answer that TARGET touches.
+    """Show every version, pointer and answer that depends on TARGET.
 
-    What is signed comes from the registry's log, read here from its first entry to its signed root.
-    Answers come from this gateway's answer log, each proved by its receipt; that none is hidden is
-    the gateway's word, unless --whole is given. Where there are more, it says where to go on.
+    Signed documents come from the registry's log, read here from its first entry to its signed
+    root. Answers come from this gateway's answer log, each proved by its receipt. Without --whole,
+    the gateway's index is trusted to be complete. If there are more answers, the output says where
+    to continue.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:
@@ -164,13 +163,11 @@ def _show(reach: BlastRadius, search: _Search, elsewhere: list[str], as_json: bo
 )
 @click.option("--by", "principal", default="", help="Only what this principal read.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
-@click.option(
-    "--from", "start", type=click.IntRange(0), default=0, help="Begin at this entry of the log."
-)
+@click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
 @json_option
 @click.pass_context
 def readers(ctx: click.Context, principal: str, limit: int, start: int, as_json: bool) -> None:
-    """Show who read audit data, when, and what they asked for, from this gateway's answer log."""
+    """Show who read audit data, when and which, from this gateway's answer log."""
     person = profile(ctx, "auditor")
     rows: list[dict[str, Any]] = []
     with connected(person) as channel:

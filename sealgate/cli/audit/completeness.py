@@ -30,20 +30,20 @@ _COLUMNS = ("version", "statement", "counted", "recorded", "missing", "in_doubt"
     default=20.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a request may take, and the clocks of gateway and engine differ, together.",
+    help="The longest request plus the difference of the clocks of gateway and engine.",
 )
 @json_option
 @click.pass_context
 def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
-    """Hold the requests that engines signed that they ran against the entries of the answer log.
+    """Compare the requests that engines signed that they ran with the entries of the answer log.
 
-    For each version the statement is shown that shows most: how many requests were counted by then
-    and how many recorded; at least so many are missing; and how many entries were too close to that
-    moment to tell, or cannot be opened, and so may hide as many more. The exit status is 1 where
-    one is missing. It needs an engine of its own ([engine]): one in the gateway's process signs
-    nothing, for whoever has the gateway has its key. An engine that is killed takes with it what it
-    counted since its last statement (a minute, `anchor_every`), and a gateway that is killed the
-    entries of those whom it had not answered yet.
+    For each version, the most telling statement is shown: how many requests were counted by then,
+    how many were recorded, how many are missing at least, and how many entries are in doubt because
+    they were too close to that moment or can't be opened. The exit status is 1 if a request is
+    missing. It needs a separate engine ([engine]); one in the gateway's process signs nothing,
+    because whoever holds the gateway holds its key. A killed engine loses the counts since its last
+    statement (a minute, `anchor_every`), and a killed gateway loses the entries of requests not yet
+    answered.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:
@@ -67,7 +67,7 @@ def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
 
 
 def _read(reader: AuditReader, origins: list[str]) -> tuple[dict[str, RecordedCounts], int]:
-    """What is recorded by version, and how many entries nobody can open."""
+    """Return the recorded counts by version, and the number of entries that nobody can open."""
     recorded: dict[str, RecordedCounts] = {}
     unknown = 0
     for origin in origins:

@@ -43,10 +43,10 @@ class Moment(click.ParamType):
 @json_option
 @click.pass_context
 def as_of(ctx: click.Context, moment: datetime, model: str, as_json: bool) -> None:
-    """Show what was live at TIME under each alias, and the log's entries that prove it.
+    """Show which versions were live at TIME, and the log entries that prove it.
 
-    A move that the gateway left out shows, for the one after it is proved too. That everybody is
-    shown this same log is for `audit verify` and `audit follow` to show.
+    A move that the gateway left out shows, because the next move is proved too. `audit verify` and
+    `audit follow` check that everybody is shown the same log.
     """
     now = datetime.now(UTC)
     if moment > now:
@@ -88,15 +88,15 @@ def as_of(ctx: click.Context, moment: datetime, model: str, as_json: bool) -> No
     type=click.FloatRange(0),
     default=0.0,
     metavar="SECONDS",
-    help="How long to wait for an anchor that covers the entry (a minute, `anchor_every`).",
+    help="Seconds to wait for an anchor that covers the entry (see `anchor_every`).",
 )
 @json_option
 @click.pass_context
 def decision(ctx: click.Context, receipt: Path, patience: float, as_json: bool) -> None:
-    """Lead the answer of RECEIPT back to exact bytes, and to the people who approved them.
+    """Trace the answer of RECEIPT back to exact bytes and the people who approved them.
 
-    Each step is verified on this machine, from the pinned root keys. The exit status is 1 where one
-    does not hold, and 3 where all do but that no anchor covers the entry yet.
+    Each step is verified on this machine, from the pinned root keys. The exit status is 1 if a step
+    fails, and 3 if all hold but no anchor covers the entry yet.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:

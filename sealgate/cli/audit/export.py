@@ -23,12 +23,12 @@ Examples:
 """
 )
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--model", "models", multiple=True, help="Only this model's; may be given again.")
+@click.option("--model", "models", multiple=True, help="Export only this model; may be repeated.")
 @click.option(
     "--with-files/--without-files",
     default=True,
     show_default=True,
-    help="Whether the versions' files come along, or their manifests alone.",
+    help="Include the versions' files, or only their manifests.",
 )
 @elsewhere_option
 @json_option
@@ -41,12 +41,12 @@ def export(
     elsewhere: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write to the new FOLDER all that others need to check the record, with none of our code.
+    """Write to the new FOLDER everything that others need to check the record without Sealgate.
 
-    Every log as static tiles, and every signed document and key. Its README has the commands of
-    other people's programs. All is checked on the way; FOLDER is there whole or not at all. Logs
-    that a policy ever named and this gateway does not show are named; without --elsewhere for each,
-    the exit status is 3.
+    It holds every log as static tiles, and every signed document and key. Its README lists the
+    commands of other people's programs. Everything is verified while it is written; FOLDER is
+    complete or not created. Logs that a policy named and this gateway does not show are listed;
+    without --elsewhere for each, the exit status is 3.
     """
     if folder.exists():
         raise click.ClickException(f"{folder} exists already; name a folder that does not")

@@ -23,7 +23,7 @@ class AuditGroup(PluginGroup):
 
 @click.group(cls=AuditGroup)
 def audit() -> None:
-    """Check the logs, and look into them."""
+    """Verify the logs and inspect them."""
 
 
 for command in (decisions.as_of, decisions.decision):
@@ -69,20 +69,20 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
 @click.option(
     "--known",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on from the checkpoint that this file keeps, and keep each new one there.",
+    help="Continue from the checkpoint in this file, and store each new one there.",
 )
 @json_lines_option
 @click.pass_context
 def follow(
     ctx: click.Context, log: str, start: int | None, known: Path | None, as_json: bool
 ) -> None:
-    """Check LOG from its first entry on, then show what is new as it comes, until interrupted.
+    """Verify LOG from its first entry, then show new entries as they come, until interrupted.
 
-    Every entry is hashed here, and nothing is shown before a signed checkpoint covers it that
-    extends the one before. LOG is an origin, or the end of one such as `registry` (the default).
+    Every entry is hashed here. Nothing is shown before a signed checkpoint covers it that extends
+    the one before. LOG is an origin, or the end of one such as `registry` (the default).
 
-    With --known, only hashes are had of what was checked before, 32 bytes an entry, and they must
-    lead to the root that was seen then. The file may be the one that a client keeps as witness.
+    With --known, only hashes of entries that were verified before are read, 32 bytes each, and they
+    must lead to the known root. The file may be the one that a client keeps.
     """
     file = ClientMemoryFile(known) if known is not None else None
     person = profile(ctx, "auditor")
@@ -104,7 +104,7 @@ def follow(
 
 
 def _commitment(leaf: bytes) -> dict[str, object]:
-    """What can be told of an answer's entry, which holds commitments alone."""
+    """Describe an answer's entry, which holds commitments only."""
     return {"leaf": leaf_hash(leaf).hex()}
 
 

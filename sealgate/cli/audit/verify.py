@@ -37,7 +37,7 @@ elsewhere_option = click.option(
     "--elsewhere",
     multiple=True,
     metavar="ORIGIN",
-    help="A log that you check at another place; may be given again.",
+    help="A log that you verify elsewhere; may be repeated.",
 )
 
 
@@ -57,7 +57,7 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     "gateways",
     multiple=True,
     metavar="HOST:PORT",
-    help="Another gateway of the same registry to ask too; may be given again.",
+    help="Another gateway of the same registry to read from; may be repeated.",
 )
 @elsewhere_option
 @click.option(
@@ -67,7 +67,7 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     "--witnesses",
     "threshold",
     type=click.IntRange(1),
-    help="How many of these must have cosigned each log; default: all.",
+    help="The number of witnesses that must have cosigned each log; default: all.",
 )
 @click.option(
     "--wait",
@@ -96,14 +96,14 @@ def verify(
     opens: bool,
     as_json: bool,
 ) -> None:
-    """Check every entry of every log against all that was signed of it.
+    """Verify every entry of every log against everything that was signed about it.
 
-    Each log must extend its checkpoints: the newest, every anchor in the registry's log, and with
-    --witness a state that these witnesses have cosigned. The hashes that it keeps must be those of
-    its entries; of entries that were pruned, which the registry's log must tell, there are only
-    these. A log that a policy ever named and no gateway shows is not intact, nor is one that no
-    anchor covers yet. Every entry of an answer log is opened; those that cannot be must be as many
-    as the registry's log says were erased.
+    Each log must extend its checkpoints: the newest one, every anchor in the registry's log and,
+    with --witness, a state that these witnesses have cosigned. Stored hashes must be those of the
+    entries; of pruned entries, which the registry's log must record, only hashes remain. A log that
+    a policy named and no gateway shows is not intact, nor is one that no anchor covers yet. Every
+    entry of an answer log is opened; those that can't be must be as many as the registry's log
+    records as erased.
     """
     witnesses = [WitnessKey.from_vkey(key) for key in keys]
     wanted = len(witnesses) if threshold is None else threshold
@@ -194,7 +194,7 @@ def _row(report: LogReport, keys: Sequence[str]) -> dict[str, object]:
 
 
 def _found(report: LogReport) -> str:
-    """What a person is told of a log."""
+    """Describe the result for a log in one line."""
     if report.reason is not None:
         return f"{report.reason.name}: {report.detail or report.reason.sentence}"
     if report.state == ELSEWHERE:

@@ -65,10 +65,10 @@ def _told(calibration: dict[str, Any]) -> dict[str, Any]:
 @json_option
 @click.pass_context
 def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: bool) -> None:
-    """Attach FILE, evidence that you have signed, to VERSION of the model NAME, for good.
+    """Attach the signed evidence in FILE to VERSION of the model NAME, permanently.
 
-    It is what `sealgate attack --output` writes. Whoever is asked to approve the version is shown
-    it from then on; the registry's log says when it came.
+    `sealgate attack --output` writes such a file. Everyone who is asked to approve the version is
+    shown it from then on; the registry's log records when it came.
     """
     person = profile(ctx, "approver-1")
     data = file.read_bytes()
@@ -80,7 +80,9 @@ def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: boo
     )
 
 
-_reason_option = click.option("--reason", required=True, help="Why; it is signed and kept.")
+_reason_option = click.option(
+    "--reason", required=True, help="The reason, which is signed and recorded."
+)
 
 
 class ModelGroup(PluginGroup):
@@ -191,7 +193,7 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
-    """Move an alias to what an approved PROPOSAL names."""
+    """Move an alias to the version in an approved PROPOSAL."""
     person = profile(ctx, "admin")
     with connected(person) as channel:
         _show_pointer(governance_of(person, channel).promote(proposal, reason), as_json)
@@ -207,7 +209,7 @@ def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> No
 def rollback(
     ctx: click.Context, name: str, version: int, alias: str, reason: str, as_json: bool
 ) -> None:
-    """Return an alias of NAME to a VERSION that it named before."""
+    """Return an alias of NAME to a VERSION that it pointed to before."""
     person = profile(ctx, "admin")
     with connected(person) as channel:
         pointer = governance_of(person, channel).rollback(name, alias, version, reason)
@@ -223,7 +225,7 @@ def rollback(
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bool) -> None:
-    """Revoke VERSION of NAME for good; nothing serves it any more."""
+    """Revoke VERSION of NAME permanently; nothing serves it any more."""
     person = profile(ctx, "admin")
     with connected(person) as channel:
         revoked = governance_of(person, channel).revoke(name, version, reason)

@@ -73,13 +73,13 @@ def _plain(value: Any) -> str:
     type=click.IntRange(1, 30),
     default=7,
     show_default=True,
-    help="How long it may be approved and carried out.",
+    help="How long the proposal is valid.",
 )
 @click.option(
     "--share",
     type=click.IntRange(0, 100),
     default=0,
-    help="Percent of production's requests that canary answers, or that shadow is asked too.",
+    help="Percent of production's requests that canary answers or shadow receives as copies.",
 )
 @json_option
 @click.pass_context
@@ -119,11 +119,11 @@ def proposals(
 
 @click.command(epilog="\b\nExample:\n  sealgate --as approver-1 model approve sha256:0123…")
 @click.argument("proposal")
-@click.option("--meaning", help="What your signature means; asked for where it is not given.")
+@click.option("--meaning", help="The meaning of your signature; default: ask for it.")
 @json_option
 @click.pass_context
 def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: bool) -> None:
-    """Check PROPOSAL on this machine, and sign an approval of it.
+    """Verify PROPOSAL on this machine and sign an approval of it.
 
     Every file is hashed here, and the evidence is shown, before anything is signed.
     """

@@ -36,16 +36,16 @@ Examples:
 )
 @click.argument("name", required=False)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(_KINDS)))
-@click.option("--from", "start", type=click.IntRange(0), help="Begin at this index of the log.")
+@click.option("--from", "start", type=click.IntRange(0), help="The first log entry to show.")
 @json_lines_option
 @click.pass_context
 def watch(
     ctx: click.Context, name: str | None, kinds: tuple[str, ...], start: int | None, as_json: bool
 ) -> None:
-    """Show changes as they come, of the model NAME or of all, until interrupted.
+    """Show changes of the model NAME, or of all models, until interrupted.
 
-    A connection that breaks is made again where it was. Each line begins with the change's index in
-    the registry's log; --from with one more goes on after it.
+    A broken connection is resumed where it ended. Each line begins with the change's index in the
+    registry's log; to continue after it, pass --from with that index plus one.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:

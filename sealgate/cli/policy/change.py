@@ -28,7 +28,7 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @json_option
 @click.pass_context
 def fetch(ctx: click.Context, as_json: bool) -> None:
-    """Keep the gateway's chain of policies, checked against the pinned root keys."""
+    """Store the gateway's chain of policies, verified against the pinned root keys."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         found = newest(fetch_chain(ctx, person, channel), person)
@@ -48,10 +48,10 @@ Examples:
 @policy_option
 @click.pass_context
 def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...]) -> None:
-    """Write to FILE the successor of the policy in force, for you to edit.
+    """Write the successor of the policy in force to FILE, for you to edit.
 
-    It says the same, of the next version, from now and for --days. With --policy the gateway is not
-    asked.
+    It has the same content, the next version number, and is valid from now for --days. With
+    --policy the gateway is not asked.
     """
     person = profile(ctx, "admin")
     if policies:
@@ -91,7 +91,7 @@ def sign(
 ) -> None:
     """Sign the policy in FILE, a draft or one that others have signed, after showing its changes.
 
-    It needs no gateway. The chain that it follows comes from --policy, or from `policy fetch`.
+    This needs no gateway. The chain that it follows comes from --policy or from `policy fetch`.
     """
     person = profile(ctx, "auditor")
     current = newest(read_chain(ctx, policies), person)
@@ -126,9 +126,9 @@ def sign(
 @json_option
 @click.pass_context
 def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Give the gateway the signed policy in FILE, and show what it changes.
+    """Send the signed policy in FILE to the gateway, and show what it changes.
 
-    Every gateway of the registry, and its engines, follow at once.
+    Every gateway of the registry, and its engines, apply it at once.
     """
     data = file.read_bytes()
     successor = Policy.decode(Envelope.decode(data).payload)
@@ -174,7 +174,9 @@ def _show_changes(current: Policy, successor: Policy) -> None:
 
 
 def _missing(current: Policy, successor: Policy, envelope: Envelope) -> str:
-    """Who must still sign. Raises Refusal(SIGNATURE_INVALID) where somebody's does not verify."""
+    """Return whose signatures are still missing. Raises Refusal(SIGNATURE_INVALID) where somebody's
+    does not verify.
+    """
     keys = current.root_keys() | successor.root_keys()
     signers = dsse.verify(envelope, PAYLOAD_TYPE, keys)
     lacking = [

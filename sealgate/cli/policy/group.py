@@ -20,7 +20,7 @@ from sealgate.trust.policy.rights import ACTION_ROLES, ALL, decide
 
 @click.group(cls=HelpfulGroup)
 def policy() -> None:
-    """Read the signed policy, make a new one, and ask why something is allowed or not."""
+    """Show the signed policy, make a new one, and explain why something is allowed or not."""
 
 
 for command in (
@@ -44,7 +44,7 @@ def check(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: b
     """Check the signed policy in FILE.
 
     It must be the first of a chain that the pinned root keys signed, or the next after the newest
-    that is known. What is said then is whom its rights leave without any.
+    known one. The output names principals that its rights leave without any right.
     """
     person = profile(ctx, "auditor")
     payload, envelope = change.read(file)
@@ -79,9 +79,9 @@ Examples:
 )
 @click.argument("principal")
 @click.argument("action", type=click.Choice(sorted(ACTION_ROLES)))
-@click.option("--model", default=ALL, help="A model; without it, all of them.")
-@click.option("--alias", help="An alias, or * for all of them and for a version by number.")
-@click.option("--environment", default="", help="The gateway's; without it, it is not known.")
+@click.option("--model", default=ALL, help="A model; default: all.")
+@click.option("--alias", help="An alias, or * for all aliases and versions by number.")
+@click.option("--environment", default="", help="The gateway's environment; default: unknown.")
 @policy_option
 @json_option
 @click.pass_context
@@ -95,10 +95,10 @@ def explain(
     policies: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Say whether PRINCIPAL may do ACTION, and which right says so.
+    """Say whether PRINCIPAL may do ACTION, and which right allows it.
 
-    Without --alias, infer and metadata mean production, as the gateway does, and all else means
-    every alias. Exits with 1 where it is denied.
+    Without --alias, infer and metadata mean production, as in the gateway, and other actions mean
+    every alias. The exit status is 1 if it is denied.
     """
     current = open_chain(read_chain(ctx, policies), profile(ctx, "auditor"))
     who = current.principal(principal)
@@ -118,7 +118,7 @@ def explain(
 
 
 def _without_rights(found: Policy) -> list[str]:
-    """Who has a role that calls something, and yet no right at all."""
+    """Return principals whose role allows calls but who have no right."""
     if found.rights is None:
         return []
     calling = {role for roles in ACTION_ROLES.values() for role in roles}

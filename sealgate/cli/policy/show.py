@@ -54,7 +54,7 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
 
 
 def summary(policy: Policy) -> dict[str, Any]:
-    """Which policy it is."""
+    """Return version, dates and digest of a policy."""
     return {
         "version": policy.version,
         "digest": policy.digest,
@@ -96,7 +96,7 @@ def _rules(policy: Policy) -> dict[str, Any]:
 
 
 def _keys(policy: Policy) -> Iterator[dict[str, str]]:
-    """Whose each key is. One that is nobody's vouches for what it signed while it was."""
+    """Return the holder of each key. A former key vouches for what it signed."""
     for keyid in policy.keys:
         holder = policy.holder(keyid)
         names = [holder.name] if holder else []

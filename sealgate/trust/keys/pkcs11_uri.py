@@ -25,7 +25,7 @@ def is_key_uri(place: Path | str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyUri:
-    """Which key of which token. `object` is its label, `id` its CKA_ID; one may be empty.
+    """A key in a PKCS#11 token. `object` is its label, `id` its CKA_ID; one may be empty.
 
     `pin_source` is a private file that holds the PIN, `module` the library of the tokens.
     """

@@ -170,7 +170,7 @@ class Policy:
         return self._by_name[name]
 
     def by_identity(self, identity: str) -> Principal | None:
-        """Return whom an identity (see `Principal`) stands for, if anyone."""
+        """Return the principal that has an identity (see `Principal`), if any."""
         return self._by_identity.get(identity)
 
     def target(self, action: str, model: str, alias: str, environment: str = "") -> Target:
@@ -234,15 +234,21 @@ class Policy:
         return origin in self._logs and self._logs[origin] != self.registry_log
 
     def check_unexpired(self, now: datetime) -> None:
-        """For what is new; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        """Check that the policy has not expired, as anything new requires; see `validity`. Raises
+        Refusal(POLICY_EXPIRED).
+        """
         validity.check_unexpired(self.expires, now)
 
     def check_standing(self, now: datetime) -> None:
-        """For what stands; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        """Check that the policy or its grace period has not ended, as existing things require; see
+        `validity`. Raises Refusal(POLICY_EXPIRED).
+        """
         validity.check_standing(self.expires, self.grace, now)
 
     def check_begun(self, now: datetime) -> None:
-        """See `grace`. Raises Refusal(POLICY_INVALID) where `issued` lies ahead."""
+        """Check that `issued` is not in the future; see `validity`. Raises Refusal(POLICY_INVALID)
+        where `issued` lies ahead.
+        """
         validity.check_begun(self.issued, now)
 
 

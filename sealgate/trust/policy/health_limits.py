@@ -19,7 +19,7 @@ _LONGEST_WINDOW = 86400
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """What may be found in a window of so many seconds that holds so many requests at least.
+    """Limits for a window of `window_seconds` that holds at least `minimum_requests`.
 
     `error_percent`: requests that the version failed. `p99_ms`: milliseconds within which 99 of 100
     are screened and run. `screening_percent`: requests found suspect or adversarial.

@@ -95,7 +95,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """What the policy asks for.
+    """Rules for approvals, verdicts and the lifetime of statements.
 
     `approvals`: alias to the number of people who must approve. `adversarial` and `suspect`:
     what such a verdict leads to, one of ACTIONS. `freshness_seconds`: the longest life of a

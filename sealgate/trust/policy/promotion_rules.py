@@ -93,7 +93,7 @@ class EvidenceRules:
             raise Refusal(Reason.EVIDENCE_MISSING, ", ".join(missing))
 
     def check_maker(self, kind: str, roles: Iterable[str]) -> None:
-        """Raises Refusal(ROLE_TOO_LOW) where whoever has these roles may not make that kind."""
+        """Raises Refusal(ROLE_TOO_LOW) if none of these roles may make that kind of evidence."""
         if set(self.makers.get(kind, MAKERS)).isdisjoint(roles):
             raise Refusal(Reason.ROLE_TOO_LOW, f"evidence {kind}")
 

@@ -41,7 +41,7 @@ ACTION_ROLES: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What somebody wants to do, and to what: a model and an alias, or ALL of them.
+    """An action on a model and an alias, or on ALL of them.
 
     `environment` is the gateway's, `risk_tier` the model's; empty where not known.
     """
@@ -58,8 +58,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Allows `actions` on `aliases` of `models` to `principals`, and to whoever has a role of
-    `roles`; where it names `environments` or `risk_tiers`, in and for those alone.
+    """Allows `actions` on `aliases` of `models` to `principals` and to holders of `roles`;
+    `environments` and `risk_tiers` restrict it further.
 
     Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
@@ -106,7 +106,7 @@ class Right:
         )
 
     def unmet(self, target: Target) -> str:
-        """Which condition does not hold, in words; empty where all do."""
+        """Return the condition that does not hold, in words; empty if all hold."""
         if self.environments and target.environment not in self.environments:
             return f"environment {' or '.join(self.environments)}, not {_known(target.environment)}"
         if self.risk_tiers and target.risk_tier not in self.risk_tiers:
@@ -149,7 +149,7 @@ def allows(
 def decide(
     rights: tuple[Right, ...] | None, principal: str, roles: tuple[str, ...], target: Target
 ) -> RightsDecision:
-    """What the gateway will say to a call for `target`, in words.
+    """Return whether a call for `target` is allowed, with an explanation.
 
     1. One of the principal's roles must be one that the action needs.
     2. Without the section `rights`, that is all.

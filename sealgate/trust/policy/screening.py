@@ -47,8 +47,8 @@ _LONGEST_SECONDS = 30 * 86400
 
 @dataclass(frozen=True, slots=True)
 class VerdictActions:
-    """What each verdict leads to (None: another place says it), and whether every answer, whatever
-    its verdict, is reduced to its likeliest classes.
+    """The action for each verdict (None: set elsewhere), and whether every answer is reduced to its
+    likeliest classes.
     """
 
     adversarial: str | None = None

@@ -22,7 +22,7 @@ LONGEST = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class GracePeriod:
-    """How long what stands goes on after `expires`, in seconds; see the module.
+    """The grace period after `expires`, in seconds; see the module.
 
     Raises Refusal: DOCUMENT_MALFORMED, or POLICY_INVALID beyond LONGEST.
     """
@@ -45,13 +45,15 @@ NO_GRACE_PERIOD = GracePeriod(0)
 
 
 def check_unexpired(expires: str, now: datetime) -> None:
-    """For what is new: raises Refusal(POLICY_EXPIRED) from `expires` on, whatever the grace."""
+    """Check anything new: raises Refusal(POLICY_EXPIRED) from `expires` on, whatever the grace
+    period.
+    """
     if now >= parse_time(expires):
         raise Refusal(Reason.POLICY_EXPIRED, f"at {expires}")
 
 
 def check_standing(expires: str, grace: GracePeriod, now: datetime) -> None:
-    """For what stands: raises Refusal(POLICY_EXPIRED) once the grace after `expires` is over."""
+    """Check anything existing: raises Refusal(POLICY_EXPIRED) after the grace period."""
     # A policy may end on the last day that there is, so nothing is added to that.
     check_unexpired(expires, now - timedelta(seconds=grace.seconds))
 

@@ -121,7 +121,7 @@ def _is_v1(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedReceipt:
-    """What a receipt proves: the opened fields, and the log at the moment of the record."""
+    """The result of verifying a receipt: the opened fields, and the log's checkpoint."""
 
     fields: Mapping[str, str]
     checkpoint: Checkpoint

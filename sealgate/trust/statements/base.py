@@ -104,7 +104,7 @@ def sorted_digests(value: Any) -> tuple[str, ...]:
 
 
 def digest_or_none(value: Any) -> str:
-    """Check a digest, or empty text that stands for none."""
+    """Check a digest; empty text means none."""
     return check_digest(value) if value != "" else ""
 
 

@@ -28,7 +28,7 @@ ROLLBACK = "rollback"
 
 @dataclass(frozen=True, slots=True)
 class Proposal(Statement):
-    """What approvers sign: this version for this alias, at this point of its history.
+    """The proposal that approvers sign: this version for this alias, at this point of its history.
 
     `evidence` pairs each kind with the digest of its item, sorted. `predecessor` is the sequence
     of the pointer that this one would follow (0: none). `policy` is the digest of the policy.

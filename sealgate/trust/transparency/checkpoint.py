@@ -31,7 +31,7 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{root}\n"
 
     def cosigned(self) -> bytes:
-        """What an ML-DSA-44 key signs of it."""
+        """Return the message that an ML-DSA-44 key signs for this checkpoint."""
         return ml_dsa.cosigned_message(self.origin, self.size, self.root)
 
     @classmethod

@@ -26,7 +26,7 @@ class Frontier:
     def __init__(
         self, size: int, levels: list[_Level], edges: list[bytes], tiles: tuple[Tile, ...]
     ) -> None:
-        """For `empty`, `load` and `append` alone.
+        """Use `empty`, `load` and `append` instead.
 
         `levels[n]` is (first, hashes): the complete subtrees of level n from number `first` on,
         as far as the next append or the proofs of the last one need them. `edges[n]` holds the

@@ -33,7 +33,7 @@ _LONGEST_NAME = 255
 
 
 def cosigned_message(origin: str, size: int, root: bytes) -> bytes:
-    """What a log signs of its own checkpoint, at no time in particular.
+    """Return the message that a log signs for its own checkpoint, with time 0.
 
     Raises Refusal(DOCUMENT_MALFORMED) for an origin of more than 255 bytes.
     """

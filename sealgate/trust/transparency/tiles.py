@@ -18,7 +18,7 @@ WIDTH = 256
 
 
 class TileReader(Protocol):
-    """Where tiles come from."""
+    """A source of tiles."""
 
     def read(self, level: int, index: int, width: int) -> bytes:
         """Return the first `width` hashes of a tile, 32 * `width` bytes."""
@@ -39,7 +39,9 @@ class Tile:
 
     @property
     def path(self) -> str:
-        """Where the tile is published: `tile/0/x001/067`, with `.p/<width>` while not full."""
+        """The path at which the tile is published: `tile/0/x001/067`, with `.p/<width>` while
+        partial.
+        """
         return tile_path(self.level, self.index, self.width)
 
 
