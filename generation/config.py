@@ -19,7 +19,7 @@ from sealgate.settings import ConfigError, read_settings
 
 @dataclass(frozen=True, slots=True)
 class GeneratorLimits(EngineLimits):
-    """An engine's, but that an answer may take longer."""
+    """The limits of an engine, with more time per answer."""
 
     deadline: float = 600.0
     """The most that an answer may take."""
@@ -27,7 +27,7 @@ class GeneratorLimits(EngineLimits):
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """Bounds of what one process generates."""
+    """Limits of generation in one process."""
 
     copies: Path
     """A folder of this process's own, where verified weights lie while they are used."""
@@ -54,6 +54,8 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
+    """The whole file, checked."""
+
     listen: ListenAddress
     trust: EngineTrustFiles
     artifacts: ArtifactLocation

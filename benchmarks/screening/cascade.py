@@ -130,7 +130,7 @@ def _calibrated(draft: Detector, probe: StagedProber, rows: Array) -> tuple[Dete
 
 def _shares(joined: Detector, alone: Detector, features: Floats) -> dict[str, float]:
     """How many rows go on, and are flagged with both stages and with the graph alone."""
-    found = {"goes_on": _mean(joined.goes_on(features))}
+    found = {"goes_on": _mean(joined.escalates(features))}
     for name, detector, scores in (
         ("", joined, joined.scores(features)),
         ("_alone", alone, joined.graph_scores(features)),

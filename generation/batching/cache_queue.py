@@ -19,14 +19,14 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """Somebody's place in the queue, which may be taken from him."""
+    """A place in the queue, which can be taken away."""
 
     caller: str
     is_given_up: bool = False
 
 
 class CacheQueue:
-    """`pages` to give out. Safe for many threads."""
+    """Gives out `pages` of the cache. Safe for many threads."""
 
     def __init__(self, pages: int, queue: int) -> None:
         self._free = self.pages = pages

@@ -34,7 +34,7 @@ _STOP_SECONDS = 10.0
 
 
 class CausalBatches:
-    """A model that generates, on a thread of its own. Safe for many threads."""
+    """Generates for many requests on one thread of its own. Safe for many threads."""
 
     def __init__(
         self, model: PreTrainedModel, ends: Sequence[int], settings: GenerationSettings

@@ -27,7 +27,7 @@ from sealgate.reasons import Reason, Refusal
 
 
 class DecodingRows:
-    """Row n of each tensor is the n-th answer's."""
+    """The answers in progress: row n of each tensor belongs to the n-th answer."""
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
         """Encodes the prompts, given as ids."""
@@ -137,7 +137,7 @@ class _Answer:
 
 
 class _Batch:
-    """Those that run, on one thread."""
+    """The answers that run, on one thread."""
 
     def __init__(self, model: PreTrainedModel, start: int, ends: Sequence[int]) -> None:
         self._model = model
@@ -179,7 +179,7 @@ class _Batch:
 
 
 class TranslationBatches:
-    """A model that answers, on a thread of its own. Safe for many threads."""
+    """Answers many requests on one thread of its own. Safe for many threads."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ _MEASURED = 2048
 
 
 class CausalFamily:
-    """A `Family`: Llama and Qwen2."""
+    """The `ModelFamily` of Llama and Qwen2."""
 
     loads = AutoModelForCausalLM
     task = "text-generation"

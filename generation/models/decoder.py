@@ -55,8 +55,8 @@ _FAMILIES: dict[str, ModelFamily] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """A prompt's tokens, and of each whether its caller wrote it; a template or the tokenizer did
-    the others.
+    """A prompt's tokens, and for each whether the caller wrote it, not a template or the
+    tokenizer.
     """
 
     ids: list[int]
@@ -64,7 +64,7 @@ class TokenizedPrompt:
 
 
 class LanguageModel:
-    """A model and what turns prompts into its tokens. Reading either is safe for many threads."""
+    """A model and its tokenizer. Safe for many threads."""
 
     def __init__(
         self,

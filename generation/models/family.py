@@ -15,7 +15,7 @@ Said: TypeAlias = tuple[Sequence[int], Sequence[int]]
 
 
 class AnswerBatches(Protocol):
-    """What answers many at once. Safe for many threads."""
+    """Answers many requests at once. Safe for many threads."""
 
     room: CacheQueue
 
@@ -34,7 +34,7 @@ class AnswerBatches(Protocol):
 
 
 class ModelFamily(Protocol):
-    """One kind of architecture; it holds nothing of any model."""
+    """One kind of architecture. It holds no state of a model."""
 
     loads: Any
     """The library's class that reads one."""

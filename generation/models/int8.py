@@ -31,7 +31,7 @@ class _Rounded(nn.Module):
 
 
 class Int8Linear(_Rounded):
-    """What `nn.Linear` computes, with a rounded matrix."""
+    """Replaces `nn.Linear` with a rounded matrix."""
 
     bias: torch.Tensor | None
 
@@ -56,7 +56,7 @@ class Int8Linear(_Rounded):
 
 
 class Int8Embedding(_Rounded):
-    """What `nn.Embedding` looks up, in a rounded table."""
+    """Replaces `nn.Embedding` with a rounded table."""
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.weight[ids].float() * self.scale[ids][..., None]

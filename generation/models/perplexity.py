@@ -52,8 +52,8 @@ def float32_reference(model: PreTrainedModel) -> PreTrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class SurprisePeaks:
-    """The highest sum of excesses of a window by its size, in nats, and how many times as long as a
-    window all that counted was, 1 at least.
+    """The highest sum of excesses per window size, in nats, and the prompt's length in windows, at
+    least 1.
     """
 
     highest: float

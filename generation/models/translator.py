@@ -25,7 +25,7 @@ _ANSWER, _MEASURED = 64, 2048
 
 
 class TranslatorFamily:
-    """A `Family`: T5."""
+    """The `ModelFamily` of T5."""
 
     loads = AutoModelForSeq2SeqLM
     task = "text2text-generation"

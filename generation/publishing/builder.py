@@ -57,8 +57,8 @@ _LEAST_PROMPTS = _GOLDEN + 1
 
 @dataclass(frozen=True, slots=True)
 class GeneratorDescription:
-    """What a publisher says of a model; `prompt_tokens` and `output_tokens` bound requests, and
-    `precision` is as for `GeneratorTerms`.
+    """The publisher's description of a model; `prompt_tokens` and `output_tokens` bound requests,
+    and `precision` is as for `GeneratorTerms`.
     """
 
     name: str
@@ -81,7 +81,7 @@ class GeneratorKeys:
 
 @dataclass(frozen=True, slots=True)
 class BuiltGenerator:
-    """What is sent to the registry, what the publisher keeps of the mark, and whether the model
+    """What is sent to the registry, the publisher's record of the mark, and whether the model
     answers chats.
     """
 

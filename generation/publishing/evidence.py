@@ -24,7 +24,7 @@ _PACKAGES = ("sealgate", "torch", "torchao", "transformers", "tokenizers")
 
 def ml_bom(terms: GeneratorTerms, task: str, manifest: Manifest, now: datetime) -> dict[str, Any]:
     """The bill of materials; the same files and time give the same bytes. `task` is as for
-    `Family`.
+    `ModelFamily`.
     """
     data = {
         "type": "data",
@@ -82,8 +82,8 @@ def _model(terms: GeneratorTerms, task: str, manifest: Manifest) -> dict[str, An
 
 @dataclass(frozen=True, slots=True)
 class Perplexities:
-    """Of the publisher's prompts, or of answers to them where a model measures no prompts, `tokens`
-    of them: before marking, marked, and as it answers.
+    """Perplexities of the publisher's prompts, or of answers to them if the model cannot measure
+    prompts: before marking, marked, and as served; over `tokens` tokens.
     """
 
     tokens: int
@@ -94,7 +94,7 @@ class Perplexities:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorFindings:
-    """What is said of a version; `task` is what its family does."""
+    """The measurements of a version; `task` is what its family does."""
 
     terms: GeneratorTerms
     task: str

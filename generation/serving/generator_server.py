@@ -34,7 +34,7 @@ _KINDS = {DIGEST: "string_param", CALLER: "string_param"}
 
 
 class GenerationService(EngineInferenceService):
-    """What an engine's service has, but that it generates."""
+    """An engine's inference service that generates."""
 
     def __init__(self, host: EngineHost, longest: float, seed: Callable[[], int]) -> None:
         """`longest` is how many seconds an answer may take; `seed` draws one for whom asks so."""

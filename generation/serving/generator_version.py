@@ -105,16 +105,14 @@ _PLACE = "in-process, digest checked"
 
 @dataclass(frozen=True, slots=True)
 class ScreenedPrompt:
-    """A prompt that has been read: its tokens, and what screening measured of them, if the model
-    measures prompts.
-    """
+    """A prompt's tokens, and its screening score if the model screens prompts."""
 
     ids: tuple[int, ...]
     score: float | None
 
 
 class GeneratorVersion(NoClassifier):
-    """A `Ready` version that generates. It answers as long as anyone refers to it."""
+    """A `ServableVersion` that generates. It answers as long as anyone refers to it."""
 
     def __init__(
         self,
@@ -124,7 +122,7 @@ class GeneratorVersion(NoClassifier):
         measured: PreTrainedModel | None,
         batches: AnswerBatches,
     ) -> None:
-        """`measured` is a twin of the decoder's model, which `batches` makes generate; None where
+        """`measured` is a copy of the decoder's model, which `batches` makes generate; None where
         that measures no prompts.
         """
         self.digest = digest

@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class GeneratorLoader:
-    """A `Loader`."""
+    """A `VersionLoader` for language models."""
 
     def __init__(self, settings: GenerationSettings) -> None:
         """Removes what a process that was killed left in the folder of copies."""
@@ -59,7 +59,7 @@ class GeneratorLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises Refusal as `read_terms`, `copy_verified` and
+        """See `VersionLoader`. Raises Refusal as `read_terms`, `copy_verified` and
         `GeneratorVersion.build` do.
         """
         if loaded is not None:

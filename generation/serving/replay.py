@@ -30,7 +30,7 @@ _GUARDED = "suspect"
 
 @dataclass(frozen=True, slots=True)
 class AnswerAgreement:
-    """The verdict that was recorded, how far the answer is the same, and how many tokens are."""
+    """The recorded verdict, how far the answer is the same, and how many tokens are."""
 
     verdict: str
     answer: str

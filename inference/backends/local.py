@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalLoader:
-    """Builds a version from the very bytes that were hashed. A `Loader`."""
+    """A `VersionLoader` that builds a version from the very bytes that were hashed."""
 
     def __init__(
         self,
@@ -23,9 +23,9 @@ class LocalLoader:
         bounds: OperatorBounds = NO_BOUNDS,
         settings: RuntimeSettings = ON_CPU,
     ) -> None:
-        """`bounds` tighten how versions are batched; `settings` say what runs their graphs.
+        """`bounds` limit the batching of versions; `settings` choose the execution provider.
 
-        Raises: ConfigError where that is not here.
+        Raises: ConfigError if the provider is not available.
         """
         check_provider(settings)
         if settings.arena_mb and not settings.is_on_gpu:
@@ -38,7 +38,7 @@ class LocalLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do."""
+        """See `VersionLoader`. Raises Refusal as `read_files` and `ReadyVersion.build` do."""
         if loaded is not None:
             return loaded
 

@@ -40,7 +40,7 @@ _FRUITLESS = 3
 
 
 class Batcher(Generic[Rows, Part]):
-    """Runs `work`, which takes the rows of each request and returns a part for each, in order."""
+    """Runs `work` on batches; it takes the rows of each request and returns a part for each."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Batcher(Generic[Rows, Part]):
         limits: BatcherLimits,
         capacity: RowCapacity | None = None,
     ) -> None:
-        """`capacity` keeps batches, but not single requests, below what memory has room for."""
+        """`capacity` limits batches, but not single requests, to what memory allows."""
         self._work = work
         self._limits = limits
         self._capacity = capacity
@@ -90,7 +90,7 @@ class Batcher(Generic[Rows, Part]):
         return job.result()
 
     def close(self, timeout: float | None = None) -> bool:
-        """Refuse new requests with DRAINING; wait for the others. False where time ran out."""
+        """Refuse new requests with DRAINING and wait for the others. False if time ran out."""
         with self._drained:
             self._closed = self._closed or Reason.DRAINING
             return self._drained.wait_for(self._is_idle, timeout)
@@ -105,7 +105,7 @@ class Batcher(Generic[Rows, Part]):
             return any(began < moment for began, _ in self._running.values())
 
     def give_up(self) -> None:
-        """Refuse with RUN_HUNG who comes, who queues and who is in a batch that runs.
+        """Fail every new, queued and running request with RUN_HUNG.
 
         Only the threads that lead a batch must stay until their run ends.
         """
@@ -152,7 +152,7 @@ class Batcher(Generic[Rows, Part]):
             return gate
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
-        """Turn away what a greedier caller sent last, or raise QUEUE_FULL."""
+        """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
         retry = self.pace.until_gone(self.queue.rows, self._limits.max_rows) or None
         full = f"{self.queue.rows} rows wait"
         for other in self.queue.make_room(job):
@@ -199,7 +199,7 @@ class Batcher(Generic[Rows, Part]):
             self.pass_on(batch, seconds)
 
     def _let_others_join(self, rows: int) -> None:
-        """Yield until nobody comes any more, or a batch would be full."""
+        """Yield until no more requests arrive, or a batch is full."""
         end = time.monotonic() + self.pace.fixed
         most, waiting, fruitless = self._limits.max_rows - rows, 0, 0
         while fruitless < _FRUITLESS:
@@ -223,7 +223,7 @@ class Batcher(Generic[Rows, Part]):
             self._running[id(batch)] = time.monotonic(), batch
 
     def _most(self, rows: int) -> int:
-        """How many rows the batch may have whose head has `rows`."""
+        """The largest number of rows of a batch whose first request has `rows`."""
         limits = self._limits
         most = self._capacity.rows() if self._capacity is not None else limits.max_rows
         if not limits.preferred:
@@ -233,9 +233,7 @@ class Batcher(Generic[Rows, Part]):
         return sizes[-1] if sizes else most
 
     def _await_more(self, head: Job[Rows, Part]) -> None:
-        """Wait for more rows where that pays. Whoever comes takes a free lane, if there is
-        one.
-        """
+        """Wait for more rows if that pays. Newcomers take a free lane, if there is one."""
         if not self._limits.delay or self.awaited_rows or self.free_lanes:
             return
         rows = head.rows + self.queue.rows
@@ -248,17 +246,17 @@ class Batcher(Generic[Rows, Part]):
             self.awaited_rows = 0
 
     def _patience(self, rows: int) -> tuple[int, float]:
-        """For how many more rows than the `rows` at hand to wait, and how many seconds."""
+        """For how many rows beyond the `rows` at hand to wait, and for how many seconds."""
         missing = min(self.pace.worth_waiting_for(), self._limits.max_rows) - rows
         return missing, min(self._limits.delay, missing * self.pace.gap)
 
     def _spare(self, head: Job[Rows, Part], rows: int) -> float:
-        """How many seconds a batch of `rows` rows can wait without making anyone late by it."""
+        """How many seconds a batch of `rows` rows can wait without missing a deadline."""
         ends = [job.deadline for job in (head, *self.queue) if job.deadline is not None]
         return min(ends, default=math.inf) - time.monotonic() - self.pace.seconds(rows)
 
     def _run(self, batch: list[Job[Rows, Part]]) -> float:
-        """Run what is still wanted; how many seconds that took."""
+        """Run what is still wanted; returns how many seconds that took."""
         ran = time.monotonic_ns()
         now = ran / 1e9
         least = self.pace.least(sum(job.rows for job in batch))

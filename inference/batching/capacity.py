@@ -18,7 +18,7 @@ RECOVERY_SECONDS = 60.0
 
 
 class RowCapacity:
-    """A limit below `most` rows, remembered. Safe for many threads."""
+    """A remembered limit of rows per run, at most `most`. Safe for many threads."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class RowCapacity:
         recovery: float = RECOVERY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """After each `recovery` seconds without running out of memory, the limit doubles."""
+        """The limit doubles after each `recovery` seconds without running out of memory."""
         self._most = most
         self._recovery = recovery
         self._clock = clock
@@ -46,7 +46,9 @@ class RowCapacity:
             return self._rows
 
     def halve(self, rows: int) -> int:
-        """There was no memory for `rows` rows, two or more; how many to try instead."""
+        """Halve the limit after `rows` rows, two or more, ran out of memory; returns the
+        new limit.
+        """
         with self._mutex:
             self._rows = max(1, min(self._rows, rows // 2))
             self._until = self._clock() + self._recovery
@@ -55,10 +57,10 @@ class RowCapacity:
     def run(
         self, x: Array, work: Callable[[Array], tuple[Array, ...]], halved: Callable[[], None]
     ) -> tuple[Array, ...]:
-        """What `work` gives for the rows of `x`, of as many at once as memory has room for.
+        """The results of `work` for the rows of `x`, run in parts that memory allows.
 
-        Where it raises OUT_OF_MEMORY for two rows or more it is asked again for half of them, and
-        `halved` is told.
+        If `work` raises OUT_OF_MEMORY for two rows or more, it is called again with half of them,
+        and `halved` is told.
         """
         size = min(len(x), self.rows())
         if size == len(x):
@@ -84,8 +86,9 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class BatchSizes:
-    """The sizes, ascending, and how many places lie from one row to the next; without sizes batches
-    run as they come.
+    """The fixed sizes to which batches are padded, ascending; without sizes they run as they come.
+
+    `stride` is the number of places from one row to the next.
     """
 
     sizes: tuple[int, ...] = ()

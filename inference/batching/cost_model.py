@@ -18,7 +18,7 @@ _BUDGET_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class BatchCosts:
-    """Seconds by rows, both ascending; `lanes` such batches run at once."""
+    """Seconds by number of rows, both ascending; `lanes` such batches run at once."""
 
     batches: tuple[tuple[int, float], ...]
     lanes: int = 1
@@ -40,7 +40,7 @@ class BatchCosts:
         clock: Callable[[], float] = time.perf_counter,
     ) -> Self:
         """Run `work` for 1, 2, 4, … and `most` of the rows `x`, and keep the best time of each:
-        what else the machine does only ever adds.
+        other work on the machine only adds to it.
         """
         begun, found, slowest = clock(), [], 0.0
         for rows in sorted({*(1 << power for power in range(most.bit_length())), most}):
@@ -58,13 +58,13 @@ class BatchCosts:
         return cls(tuple(found), lanes)
 
     def seconds(self, rows: int) -> float:
-        """What `rows` rows take, in as few batches as they need, one after the other."""
+        """The time of `rows` rows in as few batches as they need, one after the other."""
         most, dearest = self.batches[-1]
         whole, rest = divmod(rows, most)
         return whole * dearest + self._batch(rest)
 
     def _batch(self, rows: int) -> float:
-        """A batch no larger than the largest; between sizes, in proportion."""
+        """The time of one batch, interpolated between measured sizes."""
         if not rows:
             return 0.0
         place = bisect_left(self.batches, rows, key=lambda batch: batch[0])
@@ -84,7 +84,9 @@ _DOUBT = 0.9
 
 
 class RateEstimate:
-    """Estimates for one batcher, in seconds. Not safe for threads by itself."""
+    """Estimates run times and arrival rates of one batcher, in seconds. Not thread-safe by
+    itself.
+    """
 
     __slots__ = (
         "_came",
@@ -109,8 +111,8 @@ class RateEstimate:
         self.gap = float("inf")
 
     def came(self, now: float, rows: int) -> None:
-        """`rows` rows came at `now`. A gap counts for no more than twice what a batch costs: it
-        says that the burst is over, and longer ones say no more.
+        """`rows` rows arrived at `now`. A gap counts at most twice the cost of a batch: it shows
+        that the burst is over, and longer gaps show no more.
         """
         gap = min((now - self._came) / rows, 2 * (self.fixed + self.per_row))
         self._came = now
@@ -131,7 +133,7 @@ class RateEstimate:
         self.fixed = (y - self.per_row * x) / n
 
     def worth_waiting_for(self) -> int:
-        """How many rows a batch should have before waiting for more ceases to pay; 0 for none."""
+        """The number of rows beyond which waiting for more does not pay; 0 if it never does."""
         if self._runs < _ENOUGH:
             return 0
         lanes = self._lanes
@@ -139,22 +141,22 @@ class RateEstimate:
         return int(saved / (self.gap + self.per_row * (2 - 1 / lanes) + 1e-9)) if saved > 0 else 0
 
     def seconds(self, rows: int) -> float:
-        """What a batch of `rows` rows is expected to take; 0 while that is not known."""
+        """The expected time of a batch of `rows` rows; 0 while unknown."""
         return self.fixed + self.per_row * rows if self._runs >= _ENOUGH else 0.0
 
     def until_gone(self, rows: int, most: int) -> float:
-        """How long `rows` rows that wait are expected to take, in batches of `most` on all lanes; 0
-        while that is not known.
+        """The expected time for `rows` waiting rows, in batches of `most` on all lanes; 0 while
+        unknown.
         """
         if self._runs < _ENOUGH:
             return 0.0
         return (-(-rows // most) * self.fixed + rows * self.per_row) / self._lanes
 
     def least(self, rows: int) -> float:
-        """What a batch of `rows` rows surely takes: half of what is expected."""
+        """The time that a batch of `rows` rows surely takes: half of the expected time."""
         return self.seconds(rows) / 2
 
     def doubt(self) -> None:
-        """A request was refused by this estimate, which no run corrects then: lower it."""
+        """A request was refused because of this estimate, so no run corrects it: lower it."""
         for name in ("fixed", "per_row", "_y", "_xy"):
             setattr(self, name, _DOUBT * getattr(self, name))

@@ -29,11 +29,12 @@ LEVELS = 2
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """At most `max_rows` to a batch, which waits at most `delay_us` for more; a bounded queue.
+    """The signed batching limits: at most `max_rows` per batch, which waits at most `delay_us`.
 
-    A batch that could have one of `preferred_rows` rows, ascending, takes no more than the largest
-    such. `timeout_us` bounds a request, in queue and run. With one of `priority_levels` nobody
-    overtakes. At most `instances` batches run at once. 0 and () stand for what is not stated.
+    The queue is bounded. If a batch could have one of the `preferred_rows`, ascending, it takes no
+    more than the largest of them. `timeout_us` bounds a request, in queue and run. With one of
+    `priority_levels` nobody overtakes. At most `instances` batches run at once. 0 and () mean "not
+    stated".
     """
 
     max_rows: int
@@ -58,7 +59,7 @@ class Batching:
             raise fields.malformed(f"there are {LEVELS} levels of priority at most")
 
     def encode(self) -> dict[str, Any]:
-        """The section of `model.json`; what is not stated is absent."""
+        """The section of `model.json`, without what is not stated."""
         stated = [name for name in _OPTIONAL if getattr(self, name)]
         value = {name: getattr(self, name) for name in (*_REQUIRED, *stated)}
         if self.preferred_rows:
@@ -88,11 +89,11 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class BatchingBounds:
-    """A section `[[batching]]`: bounds of the operator's for one model, or without `model` for all.
+    """A section `[[batching]]`: the operator's bounds for one model, or without `model` for all.
 
-    Each holds beside the version's own and those of other sections: the lowest does. 0 stands for
-    what is not stated; `delay_us = 1` is as good as no delay. A run of more than `run_seconds` is
-    taken to hang, and is ended.
+    The lowest of the version's own limits and all sections applies. 0 means "not stated";
+    `delay_us = 1` practically means no delay. A run of more than `run_seconds` is considered hung
+    and is ended.
     """
 
     model: str = ""
@@ -123,7 +124,7 @@ class BatchingBounds:
             ) from None
 
     def tighten(self, batching: Batching) -> Batching:
-        """The lower of each bound; sizes that no longer fit are not preferred any more."""
+        """The lower of each bound; preferred sizes that no longer fit are dropped."""
         queue = _lower(batching.queue_rows, self.queue_rows)
         most = min(queue, _lower(batching.max_rows, self.max_rows))
         return replace(
@@ -141,7 +142,7 @@ class BatchingBounds:
 
 @dataclass(frozen=True, slots=True)
 class OperatorBounds:
-    """All sections `[[batching]]`. Raises: ConfigError where two are for the same model."""
+    """All sections `[[batching]]`. Raises: ConfigError if two are for the same model."""
 
     sections: tuple[BatchingBounds, ...] = ()
 
@@ -151,7 +152,7 @@ class OperatorBounds:
             raise ConfigError("[[batching]] names a model twice; join the two sections")
 
     def tighten(self, model: str, batching: Batching) -> Batching:
-        """What `model` may do at most by its own configuration and by every section for it."""
+        """The limits of `model` after its own configuration and every section for it."""
         for section in self._of(model):
             batching = section.tighten(batching)
         return batching
@@ -169,13 +170,13 @@ NO_BOUNDS = OperatorBounds()
 
 
 def _lower(own: int, bound: int) -> int:
-    """The lower of two where 0 stands for none."""
+    """The lower of two bounds, where 0 means none."""
     return min(own, bound) if own and bound else own or bound
 
 
 @dataclass(frozen=True, slots=True)
 class BatcherLimits:
-    """Rows to a batch and to each level of the queue; seconds that a run may wait; runs at once.
+    """Limits of a batcher: rows per batch and per queue level, seconds of waiting, parallel runs.
 
     `preferred` are sizes, ascending: a batch that could have one takes no more than the largest
     such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes.
@@ -195,7 +196,7 @@ class BatcherLimits:
 
     @classmethod
     def of(cls, batching: Batching, lanes: int) -> Self:
-        """What `batching` says, on a machine that has room for `lanes` runs at once."""
+        """The limits that `batching` states, on a machine with `lanes` parallel runs."""
         return cls(
             batching.max_rows,
             batching.queue_rows,

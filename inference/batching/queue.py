@@ -29,8 +29,8 @@ OVERTAKEN = 8
 
 
 class QueueItem(Protocol):
-    """What may wait: a request of a caller's with this many rows, urgent or not. Those of one
-    bucket can be run together.
+    """A request in the queue: a caller, a number of rows, urgent or not. Requests of one bucket can
+    run together.
     """
 
     rows: int
@@ -43,7 +43,7 @@ Item = TypeVar("Item", bound=QueueItem)
 
 
 class _Share:
-    """A caller's requests in one level: when the next is due, and how many rows wait."""
+    """A caller's requests in one level: the next virtual time, and how many rows wait."""
 
     __slots__ = ("due", "rows")
 
@@ -81,19 +81,19 @@ class _Level(Generic[Item]):
         return item
 
     def take_out(self, *items: Item) -> None:
-        """Take these, wherever they stand."""
+        """Remove these requests, wherever they are."""
         gone = set(map(id, items))
         self.heap = [entry for entry in self.heap if id(entry[2]) not in gone]
         heapq.heapify(self.heap)
         self._count_off(*items)
 
     def remove(self, item: Item) -> None:
-        """Let one go that nobody serves."""
+        """Remove a request that is not served."""
         self.shares[item.caller].due -= item.rows
         self.take_out(item)
 
     def of(self, bucket: int, room: int) -> list[Item]:
-        """The first of the bucket, in order, as long as `room` rows hold them."""
+        """The first requests of the bucket, in order, while they fit into `room` rows."""
         found: list[Item] = []
         ordered = sorted(
             (entry for entry in self.heap if entry[2].bucket == bucket), key=lambda entry: entry[:2]
@@ -106,8 +106,8 @@ class _Level(Generic[Item]):
         return found
 
     def surplus(self, newcomer: Item, needed: int) -> list[Item]:
-        """The requests of the greediest caller that free `needed` rows and leave them no fewer
-        than `newcomer`'s caller would have then; none where there are no such.
+        """The requests of the greediest caller that free `needed` rows and still leave that caller
+        no fewer than the caller of `newcomer` would have; empty if there are none.
         """
         if not self.shares:
             return []
@@ -140,12 +140,12 @@ class _Level(Generic[Item]):
 
 
 class FairQueue(Generic[Item]):
-    """A bounded queue of two levels. Not safe for threads by itself."""
+    """A bounded queue with two levels. Not thread-safe by itself."""
 
     __slots__ = ("_overtaken", "_room", "_urgent", "ordinary")
 
     def __init__(self, room: int) -> None:
-        """`room` is how many rows each level holds at most."""
+        """`room` is the number of rows that each level can hold."""
         self._room = room
         self._urgent: _Level[Item] = _Level()
         self.ordinary: _Level[Item] = _Level()
@@ -168,8 +168,9 @@ class FairQueue(Generic[Item]):
         return self._level(item).rows + item.rows <= self._room
 
     def make_room(self, item: Item) -> list[Item]:
-        """Takes out what must give way to `item` where its level is full: see the module. What is
-        returned is empty where nothing needs to, or nothing may: `has_room` tells.
+        """Remove and return what must give way to `item` if its level is full (see the module).
+
+        The result is empty if nothing must give way, or nothing may: `has_room` tells.
         """
         level = self._level(item)
         needed = level.rows + item.rows - self._room
@@ -187,20 +188,21 @@ class FairQueue(Generic[Item]):
         self._level(item).remove(item)
 
     def head(self) -> Item:
-        """Who is next. The line must not be empty."""
+        """The next request. The queue must not be empty."""
         return self._next().heap[0][2]
 
     def take(self) -> Item:
-        """Takes who is next out of the line, which must not be empty."""
+        """Remove and return the next request. The queue must not be empty."""
         level = self._next()
         passes = level is self._urgent and self.ordinary.heap
         self._overtaken = self._overtaken + 1 if passes else 0
         return level.take()
 
     def take_along(self, bucket: int, room: int) -> list[Item]:
-        """Takes those who come next, one after another, as long as `room` rows hold them. Where one
-        is of another bucket, the others of this one pass it: it comes next in any case, and then
-        they are out of its way.
+        """Remove and return the requests that come next while they fit into `room` rows.
+
+        If one is of another bucket, the others of this bucket pass it: it comes next in any case,
+        and by then they are out of its way.
         """
         found: list[Item] = []
         while len(self) and self.head().bucket == bucket and self.head().rows <= room:
@@ -245,7 +247,9 @@ DEFAULT_OPTIONS = RequestOptions()
 
 
 class JobState(Enum):
-    """Where a request is. RUNNING: in a batch, or refused; its thread need only be let go."""
+    """The state of a request. RUNNING: in a batch, or failed; its thread only has to be
+    released.
+    """
 
     QUEUED = auto()
     LEADING = auto()
@@ -253,7 +257,7 @@ class JobState(Enum):
 
 
 class Job(Generic[Rows, Part]):
-    """One request; `gate` opens when its thread is to go on. `entered` is in nanoseconds."""
+    """One request in the batcher. `gate` opens when its thread may continue; `entered` is in ns."""
 
     __slots__ = (
         "active",
@@ -290,7 +294,7 @@ class Job(Generic[Rows, Part]):
         return self.active is None or self.active()
 
     def result(self) -> Part:
-        """Its part, once its thread goes on. Raises Refusal: why it has none, or else INTERNAL."""
+        """The request's part of the result. Raises Refusal: why there is none, or INTERNAL."""
         if self.part is None:
             raise self.failure or Refusal(Reason.INTERNAL, "its batch was abandoned")
         if tracing.is_on():
@@ -300,7 +304,7 @@ class Job(Generic[Rows, Part]):
         return self.part
 
     def refuse(self, refusal: Refusal) -> None:
-        """Let its thread, which waits at the gate, go on with a refusal."""
+        """Let the thread that waits at the gate continue with an error."""
         self.failure = refusal
         self.state = JobState.RUNNING
         if self.gate is not None:

@@ -39,27 +39,31 @@ from sealgate.trust.statements import (
 
 @dataclass(frozen=True, slots=True)
 class SignedManifest:
-    """A version's manifest and the OMS bundle over it, both as stored."""
+    """A version's manifest and the OMS bundle over it, as stored."""
 
     manifest: bytes
     signature: bytes
 
 
 class FileSource(Protocol):
+    """Reads the files of versions. Its content is not trusted."""
+
     def read(self, digest: str) -> bytes:
-        """The bytes of one file. Raises Refusal where there are none."""
+        """The bytes of one file. Raises Refusal if there are none."""
         ...
 
 
 class Source(FileSource, Protocol):
+    """Reads the files and the signed manifests of versions. Its content is not trusted."""
+
     def signed_manifest(self, digest: str) -> SignedManifest:
-        """The manifest of the version of that digest. Raises Refusal where there is none."""
+        """The manifest of the version of that digest. Raises Refusal if there is none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPointer:
-    """A pointer that is proved (steps 3 to 7), and the memory that it leaves behind."""
+    """A verified pointer (steps 3 to 7), and the rollback guard that results from it."""
 
     pointer: Pointer
     pointer_digest: str
@@ -139,10 +143,10 @@ def read_file(entry: FileEntry, source: FileSource) -> bytes:
 
 
 def _publishers(policies: PolicyState, version: str) -> dict[str, tuple[PublicKey, str]]:
-    """The publishers' keys that vouch for a version (a digest), by key id, with their holder.
+    """The keys of publishers that vouch for a version (a digest), by key id, with their holder.
 
-    Who has left is in earlier policies only; what they signed holds while the current one lists
-    their key, or names the version as one that stands though the key is withdrawn.
+    Former publishers appear in earlier policies only; what they signed holds while the current one
+    lists their key, or names the version as an exception to the key's withdrawal.
     """
     listed = policies.current.keys
     return {

@@ -24,8 +24,8 @@ _COMPANY_ROWS = 12
 def check_forward(
     form: InputForm, float32: Session, whole: Session, response: Session, golden: Golden, most: int
 ) -> None:
-    """Step 4. `whole` is the response graph as it was signed, on the processor; requests run
-    `response`, a pruned one, wherever the settings say. Raises: GRAPH_MISMATCH.
+    """Step 4. `whole` is the response graph as signed, on the CPU; requests run `response`, a
+    pruned one, on the configured provider. Raises: GRAPH_MISMATCH.
     """
 
     def both(x: Array) -> tuple[Array, ...]:
@@ -73,7 +73,9 @@ def check_answers(
 
 
 def _check_extremes(form: InputForm, batch: Callable[[list[Array]], list[InferenceResult]]) -> None:
-    """Run what golden inputs need not hold: else one caller's row could fail the batch of many."""
+    """Run rows that golden inputs may not cover, so that one caller's row cannot fail a shared
+    batch.
+    """
     for rows in form.extremes():
         try:
             batch([rows])
@@ -82,5 +84,5 @@ def _check_extremes(form: InputForm, batch: Callable[[list[Array]], list[Inferen
 
 
 def _near(found: Array, expected: Array, off: float) -> bool:
-    """Whether rows are the first of those expected, but for `off`, absolute and relative."""
+    """Whether rows are the first of those expected, within `off`, absolute and relative."""
     return np.allclose(found, expected[: len(found)], rtol=off, atol=off, equal_nan=True)

@@ -64,10 +64,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
-    """What an update came to.
+    """The outcome of an update.
 
-    `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the
-    state as a whole was not believed, if it was not.
+    `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the state
+    as a whole was not believed, or None.
     """
 
     loaded: tuple[Place, ...] = ()
@@ -76,7 +76,7 @@ class UpdateResult:
 
 
 class Engine:
-    """Answers with the versions that the registry's pointers prove. Safe for many threads."""
+    """Answers with the versions that verified pointers name. Safe for many threads."""
 
     def __init__(
         self,
@@ -85,8 +85,8 @@ class Engine:
         clock: Callable[[], datetime],
         loader: VersionLoader,
     ) -> None:
-        """`clock` returns aware datetimes; `seen` is this engine's own file; `loader` makes what
-        has been cleared ready to answer, in this process or behind another.
+        """`clock` returns aware datetimes; `seen` is this engine's rollback guard; `loader` loads
+        verified versions, in this process or in another.
         """
         self._anchor = anchor
         self._seen = seen
@@ -100,12 +100,12 @@ class Engine:
 
     @property
     def policy(self) -> Policy | None:
-        """The newest policy that was established, if any; it may have expired since."""
+        """The newest verified policy, or None; it may have expired since."""
         return self._table.policy
 
     @property
     def expired(self) -> str:
-        """When the newest policy expired, where it has; empty before. It may stand in its grace."""
+        """When the newest policy expired; empty before. Its grace may still run."""
         policy = self._table.policy
         if policy is None:
             return ""
@@ -114,7 +114,7 @@ class Engine:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is answered, for want of a policy: its grace, if any, has run out too."""
+        """Whether nothing is answered because the policy and its grace have expired."""
         table = self._table
         return max(self._clock().timestamp(), table.floor) >= table.policy_until
 
@@ -125,7 +125,7 @@ class Engine:
     def resolve(
         self, model: str, version: int | None = None, alias: str | None = None
     ) -> LiveVersion:
-        """The version to answer a request, `production`'s where neither is given.
+        """The version that answers a request; by default that of the alias `production`.
 
         Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
         POINTER_STALE.
@@ -133,11 +133,13 @@ class Engine:
         return self._table.resolve(model, version, alias, self._clock().timestamp())
 
     def is_revoked(self, model: str, digest: str) -> bool:
-        """Whether a model's version was revoked, as far as this engine has seen."""
+        """Whether this engine has seen that a model's version was revoked."""
         return self._seen.seen.is_revoked(model, digest)
 
     def share(self, model: str, alias: str) -> LiveVersion | None:
-        """What an alias answers that has a share of production's requests; None where it cannot."""
+        """The live version of an alias with a share of production's requests; None if it cannot
+        answer.
+        """
         live = self._table.lives.get((model, alias))
         if live is None or not live.share:
             return None
@@ -164,13 +166,13 @@ class Engine:
         return live.ready.submit(x, options)
 
     def update(self, snapshot: UntrustedSnapshot, source: Source) -> UpdateResult:
-        """Bring what is live up to the registry's state. Refuses what it will not believe.
+        """Bring the live table up to the registry's state, as far as the state can be verified.
 
-        1. Establish the policies; they are in force even where the rest is refused.
-        2. Establish what is live now.
-        3. Clear each pointer and load its version, unless it is loaded.
-        4. Remember what was seen, on the disk, before anyone is answered by it.
-        5. Publish the table, and let go of what no alias needs.
+        1. Verify the policies; they apply even if the rest is refused.
+        2. Verify the statement of what is live now.
+        3. Verify each pointer, and load its version unless it is loaded.
+        4. Save the rollback guard to disk, before anyone is answered from the new state.
+        5. Publish the table, and release versions that no alias needs.
         """
         with self._updating:
             if self._closed:
@@ -199,10 +201,10 @@ class Engine:
             return UpdateResult(tuple(moves.loaded), tuple(moves.rejected))
 
     def warm(self, place: Place, snapshot: UntrustedSnapshot, source: Source) -> None:
-        """Load the version that an alias named before, where this engine has not seen it go.
+        """Load the version that an alias named before, if this engine has not seen that pointer.
 
-        `snapshot.bundles` has the alias's pointer to it, if there is one. Nobody is answered by it.
-        Raises Refusal as `update` refuses.
+        `snapshot.bundles` has the alias's previous pointer, if there is one. Nobody is answered by
+        it. Raises Refusal as `update` does.
         """
         with self._updating:
             if self._closed or place not in snapshot.bundles:

@@ -44,9 +44,10 @@ def open_classifier(
 
 @dataclass(frozen=True, slots=True)
 class TappedGraph:
-    """An INT8 graph that also shows what enters its last layer; with the float32 `weight` [C, D] of
-    that layer, and the `name` of its input. Of texts `words` say what is read, else their
-    embeddings are, which the graph shows too.
+    """An INT8 graph that also outputs the input of its last layer.
+
+    It has the float32 `weight` [C, D] of that layer and the `name` of its input. For texts, `words`
+    holds the word statistics to read; without them the graph outputs the embeddings too.
     """
 
     session: Session

@@ -60,7 +60,7 @@ Array = npt.NDArray[Any]
 
 
 class ReadyVersion:
-    """A loaded version. It answers as long as anyone refers to it, and holds no thread."""
+    """A loaded version. It answers as long as anything refers to it, and holds no thread."""
 
     __slots__ = (
         "__weakref__",
@@ -124,22 +124,23 @@ class ReadyVersion:
         bounds: OperatorBounds = NO_BOUNDS,
         running: RunSettings = ALONE,
     ) -> Self:
-        """Make the version of `digest` ready from its files, which have been admitted; where
-        `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
-        batched, `running` says how its graphs are run.
+        """Make the version of `digest` ready from its files, which have been admitted.
+
+        If `serving` is given, it answers instead of the INT8 graph. `bounds` limit the batching,
+        and `running` says how graphs are run.
 
         1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED), and a text model
-           has a tokenizer, which cuts texts as the publisher's did (see `check_tokenizer`,
+           has a tokenizer, which splits texts like the publisher's did (see `check_tokenizer`,
            `TextTokenizer.open`; GOLDEN_MISMATCH).
-        2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA), where it is to run
-           (ENGINE_UNSUITABLE).
-        3. The response graph is one, of this model's sizes and this detector's (GRAPH_MISMATCH).
-        4. Its forward is the float32 model's on the golden inputs (GRAPH_MISMATCH).
-        5. The INT8 graph gives the golden answers, and both theirs in any company, as near as
-           `serving` says (GOLDEN_MISMATCH).
-        6. Screening scores golden inputs, and whatever else callers send is taken (GRAPH_MISMATCH).
+        2. The graphs are plain ONNX (FORMAT_REFUSED, EXTERNAL_DATA) and load on the configured
+           provider (ENGINE_UNSUITABLE).
+        3. The response graph matches the model's sizes and the detector's (GRAPH_MISMATCH).
+        4. Its forward pass equals the float32 model's on the golden inputs (GRAPH_MISMATCH).
+        5. The INT8 graph gives the golden answers, and both graphs give theirs in any batch, within
+           the tolerances of `serving` (GOLDEN_MISMATCH).
+        6. Screening scores golden inputs, and other inputs that callers may send (GRAPH_MISMATCH).
 
-        The runs of steps 4 to 6 warm the graphs as well.
+        The runs of steps 4 to 6 also warm the graphs.
         """
         # 1.
         signed = ModelConfig.decode(files[MODEL])
@@ -178,12 +179,12 @@ class ReadyVersion:
 
     @property
     def place(self) -> str:
-        """What runs its graphs, as its sessions say."""
+        """Where its graphs run, as its sessions report."""
         return " and ".join(sorted({run.place for run in self._sessions()}))
 
     @property
     def tokenizer(self) -> TextTokenizer | None:
-        """What cuts its texts into tokens, where it takes texts."""
+        """Its tokenizer, if it takes texts."""
         return self._form.tokenizer
 
     def counts(self) -> BatcherCounts:
@@ -195,14 +196,14 @@ class ReadyVersion:
         x: Array,
         options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
-        """See `Batcher.submit`. Texts become tokens first, each request's by itself: while it does,
-        others run. Raises TENSOR_TEXT as well.
+        """See `Batcher.submit`. Texts are tokenized first, outside of the batch, while others run.
+        Raises TENSOR_TEXT as well.
         """
         rows, bucket = self._form.taken(x)
         return self.batcher.submit(rows, options, bucket)
 
     def costs(self) -> BatchCosts:
-        """What batches cost now, nobody waiting for them: it runs golden inputs of each size."""
+        """What batches cost now; it runs golden inputs of each size."""
         most = self.config.batching.max_rows
         return BatchCosts.measured(self._infer, self._golden.x, most, self._limits.lanes)
 
@@ -224,13 +225,13 @@ class ReadyVersion:
         return sum(each.end_runs(before) for each in self._sessions())
 
     def give_up(self) -> None:
-        """See `Batcher.give_up`; the cores that its runs had are for others."""
+        """See `Batcher.give_up`; the cores of its runs become free for others."""
         self.batcher.give_up()
         if self._cores is not None:
             self._cores.take_back(self)
 
     def take_over(self, fresh: "ReadyVersion") -> None:
-        """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
+        """Answer with the sessions of `fresh`, which was built from the same files, from now on."""
         self.served, self.response = fresh.served, fresh.response
         self._screening = fresh._screening
         self._earlier = self.counts()
@@ -255,7 +256,7 @@ class ReadyVersion:
         return self._parted(requests, *self._infer(_gathered(requests)))
 
     def _answer_measured(self, requests: list[Array]) -> list[InferenceResult]:
-        """The same for requests from outside, whose batch counts in the statistics."""
+        """The same for real requests, whose batch counts in the statistics."""
         begun = perf_counter_ns()
         x = _gathered(requests)
         gathered = perf_counter_ns()
@@ -267,7 +268,7 @@ class ReadyVersion:
         return answers
 
     def _infer(self, x: Array) -> tuple[Array, ...]:
-        """The same as `_run`, in parts where memory has no room for all."""
+        """The same as `_run`, in parts if memory cannot hold all."""
         return self._form.run(x, self._within_capacity)
 
     def _within_capacity(self, x: Array) -> tuple[Array, ...]:
@@ -288,7 +289,7 @@ class ReadyVersion:
         return ran.logits, ran.features, self.detector.scores(ran.features)
 
     def _check_shapes(self, rows: int, features: Array, logits: Array) -> None:
-        """A graph may declare one shape and answer in another, which no loading finds out."""
+        """Check the shapes of answers: a graph may declare one shape and answer in another."""
         expected = (rows, self.detector.width), (rows, *self.config.output.row)
         if (features.shape, logits.shape) != expected:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")

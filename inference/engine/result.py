@@ -15,13 +15,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """What the engine room found for one request.
+    """The engine's result for one request.
 
-    `outputs` by name, [n, …]; `features` [n, F] are what screening measured; `score` is the highest
-    of the request's rows and `verdict` that row's; `threshold` is the score above which a row is
-    adversarial. All but the outputs are not for the caller. `engine` says where it was computed,
-    where that is not the same for all answers of its version. `graph_rows` is of how many rows the
-    response graph decided, and no first stage.
+    `outputs` are by name, [n, …]; `features` [n, F] are the screening features; `score` is the
+    highest of the request's rows, and `verdict` belongs to that row; a row whose score exceeds
+    `threshold` is adversarial. Callers receive the outputs only. `engine` says where the answer was
+    computed, if that can differ between answers of one version. `graph_rows` is the number of rows
+    that the response graph decided, not the first stage.
     """
 
     outputs: dict[str, Array]
@@ -36,10 +36,10 @@ class InferenceResult:
     def judged(
         cls, outputs: dict[str, Array], features: Array, detector: Detector, engine: str = ""
     ) -> Self:
-        """The answer that follows from one request's outputs and features."""
+        """The result that follows from one request's outputs and features."""
         # A NaN among the rows' scores stays one.
         score = float(detector.scores(features).max())
-        verdict, on = detector.verdict(score), int(detector.goes_on(features).sum())
+        verdict, on = detector.verdict(score), int(detector.escalates(features).sum())
         return cls(outputs, features, score, verdict, detector.threshold, engine, on)
 
 
@@ -60,7 +60,7 @@ def parted(
     if len(lengths) < len(logits):
         # The highest score of each request's rows; a NaN among them stays one.
         scores = np.maximum.reduceat(scores, bounds[:-1])
-    on = detector.goes_on(features)
+    on = detector.escalates(features)
     return [
         InferenceResult(
             {output: logits[start:stop]},

@@ -30,13 +30,13 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class HighWaterMark:
-    """A number that only grows, and the digest of the document that bore it."""
+    """A number that only grows, and the digest of the document that carried it."""
 
     number: int
     digest: str
 
     def then(self, later: "HighWaterMark", reason: Reason) -> "HighWaterMark":
-        """`later`, unless it is lower or another document of the same number (refused)."""
+        """`later`, unless it is lower, or another document with the same number (refused)."""
         if later.number < self.number:
             raise Refusal(reason, f"{later.number} after {self.number}")
         if later.number == self.number and later.digest != self.digest:
@@ -46,7 +46,7 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True)
 class RollbackGuard:
-    """The engine's memory. Immutable: what follows from a document is a new value."""
+    """What the engine has verified so far. Immutable: each document leads to a new value."""
 
     policy: HighWaterMark | None = None
     freshness: HighWaterMark | None = None
@@ -55,7 +55,7 @@ class RollbackGuard:
     time: datetime = _LONG_AGO
 
     def now(self, clock: datetime) -> datetime:
-        """The time to judge by: the clock's, unless signed documents say that it is later."""
+        """The time to use in checks: the clock's, or the latest signed time if that is later."""
         return max(clock, self.time)
 
     def is_revoked(self, model: str, digest: str) -> bool:
@@ -112,7 +112,7 @@ class RollbackGuard:
 
 
 class RollbackGuardFile:
-    """The memory on disk."""
+    """The rollback guard on disk."""
 
     def __init__(self, path: Path, seen: RollbackGuard) -> None:
         self._path = path
@@ -120,9 +120,9 @@ class RollbackGuardFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read the file, or start anew where there is none.
+        """Read the file, or begin without a memory if there is none.
 
-        Raises: DOCUMENT_MALFORMED for a damaged file; OSError for one that cannot be read.
+        Raises: DOCUMENT_MALFORMED for a damaged file; OSError for an unreadable one.
         """
         try:
             with open_regular_file(path) as file:
@@ -132,11 +132,11 @@ class RollbackGuardFile:
         return cls(path, RollbackGuard.decode(data))
 
     def copy(self, path: Path) -> "RollbackGuardFile":
-        """One that begins with the same memory, and keeps what it sees at `path`."""
+        """A copy that begins with the same memory and is saved at `path`."""
         return RollbackGuardFile(path, self.seen)
 
     def save(self, seen: RollbackGuard) -> None:
-        """Keep `seen`, durably, before anyone acts on it. Raises OSError where it cannot."""
+        """Save `seen` durably, before anyone acts on it. Raises OSError."""
         if seen == self.seen:
             return
         replace_file(self._path, seen.encode())

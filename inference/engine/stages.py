@@ -47,11 +47,12 @@ class LogitsSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServingTarget:
-    """What answers. `place` says where it runs, and whether its digest is checked there;
-    `arithmetic` what it computes with, empty where that is not known here.
+    """What answers for a version. `place` says where it runs, and whether its digest is checked
+    there.
 
-    It takes `lanes` batches at once. Golden answers may be off by `tolerance`; with the batch that
-    they sit in, by `company`, and what screening measures by `screening` (absolute and relative).
+    `arithmetic` is what it computes with, or empty if unknown. It runs `lanes` batches at once.
+    Golden answers may deviate by `tolerance`; between different batches by `company`; and screening
+    features by `screening` (all absolute and relative).
     """
 
     served: LogitsSource
@@ -66,7 +67,7 @@ class ServingTarget:
     def here(
         cls, served: Session, response: Session, lanes: int, settings: RuntimeSettings
     ) -> "ServingTarget":
-        """Graphs of this process: `served` answers, and `response` is what screens."""
+        """Graphs of this process: `served` answers, and `response` screens."""
         place = "" if settings.provider == CPU else f", on {served.place}"
         if response.place != served.place:
             place += f", screened on {response.place}"
@@ -83,9 +84,7 @@ class ServingTarget:
 
 
 class BatchOutput(NamedTuple):
-    """The logits and the features of each row, and how many nanoseconds the answer took, and the
-    screening.
-    """
+    """The logits and features of each row, and the nanoseconds of answering and of screening."""
 
     logits: Array
     features: Array
@@ -94,8 +93,9 @@ class BatchOutput(NamedTuple):
 
 
 class Screening(Protocol):
-    """How the rows of a batch are answered and screened. `response` gives features; `sessions` are
-    those that it runs beside the two that it is given.
+    """How the rows of a batch are answered and screened. `response` gives features.
+
+    `sessions` are those that it runs in addition to the two that it is given.
     """
 
     @property
@@ -127,8 +127,10 @@ class SingleStage:
 
 @dataclass(frozen=True, slots=True)
 class TwoStage:
-    """A first stage, and the response graph behind it. Where it `spares` no run, the graph runs on
-    every row all the same: verdicts are those of the stages, and batches keep their sizes.
+    """A first stage, and the response graph for the rows that it escalates.
+
+    If it `spares` no run, the graph still runs on every row: verdicts are those of the stages, and
+    batches keep their sizes.
     """
 
     stage: FirstStage
@@ -145,11 +147,11 @@ class TwoStage:
         threads: int,
         settings: RuntimeSettings = ON_CPU,
     ) -> "TwoStage | None":
-        """That of a detector which has a first stage; `graphs` are the INT8, the float32 and the
-        checked response graph.
+        """The two stages of a detector that has a first stage; `graphs` are the INT8, the float32
+        and the checked response graph.
 
-        Raises GRAPH_MISMATCH where they do not end in a layer of the size that the stage reads, and
-        as `open_tapped` does.
+        Raises GRAPH_MISMATCH if they do not end in a layer of the size that the stage reads, and as
+        `open_tapped` does.
         """
         stage = detector.first
         if stage is None:
@@ -181,12 +183,12 @@ class TwoStage:
         features = np.full((len(x), self.width), np.nan, np.float32)
         width = first.shape[1]
         features[:, :width] = first
-        goes_on = self.stage.goes_on(first)
-        if goes_on.all() or not self.spares:
+        escalates = self.stage.escalates(first)
+        if escalates.all() or not self.spares:
             features[:, width:] = self._measured(x, logits, response, form)
-        elif goes_on.any():
-            measured = self._measured(x[goes_on], logits[goes_on], response, form)
-            features[goes_on, width:] = measured
+        elif escalates.any():
+            measured = self._measured(x[escalates], logits[escalates], response, form)
+            features[escalates, width:] = measured
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
         return BatchOutput(logits, features, answered - begun, ended - answered)
@@ -210,10 +212,10 @@ def _compared(measured: Sequence[Array], logits: Array) -> Array:
     """The features that the response graph gave; behind them, where it gave logits of its own, how
     those compare with the answer's.
     """
-    features, *twin = measured
-    if not twin:
+    features, *reference = measured
+    if not reference:
         return features
-    if twin[0].shape != logits.shape or len(features) != len(logits):
+    if reference[0].shape != logits.shape or len(features) != len(logits):
         raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
-    column = disagreeing(logits, twin[0])[:, np.newaxis]
+    column = disagreeing(logits, reference[0])[:, np.newaxis]
     return np.concatenate([features, column], axis=1)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How many, and how many nanoseconds they took together."""
+    """A number of events, and their total nanoseconds."""
 
     count: int = 0
     ns: int = 0
@@ -31,9 +31,7 @@ _BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS)
 
 @dataclass(frozen=True, slots=True)
 class WaitHistogram:
-    """Waits: how many were no longer than each of BOUNDS and longer than the one before, then those
-    beyond all of them; and how many nanoseconds all of them took together.
-    """
+    """A histogram of waiting times with the bounds BOUNDS, and their total nanoseconds."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     ns: int = 0
@@ -45,8 +43,8 @@ class WaitHistogram:
 
 
 class RequestEnding(NamedTuple):
-    """How a request ended: the verdict on it, empty where screening did not come to one, and the
-    name of the reason it was refused with, empty where it was answered.
+    """How a request ended: its verdict, empty if it was not screened, and the reason of its error,
+    empty if it was answered.
     """
 
     verdict: str
@@ -54,7 +52,7 @@ class RequestEnding(NamedTuple):
 
 
 class RunFault(Enum):
-    """What went wrong with a version's runs, and was put right."""
+    """A fault of a version's runs that was repaired."""
 
     OUT_OF_MEMORY = "a batch was halved, for want of memory"
     RUN_ENDED = "a run took too long and was ended"
@@ -62,7 +60,9 @@ class RunFault(Enum):
 
 
 class BatchPhases(NamedTuple):
-    """The nanoseconds of a batch: gathering its rows, screening and inferring, parting them."""
+    """The nanoseconds of a batch: gathering its rows, screening and inferring, splitting
+    results.
+    """
 
     gather: int
     infer: int
@@ -71,7 +71,7 @@ class BatchPhases(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Executions:
-    """`count` batches, or requests that batches ran, and their phases' nanoseconds together."""
+    """`count` batches, or requests that batches ran, and the total nanoseconds of their phases."""
 
     count: int
     phases: BatchPhases
@@ -79,15 +79,14 @@ class Executions:
 
 @dataclass(frozen=True, slots=True)
 class VersionStatistics:
-    """Everything at one moment.
+    """All statistics at one moment.
 
-    `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
-    of its requests, `by_size` once, under the batch's rows. `last_ms` is when the last batch was
-    done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
-    `endings` are those of requests; `screening` and `inference` the runs of either graph. `first`
-    and `graph` are rows by the stage of screening that decided: all are the graph's where a version
-    has no first stage. `first_token` and `next_token` are how long tokens of answers were waited
-    for, the first one from when its request came.
+    `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each of
+    its requests, `by_size` once, under the batch's rows. `last_ms` is the time of the last batch,
+    in milliseconds of the epoch, or 0. `faults` are repaired faults. `endings` count requests;
+    `screening` and `inference` the runs of either graph. `first` and `graph` are rows by the stage
+    of screening that decided; without a first stage all are the graph's. `first_token` and
+    `next_token` are waiting times for tokens of answers, the first from the arrival of its request.
     """
 
     endings: Mapping[RequestEnding, Duration]
@@ -117,7 +116,7 @@ class VersionStatistics:
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        """How many requests got each verdict, whatever became of them."""
+        """How many requests got each verdict, whatever their outcome."""
         found: Counter[str] = Counter()
         for ending, duration in self.endings.items():
             if ending.verdict:
@@ -172,7 +171,7 @@ class Statistics:
     _output_tokens: int = 0
 
     def ended(self, ending: RequestEnding, ns: int) -> None:
-        """A request ended like this, `ns` after it came. The endings there are, are few."""
+        """A request ended like this, `ns` after it arrived. There are few kinds of endings."""
         with self._mutex:
             total = self._endings.get(ending)
             if total is None:
@@ -181,12 +180,14 @@ class Statistics:
             total[1] += ns
 
     def began(self, tokens: int) -> None:
-        """A prompt of so many tokens is being answered."""
+        """A prompt with that many tokens is being answered."""
         with self._mutex:
             self._prompt_tokens += tokens
 
     def came(self, tokens: int, ns: int, first: bool) -> None:
-        """So many tokens of an answer came, its first ones or others, after so many nanoseconds."""
+        """That many tokens of an answer arrived, its first ones or later ones, after that
+        many ns.
+        """
         with self._mutex:
             self._output_tokens += tokens
             if first:
@@ -195,18 +196,18 @@ class Statistics:
                 self._next_token += ns
 
     def happened(self, fault: RunFault) -> None:
-        """Something went wrong and was put right."""
+        """A fault occurred and was repaired."""
         with self._mutex:
             self._faults[fault] = self._faults.get(fault, 0) + 1
 
     def ran(self, screening: int, inference: int) -> None:
-        """The graphs that screen and that answer were run, for so many nanoseconds."""
+        """The screening graph and the answering graph ran for that many nanoseconds."""
         with self._mutex:
             self._screening += Duration(1, screening)
             self._inference += Duration(1, inference)
 
     def screened(self, first: int, graph: int) -> None:
-        """A request had so many rows on which the first stage decided, and the response graph."""
+        """How many rows of a request the first stage decided, and how many the response graph."""
         with self._mutex:
             self._first += first
             self._graph += graph
@@ -223,7 +224,7 @@ class Statistics:
             size.add(1, phases)
 
     def report(self, queue: Duration) -> VersionStatistics:
-        """What was counted here, and how long requests queued, which their batcher counts."""
+        """The statistics, with the queueing times that the batcher counts."""
         with self._mutex:
             return VersionStatistics(
                 endings={ending: Duration(*total) for ending, total in self._endings.items()},

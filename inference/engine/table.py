@@ -21,7 +21,7 @@ from sealgate.trust.statements import PointerBundle
 
 
 class ServableVersion(Protocol):
-    """A version that has been made ready, in this process or in another."""
+    """A version that is ready to answer, in this process or in another."""
 
     @property
     def digest(self) -> str: ...
@@ -37,13 +37,13 @@ class ServableVersion(Protocol):
     @property
     def arithmetic(self) -> str:
         """What it computes with, one of `sealgate.trust.receipts.answer_entry.ARITHMETICS`; empty
-        where that is not known here.
+        if unknown.
         """
         ...
 
     @property
     def detector(self) -> Detector:
-        """What judges its rows, and what that promises of clean ones."""
+        """The detector that judges its rows."""
         ...
 
     @property
@@ -60,23 +60,23 @@ class ServableVersion(Protocol):
         x: npt.NDArray[Any],
         options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
-        """Screen and run the rows of `x`; see `Engine.infer`, which this does the work of."""
+        """Screen and run the rows of `x`; see `Engine.infer`, which calls this."""
         ...
 
     def close(self, timeout: float | None = None) -> bool:
-        """Refuse new requests with DRAINING; wait for the others. False where time ran out."""
+        """Refuse new requests with DRAINING and wait for the others. False if time ran out."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LiveVersion:
-    """A version that an alias names, and what an entry of the answer log says of it.
+    """A version that an alias names, with the fields that its audit records need.
 
     `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
-    pointer was proved last, from the signed documents in `bundle`.
-    `until` is when it ceases to be covered, in seconds of the epoch. `share` is what the alias gets
-    of production's requests, in percent (`sealgate.trust.policy.shares`). Whoever holds a Live can
-    still be answered by it, though the alias has moved on.
+    pointer was verified last, from the signed documents in `bundle`. `until` is when it is no
+    longer covered, in seconds of the epoch. `share` is the alias's share of production's requests,
+    in percent (`sealgate.trust.policy.shares`). Whoever holds a `LiveVersion` can still be answered
+    by it after the alias has moved.
     """
 
     model: str
@@ -113,7 +113,7 @@ class LiveVersion:
 
 @dataclass(frozen=True, slots=True)
 class ClosedAlias:
-    """An alias that answers nothing, and why. `version` is 0 where it is not known."""
+    """An alias that cannot answer, and why. `version` is 0 if unknown."""
 
     version: int
     reason: Reason
@@ -121,7 +121,7 @@ class ClosedAlias:
 
 @dataclass(frozen=True, slots=True)
 class IndexedVersion:
-    """A version that a pointer names: it answers, or `reason` says why not. 0: not known."""
+    """A version that a pointer names: it answers, or `reason` says why not. 0: unknown."""
 
     model: str
     version: int
@@ -132,8 +132,8 @@ class IndexedVersion:
 class LiveTable:
     """Aliases and versions by name. `floor` and `policy_until` are in seconds of the epoch.
 
-    `floor` is the latest time that a signed document bore: it is not earlier than that, whatever
-    the clock says.
+    `floor` is the latest time in a signed document: the present is not earlier, whatever the clock
+    says.
     """
 
     policy: Policy | None
@@ -153,7 +153,7 @@ class LiveTable:
         lives: Mapping[Place, LiveVersion],
         closed: Mapping[Place, ClosedAlias],
     ) -> Self:
-        """The table of these aliases; one that is live is not closed."""
+        """The table of these aliases; a live one is not closed."""
         closed = {place: item for place, item in closed.items() if place not in lives}
         # Where several aliases name a version, the longest covered speaks for it, or the default;
         # `shadow` only where no other does.
@@ -174,9 +174,9 @@ class LiveTable:
     def resolve(
         self, model: str, version: int | None, alias: str | None, clock: float
     ) -> LiveVersion:
-        """The version to answer; by default that of the alias `production`.
+        """The version that answers; by default that of the alias `production`.
 
-        Where both a version and an alias are given, the alias must name the version.
+        If both a version and an alias are given, the alias must name the version.
         Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
         POINTER_STALE.
         """

@@ -32,17 +32,17 @@ class VersionLoader(Protocol):
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """The version of a pointer that has been cleared and is not revoked.
+        """The version of a verified pointer that is not revoked.
 
-        `loaded` is that version, where an alias names or named it before; a loader may return it
-        as it is. None of the version's files has been read yet: whoever reads one from `source`
-        must hold it against `cleared.manifest`, as `read_files` does. Raises Refusal.
+        `loaded` is the same version if an alias names or named it; a loader may return it
+        unchanged. None of the version's files has been read yet: whoever reads one from `source`
+        must check it against `cleared.manifest`, as `read_files` does. Raises Refusal.
         """
         ...
 
 
 class TableUpdate:
-    """One update's work on the table: what each alias answers with after it."""
+    """One update of the live table: what each alias answers with afterwards."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class TableUpdate:
         self.rejected: list[RejectedPointer] = []
 
     def named(self) -> list[Place]:
-        """The places that the statement of freshness names."""
+        """The places that the freshness statement names."""
         places = (name.partition("/") for name, _, _ in self._standing.freshness.pointers)
         return [(model, alias) for model, _, alias in places]
 
     def follow(self, place: Place, bundle: PointerBundle | None, source: Source) -> None:
-        """Follow the place's newest pointer, or say why not."""
+        """Follow the newest pointer of a place, or record why not."""
         try:
             if bundle is None:
                 raise Refusal(Reason.POINTER_STALE, "a pointer that the statement names is missing")
@@ -95,9 +95,7 @@ class TableUpdate:
                 )
 
     def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
-        """Load the version of a pointer before the newest; nobody is answered by it. Raises
-        Refusal.
-        """
+        """Load the version of a previous pointer; nobody is answered by it. Raises Refusal."""
         if place not in self.lives or place in self.previous:
             return
         cleared = prove(place, earlier, self._standing, self.seen, source)
@@ -117,7 +115,7 @@ class TableUpdate:
         return {digest: ready for digest, ready in self._ready.items() if digest in needed}
 
     def _extend(self, place: Place, bundle: PointerBundle) -> bool:
-        """Cover an unmoved pointer for longer. What cleared it once holds while the policy does."""
+        """Cover an unmoved pointer for longer. Its verification holds while the policy does."""
         live, digest = self.lives.get(place), bundle.pointer.payload_digest
         policy = self._standing.current.digest
         named = self._standing.freshness.pointer(*place)
@@ -131,9 +129,10 @@ class TableUpdate:
     def _still_holds(
         self, live: LiveVersion, newest: PointerBundle | None, reason: Reason, source: Source
     ) -> bool:
-        """Whether what is live may go on, though the newest pointer is refused for `reason`.
+        """Whether the live version may continue although the newest pointer is refused for
+        `reason`.
 
-        Under a newer policy the pointer that is live may no longer hold, newest or not.
+        Under a newer policy the live pointer may no longer hold, newest or not.
         """
         if newest and live.pointer == newest.pointer.payload_digest:
             return reason in _NOT_AGAINST_THE_POINTER

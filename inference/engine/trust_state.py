@@ -34,16 +34,16 @@ class TrustAnchor:
 
 
 class UntrustedSnapshot(Protocol):
-    """The registry's state at a moment, as handed over by a database that nobody trusts."""
+    """The registry's state at one moment, from a database that is not trusted."""
 
     @property
     def policies(self) -> Sequence[Envelope]:
-        """The whole chain, the first version first."""
+        """The whole chain, oldest first."""
         ...
 
     @property
     def bundles(self) -> Mapping[Place, PointerBundle]:
-        """The newest pointer of each (model, alias), with all that proves it."""
+        """The newest pointer of each (model, alias), with all its proofs."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class UntrustedSnapshot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """Every policy of the chain, the first first, and the memory that follows from the newest."""
+    """Every policy of the chain, oldest first, and the rollback guard after the newest."""
 
     history: tuple[Policy, ...]
     seen: RollbackGuard
@@ -70,7 +70,7 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True)
 class TrustState:
-    """The policies and the statement of what is live under them; `now` was fixed once."""
+    """The policies and the freshness statement under them; `now` was fixed once."""
 
     policies: PolicyState
     freshness: Freshness
@@ -83,7 +83,7 @@ class TrustState:
 
     @property
     def until(self) -> float:
-        """When what the statement covers is to be served no longer: its end, and the grace.
+        """When what the statement covers expires: its end, plus the grace.
 
         In seconds of the epoch, which no policy's number can overflow.
         """
@@ -93,15 +93,15 @@ class TrustState:
 def establish_policies(
     anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: RollbackGuard
 ) -> PolicyState:
-    """Follow the chain of policies from the root keys.
+    """Verify the chain of policies from the root keys.
 
-    1. Each policy is signed by the root before it and by its own, the first by the anchor's
+    1. Each policy is signed by the previous root and by its own; the first by the anchor's
        (SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_INVALID).
     2. The newest is not older than the newest seen, and the one seen is in the chain
        (POLICY_ROLLED_BACK).
 
-    The newest may have expired: nothing is live under it, but those whom it names may still bring
-    its successor.
+    The newest may have expired: nothing is live under it, but its signers may still publish its
+    successor.
     """
     # 1.
     history = open_policy_history(envelopes, anchor.root_keys, anchor.threshold)
@@ -116,9 +116,9 @@ def establish_policies(
 
 
 def establish(policies: PolicyState, statement: Envelope | None, now: datetime) -> TrustState:
-    """Add the statement of freshness.
+    """Verify the freshness statement.
 
-    1. There is one, signed by a freshness service of the current policy; neither has expired.
+    1. It exists and is signed by a freshness service of the current policy; neither has expired.
     2. It is not older than the newest seen.
 
     Raises Refusal: POINTER_STALE, or as `verify_freshness` does.

@@ -34,7 +34,7 @@ class RebuildTerms:
 
 
 class Watchdog:
-    """Looks after versions for as long as anyone else refers to them."""
+    """Watches versions for as long as anything else refers to them."""
 
     def __init__(self, every: float = _EVERY_SECONDS, grace: float = _GRACE_SECONDS) -> None:
         self._every = every
@@ -48,9 +48,10 @@ class Watchdog:
     def watch(
         self, version: ReadyVersion, seconds: float, build: Callable[[], ReadyVersion]
     ) -> None:
-        """Look after `version`, whose runs may take `seconds`; `build` makes another of its files.
+        """Watch `version`, whose runs may take `seconds`; `build` makes a replacement from its
+        files.
 
-        The thread ends when there is nothing left to look after.
+        The thread ends when there is nothing left to watch.
         """
         with self._mutex:
             self._watched[version] = RebuildTerms(seconds, build)
@@ -63,7 +64,7 @@ class Watchdog:
             time.sleep(self._every)
 
     def _patrol(self) -> bool:
-        """Look once; whether there was anything to look after."""
+        """Look once; returns whether there was anything to watch."""
         with self._mutex:
             watched = list(self._watched.items())
             if not watched:

@@ -45,9 +45,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class AnswerPart:
-    """A part of an answer: new `ids` and the text that they complete. `finish`, of the last one,
-    says why it ends: `stop` or `length`; and `usage`, where ids are not told, how many tokens
-    prompt and answer had.
+    """A part of an answer: new `ids` and the text that they complete.
+
+    `finish`, in the last part, says why the answer ends: `stop` or `length`. `usage`, if ids are
+    not revealed, is how many tokens prompt and answer had.
     """
 
     ids: tuple[int, ...]
@@ -84,12 +85,12 @@ def read_asked(
 
 
 def wants_pieces(request: oip.ModelInferRequest) -> bool:
-    """Whether a request on a stream is to be answered piece by piece, as it is by default."""
+    """Whether a request on a stream is answered part by part, as it is by default."""
     return STREAM not in request.parameters or request.parameters[STREAM].bool_param
 
 
 def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
-    """The request's addressee, its other parameters and which outputs it wants, without tensors."""
+    """The request's model, other parameters and requested outputs, without tensors."""
     rest = oip.ModelInferRequest(
         model_name=request.model_name, model_version=request.model_version, id=request.id
     )
@@ -115,7 +116,7 @@ def write_asked(request: oip.ModelInferRequest, asked: SamplingRequest) -> None:
 def write_prologue(
     response: oip.ModelInferResponse, ids: Sequence[int], score: float | None
 ) -> None:
-    """The prompt's tokens and what screening measured of them."""
+    """The prompt's tokens and its screening score."""
     if score is not None:
         response.parameters[SCORE].double_param = score
     write_outputs(response, [_numbers(PROMPT_IDS, ids)])
@@ -138,7 +139,7 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
 def write_piece(
     response: oip.ModelInferResponse, piece: AnswerPart, wanted: Sequence[str] = OUTPUTS
 ) -> None:
-    """A piece as the protocol carries it, with the outputs that are wanted."""
+    """A part in the protocol's form, with the requested outputs."""
     response.parameters[FINAL].bool_param = bool(piece.finish)
     if piece.finish:
         response.parameters[FINISH].string_param = piece.finish

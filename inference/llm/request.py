@@ -45,8 +45,9 @@ _LONGEST_PROMPT, _MOST_OUTPUT = 1 << 20, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. `temperature` 0 takes the likeliest; else `seed` decides, so that the
-    same seed gives the same tokens. A text of `stop` ends the answer and is not part of it.
+    """How tokens are chosen. `temperature` 0 takes the most likely one; otherwise `seed` decides,
+    so that the same seed gives the same tokens. A text of `stop` ends the answer and is not part of
+    it.
 
     Raises Refusal(PARAMETER_MALFORMED).
     """
@@ -81,7 +82,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class SamplingRequest:
-    """One request: a prompt as it came, text or the JSON of chat messages, and the sampling."""
+    """One request: a prompt as it arrived (text, or the JSON of chat messages) and the sampling."""
 
     prompt: bytes
     is_chat: bool
@@ -89,8 +90,8 @@ class SamplingRequest:
 
     @property
     def digest(self) -> str:
-        """What the record says of it: the digest of the prompt, under the name of the input that
-        it came in, with `sampling` beside it, as BYTES tensors of one element.
+        """The digest in the record: that of the prompt, under the name of its input, and of
+        `sampling`, as BYTES tensors of one element.
         """
         name = "messages" if self.is_chat else "text_input"
         return tensors_digest(
@@ -99,7 +100,7 @@ class SamplingRequest:
 
 
 def answer_digest(prompt_ids: Iterable[int], ids: Iterable[int], text: bytes) -> str:
-    """What the record says of an answer: the digest of the tensors `prompt_ids` and `token_ids`,
+    """The digest of an answer in the record: that of the tensors `prompt_ids` and `token_ids`,
     INT64, and of `text_output`, BYTES of one element.
     """
     numbers = (("prompt_ids", list(prompt_ids)), ("token_ids", list(ids)))
@@ -112,10 +113,12 @@ def answer_digest(prompt_ids: Iterable[int], ids: Iterable[int], text: bytes) ->
 
 @dataclass(frozen=True, slots=True)
 class PromptScreen:
-    """A prompt is scored by how much `window` tokens in a row surprise the model more than it
-    expects to be, a mean in nats, less `tail` for each e times that the prompt is longer than that.
-    Above `threshold` it is adversarial; of clean prompts no more than `bound` are, with
-    `confidence`, as far as they are like the `prompts` that this was calibrated on.
+    """Scores a prompt by how much `window` consecutive tokens surprise the model beyond
+    expectation.
+
+    The score is a mean in nats, minus `tail` for each factor e by which the prompt is longer than
+    the window. Above `threshold` a prompt is adversarial; at most `bound` of clean prompts are,
+    with `confidence`, as far as they resemble the `prompts` used for calibration.
     """
 
     window: int
@@ -142,10 +145,11 @@ class PromptScreen:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorTerms:
-    """`generator.json`, checked. `prompt_tokens` and `output_tokens` are the most that a request
-    may have and may ask for. With the `precision` INT8 the stored matrices are rounded to eight
-    bits as they are loaded; the file says nothing of FLOAT32, nor of `screening` where the model
-    measures no prompts. Raises Refusal(DOCUMENT_MALFORMED).
+    """`generator.json`, checked. Raises Refusal(DOCUMENT_MALFORMED).
+
+    `prompt_tokens` and `output_tokens` are the most that a request may have and ask for. With the
+    `precision` INT8, stored matrices are rounded to eight bits when loaded; FLOAT32 is not stated
+    in the file, nor is `screening` if the model does not screen prompts.
     """
 
     name: str
@@ -216,7 +220,7 @@ class GeneratorTerms:
 
 
 class NoClassifier:
-    """What a version lacks that generates: whoever asks it as a classifier is refused."""
+    """Mixin of versions that generate: calls for a classifier raise an error."""
 
     @property
     def config(self) -> ModelConfig:
@@ -252,7 +256,9 @@ def check_paths(paths: Iterable[str]) -> None:
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 can say it: JSON can spell half a surrogate pair, which nothing can record."""
+    """Whether UTF-8 can encode it: JSON can spell half a surrogate pair, which cannot be
+    recorded.
+    """
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
@@ -276,11 +282,12 @@ _SHORTEST = 3
 
 
 def marks_of(added: Iterable[tuple[str, bool]], template: str) -> frozenset[str]:
-    """Of a tokenizer's added tokens, each a text and whether it is called special, those that no
-    message may hold: the special ones, and all others that stand in the text of the template.
+    """The tokens whose text no message may contain, since a message could end or imitate another.
 
-    Blanks and words are none, nor are pairs such as `<think>` and `</think>`, which models write
-    into their answers and templates look for there.
+    They are the special ones of a tokenizer's added tokens (text, and whether it is special), and
+    all others that occur in the text of the chat template: some models do not mark theirs as
+    special. Blanks and words are excluded, as are pairs such as `<think>` and `</think>`, which
+    models write into their answers and templates look for there.
     """
     tokens = dict(added)
     return frozenset(

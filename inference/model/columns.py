@@ -41,7 +41,7 @@ _LONGEST = 128
 class Column:
     """What one place of a row holds: a number of the column `name`, or its `word`, one-hot.
 
-    A `step` of 0 and bounds of None stand for what is not stated.
+    A `step` of 0 and bounds of None mean "not stated".
     """
 
     name: str
@@ -70,7 +70,7 @@ class Column:
         return self.word is None
 
     def encode(self) -> dict[str, Any]:
-        """The object of the section; what is not stated is absent."""
+        """The object of the section, without what is not stated."""
         value: dict[str, Any] = {"name": self.name}
         if self.word is not None:
             value["word"] = self.word
@@ -112,8 +112,8 @@ def decode_columns(value: Any) -> tuple[Column, ...]:
 
 
 def check_names(columns: Sequence[Column]) -> None:
-    """Refuses what is not, by its name, one number or words that differ, all of them immutable or
-    none; and a table of which a caller can change no number, since nothing could attack it.
+    """Check that each name is one number or several distinct words, all immutable or none; and that
+    a caller can change at least one number, since nothing could attack the table otherwise.
     """
     numbers = fields.unique([column.name for column in columns if column.is_number])
     words = [column for column in columns if not column.is_number]
@@ -128,7 +128,7 @@ def check_names(columns: Sequence[Column]) -> None:
 
 
 def described(columns: Sequence[Column]) -> dict[str, str]:
-    """For people: by its name what a column holds, in the order of the rows."""
+    """A description of each column for people, by its name, in the order of the rows."""
     words: dict[str, list[str]] = {}
     for column in columns:
         if column.word is not None:

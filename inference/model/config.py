@@ -107,7 +107,7 @@ _REQUIRED = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingDataInfo:
-    """What the model was trained on, and under which licence that is."""
+    """The training data's name and licence."""
 
     name: str
     license: str
@@ -143,7 +143,7 @@ class InputScaling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The whole document, checked; `table` is what its columns come to, where it states any."""
+    """The whole document, checked; `table` holds the rules for rows, if columns are stated."""
 
     name: str
     description: str
@@ -199,7 +199,7 @@ class ModelConfig:
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What a request brings: the input, and beside ids their mask."""
+        """The tensors of a request: the input and, with token ids, their mask."""
         if self.input.datatype != INT64:
             return (self.input,)
         return (self.input, TensorSpec(response_contract.MASK, INT64, TOKENS_SHAPE))
@@ -286,7 +286,7 @@ def _config(value: Any) -> ModelConfig:
 
 
 def _screening(value: Any, text: bool) -> tuple[float, bool]:
-    """The step, and whether verdicts may block; of a text model only where it says so."""
+    """The step, and whether verdicts may block; for a text model only if stated."""
     stated = text and isinstance(value, dict) and "blocks" in value
     item = fields.record(value, ("eps", "blocks") if stated else ("eps",))
     if stated and item["blocks"] is not True:

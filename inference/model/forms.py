@@ -25,27 +25,27 @@ Work = Callable[[Array], tuple[Array, ...]]
 
 
 class InputForm(Protocol):
-    """How rows [n, …] of one model are taken, fed and run."""
+    """How the rows [n, …] of a model are accepted, fed to graphs and run."""
 
     tokenizer: TextTokenizer | None
     """What cuts texts, where they are what is taken."""
 
     def taken(self, asked: Array) -> tuple[Array, int]:
-        """The rows of what was asked, and which requests they can share a batch with: those of the
-        same number. Raises TENSOR_TEXT.
+        """The rows of a request, and its bucket: requests of the same bucket can share a batch.
+        Raises TENSOR_TEXT.
         """
         ...
 
     def probe(self) -> Array | None:
-        """What texts of no one's become, where it takes texts."""
+        """The rows of the probe texts, if the model takes texts."""
         ...
 
     def extremes(self) -> list[Array]:
-        """Rows that callers may send and that golden inputs need not hold, each to be run alone."""
+        """Rows that callers may send and golden inputs may not cover, each to be run alone."""
         ...
 
     def at_once(self, rows: Array) -> int:
-        """How many of such rows, which share a run, a graph is given at once at most."""
+        """How many such rows one run takes at most."""
         ...
 
     def serving(self, rows: Array) -> Feeds:
@@ -57,7 +57,7 @@ class InputForm(Protocol):
         ...
 
     def run(self, rows: Array, work: Work) -> tuple[Array, ...]:
-        """`work` for all rows, in as many parts as their form asks for; its results in order."""
+        """The results of `work` for all rows, in order, in as many parts as the form needs."""
         ...
 
 
@@ -102,7 +102,9 @@ class NumberForm:
 
 
 class TokenForm:
-    """Rows of tokens: see `inference.text.tokens`. Without a tokenizer, texts cannot be taken."""
+    """Rows of tokens: see `inference.text.tokens`. Without a tokenizer, texts cannot be
+    accepted.
+    """
 
     def __init__(
         self, config: ModelConfig, rules: TokenRules, tokenizer: TextTokenizer | None
@@ -154,7 +156,9 @@ def form_of(config: ModelConfig, tokenizer: bytes | None = None) -> InputForm:
 
 
 def check_tokenizer(config: ModelConfig, tokenizer: bytes | None) -> None:
-    """Refuse, with FILE_MISSING or FILE_SURPLUS, unless there is one just where texts come in."""
+    """Check that there is a tokenizer if and only if the model takes texts. Raises: FILE_MISSING,
+    FILE_SURPLUS.
+    """
     if config.is_text and tokenizer is None:
         raise Refusal(Reason.FILE_MISSING, "a tokenizer")
     if not config.is_text and tokenizer is not None:

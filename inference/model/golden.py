@@ -24,8 +24,8 @@ PROBE, PROBE_LOGITS = "probe", "probe_logits"
 class Golden:
     """Inputs `x` [n, …] and `logits` float32 [n, C], n from 1 to 4096.
 
-    The inputs are float32, or tokens int64 [n, s]. Where the model takes texts, `probes` has those
-    of `sealgate.probes.PROBES` too, as its tokenizer cuts them, with their logits.
+    The inputs are float32, or tokens int64 [n, s]. If the model takes texts, `probes` holds those
+    of `sealgate.probes.PROBES` as its tokenizer splits them, with their logits.
     """
 
     x: npt.NDArray[Any]
@@ -79,14 +79,14 @@ class Golden:
             yield self.x[rows], self.logits[rows]
 
     def check_probe(self, found: Ids | None) -> None:
-        """Refuse with GOLDEN_MISMATCH another cut of the probes than the publisher's."""
+        """Check that the probes are split as at the publisher's. Raises: GOLDEN_MISMATCH."""
         if self.probes is None:
             return
         if found is None or not np.array_equal(found, self.probes.x):
             raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer cuts texts another way here")
 
     def check(self, logits: Floats, tolerance: float) -> None:
-        """Refuse with GOLDEN_MISMATCH answers that are neither equal nor within `tolerance`."""
+        """Check that answers are equal or within `tolerance`. Raises: GOLDEN_MISMATCH."""
         if logits.shape != self.logits.shape:
             raise Refusal(Reason.GOLDEN_MISMATCH, "the answers have another shape")
         if not np.allclose(logits, self.logits, rtol=tolerance, atol=tolerance):

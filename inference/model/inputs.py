@@ -16,11 +16,12 @@ Array = npt.NDArray[Any]
 
 
 def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
-    """The rows [n, …] of the model's inputs, of its names, data types and shapes.
+    """The rows [n, …] of a request, checked against the names, types and shapes of the model's
+    inputs.
 
-    Numbers [n, …] inside its domain, since screening measures responses nowhere else, and of a
-    table such as its columns hold, since its attacks make no others; tokens [n, s] as
-    `inference.text.tokens` holds them; or texts [n], as bytes.
+    Numbers [n, …] lie inside the domain, since screening measures responses only there, and a table
+    follows its columns, since its attacks make no other rows. Tokens [n, s] are as in
+    `inference.text.tokens`. Texts [n] are bytes.
     Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
     """
     if len(tensors) != len(config.inputs):
@@ -53,9 +54,9 @@ def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
 
 
 def labels(logits: npt.NDArray[np.float32]) -> Tensor:
-    """The likeliest class of each row of [n, classes], as the tensor `label`, INT64 [n].
+    """The most likely class of each row of [n, classes], as the tensor `label`, INT64 [n].
 
-    It says where the answer lies and not how near the border: what an attacker steers by.
+    It does not reveal how near the decision boundary is, which an attacker would use.
     """
     return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
 

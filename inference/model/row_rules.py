@@ -31,12 +31,12 @@ _WORD = Column("word", step=1.0, min=0.0, max=1.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowRules:
-    """The D places of a row, in units of rows as they are sent.
+    """The rules for the D places of a row, in the units of the rows as sent.
 
-    `numbers` [D] are those that can be a little more or less, `free` [D] those of them that a
-    caller may change. Values lie from `low` to `high` [D]. Where `whole` [D] is not 0 they lie that
-    far apart, counted from `zero` [D]; but either bound is a value too, since what was measured is
-    clipped to it. `words` has the places of each column that holds words.
+    `numbers` [D] marks numbers, `free` [D] those that a caller may change. Values lie between `low`
+    and `high` [D]. If `whole` [D] is not 0, they lie that far apart, counted from `zero` [D]; both
+    bounds are possible values too, since measurements are clipped to them. `words` has the places
+    of each column that holds words.
     """
 
     numbers: Mask
@@ -62,7 +62,8 @@ class RowRules:
         offset: Sequence[float] = (0.0,),
         scale: Sequence[float] = (1.0,),
     ) -> "RowRules":
-        """Of columns in the units before scaling: (raw - offset) / scale lies in the domain.
+        """The rules of columns in the units before scaling: (raw - offset) / scale lies in the
+        domain.
 
         Raises DOCUMENT_MALFORMED for a range beyond the domain or not of the column's values, and
         for steps too small for float32.
@@ -92,29 +93,29 @@ class RowRules:
         )
 
     def check(self, rows: Rows) -> None:
-        """Raises TENSOR_RANGE for rows [n, D] that, but for rounding, nobody could send."""
+        """Check that rows [n, D] are possible, up to rounding. Raises: TENSOR_RANGE."""
         self._gate.check(rows)
 
     def reach(self, x: Rows, far: float) -> tuple[Rows, Rows]:
-        """The least and the most [n, D] that a caller can send for x [n, D] in each column, no
-        further than `far`.
+        """The smallest and the largest value [n, D] that a caller can send for x [n, D] in each
+        column, no further away than `far`.
         """
         moves = np.where(self.free, far, 0)
         least, most = np.maximum(x - moves, self.low), np.minimum(x + moves, self.high)
         return least.astype(np.float32), most.astype(np.float32)
 
     def within(self, before: Rows, after: Rows) -> Rows:
-        """The nearest rows to `after` [n, D] that a caller can send for `before` and that are no
-        further from it in any column.
+        """The possible rows nearest to `after` [n, D] that a caller can send instead of `before`
+        and that are no further from it in any column.
         """
         return self._sent(self.free, before, after, lambda steps, near: np.floor(steps + near))
 
     def beyond(self, before: Rows, after: Rows) -> Rows:
-        """The same, but no nearer: what an attack had to do is done."""
+        """The same, but no nearer to `before`: an attack keeps its effect."""
         return self._sent(self.free, before, after, lambda steps, near: np.ceil(steps - near))
 
     def changed(self, before: Rows, after: Rows) -> Rows:
-        """What rows [n, D] may become by themselves: any number changes, no word does."""
+        """What rows [n, D] may become by benign changes: any number changes, no word does."""
         return self._sent(self.numbers, before, after, lambda steps, _: np.rint(steps))
 
     def _sent(
@@ -158,7 +159,7 @@ class RowRules:
 
 
 class _Gate:
-    """What rows are held to, computed once: each request passes here."""
+    """The rules in the form used for every request, computed once."""
 
     def __init__(self, columns: RowRules) -> None:
         rounding = columns.rounding

@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 
 class OtlpTracer:
-    """Spans of one process. Whether a request is traced follows from its trace's id, so that
-    gateway and engine decide alike, and from no flag that a caller sets.
+    """The spans of one process. The trace's id decides whether a request is traced, so gateway and
+    engine decide alike; a caller's flag has no influence.
     """
 
     def __init__(self, processor: SpanProcessor, share: float, service: str) -> None:

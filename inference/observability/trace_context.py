@@ -17,7 +17,7 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 @dataclass(frozen=True, slots=True)
 class ParentSpan:
-    """Whose span a call's own belongs below: ids as they stand in a `traceparent`."""
+    """The caller's span: the ids in a `traceparent`."""
 
     trace: int
     span: int
@@ -25,7 +25,9 @@ class ParentSpan:
 
 
 def parent_in(metadata: Metadata) -> ParentSpan | None:
-    """That of the one `traceparent` of a call; None where it has none, several or another form."""
+    """The span in the only `traceparent` of a call; None if there is none, several or a malformed
+    one.
+    """
     values = [value for key, value in metadata if key == TRACEPARENT]
     if len(values) != 1 or not isinstance(values[0], str):
         return None

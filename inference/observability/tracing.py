@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TraceSettings:
-    """Where traces go. It needs the extra `otel`."""
+    """The section `[traces]`: where traces are sent. It needs the extra `otel`."""
 
     endpoint: str = ""
     """Where traces go by OTLP over gRPC, as http://host:port or https://host:port; without it there
@@ -37,7 +37,7 @@ class TraceSettings:
 
 
 class Tracer(Protocol):
-    """What makes spans. Times are in nanoseconds of the monotonic clock."""
+    """Makes spans. Times are in nanoseconds of the monotonic clock."""
 
     def call(self, name: str, parent: ParentSpan | None) -> AbstractContextManager[Any]: ...
 
@@ -60,9 +60,9 @@ active_tracer: Tracer | None = None
 
 
 def start(settings: TraceSettings, service: str) -> None:
-    """Trace from now on, as the settings say; `service` is this process's name in traces.
+    """Start tracing as the settings say; `service` is this process's name in traces.
 
-    Raises: ConfigError where OpenTelemetry is not installed.
+    Raises: ConfigError if OpenTelemetry is not installed.
     """
     global active_tracer
     if not settings.endpoint:
@@ -75,7 +75,7 @@ def start(settings: TraceSettings, service: str) -> None:
 
 
 def stop() -> None:
-    """Send what is left, and trace no more."""
+    """Send what is left, and stop tracing."""
     global active_tracer
     tracer, active_tracer = active_tracer, None
     if tracer is not None:
@@ -88,15 +88,15 @@ def is_on() -> bool:
 
 
 def call(name: str, metadata: Callable[[], Metadata]) -> AbstractContextManager[Any]:
-    """The span of a call that has come with this metadata; what is in the block is part of it."""
+    """The span of an incoming call with this metadata; it covers the block."""
     return _OFF if active_tracer is None else active_tracer.call(name, parent_in(metadata()))
 
 
 def stream(
     name: str, metadata: Callable[[], Metadata], items: Generator[T, None, None]
 ) -> Iterator[T]:
-    """The same items. What makes them is part of the span of a call that has come with this
-    metadata, which ends with them; whoever takes them may be another thread each time.
+    """The same items. Making them is part of the span of a call with this metadata, which ends with
+    them; each item may be taken by another thread.
     """
     return (
         items if active_tracer is None else active_tracer.stream(name, parent_in(metadata()), items)
@@ -104,22 +104,22 @@ def stream(
 
 
 def span(name: str) -> AbstractContextManager[Any]:
-    """A span of what this thread does in the block."""
+    """A span of this thread's work in the block."""
     return _OFF if active_tracer is None else active_tracer.span(name)
 
 
 def past(name: str, began: int, ended: int) -> None:
-    """A span of what is over; times are in nanoseconds of the monotonic clock."""
+    """A span of finished work; times are in nanoseconds of the monotonic clock."""
     if active_tracer is not None:
         active_tracer.past(name, began, ended)
 
 
 def say(**attributes: str) -> None:
-    """Adds to what the span of this thread tells; what is empty is left out."""
+    """Add attributes to this thread's span; empty ones are left out."""
     if active_tracer is not None:
         active_tracer.say(**{name: value for name, value in attributes.items() if value})
 
 
 def outgoing() -> tuple[tuple[str, str], ...]:
-    """The metadata that hands the trace on."""
+    """The metadata that continues the trace in another process."""
     return () if active_tracer is None else ((TRACEPARENT, active_tracer.traceparent()),)

@@ -27,7 +27,7 @@ SMALL_GRAPH = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class GraphSpread:
-    """`lanes` batches of a version may run at once, each on `threads` threads."""
+    """How a version uses the CPU: `lanes` parallel batches, each on `threads` threads."""
 
     lanes: int
     threads: int
@@ -41,9 +41,8 @@ class GraphSpread:
 class CpuSettings:
     """`cores` to use in all, and how many of them one run of a large graph takes.
 
-    One thread a run is the default. Several batches side by side then keep the cores busy without
-    their having to wait for one another, and sums are never split in another way on a machine with
-    more cores.
+    The default is one thread per run. Several parallel batches then keep the cores busy without
+    waiting for one another, and sums are not split differently on a machine with more cores.
     """
 
     cores: int
@@ -70,9 +69,9 @@ class CpuSettings:
 
 
 def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
-    """The lesser of the cores in the affinity mask and the cgroup's quota, rounded up; at least 1.
+    """The smaller of the affinity mask's cores and the cgroup's quota, rounded up; at least 1.
 
-    Reads cgroup version 2 and 1 alike; a limit that cannot be read is none.
+    Reads cgroup versions 2 and 1; an unreadable limit counts as none.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -82,9 +81,10 @@ def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> i
 
 
 def own_cgroups(cgroups: Path, membership: Path, controller: str = "") -> list[Path]:
-    """This process' cgroup below `cgroups` and those above it: each of them may set a limit.
+    """This process's cgroup below `cgroups` and its ancestors: each may set a limit.
 
-    Of version 2, unless a `controller` of version 1 is named, whose folder `cgroups` then is.
+    They are of version 2, unless a `controller` of version 1 is named; then `cgroups` is its
+    folder.
     """
     own = ""
     for line in (_read(membership) or "").splitlines():
@@ -126,7 +126,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class CorePool:
-    """Room for so many runs at once, of whatever version. Safe for many threads."""
+    """A bounded number of parallel runs, shared by all versions. Safe for many threads."""
 
     def __init__(self, runs: int, patience: float = _PATIENCE_SECONDS) -> None:
         self._room = threading.Semaphore(runs)
@@ -137,7 +137,7 @@ class CorePool:
 
     @contextmanager
     def taken(self, holder: object) -> Iterator[bool]:
-        """Hold a place while the block runs; whether one was free in time."""
+        """Hold a place while the block runs; yields whether one was free in time."""
         place = object()
         free = self._room.acquire(timeout=self._patience)
         if free:
@@ -149,7 +149,7 @@ class CorePool:
             self._free([place])
 
     def take_back(self, holder: object) -> None:
-        """Give to others the places of a holder whose runs do not end."""
+        """Free the places of a holder whose runs do not end."""
         with self._mutex:
             places = [place for place, held in self._holders.items() if held is holder]
         self._free(places)
@@ -164,7 +164,7 @@ class CorePool:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How graphs are run: by the `settings`, and within the `cores` that all versions share."""
+    """How graphs run: the runtime `settings`, and the `cores` that all versions share."""
 
     settings: RuntimeSettings = ON_CPU
     cores: CorePool | None = None

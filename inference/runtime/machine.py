@@ -66,7 +66,7 @@ SYNCHRONIZED, ADRIFT, UNKNOWN = "synchronized", "not synchronized", "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`memory` in bytes; 0 where its driver does not say."""
+    """A GPU; `memory` is in bytes, or 0 if its driver does not say."""
 
     name: str
     memory: int
@@ -74,11 +74,11 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class HostMachine:
-    """`cores` and `memory` (bytes) are what this process may use, by affinity and cgroup.
+    """The resources of this process: `cores` and `memory` (bytes), by affinity and cgroup.
 
-    `instructions` are those of the processor that INT8 kernels use. `gpu_problem` says why
-    onnxruntime cannot run on the `gpus`; empty where it can. `free_disk`: bytes. `clock` is one of
-    SYNCHRONIZED, ADRIFT, UNKNOWN, as the kernel says.
+    `instructions` are the processor's that INT8 kernels use. `gpu_problem` says why onnxruntime
+    cannot run on the `gpus`, or is empty. `free_disk` is in bytes. `clock` is one of SYNCHRONIZED,
+    ADRIFT, UNKNOWN, as the kernel reports.
     """
 
     cores: int
@@ -95,7 +95,7 @@ class HostMachine:
 
     @classmethod
     def look(cls, folder: Path) -> "HostMachine":
-        """This one; the disk is that of `folder`, which need not be there yet."""
+        """This machine; the disk is that of `folder`, which need not exist yet."""
         gpus = find_gpus()
         return cls(
             cores=available_cores(),

@@ -55,8 +55,8 @@ def open_session(
 ) -> tuple[onnxruntime.InferenceSession, str]:
     """A session of the graph, and where it runs, in words.
 
-    Raises: FORMAT_REFUSED for what onnxruntime cannot load on the processor; ENGINE_UNSUITABLE
-    where another provider is configured and cannot run all of it.
+    Raises: FORMAT_REFUSED for what onnxruntime cannot load on the CPU; ENGINE_UNSUITABLE if another
+    provider is configured and cannot run all of it.
     """
     if settings.provider == CPU:
         session = _on_cpu(graph, threads, settings)
@@ -87,9 +87,9 @@ def open_session(
 
 
 def check_provider(settings: RuntimeSettings) -> None:
-    """Find out at the start whether the provider is there at all.
+    """Check at start whether the provider is available.
 
-    Raises: ConfigError where it is not, and `fallback` is not set either.
+    Raises: ConfigError if it is not, and `fallback` is not set either.
     """
     try:
         _, place = open_session(parser.parse_model(_PROBE).SerializeToString(), 1, settings)
@@ -104,9 +104,9 @@ def check_provider(settings: RuntimeSettings) -> None:
 
 @functools.cache
 def bound_arena(mebibytes: int) -> None:
-    """From now on sessions that ask for it share one arena of at most that size. Once a process.
+    """Let sessions that ask for it share one arena of at most that size, once per process.
 
-    Raises: ConfigError where another bound was set before.
+    Raises: ConfigError if another bound was set before.
     """
     if bound_arena.cache_info().currsize:
         raise ConfigError("[runtime] arena_mb was set to another value in this process")
@@ -119,7 +119,7 @@ def bound_arena(mebibytes: int) -> None:
 
 
 def _left_to_cpu(session: onnxruntime.InferenceSession) -> set[str]:
-    """The operators that are not the provider's; an onnxruntime that cannot tell names all."""
+    """The operators that the provider does not run; all of them if onnxruntime cannot tell."""
     assignment = getattr(session, "get_provider_graph_assignment_info", lambda: None)()
     if assignment is None:
         return {"anything"}

@@ -31,7 +31,7 @@ _UNCAPTURED = "-1"
 
 @dataclass(frozen=True, slots=True)
 class _Buffers:
-    """The inputs by name, where outputs come to be, and the id of the graph that ties them."""
+    """The inputs by name, the outputs' places, and the id of the graph that binds them."""
 
     binding: onnxruntime.IOBinding
     inputs: Mapping[str, onnxruntime.OrtValue]
@@ -40,7 +40,7 @@ class _Buffers:
 
 
 class BoundRuns:
-    """Runs of one session. They take turns: its buffers hold one batch."""
+    """Runs of one session with fixed buffers, which hold one batch; so runs take turns."""
 
     def __init__(self, session: onnxruntime.InferenceSession, device: str) -> None:
         """`device` is where the buffers are: "cuda" or "cpu"."""
@@ -98,7 +98,7 @@ _NAME = "graph.onnx"
 
 
 class Session:
-    """One loaded graph. Safe to run from several threads at once."""
+    """One loaded graph. Several threads may run it at once."""
 
     __slots__ = ("_arenas", "_bound", "_outputs", "_runs", "_session", "_tight", "inputs", "place")
 
@@ -109,7 +109,7 @@ class Session:
         place: str = CPU,
         bound: BoundRuns | None = None,
     ) -> None:
-        """`place` says where it runs; `bound` runs it where its buffers are to stay in place."""
+        """`place` says where it runs; `bound`, if given, runs it with fixed buffers."""
         self._session = session
         self._outputs = tuple(outputs)
         self._bound = bound
@@ -131,10 +131,10 @@ class Session:
         threads: int = 1,
         settings: RuntimeSettings = ON_CPU,
     ) -> Self:
-        """Load `graph`, to answer `outputs`, on `threads` threads a run.
+        """Load `graph` for the outputs `outputs`, with `threads` threads per run.
 
-        Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats.format_check`); as
-        `open_session`; GRAPH_MISMATCH where the graph lacks an output.
+        Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats`); as `open_session`;
+        GRAPH_MISMATCH if the graph lacks an output.
         """
         check_file(_NAME, graph)
         session, place = open_session(graph, threads, settings)
@@ -145,11 +145,12 @@ class Session:
         return cls(session, outputs, place, BoundRuns(session, "cuda") if captured else None)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] = ()) -> list[Array]:
-        """The outputs asked for, here or when it was opened, in order. Feeds of inputs that it does
-        not have are left out.
+        """The outputs named here or at opening, in order. Feeds for inputs that the graph lacks are
+        left out.
 
-        Raises: OUT_OF_MEMORY; RUN_HUNG where it was ended; else INTERNAL, since whoever calls has
-        checked the inputs. The run after one that found no memory gives back what is cached.
+        Raises: OUT_OF_MEMORY; RUN_HUNG if the run was ended; otherwise INTERNAL, since the caller
+        has checked the inputs. After a run without enough memory, the next one releases cached
+        memory.
         """
         if len(feeds) > len(self.inputs):
             feeds = {name: value for name, value in feeds.items() if name in self.inputs}
@@ -169,9 +170,9 @@ class Session:
         return found
 
     def end_runs(self, before: float) -> int:
-        """Tell runs that began before that moment, of `time.monotonic`, to end; how many were told.
+        """Tell runs that began before that moment, of `time.monotonic`, to end; returns how many.
 
-        They do after the operator that they are in.
+        They end after their current operator.
         """
         ended = 0
         for options, began in list(self._runs.values()):

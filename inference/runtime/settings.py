@@ -19,15 +19,15 @@ _LARGEST_ARENA_MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """The `provider` that must run every graph; with `fallback`, one that it cannot run whole is
-    the processor's, and every record says so.
+    """The `provider` that must run every graph. With `fallback`, a graph that it cannot run whole
+    runs on the CPU, and every record says so.
 
-    `deterministic`: an answer is the same, bit for bit, whenever and with whomever it is computed.
-    `tolerance` is how far golden answers may be off, and answers from those in other company
-    (absolute and relative); not stated, the golden ones 1e-5 and the others not at all. A run of a
-    large graph takes `threads_per_run` cores. What runs need beside weights is `arena_mb` MiB at
-    most: of all versions together on the processor, of each graph on a GPU; 0: no bound.
-    `cuda_graphs` replays what was captured for batches of fixed sizes.
+    `deterministic`: an answer is the same, bit for bit, in any batch. `tolerance` is the allowed
+    deviation of golden answers, and of answers in other batches (absolute and relative); by default
+    1e-5 for golden ones and none for others. A run of a large graph takes `threads_per_run` cores.
+    Beyond weights, runs use at most `arena_mb` MiB: of all versions together on the CPU, of each
+    graph on a GPU; 0 means no bound. `cuda_graphs` replays captured graphs for batches of fixed
+    sizes.
     """
 
     provider: str = CPU

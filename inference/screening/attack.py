@@ -21,7 +21,7 @@ PGD_SHARE = 6
 
 
 class AttackSession(Protocol):
-    """What is needed of a runtime: an ONNX Runtime session is one."""
+    """The part of a runtime that attacks need; an ONNX Runtime session has it."""
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any: ...
 
@@ -65,10 +65,10 @@ def pgd(
     clip_max: float,
     start: Rows | None = None,
 ) -> Rows:
-    """Many steps away from labels that stay fixed, within eps of x and within the domain.
+    """Many steps away from fixed labels, within eps of x and within the domain.
 
-    The label must not follow the answer: an attack that does turns back as soon as it succeeds.
-    `start` is where the walk begins, x itself if not given.
+    The label must not follow the answer: such an attack turns back as soon as it succeeds.
+    `start` is where the walk begins, by default x itself.
     """
     low = np.maximum(x - np.float32(eps), np.float32(clip_min))
     high = np.minimum(x + np.float32(eps), np.float32(clip_max))
@@ -86,8 +86,8 @@ def walk(
     clip_min: float,
     clip_max: float,
 ) -> Rows:
-    """The same from rows `start`, between the least and the most [n, ...] that each place may be;
-    where both are the same, it stays.
+    """The same from rows `start`, with a smallest and a largest value [n, ...] for each place; a
+    place with equal bounds stays.
     """
     low, high = ends
     moved = np.clip(start, low, high)

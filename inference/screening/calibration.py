@@ -17,9 +17,9 @@ from sealgate.trust import fields
 
 
 def conformal_rank(n: int, bound: float, confidence: float) -> int:
-    """Which of n clean scores, counted from the largest, to use as threshold: 1 is the largest.
+    """Which of n clean scores, counted from the largest, becomes the threshold: 1 is the largest.
 
-    0 means that even the largest cannot back the bound: there are too few scores.
+    0 means that even the largest cannot back the bound, because there are too few scores.
     """
     if n < 1 or not 0 < bound < 1 or not 0 < confidence < 1:
         raise ValueError("n must be positive, bound and confidence between 0 and 1")
@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class ScoreThreshold:
     """A threshold no lower than the `rank`-th largest clean score, and the rate of false alarms
-    that this backs.
+    that it guarantees.
     """
 
     bound: float
@@ -64,7 +64,7 @@ class BenignShift:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Limits set on the same clean rows, whose `scores` ascend."""
+    """Thresholds set on the same clean rows, whose `scores` ascend."""
 
     scores: tuple[float, ...]
     confidence: float
@@ -92,19 +92,19 @@ class Calibration:
 
     @property
     def rows(self) -> int:
-        """How many clean rows it stands on."""
+        """The number of clean rows."""
         return len(self.scores)
 
     def p_value(self, score: float) -> float:
-        """The chance, at most, that a clean row scores as high: exchangeable rows fall below any
-        level no more often than it says. What is not a number has the least there is.
+        """The largest chance that a clean row scores as high: exchangeable rows fall below any
+        level at most that often. NaN gets the smallest value.
         """
         below = int(np.searchsorted(self.scores, score, side="left"))
         above = 0 if np.isnan(score) else self.rows - below
         return (1 + above) / (1 + self.rows)
 
     def value(self) -> dict[str, Any]:
-        """As it stands in a detector's document."""
+        """The value in a detector's document."""
         return {
             "scores": list(self.scores),
             "confidence": self.confidence,

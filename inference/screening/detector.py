@@ -38,7 +38,7 @@ DISAGREEING = 1e9
 
 
 class Verdict(StrEnum):
-    """What screening found; what follows from it is for the policy to say."""
+    """The result of screening; the policy decides what follows from it."""
 
     CLEAN = "clean"
     SUSPECT = "suspect"
@@ -46,17 +46,17 @@ class Verdict(StrEnum):
 
 
 def disagreeing(
-    served: npt.NDArray[np.float32], twin: npt.NDArray[np.float32]
+    served: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """A feature [n]: 1 where the logits [n, C] that were answered and those of the float32 model
-    are largest for different classes, else 0.
+    """A feature [n]: 1 if the logits [n, C] of the answer and those of the float32 reference are
+    largest for different classes, otherwise 0.
     """
-    return (served.argmax(axis=1) != twin.argmax(axis=1)).astype(np.float32)
+    return (served.argmax(axis=1) != reference.argmax(axis=1)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Scores features and judges scores. Immutable; safe to share between threads."""
+    """Scores features and judges scores. Immutable, so threads may share it."""
 
     scaling: FeatureScaling
     clean: ScoringWeights
@@ -79,12 +79,12 @@ class Detector:
 
     @property
     def width(self) -> int:
-        """How many features it reads, of both stages together, and of the disagreement."""
+        """The number of features: of both stages, and the disagreement."""
         return self.first_width + self._full.width + int(self.disagreement is not None)
 
     @property
     def first_width(self) -> int:
-        """How many of them are the first stage's: the first ones."""
+        """How many of them, the first ones, belong to the first stage."""
         return FEATURES if self.first is not None else 0
 
     @property
@@ -98,9 +98,9 @@ class Detector:
         return self.calibration.suspect.threshold
 
     def scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
-        """Score features [n, F]; returns float64 [n], larger meaning likelier adversarial.
+        """Score features [n, F]; returns float64 [n]; larger means more likely adversarial.
 
-        A feature that is read and not finite makes its row's score NaN, which `verdict` reads as
+        A non-finite feature that is read makes its row's score NaN, which `verdict` treats as
         adversarial. Raises ValueError for another width: the graph was checked before.
         """
         if features.ndim != 2 or features.shape[1] != self.width:
@@ -116,22 +116,28 @@ class Detector:
             found[on] = self._compared(joined, features[on])
         return found
 
-    def goes_on(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
-        """Of which rows [n] the response graph decides, by their features [n, F]."""
+    def escalates(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+        """Which rows [n] the first stage escalates to the response graph, by their features
+        [n, F].
+        """
         if self.first is None:
             return np.ones(len(features), np.bool_)
-        return self.first.goes_on(features[:, :FEATURES])
+        return self.first.escalates(features[:, :FEATURES])
 
     def graph_scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
-        """What the response graph alone says of features [n, F] that it measured of every row."""
+        """The scores by the response graph alone, for features [n, F] that it measured on every
+        row.
+        """
         return self._full.scores(self._of_graph(features))
 
     def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-        """What the clean and the trained detector say of the graph's features, each [n]."""
+        """The surprises of the clean and the trained detector for the graph's features,
+        each [n].
+        """
         return self._full.surprises(self._of_graph(features))
 
     def verdict(self, score: float) -> Verdict:
-        """Judge one score. What is not a number is adversarial: screening fails closed."""
+        """Judge one score. NaN is adversarial: screening fails closed."""
         if not score <= self.threshold:
             return Verdict.ADVERSARIAL
         return Verdict.CLEAN if score <= self.suspect_threshold else Verdict.SUSPECT
@@ -172,7 +178,7 @@ class Detector:
         return features[:, self.first_width : self.first_width + self._full.width]
 
     def _compared(self, scores: Floats, features: npt.NDArray[np.floating[Any]]) -> Floats:
-        """The scores [n] of rows that the graph decides, raised where answers disagree."""
+        """The scores [n] of rows that the graph decides, raised for answers that disagree."""
         if self.disagreement in (None, Verdict.CLEAN):
             return scores
         adversarial = self.disagreement is Verdict.ADVERSARIAL

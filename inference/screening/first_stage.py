@@ -35,8 +35,8 @@ _TINY = np.float32(1e-6)
 
 
 class RunOutputs(NamedTuple):
-    """Of rows, what an answer's run shows: `inputs` [n, I], the `vectors` [n, D] that entered the
-    last layer, and the logits [n, C].
+    """Outputs of an answer's run: `inputs` [n, I], the `vectors` [n, D] that entered the last
+    layer, and the logits [n, C].
     """
 
     inputs: Rows
@@ -46,9 +46,10 @@ class RunOutputs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClassProjection:
-    """How clean rows of each class lie: `mean` [D] and `basis` [D, K] lead to K principal
-    components; `whitening` [K, C K] and `center` [C K] from there to where each class is a standard
-    Gaussian. All row by row.
+    """How the clean rows of each class lie, as a projection that makes each class a Gaussian.
+
+    `mean` [D] and `basis` [D, K] lead to K principal components; `whitening` [K, C K] and `center`
+    [C K] from there to a standard Gaussian for each class. All are stored row by row.
     """
 
     mean: tuple[float, ...]
@@ -74,7 +75,7 @@ class ClassProjection:
 
     @property
     def size(self) -> int:
-        """How long the vectors are that it reads."""
+        """The length of the vectors that it takes."""
         return len(self.mean)
 
     @property
@@ -82,8 +83,8 @@ class ClassProjection:
         return len(self.center) * self.size // len(self.basis)
 
     def distances(self, rows: Rows, own: npt.NDArray[np.int64]) -> tuple[Rows, ...]:
-        """How far rows [n, D] lie from the class that they are answered as and from the next one,
-        by how much the first exceeds the second, and what no component holds; each [n].
+        """How far rows [n, D] lie from the class of their answer and from the next one, by how much
+        the first exceeds the second, and the part outside all components; each [n].
         """
         mean, basis, whitening, center = self._arrays
         centered = rows - mean
@@ -115,7 +116,7 @@ class ClassProjection:
 
 @dataclass(frozen=True, slots=True)
 class ClassProjections:
-    """Of inputs, and of the vectors that enter the last layer."""
+    """Projections of inputs, and of the vectors that enter the last layer."""
 
     inputs: ClassProjection
     vectors: ClassProjection
@@ -159,7 +160,7 @@ class ClassProjections:
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """What it reads, how it scores that, and the score up to which a row goes no further."""
+    """What the stage reads, how it scores that, and the score up to which a row passes."""
 
     readings: ClassProjections
     scoring: Scoring
@@ -170,13 +171,13 @@ class FirstStage:
             raise fields.malformed("the first stage scores other features than it reads")
 
     def beyond(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
-        """By how much the scores of features [n, FEATURES] exceed the cut: at most 0 where the row
-        goes no further; NaN where it could not be measured.
+        """How far the scores of features [n, FEATURES] exceed the cut: at most 0 if the row passes;
+        NaN if it could not be measured.
         """
         return self.scoring.scores(features) - self.cut
 
-    def goes_on(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
-        """Which rows [n] the response graph decides: what is not a number, too."""
+    def escalates(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+        """Which rows [n] are escalated to the response graph, including those that are NaN."""
         return ~(self.beyond(features) <= 0)
 
     def value(self) -> dict[str, Any]:
@@ -196,16 +197,16 @@ VOTES, PLACES = "wording.votes", "wording.places"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordTables:
-    """The tables `votes` [V, C] and `places` [V, W] of a response graph."""
+    """Word statistics from a response graph: the tables `votes` [V, C] and `places` [V, W]."""
 
     votes: Rows
     places: Rows
 
     @classmethod
     def of(cls, response: bytes, vocabulary: int, classes: int) -> Self | None:
-        """From a checked response graph; None from one that has no counts.
+        """From a checked response graph; None if it has no word statistics.
 
-        Raises GRAPH_MISMATCH where they are not of as many tokens and classes.
+        Raises GRAPH_MISMATCH if their sizes do not match tokens and classes.
         """
         graph = onnx.load_model_from_string(response).graph
         held = {each.name: each for each in graph.initializer if each.name in (VOTES, PLACES)}
@@ -219,12 +220,12 @@ class WordTables:
 
     @property
     def size(self) -> int:
-        """How many numbers it says of a text."""
+        """How many numbers describe a text."""
         return self.votes.shape[1] + self.places.shape[1] + 1
 
     def read(self, ids: Ids, mask: Ids) -> Rows:
-        """Of texts, ids and mask [n, s]: their tokens' mean votes and mean place, and how well
-        tokens agree with the rest of the text; float32 [n, size].
+        """Features of texts (ids and mask [n, s]): their tokens' mean votes and mean place, and how
+        well tokens agree with the rest of the text; float32 [n, size].
         """
         held = mask.astype(np.float32)
         count = held.sum(axis=1, keepdims=True)

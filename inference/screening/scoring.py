@@ -26,7 +26,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class FeatureScaling:
-    """Where each feature lies on clean rows, how widely it spreads, and where it is cut off."""
+    """The location, spread and clipping of each feature on clean rows."""
 
     center: tuple[float, ...]
     spread: tuple[float, ...]
@@ -41,7 +41,7 @@ class FeatureScaling:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTail:
-    """Where a score's upper tail begins on clean rows, its median, and how fast it thins out."""
+    """The upper tail of a score on clean rows: its start, the median, and its rate of decay."""
 
     median: float
     decay: float
@@ -64,8 +64,9 @@ class ScoreTail:
 
 @dataclass(frozen=True, slots=True)
 class ScoringWeights:
-    """bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row, and the tail
-    of what follows from it.
+    """A quadratic score: bias + linear . z + z' Q z, and the tail of its values.
+
+    `quadratic` is Q's upper triangle, row by row.
     """
 
     bias: float
@@ -92,9 +93,7 @@ class ScoringWeights:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """`clean` holds a squared distance, `trained` the logarithm of odds. Safe to share between
-    threads.
-    """
+    """`clean` is a squared distance, `trained` the logarithm of odds. Immutable."""
 
     scaling: FeatureScaling
     clean: ScoringWeights

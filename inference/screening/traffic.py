@@ -24,10 +24,10 @@ _FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})\.f32")
 
 
 class TrafficFolder:
-    """Writes and reads the files. Safe for many threads of one process."""
+    """Writes and reads the feature files. Safe for many threads of one process."""
 
     def __init__(self, folder: Path, days: int, rows_a_day: int) -> None:
-        """Keep the last `days`, and of each day and version at most the first `rows_a_day`."""
+        """Keep the last `days`, and per day and version at most the first `rows_a_day`."""
         self._folder = folder
         self._days = days
         self._rows_a_day = rows_a_day
@@ -80,7 +80,7 @@ _NONE = -1e300
 
 
 def steps(detector: Detector) -> _Floats:
-    """How long the steps are in which each feature is compared, [F]."""
+    """The step sizes in which each feature is compared, [F]."""
     first = () if detector.first is None else detector.first.scoring.scaling.spread
     spread = (*first, *detector.scaling.spread)
     # What has no spread is a sign, and compared as it is.
@@ -90,13 +90,13 @@ def steps(detector: Detector) -> _Floats:
 
 
 def places(found: _Floats, features: npt.NDArray[np.floating[Any]]) -> _Floats:
-    """Where features [n, F] lie by these steps [F]: rows whose bytes are the same are repeats."""
+    """Features [n, F] quantized by these steps [F]: rows with equal bytes are repeats."""
     # There is one zero, so that its bytes are the same.
     return np.rint(features / found) + 0.0
 
 
 def distinct(detector: Detector, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Of features [n, F] those of each row once, in their order."""
+    """Features [n, F] without repeated rows, in their order."""
     rows = np.nan_to_num(places(steps(detector), features), nan=_NONE)
     _, first = np.unique(rows, axis=0, return_index=True)
     return features[np.sort(first)]

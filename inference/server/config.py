@@ -57,8 +57,8 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class EngineTlsFiles:
-    """This engine's certificate with its key, and the `gateways`' own certificates, all of which
-    are read again when they change.
+    """The engine's certificate and key, and the `gateways`' own certificates. All are read again
+    when they change.
     """
 
     certificate: Path | None = None
@@ -70,7 +70,7 @@ class EngineTlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class EngineTrustFiles:
-    """What the engine believes without asking a gateway: root keys, and what it saw last."""
+    """The engine's own roots of trust: root keys, and what it saw last."""
 
     root_keys: tuple[Path, ...]
     """The public keys (PEM) of the policy's roots, pinned."""
@@ -86,8 +86,8 @@ class EngineTrustFiles:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactLocation:
-    """Where versions' files are, to read alone: a folder, or `s3://bucket/prefix`, whose service
-    is at `endpoint` unless it is AWS.
+    """Where versions' files are read: a folder, or `s3://bucket/prefix`, whose service is at
+    `endpoint` unless it is AWS.
     """
 
     place: Path | str
@@ -101,7 +101,7 @@ class ArtifactLocation:
             self.bucket(self.place)
 
     def bucket(self, url: str) -> Bucket:
-        """What `place` names where it is a URL. Raises: ConfigError."""
+        """The bucket, if `place` is a URL. Raises: ConfigError."""
         try:
             return Bucket.parse(url, self.endpoint, self.region)
         except ValueError as error:
@@ -110,7 +110,7 @@ class ArtifactLocation:
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
-    """The principal of the role `engine` that this is, and the key that the policy lists."""
+    """The engine's principal (role `engine`), and its key, which the policy lists."""
 
     name: str
     """The principal."""
@@ -138,6 +138,8 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
+    """The whole file, checked."""
+
     listen: ListenAddress
     trust: EngineTrustFiles
     artifacts: ArtifactLocation

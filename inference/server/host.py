@@ -79,6 +79,8 @@ Leaving: TypeAlias = Mapping[tuple[str, int], tuple[LiveVersion, float]]
 
 
 class ArtifactFiles(Protocol):
+    """Reads files by digest."""
+
     def read(self, digest: str, size: int) -> bytes:
         """See `registry.storage.artifacts.ArtifactStore.read`."""
         ...
@@ -86,7 +88,7 @@ class ArtifactFiles(Protocol):
 
 @runtime_checkable
 class CostMeasurable(Protocol):
-    """A version whose batches' costs can be found out."""
+    """A version that can measure the costs of its batches."""
 
     @property
     def place(self) -> str:
@@ -94,12 +96,12 @@ class CostMeasurable(Protocol):
         ...
 
     def costs(self) -> BatchCosts:
-        """Runs golden inputs of each size; raises Refusal where that cannot be."""
+        """Run golden inputs of each size; raises Refusal if that is impossible."""
         ...
 
 
 class EngineHost:
-    """An engine, what it was shown, and what it ran. Safe for many threads."""
+    """An engine with the pointers that it was shown and the counts of what it ran. Thread-safe."""
 
     def __init__(
         self,
@@ -110,9 +112,10 @@ class EngineHost:
         clock: Callable[[], datetime],
         patience: float,
     ) -> None:
-        """`seen` is the engine's; a load waits `patience` seconds at most for the one before.
+        """`seen` is the engine's rollback guard; a load waits at most `patience` seconds for
+        another.
 
-        Without a `tally`, whoever hands on the answers counts them.
+        Without a `tally`, whoever passes on the answers counts them.
         """
         self._engine = engine
         self._seen = seen
@@ -133,10 +136,10 @@ class EngineHost:
         return self._engine
 
     def load(self, load: LoadRequest) -> None:
-        """Follow the pointer, and what comes with it.
+        """Follow the pointer of the request, and what comes with it.
 
-        Raises: QUEUE_FULL while another load takes too long; whatever keeps the engine from
-        believing the state, or from following this pointer.
+        Raises: QUEUE_FULL while another load takes too long; why the engine does not believe the
+        state, or does not follow this pointer.
         """
         if not self._loading.acquire(timeout=self.patience):
             raise Refusal(Reason.QUEUE_FULL, "another load goes on")
@@ -155,9 +158,9 @@ class EngineHost:
             self._loading.release()
 
     def resolve(self, model: str, version: int, digest: str) -> LiveVersion:
-        """The version of that number and digest, while it is live or was until a moment ago.
+        """The version of that number and digest, if it is live or was until a moment ago.
 
-        Raises: as `Engine.resolve`; VERSION_NOT_LIVE where the number stands for other bytes.
+        Raises: as `Engine.resolve`; VERSION_NOT_LIVE if the number stands for other bytes.
         """
         try:
             live = self._engine.resolve(model, version)
@@ -181,7 +184,7 @@ class EngineHost:
         x: npt.NDArray[Any],
         options: RequestOptions,
     ) -> InferenceResult:
-        """See `Engine.infer`; what was run is counted before anyone hears of it."""
+        """See `Engine.infer`; the run is counted before anyone hears of it."""
         answer = self._engine.infer(live, x, options)
         self.ran(live, len(x))
         return answer
@@ -192,9 +195,9 @@ class EngineHost:
             self._tally.ran(live.digest, rows)
 
     def costs(self, model: str, version: int, digest: str) -> tuple[str, BatchCosts]:
-        """What runs the version's graphs here, and what its batches cost, measured once.
+        """Where the version's graphs run, and what its batches cost, measured once.
 
-        Nothing of it is counted: nobody was answered. Raises: as `resolve`; ENGINE_UNSUITABLE.
+        These runs are not counted: they answer nobody. Raises: as `resolve`; ENGINE_UNSUITABLE.
         """
         ready = self.resolve(model, version, digest).ready
         if not isinstance(ready, CostMeasurable):
@@ -206,7 +209,7 @@ class EngineHost:
         return ready.place, costs
 
     def counts(self) -> Envelope:
-        """What was run, signed. Raises: METHOD_UNSUITED where it is counted elsewhere."""
+        """The signed counts. Raises: METHOD_UNSUITED if they are kept elsewhere."""
         if self._tally is None:
             raise Refusal(Reason.METHOD_UNSUITED, "counts are kept elsewhere")
         return self._tally.statement()
@@ -216,7 +219,7 @@ class EngineHost:
         return self._engine.close(timeout)
 
     def _showing(self, load: LoadRequest) -> AbstractContextManager[None]:
-        """What goes on around a load's being followed: nothing, where graphs are run right here."""
+        """A context around following a load: empty if graphs run in this process."""
         return nullcontext()
 
     def _follow(
@@ -231,7 +234,7 @@ class EngineHost:
             raise Refusal(refusals[0].reason, refusals[0].detail)
 
     def _left_behind(self, before: Mapping[Place, LiveVersion]) -> Leaving:
-        """The versions that an alias has just moved away from, and those of a moment ago."""
+        """The versions that an alias has just left, and those of a moment ago."""
         after, now = self._engine.live(), time.monotonic()
         moved = [
             live
@@ -259,7 +262,9 @@ def _leaving(lives: Iterable[LiveVersion]) -> dict[tuple[str, int], tuple[LiveVe
 
 @dataclass(frozen=True, slots=True)
 class _ShownPointers:
-    """The newest load's policies and freshness with every pointer shown: a Snapshot and Source."""
+    """All pointers shown, under the newest policies and freshness: an `UntrustedSnapshot` and a
+    `Source`.
+    """
 
     newest: LoadRequest
     loads: Mapping[Place, LoadRequest]

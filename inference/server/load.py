@@ -55,8 +55,8 @@ class LoadRequest:
 
     @classmethod
     def read(cls, model: str, alias: str, parts: Mapping[str, bytes]) -> Self:
-        """Read what `parts` gave. Raises: NAME_MALFORMED, PARAMETER_MALFORMED where a parameter
-        lacks or is one too many, DOCUMENT_MALFORMED.
+        """Read the parameters `parts`. Raises: NAME_MALFORMED, PARAMETER_MALFORMED for a missing or
+        surplus parameter, DOCUMENT_MALFORMED.
         """
         place = check_name(model, Reason.NAME_MALFORMED), check_name(alias, Reason.NAME_MALFORMED)
         if parts.keys() != PARTS:

@@ -81,7 +81,9 @@ _PEER = "x509_pem_cert"
 
 
 class AccessInterceptor(grpc.ServerInterceptor):
-    """Stands before every handler. `pinned`: says the certificates of callers; None on a socket."""
+    """Checks every call before its handler. `pinned` returns the callers' certificates; None on a
+    unix socket.
+    """
 
     def __init__(
         self, pinned: Callable[[], Container[x509.Certificate]] | None, patience: WaitLimiter
@@ -162,7 +164,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
 
 class EngineServer:
-    """An engine's server; `start` begins to answer."""
+    """The gRPC server of an engine; `start` begins to answer."""
 
     def __init__(
         self,

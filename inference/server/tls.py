@@ -92,7 +92,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """The engine's key and certificate, PEM, and whom it lets in."""
+    """The engine's key and certificate, PEM, and the pinned certificates of gateways."""
 
     key: bytes
     certificate: bytes
@@ -111,7 +111,7 @@ class ServerCertificate:
 
 
 class CertificateReloader:
-    """What the engine's next handshake goes by. Safe for many threads."""
+    """Supplies the certificates for the next handshake, reloaded when files change. Thread-safe."""
 
     def __init__(self, tls: EngineTlsFiles) -> None:
         """Raises: ConfigError where the files cannot be used."""

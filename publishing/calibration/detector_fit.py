@@ -80,9 +80,7 @@ def fit(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowSubset:
-    """Rows [m, ...] that are, or were made of, those at `places` [m] of the fit slice, with their
-    features [m, F].
-    """
+    """Rows [m, ...] that are, or were made from, those at `places` [m] of the fit slice."""
 
     rows: Array
     places: Array

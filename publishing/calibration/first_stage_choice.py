@@ -77,13 +77,13 @@ class StageChoice:
     share: float
     lost: float
     most_lost: float
-    lost_to_knowing: float
+    auroc_drop_adaptive: float
     timing: StageTiming
 
     @property
     def pays(self) -> bool:
         timing = self.timing
-        lost = max(self.lost, self.lost_to_knowing)
+        lost = max(self.lost, self.auroc_drop_adaptive)
         return lost <= MOST_LOST and timing.staged <= MOST_COST * timing.graph
 
     def value(self, taken: bool) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class StageChoice:
             "goes_on": self.share,
             "auroc_lost": round(self.lost, 4),
             "auroc_lost_most": round(self.most_lost, 4),
-            "auroc_lost_to_knowing": round(self.lost_to_knowing, 4),
+            "auroc_lost_to_knowing": round(self.auroc_drop_adaptive, 4),
             "forwards": {name: round(cost, 3) for name, cost in costs.items()},
         }
 
@@ -124,7 +124,7 @@ def choose(
     share, lost, known = 0.0, [1.0], 1.0
     for share in SHARES:
         cut = scores.cut(share)
-        lost, known = list(scores.lost(cut)), scores.lost_to_knowing(cut)
+        lost, known = list(scores.lost(cut)), scores.auroc_drop_adaptive(cut)
         if max(float(np.mean(lost)), known) <= MOST_LOST:
             break
     stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share))
@@ -164,7 +164,7 @@ def _timed(
 
     def read(part: Array) -> None:
         shown = vectors.tapped.run(form.serving(part))
-        stage.goes_on(stage.readings.features(shown, vectors.weight))
+        stage.escalates(stage.readings.features(shown, vectors.weight))
 
     int8, float32, first = (
         _cost(form, work, rows, clock).seconds(BATCH)

@@ -47,7 +47,7 @@ SHIFTS: tuple[str, ...] = (
 
 
 class Prober(Protocol):
-    """Measures, moves and attacks rows of one model."""
+    """Measures, changes and attacks rows of one model."""
 
     def measure(self, x: Array) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""

@@ -72,7 +72,7 @@ def _parts(detector: Detector, features: Floats32) -> dict[str, float]:
     """How many rows go on, and on how many the answers disagree."""
     found = {}
     if detector.first is not None:
-        found["goes_on"] = _share(detector.goes_on(features))
+        found["goes_on"] = _share(detector.escalates(features))
     if detector.disagreement is not None:
         found["disagrees"] = _share(features[:, -1] != 0)
     return found

@@ -28,7 +28,7 @@ _WAYS = ("pgd-0.2", text_probe.LEAST)
 
 
 class BorderProber(Prober, Protocol):
-    """A prober that can walk up to a border, whosever answers it is of."""
+    """A prober that can walk up to the decision boundary, whoever answers."""
 
     def nearest(self, x: Array, moved: Array, answers: Answers) -> Array:
         """Of the rows from x to `moved` the first that are answered otherwise than x."""
@@ -36,7 +36,7 @@ class BorderProber(Prober, Protocol):
 
 
 class AnsweringModel(Protocol):
-    """What answers callers."""
+    """The model that answers callers."""
 
     def logits(self, rows: Array) -> Floats:
         """From rows [n, ...] to logits [n, C]."""
@@ -57,11 +57,11 @@ class ServedProber:
 
     def measure(self, x: Array) -> tuple[Floats, Floats]:
         """Return the served logits [n, C] and features [n, F] of rows x."""
-        twin, features = self.prober.measure(x)
+        reference, features = self.prober.measure(x)
         logits = self.served.logits(x)
         if not self.compared:
             return logits, features
-        column = disagreeing(logits, twin)[:, np.newaxis]
+        column = disagreeing(logits, reference)[:, np.newaxis]
         return logits, np.concatenate([features, column], axis=1)
 
     def answers(self, x: Array) -> Labels:
@@ -83,7 +83,7 @@ class ServedProber:
             yield BORDER, self._alone(x, moved)
 
     def _alone(self, x: Array, moved: Array) -> Array:
-        """Where the served answer turns on the way to `moved`, if the twin's has not; else x."""
+        """Where only the served answer turns on the way to `moved`, not the reference's; else x."""
         rows = self.prober.nearest(x, moved, self.answers)
         alone = self.answers(rows) != self.answers(x)
         alone &= self.prober.answers(rows) == self.prober.answers(x)
@@ -103,7 +103,7 @@ LEAST_ROWS = 8
 
 @dataclass(frozen=True, slots=True)
 class ServedVectors:
-    """An INT8 graph that shows what enters its last layer."""
+    """An INT8 graph that outputs what enters its last layer."""
 
     tapped: TappedGraph
     form: InputForm

@@ -87,7 +87,7 @@ def _some(shown: RunOutputs, at: Array) -> RunOutputs:
 
 
 class StageScores:
-    """What each stage says of clean and attacked rows."""
+    """The scores of each stage for clean and attacked rows."""
 
     def __init__(self, seen: FitRows, crossed: CrossFitReadings) -> None:
         parts = [crossed.clean, *crossed.shifted], [*crossed.harmful.values()]
@@ -112,7 +112,7 @@ class StageScores:
             joined = _joined(first, graph, cut)
             yield auroc(self._graph, graph) - auroc(clean, joined)
 
-    def lost_to_knowing(self, cut: float) -> float:
+    def auroc_drop_adaptive(self, cut: float) -> float:
         """The same where each row that some attack turned is sent as what scores least."""
         clean = _joined(self._first, self._graph, cut)
         joined = self._least([_joined(*each, cut) for each in self._attacks])

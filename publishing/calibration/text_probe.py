@@ -40,7 +40,9 @@ _NONE = -np.inf
 
 
 class TextGraph(Protocol):
-    """What is needed of a response graph: `inference.runtime.session.Session` is one."""
+    """The part of a response graph that the probe needs; `inference.runtime.session.Session` has
+    it.
+    """
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
 

@@ -54,7 +54,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _NewFile(click.Path):
-    """A place where nothing is yet."""
+    """A path where no file exists yet."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(value)
@@ -69,5 +69,7 @@ NEW_FILE = _NewFile(dir_okay=False, path_type=Path)
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Raises Refusal(KEY_FILE_EXISTS) where something has come there since, and OSError."""
+    """Write a new file for its owner only. Raises Refusal(KEY_FILE_EXISTS) if one has appeared, and
+    OSError.
+    """
     write_private_file(path, data)

@@ -49,7 +49,7 @@ class PublishOptions:
 
 
 class RegistryCommitments:
-    """Commits watermark keys to the registry's log, making the model where it is new."""
+    """Logs commitments in the registry, and creates the model if it is new."""
 
     def __init__(self, governance: Governance) -> None:
         self._registry = governance.registry

@@ -35,7 +35,7 @@ _GOLDEN = (
 
 @dataclass(frozen=True, slots=True)
 class Accuracies:
-    """Shares of the test slice, which nothing was fitted on, by what answered."""
+    """Shares of correct answers on the test slice, which no step was fitted on."""
 
     source: float
     fp32: float
@@ -44,7 +44,7 @@ class Accuracies:
 
 @dataclass(frozen=True, slots=True)
 class TrialMeasurements:
-    """What only running the model tells: a worker's word."""
+    """The figures that need a run of the model, as a worker reports them."""
 
     golden: Mapping[str, Any]
     screening: Mapping[str, Any]

@@ -32,7 +32,7 @@ from sealgate.trust.statements import Manifest, oms
 
 
 class Commitments(Protocol):
-    """Where watermark commitments are logged: the registry."""
+    """The log of watermark commitments: the registry."""
 
     def commit(self, model: str, commitment: str) -> int:
         """Logs a commitment; returns the index of its log entry."""
@@ -50,7 +50,7 @@ class PublisherKeys:
 
 @dataclass(frozen=True, slots=True)
 class BuiltVersion:
-    """All that registration needs, and what the publisher wants to know.
+    """Everything that registration needs, and the figures for the publisher.
 
     `signature` is the OpenSSF Model Signing bundle over `files`; `mark` is what the publisher
     keeps; `seconds` are by step.

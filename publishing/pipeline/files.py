@@ -37,15 +37,15 @@ _HEADER = 1 << 20
 
 
 class ProgressListener(Protocol):
-    """Who wants to know how far it is."""
+    """Receives the progress of publishing."""
 
     def __call__(self, step: str, detail: str) -> None:
-        """Is told of each step, once it is done, and what came of it."""
+        """Called after each step with its result."""
         ...
 
 
 class StepTimer:
-    """Tells of each step, and keeps how many seconds it took by the clock."""
+    """Reports each step and keeps its duration in seconds."""
 
     def __init__(self, clock: Callable[[], datetime], progress: ProgressListener) -> None:
         self._clock = clock

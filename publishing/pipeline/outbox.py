@@ -28,7 +28,7 @@ _FIELDS = ("model", "manifest", "signature", "evidence", "commitment", "summary"
 
 @dataclass(frozen=True, slots=True)
 class PendingVersion:
-    """What is to be registered, and what its publisher wants to know of it."""
+    """A version to register, and the figures for its publisher."""
 
     package: Package
     summary: Mapping[str, Any]

@@ -7,7 +7,7 @@ from registry.sandbox.confinement import SandboxLimits
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """How the worker is shut in; `unsafe` goes on where this system cannot do it."""
+    """How the worker is confined; with `unsafe` it also runs if this system cannot confine it."""
 
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     unsafe: bool = False

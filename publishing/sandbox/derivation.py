@@ -31,7 +31,7 @@ _HEADER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DerivationResult:
-    """What was shown: the INT8 model's digest, and where the ranges of the activations are from."""
+    """What was shown: the INT8 model's digest, and the source of the activation ranges."""
 
     digest: str
     ranges: str

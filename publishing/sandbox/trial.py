@@ -118,13 +118,13 @@ class TrialRequest:
 
 
 def generators(seed: int) -> Generators:
-    """What chooses the golden rows, and what makes noise."""
+    """The random generators for choosing golden rows and for making noise."""
     golden, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     return golden, noise
 
 
 def reported(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The test rows that are screened: of numbers all, of texts the first few."""
+    """The test rows to screen: all rows of numbers, or the first few texts."""
     return rows[:MOST_REPORTED] if rows.dtype == np.int64 else rows
 
 

@@ -109,10 +109,7 @@ def _check_values(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorS
 
 
 def read_plain_file(path: Path) -> bytes:
-    """A file's bytes; no link is followed, so that nothing outside the folder is published.
-
-    Raises: FILE_MISSING, PATH_UNSAFE, FILE_TOO_LARGE.
-    """
+    """A file's bytes; links are not followed, so nothing outside the folder is published."""
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):

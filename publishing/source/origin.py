@@ -52,7 +52,7 @@ class Origin:
         return found
 
     def check(self, files: Mapping[str, bytes]) -> None:
-        """Raises Refusal(EVIDENCE_MISMATCH) where it is not of exactly these files."""
+        """Raises Refusal(EVIDENCE_MISMATCH) unless it names exactly these files."""
         if self.subjects != {name: sha256(data) for name, data in files.items()}:
             raise Refusal(Reason.EVIDENCE_MISMATCH, "the provenance is of other files")
 

@@ -37,9 +37,7 @@ def whiten(values: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationSums:
-    """By bit of the payload [bits], or as one number [1]: chips times whitened weights; the
-    whitened weights' energy; how many there are.
-    """
+    """Sums of chips times whitened weights, per payload bit [bits] or as one number [1]."""
 
     products: Wide
     energies: Wide

@@ -22,7 +22,7 @@ ChooseStored = Callable[["ShardTensors"], EmbeddingStrength]
 
 @dataclass(frozen=True, slots=True)
 class MarkedFile:
-    """What was added to which weights."""
+    """The strength of the mark in a file, and the weights that carry it."""
 
     spreading: EmbeddingStrength
     slots: tuple[WeightSlot, ...]
@@ -104,7 +104,7 @@ def mark_shards(
 
 
 class ShardTensors(Sequence[Floats]):
-    """Tensors of files, each read when it is asked for."""
+    """The tensors of several files, each read when it is needed."""
 
     def __init__(self, places: Sequence[tuple[TensorFile, str]]) -> None:
         self._places = places

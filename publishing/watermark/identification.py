@@ -46,7 +46,7 @@ ReadCode = Callable[[WatermarkCode, int], MarkDetection]
 
 @dataclass(frozen=True, slots=True)
 class CopyRecord:
-    """Who got which copy: `parent` is the version's digest, `file` the copy's own."""
+    """Who received which copy: `parent` is the version's digest, `file` the copy's own."""
 
     model: str
     recipient: str
@@ -62,7 +62,7 @@ class CopyRecord:
 
 @dataclass(frozen=True, slots=True)
 class NamedRecipient:
-    """A recipient whose mark was read, after all who got a copy were tried."""
+    """A recipient whose mark was read, after all recipients of a copy were tried."""
 
     record: CopyRecord
     detection: MarkDetection

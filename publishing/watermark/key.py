@@ -102,10 +102,7 @@ class WatermarkKey:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A version's mark, before there is one: the key, 4 random bytes, the unmarked file's digest.
-
-    Raises Refusal(DOCUMENT_MALFORMED).
-    """
+    """A version's mark before it is written: key, 4 random bytes, the unmarked file's digest."""
 
     key: WatermarkKey
     payload: bytes

@@ -123,7 +123,7 @@ class OwnershipClaim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """What came of a claim: the step at which it fell, or 0; in words; the entry and its time."""
+    """The result of a claim: the step at which it failed, or 0; in words; the entry, its time."""
 
     step: int
     why: str

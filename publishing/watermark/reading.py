@@ -29,13 +29,7 @@ _LOG_SEARCH_STAGES = math.log(2)
 
 @dataclass(frozen=True, slots=True)
 class MarkDetection:
-    """What a code reads in some weights.
-
-    `z` is in standard deviations, after all searching has been paid for; `log10_bound` is the
-    logarithm of the largest chance that an unrelated key reads as much (capped at 2^-128);
-    `weights` is how many weights were read. `bit_errors` of the `bits` of a payload read wrong,
-    before they were mended.
-    """
+    """What a code reads in some weights."""
 
     z: float
     log10_bound: float

@@ -43,11 +43,7 @@ class WeightSlot:
 
 @dataclass(frozen=True, slots=True)
 class MarkRecord:
-    """What the publisher keeps of a mark, apart from the key.
-
-    `worded` is whether the weights carry the payload; `entry` is where the registry's log holds the
-    commitment; `version_digest` is the marked version's; `slots` are the weights that carry it.
-    """
+    """What the publisher keeps of a mark, apart from the key."""
 
     mark: Mark
     worded: bool

@@ -32,7 +32,7 @@ _STEP = 0.03
 
 @dataclass(frozen=True, slots=True)
 class DemoModel:
-    """A folder under demo/models, and what goes into it."""
+    """A folder under demo/models, and its content."""
 
     folder: str
     recipe: MlpRecipe

@@ -27,9 +27,9 @@ _IR_VERSION = 10
 
 
 class Nodes:
-    """Nodes in the making: called with an operator and its inputs, it names the result.
+    """Builds nodes of a graph: called with an operator and its inputs, it names the result.
 
-    Constants stand in the outermost graph, which the bodies of loops see.
+    Constants belong to the outermost graph, which the bodies of loops can see.
     """
 
     def __init__(self, outer: "Nodes | None" = None) -> None:

@@ -82,7 +82,9 @@ class ReferenceLayer:
 
 @dataclass(frozen=True, slots=True)
 class CleanReference:
-    """The layers that are watched: of rows of numbers the input first."""
+    """The layers that are watched, by name and moments; for rows of numbers, the input is the
+    first.
+    """
 
     layers: tuple[ReferenceLayer, ...]
 

@@ -24,7 +24,7 @@ SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vec
 
 
 class Consent:
-    """Follows one sum after another."""
+    """Checks one sum after another."""
 
     def __init__(self, asked: FederatedSection) -> None:
         self._asked = asked

@@ -47,7 +47,7 @@ class Shard:
 
 
 class ProcessFolders:
-    """What server and clients find when they start, under one folder of mode 0700."""
+    """What server and clients need at start, under one folder of mode 0700."""
 
     def __init__(self, run: Path) -> None:
         self.run = run

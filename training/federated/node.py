@@ -60,7 +60,7 @@ Update = Callable[[Weights, int], Weights]
 
 
 class _Client(NumPyClient):
-    """The update as Flower's protocol takes it; number of rows and figures are kept back."""
+    """The update in the form of Flower's protocol; the number of rows and figures are withheld."""
 
     def __init__(self, update: Update) -> None:
         self._update = update
@@ -107,7 +107,7 @@ def _mask_again(message: Message, context: Context, go_on: Any) -> Message:
 
 
 class Node:
-    """One client: answers the server's messages, one after another, until it is ended."""
+    """One client: answers the server's messages one after another until it is ended."""
 
     def __init__(self, folder: Path, update: Update, asked: FederatedRecipe) -> None:
         self._folder = folder

@@ -56,7 +56,7 @@ Groups = tuple[tuple[int, ...], ...]
 
 
 class _Asked(Strategy):
-    """What Flower asks its strategy in one group's workflow: whom, and what became of the sum."""
+    """Flower's strategy for one group: whom to ask, and the resulting sum."""
 
     def __init__(self, told: Parameters, proxies: Sequence[GridClientProxy]) -> None:
         self._told, self._proxies = told, proxies
@@ -86,7 +86,7 @@ class _Asked(Strategy):
 
 
 class FlowerLinks(Protocol):
-    """What rounds need of `training.federated.fleet.FleetGrid`, beside what workflows do."""
+    """The part of `training.federated.fleet.FleetGrid` that rounds use."""
 
     silent: set[int]
 

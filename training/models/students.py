@@ -25,7 +25,7 @@ from training.recipe.recipe import StudentSection
 
 
 class StudentNetwork(Protocol):
-    """A classifier that shows the vector on which its head decides."""
+    """A classifier that exposes the vector on which its head decides."""
 
     def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """From rows x [n, ...] to vectors [n, width] and logits [n, C]."""

@@ -43,7 +43,7 @@ Described = tuple[CleanReference | None, WordVotes | None]
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """What came of a run: the folder's parts, and what `report.json` says."""
+    """The result of a run: the folder's parts, and the content of `report.json`."""
 
     model: Path
     data: Path

@@ -105,9 +105,7 @@ def _reliability(axis: Axes, found: Reliability) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunResults:
-    """`files` of the folder `model`; one more file beside it that publishing takes, by name; and
-    what `report.json` says.
-    """
+    """`files` of the folder `model`; another file for publishing, by name; and `report.json`."""
 
     files: Mapping[str, bytes]
     beside: tuple[str, bytes]

@@ -32,7 +32,7 @@ _LONGEST_WARM_UP = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """Where a step of the recipe stands: `done` of `total` steps, and the last loss."""
+    """The position within a recipe's step: `done` of `total` steps, and the last loss."""
 
     done: int
     total: int
@@ -73,7 +73,7 @@ class TaughtRows:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPlan:
-    """Where checkpoints go, and after how many steps."""
+    """Where checkpoints are written, and after how many steps."""
 
     folder: Path
     every: int
@@ -93,7 +93,7 @@ class StudentObjective(nn.Module):
 
 
 class StepEngine(Protocol):
-    """What is done for each step by this process, alone or as one of several."""
+    """What this process does in each step, alone or as one of several."""
 
     def prepare(
         self, whole: StudentObjective, optimizer: Any, schedule: Any
@@ -125,8 +125,8 @@ class StepEngine(Protocol):
 
 
 class AccelerateEngine:
-    """The engine by accelerate: of a process alone, or of one among several that each take a part
-    of every batch (DistributedDataParallel).
+    """The engine with accelerate: one process, or one of several that take a part of every batch
+    each (DistributedDataParallel).
     """
 
     def __init__(self) -> None:

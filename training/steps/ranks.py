@@ -64,7 +64,7 @@ _TOLD = 300
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What each process is given; `whole` is without its weights."""
+    """The work of each process; `whole` comes without its weights."""
 
     folder: Path
     devices: DevicesSection
@@ -98,7 +98,7 @@ class _Failed:
 
 
 class StepListener(Protocol):
-    """Who hears of each step, and the rows x and classes y that accuracy is measured on."""
+    """Hears of each step, and holds the rows x and classes y on which accuracy is measured."""
 
     rows: tuple[torch.Tensor, torch.Tensor]
 

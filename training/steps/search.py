@@ -48,8 +48,8 @@ _MEASURED, _TIMES = 40, 5
 
 @dataclass(frozen=True, slots=True)
 class SearchTrial:
-    """What a student with these settings weighs (over the budget, it may be the weights alone) and
-    takes, and how often it was right of the slice `fit`: None where it is over the budget.
+    """The size and time of a student with these settings, and its accuracy on the slice `fit`; None
+    if it exceeds the budget, when the size may be that of the weights alone.
     """
 
     settings: Mapping[str, int]
@@ -68,7 +68,7 @@ class SearchTrial:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """All that was tried, in order, and the best of it."""
+    """All trials, in order, and the best one."""
 
     best: SearchTrial
     trials: tuple[SearchTrial, ...]
@@ -82,7 +82,7 @@ class SearchResult:
 
 
 class StudentSearch:
-    """The search of one recipe; `record` is the file that it goes on from."""
+    """The search of one recipe; `record` is the file from which it continues."""
 
     def __init__(
         self, asked: Recipe, material: RunData, corpus: TaughtRows, record: Path, tell: Tell

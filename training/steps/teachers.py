@@ -37,8 +37,8 @@ _NEIGHBOURS = 7
 
 @dataclass(frozen=True, slots=True)
 class TeacherAnswer:
-    """What a teacher says of rows: logits [n, C], and vectors [n, W] where it has some. `parents`
-    are the digests of what it was made of, by name.
+    """What a teacher says of rows: logits [n, C], and vectors [n, W] if it has some. `parents` are
+    the digests of what it was made from, by name.
     """
 
     logits: torch.Tensor

@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class OipCaller(Protocol):
-    """How a model asks its server."""
+    """Sends a model's requests to its server."""
 
     def infer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         """Raises: ENGINE_UNAVAILABLE."""
@@ -41,7 +41,7 @@ class OipCaller(Protocol):
 
 
 class OipModel:
-    """Answers as the INT8 graph would. Safe for many threads."""
+    """Answers like the INT8 graph, by asking the server. Safe for many threads."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class OipModel:
 
 
 def _read(response: oip.ModelInferResponse, name: str, shape: tuple[int, ...]) -> Floats:
-    """The one output of that name, raw or typed; further outputs are left where they are."""
+    """The output of that name, raw or typed; other outputs are ignored."""
     places = [at for at, output in enumerate(response.outputs) if output.name == name]
     if len(places) != 1:
         raise _malformed("it has not one output of the model's name")
@@ -113,7 +113,7 @@ _log = logging.getLogger(__name__)
 
 
 class OipLoader:
-    """A `Loader`."""
+    """A `VersionLoader` for versions that a third-party server runs."""
 
     def __init__(
         self, settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
@@ -128,8 +128,8 @@ class OipLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
-        ENGINE_UNAVAILABLE where the server is away or does not serve the version yet;
+        """See `VersionLoader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
+        ENGINE_UNAVAILABLE if the server is unreachable or does not serve the version yet;
         ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
         """
         if loaded is not None:

@@ -21,13 +21,13 @@ _FIELDS = frozenset({"model", "version"})
 
 @dataclass(frozen=True, slots=True)
 class OipSettings:
-    """A server's `address` (host:port, gRPC) and what it is to be called in logs and metadata.
+    """Where a server is: its `address` (host:port, gRPC), and its `name` in logs and metadata.
 
-    Without `authority`, which signs its certificate, only loopback may be named; `certificate` and
-    `key` are what this gateway shows it. `model` and `version` say what the server calls a version:
-    text in which `{model}` and `{version}` stand for ours; an empty `version` asks for none.
-    `tolerance` is how far a golden answer may be off, absolute and relative; `timeout` is in
-    seconds a call; `lanes` is how many batches are on their way at once.
+    Without `authority`, which signs the server's certificate, the address must be on loopback.
+    `certificate` and `key` are this gateway's own. `model` and `version` say what the server calls
+    a version: text in which `{model}` and `{version}` stand for ours; an empty `version` asks for
+    none. `tolerance` is the allowed deviation of golden answers, absolute and relative; `timeout`
+    is in seconds per call; `lanes` is the number of batches in flight.
     """
 
     address: str = ""
@@ -88,7 +88,7 @@ _LONGEST_DETAIL = 200
 
 
 class OipServer:
-    """A connection to it. Safe for many threads."""
+    """A connection to a server. Safe for many threads."""
 
     def __init__(self, settings: OipSettings) -> None:
         """Raises: ConfigError where a file of the settings cannot be read."""
@@ -97,12 +97,14 @@ class OipServer:
         self._stub = GRPCInferenceServiceStub(self._channel)
 
     def infer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
-        """Raises: ENGINE_UNAVAILABLE, whatever the server's reason: its text is for our own log."""
+        """Raises: ENGINE_UNAVAILABLE, whatever the server's reason; its text goes to our log
+        only.
+        """
         response: oip.ModelInferResponse = self._call(self._stub.ModelInfer, request)
         return response
 
     def check_ready(self, model: str, version: str) -> None:
-        """Raises: ENGINE_UNAVAILABLE where the server has not that model ready."""
+        """Raises: ENGINE_UNAVAILABLE if the model is not ready on the server."""
         request = oip.ModelReadyRequest(name=model, version=version)
         if not self._call(self._stub.ModelReady, request).ready:
             raise Refusal(Reason.ENGINE_UNAVAILABLE, f"{model!r} {version!r} is not ready")

@@ -46,7 +46,10 @@ _UNSEEN = frozenset({"Mn", "Me", "Cc", "Cf"})
 
 
 class OpenAiGenerator(Generator):
-    """Asked under the name `called`; `marks` are the texts of the tokens that part messages."""
+    """A language model that the server knows as `called`.
+
+    `marks` are the special tokens that separate messages, as text.
+    """
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class OpenAiGenerator(Generator):
 
 
 class OpenAiEngine:
-    """A server of OpenAI's protocol in the place of a process that generates. A `Loader`."""
+    """A `VersionLoader` for language models behind an OpenAI-compatible server."""
 
     # It cannot be shown anything.
     behind = False
@@ -133,8 +136,8 @@ class OpenAiEngine:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for a tokenizer that cannot be
-        read.
+        """See `VersionLoader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for an unreadable
+        tokenizer.
         """
         if isinstance(loaded, OpenAiGenerator) and loaded.is_of(cleared):
             return loaded
@@ -153,7 +156,7 @@ class OpenAiEngine:
         """See `RemoteGeneratorEngine`."""
 
     def counts(self) -> list[Envelope]:
-        """None: nobody there signs any."""
+        """None: the server signs no counts."""
         return []
 
     def close(self) -> None:
@@ -161,8 +164,8 @@ class OpenAiEngine:
 
 
 def _marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
-    """Of which tokens no message may hold the text. Neither the tokenizer itself, which may hold
-    regular expressions of others, nor the template is run in a gateway.
+    """The tokens whose text no message may contain. Neither the tokenizer, which may contain
+    foreign regular expressions, nor the template is run in a gateway.
     """
     try:
         added = json.loads(_verified(TOKENIZER, cleared, source))["added_tokens"]
@@ -174,7 +177,7 @@ def _marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
 
 
 def _verified(path: str, cleared: VerifiedPointer, source: FileSource) -> bytes:
-    """A file's verified bytes, none where the version lacks it. Raises: VERSION_ALTERED."""
+    """A file's verified bytes; empty if the version lacks it. Raises: VERSION_ALTERED."""
     for entry in cleared.manifest.files:
         if entry.path == path:
             return read_file(entry, source)

@@ -35,8 +35,9 @@ _BUSY = (429, 503)
 
 @dataclass(frozen=True, slots=True)
 class OpenAiServer:
-    """Where it is: `base` is its base URL, such as https://models.example/v1. `key`, where there is
-    one, is sent as bearer; `context` says whose certificate is believed.
+    """Where the server is: `base` is its base URL, such as https://models.example/v1.
+
+    `key`, if there is one, is sent as bearer token; `context` holds the trusted certificates.
     """
 
     base: SplitResult
@@ -44,11 +45,11 @@ class OpenAiServer:
     context: ssl.SSLContext | None
 
     def chat(self, document: Mapping[str, Any], deadline: float, on_end: OnEnd) -> Generator[Any]:
-        """The events of a chat that is streamed; `on_end` is given what ends it from another
-        thread, and `deadline` is in seconds of `time.monotonic`.
+        """The events of a streamed chat. `on_end` receives a function that ends the chat from
+        another thread; `deadline` is in seconds of `time.monotonic`.
 
-        Raises: ENGINE_UNAVAILABLE where it is away, refuses, breaks off or reports an error;
-        QUEUE_FULL where it says that it has too much to do; DEADLINE_TOO_SHORT.
+        Raises: ENGINE_UNAVAILABLE if the server is unreachable, refuses, breaks off or reports an
+        error; QUEUE_FULL if it says that it is overloaded; DEADLINE_TOO_SHORT.
         """
         connection, ended = self._connection(deadline), False
 

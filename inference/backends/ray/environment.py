@@ -22,14 +22,14 @@ _FOREIGN = "RAY_"
 
 @dataclass(frozen=True, slots=True)
 class RayEnvironment:
-    """A folder of this start's own, mode 0700, which goes with it."""
+    """A private folder (mode 0700) for one start of Ray, removed with it."""
 
     folder: Path
 
     @classmethod
     def make(cls) -> Self:
-        """Makes the folder, and has Ray, which must not have been imported yet, find its settings
-        in the environment.
+        """Makes the folder and puts Ray's settings into the environment. Ray must not be imported
+        yet.
         """
         # Ray's sockets are below it, and their paths may have 107 bytes.
         found = cls(Path(tempfile.mkdtemp(prefix="sealgate-")))
@@ -53,7 +53,7 @@ class RayEnvironment:
 
     @property
     def board(self) -> Path:
-        """Where replicas find what they are to follow."""
+        """The folder where replicas find the pointers to follow."""
         return self.folder / "board"
 
     def own_file(self, name: str) -> Path:
@@ -65,7 +65,7 @@ class RayEnvironment:
 
 
 class PointerBoard:
-    """One process puts and removes, others read."""
+    """A folder of numbered pointers: one process adds and removes, others read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,11 +75,11 @@ class PointerBoard:
         replace_file(self._path(number), shown)
 
     def remove(self, number: int) -> None:
-        """What was shown under `number` is replaced, or was not believed."""
+        """Remove `number`: it was replaced, or was not believed."""
         self._path(number).unlink(missing_ok=True)
 
     def after(self, number: int) -> Iterator[tuple[int, bytes]]:
-        """What was shown later than `number`, in order, each with its own number."""
+        """What was added after `number`, in order, each with its own number."""
         while True:
             found = sorted(int(path.name) for path in self._folder.glob("[0-9]*"))
             later = [each for each in found if each > number]

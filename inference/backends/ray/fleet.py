@@ -40,7 +40,7 @@ _AT_ONCE = 64
 
 
 class DeployedReplica:
-    """A replica in a process of its own, as Serve builds and asks it."""
+    """A replica in a process of its own, as Ray Serve builds and calls it."""
 
     def __init__(self, make: Callable[[], Replica]) -> None:
         _keep_to_loopback()
@@ -59,7 +59,7 @@ class DeployedReplica:
 
 
 class RayFleet:
-    """Starts Ray and the replicas; see `front.Fleet`. Safe for many threads."""
+    """A `ReplicaFleet` on Ray Serve: starts Ray and the replicas. Safe for many threads."""
 
     def __init__(
         self,

@@ -44,19 +44,19 @@ _TEXTS_EACH = 8
 
 
 class ReplicaCaller(Protocol):
-    """How a version has its batches run."""
+    """Runs a version's batches on replicas."""
 
     def infer(self, to: VersionAddress, x: Array) -> InferenceResult:
         """Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what a replica may refuse."""
         ...
 
     def costs(self, to: VersionAddress) -> BatchCosts:
-        """What batches cost at one replica, the way there and back included; raises the same."""
+        """What batches cost at one replica, including the round trip; raises the same."""
         ...
 
 
 class ReplicatedVersion:
-    """A `ServableVersion` version behind a `ReplicaCaller`."""
+    """A `ServableVersion` that runs on replicas through a `ReplicaCaller`."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class ReplicatedVersion:
 
 
 class ReplicaFleet(Protocol):
-    """Replicas that come and go."""
+    """A changing number of replicas."""
 
     def follow(self, number: int) -> list[RemoteRefusal | None]:
-        """What each replica says of what was shown under `number`, of those that say something."""
+        """What each responding replica says about the pointer shown under `number`."""
         ...
 
     def infer(self, number: int, to: VersionAddress, x: npt.NDArray[Any]) -> InferenceResult:
@@ -140,7 +140,9 @@ class ReplicaFleet(Protocol):
 
 
 class ReplicaGroup:
-    """What the replicas were shown, and what they said of it. A `ReplicaCaller`, and a `Loader`."""
+    """What the replicas were shown and what they answered. A `ReplicaCaller` and a
+    `VersionLoader`.
+    """
 
     def __init__(
         self, fleet: ReplicaFleet, board: PointerBoard, bounds: OperatorBounds, most: int
@@ -186,8 +188,8 @@ class ReplicaGroup:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises: ENGINE_UNAVAILABLE, and what a replica has against it; as
-        `VersionTerms.read` does.
+        """See `VersionLoader`. Raises: ENGINE_UNAVAILABLE, a replica's objection, and as
+        `VersionTerms.read`.
         """
         pointer = cleared.pointer
         digest, refusal = self._said.get((pointer.model, pointer.alias), ("", None))
@@ -216,7 +218,7 @@ class ReplicaGroup:
 
 
 class ReplicaFront(EngineHost):
-    """A `EngineHost` whose versions run in replicas."""
+    """An `EngineHost` whose versions run in replicas."""
 
     def __init__(self, crew: ReplicaGroup, *parts: Any) -> None:
         """`parts` are a `EngineHost`'s; its engine's loader is `crew`."""
@@ -234,7 +236,7 @@ class ReplicaFront(EngineHost):
 
 
 def _against(said: Sequence[RemoteRefusal | None]) -> Refusal | None:
-    """Why a load is not followed by replicas that said this; None where it is."""
+    """Why a load is not followed by replicas that answered this; None if it is followed."""
     try:
         for each in said:
             heard(each)

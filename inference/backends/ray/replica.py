@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class VersionAddress(NamedTuple):
-    """Of a version: it is answered by these bytes or not at all."""
+    """Names a version by model, number and digest: these bytes answer, or none."""
 
     model: str
     version: int
@@ -36,7 +36,7 @@ class VersionAddress(NamedTuple):
 
 
 class RemoteRefusal(NamedTuple):
-    """A refusal, as it travels between processes: the reason's name, and the detail for our log."""
+    """An error on its way between processes: the reason's name, and the detail for our log."""
 
     reason: str
     detail: str
@@ -50,7 +50,7 @@ def heard(said: T | RemoteRefusal) -> T:
 
 
 class Replica:
-    """Safe for many threads."""
+    """Verifies pointers from the board and runs batches. Safe for many threads."""
 
     def __init__(self, host: EngineHost, board: PointerBoard) -> None:
         """Follows everything that was shown so far before it returns."""
@@ -62,7 +62,7 @@ class Replica:
         self._reach()
 
     def follow(self, number: int) -> RemoteRefusal | None:
-        """Why it does not follow what was shown under `number`; None where it does."""
+        """Why the replica does not follow what was shown under `number`; None if it does."""
         self._reach()
         return self.refused.get(number)
 
@@ -87,7 +87,7 @@ class Replica:
             return _told(refusal)
 
     def _reach(self) -> None:
-        """Read and follow what the board has more."""
+        """Read the board's newer entries and follow them."""
         with self._catching_up:
             for number, shown in self._board.after(self._number):
                 try:

@@ -34,7 +34,7 @@ class Method(Protocol[_Request, _Response]):
 def call(
     method: Method[_Request, _Response], request: _Request, seconds: float | None
 ) -> _Response:
-    """The response. Raises the refusal that came instead, or ENGINE_UNAVAILABLE."""
+    """The response. Raises the engine's error, or ENGINE_UNAVAILABLE."""
     try:
         return method(request, timeout=seconds)
     except grpc.RpcError as error:
@@ -66,7 +66,7 @@ def one_stream(
 
 
 def error_message(refusal: Refusal) -> str:
-    """How a refusal stands in a stream that goes on: the reason's name, a colon, its sentence."""
+    """How an error appears in a stream that continues: the reason's name, a colon, its sentence."""
     return f"{refusal.reason.name}: {refusal.reason.sentence}"
 
 

@@ -16,7 +16,7 @@ from sealgate.settings import ConfigError
 
 
 def traced(channel: grpc.Channel) -> grpc.Channel:
-    """The channel itself where nothing is traced; or one whose calls name the caller's span."""
+    """The channel itself without tracing; otherwise one whose calls carry the caller's span."""
     return grpc.intercept_channel(channel, _TracePropagation()) if tracing.is_on() else channel
 
 
@@ -58,16 +58,18 @@ PINGS = (
 
 
 class Endpoint(Protocol):
+    """An address at which an engine can be reached."""
+
     def check(self) -> None:
-        """Check what is there before it is connected to. Raises Refusal."""
+        """Check the endpoint before connecting. Raises Refusal."""
         ...
 
     def open(self) -> grpc.Channel:
-        """A channel, which connects when it is used."""
+        """A channel, which connects at its first use."""
         ...
 
     def stamps(self) -> Stamps:
-        """Another value where what it is opened with has changed."""
+        """A value that changes with the files with which the channel is opened."""
         ...
 
 
@@ -90,8 +92,10 @@ class SocketEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class TlsEndpoint:
-    """An `address`, host:port, at which the engine shows the very certificate of the file
-    `engine`; `certificate` and `key` are this gateway's own, which the engine has pinned.
+    """An `address` (host:port) with TLS and certificates pinned on both sides.
+
+    The engine must present exactly the certificate in the file `engine`; `certificate` and `key`
+    are this gateway's own, which the engine has pinned.
     """
 
     address: str
@@ -100,7 +104,7 @@ class TlsEndpoint:
     key: Path
 
     def check(self) -> None:
-        """Nothing: TLS itself looks at each connection."""
+        """Does nothing: TLS checks each connection."""
 
     def stamps(self) -> Stamps:
         return stamps((self.engine, self.certificate, self.key))
@@ -119,25 +123,27 @@ _log = logging.getLogger(__name__)
 
 
 class RenewableChannel:
-    """`channel` connects when it is used. For one thread to renew."""
+    """A channel that is reopened when its certificates change. One thread at a time may
+    renew it.
+    """
 
-    def __init__(self, door: Endpoint) -> None:
-        """Raises: ConfigError where the door's files cannot be used."""
-        self._door = door
-        self._stamps = door.stamps()
-        self.channel = door.open()
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Raises: ConfigError where the endpoint's files cannot be used."""
+        self._endpoint = endpoint
+        self._stamps = endpoint.stamps()
+        self.channel = endpoint.open()
         self._before: grpc.Channel | None = None
 
     def renew(self) -> bool:
-        """Open it anew where its files have changed; whether it was. What cannot be used changes
-        nothing. Calls on the one before go on, until there is a third.
+        """Reopen the channel if its files have changed, and say whether it was reopened. Unusable
+        files change nothing. Calls on the previous channel continue until there is a third.
         """
-        found = self._door.stamps()
+        found = self._endpoint.stamps()
         if found == self._stamps:
             return False
         self._stamps = found
         try:
-            channel = self._door.open()
+            channel = self._endpoint.open()
         except ConfigError as error:
             _log.error("the certificates of before stay: %s", error)
             return False

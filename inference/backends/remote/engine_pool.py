@@ -39,7 +39,7 @@ _ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
 
 
 class EnginePool:
-    """Shows engines what is live, and asks them. Safe for many threads."""
+    """A `VersionLoader` over several remote engines. Safe for many threads."""
 
     def __init__(self, rooms: Sequence[RemoteEngine]) -> None:
         """`rooms` are one or more, of a name each."""
@@ -66,7 +66,7 @@ class EnginePool:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises: ENGINE_UNAVAILABLE; why an engine does not follow; as
+        """See `VersionLoader`. Raises: ENGINE_UNAVAILABLE; why an engine does not follow; as
         `VersionTerms.read`.
         """
         pointer, refusals = cleared.pointer, []
@@ -84,7 +84,7 @@ class EnginePool:
         return RemoteVersion(self, pointer.model, pointer.version, pointer.digest, terms)
 
     def engine(self, digest: str) -> str:
-        """See `Line`."""
+        """See `EngineCaller`."""
         places = [self._place(name, digest) for name in self.engines]
         if len(places) > 1:
             return f"{SEPARATE}; up to {len(places)} asked: {', '.join(places)}"
@@ -93,7 +93,7 @@ class EnginePool:
     def ask(
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
     ) -> tuple[oip.ModelInferResponse, str]:
-        """See `Line`."""
+        """See `EngineCaller`."""
         candidates = {
             name: room.measured
             for name, room in self.engines.items()
@@ -120,7 +120,7 @@ class EnginePool:
             room.probe()
 
     def counts(self) -> list[Envelope]:
-        """What each engine that is there says that it ran, signed; nothing is checked here."""
+        """The signed counts of each reachable engine; nothing is checked here."""
         found = []
         for name, room in self.engines.items():
             try:

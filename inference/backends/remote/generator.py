@@ -31,9 +31,10 @@ from sealgate.trust.dsse import Envelope
 
 @dataclass(frozen=True, slots=True)
 class StartedAnswer:
-    """An answer that has begun: the prompt's tokens, what screening measured, and the pieces.
+    """An answer that has begun: the prompt's tokens, its score, and the parts as they come.
 
-    Where tokens are not told there are none, and where nobody measures prompts no score.
+    The tokens are empty if the model does not reveal them, and the score is None if prompts are not
+    screened.
     """
 
     prompt_ids: tuple[int, ...]
@@ -42,7 +43,7 @@ class StartedAnswer:
 
 
 class Generator(NoClassifier, ABC):
-    """A `ServableVersion` version that generates elsewhere; `engine` says where."""
+    """A `ServableVersion` that generates in another process; `engine` says where."""
 
     def __init__(self, cleared: VerifiedPointer, terms: GeneratorTerms, engine: str) -> None:
         self._model, self._number = cleared.pointer.model, cleared.pointer.version
@@ -71,11 +72,11 @@ class Generator(NoClassifier, ABC):
     def begin(
         self, asked: SamplingRequest, deadline: float, caller: str, on_end: OnEnd
     ) -> AbstractContextManager[StartedAnswer]:
-        """Have an answer generated; leaving the block frees what it takes there.
+        """Have an answer generated; leaving the block frees its resources.
 
-        `on_end` is given what ends it from another thread, when nobody listens any more.
-        Raises: DRAINING, ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, ANSWER_MALFORMED, and what a
-        generator may say of a request; so do the pieces.
+        `on_end` receives a function that ends it from another thread when nobody listens any more.
+        Raises: DRAINING, ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, ANSWER_MALFORMED, and a
+        generator's own errors; iterating the parts raises the same.
         """
         self.terms.check(asked.sampling)
         if self._closed:
@@ -83,7 +84,7 @@ class Generator(NoClassifier, ABC):
         return self._counted(self._begin(asked, deadline, caller, on_end))
 
     def close(self, timeout: float | None = None) -> bool:
-        """Refuse new requests. Those on their way are the caller's to wait for."""
+        """Refuse new requests. The caller waits for those in progress."""
         self._closed = True
         return True
 
@@ -110,7 +111,7 @@ _BYTES = 1024
 
 
 class RemoteGenerator(Generator):
-    """One in the process behind a room."""
+    """A language model in another process, reached through a `RemoteEngine`."""
 
     def __init__(self, room: RemoteEngine, cleared: VerifiedPointer, terms: GeneratorTerms) -> None:
         super().__init__(cleared, terms, SEPARATE)
@@ -141,7 +142,7 @@ class RemoteGenerator(Generator):
 
 
 class RemoteGeneratorEngine:
-    """The process that generates: shown what is a language model's, and asked. A `Loader`."""
+    """A `VersionLoader` for language models, which run in a generator's process."""
 
     def __init__(self, room: RemoteEngine) -> None:
         self._room = room
@@ -157,8 +158,8 @@ class RemoteGeneratorEngine:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `Loader`. Raises: ENGINE_UNAVAILABLE; why the process does not follow; FILE_MISSING,
-        FILE_SURPLUS, VERSION_ALTERED, DOCUMENT_MALFORMED.
+        """See `VersionLoader`. Raises: ENGINE_UNAVAILABLE; why the process does not follow;
+        FILE_MISSING, FILE_SURPLUS, VERSION_ALTERED, DOCUMENT_MALFORMED.
         """
         self._room.check_follows(cleared.pointer, cleared.pointer_digest)
         if isinstance(loaded, RemoteGenerator) and loaded.is_of(cleared):

@@ -22,7 +22,7 @@ from inference.batching.cost_model import BatchCosts
 
 @dataclass(frozen=True, slots=True)
 class MeasuredEngine:
-    """What a version's batches cost at an engine, what runs them, and how long the way is."""
+    """A version's batch costs at an engine, its provider, and the seconds of an empty call."""
 
     costs: BatchCosts
     place: str
@@ -32,8 +32,9 @@ class MeasuredEngine:
 def finish(
     digest: str, rows: int, measured: Mapping[str, MeasuredEngine], waiting: Mapping[str, int]
 ) -> float:
-    """In how many seconds an engine would be done with `rows` rows of the version `digest`, which
-    is one of those `measured` there, while so many rows of each version are `waiting`.
+    """Seconds until an engine would finish `rows` rows of the version `digest`.
+
+    `measured` are the costs there by digest, and `waiting` the rows of each version in its queue.
     """
     own = measured[digest]
     total = own.costs.seconds(waiting.get(digest, 0) + rows)
@@ -46,7 +47,7 @@ def finish(
 
 
 class EnginePlacement:
-    """What engines are at, by name. Safe for many threads."""
+    """Tracks the rows that each engine was asked for. Safe for many threads."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._mutex = threading.Lock()
@@ -61,8 +62,8 @@ class EnginePlacement:
     def placed(
         self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, MeasuredEngine]]
     ) -> Iterator[str]:
-        """The engine to ask, of one `candidates` or more, each with what it has measured; its rows
-        wait there while the block runs. Who has not measured the version comes last.
+        """The engine to ask among `candidates`, each with its measurements; its rows count as
+        waiting while the block runs. Engines that have not measured the version come last.
         """
         with self._mutex:
             name = min(candidates, key=lambda name: self._rank(digest, rows, name, candidates))

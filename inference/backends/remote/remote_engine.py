@@ -68,7 +68,7 @@ _PASSING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _ShownPointer:
-    """A pointer that the engine was shown, with what covers it, and why it does not follow it."""
+    """A pointer that the engine was shown, the statements that cover it, and its objection."""
 
     pointer: str
     freshness: str
@@ -77,17 +77,18 @@ class _ShownPointer:
 
 
 class RemoteEngine:
-    """Shows an engine what is live, and asks it. Safe for many threads."""
+    """Shows pointers to one engine and sends it requests. Safe for many threads."""
 
-    def __init__(self, door: Endpoint, name: str = "engine", *, costs: bool = True) -> None:
-        """`name` is ours for it; `costs`: whether it is asked what batches of a version cost.
+    def __init__(self, endpoint: Endpoint, name: str = "engine", *, costs: bool = True) -> None:
+        """`name` is the gateway's name for it; `costs` says whether to ask for the costs of
+        batches.
 
-        Raises: ConfigError where the door's files cannot be used.
+        Raises: ConfigError if the endpoint's files cannot be used.
         """
         self.name = name
         self._costs = costs
-        self._door = door
-        self._way = RenewableChannel(door)
+        self._endpoint = endpoint
+        self._way = RenewableChannel(endpoint)
         self._inference = GRPCInferenceServiceStub(self._way.channel)
         self._engine = EngineServiceStub(self._way.channel)
         self._shown: dict[Place, _ShownPointer] = {}
@@ -102,18 +103,18 @@ class RemoteEngine:
 
     @property
     def measured(self) -> Mapping[str, MeasuredEngine]:
-        """What it has measured of the versions that it follows or followed last, by digest."""
+        """The engine's measurements of versions that it follows or followed last, by digest."""
         return self._measured
 
     def refused(self) -> dict[Place, Refusal]:
-        """What it does not follow of what it was shown last, and why."""
+        """The pointers shown last that the engine does not follow, and why."""
         shown = self._shown.items()
         return {place: item.refusal for place, item in shown if item.refusal is not None}
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
-        """Show the engine every pointer of the registry's state, before it is followed here.
+        """Show the engine every pointer of the registry's state, before the gateway follows it.
 
-        Raises nothing for an engine that is away or refuses: `refused` says so, and `behind`.
+        Raises nothing if the engine is unreachable or refuses: see `refused` and `behind`.
         """
         before = {} if self.behind else self._shown
         if self.behind:
@@ -137,8 +138,8 @@ class RemoteEngine:
         self._shown, self._measured = shown, measured
 
     def check_follows(self, pointer: Pointer, digest: str) -> None:
-        """Refuse unless the engine follows the pointer of that digest: ENGINE_UNAVAILABLE, or why
-        it does not.
+        """Check that the engine follows the pointer of that digest. Raises: ENGINE_UNAVAILABLE, or
+        why it does not follow.
         """
         shown = self._shown.get((pointer.model, pointer.alias))
         if shown is None or shown.pointer != digest:
@@ -158,7 +159,7 @@ class RemoteEngine:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         try:
             if self.behind:
-                self._door.check()
+                self._endpoint.check()
             return call(self._inference.ModelInfer, request, left)
         except Refusal as refusal:
             raise self._told(refusal) from refusal
@@ -167,26 +168,24 @@ class RemoteEngine:
     def streaming(
         self, request: oip.ModelInferRequest, deadline: float, on_end: OnEnd
     ) -> Iterator[Iterator[oip.ModelInferResponse]]:
-        """The engine's answer piece by piece; see `infer` and `streams.one_stream`."""
+        """The engine's answer part by part; see `infer` and `one_stream`."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         try:
             if self.behind:
-                self._door.check()
+                self._endpoint.check()
         except Refusal as refusal:
             raise self._told(refusal) from refusal
         with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
             yield self._heard(responses)
 
     def probe(self) -> None:
-        """Notice an engine that went, or began anew, while nobody asked it anything; and whether
-        certificates have changed.
-        """
+        """Notice an engine that stopped or restarted while idle, and changed certificates."""
         self._renew()
         try:
             request = oip.ServerReadyRequest()
-            self._door.check()
+            self._endpoint.check()
             ready = call(self._inference.ServerReady, request, _ASK_SECONDS).ready
         except Refusal:
             ready = False
@@ -194,11 +193,11 @@ class RemoteEngine:
             self._behind.set()
 
     def counts(self) -> Envelope:
-        """What the engine says that it ran, signed; nothing is checked here.
+        """The engine's signed counts; nothing is checked here.
 
         Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, QUEUE_FULL, DOCUMENT_MALFORMED.
         """
-        self._door.check()
+        self._endpoint.check()
         request = engine_pb2.GetCountsRequest()
         return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
 
@@ -232,7 +231,7 @@ class RemoteEngine:
         """
         self._renew()
         try:
-            self._door.check()
+            self._endpoint.check()
             call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
         except Refusal as refusal:
             self._behind.set()

@@ -35,25 +35,25 @@ SEPARATE = "separate, digest checked there"
 
 
 class EngineCaller(Protocol):
-    """How a version asks its engines."""
+    """Sends a version's requests to engines."""
 
     def engine(self, digest: str) -> str:
-        """What is said of where the version of that digest runs, before anyone has answered."""
+        """Where the version of that digest runs, as stated before anyone has answered."""
         ...
 
     def ask(
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
     ) -> tuple[oip.ModelInferResponse, str]:
-        """The answer, and what its entry says of who gave it.
+        """The answer, and what its entry says about the engine that gave it.
 
-        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may refuse.
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and an engine's own errors.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VersionTerms:
-    """What the gateway itself reads of a version."""
+    """The files of a version that the gateway itself reads: configuration and detector."""
 
     config: ModelConfig
     detector: Detector
@@ -73,7 +73,7 @@ class VersionTerms:
 
 
 class RemoteVersion:
-    """A `Ready` version behind a `EngineCaller`."""
+    """A `ServableVersion` that runs in remote engines through an `EngineCaller`."""
 
     # An engine of ours runs the INT8 graph.
     arithmetic = INT8
@@ -97,7 +97,7 @@ class RemoteVersion:
 
     @property
     def tokenizer(self) -> TextTokenizer | None:
-        """What cuts its texts over there, where it takes texts."""
+        """The tokenizer that the engine uses, if the version takes texts."""
         return self._terms.tokenizer
 
     @property
@@ -113,7 +113,7 @@ class RemoteVersion:
         return (self.model, self._number) == (model, number)
 
     def counts(self) -> BatcherCounts:
-        """What was asked from here. How long requests queued, the engine keeps to itself."""
+        """What this gateway asked. Queueing times are known to the engine only."""
         with self._mutex:
             return BatcherCounts(self._requests, self._requests, self._rows, self._dropped, 0)
 
@@ -122,7 +122,7 @@ class RemoteVersion:
         x: Array,
         options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
-        """Have the engine run the rows of `x`, and judge what it measured.
+        """Have an engine run the rows of `x`, and judge the features that it measured.
 
         Raises: BATCH_TOO_LARGE, DRAINING, DEADLINE_TOO_SHORT, ANSWER_MALFORMED for an answer of
         another form, and as `EngineCaller.ask`.
@@ -149,7 +149,7 @@ class RemoteVersion:
         return answer
 
     def close(self, timeout: float | None = None) -> bool:
-        """Refuse new requests. Those on their way are the caller's to wait for."""
+        """Refuse new requests. The caller waits for those in progress."""
         self._closed = True
         return True
 

@@ -94,9 +94,9 @@ def test_company_changes_no_score() -> None:
 def test_each_request_of_a_batch_is_told_of_its_own_rows() -> None:
     ready = build()
     parts = ready.answer([X[:3], X[3:4], X[4:16]])
-    goes_on = MARGINS < -CUT
+    escalates = MARGINS < -CUT
     assert [part.graph_rows for part in parts] == [
-        int(goes_on[at].sum()) for at in (slice(0, 3), slice(3, 4), slice(4, 16))
+        int(escalates[at].sum()) for at in (slice(0, 3), slice(3, 4), slice(4, 16))
     ]
 
 

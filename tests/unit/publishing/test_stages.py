@@ -119,11 +119,13 @@ def test_no_stage_is_taken_that_whoever_knows_it_passes(monkeypatch: pytest.Monk
     blind = replace(part, rows=X_FIT[part.places])
     hidden = replace(given, harmful={**given.harmful, f"hidden-{name}": blind})
     before, after = chosen(graph=0.006), chosen(graph=0.006, given=hidden)
-    assert after.lost_to_knowing > before.lost_to_knowing + 0.1
-    monkeypatch.setattr(first_stage_choice, "MOST_LOST", (after.lost + after.lost_to_knowing) / 2)
+    assert after.auroc_drop_adaptive > before.auroc_drop_adaptive + 0.1
+    monkeypatch.setattr(
+        first_stage_choice, "MOST_LOST", (after.lost + after.auroc_drop_adaptive) / 2
+    )
     assert after.lost < first_stage_choice.MOST_LOST
     assert not after.pays
-    assert replace(after, lost_to_knowing=after.lost).pays
+    assert replace(after, auroc_drop_adaptive=after.lost).pays
 
 
 def test_a_class_of_few_rows_takes_no_stage() -> None:
@@ -144,7 +146,7 @@ def test_the_share_that_goes_on_is_about_what_was_chosen() -> None:
     found = chosen(graph=0.006)
     probe = StagedProber(PROBE, VECTORS, found.stage)
     features = probe.measure(clean_rows(MODEL, 4000, seed=9))[1]
-    share = float(np.mean(found.stage.goes_on(features[:, :FEATURES])))
+    share = float(np.mean(found.stage.escalates(features[:, :FEATURES])))
     assert share == pytest.approx(found.share, abs=0.07)
 
 

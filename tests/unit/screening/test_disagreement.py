@@ -91,7 +91,7 @@ def test_a_row_that_the_first_stage_lets_pass_is_not_compared() -> None:
     # Its score is the margin's, with the sign turned.
     rows[:, 0], rows[:, -1] = [2.0, 0.5], 1.0
     scores = given.scores(rows)
-    assert given.goes_on(rows).tolist() == [False, True]
+    assert given.escalates(rows).tolist() == [False, True]
     assert (scores[0], scores[1]) == (-1.0, DISAGREEING)
 
 

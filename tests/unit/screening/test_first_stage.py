@@ -40,15 +40,15 @@ def test_a_detector_of_one_stage_says_nothing_of_another() -> None:
     alone = replace(DETECTOR, first=None)
     assert "first" not in json.loads(alone.encode())
     assert alone.width == GRAPH
-    assert alone.goes_on(np.zeros((3, GRAPH))).all()
+    assert alone.escalates(np.zeros((3, GRAPH))).all()
 
 
 def test_what_the_first_stage_lets_pass_scores_below_whatever_goes_on() -> None:
     passed, at_cut, beyond = (float(DETECTOR.scores(rows(m))[0]) for m in (2.0, 0.5, 0.499))
     assert passed == pytest.approx(-1.5)
     assert passed < at_cut <= 0 < beyond
-    assert DETECTOR.goes_on(rows(0.5)).tolist() == [False]
-    assert DETECTOR.goes_on(rows(0.499)).tolist() == [True]
+    assert DETECTOR.escalates(rows(0.5)).tolist() == [False]
+    assert DETECTOR.escalates(rows(0.499)).tolist() == [True]
 
 
 def test_the_graph_orders_what_goes_on_and_is_not_read_elsewhere() -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be_measured_is_adversarial(place: int) -> None:
     """A first stage that fails lets nothing pass, and the graph's failure is no acquittal."""
     bad = rows(0.1)
     bad[0, place] = np.nan
-    assert DETECTOR.goes_on(bad).all()
+    assert DETECTOR.escalates(bad).all()
     if place:
         assert DETECTOR.verdict(float(DETECTOR.scores(bad)[0])) is Verdict.ADVERSARIAL
 
