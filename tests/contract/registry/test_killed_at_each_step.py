@@ -56,7 +56,7 @@ def test_a_change_of_state(
                 harness.registry.models.create("paula", f"m{step}")  # noqa: B023
             act = change(harness, step)  # noqa: B023
             Path(tmp_path / "before").write_text(str(harness.registry.log.size()))
-            steps.select_version()
+            steps.arm()
             act()
 
         killed = killed_at(step, work)
@@ -79,7 +79,7 @@ def test_a_group_of_answers(database_url: str) -> None:
 
         def work(steps: Steps) -> None:
             log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
-            steps.select_version()
+            steps.arm()
             log.append([LoggedAnswer(leaf, opening(nonce=b"nonce"))] * 256)
 
         killed = killed_at(step, work)

@@ -98,8 +98,8 @@ def test_a_request_the_engine_refused_leaves_nothing_behind(
 class LetGo(CausalBatches):
     """Ends as it hands on the first output."""
 
-    def _hand_on(self, output: Any) -> None:
-        with self._mutex:
+    def hand_on(self, output: Any) -> None:
+        with self.mutex:
             self.close()
 
 

@@ -16,6 +16,7 @@ from inference.llm.messages import AnswerPart, read_piece, read_prologue
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
+from tests.support.fakes.generation import free_enforcement
 
 
 def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
@@ -111,8 +112,13 @@ def test_an_error_in_the_middle_has_an_end() -> None:
 
     policy: Any = SimpleNamespace(digest="sha256:0")
     unresolved: Any = SimpleNamespace(ended=lambda *_: None)
+    recorder: Any = Recorder()
+    unused: Any = SimpleNamespace()
     generate = Breaking(
-        *(SimpleNamespace(), Recorder(), lambda: policy, SimpleNamespace(), SimpleNamespace()),  # type: ignore[arg-type]
+        unused,
+        recorder,
+        free_enforcement(unused, policy),
+        unused,
         lambda: datetime(2026, 1, 1, tzinfo=UTC),
         60.0,
         unresolved,
