@@ -41,7 +41,7 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
     OUT/model and OUT/prompts.json what `publish-generator` takes. After a kill, the same command
     goes on from the last checkpoint.
     """
-    from training.run.workshop import RecipeRun
+    from training.run.recipe_run import RecipeRun
 
     made = RecipeRun(recipe, out, _tell).make()
     report = made.report
@@ -133,8 +133,8 @@ def import_checkpoint(
         click.echo(f"left out     {left}", err=True)
     shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
     if graphs is not None:
-        from training.run.described import ImportDescription
         from training.run.import_checkpoint import write_graphs
+        from training.run.model_description import ImportDescription
 
         about = None
         if name and use and data and license_:

@@ -26,7 +26,7 @@ from benchmarks.federated.poisoned import LABELS, LABELS_ONCE, SIGN_FLIP, SIGN_O
 from benchmarks.federated.targets import targets
 from benchmarks.report import write_report
 from benchmarks.training.intervals import Interval, paired
-from training.data.material import TRAIN, RunData
+from training.data.run_data import TRAIN, RunData
 from training.federated.federation import Federation
 from training.federated.launch import ProcessFolders
 from training.federated.node import Update

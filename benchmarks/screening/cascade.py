@@ -22,7 +22,12 @@ from benchmarks.report import Target, write_report
 from benchmarks.screening.cases import Case
 from benchmarks.screening.knowing_stages import by_gradient, by_search
 from inference.screening.detector import Detector, Verdict
-from publishing.calibration.detector_fit import calibrate, drafted, least_threshold, show
+from publishing.calibration.detector_fit import (
+    attack_fit_rows,
+    calibrate,
+    draft_detector,
+    least_threshold,
+)
 from publishing.calibration.first_stage_choice import LEAST_SECONDS, MOST_LOST, StageChoice, choose
 from publishing.calibration.probe import Array
 from publishing.calibration.screening_report import auroc
@@ -81,8 +86,8 @@ def main() -> None:
 
 def measured(case: Case, known: int) -> dict[str, Any]:
     """Figures of one model; `known` is how many rows a knowing attacker is given, at most."""
-    seen = show(case.prober, case.fit, np.random.default_rng(1))
-    draft = drafted(seen)
+    seen = attack_fit_rows(case.prober, case.fit, np.random.default_rng(1))
+    draft = draft_detector(seen)
     chosen = choose(seen, case.vectors, case.graphs, least=0.0)
     if chosen is None:
         raise ValueError(f"{case.title}: a class has too few rows")

@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.training.intervals import Interval, paired
 from benchmarks.training.rows import Task
-from training.data.material import NO_LABEL, RunData
-from training.data.material import TRAIN as TRAIN_SLICE
+from training.data.run_data import NO_LABEL, RunData
+from training.data.run_data import TRAIN as TRAIN_SLICE
 from training.models.head import fit_head
 from training.models.students import accuracy, make
 from training.recipe.recipe import BOOSTING, NEIGHBOURS, StudentSection, TeacherSection

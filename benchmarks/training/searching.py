@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks.training.intervals import Interval, paired
 from benchmarks.training.learning import Teach
 from benchmarks.training.rows import Task
-from training.data.material import TRAIN
+from training.data.run_data import TRAIN
 from training.models.students import accuracy, make
 from training.recipe.recipe import (
     CHECKPOINT,

@@ -9,7 +9,7 @@ from datetime import datetime
 from gateway.config.document import GatewayConfig
 from gateway.config.engines import EngineSettings, GeneratorSettings
 from inference.backends.local import LocalLoader
-from inference.backends.oip.loader import OipLoader, open_foreign
+from inference.backends.oip.loader import OipLoader, open_oip
 from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.endpoint import Endpoint, SocketEndpoint, TlsEndpoint
 from inference.backends.remote.engine_pool import EnginePool
@@ -173,7 +173,7 @@ class Backends:
         rooms = open_rooms(config.all_engines)
         cpu = CpuSettings.detect(config.runtime.threads_per_run)
         bounds = OperatorBounds(config.batching)
-        foreign = open_foreign(config.foreign_engine, cpu, bounds)
+        foreign = open_oip(config.foreign_engine, cpu, bounds)
         loader = rooms or foreign or LocalLoader(cpu, bounds, config.runtime)
         generators = open_generators(config.generator)
         by_kind = BackendRouter(loader, rooms, generators) if generators is not None else None

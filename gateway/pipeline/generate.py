@@ -107,7 +107,7 @@ class GenerationPipeline:
         Raises: TOKENS_SPENT, QUOTA_UNKNOWN, as do other quotas on a stream.
         """
         try:
-            for response in self.parts(request, call, messages.wants_pieces(request)):
+            for response in self.parts(request, call, messages.wants_parts(request)):
                 yield oip.ModelStreamInferResponse(infer_response=response)
         except Refusal as refusal:
             if refusal.reason in COUNTED:
@@ -171,7 +171,7 @@ class GenerationPipeline:
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
         check_followed(request)
         tokens = ready.terms.output_tokens if context.full else messages.DEFAULT_TOKENS
-        asked = context.asked = messages.read_asked(request, self._seed, tokens)
+        asked = context.asked = messages.read_sampling_request(request, self._seed, tokens)
         until = context.began + self._granted(params, call)
         caller = call.principal
         with ExitStack() as leaving:

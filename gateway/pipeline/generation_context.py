@@ -134,7 +134,7 @@ class GenerationContext:
             model_name=request.model_name, model_version=version, id=request.id
         )
         wanted = self.params.outputs if self.params else ()
-        messages.write_piece(response, self.last, wanted or messages.OUTPUTS)
+        messages.write_part(response, self.last, wanted or messages.OUTPUTS)
         opening, self.opening = self.opening, None
         if opening is not None:
             self._tell_seed(response)

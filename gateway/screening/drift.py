@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
-from inference.screening.traffic import places, steps
+from inference.screening.traffic import comparison_steps, quantized_features
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Followed:
     def add(self, score: float, features: npt.NDArray[np.floating[Any]], caller: str) -> bool:
         """Take a request by its row's score and features [1, F]; say whether the bound falls."""
         self._every.add(score)
-        place = places(self._compared, features).tobytes()
+        place = quantized_features(self._compared, features).tobytes()
         row = int.from_bytes(hashlib.blake2b(place, digest_size=8, key=self._key).digest())
         if row not in self.seen:
             if len(self.seen) >= EPOCH:
@@ -188,7 +188,7 @@ class DriftWatch:
             followed = self._followed.get(live.digest)
             if followed is None:
                 calibration = detector.calibration.scores
-                followed = Followed(calibration, self._draw, steps(detector), self._key)
+                followed = Followed(calibration, self._draw, comparison_steps(detector), self._key)
                 self._followed[live.digest] = followed
             if followed.add(score, first, caller):
                 self._found[live.digest] = live, followed.finding()

@@ -12,7 +12,7 @@ from generation.models.family import Said
 from generation.models.perplexity import perplexity
 
 
-def generated(
+def greedy_tokens(
     model: PreTrainedModel,
     ends: Sequence[int],
     prompt: Sequence[int],
@@ -65,7 +65,7 @@ class CausalFamily:
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
     ) -> list[int]:
-        return generated(model, ends, prompt, tokens)[len(prompt) :]
+        return greedy_tokens(model, ends, prompt, tokens)[len(prompt) :]
 
     def material(
         self, model: PreTrainedModel, ends: Sequence[int], prompts: Sequence[Sequence[int]]

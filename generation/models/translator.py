@@ -16,7 +16,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from generation.batching.sampling import draw
 from generation.batching.translation_batches import DecodingRows, TranslationBatches
 from generation.config import GenerationSettings
-from generation.models.causal import generated
+from generation.models.causal import greedy_tokens
 from generation.models.family import Said
 from inference.llm.request import Sampling
 
@@ -54,7 +54,7 @@ class TranslatorFamily:
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
     ) -> list[int]:
-        return generated(model, ends, prompt, tokens, _start(model))[1:]
+        return greedy_tokens(model, ends, prompt, tokens, _start(model))[1:]
 
     def material(
         self, model: PreTrainedModel, ends: Sequence[int], prompts: Sequence[Sequence[int]]

@@ -50,11 +50,11 @@ class GenerationService(EngineInferenceService):
         # The prologue.
         next(responses)
         for response in responses:
-            piece = messages.read_piece(response)
+            piece = messages.read_part(response)
             ids.extend(piece.ids)
             text, finish = text + piece.text, piece.finish
         whole = _response(request)
-        messages.write_piece(whole, AnswerPart(tuple(ids), text, finish))
+        messages.write_part(whole, AnswerPart(tuple(ids), text, finish))
         return whole
 
     def ModelStreamInfer(
@@ -90,7 +90,7 @@ class GenerationService(EngineInferenceService):
             yield first
             for piece in pieces:
                 response = _response(request)
-                messages.write_piece(response, piece)
+                messages.write_part(response, piece)
                 yield response
 
     def _read(self, request: oip.ModelInferRequest) -> tuple[LiveVersion, SamplingRequest]:
@@ -101,7 +101,7 @@ class GenerationService(EngineInferenceService):
                 raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
         digest = rest[DIGEST].string_param if DIGEST in rest else ""
         live = self._host.resolve(model, read_version(request.model_version), digest)
-        return live, messages.read_asked(request, self._seed)
+        return live, messages.read_sampling_request(request, self._seed)
 
 
 def _response(request: oip.ModelInferRequest) -> oip.ModelInferResponse:

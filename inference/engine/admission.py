@@ -78,7 +78,7 @@ class VerifiedPointer:
             raise Refusal(Reason.VERSION_REVOKED, self.pointer.digest)
 
 
-def clear(
+def verify_current_pointer(
     place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
 ) -> VerifiedPointer:
     """Steps 3 to 7, which read no file of the version. Raises Refusal as the module says."""
@@ -87,13 +87,13 @@ def clear(
     claimed = Pointer.decode(bundle.pointer.payload)
     if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
         raise Refusal(Reason.POINTER_STALE, "the statement names another pointer")
-    cleared = prove(place, bundle, standing, seen, source)
+    cleared = verify_past_pointer(place, bundle, standing, seen, source)
     # 7.
     mark = HighWaterMark(cleared.pointer.sequence, pointer_digest)
     return replace(cleared, seen=seen.with_pointer("/".join(place), mark))
 
 
-def prove(
+def verify_past_pointer(
     place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
 ) -> VerifiedPointer:
     """Steps 4 to 6: that the pointer was right once, whether or not it still is the newest."""

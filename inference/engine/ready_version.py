@@ -31,7 +31,7 @@ from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, O
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.checks import check_answers, check_forward
 from inference.engine.graphs import check_response, open_classifier, open_response
-from inference.engine.result import InferenceResult, parted
+from inference.engine.result import InferenceResult, split_results
 from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoStage
 from inference.engine.statistics import BatchPhases, RunFault, Statistics
 from inference.model.config import ModelConfig
@@ -297,7 +297,9 @@ class ReadyVersion:
     def _parted(self, requests: list[Array], *found: Array) -> list[InferenceResult]:
         logits, features, scores = found
         lengths = [len(rows) for rows in requests]
-        return parted(lengths, self.config.output.name, logits, features, scores, self.detector)
+        return split_results(
+            lengths, self.config.output.name, logits, features, scores, self.detector
+        )
 
 
 def _gathered(requests: list[Array]) -> Array:

@@ -43,7 +43,7 @@ class InferenceResult:
         return cls(outputs, features, score, verdict, detector.threshold, engine, on)
 
 
-def parted(
+def split_results(
     lengths: Sequence[int],
     output: str,
     logits: Array,

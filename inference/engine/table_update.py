@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.engine.admission import FileSource, Source, VerifiedPointer, clear, prove
+from inference.engine.admission import (
+    FileSource,
+    Source,
+    VerifiedPointer,
+    verify_current_pointer,
+    verify_past_pointer,
+)
 from inference.engine.table import ClosedAlias, LiveTable, LiveVersion, ServableVersion
 from inference.engine.trust_state import Place, TrustState
 from sealgate.reasons import Reason, Refusal
@@ -98,7 +104,7 @@ class TableUpdate:
         """Load the version of a previous pointer; nobody is answered by it. Raises Refusal."""
         if place not in self.lives or place in self.previous:
             return
-        cleared = prove(place, earlier, self._standing, self.seen, source)
+        cleared = verify_past_pointer(place, earlier, self._standing, self.seen, source)
         cleared.check_not_revoked()
         digest = cleared.pointer.digest
         self._ready[digest] = self._loader.load(cleared, source, self._ready.get(digest))
@@ -141,14 +147,14 @@ class TableUpdate:
             return True
         place = live.model, live.alias
         try:
-            prove(place, live.bundle, self._standing, self.seen, source)
+            verify_past_pointer(place, live.bundle, self._standing, self.seen, source)
         except Refusal as refusal:
             return refusal.reason in _NOT_AGAINST_THE_POINTER
         self.lives[place] = replace(live, policy=current)
         return True
 
     def _move(self, place: Place, bundle: PointerBundle, source: Source) -> None:
-        cleared = clear(place, bundle, self._standing, self.seen, source)
+        cleared = verify_current_pointer(place, bundle, self._standing, self.seen, source)
         # An authentic pointer is remembered although its version may fail to load.
         self.seen = cleared.seen
         pointer = cleared.pointer

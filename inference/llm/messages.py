@@ -57,7 +57,7 @@ class AnswerPart:
     usage: tuple[int, int] | None = None
 
 
-def read_asked(
+def read_sampling_request(
     request: oip.ModelInferRequest, seed: Callable[[], int], tokens: int = DEFAULT_TOKENS
 ) -> SamplingRequest:
     """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
@@ -84,7 +84,7 @@ def read_asked(
     return SamplingRequest(_one(tensor), name == MESSAGES, sampling)
 
 
-def wants_pieces(request: oip.ModelInferRequest) -> bool:
+def wants_parts(request: oip.ModelInferRequest) -> bool:
     """Whether a request on a stream is answered part by part, as it is by default."""
     return STREAM not in request.parameters or request.parameters[STREAM].bool_param
 
@@ -101,8 +101,8 @@ def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
     return rest
 
 
-def write_asked(request: oip.ModelInferRequest, asked: SamplingRequest) -> None:
-    """What `read_asked` reads again, for a generator."""
+def write_sampling_request(request: oip.ModelInferRequest, asked: SamplingRequest) -> None:
+    """What `read_sampling_request` reads again, for a generator."""
     sampling = asked.sampling
     request.parameters["max_tokens"].int64_param = sampling.max_tokens
     request.parameters["temperature"].double_param = sampling.temperature
@@ -136,7 +136,7 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
     return ids, score
 
 
-def write_piece(
+def write_part(
     response: oip.ModelInferResponse, piece: AnswerPart, wanted: Sequence[str] = OUTPUTS
 ) -> None:
     """A part in the protocol's form, with the requested outputs."""
@@ -147,8 +147,8 @@ def write_piece(
     write_outputs(response, [each for each in outputs if each.name in wanted])
 
 
-def read_piece(response: oip.ModelInferResponse) -> AnswerPart:
-    """What `write_piece` wrote. Raises Refusal(ANSWER_MALFORMED)."""
+def read_part(response: oip.ModelInferResponse) -> AnswerPart:
+    """What `write_part` wrote. Raises Refusal(ANSWER_MALFORMED)."""
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
     if finish not in ("", *ENDS):

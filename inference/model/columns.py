@@ -127,7 +127,7 @@ def check_names(columns: Sequence[Column]) -> None:
         raise fields.malformed("a caller can change no number")
 
 
-def described(columns: Sequence[Column]) -> dict[str, str]:
+def describe_columns(columns: Sequence[Column]) -> dict[str, str]:
     """A description of each column for people, by its name, in the order of the rows."""
     words: dict[str, list[str]] = {}
     for column in columns:

@@ -79,7 +79,7 @@ _Floats = npt.NDArray[np.float64]
 _NONE = -1e300
 
 
-def steps(detector: Detector) -> _Floats:
+def comparison_steps(detector: Detector) -> _Floats:
     """The step sizes in which each feature is compared, [F]."""
     first = () if detector.first is None else detector.first.scoring.scaling.spread
     spread = (*first, *detector.scaling.spread)
@@ -89,14 +89,16 @@ def steps(detector: Detector) -> _Floats:
     return found
 
 
-def places(found: _Floats, features: npt.NDArray[np.floating[Any]]) -> _Floats:
+def quantized_features(found: _Floats, features: npt.NDArray[np.floating[Any]]) -> _Floats:
     """Features [n, F] quantized by these steps [F]: rows with equal bytes are repeats."""
     # There is one zero, so that its bytes are the same.
     return np.rint(features / found) + 0.0
 
 
-def distinct(detector: Detector, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def without_repeats(
+    detector: Detector, features: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Features [n, F] without repeated rows, in their order."""
-    rows = np.nan_to_num(places(steps(detector), features), nan=_NONE)
+    rows = np.nan_to_num(quantized_features(comparison_steps(detector), features), nan=_NONE)
     _, first = np.unique(rows, axis=0, return_index=True)
     return features[np.sort(first)]

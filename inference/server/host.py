@@ -26,7 +26,7 @@ from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, InferenceResult, LiveVersion
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
-from inference.server.load import LoadRequest
+from inference.server.load_request import LoadRequest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer

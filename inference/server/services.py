@@ -15,7 +15,7 @@ import grpc
 from inference.batching.queue import RequestOptions
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost
-from inference.server.load import ALIAS, LoadRequest
+from inference.server.load_request import ALIAS, LoadRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal

@@ -73,9 +73,9 @@ def fit(
     Raises CALIBRATION_TOO_SMALL where there are too few clean rows (59 are the least), or where no
     attack succeeds, so that there is nothing to tell from clean rows.
     """
-    seen = show(probe, x_fit, generator, compared=compared)
-    draft = drafted(seen, len(x_calibration))
-    return limited(draft, probe, x_calibration, generator)
+    seen = attack_fit_rows(probe, x_fit, generator, compared=compared)
+    draft = draft_detector(seen, len(x_calibration))
+    return set_thresholds(draft, probe, x_calibration, generator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,7 @@ class FitRows:
     disagreeing: float | None = None
 
 
-def show(
+def attack_fit_rows(
     probe: Prober, x_fit: Array, generator: np.random.Generator, *, compared: bool = False
 ) -> FitRows:
     """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
@@ -124,7 +124,7 @@ def show(
     return FitRows(clean, tuple(shifted), harmful, disagreeing)
 
 
-def drafted(seen: FitRows, backing: int = MANY_ROWS) -> Detector:
+def draft_detector(seen: FitRows, backing: int = MANY_ROWS) -> Detector:
     """Step 3: a detector without limits, which so many rows are to back."""
     clean = seen.clean.features
     # Rows as they are weigh as two of their changes.
@@ -147,7 +147,7 @@ def _wanted(seen: FitRows, backing: int) -> Verdict | None:
     return next(verdict for verdict, most in room.items() if seen.disagreeing <= most)
 
 
-def limited(
+def set_thresholds(
     draft: Detector, probe: Prober, x_calibration: Array, generator: np.random.Generator
 ) -> Detector:
     """Step 4: the draft with its limits, of the scores that it gives what `probe` measures."""

@@ -8,7 +8,7 @@ import click
 
 from inference.engine import ready_version as version_files
 from inference.screening.detector import Detector
-from inference.screening.traffic import TrafficFolder, distinct
+from inference.screening.traffic import TrafficFolder, without_repeats
 from publishing.cli.options import worker_options
 from publishing.cli.publish import PublishOptions, release
 from publishing.cli.screen import fetch
@@ -76,7 +76,7 @@ def recalibrate(
     earlier = Detector.decode(files[version_files.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
     vectors = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
-    traffic = distinct(earlier, vectors)
+    traffic = without_repeats(earlier, vectors)
     click.echo(
         f"{len(vectors)} requests of {model} {from_version}, {len(traffic)} of them distinct",
         err=True,

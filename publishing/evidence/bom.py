@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from inference.model.columns import described
+from inference.model.columns import describe_columns
 from inference.model.config import ModelConfig
 from sealgate.trust import canonical
 from sealgate.trust.statements import FileEntry, Manifest
@@ -78,7 +78,7 @@ def _model(
     accuracies: Mapping[str, float],
     facts: Mapping[str, str],
 ) -> dict[str, Any]:
-    columns = described(config.columns).items()
+    columns = describe_columns(config.columns).items()
     told = [
         *({"name": name, "value": value} for name, value in sorted(facts.items())),
         *({"name": f"sealgate:column:{name}", "value": value} for name, value in columns),

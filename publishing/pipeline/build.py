@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from inference.model.columns import described
+from inference.model.columns import describe_columns
 from publishing.evidence import signing
 from publishing.evidence.bom import DataFile, ml_bom
 from publishing.evidence.build_provenance import BuildRecord, build_provenance
@@ -144,7 +144,7 @@ def _screening(making: BuildRecord, report: VersionReport) -> dict[str, Any]:
     """The report; of a table, with what its columns hold, and after a recalibration with the number
     of requests that it stands on.
     """
-    columns, traffic = described(making.source.config.columns), making.data.traffic
+    columns, traffic = describe_columns(making.source.config.columns), making.data.traffic
     told = {"columns": columns} if columns else {}
     more = {} if traffic is None else {"calibrated_on_traffic": len(traffic)}
     return {**report.measured.screening, **told, **more}

@@ -88,10 +88,12 @@ def make_files(
         int8 = worker.receive(2 * len(marked.serving) + _HEADER)
         read = _read_mark(int8, marked)
         steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
-        golden = _golden(worker, source.config, golden_rows(data.test, trial.generators(seed)[0]))
+        golden = _golden(
+            worker, source.config, golden_rows(data.test, trial.random_generators(seed)[0])
+        )
         steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
-        rows = len(trial.reported(data.test.x))
+        rows = len(trial.rows_to_screen(data.test.x))
         measured = TrialMeasurements.decode(worker.receive(_LARGEST_REPORT), golden, rows)
         report = _report(marked, read, measured, largest_loss)
         flagged = measured.screening["clean"]["flagged"]

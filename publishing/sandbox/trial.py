@@ -26,7 +26,12 @@ from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.response_contract import check_same_forward
 from inference.screening.detector import Detector
-from publishing.calibration.detector_fit import drafted, limited, recalibrated, show
+from publishing.calibration.detector_fit import (
+    attack_fit_rows,
+    draft_detector,
+    recalibrated,
+    set_thresholds,
+)
 from publishing.calibration.first_stage_choice import TimedGraphs, choose
 from publishing.calibration.probe import Probe
 from publishing.calibration.screening_report import report_of
@@ -117,13 +122,13 @@ class TrialRequest:
         )
 
 
-def generators(seed: int) -> Generators:
+def random_generators(seed: int) -> Generators:
     """The random generators for choosing golden rows and for making noise."""
     golden, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     return golden, noise
 
 
-def reported(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def rows_to_screen(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The test rows to screen: all rows of numbers, or the first few texts."""
     return rows[:MOST_REPORTED] if rows.dtype == np.int64 else rows
 
@@ -136,10 +141,10 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     """
     asked = TrialRequest.decode(request)
     config, test = asked.config, asked.test
-    for_golden, for_noise = generators(asked.seed)
+    for_golden, for_noise = random_generators(asked.seed)
     fp32, graph = ServingGraph.of(asked.serving, config), ResponseGraph.of(asked.response)
     fp32_logits = fp32.logits(test.x)
-    sample = reported(test.x)
+    sample = rows_to_screen(test.x)
     check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
     int8 = quantize(asked.serving, config.input.name, asked.fit.x)
     send(int8)
@@ -191,8 +196,8 @@ def _fitted(
     """The detector, with a first stage where one pays, what measures rows for it, and what the
     report says of stages, and of a recalibration.
     """
-    seen = show(prober, asked.fit.x, for_noise, compared=prober.compared)
-    draft = drafted(seen, len(asked.calibration.x))
+    seen = attack_fit_rows(prober, asked.fit.x, for_noise, compared=prober.compared)
+    draft = draft_detector(seen, len(asked.calibration.x))
     chosen = choose(seen, vectors, graphs) if vectors is not None else None
     if asked.earlier is not None:
         # What it measured of a row depends on its own first stage.
@@ -202,7 +207,7 @@ def _fitted(
     if vectors is not None and stage is not None:
         draft = replace(draft, first=stage)
         prober = replace(prober, prober=StagedProber(prober.prober, vectors, stage))
-    detector = limited(draft, prober, asked.calibration.x, for_noise)
+    detector = set_thresholds(draft, prober, asked.calibration.x, for_noise)
     found: dict[str, Any] = {}
     if asked.traffic is not None:
         detector = recalibrated(detector, asked.traffic)

@@ -12,7 +12,7 @@ from gateway.calls.compression import encoding_of, unpacked
 from gateway.calls.params import read_params
 from gateway.transport.http.chat import read_chat
 from gateway.transport.http.infer import read_request
-from inference.llm.messages import read_asked
+from inference.llm.messages import read_sampling_request
 from registry.listing.filters import parse_filter
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, read_inputs, write_inputs
@@ -63,7 +63,7 @@ def _json_tensors() -> Iterator[bytes]:
 
 def _parse_chat(data: bytes) -> None:
     chat = read_chat(data)
-    read_asked(chat.request, lambda: 1)
+    read_sampling_request(chat.request, lambda: 1)
 
 
 def _chats() -> Iterator[bytes]:

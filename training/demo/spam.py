@@ -30,7 +30,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
 from training.export.reference import CleanReference
 from training.export.text import export_text_response, export_text_serving
-from training.export.wording import WordVotes
+from training.export.word_votes import WordVotes
 from training.models.encoder import MINILM, TextClassifier, load_bert
 from training.models.head import fit_head
 

@@ -11,7 +11,7 @@ from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, Call, State, 
 from training.export.long_text import export_long_serving
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, answer_features, slopes
-from training.export.wording import WordVotes
+from training.export.word_votes import WordVotes
 from training.models.encoder import TextClassifier
 from training.models.long_encoder import LongTextClassifier, in_square
 

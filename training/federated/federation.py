@@ -1,6 +1,6 @@
 """A run of a federated recipe, from its file to a folder for `sealgate model publish`.
 
-The folder is the one described in `training.run.workshop`.
+The folder is the one described in `training.run.recipe_run`.
 
 1. The recipe is read. The folder must be new: masks, groups and keys come from the system's
    entropy, so an interrupted run starts again, and no run can be repeated exactly.
@@ -25,7 +25,7 @@ from torch.nn import functional
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.material import TRAIN, RunData
+from training.data.run_data import TRAIN, RunData
 from training.data.run_files import held, is_bare
 from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, Shard, processes
 from training.federated.participant import network, private_step, set_weights, weights_of

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, Refusal
-from training.data.material import SourceRows
+from training.data.run_data import SourceRows
 from training.data.run_files import Weights
 from training.models import students
 from training.recipe.federated import FederatedRecipe

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, Refusal
-from training.data.material import Rows, SourceRows, vocabulary_size
+from training.data.run_data import Rows, SourceRows, vocabulary_size
 from training.models import checkpoints
 from training.models.decoder import Decoder, next_right
 from training.models.encoder import EncoderSize, TextClassifier, load_bert

@@ -25,7 +25,7 @@ class RecipeStep:
     """One step; which settings it has follows from its `kind`.
 
     train      on the labels alone; of windows also `joined` times as many rows, each of several in
-               a row (`training.run.joining`)
+               a row (`training.run.augmentation`)
     distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
                labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
                lets weight and temperature follow the student's gap

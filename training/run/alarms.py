@@ -16,7 +16,7 @@ from torch import nn
 
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, Refusal
-from training.data.material import CALIBRATION, Classes, RunData
+from training.data.run_data import CALIBRATION, Classes, RunData
 from training.models.students import logits_of
 from training.recipe.recipe import AlarmsSection
 

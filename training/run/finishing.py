@@ -1,6 +1,6 @@
 """Finishes a run: exports the model, writes reports and plots.
 
-`training.run.workshop` describes the resulting folder.
+`training.run.recipe_run` describes the resulting folder.
 """
 
 import json
@@ -18,19 +18,19 @@ from torch import nn
 
 from publishing.source.folder import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER
 from sealgate.trust.times import format_time
-from training.data.material import RunData
+from training.data.run_data import RunData
 from training.data.run_files import storing, write_whole
 from training.export.classifier import export_response, export_serving
 from training.export.reference import CleanReference, behind, watched
 from training.export.text import export_text_response, export_text_serving
-from training.export.wording import WordVotes
+from training.export.word_votes import WordVotes
 from training.models import students
 from training.models.decoder import Decoder
 from training.models.encoder import TextClassifier
 from training.recipe.federated import FederatedRecipe
 from training.recipe.recipe import Recipe
 from training.run import language
-from training.run.described import describe
+from training.run.model_description import describe
 from training.run.origin import RunInputs, statement
 from training.run.plots import Reliability, RunResults, draw
 from training.steps.privacy import membership_advantage

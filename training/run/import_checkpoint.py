@@ -56,7 +56,7 @@ from training.models.families import (
     TextModel,
     TranslationDecoder,
 )
-from training.run.described import ImportDescription, describe_imported
+from training.run.model_description import ImportDescription, describe_imported
 from training.run.origin import imported_statement
 from training.steps.teachers import tokenizer_in
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from inference.llm.request import CONFIG, TOKENIZER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from training.data.material import TRAIN, RunData, SourceRows
+from training.data.run_data import TRAIN, RunData, SourceRows
 from training.models import checkpoints, families
 from training.models.decoder import Decoder, following, perplexity
 from training.recipe import recipe

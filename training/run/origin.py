@@ -10,7 +10,7 @@ from typing import Any
 from publishing.source.origin import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
-from training.data.material import SourceRows
+from training.data.run_data import SourceRows
 from training.models.checkpoints import ImportedCheckpoint, read_imported
 from training.recipe.federated import FederatedRecipe
 from training.recipe.recipe import Recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training.data.material import RunData
+from training.data.run_data import RunData
 from training.data.run_files import append_line
 from training.models.students import accuracy
 from training.steps.descent import StepProgress

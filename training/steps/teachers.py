@@ -24,7 +24,7 @@ from sklearn.semi_supervised import LabelSpreading
 from publishing.source.folder import SERVING, TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
-from training.data.material import TRAIN, RunData
+from training.data.run_data import TRAIN, RunData
 from training.models import checkpoints
 from training.models.head import fit_head
 from training.recipe import recipe

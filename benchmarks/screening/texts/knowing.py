@@ -1,8 +1,8 @@
 """Who knows what the texts of each class say of a word, and exchanges words by that too.
 
 It is HotFlip, of which each exchange is worth what it turns of the model and, at several weights,
-what it turns of the votes (`training.export.wording`). Of all that turned a text, what the detector
-scores least is sent.
+what it turns of the votes (`training.export.word_votes`). Of all that turned a text, what the
+detector scores least is sent.
 """
 
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ from publishing.calibration.text_probe import TextProbe
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, cross_entropy_slope
 from training.export.text import depth, respond
-from training.export.wording import WordVotes
+from training.export.word_votes import WordVotes
 from training.models.encoder import TextClassifier
 
 Floats = npt.NDArray[np.float32]

@@ -162,7 +162,7 @@ class OipLoader:
         self._server.close()
 
 
-def open_foreign(
+def open_oip(
     settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
 ) -> OipLoader | None:
     """The loader that the configuration names, if it names one. Raises: ConfigError."""

@@ -20,7 +20,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
 from inference.backends.ray.environment import RayEnvironment
-from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, heard
+from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, unwrap
 from inference.batching.cost_model import BatchCosts
 from inference.engine.result import InferenceResult
 from inference.server.config import RaySettings
@@ -103,7 +103,7 @@ class RayFleet:
             try:
                 response = self._handle.infer.remote(number, to, x, left)
                 said: InferenceResult | RemoteRefusal = response.result(timeout_s=left)
-                return heard(said)
+                return unwrap(said)
             except RayActorError:
                 # Its replica is gone, and nobody has heard of what it had run: another runs it.
                 time.sleep(_LOOK_SECONDS)
@@ -115,7 +115,7 @@ class RayFleet:
 
     def costs(self, to: VersionAddress) -> BatchCosts:
         try:
-            found = heard(self._handle.costs.remote(to).result(timeout_s=_LOAD_SECONDS))
+            found = unwrap(self._handle.costs.remote(to).result(timeout_s=_LOAD_SECONDS))
             ways = [self._way() for _ in range(_WAYS)]
         except (RayError, RayServeException, TimeoutError) as error:
             raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error

@@ -16,21 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.backends.ray.environment import PointerBoard
-from inference.backends.ray.replica import RemoteRefusal, VersionAddress, heard
+from inference.backends.ray.replica import RemoteRefusal, VersionAddress, unwrap
 from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import FileSource, VerifiedPointer
-from inference.engine.result import InferenceResult, parted
+from inference.engine.result import InferenceResult, split_results
 from inference.engine.statistics import BatchPhases, Statistics
 from inference.engine.table import ServableVersion
 from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from inference.server.host import EngineHost
-from inference.server.load import LoadRequest
+from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import INT8
@@ -118,7 +118,7 @@ class ReplicatedVersion:
     def _parted(self, requests: list[Array], answer: InferenceResult) -> list[InferenceResult]:
         name, features = self.config.output.name, answer.features
         lengths, scores = [len(rows) for rows in requests], self.detector.scores(features)
-        return parted(lengths, name, answer.outputs[name], features, scores, self.detector)
+        return split_results(lengths, name, answer.outputs[name], features, scores, self.detector)
 
 
 class ReplicaFleet(Protocol):
@@ -239,7 +239,7 @@ def _against(said: Sequence[RemoteRefusal | None]) -> Refusal | None:
     """Why a load is not followed by replicas that answered this; None if it is followed."""
     try:
         for each in said:
-            heard(each)
+            unwrap(each)
     except Refusal as refusal:
         return refusal
     return None if said else Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers")

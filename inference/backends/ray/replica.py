@@ -42,7 +42,7 @@ class RemoteRefusal(NamedTuple):
     detail: str
 
 
-def heard(said: T | RemoteRefusal) -> T:
+def unwrap(said: T | RemoteRefusal) -> T:
     """What a replica said, or the refusal that it was, raised."""
     if isinstance(said, RemoteRefusal):
         raise Refusal(Reason.named(said.reason), f"at a replica: {said.detail}")

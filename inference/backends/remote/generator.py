@@ -14,7 +14,7 @@ from inference.engine.admission import FileSource, Source, VerifiedPointer, read
 from inference.engine.statistics import Statistics
 from inference.engine.table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
-from inference.llm.messages import AnswerPart, read_piece, read_prologue, write_asked
+from inference.llm.messages import AnswerPart, read_part, read_prologue, write_sampling_request
 from inference.llm.request import (
     TERMS,
     GeneratorTerms,
@@ -128,7 +128,7 @@ class RemoteGenerator(Generator):
         request = oip.ModelInferRequest(model_name=self._model, model_version=str(self._number))
         request.parameters[DIGEST].string_param = self.digest
         request.parameters[CALLER].string_param = caller
-        write_asked(request, asked)
+        write_sampling_request(request, asked)
         with self._room.streaming(request, deadline, on_end) as responses:
             first = next(responses, None)
             if first is None:
@@ -200,7 +200,7 @@ def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[
     """
     size = 0
     for number, response in enumerate(responses, 1):
-        piece = read_piece(response)
+        piece = read_part(response)
         size += len(piece.text)
         if number > most or len(piece.ids) != 1 or size > _BYTES * most:
             raise Refusal(Reason.ANSWER_MALFORMED, "more tokens than were asked for")

@@ -17,7 +17,7 @@ from inference.backends.remote.placement import MeasuredEngine
 from inference.batching.cost_model import BatchCosts
 from inference.engine.admission import Source
 from inference.engine.trust_state import Place, UntrustedSnapshot
-from inference.server.load import LoadRequest
+from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

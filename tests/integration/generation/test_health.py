@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from generation.serving.generator_version import GeneratorVersion
-from inference.llm.messages import AnswerPart, write_piece
+from inference.llm.messages import AnswerPart, write_part
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.health.findings import CheckState
 from sealgate.health.golden_check import GoldenCheck, GoldenTarget
@@ -72,7 +72,7 @@ def test_a_receipt_is_held_against_prompt_sampling_and_tokens() -> None:
     assert question.input_digest == SamplingRequest(b"a walk", False, Sampling(4)).digest
     assert expected == (3, 1, 4, 1)
     response = oip.ModelInferResponse()
-    write_piece(response, AnswerPart((3, 1), b"so"))
+    write_part(response, AnswerPart((3, 1), b"so"))
     outputs = read_outputs(response)
     assert question.digest_of_outputs(outputs) == answer_digest((7, 8), (3, 1), b"so")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from generation.models.decoder import LanguageModel
-from inference.llm.messages import read_asked
+from inference.llm.messages import read_sampling_request
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -16,7 +16,7 @@ def test_a_stop_that_cannot_be_recorded_is_refused() -> None:
     request = oip.ModelInferRequest(model_name="tiny")
     request.parameters["stop"].string_param = '["\\ud800"]'
     with pytest.raises(Refusal) as found:
-        read_asked(request, lambda: 0)
+        read_sampling_request(request, lambda: 0)
     assert found.value.reason is Reason.PARAMETER_MALFORMED
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from inference.screening.detector import Detector
-from inference.screening.traffic import TrafficFolder, distinct
+from inference.screening.traffic import TrafficFolder, without_repeats
 from publishing.calibration.detector_fit import recalibrated
 from publishing.source.folder import NAMES
 from sealgate.reasons import Reason
@@ -86,13 +86,13 @@ def test_repeated_rows_back_no_bound() -> None:
     # As another batch measures them.
     again = np.tile(few, (10, 1)) * (1 + 1e-7 * DRAW.normal(size=(580, 1))).astype(np.float32)
     assert recalibrated(detector, again).calibration.rows == 580
-    assert np.array_equal(distinct(detector, again), again[:58])
+    assert np.array_equal(without_repeats(detector, again), again[:58])
     with refused(Reason.CALIBRATION_TOO_SMALL):
-        recalibrated(detector, distinct(detector, again))
+        recalibrated(detector, without_repeats(detector, again))
 
 
 def test_rows_of_the_first_stage_are_told_apart_by_its_features() -> None:
     detector = two_stage_files(Perceptron.random(), -0.5)[1]
     passed = np.full((3, detector.width), np.nan, np.float32)
     passed[:, : detector.first_width] = [[0.1], [0.2], [0.1]]
-    assert np.array_equal(distinct(detector, passed), passed[:2], equal_nan=True)
+    assert np.array_equal(without_repeats(detector, passed), passed[:2], equal_nan=True)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.server.config import EngineLimits
-from inference.server.load import PARTS
+from inference.server.load_request import PARTS
 from inference.server.server import ALLOWED, SERVICES
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip

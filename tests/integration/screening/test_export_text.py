@@ -18,8 +18,8 @@ from training.export.reference import FEATURES as OF_LAYER
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap
 from training.export.text import FEATURES, export_text_response, export_text_serving, respond
-from training.export.wording import FEATURES as OF_WORDING
-from training.export.wording import WordVotes
+from training.export.word_votes import FEATURES as OF_WORDING
+from training.export.word_votes import WordVotes
 from training.models.encoder import EncoderSize, TextClassifier, load_bert
 
 SIZE = EncoderSize(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)

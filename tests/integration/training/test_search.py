@@ -13,7 +13,7 @@ from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused, weights
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
-from training.run.workshop import RecipeRun
+from training.run.recipe_run import RecipeRun
 from training.steps import search
 from training.steps.search import StudentSearch
 

@@ -14,7 +14,7 @@ from tests.support.builders.training.runs import make, refused, without_graphs
 from tests.support.fakes.dying_objective import FAILED, KILLED, DyingObjective
 from training.recipe.sections import DATA, SPLITS, TENSOR
 from training.run.finishing import FinishedRun
-from training.run.workshop import RecipeRun
+from training.run.recipe_run import RecipeRun
 from training.steps import steps
 from training.steps.descent import StepProgress
 from training.steps.progress import TrainingCurves

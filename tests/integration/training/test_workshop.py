@@ -25,11 +25,11 @@ from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused, weights, without_graphs
 from training.export.reference import CleanReference
-from training.export.wording import WordVotes
+from training.export.word_votes import WordVotes
 from training.models.encoder import EncoderSize, TextClassifier
 from training.run import finishing, origin
 from training.run.finishing import FinishedRun
-from training.run.workshop import RecipeRun
+from training.run.recipe_run import RecipeRun
 from training.steps import descent
 from training.steps.progress import TrainingCurves
 

@@ -1,6 +1,6 @@
 """Requests that are valid on each gRPC listener: a path, and the bytes of its message."""
 
-from inference.server.load import LoadRequest
+from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.dsse import Envelope

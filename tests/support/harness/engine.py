@@ -23,7 +23,7 @@ from inference.server.config import (
     ListenAddress,
 )
 from inference.server.host import EngineHost, RunTally
-from inference.server.load import LoadRequest
+from inference.server.load_request import LoadRequest
 from inference.server.server import EngineServer
 from inference.server.services import write_load
 from registry.storage.artifact_folder import FolderStore

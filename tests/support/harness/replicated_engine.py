@@ -14,7 +14,7 @@ import numpy as np
 from inference.backends.local import LocalLoader
 from inference.backends.ray.environment import PointerBoard
 from inference.backends.ray.front import ReplicaFront, ReplicaGroup
-from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, heard
+from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, unwrap
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import NO_BOUNDS
 from inference.engine.result import InferenceResult
@@ -58,10 +58,10 @@ class ReplicatedEngineHarness(EngineHarness):
 
     def infer(self, number: int, to: VersionAddress, x: np.ndarray[Any, Any]) -> InferenceResult:
         self.batches.append(len(x))
-        return heard(self._next().infer(number, to, x, 5.0))
+        return unwrap(self._next().infer(number, to, x, 5.0))
 
     def costs(self, to: VersionAddress) -> BatchCosts:
-        return heard(self._next().costs(to))
+        return unwrap(self._next().costs(to))
 
     def close(self) -> None:
         self.replicas.clear()

@@ -12,7 +12,7 @@ import pytest
 from gateway.pipeline.generate import GenerationPipeline
 from inference.backends.remote.generator import RemoteGenerator, _pieces
 from inference.llm import messages
-from inference.llm.messages import AnswerPart, read_piece, read_prologue
+from inference.llm.messages import AnswerPart, read_part, read_prologue
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -21,7 +21,7 @@ from tests.support.fakes.generation import free_enforcement
 
 def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
     response = oip.ModelInferResponse()
-    messages.write_piece(response, AnswerPart(ids, b"x", finish))
+    messages.write_part(response, AnswerPart(ids, b"x", finish))
     return response
 
 
@@ -36,7 +36,7 @@ def test_a_prompt_has_ids(ids: tuple[int, ...]) -> None:
 
 def test_an_answer_has_ids() -> None:
     with pytest.raises(Refusal) as found:
-        read_piece(piece(-1))
+        read_part(piece(-1))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
@@ -51,7 +51,7 @@ def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferRespons
 
 def test_the_text_of_an_answer_is_bounded() -> None:
     long = oip.ModelInferResponse()
-    messages.write_piece(long, AnswerPart((1,), b"x" * 4096, "stop"))
+    messages.write_part(long, AnswerPart((1,), b"x" * 4096, "stop"))
     with pytest.raises(Refusal) as found:
         list(_pieces(iter([long]), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
@@ -59,7 +59,7 @@ def test_the_text_of_an_answer_is_bounded() -> None:
 
 def test_an_unknown_finish_reason_is_refused() -> None:
     with pytest.raises(Refusal) as found:
-        read_piece(piece(1, finish="because"))
+        read_part(piece(1, finish="because"))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 

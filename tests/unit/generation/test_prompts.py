@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.llm import messages
-from inference.llm.messages import AnswerPart, read_asked, read_piece, read_prologue
+from inference.llm.messages import AnswerPart, read_part, read_prologue, read_sampling_request
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -36,16 +36,16 @@ def seed() -> int:
 
 def refused(made: oip.ModelInferRequest) -> Reason:
     with pytest.raises(Refusal) as found:
-        read_asked(made, seed)
+        read_sampling_request(made, seed)
     return found.value.reason
 
 
 def test_a_request_without_parameters_is_greedy() -> None:
-    assert read_asked(request(), seed) == SamplingRequest(b"hello", False, Sampling(16))
+    assert read_sampling_request(request(), seed) == SamplingRequest(b"hello", False, Sampling(16))
 
 
 def test_all_parameters() -> None:
-    asked = read_asked(
+    asked = read_sampling_request(
         request(
             texts("messages", b"[]"),
             max_tokens=5,
@@ -60,12 +60,12 @@ def test_all_parameters() -> None:
 
 
 def test_a_seed_is_drawn_where_tokens_are() -> None:
-    assert read_asked(request(temperature=1), seed).sampling.seed == 99
-    assert read_asked(request(), seed).sampling.seed == 0
+    assert read_sampling_request(request(temperature=1), seed).sampling.seed == 99
+    assert read_sampling_request(request(), seed).sampling.seed == 0
 
 
 def test_one_stop_may_come_as_it_is() -> None:
-    assert read_asked(request(stop="END"), seed).sampling.stop == ("END",)
+    assert read_sampling_request(request(stop="END"), seed).sampling.stop == ("END",)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_inputs_that_are_refused(tensors: list[Tensor], reason: Reason) -> None:
 def test_what_is_written_is_read_again() -> None:
     asked = SamplingRequest("Grüße".encode(), False, Sampling(7, 0.25, 0.5, ("a", "[b"), 12))
     made = oip.ModelInferRequest(model_name="tiny")
-    messages.write_asked(made, asked)
-    assert read_asked(made, seed) == asked
+    messages.write_sampling_request(made, asked)
+    assert read_sampling_request(made, seed) == asked
 
 
 def test_answers_are_read_again() -> None:
@@ -131,11 +131,11 @@ def test_answers_are_read_again() -> None:
     assert read_prologue(unmeasured) == ((1, 2), None)
     for said in (AnswerPart((4,), b"x"), AnswerPart((4, 5), b"", "stop")):
         piece = oip.ModelInferResponse()
-        messages.write_piece(piece, said)
-        assert read_piece(piece) == said
+        messages.write_part(piece, said)
+        assert read_part(piece) == said
 
 
-@pytest.mark.parametrize("read", [read_prologue, read_piece])
+@pytest.mark.parametrize("read", [read_prologue, read_part])
 def test_answers_of_another_form_are_refused(read: Any) -> None:
     with pytest.raises(Refusal) as found:
         read(oip.ModelInferResponse())

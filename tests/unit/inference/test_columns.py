@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference.model.columns import Column, described
+from inference.model.columns import Column, describe_columns
 from inference.model.config import ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -140,7 +140,7 @@ def test_a_text_has_no_columns() -> None:
 
 
 def test_people_are_told_what_each_column_holds() -> None:
-    assert described(read(LOAN).columns) == {
+    assert describe_columns(read(LOAN).columns) == {
         "duration": "from 6 to 72 in steps of 1",
         "age": "in steps of 1; immutable",
         "rate": "any number",
@@ -152,6 +152,6 @@ def test_the_example_of_the_manual_is_one() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "tables.md").read_text()
     example = json.loads("{" + page.partition("```json")[2].partition("```")[0] + "}")
     config = read(**example)
-    assert described(config.columns)["duration"] == "from 6 in steps of 1"
+    assert describe_columns(config.columns)["duration"] == "from 6 in steps of 1"
     assert config.table is not None
     assert config.table.high.tolist() == [1, 1, 1, 1, 1]

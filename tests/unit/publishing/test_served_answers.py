@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from publishing.calibration.detector_fit import show
+from publishing.calibration.detector_fit import attack_fit_rows
 from publishing.calibration.probe import Array, Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.sandbox import red_team
@@ -71,7 +71,9 @@ def test_an_attack_counts_by_the_served_answer(prober: ServedProber, counted: bo
 
 
 def test_a_detector_is_fitted_to_served_answers(prober: ServedProber) -> None:
-    seen = show(replace(prober, border=False), X, np.random.default_rng(0), compared=True)
+    seen = attack_fit_rows(
+        replace(prober, border=False), X, np.random.default_rng(0), compared=True
+    )
     assert BORDER not in seen.harmful
     for name, _, served, _ in attacks(prober):
         if name in seen.harmful:

@@ -12,7 +12,12 @@ from inference.engine.graphs import open_classifier, open_response
 from inference.model.config import InputDomain
 from inference.screening.first_stage import FEATURES, WordTables
 from publishing.calibration import first_stage_choice
-from publishing.calibration.detector_fit import FitRows, drafted, limited, show
+from publishing.calibration.detector_fit import (
+    FitRows,
+    attack_fit_rows,
+    draft_detector,
+    set_thresholds,
+)
 from publishing.calibration.first_stage_choice import StageChoice, TimedGraphs, choose
 from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import ServedVectors, StagedProber
@@ -32,7 +37,7 @@ X_FIT = clean_rows(MODEL, 200, seed=1)
 
 @cache
 def seen() -> FitRows:
-    return show(PROBE, X_FIT, np.random.default_rng(0))
+    return attack_fit_rows(PROBE, X_FIT, np.random.default_rng(0))
 
 
 class Slow:
@@ -131,7 +136,7 @@ def test_no_stage_is_taken_that_whoever_knows_it_passes(monkeypatch: pytest.Monk
 def test_a_class_of_few_rows_takes_no_stage() -> None:
     own = PROBE.answers(X_FIT)
     rows = np.concatenate([X_FIT[own != 0], X_FIT[own == 0][:9]])
-    few = show(PROBE, rows, np.random.default_rng(0))
+    few = attack_fit_rows(PROBE, rows, np.random.default_rng(0))
     graphs = TimedGraphs(
         open_classifier(MODEL.int8(), FILES.config, 1),
         open_classifier(MODEL.serving(), FILES.config, 1),
@@ -152,10 +157,10 @@ def test_the_share_that_goes_on_is_about_what_was_chosen() -> None:
 
 def test_thresholds_stand_on_the_joined_scores() -> None:
     found = chosen(graph=0.006)
-    draft = replace(drafted(seen()), first=found.stage)
+    draft = replace(draft_detector(seen()), first=found.stage)
     probe = StagedProber(PROBE, VECTORS, found.stage)
     rows = clean_rows(MODEL, 400, seed=2)
-    detector = limited(draft, probe, rows, np.random.default_rng(1))
+    detector = set_thresholds(draft, probe, rows, np.random.default_rng(1))
     scores = detector.scores(probe.measure(rows)[1])
     assert detector.calibration.scores == tuple(np.sort(scores).tolist())
     assert detector.suspect_threshold >= 0

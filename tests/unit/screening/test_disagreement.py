@@ -17,7 +17,7 @@ from publishing.calibration.detector_fit import (
     FitRows,
     RowSubset,
     calibrated,
-    drafted,
+    draft_detector,
     recalibrated,
 )
 from sealgate.reasons import Reason, Refusal
@@ -156,9 +156,9 @@ def test_the_fit_slice_says_what_it_is_to_count_for(
 ) -> None:
     part = RowSubset(np.zeros((ROWS, 1)), np.arange(ROWS), clean(ROWS, 0)[:, :1].astype(np.float32))
     harmful = {"fgsm-0.1": replace(part, features=part.features + 3)}
-    found = drafted(FitRows(part, (part,), harmful, apart / ROWS), backing)
+    found = draft_detector(FitRows(part, (part,), harmful, apart / ROWS), backing)
     assert found.disagreement is counts_for
-    assert drafted(FitRows(part, (part,), harmful)).disagreement is None
+    assert draft_detector(FitRows(part, (part,), harmful)).disagreement is None
 
 
 @pytest.mark.parametrize(

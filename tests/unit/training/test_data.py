@@ -11,7 +11,7 @@ from inference.model.columns import Column
 from sealgate.reasons import Reason, Refusal
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
-from training.data.material import NO_LABEL, RunData
+from training.data.run_data import NO_LABEL, RunData
 from training.recipe.recipe import (
     PERCEPTRON,
     TABLE,
@@ -23,7 +23,7 @@ from training.recipe.recipe import (
     TeacherSection,
 )
 from training.recipe.sections import RecipeStep
-from training.run.described import describe
+from training.run.model_description import describe
 from training.run.sources import read_rows
 
 CSV = "age,job,class\n" + "".join(

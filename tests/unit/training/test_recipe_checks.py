@@ -7,7 +7,7 @@ import pytest
 from sealgate.reasons import Reason
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import refused
-from training.run import workshop
+from training.run import recipe_run
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     def follow(*_: object) -> None:
         raise AssertionError("it is trained")
 
-    monkeypatch.setattr(workshop, "follow", follow)
+    monkeypatch.setattr(recipe_run, "follow", follow)
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_seeds_are_checked_before_training(tmp_path: Path) -> None:
     recipe = recipes.digits(tmp_path)
     recipe.write_text(recipe.read_text().replace("seed = 3", f"seed = {1 << 60}"))
     with pytest.raises(Exception, match=r"seed is below 2\^32") as found:
-        workshop.RecipeRun(recipe, tmp_path / "made", lambda *_: None)
+        recipe_run.RecipeRun(recipe, tmp_path / "made", lambda *_: None)
     assert found.value.reason is Reason.RECIPE_INVALID

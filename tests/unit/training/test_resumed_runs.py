@@ -17,7 +17,7 @@ from training.data import run_files
 from training.models import students
 from training.models.checkpoints import take_in
 from training.models.encoder import EncoderSize, TextClassifier
-from training.run import workshop
+from training.run import recipe_run
 from training.steps import teachers
 from training.steps.progress import CurvePoint, TrainingCurves
 
@@ -57,7 +57,7 @@ def test_a_changed_input_ends_the_run(
 
     monkeypatch.setattr(students, "encoder_from", begun)
     monkeypatch.setattr(teachers, "teach", interrupted)
-    monkeypatch.setattr(workshop, "follow", interrupted)
+    monkeypatch.setattr(recipe_run, "follow", interrupted)
     for _ in range(2):
         assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     if what == "tokenizer":
@@ -76,7 +76,7 @@ def test_changed_packages_end_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
     def interrupted(*_: object) -> None:
         raise Refusal(Reason.STORAGE_FULL)
 
-    monkeypatch.setattr(workshop, "follow", interrupted)
+    monkeypatch.setattr(recipe_run, "follow", interrupted)
     assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     monkeypatch.setattr("training.run.origin.version", lambda _: "0")
     assert refused(recipe, tmp_path / "made").reason is Reason.RUN_FOREIGN
@@ -111,7 +111,7 @@ def test_a_second_run_in_one_folder_is_refused(
         raise Refusal(Reason.STORAGE_FULL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(workshop, "follow", follow)
+        patch.setattr(recipe_run, "follow", follow)
         assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     assert inner[0].reason is Reason.RUN_FOREIGN
     # Whoever ended, however, is out of the way.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inference.text.tokens import NO_TOKEN
-from training.export.wording import FEATURES, WordVotes
+from training.export.word_votes import FEATURES, WordVotes
 
 # Tokens: 0 to 7 stand in texts of class 0, 8 to 15 in texts of class 1, 16 to 21 in both; 22 and 23
 # frame each text, 24 stands in one text, 25 in none.

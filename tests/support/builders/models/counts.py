@@ -1,4 +1,4 @@
-"""Counts of training texts for a response graph, as `training.export.wording` would leave them
+"""Counts of training texts for a response graph, as `training.export.word_votes` would leave them
 there.
 """
 

@@ -9,7 +9,7 @@ from safetensors.torch import save
 from sealgate.reasons import Refusal
 from training.run import finishing
 from training.run.finishing import FinishedRun
-from training.run.workshop import RecipeRun
+from training.run.recipe_run import RecipeRun
 
 EXPORTERS = ("export_serving", "export_response", "export_text_serving", "export_text_response")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.transport.http.chat import NEUTRAL, Chat, read_chat
-from inference.llm.messages import read_asked, without_sampling
+from inference.llm.messages import read_sampling_request, without_sampling
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
@@ -18,7 +18,7 @@ def read(**changes: Any) -> Chat:
 
 
 def asked(**changes: Any) -> Any:
-    return read_asked(read(**changes).request, lambda: 77, 128)
+    return read_sampling_request(read(**changes).request, lambda: 77, 128)
 
 
 def test_messages_become_the_canonical_prompt() -> None:
@@ -148,7 +148,7 @@ QUESTION = {"role": "user", "content": "Hello"}
 
 def prompt(message: object) -> list[dict[str, str]]:
     document = {"model": "tiny", "messages": [QUESTION, message, QUESTION]}
-    asked = read_asked(read_chat(json.dumps(document).encode()).request, lambda: 0)
+    asked = read_sampling_request(read_chat(json.dumps(document).encode()).request, lambda: 0)
     found: list[dict[str, str]] = json.loads(asked.prompt)
     return found
 

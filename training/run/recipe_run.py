@@ -39,14 +39,14 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.material import TRAIN, RunData, SourceRows
+from training.data.run_data import TRAIN, RunData, SourceRows
 from training.data.run_files import held, is_bare, write_whole
 from training.models import checkpoints, students
 from training.recipe import recipe
 from training.recipe.recipe import Recipe
 from training.run import alarms, language, sources
+from training.run.augmentation import given
 from training.run.finishing import FinishedRun, finish
-from training.run.joining import given
 from training.run.origin import RunInputs, claimed
 from training.steps import teachers
 from training.steps.descent import CheckpointPlan, TaughtRows

@@ -7,7 +7,7 @@ from inference.model.config import UNBOUNDED, Batching, ModelConfig, TensorSpec,
 from inference.runtime.response_contract import IDS
 from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason, Refusal
-from training.data.material import SourceRows
+from training.data.run_data import SourceRows
 from training.recipe.federated import FederatedRecipe
 from training.recipe.recipe import Recipe
 
