@@ -42,6 +42,7 @@ class Documents:
     statements: dict[str, Statement] = field(default_factory=dict)
     signers: dict[str, set[str]] = field(default_factory=dict)
     envelopes: dict[str, list[Envelope]] = field(default_factory=dict)
+    keys: dict[bytes, str] = field(default_factory=dict)
     policies: dict[str, Rulebook] = field(default_factory=dict)
     published: dict[tuple[str, int], Published] = field(default_factory=dict)
     _entitled: set[tuple[str, Place, str]] = field(default_factory=set)
@@ -52,6 +53,7 @@ class Documents:
             dict(self.statements),
             {digest: set(keys) for digest, keys in self.signers.items()},
             {digest: list(items) for digest, items in self.envelopes.items()},
+            dict(self.keys),
             dict(self.policies),
             dict(self.published),
         )
@@ -63,6 +65,7 @@ class Documents:
         self.statements[digest] = statement
         self.signers.setdefault(digest, set()).add(key)
         self.envelopes.setdefault(digest, []).append(envelope)
+        self.keys[envelope.encode()] = key
         return envelope
 
     def of(self, kind: type[Statement]) -> list[str]:

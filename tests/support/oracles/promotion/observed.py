@@ -16,7 +16,6 @@ from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile
 from sealgate.reasons import Refusal
-from sealgate.trust.canonical import sha256
 from sealgate.trust.times import parse_time
 from tests.support.oracles.promotion.documents import Documents, Place, names_when_revoked
 from tests.support.oracles.promotion.organisation import KNOWN_ROOTS, Organisation
@@ -173,12 +172,12 @@ class ObservedEngine:
 
     def _check_statement(self, handover: RegistrySnapshot) -> None:
         """Hold a statement of freshness that was believed against the rules."""
-        digest = sha256(handover.freshness.payload)
         statement = json.loads(handover.freshness.payload)
         rulebook: Rulebook = self._documents.policies[self.engine.policy.digest]
-        # Of the registry's own statements the oracle knows nothing; those are by the service.
-        signers = self._documents.signers.get(digest, {"fresh"})
-        if not rulebook.keys_of("fresh", "freshness") & signers:
+        # Of the registry's own statements the oracle knows nothing; those are by the service. A
+        # stranger may have signed the very same payload.
+        signer = self._documents.keys.get(handover.freshness.encode(), "fresh")
+        if signer not in rulebook.keys_of("fresh", "freshness"):
             raise Violation("the statement is not the freshness service's")
         issued, expires = parse_time(statement["issued"]), parse_time(statement["expires"])
         if expires - issued > timedelta(seconds=rulebook.freshness_seconds):
