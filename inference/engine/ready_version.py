@@ -16,7 +16,7 @@ The files of a version, all of them in its manifest:
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Self
@@ -37,7 +37,7 @@ from inference.engine.statistics import BatchPhases, RunFault, Statistics
 from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, check_tokenizer, form_of
 from inference.model.golden import Golden
-from inference.runtime.cpu import ALONE, CpuSettings, RunSettings
+from inference.runtime.cpu import ALONE, CpuSettings, GraphSpread, RunSettings
 from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import Detector
@@ -57,6 +57,76 @@ TOKENIZER = "tokenizer.json"
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDocuments:
+    """What a version's documents say, checked against each other."""
+
+    digest: str
+    config: ModelConfig
+    detector: Detector
+    form: InputForm
+    golden: Golden
+
+    @classmethod
+    def read(cls, digest: str, files: Mapping[str, bytes], bounds: OperatorBounds) -> Self:
+        """Step 1 of `ReadyVersion.build`."""
+        signed = ModelConfig.decode(files[MODEL])
+        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
+        detector = Detector.decode(files[DETECTOR])
+        golden = Golden.decode(files[GOLDEN], config)
+        tokenizer = files.get(TOKENIZER)
+        check_tokenizer(config, tokenizer)
+        form = form_of(config, tokenizer)
+        golden.check_probe(form.probe())
+        return cls(digest, config, detector, form, golden)
+
+    @property
+    def compared(self) -> bool:
+        """Whether answers are compared with the float32 model's."""
+        return self.detector.disagreement is not None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionGraphs:
+    """A version's opened graphs. `whole` is the response graph as signed, on the CPU, and
+    `response` the one that requests run; `float32` is the model from which INT8 was made.
+    """
+
+    serving: ServingTarget
+    response: Session
+    screening: Screening
+    whole: Session
+    float32: Session
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, bytes],
+        documents: VersionDocuments,
+        spread: GraphSpread,
+        settings: RuntimeSettings,
+        serving: ServingTarget | None,
+    ) -> Self:
+        """Steps 2 and 3 of `ReadyVersion.build`."""
+        # 2.
+        config, detector, threads = documents.config, documents.detector, spread.threads
+        whole, response = open_response(
+            files[RESPONSE], threads, settings, compared=documents.compared
+        )
+        graphs = files[INT8], files[FP32], files[RESPONSE]
+        staged = TwoStage.open(graphs, config, detector, threads, settings)
+        if serving is None:
+            tapped = staged.tapped.session if staged else None
+            served = tapped or open_classifier(files[INT8], config, threads, settings)
+            serving = ServingTarget.here(served, response, spread.lanes, settings)
+        float32 = open_classifier(files[FP32], config, threads)
+        # 3.
+        shape = check_response(files[RESPONSE], config)
+        if shape.features != detector.width - detector.first_width - int(documents.compared):
+            raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
+        return cls(serving, response, staged or SingleStage(), whole, float32)
 
 
 class ReadyVersion:
@@ -84,32 +154,24 @@ class ReadyVersion:
     )
 
     def __init__(
-        self,
-        digest: str,
-        config: ModelConfig,
-        detector: Detector,
-        form: InputForm,
-        serving: ServingTarget,
-        response: Session,
-        screening: Screening,
-        running: RunSettings,
-        golden: Golden,
+        self, documents: VersionDocuments, graphs: VersionGraphs, running: RunSettings
     ) -> None:
-        self.digest = digest
+        serving, config = graphs.serving, documents.config
+        self.digest = documents.digest
         self.engine = serving.place
         self.arithmetic = serving.arithmetic
         self.config = config
-        self.detector = detector
+        self.detector = documents.detector
         self.served = serving.served
-        self.response = response
-        self._screening = screening
-        self._form = form
+        self.response = graphs.response
+        self._screening = graphs.screening
+        self._form = documents.form
         self._limits = BatcherLimits.of(config.batching, serving.lanes)
         self.capacity = RowCapacity(config.batching.max_rows)
         self._sizes = BatchSizes()
         # What takes one core for microseconds does not wait for what takes milliseconds.
         self._cores = running.cores if serving.lanes > 1 else None
-        self._golden = golden
+        self._golden = documents.golden
         self._earlier = BatcherCounts()
         self.batcher = self._new_batcher()
         self.statistics = Statistics()
@@ -142,39 +204,15 @@ class ReadyVersion:
 
         The runs of steps 4 to 6 also warm the graphs.
         """
-        # 1.
-        signed = ModelConfig.decode(files[MODEL])
-        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
-        detector = Detector.decode(files[DETECTOR])
-        golden = Golden.decode(files[GOLDEN], config)
-        tokenizer = files.get(TOKENIZER)
-        check_tokenizer(config, tokenizer)
-        form = form_of(config, tokenizer)
-        golden.check_probe(form.probe())
-        # 2.
+        documents = VersionDocuments.read(digest, files, bounds)  # 1
         spread, settings = cpu.spread(len(files[INT8])), running.settings
-        compared = detector.disagreement is not None
-        threads = spread.threads
-        whole, response = open_response(files[RESPONSE], threads, settings, compared=compared)
-        graphs = files[INT8], files[FP32], files[RESPONSE]
-        staged = TwoStage.open(graphs, config, detector, threads, settings)
-        if serving is None:
-            tapped = staged.tapped.session if staged else None
-            served = tapped or open_classifier(files[INT8], config, threads, settings)
-            serving = ServingTarget.here(served, response, spread.lanes, settings)
-        float32 = open_classifier(files[FP32], config, threads)
-        # 3.
-        shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width - detector.first_width - int(compared):
-            raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        screening = staged or SingleStage()
-        version = cls(digest, config, detector, form, serving, response, screening, running, golden)
+        graphs = VersionGraphs.open(files, documents, spread, settings, serving)  # 2, 3
+        version = cls(documents, graphs, running)
         version._sizes = version._sizes_for(settings)
-        most = config.batching.max_rows
-        # 4.
-        check_forward(form, float32, whole, response, golden, most)
-        # 5. and 6.
-        check_answers(form, version.answer, config.output.name, serving, golden, most)
+        config, form, golden = documents.config, documents.form, documents.golden
+        most, output = config.batching.max_rows, config.output.name
+        check_forward(form, graphs.float32, graphs.whole, graphs.response, golden, most)  # 4
+        check_answers(form, version.answer, output, graphs.serving, golden, most)  # 5, 6
         return version
 
     @property
