@@ -1,6 +1,7 @@
 """A registered version whose signature was verified, and its files, each checked by its digest.
 
-Whoever uses it needs to trust the root keys alone: the registry's word counts for nothing.
+Only the root keys are trusted, never the registry. Evidence that was attached later is verified
+here too.
 """
 
 import hashlib

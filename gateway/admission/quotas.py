@@ -30,7 +30,7 @@ from gateway.admission.token_counts import MemoryTokens, TokenCounts
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Principal
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from gateway.config.document import GatewayConfig
 from gateway.config.sections import TokenIssuer
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
 

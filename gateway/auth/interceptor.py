@@ -30,8 +30,7 @@ from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.remote.statuses import grpc_status, refusal_for
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import grpc
 
 from gateway.admission.stream_limiter import StreamLimiter
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Principal
 
 
 class CallState(Protocol):

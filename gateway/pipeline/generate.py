@@ -45,7 +45,7 @@ from inference.engine.statistics import RequestEnding, Statistics
 from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Principal
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import CUT, OPENED

@@ -19,7 +19,7 @@ from registry.policy.policies import Policies
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Principal
 from sealgate.trust.policy.rights import ALL, STAFF
 from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
 from sealgate.trust.statements.manifest import check_path

@@ -27,8 +27,7 @@ import grpc
 from gateway.auth.interceptor import Authenticator
 from gateway.transport.connections import Bounds
 from gateway.transport.http.peer import HttpContext
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Erasures of subjects and prunings of old answers, recorded in the registry's log without names.
 
-Each entry says how many entries of the answer log the erasure closes, so that an auditor can tell
-them from openings that somebody deleted. Entries of releases before that say nothing of it.
+Each entry says how many entries of the answer log the erasure closes. An auditor can so tell them
+from openings that somebody deleted. Early releases did not record the number.
 """
 
 from collections.abc import Callable

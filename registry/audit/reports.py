@@ -1,7 +1,8 @@
 """What gateways and engines report to the registry's log: anchors, engine counts, refusal counts.
 
-An answer log that was anchored cannot be cut short or rewritten unnoticed, even by whoever holds
-its key and its file. The newest anchor is the log's, not the table's.
+An anchor is a checkpoint of an answer log in the registry's log. An anchored answer log can't be
+cut short or rewritten unnoticed, even by someone who holds its key and its file. The newest anchor
+is read from the log, not from the table.
 """
 
 from collections.abc import Mapping, Sequence

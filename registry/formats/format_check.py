@@ -1,7 +1,10 @@
 """Checks that a version's files are ONNX, safetensors or JSON, by name and content.
 
-Nothing is ever unpickled, unpacked or executed here. An ONNX file must hold all its data itself:
-models that pointed at other files have been used to read what they should not.
+Nothing is unpickled, unpacked or executed. An ONNX file must contain all its data: models that
+refer to other files have been used to read files of the host. JSON must read the same everywhere,
+so repeated names and extreme values are refused; values are counted before they are built, because
+`[[],[],...]` needs twenty times its size in memory. A file whose metadata says that it is a copy
+exported for a recipient is refused.
 """
 
 import json

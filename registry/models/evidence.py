@@ -1,4 +1,7 @@
-"""Evidence of a version, signed by its maker: registered with the version or attached later."""
+"""Evidence of a version, signed by its maker: registered with the version or attached later.
+
+Each item is about the version's exact bytes. Later evidence is, for instance, a red team's report.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,8 @@
 """Allowances that were used, and versions whose screening guarantee drift has ended.
 
-The bound on false alarms holds while it is; so here it is withdrawn, in the log, for good: what
-comes back is a new version, calibrated anew. Which bounds are withdrawn is for the log to say.
+An allowance is used once, by whichever gateway is first. The bound on false alarms of a version
+holds only for traffic like its calibration rows. After drift, the log records permanently that the
+bound is withdrawn; a newly calibrated version has a new bound.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,6 @@
 """The chain of policies, followed from the root keys that the operator configured.
 
-What the database holds is followed anew whenever it differs from what was followed last; it is
-never believed.
+The database is not trusted: if its content changes, the chain is verified again.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,7 @@
-"""What commands need: the profile of `--as`, a connection to the gateway, and its policies."""
+"""What commands need: the profile of `--as`, a connection to the gateway, and its policies.
+
+Policies are read from the gateway or from files, and verified against the person's root keys.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -69,11 +69,11 @@ def check(
         found.append(bounds.lasts("policy", "policy", parse_time(policies[-1].expires)))
         ask = (wanted.rows, wanted.tolerance, wanted.timeout)
         golden = GoldenCheck(client, registry, policies, *ask)
-        versions = Versions(channel, golden, client, now, service)
+        versions = VersionChecks(channel, golden, client, now, service)
         return [*found, *versions.findings(wanted.places)]
 
 
-class Versions:
+class VersionChecks:
     """The part of a check that is about what aliases name."""
 
     def __init__(

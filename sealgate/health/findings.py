@@ -64,7 +64,7 @@ _STATES = {CheckState.WELL: 1, CheckState.WRONG: 0}
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """A gauge; `check` and `number` say which findings it shows, and what of them."""
 
     name: str
@@ -74,27 +74,35 @@ class Family:
 
 
 FAMILIES = (
-    Family("asked_timestamp_seconds", "When the last check ended"),
-    Family("status", "How it ended, as the exit status of `sealgate health`: 0, 1 or 2"),
-    Family("well", "1 for what is well, 0 for what is wrong; none for what could not be asked"),
-    Family("same_answers", "Golden answers that came out", "golden", "same"),
-    Family("different_answers", "Golden answers that differ", "golden", "different"),
-    Family("withheld_answers", "Golden inputs that screening let not pass", "golden", "withheld"),
-    Family("largest_difference", "By how much they differ at most", "golden", "largest_difference"),
-    Family("slowest_answer_seconds", "The slowest golden answer", "golden", "slowest_seconds"),
-    Family(
+    MetricFamily("asked_timestamp_seconds", "When the last check ended"),
+    MetricFamily("status", "How it ended, as the exit status of `sealgate health`: 0, 1 or 2"),
+    MetricFamily(
+        "well", "1 for what is well, 0 for what is wrong; none for what could not be asked"
+    ),
+    MetricFamily("same_answers", "Golden answers that came out", "golden", "same"),
+    MetricFamily("different_answers", "Golden answers that differ", "golden", "different"),
+    MetricFamily(
+        "withheld_answers", "Golden inputs that screening let not pass", "golden", "withheld"
+    ),
+    MetricFamily(
+        "largest_difference", "By how much they differ at most", "golden", "largest_difference"
+    ),
+    MetricFamily(
+        "slowest_answer_seconds", "The slowest golden answer", "golden", "slowest_seconds"
+    ),
+    MetricFamily(
         "freshness_end_timestamp_seconds",
         "Until when a version is covered, the grace not included",
         "freshness",
         "end_timestamp_seconds",
     ),
-    Family(
+    MetricFamily(
         "certificate_end_timestamp_seconds",
         "When the certificate of the gateway, or the check's own, expires",
         "certificate",
         "end_timestamp_seconds",
     ),
-    Family(
+    MetricFamily(
         "policy_end_timestamp_seconds",
         "When the policy expires, its grace not included",
         "policy",
@@ -121,7 +129,7 @@ def textfile_text(findings: Sequence[HealthFinding], ended: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _samples(family: Family, findings: Sequence[HealthFinding], ended: float) -> list[str]:
+def _samples(family: MetricFamily, findings: Sequence[HealthFinding], ended: float) -> list[str]:
     if family.name == "asked_timestamp_seconds":
         return [f" {ended}"]
     if family.name == "status":

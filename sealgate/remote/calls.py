@@ -1,4 +1,9 @@
-"""Calls that repeat safely: retries with backoff, request ids, paged lists, followed streams."""
+"""Calls that repeat safely: retries with backoff, request ids, paged lists, followed streams.
+
+A change carries an id of its own (AIP-155), so the gateway recognises a repetition within a day
+and carries it out once. Each message of a stream says where to resume, so nothing is lost or sent
+twice.
+"""
 
 import itertools
 import math

@@ -1,9 +1,10 @@
-"""The policy document and the chain in which each policy authorizes the next.
+"""The policy document: people, keys, roles and rules, and its optional sections.
 
-A key that a policy lists under `keys`, though no principal has it any more, still vouches for
-what it signed while someone had it, unless it is `withdrawn`: then for what is named there alone.
-A key that is no longer listed vouches for nothing. How trust passes from the root keys to a
-policy, `open_policy` and its neighbours say.
+- A key under `keys` that no principal has any more still vouches for what it signed before.
+- A key under `withdrawn` vouches only for the documents that are named there.
+- A key that is no longer listed vouches for nothing.
+
+`chain` says how a policy comes to be trusted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, dsse, fields
+from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.health_limits import HealthRules
@@ -68,7 +68,7 @@ PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy whose content has been checked; whether it is signed, `open_policy` says.
+    """A policy whose content has been checked; `open_policy` checks its signatures.
 
     `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
     of logs (C2SP signed note). `rights`, `risk` and `evidence` are None where there is no such
@@ -250,90 +250,3 @@ class Policy:
         where `issued` lies ahead.
         """
         validity.check_begun(self.issued, now)
-
-
-def open_policy(
-    envelope: Envelope, root_keys: Mapping[str, PublicKey], threshold: int, now: datetime
-) -> Policy:
-    """Return the policy of an envelope that `threshold` of `root_keys` (by key id) have signed.
-
-    Raises Refusal: SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_EXPIRED, or like `Policy`.
-    """
-    return open_policy_chain([envelope], root_keys, threshold, now)
-
-
-def next_policy(current: Policy, envelope: Envelope, now: datetime) -> Policy:
-    """Return the successor of `current`, which need not be unexpired itself.
-
-    Raises Refusal: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
-    that leaves a version out or is issued in the future, and like `open_policy`.
-    """
-    successor = _follow(current, envelope)
-    successor.check_unexpired(now)
-    successor.check_begun(now)
-    return successor
-
-
-def open_policy_chain(
-    envelopes: Sequence[Envelope],
-    root_keys: Mapping[str, PublicKey],
-    threshold: int,
-    now: datetime,
-    seen_version: int = 0,
-) -> Policy:
-    """Follow the envelopes, oldest first, and return the newest policy.
-
-    `seen_version` is the newest version that the reader has seen before. Raises like
-    `open_policy_history`, and Refusal: POLICY_EXPIRED for the newest policy alone, and
-    POLICY_ROLLED_BACK if it is older than the version seen before.
-    """
-    newest = open_policy_history(envelopes, root_keys, threshold)[-1]
-    if newest.version < seen_version:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
-    newest.check_standing(now)
-    return newest
-
-
-def open_policy_history(
-    envelopes: Sequence[Envelope], root_keys: Mapping[str, PublicKey], threshold: int
-) -> tuple[Policy, ...]:
-    """Follow the envelopes, oldest first, and return every policy, expired or not.
-
-    1. The first is signed by `threshold` of the reader's own root keys, and by its own root.
-    2. Each further one is signed by its predecessor's root and by its own.
-    3. Versions grow by one.
-
-    Raises Refusal: POLICY_INVALID for no envelope, and like `open_policy` and `next_policy`.
-    """
-    if not envelopes:
-        raise invalid("there is no policy")
-    # 1.
-    dsse.verify(envelopes[0], PAYLOAD_TYPE, root_keys, threshold)
-    history = [Policy.decode(envelopes[0].payload)]
-    _check_own_root(history[0], envelopes[0])
-    # 2. and 3.
-    for envelope in envelopes[1:]:
-        history.append(_follow(history[-1], envelope))
-    return tuple(history)
-
-
-def _follow(current: Policy, envelope: Envelope) -> Policy:
-    dsse.verify(envelope, PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
-    successor = Policy.decode(envelope.payload)
-    _check_own_root(successor, envelope)
-    check_next_version(current, successor)
-    successor.withdrawn.check_follows(current.withdrawn, successor.keys)
-    return successor
-
-
-def check_next_version(current: Policy, successor: Policy) -> None:
-    """Raises Refusal: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a gap."""
-    detail = f"version {successor.version} after {current.version}"
-    if successor.version <= current.version:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, detail)
-    if successor.version != current.version + 1:
-        raise invalid(detail)
-
-
-def _check_own_root(policy: Policy, envelope: Envelope) -> None:
-    dsse.verify(envelope, PAYLOAD_TYPE, policy.root_keys(), policy.root.threshold)

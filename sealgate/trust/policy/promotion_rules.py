@@ -1,8 +1,10 @@
 """The sections `risk` and `evidence`: how many approvals and which evidence a promotion needs.
 
-A policy without the section `risk` knows no tiers. With it, a model that the section does not name
-counts as one of the strictest tier where people are counted, and as one of no tier where a right
-names tiers: what nobody has judged is not thought harmless.
+`risk` gives models a risk tier. A model that the section does not name counts as one of the
+strictest tier when approvals are counted, and as one of no tier when a right names tiers. A policy
+without the section knows no tiers.
+
+`evidence` names the kinds of evidence that a proposal must carry, and the roles that may make them.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,9 +1,13 @@
 """When a policy is valid, its grace period, and keys that were withdrawn.
 
-The section `grace` of a policy, `{"seconds": 604800}`, says for how long after `expires` what
-stands goes on: answers, statements of freshness, rollbacks, revocations. Nothing new is promoted
-then, and the gateway says that the policy has expired. Without the section everything ends at
+The section `grace`, `{"seconds": 604800}`, says for how long after `expires` existing things
+continue: answers, freshness statements, rollbacks, revocations. During it, nothing new is promoted,
+and the gateway reports that the policy has expired. Without the section everything ends at
 `expires`.
+
+The section `withdrawn` names keys and the log index from which each counts no more. A signature's
+time is its place in the log, and earlier documents that still count are named: someone who holds a
+withdrawn key can backdate a document, but can't have it named by the roots.
 """
 
 from collections.abc import Collection, Mapping
