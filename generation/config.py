@@ -43,7 +43,7 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         if self.page_tokens < 4 or self.cache_tokens < 2 * self.page_tokens:
             raise ConfigError(
-                "[generation] page_tokens is 4 at least, and cache_tokens two such pages"
+                "[generation] page_tokens must be at least 4, and cache_tokens at least two pages"
             )
 
     @property

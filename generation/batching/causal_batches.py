@@ -118,7 +118,7 @@ class CausalBatches:
             if self._closing.is_set():
                 raise Refusal(Reason.DRAINING)
             if not self.runs:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
             name = next(self._names)
             taken = self.manager.add_request(
                 list(prompt),
@@ -128,7 +128,7 @@ class CausalBatches:
                 sampling=sampling,
             )
             if taken is None:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
             # Whoever delivers waits for the mutex, so no output comes too early.
             self.answers[name] = answers
         return name, answers
@@ -190,7 +190,7 @@ class CausalBatches:
             self.manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
             manager = self.open_manager()
         except Exception as error:
-            _log.error("generation does not begin anew: %s", error)
+            _log.error("generation does not restart: %s", error)
             return False
         with self.mutex:
             self.manager, self.runs = manager, True

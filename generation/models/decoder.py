@@ -189,7 +189,9 @@ class LanguageModel:
             raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
         if asked.is_chat and self._marks_in(ids) != self._marks_of_template(messages):
             # Where a template puts nothing between two messages, each may hold half of one.
-            raise Refusal(Reason.CHAT_MALFORMED, "messages together hold a token that parts them")
+            raise Refusal(
+                Reason.CHAT_MALFORMED, "messages together contain a token that separates them"
+            )
         letters = _letters_of(contents, text)
         return TokenizedPrompt(ids, [any(letters[start:end]) for start, end in found.offsets])
 
@@ -207,7 +209,9 @@ class LanguageModel:
             raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
         if any(map(self._holds_mark, contents)):
             # It would end its message and begin another, in whatever role it likes.
-            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
+            raise Refusal(
+                Reason.CHAT_MALFORMED, "a message contains a token that separates messages"
+            )
         return found
 
     def _rendered(self, messages: list[dict[str, str]]) -> str:

@@ -61,9 +61,11 @@ class GoldenAnswers:
         """
         for one in self.answers:
             if tuple(tokenize(one.prompt)) != one.prompt_ids:
-                raise Refusal(Reason.GOLDEN_MISMATCH, "a prompt has other tokens here")
+                raise Refusal(Reason.GOLDEN_MISMATCH, "a golden prompt has other tokens here")
             if tuple(generate(one.prompt_ids, TOKENS)) != one.ids:
-                raise Refusal(Reason.GOLDEN_MISMATCH, "a prompt is answered otherwise here")
+                raise Refusal(
+                    Reason.GOLDEN_MISMATCH, "a golden prompt is answered differently here"
+                )
 
 
 def _ids(value: object) -> tuple[int, ...]:

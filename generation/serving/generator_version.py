@@ -158,7 +158,10 @@ class GeneratorVersion(NoClassifier):
         if longest > min(decoder.positions, settings.cache_tokens):
             raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
         if decoder.measures != (terms.screening is not None):
-            raise Refusal(Reason.ENGINE_UNSUITABLE, "its prompts are not measured as its terms say")
+            raise Refusal(
+                Reason.ENGINE_UNSUITABLE,
+                "a prompt's score is missing or unexpected under its terms",
+            )
         measured = float32_reference(decoder.model) if decoder.measures else None
         batches = decoder.answers(settings, longest)
         version = cls(digest, terms, decoder, measured, batches)
@@ -254,4 +257,6 @@ class GeneratorVersion(NoClassifier):
 
 def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:
     if time.monotonic() >= deadline or not active():
-        raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its prompt was measured")
+        raise Refusal(
+            Reason.DEADLINE_TOO_SHORT, "the deadline passed before the prompt was screened"
+        )

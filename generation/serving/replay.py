@@ -78,7 +78,7 @@ def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
     for form in forms:
         if form.digest == recorded:
             return form
-    raise Refusal(Reason.RECEIPT_MISMATCH, "prompt and sampling are not those that were asked")
+    raise Refusal(Reason.RECEIPT_MISMATCH, "prompt and sampling are not those of the receipt")
 
 
 def answer_again(

@@ -117,7 +117,7 @@ class Batcher(Generic[Rows, Part]):
             self._dropped += len(running) + len(queued)
             self.free_lanes = self._limits.lanes
             for job in (*running, *queued):
-                job.refuse(Refusal(Reason.RUN_HUNG, "its batch was given up"))
+                job.refuse(Refusal(Reason.RUN_HUNG, "its batch was abandoned as hung"))
             self._drained.notify_all()
 
     def counts(self) -> BatcherCounts:
@@ -265,7 +265,9 @@ class Batcher(Generic[Rows, Part]):
             if not job.is_wanted(now):
                 job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
             elif job.deadline is not None and job.deadline - now < least:
-                job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "its run would take longer")
+                job.failure = Refusal(
+                    Reason.DEADLINE_TOO_SHORT, "its run would exceed the deadline"
+                )
                 with self._mutex:
                     self.pace.doubt()
             else:

@@ -47,7 +47,9 @@ class Batching:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= self.queue_rows <= 2**20 or not 0 <= self.delay_us <= 10**6:
-            raise fields.malformed("a batch must be positive, fit its queue and not wait a second")
+            raise fields.malformed(
+                "a batch must be positive, fit its queue and wait less than a second"
+            )
         ascending = sorted(set(self.preferred_rows))
         if list(self.preferred_rows) != ascending or len(ascending) > 64:
             raise fields.malformed("preferred sizes ascend, and are 64 at most")
@@ -83,7 +85,7 @@ class Batching:
             **numbers,
         )
         if batching.encode().keys() != item.keys():
-            raise fields.malformed("what is stated of batching is not nothing")
+            raise fields.malformed("stated fields of batching must not be empty")
         return batching
 
 

@@ -232,7 +232,7 @@ class Engine:
         try:
             self._seen.save(seen)
         except OSError as error:
-            raise Refusal(Reason.INTERNAL, f"cannot remember what was seen: {error}") from error
+            raise Refusal(Reason.INTERNAL, f"cannot save the rollback guard: {error}") from error
 
     def _publish(
         self,

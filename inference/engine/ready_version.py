@@ -330,7 +330,9 @@ class ReadyVersion:
         """Check the shapes of answers: a graph may declare one shape and answer in another."""
         expected = (rows, self.detector.width), (rows, *self.config.output.row)
         if (features.shape, logits.shape) != expected:
-            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+            raise Refusal(
+                Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+            )
 
     def _parted(self, requests: list[Array], *found: Array) -> list[InferenceResult]:
         logits, features, scores = found

@@ -198,13 +198,17 @@ class TwoStage:
         readings, classes = self.stage.readings, len(self.tapped.weight)
         expected = ((rows, readings.inputs.size), (rows, readings.vectors.size), (rows, classes))
         if tuple(each.shape for each in shown) != expected:
-            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+            raise Refusal(
+                Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+            )
         return readings.features(shown, self.tapped.weight)
 
     def _measured(self, x: Array, logits: Array, response: LogitsSource, form: InputForm) -> Array:
         features = _compared(response.run(form.screening(x)), logits)
         if features.shape != (len(x), self.width - self.stage.scoring.width):
-            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+            raise Refusal(
+                Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+            )
         return features
 
 
@@ -216,6 +220,6 @@ def _compared(measured: Sequence[Array], logits: Array) -> Array:
     if not reference:
         return features
     if reference[0].shape != logits.shape or len(features) != len(logits):
-        raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+        raise Refusal(Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares")
     column = disagreeing(logits, reference[0])[:, np.newaxis]
     return np.concatenate([features, column], axis=1)

@@ -84,10 +84,12 @@ class Watchdog:
         began = now - terms.seconds
         if version.end_runs(began):
             version.statistics.happened(RunFault.RUN_ENDED)
-            _log.error("a run of %s took over %s s: ended", version.digest, terms.seconds)
+            _log.error(
+                "a run of %s took more than %s s and was ended", version.digest, terms.seconds
+            )
         if version.is_running_since(began - self._grace):
             version.give_up()
-            _log.error("a run of %s does not end: given up", version.digest)
+            _log.error("a run of %s does not end and is abandoned", version.digest)
         if version.is_given_up:
             self._begin_anew(version, terms)
 
@@ -107,7 +109,7 @@ class Watchdog:
         try:
             version.take_over(terms.build())
             version.statistics.happened(RunFault.SESSIONS_REPLACED)
-            _log.error("version %s has new sessions", version.digest)
+            _log.error("version %s runs in new sessions", version.digest)
         except Exception:  # whatever keeps it from coming back, it is tried again
             _log.exception("version %s hangs and cannot be replaced", version.digest)
         finally:

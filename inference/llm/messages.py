@@ -127,7 +127,7 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
     score = None
     if SCORE in response.parameters:
         if not response.parameters[SCORE].HasField("double_param"):
-            raise Refusal(Reason.ANSWER_MALFORMED, "a score is no number")
+            raise Refusal(Reason.ANSWER_MALFORMED, "a score is not a number")
         score = response.parameters[SCORE].double_param
     tensors = _outputs(response, PROMPT_IDS)
     ids = _ids(tensors[PROMPT_IDS])
@@ -152,9 +152,9 @@ def read_part(response: oip.ModelInferResponse) -> AnswerPart:
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
     if finish not in ("", *ENDS):
-        raise Refusal(Reason.ANSWER_MALFORMED, "a piece ends for another reason")
+        raise Refusal(Reason.ANSWER_MALFORMED, "a part ends for an unknown reason")
     if FINAL not in response.parameters or response.parameters[FINAL].bool_param != bool(finish):
-        raise Refusal(Reason.ANSWER_MALFORMED, "a piece does not say whether it is the last")
+        raise Refusal(Reason.ANSWER_MALFORMED, "a part does not say whether it is the last")
     return AnswerPart(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)
 
 

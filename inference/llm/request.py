@@ -164,7 +164,7 @@ class GeneratorTerms:
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
         if self.precision not in PRECISIONS:
-            raise fields.malformed("a precision that does not exist")
+            raise fields.malformed("unknown precision")
         if not fields.integer(self.prompt_tokens, 1) <= _LONGEST_PROMPT:
             raise fields.malformed("a prompt has at most 2**20 tokens")
         if not fields.integer(self.output_tokens, 1) <= _MOST_OUTPUT:
@@ -198,7 +198,7 @@ class GeneratorTerms:
         names = [name for name in cls.__slots__ if name not in unsaid]
         top = fields.record(document, names, TYPE)
         if top.get("precision") == FLOAT32:
-            raise fields.malformed("float32 is not said")
+            raise fields.malformed("float32 must not be stated")
         source = fields.record(top["data"], ("name", "license"))
         screening = None
         if "screening" in top:

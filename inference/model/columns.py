@@ -124,7 +124,7 @@ def check_names(columns: Sequence[Column]) -> None:
     if len({(c.name, c.immutable) for c in words}) != len({c.name for c in words}):
         raise fields.malformed("some words of a column are immutable")
     if all(column.immutable for column in columns if column.is_number):
-        raise fields.malformed("a caller can change no number")
+        raise fields.malformed("a caller cannot change any number")
 
 
 def describe_columns(columns: Sequence[Column]) -> dict[str, str]:

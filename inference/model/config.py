@@ -164,7 +164,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
         if (self.input.datatype == FP32) is not (self.tokens is None):
-            raise fields.malformed("a text model, and no other, has a section tokens")
+            raise fields.malformed("the section tokens is for text models, which need it")
         if self.tokens is None:
             self._check_numbers()
         elif self.scaling is not None or self.domain != UNBOUNDED or self.columns:
@@ -238,7 +238,7 @@ class ModelConfig:
         """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
         config = _config(canonical.decode(data))
         if config.columns and config.encode() != data:
-            raise fields.malformed("what is not stated of a column is absent")
+            raise fields.malformed("unstated fields of a column must be absent")
         return config
 
     @classmethod
@@ -290,7 +290,7 @@ def _screening(value: Any, text: bool) -> tuple[float, bool]:
     stated = text and isinstance(value, dict) and "blocks" in value
     item = fields.record(value, ("eps", "blocks") if stated else ("eps",))
     if stated and item["blocks"] is not True:
-        raise fields.malformed("what does not block says nothing")
+        raise fields.malformed('"blocks" is stated only if it is true')
     return number(item["eps"]), stated or not text
 
 

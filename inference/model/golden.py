@@ -83,7 +83,7 @@ class Golden:
         if self.probes is None:
             return
         if found is None or not np.array_equal(found, self.probes.x):
-            raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer cuts texts another way here")
+            raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer splits texts differently here")
 
     def check(self, logits: Floats, tolerance: float) -> None:
         """Check that answers are equal or within `tolerance`. Raises: GOLDEN_MISMATCH."""

@@ -146,9 +146,9 @@ class RowRules:
         least = _LEAST_STEP * self.rounding
         # Each is written so that what is no number refuses.
         if not (least <= self.high - self.low).all():
-            raise fields.malformed("a column's range has no size that float32 could tell")
+            raise fields.malformed("a column's range is too small for float32")
         if not ((self.whole == 0) | (self.whole >= least)).all():
-            raise fields.malformed("a column's values lie closer together than float32 could tell")
+            raise fields.malformed("a column's values are too close together for float32")
         inside = (self.low >= domain[0] - self.rounding) & (self.high <= domain[1] + self.rounding)
         if not inside.all():
             raise fields.malformed("a column's range lies outside the domain")
@@ -187,7 +187,7 @@ class _Gate:
         if len(self._words):
             held = np.abs(rows[:, self._words] - self._none) > self._half
             if (np.add.reduceat(held, self._columns, axis=1, dtype=np.intp) > 1).any():
-                raise Refusal(Reason.TENSOR_RANGE, "two words in the place of one")
+                raise Refusal(Reason.TENSOR_RANGE, "a column has two words in one row")
 
 
 def _places(columns: Sequence[Column]) -> tuple[Places, ...]:

@@ -82,7 +82,7 @@ def open_session(
             why = f"it has no kernel for {', '.join(sorted(ops - _SHAPE_OPS))}"
     if not settings.fallback:
         raise Refusal(Reason.ENGINE_UNSUITABLE, f"on {settings.provider}: {why}")
-    _log.warning("a graph falls back from %s to the processor: %s", settings.provider, why)
+    _log.warning("a graph falls back from %s to the CPU: %s", settings.provider, why)
     return _on_cpu(graph, threads, settings), f"{CPU} for want of {settings.provider}"
 
 

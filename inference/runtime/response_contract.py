@@ -178,7 +178,7 @@ def _expect_scalars(inputs: Values, names: tuple[str, ...]) -> None:
         if _dims(inputs[name]) != ():
             raise Refusal(Reason.GRAPH_MISMATCH, f"{name} is not a scalar")
     if _dims(inputs[LABEL]) != (None,):
-        raise Refusal(Reason.GRAPH_MISMATCH, "label is not one number a row")
+        raise Refusal(Reason.GRAPH_MISMATCH, "label must be one number per row")
 
 
 def _shape(inputs: Values, outputs: Values) -> ResponseShape:
@@ -193,7 +193,7 @@ def _answer_sizes(outputs: Values) -> tuple[int, int]:
     """How many classes, and how many features."""
     logits, features = _row(LOGITS, outputs[LOGITS]), _row(FEATURES, outputs[FEATURES])
     if len(logits) != 1 or logits[0] < 2:
-        raise Refusal(Reason.GRAPH_MISMATCH, "logits are not two classes or more for each row")
+        raise Refusal(Reason.GRAPH_MISMATCH, "logits must have two or more classes for each row")
     if len(features) != 1 or not 1 <= features[0] <= _MAX_FEATURES:
         raise Refusal(Reason.GRAPH_MISMATCH, "features are not a vector for each row")
     return logits[0], features[0]

@@ -42,13 +42,13 @@ class RuntimeSettings:
         if self.provider not in PROVIDERS:
             raise ConfigError(f"[runtime] provider is one of {', '.join(PROVIDERS)}")
         if self.tolerance > 0.1:
-            raise ConfigError("[runtime] tolerance is 0.1 at most")
+            raise ConfigError("[runtime] tolerance must be at most 0.1")
         if self.arena_mb > _LARGEST_ARENA_MB:
             raise ConfigError(f"[runtime] arena_mb is {_LARGEST_ARENA_MB} at most")
         if self.cuda_graphs and not self.is_on_gpu:
             raise ConfigError('[runtime] cuda_graphs needs provider = "cuda" or "tensorrt"')
         if self.fallback and self.provider == CPU:
-            raise ConfigError("[runtime] fallback is to the processor, which is the provider here")
+            raise ConfigError("[runtime] fallback is to the CPU, which is already the provider")
 
     @property
     def is_on_gpu(self) -> bool:

@@ -84,7 +84,7 @@ class Calibration:
             if limit.threshold < self.scores[-limit.rank]:
                 raise fields.malformed("a threshold lies below the clean score of its rank")
         if self.suspect.threshold > self.adversarial.threshold:
-            raise fields.malformed("suspect must come before adversarial")
+            raise fields.malformed("the suspect threshold must be below the adversarial one")
         for shift in self.shifts:
             self._check_rank(shift.rank, SHIFT_BOUND)
             if self.adversarial.threshold < shift.score:
@@ -130,7 +130,7 @@ class Calibration:
 
     def _check_rank(self, rank: int, bound: float) -> None:
         if not 1 <= rank <= conformal_rank(self.rows, bound, self.confidence):
-            raise fields.malformed("a threshold claims a bound that its rank does not back")
+            raise fields.malformed("a threshold claims a bound that its rank does not support")
 
 
 def _limit_value(limit: ScoreThreshold) -> dict[str, Any]:

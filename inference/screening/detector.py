@@ -70,12 +70,12 @@ class Detector:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_full", Scoring(self.scaling, self.clean, self.trained))
         if self.first is not None and self.suspect_threshold < 0:
-            raise fields.malformed("the first stage alone makes no row suspect")
+            raise fields.malformed("the first stage alone must not make a row suspect")
         limits = self.suspect_threshold, self.threshold
         if self.disagreement is Verdict.SUSPECT and limits[0] == limits[1]:
-            raise fields.malformed("no score is suspect and not adversarial")
+            raise fields.malformed("no score is suspect without being adversarial")
         if self.disagreement is Verdict.ADVERSARIAL and self.threshold >= DISAGREEING:
-            raise fields.malformed("disagreement does not come up to its threshold")
+            raise fields.malformed("disagreement stays below its threshold")
 
     @property
     def width(self) -> int:

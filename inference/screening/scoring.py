@@ -48,7 +48,7 @@ class ScoreTail:
 
     def __post_init__(self) -> None:
         if self.decay <= 0:
-            raise fields.malformed("a tail thins out")
+            raise fields.malformed("a tail must decay")
 
     @classmethod
     def of(cls, scores: Floats) -> "ScoreTail":

@@ -142,7 +142,7 @@ class EngineHost:
         state, or does not follow this pointer.
         """
         if not self._loading.acquire(timeout=self.patience):
-            raise Refusal(Reason.QUEUE_FULL, "another load goes on")
+            raise Refusal(Reason.QUEUE_FULL, "another load is in progress")
         try:
             known = self._shown.get(load.place)
             # What proved a pointer once is kept, rather than what comes with it again.

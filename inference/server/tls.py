@@ -154,9 +154,9 @@ class CertificateReloader:
         try:
             self._shown = ServerCertificate.read(self._tls)
         except ConfigError as error:
-            _log.error("the certificates of before stay: %s", error)
+            _log.error("the previous certificates stay in use: %s", error)
             return
-        _log.info("new certificates are shown, and %d let in", len(self._shown.pinned))
+        _log.info("certificates reloaded; %d gateways are pinned", len(self._shown.pinned))
 
     def _look(self) -> Stamps:
         return stamps((self._tls.certificate, self._tls.key, *self._tls.gateways))

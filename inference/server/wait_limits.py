@@ -56,7 +56,7 @@ class WaitLimiter:
     def _next(self, messages: Iterator[bytes], gateway: bytes, call: Cancellable) -> bytes | None:
         with self._mutex:
             if self._waiting[gateway] >= self._most:
-                raise Refusal(Reason.QUEUE_FULL, "too many calls of one gateway say nothing")
+                raise Refusal(Reason.QUEUE_FULL, "too many idle calls of one gateway")
             self._waiting[gateway] += 1
             self._ends[call] = time.monotonic() + self._seconds
         try:

@@ -129,7 +129,7 @@ class TextTokenizer:
         if sum(map(len, texts)) <= _LARGE:
             return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
         if not large_texts.acquire(timeout=_PATIENCE_SECONDS):
-            raise Refusal(Reason.QUEUE_FULL, "other large texts are being cut")
+            raise Refusal(Reason.QUEUE_FULL, "other large texts are being tokenized")
         try:
             # One by one, so that the tokens alone are kept of each.
             return [self._tokenizer.encode_batch_fast([text])[0].ids for text in texts]
@@ -175,7 +175,7 @@ def _checked(data: bytes) -> str:
             if kind not in allowed or kinds.count(kind) > 1:
                 raise Refusal(Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}")
     if value["model"].get("dropout"):
-        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer that cuts at random")
+        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer that splits at random")
     if _longest_lookup(value["model"]) > _LONGEST_LOOKUP:
         raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer whose words or pieces are too long")
     return text

@@ -108,7 +108,7 @@ class TokenRules:
         places = np.arange(rows.shape[1])
         held = places < lengths(rows)[:, np.newaxis]
         if not held[:, 0].all() or not np.array_equal(held, rows != NO_TOKEN):
-            raise Refusal(Reason.TENSOR_RANGE, "a row is not tokens and then none")
+            raise Refusal(Reason.TENSOR_RANGE, "a row must be tokens followed by padding")
         return rows
 
     def run(self, rows: Ids, work: Callable[[Ids], tuple[Array, ...]]) -> tuple[Array, ...]:

@@ -131,7 +131,7 @@ def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
 def _compared(value: Any) -> tuple[str, ...]:
     """What is said of each share of rows, by what disagreement counts for."""
     if value not in (UNSEEN, *Verdict):
-        raise fields.malformed("disagreement counts for a verdict, or is not looked at")
+        raise fields.malformed("disagreement must count for a verdict or be absent")
     return () if value == UNSEEN else ("disagrees",)
 
 
@@ -140,7 +140,7 @@ def _stages(value: Any) -> bool:
     measured = len(fields.mapping(value)) > 1
     item = fields.record(value, ("first_stage", *_STAGES) if measured else ("first_stage",))
     if not isinstance(item["first_stage"], bool) or (item["first_stage"] and not measured):
-        raise fields.malformed("there is a first stage, with its costs, or there is none")
+        raise fields.malformed("a first stage and its costs must be given together")
     if measured:
         _share(item["goes_on"])
         if max(abs(number(item[name])) for name in _LOST) > 1:

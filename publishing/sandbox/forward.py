@@ -98,7 +98,7 @@ def run_golden(served: GoldenModel, test: DataSlice, rng: np.random.Generator) -
     logits = served.logits(x)
     alone = np.concatenate([served.logits(row[np.newaxis]) for row in x])
     if not np.array_equal(logits, alone):
-        raise Refusal(Reason.GOLDEN_MISMATCH, "answers change with the batch they sit in")
+        raise Refusal(Reason.GOLDEN_MISMATCH, "answers change with their batch")
     return Golden(x, logits)
 
 

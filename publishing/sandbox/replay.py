@@ -59,7 +59,7 @@ def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
     """
     rows = in_shape(config, rows)
     if _digest(config.input.name, rows) != recorded:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "the input is not the one that was asked about")
+        raise Refusal(Reason.RECEIPT_MISMATCH, "the input is not the one of the receipt")
     return rows
 
 
@@ -122,7 +122,7 @@ def compare(
     if answer is None:
         raise Refusal(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
     if _digest(found.output, answer) != output:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "the answer is not the one that was given")
+        raise Refusal(Reason.RECEIPT_MISMATCH, "the answer is not the one of the receipt")
     if answer.shape != found.logits.shape:
         raise Refusal(Reason.REPLAY_MISMATCH, f"the answer given has shape {answer.shape}")
     difference = float(np.abs(found.logits - answer).max())
@@ -135,7 +135,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise Refusal(Reason.WORKER_FAILED, "its score is no number") from error
+        raise Refusal(Reason.WORKER_FAILED, "its score is not a number") from error
 
 
 def _digest(name: str, data: Floats) -> str:

@@ -114,7 +114,7 @@ def _slot(value: Any) -> WeightSlot:
     shape = tuple(fields.integer(size, 1) for size in fields.items(item["shape"]))
     axes = tuple(fields.integer(axis) for axis in fields.items(item["axes"]))
     if sorted(axes) != list(range(len(shape))):
-        raise fields.malformed("the axes of a slot are no order")
+        raise fields.malformed("the axes of a slot are not a permutation")
     return WeightSlot(fields.text(item["name"]), shape, axes)
 
 

@@ -58,7 +58,7 @@ class FederatedParticipant:
         moved: Weights = weights_of(self._student) - weights
         if not np.isfinite(moved).all():
             # The last descent comes behind the last loss.
-            raise Refusal(Reason.LOSS_NOT_FINITE, "a client's weights are no longer numbers")
+            raise Refusal(Reason.LOSS_NOT_FINITE, "a client's weights are not finite")
         return moved
 
     def spent(self) -> dict[str, float | int | str] | None:
@@ -79,7 +79,7 @@ class FederatedParticipant:
             for places in torch.randperm(len(self._y), generator=order).split(asked.batch):
                 loss = functional.cross_entropy(self._student(self._x[places]), self._y[places])
                 if not math.isfinite(loss.item()):
-                    raise Refusal(Reason.LOSS_NOT_FINITE, "a client's loss is no longer a number")
+                    raise Refusal(Reason.LOSS_NOT_FINITE, "a client's loss is not finite")
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self._student.parameters(), _STEEPEST)

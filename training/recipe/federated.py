@@ -72,7 +72,7 @@ class FederatedSection:
         if self.groups <= 2 * self.trim:
             raise ConfigError("[federated] trim must leave most of the groups")
         if self.rule == CLOSEST and math.comb(self.groups, self.trim) > _MOST_SETS:
-            raise ConfigError("[federated] trim leaves too many sets of groups to look at")
+            raise ConfigError("[federated] trim leaves too many combinations of groups")
 
     @property
     def groups(self) -> int:
@@ -122,7 +122,7 @@ class FederatedRecipe:
         if self.data.labels:
             raise ConfigError("[data] clients have labels for all of their rows")
         if self.run != RunSection(self.run.seed):
-            raise ConfigError("[run] checkpoint_steps: nothing goes on with a run of clients")
+            raise ConfigError("[run] checkpoint_steps: a federated run cannot be continued")
 
     @classmethod
     def read(cls, path: Path) -> "FederatedRecipe":

@@ -73,7 +73,7 @@ class RunSection:
     def __post_init__(self) -> None:
         # What takes a seed takes 32 bits of it.
         if self.seed >= 1 << 32:
-            raise ConfigError("[run] seed is below 2^32")
+            raise ConfigError("[run] seed must be below 2^32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class SliceSizes:
     def __post_init__(self) -> None:
         one_of("[data] source", self.source, SOURCES)
         if (self.whole or self.immutable) and self.source != TABLE:
-            raise ConfigError("[data] only a table has columns that are whole or immutable")
+            raise ConfigError("[data] only a table can have whole or immutable columns")
         if self.label in self.columns:
-            raise ConfigError("[data] the label is no column to learn from")
+            raise ConfigError("[data] the label cannot be one of the columns")
         if len(set(self.columns)) < len(self.columns):
             raise ConfigError("[data] columns name one twice")
         if self.labels > self.train:
@@ -117,7 +117,7 @@ class SliceSizes:
         if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:
             raise ConfigError(f"[data] a {self.source} needs a path")
         if self.windows and self.source not in OF_TEXT:
-            raise ConfigError("[data] texts alone are read in windows")
+            raise ConfigError("[data] only texts are read in windows")
 
     @property
     def place(self) -> Path:
@@ -138,7 +138,7 @@ class TeacherSection:
     def __post_init__(self) -> None:
         one_of("[teacher] kind", self.kind, TEACHERS)
         if (self.kind in (CHECKPOINT, GRAPH)) != (self.path is not None):
-            raise ConfigError("[teacher] a checkpoint or graph, and nothing else, has a path")
+            raise ConfigError("[teacher] only a checkpoint or graph can have a path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +166,13 @@ class StudentSection:
         one_of("[student] kind", self.kind, STUDENTS)
         one_of("[student] attention", self.attention, ATTENTIONS)
         if self.attention == WINDOW and self.kind != ENCODER:
-            raise ConfigError("[student] only an encoder attends by windows")
+            raise ConfigError("[student] only an encoder can attend in windows")
         if self.attention == FULL and (self.whole, self.block) != (_WHOLE, _BLOCK):
-            raise ConfigError("[student] only windows have whole and block")
+            raise ConfigError("[student] whole and block need windows")
         if self.path is not None and self.kind != ENCODER:
-            raise ConfigError("[student] only an encoder starts from a path")
+            raise ConfigError("[student] only an encoder can start from a path")
         if self.vocabulary and (self.kind != ENCODER or self.path is not None):
-            raise ConfigError("[student] only an encoder without a path has a vocabulary")
+            raise ConfigError("[student] only an encoder without a path can have a vocabulary")
         if self.kind == ENCODER and self.width % self.heads:
             raise ConfigError("[student] width must be a multiple of heads")
         # Positions turn pairs of a head's numbers.
@@ -215,29 +215,31 @@ class Recipe:
         if not kinds:
             raise ConfigError("a recipe needs [[steps]]")
         if (DISTIL in kinds) != (self.teacher.kind != NOBODY):
-            raise ConfigError("a step distil needs a [teacher], and a teacher a step distil")
+            raise ConfigError(
+                "a step distil needs a [teacher], and a [teacher] needs a step distil"
+            )
         if QUANTIZE in kinds and (len(kinds) == 1 or kinds.index(QUANTIZE) != len(kinds) - 1):
             raise ConfigError("the step quantize is the last, after another")
         # What another step learns from the same rows has no bound.
         if PRIVATE in kinds and len(kinds) > 1:
-            raise ConfigError("a step private is the only one")
+            raise ConfigError("a private step must be the only one")
         if (self.data.source in OF_TEXT) != (self.student.kind == ENCODER):
-            raise ConfigError("an encoder, and nothing else, takes texts")
+            raise ConfigError("texts are for an encoder, and an encoder needs texts")
         if self.student.kind == CONVOLUTION and self.data.source != FASHION:
             raise ConfigError("a convolution takes images: fashion-mnist")
         if self.student.kind == ENCODER and {PRIVATE, HARDEN}.intersection(kinds):
-            raise ConfigError("a step private or harden trains a perceptron or a convolution")
+            raise ConfigError("a step private or harden needs a perceptron or a convolution")
         varied = any(step.shift or step.turn for step in self.steps)
         if varied and self.data.source not in OF_IMAGES:
-            raise ConfigError("a step shifts and turns images alone")
+            raise ConfigError("a step can shift and rotate only images")
         if (self.data.source == PROSE) != (self.student.kind == DECODER):
-            raise ConfigError("a decoder, and nothing else, takes prose")
+            raise ConfigError("prose is for a decoder, and a decoder needs prose")
         if self.student.kind == DECODER:
             self._check_decoder()
         if self.data.windows and not self.alarms.label:
-            raise ConfigError("[data] windows are for what [alarms] looks for")
+            raise ConfigError("[data] windows need [alarms]")
         if any(step.joined for step in self.steps) and not self.data.windows:
-            raise ConfigError("a step joins [data] windows alone")
+            raise ConfigError("a step can join only [data] windows")
         if self.search.trials:
             self._check_search(kinds)
         self._check_devices(kinds)
@@ -247,17 +249,19 @@ class Recipe:
     def _check_windows(self, kinds: list[str]) -> None:
         # Else a text that is filled up would reach less far than it did in training.
         if self.student.whole not in doubled(self.data.tokens)[:-1]:
-            raise ConfigError("[student] whole is 16, 32, 64 or so on, and less than [data] tokens")
+            raise ConfigError(
+                "[student] whole must be a power of two from 16, and less than [data] tokens"
+            )
         if QUANTIZE in kinds or self.devices.processes > 1:
-            raise ConfigError("windows are trained by one process, and without rounding")
+            raise ConfigError("windows need a single process and no quantization step")
 
     def _check_devices(self, kinds: list[str]) -> None:
         if self.devices.teacher_megabytes and self.teacher.kind != CHECKPOINT:
-            raise ConfigError("[devices] only a checkpoint that teaches is spread")
+            raise ConfigError("[devices] only a checkpoint can be spread as teacher")
         if self.devices != DevicesSection() and self.student.kind == DECODER:
-            raise ConfigError("[devices] neither a decoder nor its teacher is spread")
+            raise ConfigError("[devices] a decoder and its teacher cannot be spread")
         if self.devices.processes > 1 and not {TRAIN, DISTIL}.issuperset(kinds):
-            raise ConfigError("[devices] processes share the steps train and distil alone")
+            raise ConfigError("[devices] processes can share only the steps train and distil")
 
     def _check_decoder(self) -> None:
         if any(
@@ -268,14 +272,14 @@ class Recipe:
         if self.teacher.kind not in (NOBODY, CHECKPOINT):
             raise ConfigError("a decoder's teacher is a checkpoint")
         if self.data.labels or self.search.trials:
-            raise ConfigError("a decoder has no labels, and is not looked for")
+            raise ConfigError("a decoder has no labels, and cannot be searched for")
         if self.data.tokens < 2:
             raise ConfigError("[data] a row of prose has two tokens or more")
 
     def _check_search(self, kinds: list[str]) -> None:
         # Every trial learns from the rows: no budget would hold.
         if PRIVATE in kinds:
-            raise ConfigError("[search] and a step private do not go together")
+            raise ConfigError("[search] cannot be combined with a private step")
         if self.student.path is not None:
             raise ConfigError("[search] does not change an encoder that starts from a path")
         if self.student.kind != ENCODER and "heads" in self.search.choices:

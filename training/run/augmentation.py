@@ -39,9 +39,9 @@ def with_joined(material: RunData, times: float, label: str, seed: int) -> Taugh
     read, (x, y) = material.read, material.labelled
     sought = read.names.index(label) if label in read.names else NO_LABEL
     if (y == sought).all() or not (y == sought).any():
-        raise Refusal(Reason.TRAINING_DATA, "rows of one class are not joined")
+        raise Refusal(Reason.TRAINING_DATA, "rows of a single class cannot be joined")
     if read.tokens is None or read.tokenizer is None:
-        raise ValueError("rows that are joined are windows of texts")
+        raise ValueError("only windows of texts can be joined")
     joiner = _Joiner(x, y, sought, TextTokenizer.open(read.tokenizer, read.tokens))
     rows, classes = joiner.rows(round(times * len(y)), np.random.default_rng(seed))
     every = np.concatenate([x, rows]), np.concatenate([y, classes])

@@ -102,9 +102,9 @@ def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[s
         return ProseTask(rows), {}
     imported = checkpoints.read_imported(asked.path)
     if families.family(asked.path) != families.DECODER:
-        raise Refusal(Reason.RECIPE_INVALID, "a decoder learns from a decoder")
+        raise Refusal(Reason.RECIPE_INVALID, "a decoder needs a decoder as teacher")
     if tokenizer_in(asked.path) != material.read.tokenizer:
-        raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
     model = families.load(asked.path)
     size = opened(material.read.tokenizer or b"").get_vocab_size()
     if model.config.vocab_size < size:

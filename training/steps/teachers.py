@@ -82,7 +82,7 @@ def teach(
     if asked.kind == recipe.NEIGHBOURS:
         return _neighbours(material)
     if material.read.tokenizer != tokenizer_in(path):
-        raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
     return _checkpoint(path, rows, material, megabytes)
 
 

@@ -89,7 +89,7 @@ def _read(response: oip.ModelInferResponse, name: str, shape: tuple[int, ...]) -
     """The output of that name, raw or typed; other outputs are ignored."""
     places = [at for at, output in enumerate(response.outputs) if output.name == name]
     if len(places) != 1:
-        raise _malformed("it has not one output of the model's name")
+        raise _malformed("the answer lacks the model's output")
     output, raws = response.outputs[places[0]], response.raw_output_contents
     if output.datatype != "FP32" or tuple(output.shape) != shape:
         raise _malformed("its output has another type or shape")
@@ -143,7 +143,7 @@ class OipLoader:
         config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
         if config.tokens is not None:
             # Which texts share a batch there, and how they are filled up, cannot be seen from here.
-            raise Refusal(Reason.ENGINE_UNSUITABLE, "a foreign server runs no text models")
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "a third-party server cannot run text models")
         golden = Golden.decode(files[GOLDEN], config)
         model = OipModel(self._server, named, config, golden, settings.tolerance)
         off = settings.tolerance

@@ -44,7 +44,7 @@ class OipSettings:
 
     def __post_init__(self) -> None:
         if bool(self.certificate) != bool(self.key):
-            raise ConfigError("[foreign_engine] certificate and key come together")
+            raise ConfigError("[foreign_engine] certificate and key must be given together")
         if self.certificate and not self.authority:
             raise ConfigError("[foreign_engine] certificate needs authority, the server's own")
         if not 0 <= self.tolerance <= 0.1 or self.timeout <= 0 or not 1 <= self.lanes <= 64:

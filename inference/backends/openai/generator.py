@@ -112,7 +112,9 @@ class OpenAiGenerator(Generator):
             raise Refusal(Reason.CHAT_MALFORMED)
         if any(mark in form for form in _forms(messages) for mark in self._marks):
             # The server may read it as the end of the message and the beginning of another.
-            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
+            raise Refusal(
+                Reason.CHAT_MALFORMED, "a message contains a token that separates messages"
+            )
         return messages
 
 
@@ -219,15 +221,15 @@ def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generati
         size, parts = size + len(text.encode()), parts + 1
         said = said[-LONGEST_STOP:] + text
         if (finish and (text or end)) or size > _BYTES * most or parts > _PARTS * (most + 4):
-            raise Refusal(Reason.ANSWER_MALFORMED, "more than was asked for")
+            raise Refusal(Reason.ANSWER_MALFORMED, "the answer is longer than requested")
         if any(stop in said for stop in sampling.stop):
-            raise Refusal(Reason.ANSWER_MALFORMED, "it does not stop where it should")
+            raise Refusal(Reason.ANSWER_MALFORMED, "the answer continues after a stop text")
         if end:
             finish, ending = end, text
         elif text:
             yield AnswerPart((), text.encode())
     if not finish:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its end")
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its last event")
     yield AnswerPart((), ending.encode(), finish, _tokens(usage, most, longest))
 
 
@@ -240,9 +242,9 @@ def _choice(event: dict[str, Any]) -> tuple[str, str]:
         (choice,) = choices
         text, end = choice.get("delta", {}).get("content") or "", choice.get("finish_reason") or ""
     except (TypeError, ValueError, AttributeError) as error:
-        raise Refusal(Reason.ANSWER_MALFORMED, "an event of another form") from error
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event has another form") from error
     if type(text) is not str or not is_text(text) or end not in ("", *ENDS):
-        raise Refusal(Reason.ANSWER_MALFORMED, "an event that says something else")
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event has unexpected content")
     return text, end
 
 
@@ -254,9 +256,9 @@ def _tokens(usage: Any, most: int, longest: int) -> tuple[int, int]:
     found = usage if isinstance(usage, dict) else {}
     prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
     if type(prompt) is not int or type(output) is not int:
-        raise Refusal(Reason.ANSWER_MALFORMED, "it does not say how many tokens there were")
+        raise Refusal(Reason.ANSWER_MALFORMED, "the answer does not report its number of tokens")
     if prompt < 1 or not 0 <= output <= most:
-        raise Refusal(Reason.ANSWER_MALFORMED, "it tells of tokens that there cannot have been")
+        raise Refusal(Reason.ANSWER_MALFORMED, "the reported number of tokens is impossible")
     if prompt > longest:
         raise Refusal(Reason.PROMPT_TOO_LONG, f"{prompt} tokens")
     return prompt, output

@@ -151,5 +151,5 @@ def _event(data: str) -> Any:
     if not isinstance(event, dict):
         raise ValueError("an event that is no object")
     if event.get("error"):
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "it tells of an error")
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the server reports an error")
     return event

@@ -94,7 +94,7 @@ class Replica:
                     request = oip.RepositoryModelLoadRequest.FromString(shown)
                     self._host.load(read_load(request))
                 except Refusal as refusal:
-                    _log.warning("what was shown as %d is not followed: %s", number, refusal)
+                    _log.warning("the pointer shown as %d is not followed: %s", number, refusal)
                     self.refused = {number: _told(refusal)}
                 self._number = number
 

@@ -145,12 +145,12 @@ class RenewableChannel:
         try:
             channel = self._endpoint.open()
         except ConfigError as error:
-            _log.error("the certificates of before stay: %s", error)
+            _log.error("the previous certificates stay in use: %s", error)
             return False
         if self._before is not None:
             self._before.close()
         self._before, self.channel = self.channel, channel
-        _log.info("the way to an engine has new certificates")
+        _log.info("the channel to an engine uses new certificates")
         return True
 
     def close(self) -> None:

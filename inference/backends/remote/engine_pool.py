@@ -127,7 +127,7 @@ class EnginePool:
                 if not room.behind:
                     found.append(room.counts())
             except Refusal as refusal:
-                _log.error("%s does not say what it ran: %s", name, refusal)
+                _log.error("%s does not report its counts: %s", name, refusal)
         return found
 
     def close(self) -> None:

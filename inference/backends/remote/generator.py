@@ -137,7 +137,10 @@ class RemoteGenerator(Generator):
             if len(ids) > self.terms.prompt_tokens:
                 raise Refusal(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
             if (score is None) != (self.terms.screening is None):
-                raise Refusal(Reason.ANSWER_MALFORMED, "a prompt is not measured as its terms say")
+                raise Refusal(
+                    Reason.ANSWER_MALFORMED,
+                    "a prompt's score is missing or unexpected under its terms",
+                )
             yield StartedAnswer(ids, score, _pieces(responses, asked.sampling.max_tokens))
 
 
@@ -203,7 +206,7 @@ def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[
         piece = read_part(response)
         size += len(piece.text)
         if number > most or len(piece.ids) != 1 or size > _BYTES * most:
-            raise Refusal(Reason.ANSWER_MALFORMED, "more tokens than were asked for")
+            raise Refusal(Reason.ANSWER_MALFORMED, "the answer has more tokens than requested")
         yield piece
         if piece.finish:
             return

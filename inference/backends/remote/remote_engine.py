@@ -143,7 +143,7 @@ class RemoteEngine:
         """
         shown = self._shown.get((pointer.model, pointer.alias))
         if shown is None or shown.pointer != digest:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "it was not shown this pointer")
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine was not shown this pointer")
         if shown.refusal is not None:
             raise Refusal(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
 
@@ -261,7 +261,7 @@ class RemoteEngine:
                 call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
                 ways.append(time.monotonic() - begun)
         except (Refusal, ValueError) as error:
-            _log.warning("%s does not say what %s costs: %s", self.name, pointer.model, error)
+            _log.warning("%s does not report the costs of %s: %s", self.name, pointer.model, error)
             return
         measured[pointer.digest] = MeasuredEngine(costs, found.place[:_LONGEST_PLACE], min(ways))
 

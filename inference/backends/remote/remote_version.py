@@ -171,7 +171,7 @@ class RemoteVersion:
             FEATURES_OUTPUT: (rows, detector.width),
         }
         if {name: array.shape for name, array in arrays.items()} != expected:
-            raise Refusal(Reason.ANSWER_MALFORMED, "the engine answers in another shape")
+            raise Refusal(Reason.ANSWER_MALFORMED, "the engine's answer has another shape")
         features = arrays.pop(FEATURES_OUTPUT)
         return InferenceResult.judged(arrays, features, detector, engine)
 
