@@ -42,7 +42,7 @@ from sealgate.trust.transparency import Checkpoint
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
     `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`, `allowances`,
-    `drifts`, `attachments`; `artifacts`, `log` (a reader), `feed` (what the log tells of them) and
+    `drifts`, `attachments`; `artifacts`, `log` (a reader), `feed` (changes in the log) and
     `audit_trail` (the same, proved) beside them.
     """
 

@@ -201,7 +201,7 @@ class Governance:
         return send(self.registry.Rollback, request).pointer
 
     def revoke(self, model: str, version: int, reason: str) -> messages.Version:
-        """Revokes a version for good: nothing serves it from then on."""
+        """Revokes a version permanently: nothing serves it from then on."""
         seen = self._version(model, version)
         revocation = Revocation(
             model=model,

@@ -1,12 +1,13 @@
 """A clock for long-running processes that does not follow sudden jumps of the system's time.
 
-What is signed says when, and whoever has seen it believes nothing older: a statement of freshness
-that was signed while a clock was wrong by days would have all that follows it, until those days
-have passed, look expired, and with it every promotion and revocation. So the wall clock is followed
-as long as it goes as time does, within the five minutes by which clocks may differ anyway. Where
-it jumps further, time goes on from where it was, by the system's own count of seconds, until the
-clock is right again or has kept to its new time for ten minutes: the machine itself may have stood
-still.
+Signed statements carry times, and readers believe nothing older than what they have seen. If a
+freshness statement were signed while the clock is days ahead, later statements would look expired
+until those days have passed, and with them every promotion and revocation.
+
+The clock therefore follows the system's time only while it moves steadily, within the five minutes
+by which clocks may differ. After a larger jump it continues by the system's count of seconds, until
+the system's time is right again or has stayed at its new value for ten minutes (the machine may
+have been suspended).
 """
 
 import functools

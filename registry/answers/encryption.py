@@ -1,6 +1,6 @@
 """Encrypts openings of entries, each under a key derived from its subject's key.
 
-Destroying a subject's key closes its entries for good, in every backup of the answer log too.
+Destroying a subject's key closes its entries permanently, in every backup of the answer log too.
 
     key      HKDF-SHA256(subject's key, info: "sealgate/opening/v1 " | day), 32 bytes, and behind
              them the key's id, 8 bytes; a key for each day, so that random nonces do not repeat

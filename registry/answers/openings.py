@@ -1,7 +1,7 @@
 """Searches opened entries of an answer log, by its index or one by one.
 
-What is found is proved by its receipt. That nothing else matched is the database's word: whoever
-edited an opening can hide its entry from a search, though not from one who has every entry opened.
+Each result is proved by its receipt. Completeness is only the database's word: someone who edited
+an opening can hide its entry from a search, but not from a reader who opens every entry.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -130,7 +130,7 @@ class SubjectKeys:
         return found
 
     def destroy(self, subject: str) -> None:
-        """Destroy the subject's key for good; `purge` removes what is left of it in files.
+        """Destroy the subject's key permanently; `purge` removes what is left of it in files.
 
         Raises: RECORD_FAILED; LOG_INCONSISTENT where a trigger undoes it.
         """

@@ -36,7 +36,7 @@ class PlannedErasure:
 
 @dataclass(frozen=True, slots=True)
 class RecordedErasure:
-    """An erasure as the log tells of it. `repeated`: an earlier attempt of the same request did."""
+    """An erasure as the log records it. `repeated`: an earlier attempt of the same request did."""
 
     pseudonym: str
     size: int
@@ -71,7 +71,7 @@ class Erasures:
         once: RequestKey | None = None,
     ) -> RecordedErasure:
         """Log that a subject is about to be erased from the answer log `origin`; return what the
-        log tells, which may be of an earlier attempt.
+        log records, which may be of an earlier attempt.
 
         `pseudonym` is as `sealgate.trust.receipts.answer_entry` makes it. Raises Refusal:
         LOG_UNKNOWN, REQUEST_ID_REUSED, RECORD_FAILED, REGISTRY_UNAVAILABLE.
@@ -169,7 +169,7 @@ class Prunings:
     ) -> None:
         """Log that the first `size` entries of an answer log, full tiles, are about to be pruned.
 
-        `closed` says how many entries of a range have no opening: the log tells of these too.
+        `closed` says how many entries of a range have no opening: the log records these too.
         Raises Refusal(RETENTION_HOLDS) unless an anchor shows all of them to be from before that
         time; LOG_INCONSISTENT, RECORD_FAILED.
         """

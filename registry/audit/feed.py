@@ -1,7 +1,7 @@
 """The stream of changes in the registry's log, each with the record that it made.
 
-Both are read from tables that are only ever added to, so what was told of an entry once is told of
-it always. A record says how things stood with its entry, not how they stand now.
+Both are read from append-only tables, so an entry always reads the same. A record describes the
+state at its entry, not the present state.
 """
 
 import json

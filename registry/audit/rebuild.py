@@ -1,12 +1,12 @@
 """Replays the registry's log and compares the result with the database, row by row.
 
-For who has to say what somebody with full SQL access did. The log decides: its newest checkpoint is
-signed, and each leaf that leads to that root tells one row, column by column (`replay`).
+This shows what somebody with full SQL access changed. The log decides: its newest checkpoint is
+signed, and each leaf under that root describes one row, column by column (`replay`).
 
-What the log does not tell cannot be compared: under which ids requests were repeated (`requests`,
-which is no part of the record), how often writers took over (`log_writer.epoch`), and which older
-checkpoints there were. A whole database of last week, log and all, is consistent in itself; only
-who remembers a newer checkpoint can tell (`audit follow`, clients' witnesses).
+Some data is not in the log and can't be compared: ids of repeated requests (`requests`), how often
+writers took over (`log_writer.epoch`), and older checkpoints. An old copy of the whole database
+with its log is consistent in itself; only someone who remembers a newer checkpoint can tell
+(`audit follow`, every client).
 """
 
 from collections.abc import Iterator, Mapping

@@ -74,7 +74,7 @@ class Anchors:
 def newest_anchor(connection: Connection, origin: str, policy: Policy) -> Checkpoint | None:
     """Return the newest anchored checkpoint of an answer log, as the table has it.
 
-    For who has compared the table with the log; see `Anchors.newest`.
+    For readers that have compared the table with the log; see `Anchors.newest`.
     """
     query = select(ANCHORS.c.note).where(ANCHORS.c.origin == origin)
     note = connection.scalar(query.order_by(ANCHORS.c.size.desc()).limit(1))

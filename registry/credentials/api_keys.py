@@ -86,7 +86,7 @@ class ApiKeys:
     def revoke(
         self, principal: str, key_id: str, reason: str, once: RequestKey | None = None
     ) -> ApiKeyRecord:
-        """Revoke a key for good.
+        """Revoke a key permanently.
 
         Raises Refusal: API_KEY_UNKNOWN, API_KEY_ENDED where somebody was faster,
         DOCUMENT_MALFORMED for a reason that is no line of text; RECORD_FAILED or LOG_INCONSISTENT
@@ -156,7 +156,7 @@ class ApiKeys:
 
 
 def _as_logged(record: ApiKeyRecord, logged: LoggedFacts) -> ApiKeyRecord:
-    """The key as the log tells of it. Raises Refusal(LOG_INCONSISTENT) where its row was edited."""
+    """The key as the log records it. Raises Refusal(LOG_INCONSISTENT) where its row was edited."""
     told = LoggedApiKey(
         record.key_id, record.holder, record.label, record.expires, sha256(record.digest.encode())
     )

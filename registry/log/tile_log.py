@@ -1,16 +1,16 @@
 """The writer of a log: appends entries and signs the new tree.
 
 The log keeps its right edge (a `Frontier`) in memory. An append writes leaves, tiles and a signed
-checkpoint in the caller's transaction; only when that is committed does the caller `settle` it,
-so a failed commit leaves the log as it was.
+checkpoint in the caller's transaction. After the commit the caller calls `settle`, so a failed
+commit leaves the log unchanged.
 
 A log has one writer, or its writers share it:
-- An answer log is one process's: whoever opened it last, by an epoch that each append looks at in
-  its own transaction.
-- The registry's log is written by every gateway of the registry, in turn: the database lets one
-  write at a time, and whoever gets the turn first reads what the others have added since, which
-  must extend what it saw last. So two never sign different trees of one size, and a database that
-  was put back, or replaced by another, is refused by all who saw more of it.
+- An answer log belongs to one process: the last one that opened it. Each append checks this by an
+  epoch in its own transaction.
+- The gateways of a registry write its log in turn: the database allows one write at a time. A
+  writer first reads what the others have added, which must extend what it saw last. So two never
+  sign different trees of one size, and a database that was replaced by an older or another one is
+  refused by every writer that saw more of it.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """The freshness statement, in which an online key confirms the newest pointers and revocations.
 
-It is signed again in the transaction of every move, revocation and policy, and from time to time
-without one. The key signs only what goes forward from its last statement, so that an edited
-database cannot have an older state declared fresh, and only what the log tells: neither a pointer
-nor a revocation that somebody wrote into the tables is declared fresh.
+It is signed in the transaction of every move, revocation and policy, and regularly in between. The
+key signs only what continues its last statement, so an edited database can't have an older state
+confirmed. It signs only what the log records, so pointers and revocations that somebody wrote into
+the tables are never confirmed.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class FreshnessKeeper:
         """Sign what is live now, in the transaction of `unit`.
 
         Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
-        statement is gone or older, or pointers and revocations are not what the log tells;
+        statement is gone or older, or pointers and revocations are not what the log records;
         POLICY_INVALID where the policy took the key's role away.
         """
         self.check_key(policy)
@@ -178,7 +178,7 @@ def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
 
 
 def _check_logged(unit: UnitOfWork, pointers: Pointers, revoked: tuple[str, ...]) -> None:
-    """Hold what the tables say, with what this change adds, against what the log tells."""
+    """Hold what the tables say, with what this change adds, against what the log records."""
     logged, added = unit.logged(), unit.told()
     newest = {**logged.pointers, **added.pointers}
     if {place: (sequence, digest) for place, sequence, digest in pointers} != newest:

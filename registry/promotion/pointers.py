@@ -269,7 +269,7 @@ def _share(bundle: PointerBundle) -> int:
 
 
 def pointer_record(row: RowMapping) -> PointerRecord:
-    """Return what the row of a move tells."""
+    """Return what the row of a move says."""
     bundle = bytes(row["bundle"])
     pointer = Pointer.decode(PointerBundle.decode(bundle).pointer.payload)
     return PointerRecord(

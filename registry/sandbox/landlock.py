@@ -32,7 +32,7 @@ def check_one_thread() -> None:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Leave this thread, for good, only what lies beneath these paths. Raises OSError.
+    """Leave this thread, permanently, only what lies beneath these paths. Raises OSError.
 
     Called where the process has one thread (`check_one_thread`). A path that does not exist gives
     no right. The process must have given up new privileges before.

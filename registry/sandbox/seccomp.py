@@ -47,7 +47,7 @@ def machine() -> Machine:
 
 
 def install() -> None:
-    """Put every thread of this process under the filter, for good. Raises OSError.
+    """Put every thread of this process under the filter, permanently. Raises OSError.
 
     The process must have given up new privileges (PR_SET_NO_NEW_PRIVS) before.
     """

@@ -1,8 +1,7 @@
 """The entries of the registry's log: one for each change of state.
 
 An entry is canonical JSON: type, event, time, principal, subject, body. It follows from its row
-alone, so that rows and entries can be compared byte for byte. What is large stands in it by its
-digest.
+alone, so rows and entries can be compared byte for byte. Large values are in it as digests.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A kind of change: its name, the table of its rows, and what an entry tells of a row."""
+    """A kind of change: its name, the table of its rows, and what an entry says about a row."""
 
     name: str
     table: Table

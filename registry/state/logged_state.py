@@ -1,15 +1,15 @@
 """The state that gateways act on, read from the registry's log and kept in memory.
 
-Whoever has the database can edit its tables; nobody can edit the log without the log's key. So
-API keys, used allowances, withdrawn bounds, anchors, policies, pointers and revocations are taken
-from here. Each entry is read once and never forgotten:
+Someone with the database can edit its tables, but not the log without the log's key. So API keys,
+used allowances, withdrawn bounds, anchors, policies, pointers and revocations are read from the
+log. Each entry is read once and kept:
 
-1. The newest checkpoint is signed by the log's key and is not smaller than what was read before.
-2. The entries up to it, added to those that were read before, lead to the root that it states.
-3. Only then does what they tell count.
+1. The newest checkpoint is signed by the log's key and is not smaller than the one read before.
+2. The entries up to it, added to those read before, lead to the root that it states.
+3. Only then do the new entries count.
 
-So an edited, deleted or forged row changes nothing here, and a log that was cut short, rewritten
-or replaced by an older one is refused (LOG_INCONSISTENT).
+So an edited, deleted or forged row changes nothing here. A log that was cut short, rewritten or
+replaced by an older one is refused (LOG_INCONSISTENT).
 """
 
 import json
@@ -38,7 +38,7 @@ NO_POLICY = (0, "")
 
 @dataclass(frozen=True, slots=True)
 class LoggedApiKey:
-    """An API key as its entry tells of it; `digest` is the SHA-256 of its keyed digest."""
+    """An API key as its entry describes it; `digest` is the SHA-256 of its keyed digest."""
 
     key_id: str
     holder: str
@@ -67,7 +67,7 @@ class LoggedAnchor:
 
 @dataclass(frozen=True, slots=True)
 class LoggedErasure:
-    """An erasure from the answer log `origin`. What releases did not tell before is None."""
+    """An erasure from the answer log `origin`. What early releases did not record is None."""
 
     origin: str
     entries: int | None

@@ -122,7 +122,7 @@ class LivePointerRecord:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One consistent state: the policy chain, every alias's newest pointer, and the statement
-    that they are the newest. All of it is to be verified by whoever acts on it.
+    that they are the newest. Readers verify all of it before they act on it.
     """
 
     policies: tuple[bytes, ...]

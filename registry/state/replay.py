@@ -21,14 +21,14 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class HashedValue:
-    """A column of which the log tells the SHA-256 alone."""
+    """A column of which the log records only the SHA-256."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedRow:
-    """A row as an entry tells of it: its columns, by name."""
+    """A row as an entry describes it: its columns, by name."""
 
     table: Table
     columns: Mapping[str, Any]

@@ -1,8 +1,8 @@
 """Idempotent changes: a repeated request (AIP-155) is carried out once.
 
-What was done under a request's id is kept with the change, in its transaction, by the first entry
-that it made in the log; the answer is read from there again. It is no part of the record: whoever
-edits it can make a change be refused or not happen, which whoever has the database can anyway.
+The change stores its request's id, in its transaction, with the first log entry that it made. A
+repetition is answered from that entry. The ids are no part of the record: someone who edits them
+can only make a change fail or be refused, which full access to the database allows anyway.
 """
 
 import re

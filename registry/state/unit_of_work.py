@@ -51,7 +51,7 @@ class UnitOfWork:
         self._afterwards: list[Callable[[], None]] = []
 
     def logged(self) -> LoggedFacts:
-        """What the log tells, up to the beginning of this change. Raises LOG_INCONSISTENT."""
+        """What the log records, up to the beginning of this change. Raises LOG_INCONSISTENT."""
         with self._logged.lock:
             return self._logged.advance(self.connection, self._log.seen)
 
@@ -155,7 +155,7 @@ class Ledger:
             yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)
 
     def logged(self) -> LoggedFacts:
-        """What the log tells by now. Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
+        """What the log records by now. Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
         with self._logged.lock:
             seen = self.log.seen
             with self.view() as connection:

@@ -69,7 +69,7 @@ class Database:
 
     @classmethod
     def open_unchanged(cls, place: str | URL | Path, family: str) -> "Database":
-        """Open a database that there is for who only reads: its tables stay as they are.
+        """Open a database that there is for readers only: its tables stay as they are.
 
         Raises REGISTRY_UNAVAILABLE.
         """

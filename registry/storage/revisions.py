@@ -52,7 +52,7 @@ def upgrade(connection: Connection, family: str, revision: str = "head") -> None
 def downgrade(connection: Connection, family: str, revision: str) -> None:
     """Go back to an earlier revision, for an earlier release; "base" drops the tables.
 
-    Raises RevisionUnknown, and RowsInTheWay where a table that is to go holds what the log tells
+    Raises RevisionUnknown, and RowsInTheWay where a table that is to go holds what the log records
     of.
     """
     _run(command.downgrade, connection, family, revision)

@@ -97,7 +97,7 @@ class DataVersion:
         driver = pooled.driver_connection
         if not isinstance(driver, sqlite3.Connection):
             raise Refusal(Reason.INTERNAL, "not SQLite")
-        # It leaves the pool for good.
+        # It leaves the pool permanently.
         pooled.detach()
         self._connection = driver
 

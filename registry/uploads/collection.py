@@ -1,19 +1,18 @@
 """Removes files that no version names, while uploads continue.
 
-Two things keep every file that somebody needs:
+Two rules keep every file that somebody needs:
 
-1. A file is removed only while the database's one write transaction is ours, and after all
-   versions that were registered until then have been looked at. A registration looks for its
-   files in such a transaction too. So it comes either first, and the file stays; or after, finds
-   the file missing, and is refused (FILE_MISSING): no version is ever without its files.
-2. A file is removed only when it was put before the grace time. An upload puts each of its files,
-   even those that are there already, so the second case needs an upload longer than that.
+1. A file is removed only within the database's one write transaction, after looking at all versions
+   registered so far. A registration looks for its files in such a transaction too. It comes first,
+   and the file stays; or it comes later, finds the file missing and is refused (FILE_MISSING). No
+   version is ever without its files.
+2. A file is removed only if it was stored before the grace time. An upload stores each of its files
+   again, even existing ones, so the second case needs an upload longer than that.
 
-Whatever a pointer, a proposal or the log refers to is a version, and versions are never removed.
+Pointers, proposals and the log refer to versions only, and versions are never removed.
 
-What is about to be removed stands in the registry's log before the first file goes, so nothing is
-ever gone without its entry, whenever a collector is killed. A file of the list that a version came
-to name in the meantime stays.
+The registry's log lists the files before the first one is removed, so nothing is gone without an
+entry, even if a collector is killed. A listed file that a version has named meanwhile stays.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Resumable uploads: files arrive in parallel, each continued where it stopped.
 
-An upload belongs to its principal. What has come of a file lies in the spool; as soon as a file
-is whole it is put into the artifact store, which hashes it from its first byte to its last. An
-upload that nobody has touched for `lifetime` is removed.
+An upload belongs to its principal. Received parts of a file are in the spool. A complete file is
+put into the artifact store, which hashes all of it. An upload that has been idle for `lifetime` is
+removed.
 """
 
 from collections.abc import Callable, Iterable, Sequence

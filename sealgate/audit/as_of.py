@@ -1,9 +1,9 @@
 """Which version of each model was live at a given time, proved by entries of the registry's log.
 
-What stops a server from leaving out a later move: sequences have no gap, so the last move up to the
-time is shown together with the next one, which came after the time, or is the one that the
-freshness key says is the newest. What stops both keys from signing another history: only that
-everybody is shown the same log (`audit verify`, `audit follow`, each client's witness).
+The proof has two parts. Sequences have no gaps, so the last move up to the time is shown together
+with the next one, which came after the time or is the newest by the freshness key's word. And
+everybody must be shown the same log, which `audit verify`, `audit follow` and every client check;
+only that stops both keys from signing another history.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class AffectedEntry:
-    """Something of the registry, the entry that tells of it, and how it is touched."""
+    """Something of the registry, the entry that records it, and how it is touched."""
 
     kind: str
     what: str

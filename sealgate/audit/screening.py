@@ -1,8 +1,8 @@
 """Explains the screening verdict of a recorded request and what the policy made of it.
 
-Verdict, caller and policy are the receipt's; what a verdict leads to for that caller follows from
-the policy. What followed from anything else stands in an entry of its own before the answer's: the
-allowance by which it passed, or that the caller's session had it reduced.
+The receipt states verdict, caller and policy, and the policy states what a verdict leads to for
+that caller. Two other causes have an entry of their own before the answer's: an allowance by which
+a request passed, and a session whose answers are reduced.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

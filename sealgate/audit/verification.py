@@ -1,6 +1,6 @@
 """Verifies the whole record of an installation: every log that any of its policies named.
 
-What was not shown is told as such, for nobody can say of it that it is intact.
+A log that was not shown is reported as such: nobody can say that it is intact.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -65,7 +65,7 @@ def verify_logs(
     asked: VerifyOptions,
     progress: Progress,
 ) -> Iterator[LogReport]:
-    """Verify what the gateways behind `auditors` show, each log once, and tell what none shows.
+    """Verify what the gateways behind `auditors` show, each log once; name logs that none shows.
 
     1. The registry's log is verified through the first gateway. It tells of the same policies, and
        what each other gateway shows of it extends that, or is extended by it.
@@ -184,6 +184,6 @@ def _anchored(report: LogReport) -> LogReport:
 
 
 def _with_last(report: LogReport, told: AnswerLogHistory, policies: Sequence[Policy]) -> LogReport:
-    """The report of a log that is not shown, with what the registry's log tells of it."""
+    """The report of a log that is not shown, with what the registry's log records of it."""
     last = last_anchor(told, policies, report.origin)
     return replace(report, detail="; ".join(filter(None, (report.detail, last))))

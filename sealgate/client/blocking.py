@@ -54,7 +54,7 @@ class Client:
         return bool(self._read("ModelReady", request).ready)
 
     def metadata(self, model: str, version: int | None = None) -> oip.ModelMetadataResponse:
-        """The names, types and shapes of a model's tensors, as the gateway tells them."""
+        """The names, types and shapes of a model's tensors, as reported by the gateway."""
         request = oip.ModelMetadataRequest(name=model, version=str(version or ""))
         metadata: oip.ModelMetadataResponse = self._read("ModelMetadata", request)
         return metadata

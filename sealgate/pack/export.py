@@ -1,7 +1,7 @@
 """Writes the auditor's pack: a folder that programs other than Sealgate can check.
 
-Everything is checked while it is fetched, from the pinned root keys on: whoever exports trusts the
-gateway no more than whoever gets the pack. What is in it, its README says.
+Everything is verified while it is fetched, from the pinned root keys on, so neither the exporter
+nor the receiver of the pack has to trust the gateway. The pack's README describes its content.
 """
 
 import re
@@ -39,7 +39,7 @@ class Pack:
     """The result of an export: the number of files, and of entries of each log by its folder.
 
     `anchors` are how many anchors each of these logs extends. `not_here` are the logs that a policy
-    ever named and the gateway does not show, with what the registry's log tells of each.
+    ever named and the gateway does not show, with what the registry's log records of each.
     """
 
     files: int

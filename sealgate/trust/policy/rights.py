@@ -1,13 +1,13 @@
 """The section `rights`: on which models and aliases a caller may act.
 
-A policy without the section `rights` limits nobody: roles alone decide, as they do for whatever
-concerns no model. With it, each act needs one right that names the caller (or one of the roles),
-the action, the model and the alias. Rights only allow, so their order means nothing, and an empty
-section denies everything. `*` stands for all; what names no alias (a version by number, a
-publication, a revocation) or no model (a list of all) touches all of them, and needs a `*`.
+Without the section, roles alone decide. With it, each action needs one right that names the caller
+(or one of the caller's roles), the action, the model and the alias. Rights only allow, so their
+order has no meaning, and an empty section denies everything. `*` means all. Actions that name no
+alias (a version by number, a publication, a revocation) or no model (a list of all) concern all of
+them and need a `*`. Actions that concern no model follow from roles alone.
 
-A right may carry conditions: it then holds on gateways of certain environments only, or for models
-of certain risk tiers. Where environment or tier is not known, such a right allows nothing.
+A right may have conditions: it then holds only on gateways of certain environments, or for models
+of certain risk tiers. If environment or tier is unknown, such a right allows nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -1,12 +1,12 @@
 """Shares of production's traffic that `canary` answers or `shadow` receives as a copy.
 
-A share stands in the proposal of the alias, in whole percent, so that people approve it together
-with the version. What `canary` answers without being named it answers in production's stead, so a
-proposal with such a share needs as many people as production does.
+The proposal for the alias states the share in whole percent, so people approve it together with the
+version. With a share, `canary` answers requests in place of production, so its proposal needs as
+many approvals as production does.
 
-Which requests belong to a share follows from a keyed hash, on every gateway alike: HMAC-SHA256
-under the version's digest, over alias, model, caller and what tells the request from others. Who is
-in a share stays in it when the same version's share grows.
+A keyed hash decides which requests belong to a share, equally on every gateway: HMAC-SHA256 under
+the version's digest, over alias, model, caller and a session or input digest. A request stays in
+the share when the same version's share grows.
 """
 
 import hashlib

@@ -66,7 +66,7 @@ def check_begun(issued: str, now: datetime) -> None:
     """Raises Refusal(POLICY_INVALID) where `issued` lies ahead.
 
     No clock is believed that is behind a signed time, so such a policy would end every shorter
-    statement at once, and for good.
+    statement at once, and permanently.
     """
     if parse_time(issued) > now + CLOCK_SKEW:
         raise invalid(f"it is issued at {issued}, which is to come")

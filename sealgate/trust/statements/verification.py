@@ -91,7 +91,7 @@ def verify_pointer(
     `policies` is the verified chain by digest, `current` its newest. `publisher` is who signed
     the version's files.
 
-    1. The current policy stands (POLICY_EXPIRED).
+    1. The current policy is still valid (POLICY_EXPIRED).
     2. The pointer names a policy of the chain (POLICY_INVALID) that had not expired at the
        pointer's time, or for a rollback still stood (POLICY_EXPIRED), and that time is not ahead
        of ours (POINTER_INVALID).
@@ -234,7 +234,7 @@ def _check_return(
 def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Freshness:
     """Return the statement of what is live now.
 
-    1. The policy stands (POLICY_EXPIRED).
+    1. The policy is still valid (POLICY_EXPIRED).
     2. The payload is a freshness statement (SIGNATURE_INVALID for another type,
        DOCUMENT_MALFORMED) that a key of a principal of the role `freshness` has signed
        (SIGNATURE_INVALID, THRESHOLD_NOT_MET).

@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Loses every key, and with it the link between each subject and its entries, for good."""
+    """Loses every key, and with it the link between each subject and its entries, permanently."""
     op.drop_table("subject_keys")
