@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -62,7 +63,7 @@ def tried(count: int, requests: list, check: Callable[..., None]) -> None:
 def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
     """The outcome's name. Raises: AssertionError for one that no request should come to."""
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
-    error = channel.unary_unary(path, **raw).future(message, timeout=60).exception()
+    error: Any = channel.unary_unary(path, **raw).future(message, timeout=60).exception()
     if error is None:
         return "answered"
     reason = reason_of(error)

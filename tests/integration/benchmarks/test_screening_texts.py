@@ -97,7 +97,7 @@ def test_who_knows_the_words_goes_by_them(subject: TextSubject) -> None:
     """What is exchanged then speaks less for the class that the text is of, too."""
     _, rows, classes = (part[:30] for part in subject.right)
     probe = subject.probe.probe
-    votes = probe.measured.wording.votes.numpy()
+    votes = probe.measured.wording.votes.numpy()  # type: ignore[attr-defined]
     last = f"hotflip-{SHARES[-1]:g}"
     left = []
     for each in (probe, knowing.Knowing.beside(probe, votes, max(knowing.WEIGHTS))):

@@ -136,7 +136,7 @@ def test_an_answer_that_came_to_no_version(told, tmp_path):
     try:
         told.harness.inference().ModelInfer(asked, timeout=60)
     except Exception as error:
-        metadata = dict(error.trailing_metadata())
+        metadata = dict(error.trailing_metadata())  # type: ignore[attr-defined]
         receipt = metadata["sealgate-receipt-bin"]
     findings = told.decision(tmp_path, receipt)
     assert [finding["step"] for finding in findings] == ["receipt", "anchor", "request", "policy"]

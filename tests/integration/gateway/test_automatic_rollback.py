@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -142,7 +143,7 @@ def test_without_a_key_it_is_only_said(
     assert moves(harness) == before
 
 
-def breach(harness: GatewayHarness, live: object) -> SimpleNamespace:
+def breach(harness: GatewayHarness, live: Any) -> SimpleNamespace:
     limits = harness.gateway.policy().health.limits("digits", "production")
     return SimpleNamespace(
         model="digits",
@@ -157,7 +158,7 @@ def breach(harness: GatewayHarness, live: object) -> SimpleNamespace:
 class Late:
     """The registry's pointers, as a gateway saw them before another one moved the alias."""
 
-    def __init__(self, pointers: object) -> None:
+    def __init__(self, pointers: Any) -> None:
         self._pointers = pointers
         self._seen = (
             pointers.get("digits", "production"),

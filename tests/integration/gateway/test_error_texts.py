@@ -38,6 +38,6 @@ def test_no_exception_text_reaches_a_caller(
             call(request, timeout=60)
         assert reason_of(caught.value) is Reason.INTERNAL
         assert caught.value.details() == Reason.INTERNAL.sentence
-        told = repr([caught.value.trailing_metadata(), caught.value.initial_metadata()])
+        told = repr([caught.value.trailing_metadata(), caught.value.initial_metadata()])  # type: ignore[attr-defined]
         for word in ("SELECT", "secret", "registry.db", "0.731", "Traceback"):
             assert word not in told

@@ -36,7 +36,7 @@ def stores(server):
     pair = kind(server.url, 3600), kind(server.url, 3600)
     yield pair
     for store in pair:
-        store.close()
+        store.close()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")

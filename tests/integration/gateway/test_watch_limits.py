@@ -46,7 +46,7 @@ def test_fifty_watchers_hear_a_promotion_while_requests_are_answered(
     heard: list[float] = []
 
     def listen(stream: grpc.Call) -> None:
-        for message in stream:
+        for message in stream:  # type: ignore[attr-defined]
             if message.change.kind == messages.CHANGE_KIND_POINTER_MOVED:
                 heard.append(time.monotonic())
                 return

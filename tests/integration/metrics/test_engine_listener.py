@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -100,7 +101,8 @@ def test_what_waits_and_what_is_dropped(
 ) -> None:
     before = Scraped(metrics)
     assert before("queue_rows", **DIGITS) == 0
-    batcher = room.engine.resolve("digits").ready.batcher
+    ready: Any = room.engine.resolve("digits").ready
+    batcher = ready.batcher
     batcher.free_lanes -= 1
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(room.ask, version, clean_rows(MODEL, 3)) for _ in "ab"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -183,7 +184,7 @@ def test_what_was_run_is_counted_and_signed(harness: GatewayHarness) -> None:
     assert rooms.counts()[0].signatures
 
 
-def counted(rooms: object) -> tuple[int, int]:
+def counted(rooms: Any) -> tuple[int, int]:
     (envelope,) = rooms.counts()
     found = EngineCounts.decode(envelope.payload).counts
     return sum(item[1] for item in found), sum(item[2] for item in found)

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -154,9 +155,7 @@ def answered(call, request, method) -> None:
 
 
 @pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
-def test_each_method_has_a_rule_or_is_refused(
-    ready: EngineHarness, path: str, method: object
-) -> None:
+def test_each_method_has_a_rule_or_is_refused(ready: EngineHarness, path: str, method: Any) -> None:
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
     kind = "unary_unary"
     if method.server_streaming:

@@ -92,7 +92,8 @@ def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedEngine
     made, x = promoted(room), clean_rows(MODEL, 12)
     alone = [room.ask(made, row[None]) for row in x]
     room.batches.clear()
-    batcher = room.engine.resolve("digits").ready.batcher
+    ready: Any = room.engine.resolve("digits").ready
+    batcher = ready.batcher
     assert together(lambda row: room.ask(made, row), batcher, x) == alone
     assert sum(room.batches) == len(x)
     assert len(room.batches) <= 4

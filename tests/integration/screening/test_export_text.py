@@ -1,6 +1,7 @@
 """Graphs of a text model from torch: the same numbers, and each parameter once."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -129,9 +130,9 @@ def test_features_begin_behind_the_first_layer_of_two(
     step = onnx.load_model_from_string(keep_outputs(response, (response_contract.X_ADV,))).graph
     assert [readers(step, f"layers.{at}.inner.weight") for at in range(2)] == [2, 2]
     x = rows(5, 9)
-    feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
+    feeds: Any = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
     own = torch.full((5,), response_contract.OWN_PREDICTION)
-    expected = respond(made, *feeds, own, torch.tensor(0.05), depth=1)
+    expected = respond(made, *feeds, own, torch.tensor(0.05), depth=1)  # type: ignore[call-arg]
     for found, value in zip(screened(response, x), expected, strict=True):
         assert np.abs(found - value.detach().numpy()).max() <= 1e-3
 
@@ -147,10 +148,10 @@ def test_what_describes_training_texts_stands_in_the_graph(
     wording = WordVotes.fit(seen, y, SIZE.vocabulary, 3)
     graph = export_text_response(made, reference, wording)
     response_contract.check_same_parameters(serving, graph)
-    feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
+    feeds: Any = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
     given = *feeds, torch.full((6,), response_contract.OWN_PREDICTION), torch.tensor(0.05)
     with watched(made) as entered:
-        expected = respond(made, *given, LayerTap(reference, entered), 1, wording)[2].numpy()
+        expected = respond(made, *given, LayerTap(reference, entered), 1, wording)[2].numpy()  # type: ignore[call-arg]
     assert expected.shape == (6, FEATURES + OF_LAYER + OF_WORDING)
     found = screened(graph, x)[2]
     assert np.allclose(found, expected, rtol=1e-3, atol=1e-3)

@@ -71,7 +71,7 @@ def turned_away(channel: grpc.Channel) -> list[Any]:
         except grpc.FutureTimeoutError:
             waiting.append(call)
             continue
-        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
         return waiting
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ class OneUpload:
         return act
 
 
-def ask(name: str, *rights: Right, principal: str = "anna", registered: object = None) -> object:
+def ask(name: str, *rights: Right, principal: str = "anna", registered: object = None) -> Any:
     service = UploadService(OneUpload(registered), Rights(lambda: make_policy(rights=rights), ""))
     call = Call(SimpleNamespace(), name, StreamLimiter(GatewayLimits()))
     call.identify(SimpleNamespace(name=principal, roles=("publisher",)))

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_only_requests_of_one_bucket_share_a_batch(urgent: bool) -> None:
     worker = BlockingWorker()
     batcher = Batcher(worker.work, BatcherLimits(100, 100))
     with ThreadPoolExecutor(8) as pool:
-        ask = partial(pool.submit, batcher.submit)
+        ask: Any = partial(pool.submit, batcher.submit)  # type: ignore[call-arg]
         futures = [ask(rows())]
         worker.wait_entered()
         # Sizes tell the requests apart: odd ones are of one bucket, even ones of the other.

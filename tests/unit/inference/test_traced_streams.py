@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -80,7 +81,7 @@ def test_every_part_may_be_made_by_another_thread(told: InMemorySpanExporter) ->
 
 def test_it_ends_where_it_is_broken_off(told: InMemorySpanExporter) -> None:
     ended: list[str] = []
-    items = stream(parts(ended))
+    items: Any = stream(parts(ended))
     next(items)
     items.close()
     assert ended == ["over"]

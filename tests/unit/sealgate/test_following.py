@@ -1,5 +1,7 @@
 """Following across failures: where a stream goes on, when it waits, and when it gives up."""
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -111,7 +113,7 @@ def test_a_message_too_large_for_us_is_not_asked_for_again():
 
 def test_whoever_stops_following_ends_the_stream():
     streams = Streams([1, 2, 3])
-    messages = follow(streams, lambda number: number + 1, None)
+    messages: Any = follow(streams, lambda number: number + 1, None)
     assert next(messages) == 1
     messages.close()
     assert streams.cancelled == 1

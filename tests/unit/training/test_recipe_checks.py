@@ -36,4 +36,4 @@ def test_seeds_are_checked_before_training(tmp_path: Path) -> None:
     recipe.write_text(recipe.read_text().replace("seed = 3", f"seed = {1 << 60}"))
     with pytest.raises(Exception, match=r"seed is below 2\^32") as found:
         recipe_run.RecipeRun(recipe, tmp_path / "made", lambda *_: None)
-    assert found.value.reason is Reason.RECIPE_INVALID
+    assert found.value.reason is Reason.RECIPE_INVALID  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -141,7 +142,7 @@ class PeopleRules(Run):
 
     def _note(self, moved):
         if moved is not None:
-            pointer = self.documents.statements[moved]
+            pointer: Any = self.documents.statements[moved]
             place = f"{pointer.model}/{pointer.alias}"
             self.moved[pointer.model, pointer.alias] = moved
             self.check_shown(lambda statement: statement["pointers"][place]["digest"] == moved)
