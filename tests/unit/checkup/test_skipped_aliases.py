@@ -39,7 +39,7 @@ class Golden:
 )
 def test_a_check_without_any_golden_input_is_not_healthy(golden: Any) -> None:
     nobody: Any = None
-    versions = check.Versions(nobody, golden, nobody, datetime.now(UTC), None)
+    versions = check.VersionChecks(nobody, golden, nobody, datetime.now(UTC), None)
     (found,) = versions.findings(())
     assert (found.check, found.state) == ("golden", CheckState.UNASKED)
     assert exit_status([WELL, found]) == UNASKED
