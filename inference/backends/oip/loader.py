@@ -45,14 +45,14 @@ class OipModel:
 
     def __init__(
         self,
-        line: OipCaller,
+        server: OipCaller,
         named: tuple[str, str],
         config: ModelConfig,
         golden: Golden,
         tolerance: float,
     ) -> None:
         """`named` is the server's name for the model, and for its version or nothing."""
-        self._line = line
+        self._server = server
         self._name, self._version = named
         self._config = config
         self._golden = golden
@@ -78,7 +78,7 @@ class OipModel:
         request = oip.ModelInferRequest(model_name=self._name, model_version=self._version)
         write_inputs(request, [Tensor.of(self._config.input.name, x)])
         request.outputs.add(name=self._config.output.name)
-        response = self._line.infer(request)
+        response = self._server.infer(request)
         told = response.model_version
         if response.model_name != self._name or (told and self._version not in ("", told)):
             raise _malformed("it is of another model or version")

@@ -60,14 +60,14 @@ class ReplicatedVersion:
 
     def __init__(
         self,
-        line: ReplicaCaller,
+        runner: ReplicaCaller,
         to: VersionAddress,
         config: ModelConfig,
         detector: Detector,
         replicas: int,
     ) -> None:
         """There are at most so many `replicas`."""
-        self._line = line
+        self._runner = runner
         self._to = to
         self._text = config.tokens is not None
         self._turn = itertools.count()
@@ -98,7 +98,7 @@ class ReplicatedVersion:
 
     def costs(self) -> BatchCosts:
         """See `ReplicaCaller.costs`."""
-        return self._line.costs(self._to)
+        return self._runner.costs(self._to)
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
@@ -108,7 +108,7 @@ class ReplicatedVersion:
         begun = perf_counter_ns()
         x = requests[0] if len(requests) == 1 else np.concatenate(requests)
         gathered = perf_counter_ns()
-        answer = self._line.infer(self._to, x)
+        answer = self._runner.infer(self._to, x)
         inferred = perf_counter_ns()
         answers = [answer] if len(requests) == 1 else self._parted(requests, answer)
         phases = BatchPhases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
@@ -220,19 +220,19 @@ class ReplicaGroup:
 class ReplicaFront(EngineHost):
     """An `EngineHost` whose versions run in replicas."""
 
-    def __init__(self, crew: ReplicaGroup, *parts: Any) -> None:
-        """`parts` are a `EngineHost`'s; its engine's loader is `crew`."""
+    def __init__(self, group: ReplicaGroup, *parts: Any) -> None:
+        """`parts` are an `EngineHost`'s; its engine's loader is `group`."""
         super().__init__(*parts)
-        self._crew = crew
+        self._group = group
 
     def close(self, timeout: float) -> bool:
         """See `Engine.close`; the replicas end afterwards."""
         drained = super().close(timeout)
-        self._crew.close()
+        self._group.close()
         return drained
 
     def _showing(self, load: LoadRequest) -> AbstractContextManager[None]:
-        return self._crew.showing(load)
+        return self._group.showing(load)
 
 
 def _against(said: Sequence[RemoteRefusal | None]) -> Refusal | None:

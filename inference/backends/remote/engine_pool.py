@@ -41,24 +41,24 @@ _ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
 class EnginePool:
     """A `VersionLoader` over several remote engines. Safe for many threads."""
 
-    def __init__(self, rooms: Sequence[RemoteEngine]) -> None:
-        """`rooms` are one or more, of a name each."""
-        self.engines = {room.name: room for room in rooms}
+    def __init__(self, engines: Sequence[RemoteEngine]) -> None:
+        """`engines` are one or more, of a name each."""
+        self.engines = {engine.name: engine for engine in engines}
         self.placement = EnginePlacement(self.engines)
         # So that one that hangs does not keep the others from being shown.
-        self._pool = ThreadPoolExecutor(len(rooms), thread_name_prefix="show")
+        self._pool = ThreadPoolExecutor(len(engines), thread_name_prefix="show")
         self._told: dict[str, dict[Place, str]] = {}
 
     @property
     def behind(self) -> bool:
         """Whether an engine must be shown everything again."""
-        return any(room.behind for room in self.engines.values())
+        return any(engine.behind for engine in self.engines.values())
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """See `RemoteEngine.show`."""
-        list(self._pool.map(lambda room: room.show(snapshot, source), self.engines.values()))
-        for name, room in self.engines.items():
-            refused = {place: str(refusal) for place, refusal in room.refused().items()}
+        list(self._pool.map(lambda engine: engine.show(snapshot, source), self.engines.values()))
+        for name, engine in self.engines.items():
+            refused = {place: str(refusal) for place, refusal in engine.refused().items()}
             if refused != self._told.get(name, {}):
                 _log.warning("%s does not follow: %s", name, refused or "nothing more")
             self._told[name] = refused
@@ -70,9 +70,9 @@ class EnginePool:
         `VersionTerms.read`.
         """
         pointer, refusals = cleared.pointer, []
-        for room in self.engines.values():
+        for engine in self.engines.values():
             try:
-                room.check_follows(pointer, cleared.pointer_digest)
+                engine.check_follows(pointer, cleared.pointer_digest)
             except Refusal as refusal:
                 refusals.append(refusal)
         against = [each for each in refusals if each.reason not in _OF_ITSELF]
@@ -95,10 +95,10 @@ class EnginePool:
     ) -> tuple[oip.ModelInferResponse, str]:
         """See `EngineCaller`."""
         candidates = {
-            name: room.measured
-            for name, room in self.engines.items()
-            if not room.behind and digest in room.measured
-        } or {name: room.measured for name, room in self.engines.items()}
+            name: engine.measured
+            for name, engine in self.engines.items()
+            if not engine.behind and digest in engine.measured
+        } or {name: engine.measured for name, engine in self.engines.items()}
         asked, full = 1, None
         while True:
             with self.placement.placed(digest, rows, candidates) as name:
@@ -116,24 +116,24 @@ class EnginePool:
 
     def probe(self) -> None:
         """See `RemoteEngine.probe`."""
-        for room in self.engines.values():
-            room.probe()
+        for engine in self.engines.values():
+            engine.probe()
 
     def counts(self) -> list[Envelope]:
         """The signed counts of each reachable engine; nothing is checked here."""
         found = []
-        for name, room in self.engines.items():
+        for name, engine in self.engines.items():
             try:
-                if not room.behind:
-                    found.append(room.counts())
+                if not engine.behind:
+                    found.append(engine.counts())
             except Refusal as refusal:
                 _log.error("%s does not report its counts: %s", name, refusal)
         return found
 
     def close(self) -> None:
         self._pool.shutdown()
-        for room in self.engines.values():
-            room.close()
+        for engine in self.engines.values():
+            engine.close()
 
     def _place(self, name: str, digest: str) -> str:
         measured: MeasuredEngine | None = self.engines[name].measured.get(digest)

@@ -113,9 +113,11 @@ _BYTES = 1024
 class RemoteGenerator(Generator):
     """A language model in another process, reached through a `RemoteEngine`."""
 
-    def __init__(self, room: RemoteEngine, cleared: VerifiedPointer, terms: GeneratorTerms) -> None:
+    def __init__(
+        self, remote: RemoteEngine, cleared: VerifiedPointer, terms: GeneratorTerms
+    ) -> None:
         super().__init__(cleared, terms, SEPARATE)
-        self._room = room
+        self._remote = remote
 
     @property
     def arithmetic(self) -> str:
@@ -129,7 +131,7 @@ class RemoteGenerator(Generator):
         request.parameters[DIGEST].string_param = self.digest
         request.parameters[CALLER].string_param = caller
         write_sampling_request(request, asked)
-        with self._room.streaming(request, deadline, on_end) as responses:
+        with self._remote.streaming(request, deadline, on_end) as responses:
             first = next(responses, None)
             if first is None:
                 raise Refusal(Reason.ANSWER_MALFORMED, "an empty stream")
@@ -147,16 +149,16 @@ class RemoteGenerator(Generator):
 class RemoteGeneratorEngine:
     """A `VersionLoader` for language models, which run in a generator's process."""
 
-    def __init__(self, room: RemoteEngine) -> None:
-        self._room = room
+    def __init__(self, remote: RemoteEngine) -> None:
+        self._remote = remote
 
     @property
     def behind(self) -> bool:
-        return self._room.behind
+        return self._remote.behind
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """See `RemoteEngine.show`."""
-        self._room.show(snapshot, source)
+        self._remote.show(snapshot, source)
 
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
@@ -164,21 +166,21 @@ class RemoteGeneratorEngine:
         """See `VersionLoader`. Raises: ENGINE_UNAVAILABLE; why the process does not follow;
         FILE_MISSING, FILE_SURPLUS, VERSION_ALTERED, DOCUMENT_MALFORMED.
         """
-        self._room.check_follows(cleared.pointer, cleared.pointer_digest)
+        self._remote.check_follows(cleared.pointer, cleared.pointer_digest)
         if isinstance(loaded, RemoteGenerator) and loaded.is_of(cleared):
             return loaded
-        return RemoteGenerator(self._room, cleared, read_terms(cleared, source))
+        return RemoteGenerator(self._remote, cleared, read_terms(cleared, source))
 
     def probe(self) -> None:
         """See `RemoteEngine.probe`."""
-        self._room.probe()
+        self._remote.probe()
 
     def counts(self) -> list[Envelope]:
         """See `EnginePool.counts`."""
-        return [] if self.behind else [self._room.counts()]
+        return [] if self.behind else [self._remote.counts()]
 
     def close(self) -> None:
-        self._room.close()
+        self._remote.close()
 
 
 def read_terms(cleared: VerifiedPointer, source: FileSource) -> GeneratorTerms:

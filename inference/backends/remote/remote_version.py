@@ -79,9 +79,9 @@ class RemoteVersion:
     arithmetic = INT8
 
     def __init__(
-        self, line: EngineCaller, model: str, number: int, digest: str, terms: VersionTerms
+        self, engines: EngineCaller, model: str, number: int, digest: str, terms: VersionTerms
     ) -> None:
-        self._line = line
+        self._engines = engines
         self._number = number
         self._terms = terms
         self._mutex = threading.Lock()
@@ -102,7 +102,7 @@ class RemoteVersion:
 
     @property
     def engine(self) -> str:
-        return self._line.engine(self.digest)
+        return self._engines.engine(self.digest)
 
     @property
     def detector(self) -> Detector:
@@ -136,7 +136,7 @@ class RemoteVersion:
         begun = time.perf_counter_ns()
         try:
             request = self._request(x, options)
-            response, engine = self._line.ask(self.digest, len(x), request, options.deadline)
+            response, engine = self._engines.ask(self.digest, len(x), request, options.deadline)
             answer = self._judged(response, len(x), engine)
         except Refusal:
             with self._mutex:
