@@ -27,7 +27,12 @@ from sealgate.reasons import Reason, Refusal
 
 
 class DecodingRows:
-    """The answers in progress: row n of each tensor belongs to the n-th answer."""
+    """The answers in progress: row n of each tensor belongs to the n-th answer.
+
+    Prompts are encoded once and padded at the end; answers are padded at the beginning, so that all
+    end at the same place, whenever they began. This changes nothing for a model with relative
+    positions, such as T5.
+    """
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
         """Encodes the prompts, given as ids."""

@@ -1,4 +1,8 @@
-"""Loads versions of language models from private copies of verified files."""
+"""Loads versions of language models from private copies of verified files.
+
+The copies lie where nobody else writes, so the bytes that were hashed are loaded. One file is in
+memory at a time, and none once its weights are: a model of gigabytes is never there twice.
+"""
 
 import logging
 import shutil

@@ -1,4 +1,13 @@
-"""Batch sizes that memory allows, and the fixed sizes to which batches are padded."""
+"""Batch sizes that memory allows, and the fixed sizes to which batches are padded.
+
+`RowCapacity` halves the rows per run after memory ran out, and tries more again later.
+
+`BatchSizes` makes a row's result independent of its batch. Kernels round differently for a single
+row, for a few, for the rest after the last full tile, and for the first or second row of a tile of
+two; the numbers themselves do not matter. So rows are put into places of a batch that were found to
+treat all rows alike, and the rest is filled with copies. Fixed sizes are also what CUDA graphs can
+be captured for.
+"""
 
 import sys
 import threading

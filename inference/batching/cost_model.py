@@ -1,4 +1,24 @@
-"""Cost model: measured batch times and arrival rates, and what they say about waiting."""
+"""Cost model: measured batch times and arrival rates, and what they say about waiting.
+
+A batch of n rows is modelled to cost `fixed + per_row * n` seconds (least squares over the last
+runs, with older ones fading). Two decisions follow.
+
+*Whether to wait.* Let n rows be at hand, `gap` the expected time until the next row arrives, and L
+the number of parallel runs. A row that arrives during the run waits until it ends, on average a
+share 1/L of it if there are other lanes, and is then run at another `fixed`. Waiting for it saves
+that row `fixed / L - gap - n * per_row * (1 - 1/L)`, and costs each of the n rows `gap + per_row`.
+So waiting pays while
+
+    n < (fixed / L - gap) / (gap + per_row * (2 - 1/L))
+
+For L = 1 and n = 1 this means gap < (fixed - per_row) / 2, which no evenly spread load below twice
+the unbatched capacity reaches: then the rows that gathered during the last run are the best batch,
+and waiting is for bursts only. (Deb and Serfozo, 1973, show that such a control limit is optimal.)
+
+*Whether a deadline can be met.* A run that would take twice the remaining time, by the measured
+cost, is not begun. An estimate that refuses everything would never be corrected, so each refusal
+lowers it.
+"""
 
 import time
 from bisect import bisect_left

@@ -126,7 +126,11 @@ _PATIENCE_SECONDS = 1.0
 
 
 class CorePool:
-    """A bounded number of parallel runs, shared by all versions. Safe for many threads."""
+    """A bounded number of parallel runs, shared by all versions. Safe for many threads.
+
+    Each version may fill all cores, so several busy ones would run more threads than there are
+    cores and only take turns, at the price of each other's caches.
+    """
 
     def __init__(self, runs: int, patience: float = _PATIENCE_SECONDS) -> None:
         self._room = threading.Semaphore(runs)

@@ -3,6 +3,13 @@
 onnxruntime computes every node of a graph, whatever output is requested. A response graph also
 holds the gradient of the cross-entropy, which auditors need and requests do not, so the graph is
 cut before it is loaded.
+
+`steady_sums` makes a row's sum independent of the batch. onnxruntime's CPU provider drops
+dimensions of size 1 before it chooses how to sum. For a single row [1, s, w], summed over s, it
+sees [s, w] and adds in another order than for several rows. If the sum is rounded to an integer
+next, as the mean of a text's tokens is before the last layer of an INT8 graph, the result sometimes
+differs, and so a text's answer would depend on its batch. A product with ones is how several rows
+are summed anyway, to the bit, and does not depend on their number.
 """
 
 import math

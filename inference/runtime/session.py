@@ -40,7 +40,13 @@ class _Buffers:
 
 
 class BoundRuns:
-    """Runs of one session with fixed buffers, which hold one batch; so runs take turns."""
+    """Runs of one session with fixed buffers, one set for each shape of the inputs.
+
+    A captured CUDA graph is replayed on the addresses with which it was captured, so inputs are
+    copied into the buffers of their shape, and outputs out of them. Shapes must therefore be few:
+    see `BatchSizes`. On the CPU nothing is captured, and the buffers are merely reused. Buffers
+    hold one batch, so runs take turns.
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession, device: str) -> None:
         """`device` is where the buffers are: "cuda" or "cpu"."""

@@ -19,6 +19,13 @@ from sealgate.trust import fields
 def conformal_rank(n: int, bound: float, confidence: float) -> int:
     """Which of n clean scores, counted from the largest, becomes the threshold: 1 is the largest.
 
+    Let n clean scores be exchangeable with later clean scores, and let the threshold be the r-th
+    largest of them. The rate at which later scores exceed it is at most a Beta(r, n - r + 1)
+    variable, so it exceeds `bound` with probability P(Binomial(n, bound) <= r - 1). The result is
+    the largest r for which this is at most 1 - confidence. Nothing is assumed about the scores'
+    distribution (Vovk, "Conditional validity of inductive conformal predictors", 2012), but traffic
+    must stay exchangeable with the calibration slice.
+
     0 means that even the largest cannot back the bound, because there are too few scores.
     """
     if n < 1 or not 0 < bound < 1 or not 0 < confidence < 1:

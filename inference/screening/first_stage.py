@@ -197,7 +197,12 @@ VOTES, PLACES = "wording.votes", "wording.places"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordTables:
-    """Word statistics from a response graph: the tables `votes` [V, C] and `places` [V, W]."""
+    """Word statistics from a response graph: the tables `votes` [V, C] and `places` [V, W].
+
+    They are constants of the graph, counted on the training texts (`training.export.word_votes`):
+    in how many texts of each class a token occurs, and among which others. Reading them takes two
+    look-ups and no run.
+    """
 
     votes: Rows
     places: Rows

@@ -4,6 +4,9 @@ They are the screening features of every request, whatever its verdict: a calibr
 requests alone would flag more and more of the rest. Inputs, callers and answers are not stored. For
 each version and day there is one file, `DIGEST/YYYY-MM-DD.WIDTH.f32`: rows of WIDTH float32,
 little-endian, one after the other.
+
+A repeated row says nothing new about traffic. Graphs measure it slightly differently in another
+batch, so repeats are found by comparing features in steps of STEP of their spread on clean rows.
 """
 
 import re

@@ -1,4 +1,9 @@
-"""Measures rows as they are served: by the INT8 graph, next to the float32 reference."""
+"""Measures rows as they are served: by the INT8 graph, next to the float32 reference.
+
+The answer changes where the INT8 graph's answer changes. Its decision boundary runs next to the
+float32 reference's, so there are rows between both on which only one of them changes. An attacker
+who has the model finds them on the way to any attack, by bisection.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Runs a version's graphs while it is made, and gives its golden answers."""
+"""Runs a version's graphs while it is made, and gives its golden answers.
+
+Golden answers are rows with the logits of the served INT8 model. They are part of the version, so
+that whoever loads it sees that this machine computes what the publisher's did.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

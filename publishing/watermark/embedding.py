@@ -2,6 +2,12 @@
 
 With enough weights, the mark carries the payload that names its version; otherwise its presence
 alone identifies the version. A mark is added as weakly as the required reading allows.
+
+Spread spectrum (Cox et al., IEEE Trans. Image Processing 6, 1997) with informed embedding: what
+the code already reads in the weights is known, so only the rest is added. One amplitude serves all
+matrices, in units of each matrix's own spread: by Cauchy-Schwarz no other division of the same
+correlation moves the weights less, relative to their spread. With a payload, each bit has its own
+amplitude, so that all bits are read with the same margin.
 """
 
 import math

@@ -2,6 +2,10 @@
 
 Both graphs hold each parameter once, under the module's own name for it, so that marking, signing
 and comparing find the same weights in both.
+
+Backward operators are written in operators that ONNX has. PyTorch's own decompositions cover most;
+two rules here cover the rest. Only gradients to inputs are needed, since parameters are frozen when
+a model is screened.
 """
 
 import warnings

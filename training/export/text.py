@@ -1,4 +1,14 @@
-"""Exports a torch text classifier to its two graphs (see `training.export.classifier`)."""
+"""Exports a torch text classifier to its two graphs (see `training.export.classifier`).
+
+The response's features are those of `training.export.response`. FGSM's step is taken in the word
+embeddings, which no domain bounds, so features that depend on the domain are left out. Places
+without a token have no gradient, so padding changes nothing. With `WordVotes`, the features also
+say what the words say by themselves.
+
+The features may follow the margin from a deeper layer on. Then neither its gradient nor the steps
+pass the earlier layers, which run once, and steps are as large relative to what they move as they
+would be in the embeddings.
+"""
 
 from collections.abc import Callable
 from functools import partial

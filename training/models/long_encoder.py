@@ -193,7 +193,12 @@ def lengthened(module: TextClassifier, positions: int, reach: AttentionReach) ->
 
 
 class FrequentWordEmbedding(nn.Embedding):
-    """An embedding of `len(kept)` token ids of `vocabulary`, and of one row for all the others."""
+    """An embedding with rows for the most frequent token ids `kept` of `vocabulary`, and one row
+    that all others share.
+
+    A small encoder consists mostly of word embeddings, most of them for tokens that it hardly ever
+    sees. Ids remain the tokenizer's: the graph maps them to the rows of the smaller table.
+    """
 
     place: torch.Tensor
 
