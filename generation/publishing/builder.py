@@ -118,7 +118,7 @@ def build(
     """
     # 1.
     plain = made.with_name(f"{made.name}-unmarked")
-    _copy(folder, plain)
+    copy_files(folder, plain)
     cut, said, before = _unmarked(plain, prompts, about)
     # 2.
     marked = _mark(plain, made, commit)
@@ -253,7 +253,7 @@ def hash_file(path: Path) -> FileEntry:
         return FileEntry(path.name, file.tell(), f"sha256:{digest}")
 
 
-def _copy(folder: Path, made: Path) -> None:
+def copy_files(folder: Path, made: Path) -> None:
     names = [CONFIG, TOKENIZER, *sorted(OPTIONAL), *_weights(folder)]
     made.mkdir(mode=0o700)
     for name in names:

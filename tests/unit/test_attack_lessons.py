@@ -23,12 +23,12 @@ LESSONS = {
         f"{_GATEWAY}/test_every_method.py::test_roles_decide_before_the_request_is_looked_at",
         f"{_GATEWAY}/test_every_listener.py::test_roles_decide_on_every_way_in",
         f"{_GATEWAY}/test_every_listener.py::test_nobody_is_let_in_unknown",
-        "unit/gateway/test_front_door.py::test_a_method_without_a_rule_is_refused",
+        "unit/gateway/auth/test_interceptor.py::test_a_method_without_a_rule_is_refused",
     ),
     "2. management open by default (CVE-2023-48022)": (
-        "unit/gateway/test_config.py::test_what_is_wrong_is_said",
-        "unit/gateway/test_config.py::test_no_issuer_means_nobody_could_authenticate",
-        "unit/gateway/test_config.py::test_not_loopback",
+        "unit/gateway/config/test_document.py::test_what_is_wrong_is_said",
+        "unit/gateway/config/test_document.py::test_no_issuer_means_nobody_could_authenticate",
+        "unit/gateway/config/test_document.py::test_not_loopback",
         "unit/test_attack_lessons.py::test_a_new_installation_listens_on_loopback_with_tls",
     ),
     "3. SQL injection in the key check (CVE-2026-42208)": (
@@ -43,7 +43,7 @@ LESSONS = {
     ),
     "5. ONNX external data that escapes (CVE-2022-25882, CVE-2024-27318, CVE-2026-27489)": (
         f"{_GATEWAY}/test_uploads.py::test_a_graph_with_data_outside_itself",
-        "unit/registry/test_formats.py::test_data_outside",
+        "unit/registry/formats/test_formats.py::test_data_outside",
         "integration/inference/test_admission.py::test_only_plain_onnx_is_opened",
     ),
     "6. a signature that does not cover what is loaded": (
@@ -56,7 +56,7 @@ LESSONS = {
         "integration/inference/test_admission.py::test_a_file_that_is_gone",
         "integration/inference/test_admission.py::test_an_edited_manifest",
         "integration/inference/test_admission.py::test_a_withdrawn_key_stops_what_it_signed",
-        "unit/registry/test_artifact_folder.py::test_a_link_in_a_file_s_place",
+        "unit/registry/storage/test_artifact_folder.py::test_a_link_in_a_file_s_place",
         "integration/inference/test_replay.py::test_an_older_pointer_with_its_own_statement",
     ),
     "7. errors that leak (CVE-2025-23319)": (
@@ -68,7 +68,7 @@ LESSONS = {
     "8. pickle anywhere (CVE-2024-2912, CVE-2026-3059)": (
         "unit/test_forbidden_code.py::test_forbidden_modules_are_not_imported",
         "unit/test_forbidden_code.py::test_no_loader_that_can_run_code_is_called",
-        "unit/registry/test_formats.py::test_foreign_bytes_by_an_accepted_name",
+        "unit/registry/formats/test_formats.py::test_foreign_bytes_by_an_accepted_name",
         f"{_GATEWAY}/test_uploads.py::test_a_pickle_renamed",
     ),
     "9. overflow and exhaustion (CVE-2025-23310, CVE-2023-44487)": (
@@ -85,18 +85,18 @@ LESSONS = {
         f"{_GATEWAY}/test_transport.py::test_identity_headers_are_not_looked_at",
         f"{_GATEWAY}/test_transport.py::test_credentials_that_are_refused",
         f"{_GATEWAY}/test_transport.py::test_token_and_certificate_must_be_the_same_principal",
-        "unit/gateway/test_tokens.py::test_roles_in_claims_are_not_looked_at",
+        "unit/gateway/auth/test_tokens.py::test_roles_in_claims_are_not_looked_at",
         "integration/gateway/test_request_ids.py::test_ids_with_control_characters_are_refused",
     ),
     "11. archive slips": (
         "unit/test_forbidden_code.py::test_forbidden_modules_are_not_imported",
         "unit/test_forbidden_code.py::test_no_loader_that_can_run_code_is_called",
-        "unit/registry/test_formats.py::test_foreign_bytes_by_an_accepted_name",
-        "unit/registry/test_formats.py::test_names_that_are_not_accepted",
+        "unit/registry/formats/test_formats.py::test_foreign_bytes_by_an_accepted_name",
+        "unit/registry/formats/test_formats.py::test_names_that_are_not_accepted",
     ),
     "12. server-side fetch of a caller's URL": (
-        "unit/gateway/test_tokens.py::test_addresses_in_a_token_are_not_looked_at",
-        "unit/gateway/test_remote_keys.py::test_redirects_are_not_followed",
+        "unit/gateway/auth/test_tokens.py::test_addresses_in_a_token_are_not_looked_at",
+        "unit/gateway/auth/test_remote_keys.py::test_redirects_are_not_followed",
         "unit/test_forbidden_code.py::test_forbidden_modules_are_not_imported",
     ),
     "13. an older approved state replayed, or an expired one": (

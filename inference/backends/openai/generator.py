@@ -87,7 +87,7 @@ class OpenAiGenerator(Generator):
         if sampling.stop:
             document["stop"] = list(sampling.stop)
         events = self._server.chat(document, deadline, on_end)
-        pieces = _pieces(events, sampling, self.terms.prompt_tokens)
+        pieces = read_pieces(events, sampling, self.terms.prompt_tokens)
         try:
             yield StartedAnswer((), None, pieces)
         finally:
@@ -151,7 +151,7 @@ class OpenAiEngine:
             terms,
             self.engine,
             self._called.format(model=terms.name, version=cleared.pointer.version),
-            _marks(cleared, source),
+            read_marks(cleared, source),
         )
 
     def probe(self) -> None:
@@ -165,7 +165,7 @@ class OpenAiEngine:
         """See `RemoteGeneratorEngine`."""
 
 
-def _marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
+def read_marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
     """The tokens whose text no message may contain. Neither the tokenizer, which may contain
     foreign regular expressions, nor the template is run in a gateway.
     """
@@ -206,7 +206,7 @@ def _seen(text: str) -> str:
     return parts.translate(dict.fromkeys(map(ord, unseen)))
 
 
-def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[AnswerPart]:
+def read_pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[AnswerPart]:
     """The last one once it is known how many tokens there were.
 
     Raises: ANSWER_MALFORMED, also for more tokens than were asked for, or a text that should have

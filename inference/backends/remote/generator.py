@@ -143,7 +143,7 @@ class RemoteGenerator(Generator):
                     Reason.ANSWER_MALFORMED,
                     "a prompt's score is missing or unexpected under its terms",
                 )
-            yield StartedAnswer(ids, score, _pieces(responses, asked.sampling.max_tokens))
+            yield StartedAnswer(ids, score, read_pieces(responses, asked.sampling.max_tokens))
 
 
 class RemoteGeneratorEngine:
@@ -199,7 +199,7 @@ def read_terms(cleared: VerifiedPointer, source: FileSource) -> GeneratorTerms:
     return terms
 
 
-def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[AnswerPart]:
+def read_pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[AnswerPart]:
     """Until the last one. Raises: ANSWER_MALFORMED where that does not come, or not within `most`
     tokens, each in a piece of its own.
     """

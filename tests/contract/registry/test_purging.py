@@ -1,6 +1,6 @@
 """Erased rows are in no table's file any more, on PostgreSQL; the write-ahead log is its server's.
 
-For SQLite's files see `tests/unit/registry/test_purging.py`.
+For SQLite's files see `tests/unit/registry/answers/test_purging.py`.
 """
 
 from contextlib import closing

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from generation.models.decoder import LanguageModel
-from inference.backends.openai.generator import _marks
+from inference.backends.openai.generator import read_marks
 from inference.llm.request import (
     CONFIG,
     TOKENIZER,
@@ -91,7 +91,7 @@ def test_a_gateway_knows_the_same_tokens(folder: Path, decoder: LanguageModel) -
     manifest = SimpleNamespace(files=entries)
     cleared: Any = SimpleNamespace(manifest=manifest)
     source: Any = SimpleNamespace(read=files.__getitem__)
-    assert _marks(cleared, source) == decoder.marks
+    assert read_marks(cleared, source) == decoder.marks
     assert {BEGIN, END, USER, ASSISTANT} <= decoder.marks
 
 

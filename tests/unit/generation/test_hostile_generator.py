@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.pipeline.generate import GenerationPipeline
-from inference.backends.remote.generator import RemoteGenerator, _pieces
+from inference.backends.remote.generator import RemoteGenerator, read_pieces
 from inference.llm import messages
 from inference.llm.messages import AnswerPart, read_part, read_prologue
 from inference.llm.request import Sampling, SamplingRequest
@@ -43,17 +43,17 @@ def test_an_answer_has_ids() -> None:
 @pytest.mark.parametrize("sent", [[piece(1)] * 4, [piece(1, 2)], [piece()]])
 def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferResponse]) -> None:
     with pytest.raises(Refusal) as found:
-        list(_pieces(iter(sent), 3))
+        list(read_pieces(iter(sent), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
     asked_for = [piece(1), piece(1), piece(1, finish="length")]
-    assert len(list(_pieces(iter(asked_for), 3))) == 3
+    assert len(list(read_pieces(iter(asked_for), 3))) == 3
 
 
 def test_the_text_of_an_answer_is_bounded() -> None:
     long = oip.ModelInferResponse()
     messages.write_part(long, AnswerPart((1,), b"x" * 4096, "stop"))
     with pytest.raises(Refusal) as found:
-        list(_pieces(iter([long]), 3))
+        list(read_pieces(iter([long]), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
