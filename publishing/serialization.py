@@ -31,7 +31,7 @@ def serialize_model(model: onnx.ModelProto) -> bytes:
     for part in (plain, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    # Shapes of inner tensors can be inferred anew, and stale ones make the quantizer fail.
+    # Shapes of inner tensors can be inferred again, and stale ones make the quantizer fail.
     del graph.value_info[:]
     used = {_domain(node.domain) for node in graph.node} | {""}
     used |= {_domain(function.domain) for function in plain.functions}

@@ -129,7 +129,7 @@ class CausalBatches:
             )
             if taken is None:
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
-            # Whoever delivers waits for the mutex, so no output comes too early.
+            # Delivery waits for the mutex, so no output arrives too early.
             self.answers[name] = answers
         return name, answers
 
@@ -186,7 +186,7 @@ class CausalBatches:
     def _begin_anew(self) -> bool:
         """Whether the engine runs again; it may lack memory, for one, that comes back."""
         try:
-            # It holds a cache, beside which there may be no room for another.
+            # It holds a cache, and memory may have no room for a second one.
             self.manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
             manager = self.open_manager()
         except Exception as error:
@@ -196,7 +196,7 @@ class CausalBatches:
             self.manager, self.runs = manager, True
             closing = self._closing.is_set()
         if closing:
-            # Who closed has stopped the one before.
+            # `close` has stopped the previous one.
             manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
         return True
 

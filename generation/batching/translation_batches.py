@@ -235,7 +235,7 @@ class TranslationBatches:
                 self._changed.notify()
             yield _ids(answer, deadline, active)
         finally:
-            # It leaves before the next one joins, whom its room is given to.
+            # It leaves before the next one joins, which gets its space.
             answer.is_over = True
             self.room.give(1, caller)
 

@@ -107,7 +107,7 @@ class LanguageModel:
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
-                # What is to be rounded is never there in float32 as a whole.
+                # Weights to be rounded are never in memory as a whole in float32.
                 dtype=torch.float32 if precision == FLOAT32 else "auto",
                 attn_implementation="sdpa",
             ).eval()
@@ -119,7 +119,7 @@ class LanguageModel:
             # Whatever the library finds wrong with what others wrote.
             raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
         model.requires_grad_(False)
-        # Penalties and the like, which a folder may ask for, are nobody's here.
+        # Penalties that a folder may configure are not supported.
         model.generation_config = GenerationConfig()
         return cls(model, tokenizer, template, ends, family)
 
@@ -259,7 +259,7 @@ def check_config(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
     found = [([name], kind) for name, kind in ARCHITECTURES.items()]
-    # The library goes by `model_type` alone.
+    # The library decides by `model_type` only.
     if (
         not isinstance(config, dict)
         or (config.get("architectures"), config.get("model_type")) not in found

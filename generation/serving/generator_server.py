@@ -83,7 +83,7 @@ class GenerationService(EngineInferenceService):
         caller = request.parameters[CALLER].string_param if CALLER in request.parameters else ""
         prompt = version.read(asked, deadline, context.is_active)
         with version.answer(prompt, asked.sampling, deadline, context.is_active, caller) as pieces:
-            # Before anyone hears of it.
+            # Count it before the answer is sent.
             self._host.ran(live, 1)
             first = _response(request)
             messages.write_prologue(first, prompt.ids, prompt.score)

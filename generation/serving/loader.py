@@ -73,7 +73,7 @@ class GeneratorLoader:
         try:
             version = GeneratorVersion.build(cleared.pointer.digest, folder, self._settings)
         finally:
-            # What is mapped stays mapped, and nobody can write to it any more.
+            # Mapped files stay mapped, and nobody can write to them any more.
             shutil.rmtree(folder, ignore_errors=True)
         _log.info("%s generates: %d pages", version.digest, version.batches.room.free)
         return version

@@ -35,7 +35,7 @@ from inference.batching.queue import (
 from sealgate.reasons import Reason, Refusal
 
 Gate = threading.Lock
-# Who is ready to join may not be the next to get the processor.
+# A thread that is ready to join may not be the next to run.
 _FRUITLESS = 3
 
 

@@ -89,7 +89,7 @@ Work: TypeAlias = Callable[[Array], tuple[Array, ...]]
 # Full tiles of the processor's kernels are of 4, 6, 8, 12 or 16 rows.
 _LEAST = 16
 _SPACINGS = (1, 2, 4)
-# What rows show does not depend on their numbers; some more are tried all the same.
+# Whether sizes are steady does not depend on the numbers; a few more rows are tried anyway.
 _SHOWN = 4
 
 

@@ -147,7 +147,7 @@ class RateEstimate:
         self._xx = xx = _FADING * self._xx + rows * rows
         self._xy = xy = _FADING * self._xy + rows * seconds
         spread = n * xx - x * x
-        # Of one size alone nobody can tell what is fixed: then nothing is, and nobody waits.
+        # One size alone does not show the fixed cost: assume none, so nobody waits.
         slope = (n * xy - x * y) / spread if spread > 1e-3 * x * x else y / x
         self.per_row = min(max(slope, 0.0), y / x)
         self.fixed = (y - self.per_row * x) / n

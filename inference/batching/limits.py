@@ -17,7 +17,7 @@ from sealgate.trust.fields import check_name
 
 _REQUIRED = ("max_rows", "delay_us", "queue_rows")
 _OPTIONAL = ("preferred_rows", "timeout_us", "priority_levels", "instances")
-# Names of the last three alone: each a number, 0 where it is absent.
+# The last three only: each is a number, 0 if absent.
 _NUMBERS = _OPTIONAL[1:]
 _LONGEST_US = 3600 * 10**6
 _MOST_INSTANCES = 1024

@@ -16,7 +16,7 @@ from sealgate.reasons import Reason, Refusal
 
 Array = npt.NDArray[Any]
 
-# The first golden rows are run alone and by threes as well: their company must not matter.
+# The first golden rows also run alone and in threes: the batch must not matter.
 _COMPANY_SIZES = (1, 3)
 _COMPANY_ROWS = 12
 

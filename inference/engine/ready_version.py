@@ -169,7 +169,7 @@ class ReadyVersion:
         self._limits = BatcherLimits.of(config.batching, serving.lanes)
         self.capacity = RowCapacity(config.batching.max_rows)
         self._sizes = BatchSizes()
-        # What takes one core for microseconds does not wait for what takes milliseconds.
+        # A run of microseconds on one core does not wait for runs of milliseconds.
         self._cores = running.cores if serving.lanes > 1 else None
         self._golden = documents.golden
         self._earlier = BatcherCounts()

@@ -176,7 +176,7 @@ class TwoStage:
         feeds = form.serving(x)
         outputs = served.run(feeds)
         answered = perf_counter_ns()
-        # Where the INT8 graph does not answer, it runs for what it shows alone.
+        # If the INT8 graph does not answer, it runs only for the first stage.
         own = len(outputs) > 1
         shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
         logits, first = outputs[0], self._first(shown, len(x))

@@ -16,7 +16,7 @@ from inference.engine.trust_state import Place, TrustState
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.statements import PointerBundle, Proposal
 
-# What may keep an engine from following a pointer though nothing is wrong with the one it follows.
+# Reasons that block a new pointer but leave the pointer that is live valid.
 _NOT_AGAINST_THE_POINTER = frozenset(
     {Reason.POINTER_STALE, Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE}
 )

@@ -136,7 +136,7 @@ class CorePool:
         self._room = threading.Semaphore(runs)
         self._patience = patience
         self._mutex = threading.Lock()
-        # Who holds each place that is taken.
+        # The holder of each taken place.
         self._holders: dict[object, object] = {}
 
     @contextmanager

@@ -74,7 +74,7 @@ def _inputs(node: onnx.NodeProto) -> set[str]:
 
 
 _SUMS = ("ReduceSum", "ReduceMean")
-# Of constants with more elements, shapes alone are looked at.
+# Larger constants are examined by their shape only.
 _MOST_ELEMENTS = 64
 _PLACES = 1
 # That of the operators in which there is one that makes ones.
@@ -93,7 +93,7 @@ def steady_sums(model: bytes) -> bytes:
     try:
         sums = _sums(found)
     except (onnx.shape_inference.InferenceError, ValueError, TypeError):
-        # What is wrong with it, the runtime says.
+        # The runtime will report what is wrong with it.
         return model
     if not sums:
         return model

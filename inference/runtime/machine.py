@@ -52,7 +52,7 @@ def _read(path: Path) -> str:
 
 
 _PROCESSOR = Path("/proc/cpuinfo")
-# What INT8 kernels use, as Linux names it on x86-64 and on aarch64.
+# Instructions that INT8 kernels use, as Linux names them on x86-64 and aarch64.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 _MIB = 1 << 20
 _GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")

@@ -8,7 +8,7 @@ CPU, CUDA, TENSORRT, OPENVINO = "cpu", "cuda", "tensorrt", "openvino"
 PROVIDERS = {
     CPU: ("CPUExecutionProvider",),
     CUDA: ("CUDAExecutionProvider",),
-    # What TensorRT has no kernel for is CUDA's.
+    # CUDA runs what TensorRT has no kernel for.
     TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
     OPENVINO: ("OpenVINOExecutionProvider",),
 }

@@ -111,7 +111,7 @@ class Detector:
         on = ~(found <= 0)
         if on.any():
             with np.errstate(invalid="ignore"):
-                # What was not measured stays no number.
+                # A value that was not measured stays NaN.
                 joined = np.logaddexp(0, self.graph_scores(features[on]))
             found[on] = self._compared(joined, features[on])
         return found
@@ -183,7 +183,7 @@ class Detector:
             return scores
         adversarial = self.disagreement is Verdict.ADVERSARIAL
         level = DISAGREEING if adversarial else self.threshold
-        # What an engine says that is neither 0 nor 1 is not read as agreement.
+        # An engine's value other than 0 or 1 does not count as agreement.
         return np.where(features[:, -1] != 0, np.maximum(scores, level), scores)
 
 

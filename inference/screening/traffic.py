@@ -86,7 +86,7 @@ def comparison_steps(detector: Detector) -> _Floats:
     """The step sizes in which each feature is compared, [F]."""
     first = () if detector.first is None else detector.first.scoring.scaling.spread
     spread = (*first, *detector.scaling.spread)
-    # What has no spread is a sign, and compared as it is.
+    # A feature without spread is a sign, and is compared as it is.
     found = np.ones(detector.width)
     found[: len(spread)] = STEP * np.array(spread)
     return found

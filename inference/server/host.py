@@ -145,7 +145,7 @@ class EngineHost:
             raise Refusal(Reason.QUEUE_FULL, "another load is in progress")
         try:
             known = self._shown.get(load.place)
-            # What proved a pointer once is kept, rather than what comes with it again.
+            # Keep the first proof of a pointer, not the one that arrives with it again.
             same = known is not None and known.digest == load.digest
             shown = self._shown if same else {**self._shown, load.place: load}
             before = self._engine.live()

@@ -272,7 +272,7 @@ def _parsed(handler: Any, message: bytes) -> Any:
 def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None:
     code: Callable[[], Any] = context.code  # type: ignore[attr-defined]
     if code() is not None and not isinstance(error, NotImplementedError):
-        # The handler has said so itself: it is one of those that are not there.
+        # The handler itself reports a method that does not exist.
         raise error
     refusal = refusal_for(error)
     if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):

@@ -141,7 +141,7 @@ class CertificateReloader:
             nonlocal given
             now = self.shown
             if now is given:
-                # gRPC goes on with what it has; its stated types do not know of that.
+                # None lets gRPC keep its configuration; its type stubs do not say so.
                 return None
             given = now
             return now.configuration()

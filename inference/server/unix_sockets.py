@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sealgate.reasons import Reason, Refusal
 
-# What `sockaddr_un` takes on Linux, less its final zero.
+# The size of a path in `sockaddr_un` on Linux, without the final zero.
 LONGEST_PATH = 107
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -15,7 +15,7 @@ import grpc
 from sealgate.reasons import Reason, Refusal
 
 _SWEEP_SECONDS = 0.25
-# A request of a stream ends by its own deadline, unless nobody takes its answers.
+# A stream's request ends at its own deadline, unless nobody reads its answers.
 _OVERTIME_SECONDS = 5.0
 
 

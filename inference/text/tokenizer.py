@@ -131,7 +131,7 @@ class TextTokenizer:
         if not large_texts.acquire(timeout=_PATIENCE_SECONDS):
             raise Refusal(Reason.QUEUE_FULL, "other large texts are being tokenized")
         try:
-            # One by one, so that the tokens alone are kept of each.
+            # One by one, so that only the tokens of each are kept.
             return [self._tokenizer.encode_batch_fast([text])[0].ids for text in texts]
         finally:
             large_texts.release()

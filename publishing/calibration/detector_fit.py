@@ -41,7 +41,7 @@ from sealgate.reasons import Reason, Refusal
 CONFIDENCE = 0.95
 # Where a second limit had to be tried on the same rows: either may fail.
 LESS_CONFIDENCE = 0.9
-# What disagreement may count for, the first choice first.
+# What disagreement may count for, in order of preference.
 _COUNTS_FOR = (Verdict.ADVERSARIAL, Verdict.SUSPECT, Verdict.CLEAN)
 # From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
 MANY_ROWS = 299
@@ -186,7 +186,7 @@ def _limits(
     upper = limits.adversarial.threshold
     if not suspect:
         return limits if upper < DISAGREEING else None
-    # What disagrees comes up to the upper threshold, and the lower one makes room for it.
+    # Disagreeing rows reach the upper threshold, and the lower one leaves room for them.
     apart = replace(draft, disagreement=Verdict.ADVERSARIAL).scores(clean) > scores
     scores = np.where(apart, np.maximum(scores, upper), scores)
     lower = _limit(scores, limits.suspect.bound)

@@ -178,7 +178,7 @@ def _timed(
         math.comb(BATCH, count)
         * share**count
         * (1 - share) ** (BATCH - count)
-        # Of so many rows, so many go on.
+        # The number of rows that are escalated.
         * graph.seconds(count)
         for count in range(1, BATCH + 1)
     )

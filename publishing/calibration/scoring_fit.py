@@ -58,7 +58,7 @@ def _distance(z: Floats, tail: ScoreTail) -> ScoringWeights:
     covariance = np.cov(z, rowvar=False).reshape(width, width)
     sphere = np.eye(width) * np.trace(covariance) / width
     precision = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere)
-    # Each pair stands once in a triangle.
+    # A triangle holds each pair once.
     triangle = 2 * precision - np.diag(np.diag(precision))
     return ScoringWeights(
         float(center @ precision @ center),

@@ -34,7 +34,7 @@ from sealgate.trust.keys import Signer
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0
-# What was made would be refused again.
+# After these reasons, publishing the same version again would fail again.
 _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 
 

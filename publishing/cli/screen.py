@@ -135,7 +135,7 @@ def attack(
 
 def _attacks(report: dict[str, Any]) -> list[dict[str, Any]]:
     attacks = {**report["attacks"], **report.get("queries", {})}
-    # What never succeeded was never to be caught.
+    # An attack that never succeeded did not have to be caught.
     return [
         {"attack": name, "flagged": "", "at_least_suspect": "", **found}
         for name, found in attacks.items()

@@ -153,7 +153,7 @@ def export(
     code = key.recipient(parent, recipient)
     copy, found = mark_model(data, lambda hosts: spread_copy(hosts, code), {PARENT: parent})
     read = read_code(weights_of(out.name, copy), code, found.slots)
-    # Kept before it is handed out: nobody could be named by it later.
+    # Saved before it is handed out, or its recipient could not be identified later.
     save_copy(folder, CopyRecord(model, recipient, parent, sha256(copy)))
     write_new(out, copy)
     show_fields(

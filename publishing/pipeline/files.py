@@ -31,7 +31,7 @@ from sealgate.reasons import Reason, Refusal
 # Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,
 # but for a note on each tensor.
 _LARGEST_REPORT = 64 << 10
-# What marking may cost, as a share of the test slice, where nobody says otherwise.
+# The default for the accuracy that marking may cost, as a share of the test slice.
 LARGEST_LOSS = 0.02
 _HEADER = 1 << 20
 

@@ -154,7 +154,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     prober: BorderProber = Probe.of(graph, config)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    # A recalibration stands on what its version measured of traffic.
+    # A recalibration rests on the features that its version measured on traffic.
     compared = asked.earlier is None or asked.earlier.disagreement is not None
     response = open_response(asked.response, 1, compared=compared)[1]
     graphs = TimedGraphs(served.session, fp32.session, response, served.form)
@@ -200,7 +200,7 @@ def _fitted(
     draft = draft_detector(seen, len(asked.calibration.x))
     chosen = choose(seen, vectors, graphs) if vectors is not None else None
     if asked.earlier is not None:
-        # What it measured of a row depends on its own first stage.
+        # The features of a row depend on the version's own first stage.
         stage = asked.earlier.first
     else:
         stage = chosen.stage if chosen is not None and chosen.pays else None

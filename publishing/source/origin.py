@@ -17,7 +17,7 @@ from sealgate.trust.canonical import raw, sha256
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
-# What `sealgate train` is, as a builder and as a kind of build.
+# `sealgate train` as a builder and as a build type.
 WORKSHOP = "urn:sealgate:train:v1"
 _PRIVACY = ("epsilon", "delta", "noise", "clip", "sampling_rate", "steps", "accountant")
 _LARGEST = 1 << 20

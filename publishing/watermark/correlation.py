@@ -28,7 +28,7 @@ def whiten(values: Floats) -> Floats:
     scaled -= np.float32(scaled.mean(dtype=np.float64))
     flat = scaled.reshape(-1)
     spread = math.sqrt(float(flat @ flat) / flat.size)
-    # What is left of a constant in rounding is not a spread.
+    # The rounding residue of a constant is not a spread.
     if spread <= 1e-6:
         return np.zeros_like(values)
     scaled *= np.float32(1 / spread)

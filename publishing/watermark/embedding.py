@@ -30,7 +30,7 @@ from sealgate.reasons import Reason, Refusal
 
 _ROUNDS = 8
 _PIECE = 1 << 16
-# What a file keeps of the values of its weight at a place.
+# The values that a file stores for its weight at a place.
 Stored = Callable[[int, Floats], Floats]
 
 
@@ -156,9 +156,9 @@ def _round_one_up(amplitude: float) -> float:
     return round(math.ceil(amplitude * 10**places) / 10**places, places)
 
 
-# What is read of a mark without a payload, after any search has been paid for.
+# The z of a mark without payload, after correcting for any search.
 TARGET = 16.0
-# What is read of each bit of a payload.
+# The z of each bit of a payload.
 MARGIN = 6.0
 # Fewer weights need an amplitude that is felt: 16 / sqrt(15000) is 0.13 of the spread.
 CAPACITY = 15_000

@@ -32,7 +32,7 @@ from sealgate.trust.keys import read_private_file, write_private_file
 
 FALSE_ACCUSATION = 1e-6
 COLLUDERS = 5
-# What is read of a copy: of the mean of five, 8 are left, where 6.4 accuse one of a thousand.
+# The z of a copy: 8 remain in the mean of five, and 6.4 identify one of a thousand.
 TARGET = 40.0
 # A stronger mark would be felt: smaller models get a weaker one, and resist fewer colluders.
 _MOST = 0.15
@@ -40,7 +40,7 @@ _RECIPIENTS = 1_000
 _COPY = "sealgate/watermark-copy/v1"
 _END = ".copy.json"
 
-# What a code reads in some weights, after paying for so many codes tried.
+# Reads a code in some weights, after correcting for the number of codes tried.
 ReadCode = Callable[[WatermarkCode, int], MarkDetection]
 
 

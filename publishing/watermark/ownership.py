@@ -37,7 +37,7 @@ from sealgate.trust.transparency import TlogProof, open_checkpoint
 _TYPE = "sealgate/watermark-proof/v1"
 _FIELDS = ("model", "secret", "payload", "unmarked", "worded", "slots", "entry", "proof")
 _COMMITTED = "watermark.committed"
-# What unrelated weights do not reach: one reading in 10^7.
+# Unrelated weights reach this once in 10^7 readings.
 _SILENT = 6.0
 # With a payload or by presence, in floats or in integers, blind or aligned.
 _WAYS = 8

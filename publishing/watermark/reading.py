@@ -99,7 +99,7 @@ def detection_of(
 
 # By name, as they come, or searched for.
 _LOG_STAGES = math.log(3)
-# What ONNX Runtime and others put behind a weight's name.
+# Suffixes that ONNX Runtime and others add to a weight's name.
 _ENDINGS = ("_quantized", "_Q4", "_Q4G32", "_transposed", "_Transposed", "_q")
 
 
@@ -142,7 +142,7 @@ class FileWeights:
             if values is None:
                 continue
             if not self.graph and values.ndim == len(slot.axes):
-                # Whoever keeps the names keeps the layout that the marked file has.
+                # A file that keeps the names keeps the marked file's layout.
                 turned = values.transpose(slot.axes)
                 values = np.ascontiguousarray(turned) if turned.shape == shape else values
             if values.shape == shape:

@@ -100,7 +100,7 @@ def held(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Refusal(Reason.RUN_FOREIGN, f"another run is at work in {folder}") from None
         if not os.fstat(lock.fileno()).st_nlink:
-            # Who had it has just ended.
+            # Its holder has just ended.
             raise Refusal(Reason.RUN_FOREIGN, f"another run was at work in {folder}")
         try:
             yield

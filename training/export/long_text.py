@@ -22,7 +22,7 @@ from training.export.classifier import OPSET
 from training.models.encoder import NO_ATTENTION
 from training.models.long_encoder import FrequentWordEmbedding, LongTextClassifier
 
-# What every ONNX Runtime since 1.18 reads.
+# Readable by every ONNX Runtime since 1.18.
 _IR_VERSION = 10
 
 

@@ -134,7 +134,7 @@ def _parts(x: torch.Tensor) -> Iterator[torch.Tensor]:
 def _present(x: torch.Tensor, vocabulary: int) -> torch.Tensor:
     """Which tokens stand in rows x [n, s]: 1 in [n, V]."""
     found = torch.zeros(len(x), vocabulary + 1)
-    # What fills a row up is counted behind the vocabulary.
+    # Padding is counted after the vocabulary.
     found.scatter_(1, torch.where(x >= 0, x, vocabulary), 1.0)
     return found[:, :vocabulary]
 

@@ -37,7 +37,7 @@ def federate(recipe: Path, out: Path, as_json: bool) -> None:
     """
     from training.federated.federation import Federation
 
-    # What is ended as services are cleans up too: the folder holds clients' rows and keys.
+    # Clean up on SIGTERM too: the folder holds clients' rows and keys.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = Federation(recipe, out, _tell).make()
     report = made.report

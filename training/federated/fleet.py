@@ -103,7 +103,7 @@ class FleetGrid(Grid):
 
     def __init__(self, fleet: FlowerFleet) -> None:
         self._state, self._run = fleet.state, fleet.run
-        # Answers that were told of, by what they answer, while their content is on its way.
+        # Announced answers, by the message they answer, while their content is in transit.
         self._arriving: dict[str, Message] = {}
         self.silent: set[int] = set()
 

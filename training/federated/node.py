@@ -147,7 +147,7 @@ class Node:
         try:
             return self._app(message, context)
         except Exception as error:
-            # Flower's code and ours: the server hears that it failed, and no more.
+            # Whatever failed, in Flower's code or ours, the server learns only that it failed.
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=message)
 

@@ -50,14 +50,15 @@ class FederatedParticipant:
             self.descend(number)
         else:
             self._afford(self._private)
-            # Counted before it is done: what broke off has told of the rows all the same.
+            # Counted before it runs: an interrupted round has revealed something about the rows
+            # too.
             self._rounds += 1
             descend_privately(
                 self._student, TaughtRows(TrainingBatch(self._x, self._y)), self._private
             )
         moved: Weights = weights_of(self._student) - weights
         if not np.isfinite(moved).all():
-            # The last descent comes behind the last loss.
+            # The last update follows the last loss.
             raise Refusal(Reason.LOSS_NOT_FINITE, "a client's weights are not finite")
         return moved
 

@@ -75,7 +75,7 @@ class TextClassifier(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=_NORM_EPS)
         self.layers = nn.ModuleList(EncoderLayer(size) for _ in range(size.layers))
         self.head = nn.Linear(size.width, classes)
-        # Keep what lies between layers alone, and compute the rest again on the way back.
+        # Keep only the values between layers, and recompute the rest in the backward pass.
         self.checkpointed = False
 
     def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +119,7 @@ class TextClassifier(nn.Module):
         if not start:
             x = self.norm(x + self.positions.weight[: x.shape[1]])
         for at, layer in enumerate(self.layers[start:end], start + 1):
-            # What the last one computes is needed at once: keeping it costs no memory more.
+            # The last layer's values are needed at once: keeping them costs no extra memory.
             if self.checkpointed and self.training and at < len(self.layers):
                 x = checkpoint(layer, x, bias, use_reentrant=False)
             else:

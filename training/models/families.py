@@ -30,7 +30,7 @@ WITHIN = "model."
 # Added to the score of a place that is not seen: its share of the attention becomes exactly 0.
 _NO_ATTENTION = -1e4
 _MOST_TOKENS = 4096
-# Those that follow from the position alone, whatever the length.
+# Position encodings that depend on the position only, not on the length.
 _ROTARY = ("default", "linear", "llama3", "yarn")
 
 

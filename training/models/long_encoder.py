@@ -86,7 +86,7 @@ class LongTextClassifier(TextClassifier):
         places = torch.arange(mask.shape[1])
         blocks, led = places // self.reach.block, places < self.reach.first
         near = (blocks[:, None] - blocks).abs() <= 1
-        # The length as a tensor: a graph that is traced compares it anew for each text.
+        # The length as a tensor: a traced graph compares it for each text.
         seen = near | led[:, None] | led | (places.max() < self.reach.whole)
         return bias + torch.where(seen, 0.0, NO_ATTENTION).to(kind)
 

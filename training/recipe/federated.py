@@ -31,7 +31,7 @@ QUANTA, MODULUS = 1 << 22, 1 << 32
 # How often a round is tried, with those that answered.
 TRIES = 3
 _MOST_CLIENTS = MODULUS // QUANTA - 1
-# `closest` looks at each set of groups, all but `trim`, in each round.
+# `closest` examines every set of groups without `trim` of them, in each round.
 _MOST_SETS = 10_000
 
 

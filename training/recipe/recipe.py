@@ -71,7 +71,7 @@ class RunSection:
     checkpoint_steps: int = 200
 
     def __post_init__(self) -> None:
-        # What takes a seed takes 32 bits of it.
+        # Libraries take seeds of 32 bits.
         if self.seed >= 1 << 32:
             raise ConfigError("[run] seed must be below 2^32")
 
@@ -220,7 +220,7 @@ class Recipe:
             )
         if QUANTIZE in kinds and (len(kinds) == 1 or kinds.index(QUANTIZE) != len(kinds) - 1):
             raise ConfigError("the step quantize is the last, after another")
-        # What another step learns from the same rows has no bound.
+        # The privacy bound would not cover another step on the same rows.
         if PRIVATE in kinds and len(kinds) > 1:
             raise ConfigError("a private step must be the only one")
         if (self.data.source in OF_TEXT) != (self.student.kind == ENCODER):

@@ -21,9 +21,9 @@ _PACKAGES = (
     *("torchao", "opacus", "cleverhans", "tokenizers"),
 )
 _OF_GRAPHS = ("torch", "numpy", "onnx", "onnxscript", "transformers")
-# What `sealgate import --graphs` is, as a builder and as a kind of build.
+# `sealgate import --graphs` as a builder and as a build type.
 IMPORT = "urn:sealgate:import:v1"
-# Whose code decides what comes out.
+# Packages whose code determines the result.
 _HOUSE = ("inference", "publishing", "training")
 
 

@@ -286,6 +286,6 @@ def _rows(text: str, cutter: TextTokenizer, windows: Windows | None) -> Ids:
     """Of one text, as much as the model takes of it, or its windows."""
     most = cutter.text_bytes
     given = text.replace("\0", " ")[:most].encode(errors="ignore")[:most].decode(errors="ignore")
-    # What has no window may have tokens all the same: those around a text.
+    # A text without a window may still have tokens: those around a text.
     shown = windows.of(given) if windows is not None else []
     return cutter.rows([part.encode() for part in shown or [given]])

@@ -96,7 +96,7 @@ class AdaptiveDistillation(Distillation):
 
     def __init__(self, step: RecipeStep, widths: tuple[int, int] | None = None) -> None:
         super().__init__(step, widths)
-        # Buffers, so that a run which goes on after a kill goes on with them.
+        # Buffers, so that a run continued after a kill keeps them.
         self.register_buffer("first", torch.zeros(()))
         self.register_buffer("running", torch.zeros(()))
 

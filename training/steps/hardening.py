@@ -57,7 +57,7 @@ class AdversarialLoss(nn.Module):
     def __init__(self, step: RecipeStep, student: nn.Module) -> None:
         super().__init__()
         self.step = step
-        # Buffers, so that a run which goes on after a kill goes on with them.
+        # Buffers, so that a run continued after a kill keeps them.
         self.register_buffer("seen", torch.zeros(()))
         for at, parameter in enumerate(student.parameters()):
             self.register_buffer(f"mean{at}", parameter.detach().clone())

@@ -86,7 +86,7 @@ def measured(
     """The module's accuracy on rows x [n, ...] of classes y [n], after some of the steps."""
     if not _due(progress, _ACCURACIES):
         return None
-    # Dropout and the like draw from the generator that training goes on with.
+    # Dropout and the like draw from the generator that training continues with.
     with torch.random.fork_rng(devices=[]):
         return accuracy(module, *rows)
 

@@ -35,7 +35,7 @@ def follow(
     """
     spent = _follow(step, student, corpus, seed, watching, keeping, train)
     if not all(bool(each.isfinite().all()) for each in student.parameters()):
-        # The last descent comes behind the last loss.
+        # The last update follows the last loss.
         raise Refusal(Reason.LOSS_NOT_FINITE, "the last descent left weights that are not finite")
     return spent
 

@@ -163,7 +163,7 @@ def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
 def ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
     vectors, logits = [], []
-    # Rows of a length together, or each would cost what the longest beside it does.
+    # Batch rows of equal length, or each would cost as much as the longest in its batch.
     order = torch.from_numpy(np.argsort((rows >= 0).sum(1), kind="stable"))
     for part in torch.from_numpy(rows)[order].split(_BATCH):
         ids = part[:, : int((part >= 0).sum(1).max())]

@@ -75,7 +75,7 @@ def _check_pattern(setting: str, pattern: str) -> None:
         parts = [part[1:] for part in string.Formatter().parse(pattern)]
     except ValueError:
         parts = [("", None, None)]
-    # Neither attributes nor formats: names alone.
+    # Names only, without attributes or formats.
     if any(
         name is not None and (name not in _FIELDS or form or turn) for name, form, turn in parts
     ):

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 UNCHECKED = "neither digest nor tokens checked there"
 """How the field `engine` ends in entries of what such a server generated."""
 
-# A token has no more bytes than this on average, nor comes in more parts.
+# A token has at most this many bytes on average, and arrives in at most this many parts.
 _BYTES, _PARTS = 64, 4
 # Categories of Unicode: marks on letters, control characters, and what only formats.
 _UNSEEN = frozenset({"Mn", "Me", "Cc", "Cf"})

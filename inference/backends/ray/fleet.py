@@ -105,7 +105,7 @@ class RayFleet:
                 said: InferenceResult | RemoteRefusal = response.result(timeout_s=left)
                 return unwrap(said)
             except RayActorError:
-                # Its replica is gone, and nobody has heard of what it had run: another runs it.
+                # The replica is gone and its result was never delivered: another replica runs it.
                 time.sleep(_LOOK_SECONDS)
             except TimeoutError:
                 break

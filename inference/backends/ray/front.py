@@ -172,7 +172,7 @@ class ReplicaGroup:
             raise Refusal(Reason.INTERNAL, f"cannot show replicas anything: {error}") from error
         refusal = _against(self._fleet.follow(number))
         self._said = {**self._said, load.place: (load.digest, refusal)}
-        # Whoever resolves the new version is answered by a replica that has read of it.
+        # Requests that resolved the new version need a replica that has read its pointer.
         before, self._number = self._number, number
         try:
             yield

@@ -25,7 +25,7 @@ from sealgate.trust.dsse import Envelope
 
 _log = logging.getLogger(__name__)
 
-# What an engine says of itself, rather than of a pointer or a version.
+# Reasons that concern the engine itself, not a pointer or a version.
 _OF_ITSELF = frozenset(
     {
         Reason.ENGINE_UNAVAILABLE,
@@ -34,7 +34,7 @@ _OF_ITSELF = frozenset(
         Reason.OUT_OF_MEMORY,
     }
 )
-# What another engine may have an answer for.
+# Reasons after which another engine may still answer.
 _ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
 
 

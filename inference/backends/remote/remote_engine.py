@@ -35,7 +35,7 @@ _ASK_SECONDS = 5.0
 # The way to an engine is the shortest of so many calls that do nothing.
 _WAYS = 3
 _LONGEST_PLACE = 100
-# What an engine may say of a request, and callers of the gateway may then hear.
+# Reasons of an engine about a request that are passed on to the gateway's callers.
 _OF_A_REQUEST = frozenset(
     {
         Reason.BATCH_TOO_LARGE,
