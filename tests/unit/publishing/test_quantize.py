@@ -24,7 +24,7 @@ ROWS = np.random.default_rng(7).random((300, 64), np.float32)
 _ELSEWHERE = """
 import sys
 import numpy as np
-from publishing.quantize import quantize
+from publishing.quantization import quantize
 from sealgate.trust.canonical import sha256
 rows = np.random.default_rng(7).random((300, 64), np.float32)
 print(sha256(quantize(sys.stdin.buffer.read(), "x", rows)))
