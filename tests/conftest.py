@@ -23,6 +23,9 @@ hypothesis.settings.register_profile("sealgate", deadline=None, derandomize=True
 hypothesis.settings.load_profile("sealgate")
 
 
+_LISTED = pytest.StashKey[bool]()
+
+
 def pytest_configure() -> None:
     """End a run that gets SIGTERM as by Ctrl-C, so that it still lists what has failed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -30,11 +33,27 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """List each failure in one line, with its reason, after everything else."""
     yield
+    _list_failures(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A run that breaks as it ends, in a fixture say, has no summary: list its failures all the
+    same.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        _list_failures(reporter)
+
+
+def _list_failures(reporter: pytest.TerminalReporter) -> None:
+    """Each in one line, with its reason, once, after everything else."""
+    if reporter.config.stash.get(_LISTED, False):
+        return
+    reporter.config.stash[_LISTED] = True
     for kind in ("failed", "error"):
-        for report in terminalreporter.stats.get(kind, ()):
-            terminalreporter.write_line(f"{kind.upper()} {report.nodeid} - {_reason(report)}")
+        for report in reporter.stats.get(kind, ()):
+            reporter.write_line(f"{kind.upper()} {report.nodeid} - {_reason(report)}")
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

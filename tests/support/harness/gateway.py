@@ -131,7 +131,7 @@ class GatewayHarness:
     def publish(self, folder: str, model: str) -> None:
         data = DATA / f"{model}.safetensors"
         result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == 0, result.output or result.exception
 
     def propose(self, model: str, version: int, alias: str = "production") -> Proposal:
         """A new proposal: its time to live differs from that of any before."""
