@@ -34,7 +34,7 @@ from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
-from sealgate.setup.tokens import mint_token, new_issuer_key
+from sealgate.setup.credentials import mint_token, new_issuer_key
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub

@@ -11,7 +11,7 @@ from demo.questions import ask_each, share_refused
 from demo.stage import Stage
 from inference.model.config import ModelConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 
 _FGSM_EPS = (0.1, 0.2)
 _PGD_EPS = 0.2

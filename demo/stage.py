@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sealgate
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 from sealgate.client.connection import options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

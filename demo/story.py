@@ -17,8 +17,8 @@ from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
+from sealgate.setup.credentials import mint_token, new_issuer_key
 from sealgate.setup.installation import PEOPLE
-from sealgate.setup.tokens import mint_token, new_issuer_key
 from sealgate.trust import canonical
 
 _ROLLBACK_SECONDS = 1.0

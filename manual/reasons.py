@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gateway.transport.http import answer as http
 from manual.advice import advice
 from sealgate.reasons import Reason
-from sealgate.remote.statuses import DOMAIN, STATUS
+from sealgate.remote.errors import DOMAIN, STATUS
 
 _HEAD = f"""\
 # Why a call is refused

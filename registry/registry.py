@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
+from registry.audit.database_check import reconcile
 from registry.audit.erasures import Erasures
 from registry.audit.feed import Feed
-from registry.audit.reconcile import reconcile
 from registry.audit.reports import Anchors, EngineCountsBook, Refusals
 from registry.audit.trail import AuditTrail
 from registry.credentials.api_keys import ApiKeys

@@ -1,12 +1,13 @@
-"""Reads and writes tensors of the Open Inference Protocol, strictly.
+"""Tensors and parameters of the Open Inference Protocol: strict reading, writing, digests.
 
 Raw contents are little-endian, row-major and unpadded; BYTES elements carry a uint32 length each.
 BF16 has no numpy type: it is the high half of a float32 and is handed on as float32.
 """
 
+import hashlib
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,3 +225,47 @@ def _object_array(items: list[bytes]) -> Array:
     array = np.empty(len(items), object)
     array[:] = items
     return array
+
+
+MOST = 64
+"""A request has no more parameters than this, and names no more outputs."""
+
+_HEADER = b"sealgate/parameters/v1\n"
+_number = struct.Struct(">Q").pack
+_value = struct.Struct(">BQ").pack
+_SIGNED, _UNSIGNED, _DOUBLE = (struct.Struct(form).pack for form in (">q", ">Q", ">d"))
+# By the name of the protocol's field: its number, and how its value is written.
+_KINDS: dict[str | None, tuple[int, Callable[[Any], bytes]]] = {
+    "bool_param": (1, lambda value: b"\x01" if value else b"\x00"),
+    "int64_param": (2, _SIGNED),
+    "string_param": (3, str.encode),
+    "double_param": (4, _DOUBLE),
+    "uint64_param": (5, _UNSIGNED),
+}
+_NOTHING = "sha256:" + hashlib.sha256(_HEADER + bytes(16)).hexdigest()
+
+
+def parameters_digest(request: oip.ModelInferRequest) -> str:
+    """Return the digest of a request's parameters. Raises Refusal(PARAMETER_MALFORMED)."""
+    parameters, outputs = request.parameters, request.outputs
+    if not parameters and not outputs:
+        return _NOTHING
+    if len(parameters) > MOST or len(outputs) > MOST:
+        raise Refusal(Reason.PARAMETER_MALFORMED, "too many parameters or outputs")
+    parts = [_HEADER, _number(len(parameters))]
+    for name, parameter in sorted((name.encode(), value) for name, value in parameters.items()):
+        parts += _written(name, parameter)
+    parts.append(_number(len(outputs)))
+    for output in outputs:
+        name = output.name.encode()
+        parts += (_number(len(name)), name)
+    return "sha256:" + hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _written(name: bytes, parameter: oip.InferParameter) -> tuple[bytes, ...]:
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind is None:
+        return _number(len(name)), name, _value(0, 0)
+    number, write = _KINDS[kind]
+    value = write(getattr(parameter, kind))
+    return _number(len(name)), name, _value(number, len(value)), value

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote.statuses import grpc_status
+from sealgate.remote.errors import grpc_status
 
 _log = logging.getLogger(__name__)
 

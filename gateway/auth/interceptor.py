@@ -29,7 +29,7 @@ from gateway.calls.messages import Handler, only, parsed
 from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
-from sealgate.remote.statuses import grpc_status, refusal_for
+from sealgate.remote.errors import grpc_status, refusal_for
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)

@@ -14,8 +14,7 @@ from registry.storage.database import Database
 from registry.uploads.collection import Collector
 from registry.uploads.open_uploads import sweep
 from registry.uploads.spool import Spool
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.settings import ConfigError
 from sealgate.signers import open_log_signer
 

@@ -12,8 +12,7 @@ from gateway.config.sections import AnswerStore, RegistryStore, RollbackKey
 from registry.registry import Registry
 from registry.state.unit_of_work import Clock
 from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import ArtifactStore, Bucket
 from registry.uploads.open_uploads import OpenUploads
 from registry.uploads.spool import Spool
 from sealgate.reasons import Reason, Refusal

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.addresses import check_address
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.fields import check_name

@@ -18,7 +18,7 @@ from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChec
 from inference.runtime.machine import ADRIFT, HostMachine
 from inference.runtime.settings import CPU, CUDA
 from inference.server.config import EngineLimits
-from registry.sandbox import probe
+from registry.sandbox import process
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.reasons import Refusal
@@ -263,7 +263,7 @@ def _facts(machine: HostMachine, separate: bool) -> dict[str, Any]:
 def _workers() -> str:
     """How workers are confined that open uploaded files and models that nobody has approved."""
     try:
-        missing = probe.missing()
+        missing = process.missing()
     except Refusal as refusal:
         return f"cannot be started: {refusal.reason.name}"
     return f"confined, but: {'; '.join(missing)}" if missing else "confined"

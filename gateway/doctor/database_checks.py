@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from gateway.config.document import GatewayConfig
 from gateway.recording.log_memory import LogMemory
 from registry.audit import database_check
+from registry.audit.database_check import reconcile
 from registry.audit.erasures import pruned_of
-from registry.audit.reconcile import reconcile
 from registry.audit.reports import newest_anchor
 from registry.log.tables import ANSWERS, LogTables
 from registry.log.verification import VerifiedLog, verify_log

@@ -12,8 +12,8 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import parameters_digest
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import FULL, NONE
 

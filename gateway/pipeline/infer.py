@@ -40,9 +40,8 @@ from inference.engine.engine import Engine, InferenceResult, LiveVersion, Reques
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
-from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_outputs
 from sealgate.trust.policy.principals import LABEL_ONLY
 from sealgate.trust.receipts.answer_entry import (
     BY_ALLOWANCE,

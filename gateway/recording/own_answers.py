@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.recording.erasure import Erasure
 from gateway.recording.recorder import AuditRecorder, SearchRecord
 from registry.audit.erasures import Erasures, RecordedErasure
-from registry.state.requests import RequestKey
+from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts import Receipt

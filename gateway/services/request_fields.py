@@ -6,7 +6,7 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from registry.listing.paging import ListQuery
-from registry.state.requests import RequestKey
+from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.fields import check_name

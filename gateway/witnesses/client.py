@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.calls.http_client import HttpExchange
 from gateway.config.optional_sections import WitnessSettings
-from sealgate.witness.request import PATH
+from sealgate.witness.service import PATH
 
 _SECONDS = 5.0
 _LARGEST_BYTES = 64 * 1024

@@ -18,7 +18,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes
 from sealgate.trust.transparency.merkle import verify_consistency
-from sealgate.witness.request import AddCheckpoint, size
+from sealgate.witness.service import AddCheckpoint, size
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.server.unix_sockets import LONGEST_PATH
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 from sealgate.process_log import LogSettings
 from sealgate.settings import ConfigError, MetricsSettings, read_settings
 

@@ -33,7 +33,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Kind, Reason, Refusal
-from sealgate.remote.statuses import grpc_status, refusal_for
+from sealgate.remote.errors import grpc_status, refusal_for
 from sealgate.settings import ConfigError
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server

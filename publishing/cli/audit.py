@@ -22,7 +22,7 @@ from publishing.sandbox import replay as replaying
 from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
 from sealgate.cli.context import connected, policy_history, profile
-from sealgate.cli.model_input import read_rows
+from sealgate.cli.infer import read_rows
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion

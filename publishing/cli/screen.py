@@ -19,7 +19,7 @@ from publishing.evidence import signing
 from publishing.sandbox import red_team
 from publishing.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
-from sealgate.cli.model_input import read_rows
+from sealgate.cli.infer import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile

@@ -36,8 +36,7 @@ from publishing.watermark.records import (
 )
 from registry.formats.format_check import PARENT
 from sealgate.cli.context import connected, governance_of, profile
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.trust.canonical import sha256
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -1,19 +1,27 @@
-"""Read-only checks of a database and its log."""
+"""Read-only checks of a database: its files, its log, and its tables against the log."""
 
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 
 from registry.log.loading import check_extends
 from registry.log.rows import inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
+from registry.log.verification import Progress, VerifiedLog, verify_log
+from registry.models.version_rows import evidence_of, evidence_text
+from registry.state.events import EVENTS, VERSION_REGISTERED, Event
+from registry.state.schema import EVIDENCE, LOG
 from registry.storage import revisions
 from registry.storage.database import Database
+from sealgate.trust.canonical import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.statements import Evidence
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
 
@@ -88,3 +96,61 @@ def check_log(
     for checkpoint in known:
         check_extends(connection, tables, signed, checkpoint)
     return count
+
+
+def reconcile(connection: Connection, vkey: str, progress: Progress | None = None) -> VerifiedLog:
+    """Compare all rows of state with all entries of the log.
+
+    1. Each version's evidence is what its row refers to, and there is no other.
+    2. No entry has two rows.
+    3. The log verifies as a whole (see `verify_log`), and each of its entries is the one that
+       its row leads to.
+    4. No row lacks an entry.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    # 1.
+    _check_evidence(connection)
+    # 2.
+    expected: dict[int, str] = {}
+    for event in EVENTS:
+        for row in _rows(connection, event):
+            if row["entry"] in expected:
+                raise inconsistent(f"entry {row['entry']} has two rows")
+            expected[row["entry"]] = sha256(event.entry(row))
+
+    # 3.
+    def compare(index: int, leaf: bytes) -> None:
+        if expected.pop(index, "") != sha256(leaf):
+            raise inconsistent(f"entry {index} is not what the tables say")
+
+    verified = verify_log(connection, LOG, vkey, progress=progress, visit=compare)
+    # 4.
+    if expected:
+        raise inconsistent(f"{len(expected)} rows have no entry")
+    return verified
+
+
+def _rows(connection: Connection, event: Event) -> Iterator[dict[str, Any]]:
+    for row in connection.execute(select(event.table)).mappings():
+        yield dict(row)
+
+
+def _tell(envelope: bytes) -> tuple[str, str, str]:
+    opened = Envelope.decode(envelope)
+    statement = Evidence.decode(opened.payload)
+    return statement.kind, opened.payload_digest, statement.maker
+
+
+def _check_evidence(connection: Connection) -> None:
+    places = select(EVIDENCE.c.model, EVIDENCE.c.version).distinct()
+    versions = {(row.model, row.version) for row in connection.execute(places)}
+    for row in _rows(connection, VERSION_REGISTERED):
+        versions.discard((row["model"], row["version"]))
+        items = evidence_of(connection, row["model"], row["version"])
+        envelopes = [bytes(item["envelope"]) for item in items]
+        told = [(item["kind"], item["digest"], item["maker"]) for item in items]
+        if evidence_text(envelopes) != row["evidence"] or told != list(map(_tell, envelopes)):
+            raise inconsistent(f"other evidence of {row['model']}/{row['version']}")
+    if versions:
+        raise inconsistent("evidence without its version")

@@ -14,9 +14,8 @@ from registry.log.rows import inconsistent
 from registry.policy.policies import PolicyBook
 from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import ANCHORS, ERASURES, PRUNINGS
-from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.trust.times import format_time

@@ -17,9 +17,8 @@ from registry.listing.paging import FIRST_PAGE, ListQuery, Page, read_page, text
 from registry.policy.policies import PolicyBook
 from registry.state.events import API_KEY_CREATED, API_KEY_REVOKED
 from registry.state.logged_state import LoggedApiKey, LoggedFacts
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import API_KEY_REVOCATIONS, API_KEYS
-from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time

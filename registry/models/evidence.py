@@ -13,9 +13,8 @@ from registry.models.version_rows import check_version, find_version, read_versi
 from registry.policy.policies import PolicyBook, open_own
 from registry.state.events import EVIDENCE_ATTACHED
 from registry.state.records import VersionRecord
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import ATTACHMENTS
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy

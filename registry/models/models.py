@@ -9,9 +9,8 @@ from registry.listing.paging import FIRST_PAGE, ListQuery, Page, number, read_pa
 from registry.policy.policies import PolicyBook
 from registry.state.events import MODEL_CREATED, WATERMARK_COMMITTED
 from registry.state.records import ModelRecord
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import COMMITMENTS, MODELS, VERSIONS
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name

@@ -25,9 +25,8 @@ from registry.models.version_rows import evidence_text, find_version, read_versi
 from registry.policy.policies import PolicyBook
 from registry.state.events import VERSION_REGISTERED
 from registry.state.records import VersionRecord
-from registry.state.requests import RepeatedRequest, RequestKey, check_new
 from registry.state.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
-from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork, check_new
 from registry.storage.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import check_digest

@@ -15,9 +15,8 @@ from registry.policy.freshness import FreshnessKeeper
 from registry.state.events import POINTER_MOVED, POLICY_ACCEPTED, VERSION_REGISTERED
 from registry.state.logged_state import NO_POLICY
 from registry.state.records import check_etag, etag
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import POLICIES
-from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey

@@ -14,9 +14,8 @@ from registry.policy.policies import PolicyBook, PolicyChain, open_own
 from registry.promotion.proposals import check_sequence, find_proposal
 from registry.state.events import POINTER_MOVED
 from registry.state.records import PointerRecord, check_etag
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import APPROVALS, POINTERS
-from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Pointer, PointerBundle, Proposal, verify_pointer

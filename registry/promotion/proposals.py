@@ -20,9 +20,8 @@ from registry.models.version_rows import check_version, evidence_of
 from registry.policy.policies import PolicyBook, PolicyChain, open_own
 from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED
 from registry.state.records import ProposalRecord
-from registry.state.requests import RepeatedRequest, RequestKey
 from registry.state.schema import APPROVALS, POINTERS, PROPOSALS
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Proposal

@@ -8,8 +8,7 @@ from registry.policy.freshness import FreshnessKeeper
 from registry.policy.policies import PolicyBook, open_own
 from registry.state.events import VERSION_REVOKED
 from registry.state.records import VersionRecord, check_etag
-from registry.state.requests import RepeatedRequest, RequestKey
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Revocation, is_revoked

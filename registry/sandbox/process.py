@@ -1,4 +1,4 @@
-"""Starts a worker and reads its reply.
+"""Starts a worker and reads its reply, and finds which confinement this system lacks.
 
 A worker is a program of its own (never a fork, whose memory would hold our keys), with a clean
 environment, a folder for scratch files, its request as standard input and its frames as standard
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -237,3 +237,18 @@ def _size(folder: Path, depth: int = 0) -> float:
                 if entry.is_dir(follow_symlinks=False):
                     total += _size(Path(entry.path), depth + 1)
     return total
+
+
+_TASK = f"{__name__}:nothing"
+_LIMITS = SandboxLimits(memory=1 << 30, scratch=1 << 20, seconds=60, threads=1)
+
+
+def nothing(request: bytes, send: Callable[[bytes], None]) -> None:
+    """The task of a worker that is only started."""
+
+
+def missing() -> tuple[str, ...]:
+    """A text for each part that is missing. Raises as `Worker.finish` does."""
+    with start(_TASK, b"", _LIMITS, unsafe=True) as worker:
+        worker.finish()
+    return worker.missing or ()

@@ -1,27 +1,78 @@
-"""A change of state: one transaction with its rows and their log entries.
+"""A change of state: one transaction with its rows and log entries, carried out once (AIP-155).
 
 A unit of work rolls back unless it is committed. Its rows are added through `add`, which makes
 the entry too, so that neither can be without the other. Before the commit all of it is read back:
 a trigger in the database may have undone or altered what was written, and then the change fails.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from registry.log.rows import inconsistent, newest_checkpoint, run_deferred_triggers
 from registry.log.tile_log import TileLog, check_stored
 from registry.state.events import Event
 from registry.state.logged_state import LoggedFacts, LoggedState
-from registry.state.requests import RequestKey, check_new, remember
-from registry.state.schema import LOG
+from registry.state.schema import LOG, REQUESTS
 from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.times import format_time
+
+KEPT = timedelta(hours=24)
+"""How long a request is known at least; the next change under an id after that forgets it."""
+
+_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """A request's id, a UUID4 in lower case, and the digest of all that it asks.
+
+    Raises Refusal(PARAMETER_MALFORMED) for an id of another form.
+    """
+
+    request_id: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        if not _UUID4.fullmatch(self.request_id):
+            raise Refusal(Reason.PARAMETER_MALFORMED, "a request_id is a UUID4 in lower case")
+
+
+class RepeatedRequest(Exception):
+    """The request has been carried out before; `entry` is the first entry that it made."""
+
+    def __init__(self, entry: int) -> None:
+        super().__init__(f"done in entry {entry}")
+        self.entry = entry
+
+
+def check_new(connection: Connection, principal: str, once: RequestKey) -> None:
+    """Raises RepeatedRequest, or Refusal(REQUEST_ID_REUSED) for the id of another request."""
+    here = (REQUESTS.c.principal == principal, REQUESTS.c.request_id == once.request_id)
+    row = connection.execute(select(REQUESTS).where(*here)).one_or_none()
+    if row is None:
+        return
+    if row.digest != once.digest:
+        raise Refusal(Reason.REQUEST_ID_REUSED, once.request_id)
+    raise RepeatedRequest(row.entry)
+
+
+def remember(
+    connection: Connection, principal: str, once: RequestKey, entry: int, now: datetime
+) -> None:
+    """Keep what was done, and forget what was done long ago."""
+    connection.execute(delete(REQUESTS).where(REQUESTS.c.time < format_time(now - KEPT)))
+    row = {"request_id": once.request_id, "digest": once.digest, "entry": entry}
+    row |= {"principal": principal, "time": format_time(now)}
+    connection.execute(insert(REQUESTS), row)
+
 
 Clock = Callable[[], datetime]
 

@@ -17,8 +17,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from registry.storage.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import LARGEST_FILE, Bucket, StoredFile, altered, copy_checked
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical as digests
 

@@ -6,11 +6,13 @@ were checked are the bytes that are used.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical as digests
@@ -87,3 +89,44 @@ def copy_checked(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str
 def altered(digest: str) -> Refusal:
     """The refusal of bytes that are not what their name says."""
     return Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
+
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PLACE = re.compile(
+    r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket, and the prefix in it under which a registry's files lie."""
+
+    name: str
+    prefix: str
+    endpoint: str = ""
+    region: str = ""
+
+    @classmethod
+    def parse(cls, url: str, endpoint: str, region: str) -> "Bucket":
+        """Raises ValueError, whose text repeats nothing that may be a secret."""
+        found = _PLACE.fullmatch(url)
+        if found is None:
+            raise ValueError(
+                "must be a folder or s3://bucket/prefix; credentials stand in the environment "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), never in the URL"
+            )
+        if endpoint and not _is_endpoint(endpoint):
+            raise ValueError("needs an endpoint like https://host:port, http on this machine only")
+        return cls(found[1], found[2].strip("/"), endpoint.rstrip("/"), region)
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  (reading it checks it)
+    except ValueError:
+        return False
+    more = "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment
+    if not parts.hostname or more:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

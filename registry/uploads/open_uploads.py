@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 
 from registry.models.versions import Versions
 from registry.state.records import VersionRecord
-from registry.state.requests import RequestKey
-from registry.state.unit_of_work import Clock
+from registry.state.unit_of_work import Clock, RequestKey
 from registry.storage.artifacts import ArtifactStore
 from registry.uploads.spool import OpenedUpload, Part, Spool, is_name
 from sealgate.reasons import Reason, Refusal

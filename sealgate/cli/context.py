@@ -3,10 +3,11 @@
 Policies are read from the gateway or from files, and verified against the person's root keys.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import grpc
@@ -17,7 +18,7 @@ from sealgate.governance import Governance
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy, open_policy_chain, open_policy_history
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy, open_policy_chain, open_policy_history
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -117,3 +118,25 @@ def open_chain(chain: list[Envelope], person: Profile) -> Policy:
 def governance_of(person: Profile, channel: grpc.Channel) -> Governance:
     """Asks for the passphrase or PIN of the person's key where it is used first and has one."""
     return Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def list_options(command: F) -> F:
+    """`--filter` and `--limit`, as `filter_` and `limit`."""
+    filtering = click.option(
+        "--filter",
+        "filter_",
+        default="",
+        help="A filter: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
+    )
+    limiting = click.option(
+        "--limit", type=click.IntRange(1), help="The maximum number of results."
+    )
+    return filtering(limiting(command))
+
+
+alias_option = click.option(
+    "--alias", default=DEFAULT_ALIAS, show_default=True, help="The alias to use."
+)

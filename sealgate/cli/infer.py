@@ -1,17 +1,71 @@
 """`sealgate infer`: sends one request to a model and shows the answer with its receipt."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from sealgate.cli.context import profile
-from sealgate.cli.model_input import input_options, read_input
-from sealgate.cli.options import alias_option
+from sealgate.cli.context import alias_option, profile
 from sealgate.cli.output import json_option, show_rows
 from sealgate.client.connection import connect, options_of
+
+Rows = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+def read_input(file: Path | None, texts: tuple[str, ...], name: str | None) -> dict[str, Any]:
+    """The one input by its name: a file's rows as `x`, or texts as `text`, unless named.
+
+    Raises click.UsageError where there are both or neither, and like `read_rows`.
+    """
+    if (file is None) is not bool(texts):
+        raise click.UsageError("either --input or --text says what is asked")
+    if file is not None:
+        return {name or "x": read_rows(file)}
+    return {name or "text": np.array([text.encode() for text in texts], object)}
+
+
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --input, --text and --name, of which `read_input` makes the input."""
+    for option in (
+        click.option(
+            "--name", help="The input's name; x for rows and text for texts unless given."
+        ),
+        click.option("--text", "texts", multiple=True, help="A text, where the model takes texts."),
+        click.option(
+            "--input",
+            "file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Rows of numbers: .npy, or .csv without a header.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_rows(file: Path) -> Rows:
+    """The rows of a .npy file, or of a .csv without a header, as float32 [n, …].
+
+    Raises click.ClickException for anything else.
+    """
+    try:
+        rows: Any
+        if file.suffix == ".npy":
+            rows = np.load(file, allow_pickle=False)
+        else:
+            lines = [line.split(",") for line in file.read_text().splitlines() if line.strip()]
+            if len({len(line) for line in lines}) > 1:
+                raise ValueError("its rows differ in length")
+            rows = np.array([[float(item) for item in line] for line in lines])
+    except (ValueError, EOFError) as error:
+        # numpy takes whatever it cannot read for a pickle, and says how to load that.
+        text = "it is not a .npy file" if file.suffix == ".npy" else str(error)
+        raise click.ClickException(f"{file} does not hold rows of numbers: {text}") from error
+    if not rows.size:
+        raise click.ClickException(f"{file} holds no rows")
+    return np.atleast_2d(rows).astype(np.float32)
 
 
 @click.command(

@@ -8,8 +8,8 @@ import click
 from sealgate.cli.context import state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.setup.configuration import EnginePlace
+from sealgate.setup.credentials import mint_token
 from sealgate.setup.installation import PEOPLE, Installation, Ports, check_new
-from sealgate.setup.tokens import mint_token
 
 
 @click.command(

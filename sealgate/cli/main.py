@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, e
 
 import click
 
-from sealgate.cli.errors import HelpfulGroup
+from sealgate.cli.output import HelpfulGroup
 
 COMMANDS = "sealgate.commands"
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import open_chain, policy_option, profile, read_chain
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.pages.receipt_page import PagePins, receipt_page
 from sealgate.trust.receipts import Receipt, verify_receipt
 

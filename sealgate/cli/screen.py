@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import connected, profile
+from sealgate.cli.infer import input_options, read_input
 from sealgate.cli.main import PluginGroup
-from sealgate.cli.model_input import input_options, read_input
 from sealgate.cli.output import ask_secret
 from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason, Refusal

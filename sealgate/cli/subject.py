@@ -6,8 +6,7 @@ import click
 
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.context import connected, policy_history, profile
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import json_option, show_rows
+from sealgate.cli.output import HelpfulGroup, json_option, show_rows
 from sealgate.remote.calls import list_all, send
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1 import log_pb2 as messages

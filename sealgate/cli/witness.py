@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import ask_secret
+from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer

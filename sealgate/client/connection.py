@@ -6,8 +6,7 @@ from typing import Required, TypedDict, Unpack
 
 import grpc
 
-from sealgate.client.aio import AioClient
-from sealgate.client.blocking import Client
+from sealgate.client.client import AioClient, Client
 from sealgate.client.consistency import ClientMemoryFile, ConsistencyChecker
 from sealgate.client.exchange import CallerIdentity, Exchange
 from sealgate.client.receipt_check import PinnedRoots

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.remote.errors import CheckedReceipt
-from sealgate.tensors import Array, Tensor, read_inputs, write_inputs
+from sealgate.tensors import Array, Tensor, parameters_digest, read_inputs, write_inputs
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.receipts.answer_entry import tensors_digest
 

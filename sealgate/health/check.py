@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import grpc
 
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 from sealgate.client.connection import connect, options_of
 from sealgate.governance import Governance
 from sealgate.health import environment, golden_check

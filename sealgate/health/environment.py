@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from cryptography import x509
 
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 from sealgate.health.findings import CheckState, HealthFinding
 from sealgate.remote import Profile
 from sealgate.remote.connection import CallDetails

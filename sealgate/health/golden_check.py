@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 from sealgate.client.request import InferResult, PreparedRequest
 from sealgate.governance import Governance
 from sealgate.health import golden_inputs

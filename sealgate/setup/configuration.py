@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sealgate.setup.tokens import AUDIENCE, ISSUER
+from sealgate.setup.credentials import AUDIENCE, ISSUER
 
 
 def configuration(

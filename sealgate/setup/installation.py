@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.setup import configuration
-from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.configuration import CLIENT, SERVER, EnginePlace
 from sealgate.setup.configuration import NAME as ENGINE
-from sealgate.setup.tokens import ISSUER, key_set, mint_token, new_issuer_key
+from sealgate.setup.credentials import (
+    ISSUER,
+    CertificateAuthority,
+    key_set,
+    mint_token,
+    new_issuer_key,
+)
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE

@@ -12,8 +12,7 @@ from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback, read_settings
 from sealgate.trust.transparency import note
-from sealgate.witness.request import LARGEST_BYTES, PATH
-from sealgate.witness.service import Witness, WitnessReply
+from sealgate.witness.service import LARGEST_BYTES, PATH, Witness, WitnessReply
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from tests.support.harness.clients.callers import Callers, newcomer
 from tests.support.harness.deployment import GatewayDeployment, until
 from tests.support.oracles.fault_report import hold, watched

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.fuzz.harness import Harness, chosen
 from tests.support.harness.servers import issuer

@@ -34,7 +34,7 @@ from sealgate.trust.transparency.tiles import (
     inclusion_proofs,
     partial_width,
 )
-from sealgate.witness.request import AddCheckpoint
+from sealgate.witness.service import AddCheckpoint
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support.builders.documents import receipts, vectors
 from tests.support.builders.documents.allowances import an_allowance
@@ -246,7 +246,7 @@ HARNESSES = (
         "witness-requests",
         _parse_witness_request,
         _witness_requests,
-        ("sealgate.witness.request",),
+        ("sealgate.witness.service",),
     ),
     Harness("tiles", _parse_tiles, _tiles, (f"{_TRUST}.tiles", f"{_TRUST}.frontier")),
     Harness("manifests", _parse_manifest, _manifests, (f"{_TRUST}.manifest", f"{_TRUST}.oms")),

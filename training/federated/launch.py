@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from safetensors.numpy import save
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from training.data.run_files import Weights, read_weights, write_weights, write_whole
 
 SERVER = ("-m", "training.federated.server")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sealgate.reasons import Kind, Reason, Refusal
-from sealgate.remote.statuses import retry_after
+from sealgate.remote.errors import retry_after
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -28,7 +28,7 @@ STATUS: dict[Kind, int] = {
     Kind.DATA_LOSS: 500,
     Kind.INTERNAL: 500,
 }
-"""As google/rpc/code.proto maps the codes of `sealgate.remote.statuses`."""
+"""As google/rpc/code.proto maps the codes of `sealgate.remote.errors`."""
 _OPENAI_TYPES = {
     401: "authentication_error",
     403: "permission_error",

@@ -6,11 +6,17 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import connected, governance_of, policy_history, profile
+from sealgate.cli.context import (
+    alias_option,
+    connected,
+    governance_of,
+    list_options,
+    policy_history,
+    profile,
+)
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.model.proposals import SCREENING_REPORT, approve, facts, proposals, propose
 from sealgate.cli.model.watch import watch
-from sealgate.cli.options import alias_option, list_options
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote.calls import list_all

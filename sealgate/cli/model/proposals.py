@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import connected, governance_of, profile
-from sealgate.cli.options import alias_option, list_options
+from sealgate.cli.context import alias_option, connected, governance_of, list_options, profile
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
 from sealgate.governance import ProposalReview
 from sealgate.remote.calls import list_all

@@ -14,7 +14,7 @@ from sealgate.signers import open_signer
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, check_next_version
-from sealgate.trust.policy.changes import changes
+from sealgate.trust.policy.chain import changes
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest

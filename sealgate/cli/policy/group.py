@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import open_chain, policy_option, profile, read_chain
-from sealgate.cli.errors import HelpfulGroup
-from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.cli.policy import change
 from sealgate.cli.policy.show import right_row, show, summary
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, next_policy

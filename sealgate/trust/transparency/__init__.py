@@ -2,11 +2,11 @@
 
 from sealgate.trust.transparency.checkpoint import (
     Checkpoint,
+    TlogProof,
     log_vkey,
     open_checkpoint,
     sign_checkpoint,
 )
-from sealgate.trust.transparency.tlog_proof import TlogProof
 
 __all__ = [
     "Checkpoint",

@@ -1,4 +1,4 @@
-"""Checkpoints (C2SP tlog-checkpoint): a log's origin, size and root hash, as a signed note."""
+"""Checkpoints (C2SP tlog-checkpoint) and inclusion proofs as text (C2SP tlog-proof)."""
 
 import base64
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Self
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
 from sealgate.trust.keys import Signer
-from sealgate.trust.transparency import ml_dsa, note
+from sealgate.trust.transparency import merkle, ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import Cosigner, PairedSigner
 
 
@@ -78,3 +78,49 @@ def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
     if beside:
         Cosigner.from_vkey(beside).check(signed, checkpoint.cosigned())
     return checkpoint
+
+
+_HEADER = "c2sp.org/tlog-proof@v1"
+_MOST_HASHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TlogProof:
+    """An entry's index, the 32-byte hashes of its inclusion proof, and the signed checkpoint.
+
+    Raises Refusal(DOCUMENT_MALFORMED).
+    """
+
+    index: int
+    hashes: tuple[bytes, ...]
+    checkpoint_note: str
+
+    def __post_init__(self) -> None:
+        fields.integer(self.index)
+        if len(self.hashes) > _MOST_HASHES:
+            raise fields.malformed("a proof with more hashes than any tree is high")
+        if any(len(item) != merkle.HASH_SIZE for item in self.hashes):
+            raise fields.malformed("a hash of a proof has not 32 bytes")
+
+    def encode(self) -> str:
+        """Return the text."""
+        lines = [_HEADER, f"index {self.index}"]
+        lines += [base64.b64encode(item).decode("ascii") for item in self.hashes]
+        return "\n".join([*lines, "", self.checkpoint_note])
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` writes; `extra` lines are not accepted.
+
+        Raises Refusal(DOCUMENT_MALFORMED).
+        """
+        head, _, note = text.partition("\n\n")
+        header, _, rest = head.partition("\n")
+        position, *hashes = rest.split("\n")
+        digits = position.removeprefix("index ")
+        if header != _HEADER or not (digits.isascii() and digits.isdigit() and len(digits) < 17):
+            raise fields.malformed("not a tlog-proof")
+        proof = cls(int(digits), tuple(fields.unbase64(item) for item in hashes), note)
+        if proof.encode() != text:
+            raise fields.malformed("a tlog-proof in another spelling")
+        return proof

@@ -7,8 +7,7 @@ from typing import Protocol
 import pytest
 
 from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import ArtifactStore, Bucket
 from tests.support.harness.servers.bucket import BucketServer
 
 LARGEST = 17 << 20

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.contract.artifacts.conftest import BucketPlace

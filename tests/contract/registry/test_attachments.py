@@ -8,7 +8,7 @@ import pytest
 
 from registry.models.evidence import LARGEST_ATTACHMENT, MOST_OF_ONE
 from registry.state.records import VersionRecord
-from registry.state.requests import RequestKey
+from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope

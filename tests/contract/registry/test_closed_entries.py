@@ -13,8 +13,7 @@ from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.pruning import prune_leaves
 from registry.audit.erasures import ErasureTotals, PlannedErasure, Prunings
 from registry.state import schema
-from registry.state.requests import RequestKey
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RequestKey
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry

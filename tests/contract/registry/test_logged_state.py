@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from registry.answers.answer_log import AnswerLog
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.state import schema
-from registry.state.requests import RequestKey
+from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule

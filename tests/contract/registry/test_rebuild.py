@@ -30,8 +30,7 @@ from registry.audit.rebuild import Rebuild
 from registry.log.inspection import Difference, Edit
 from registry.state import events, schema
 from registry.state.replay import replay
-from registry.state.requests import RequestKey
-from registry.state.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger, RequestKey
 from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy import Principal

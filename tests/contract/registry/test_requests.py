@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from registry.audit.erasures import PlannedErasure
-from registry.state.requests import KEPT, RequestKey
 from registry.state.schema import REQUESTS
+from registry.state.unit_of_work import KEPT, RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts.answer_entry import pseudonym

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from registry.state.requests import RequestKey
+from registry.state.unit_of_work import RequestKey
 from registry.uploads.open_uploads import LIFETIME, OpenUploads
 from registry.uploads.spool import Spool
 from sealgate.reasons import Reason

@@ -47,7 +47,7 @@ def test_it_says_how_workers_are_confined(state: Path, monkeypatch: pytest.Monke
     told = json.loads(command(state, "doctor", "--json").stdout)["workers"]
     if namespaces.allowed():
         assert told == "confined"
-    monkeypatch.setattr("registry.sandbox.probe.missing", lambda: ("names are seen", "no limit"))
+    monkeypatch.setattr("registry.sandbox.process.missing", lambda: ("names are seen", "no limit"))
     assert "confined, but: names are seen; no limit" in command(state, "doctor").stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 from inference.engine.ready_version import INT8
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from tests.support.fakes.registry import UncheckedRegistry
 from tests.support.harness.engine_outcomes import FILES, PLACE, only, promoted
 from tests.support.harness.servers.foreign_servers import SmallServer

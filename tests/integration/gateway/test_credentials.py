@@ -18,8 +18,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access
-from sealgate.setup.certificates import CertificateAuthority
-from sealgate.setup.tokens import AUDIENCE, ISSUER
+from sealgate.setup.credentials import AUDIENCE, ISSUER, CertificateAuthority
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key

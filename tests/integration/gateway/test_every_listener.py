@@ -14,8 +14,7 @@ from demo.stage import free_ports
 from gateway.auth.method_rules import ANYONE, RULES
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import CertificateAuthority
-from sealgate.setup.tokens import ISSUER, mint_token
+from sealgate.setup.credentials import ISSUER, CertificateAuthority, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import MOST, parameters_digest
 from sealgate.reasons import Reason
-from sealgate.tensors import Tensor, write_inputs
+from sealgate.tensors import MOST, Tensor, parameters_digest, write_inputs
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.v1 import log_pb2
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows

@@ -18,7 +18,7 @@ from demo.questions import Load
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
-from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest

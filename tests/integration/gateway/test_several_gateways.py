@@ -12,7 +12,7 @@ import pytest
 import sealgate
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from sealgate.client.blocking import Client
+from sealgate.client.client import Client
 from sealgate.client.connection import options_of
 from sealgate.governance import Governance
 from sealgate.reasons import Reason

@@ -13,8 +13,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from sealgate.setup.certificates import CertificateAuthority
-from sealgate.setup.tokens import mint_token, new_issuer_key
+from sealgate.setup.credentials import CertificateAuthority, mint_token, new_issuer_key
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
 
 

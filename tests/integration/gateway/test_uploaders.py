@@ -12,7 +12,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.remote.uploads import Package, Uploader, UploadLimits
-from sealgate.setup.tokens import ISSUER, mint_token
+from sealgate.setup.credentials import ISSUER, mint_token
 from sealgate.v1 import registry_pb2
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub

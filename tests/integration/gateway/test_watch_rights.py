@@ -12,7 +12,7 @@ import pytest
 from gateway.auth import claims
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, reason_of
-from sealgate.setup.tokens import ISSUER, mint_token
+from sealgate.setup.credentials import ISSUER, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key

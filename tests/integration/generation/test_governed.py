@@ -10,8 +10,8 @@ import pytest
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
+from sealgate.tensors import parameters_digest
 from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.builders.generated import PROMPT, asked, ids_of, is_last, stream, text_of
 from tests.support.harness.gateway import refusal

@@ -8,8 +8,7 @@ import pytest
 from gateway.auth.method_rules import ANYONE, RULES
 from gateway.transport.http.routes import ROUTES
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import CertificateAuthority
-from sealgate.setup.tokens import mint_token
+from sealgate.setup.credentials import CertificateAuthority, mint_token
 from tests.support.harness.clients.http_client import (
     HttpClient,
     api_key,

@@ -16,7 +16,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import Certificate
+from sealgate.setup.credentials import Certificate
 from tests.support.builders.documents.crafted_certificates import (
     BMP,
     DNS_NAME,

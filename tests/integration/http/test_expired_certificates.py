@@ -12,7 +12,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from tests.support.harness.clients.http_client import HttpClient, harness_with_http
 from tests.support.harness.gateway import GatewayHarness
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
-from sealgate.tensors import Tensor, read_outputs
+from sealgate.tensors import Tensor, parameters_digest, read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.harness.clients.http_client import HttpClient, tensor

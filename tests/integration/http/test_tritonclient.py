@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
+from sealgate.tensors import parameters_digest
 from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.harness.gateway import GatewayHarness, labels, rows
 from tests.support.oracles.programs import python_with, run

@@ -20,7 +20,7 @@ from inference.server.config import (
 )
 from inference.server.server import EngineServer
 from sealgate.reasons import Refusal
-from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from tests.support.harness.engine import EngineHarness
 from tests.support.harness.gateway import now
 

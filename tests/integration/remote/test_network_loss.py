@@ -18,7 +18,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from tests.support.builders.documents.people import refused
 from tests.support.harness.gateway import now
 from tests.support.harness.network.relay import Relay, relay_to

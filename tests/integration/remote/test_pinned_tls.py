@@ -16,8 +16,8 @@ from inference.server.config import EngineLimits
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Certificate, CertificateAuthority
 from sealgate.setup.configuration import EnginePlace
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from tests.support.harness.gateway import GatewayHarness, now, question, refusal, rows
 from tests.support.harness.processes.engine_process import EngineProcess
 

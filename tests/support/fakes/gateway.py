@@ -19,11 +19,10 @@ from sealgate.client.exchange import CallerIdentity, Exchange, Pause, Rpc, Steps
 from sealgate.client.receipt_check import PinnedRoots
 from sealgate.client.request import PreparedRequest, digest_of
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.remote.calls import Retries
-from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_outputs
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS

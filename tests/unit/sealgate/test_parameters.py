@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import MOST, parameters_digest
 from sealgate.reasons import Reason
+from sealgate.tensors import MOST, parameters_digest
 from tests.support.builders.documents.people import refused
 
 

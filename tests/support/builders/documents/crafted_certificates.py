@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sealgate.setup.certificates import Certificate
+from sealgate.setup.credentials import Certificate
 
 UTF8, PRINTABLE, TELETEX, IA5, UNIVERSAL, BMP = 0x0C, 0x13, 0x14, 0x16, 0x1C, 0x1E
 EMAIL_NAME, DNS_NAME, URI_NAME = 0x81, 0x82, 0x86

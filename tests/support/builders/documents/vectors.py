@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
+from sealgate.tensors import parameters_digest
 from sealgate.trust import dsse
 from sealgate.trust.policy import Policy, Right
 from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers

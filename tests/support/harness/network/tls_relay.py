@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from tests.support.harness.gateway import GatewayHarness
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

@@ -166,7 +166,7 @@ def doors() -> None:
     from flwr.supernode.fleet_http_client import FleetHttpClient
     from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-    from sealgate.setup.certificates import CertificateAuthority
+    from sealgate.setup.credentials import CertificateAuthority
 
     known, strange, second = (ec.generate_private_key(ec.SECP384R1()) for _ in range(3))
     public = {key: public_key_to_bytes(key.public_key()) for key in (known, strange, second)}

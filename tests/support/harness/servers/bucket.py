@@ -3,7 +3,7 @@
 import itertools
 import logging
 
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 from tests.support.oracles import programs
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sealgate", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}

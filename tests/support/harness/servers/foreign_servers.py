@@ -17,7 +17,7 @@ import onnxruntime
 from demo.stage import free_ports
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip import grpc_service_pb2_grpc as services
-from sealgate.setup.certificates import Certificate
+from sealgate.setup.credentials import Certificate
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from tests.support.oracles.programs import own_python_with
 

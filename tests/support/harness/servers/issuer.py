@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 
 ISSUER, AUDIENCE = "https://issuer.example", "sealgate"
 P256 = ec.generate_private_key(ec.SECP256R1())

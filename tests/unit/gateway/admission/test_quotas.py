@@ -11,7 +11,7 @@ from limits.storage import MemoryStorage
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Kind, Reason, Refusal
-from sealgate.remote.statuses import grpc_status
+from sealgate.remote.errors import grpc_status
 from sealgate.settings import ConfigError
 
 CLIENT = SimpleNamespace(name="client", roles=("client",))

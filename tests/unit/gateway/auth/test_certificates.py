@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.auth.certificates import ClientCertificate
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from tests.support.builders.documents.crafted_certificates import (
     CraftingAuthority,
     common_name,

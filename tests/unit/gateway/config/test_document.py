@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import is_loopback
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 from sealgate.settings import ConfigError
 
 GOOD = """

@@ -12,7 +12,7 @@ from gateway.config.sections import TlsFiles
 from gateway.observability.certificates import Certificates
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

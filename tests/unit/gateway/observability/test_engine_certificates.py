@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.engines import EngineSettings, GeneratorSettings
 from gateway.observability.certificates import Certificates
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ENDS = ("certificate", "client_certificate")

@@ -10,7 +10,7 @@ import pytest
 from gateway.config.sections import TlsFiles
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 AUTHORITY = CertificateAuthority("servers", NOW, timedelta(days=90))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.storage.bucket_url import Bucket
+from registry.storage.artifacts import Bucket
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 from google.protobuf import any_pb2
 
-from sealgate.cli.errors import HelpfulGroup
+from sealgate.cli.output import HelpfulGroup
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
 from sealgate.remote.calls import Retries
 from sealgate.remote.errors import receipt_in, refusal_of
-from sealgate.setup.certificates import CertificateAuthority
-from sealgate.setup.tokens import ISSUER, mint_token, new_issuer_key
+from sealgate.setup.credentials import ISSUER, CertificateAuthority, mint_token, new_issuer_key
 from tests.support.fakes.gateway import Failed
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

@@ -9,8 +9,14 @@ import pytest
 
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
-from sealgate.witness.request import LARGEST_BYTES, SIZE_TYPE, AddCheckpoint
-from sealgate.witness.service import Witness, WitnessMemory, WitnessReply
+from sealgate.witness.service import (
+    LARGEST_BYTES,
+    SIZE_TYPE,
+    AddCheckpoint,
+    Witness,
+    WitnessMemory,
+    WitnessReply,
+)
 from tests.support.builders.documents.people import ANSWER_LOG, key
 from tests.support.fakes.growing_log import GrowingLog
 

@@ -11,7 +11,7 @@ from gateway.transport.http.answer import STATUS, refused
 from gateway.transport.http.infer import OutputOptions, read_request, write_response
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, Refusal
-from sealgate.remote import statuses
+from sealgate.remote import errors
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 
 # google/rpc/code.proto.
@@ -162,7 +162,7 @@ def test_what_json_cannot_say_is_refused_and_raw_it_can_be_said() -> None:
 
 
 def test_every_kind_has_the_status_of_its_grpc_code() -> None:
-    assert {kind: CANONICAL[code.name] for kind, code in statuses.STATUS.items()} == STATUS
+    assert {kind: CANONICAL[code.name] for kind, code in errors.STATUS.items()} == STATUS
     assert set(STATUS) == set(Kind)
 
 

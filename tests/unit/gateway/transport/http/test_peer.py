@@ -13,7 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from gateway.auth.certificates import ClientCertificate
 from gateway.transport.http.peer import HttpContext, Peer
 from sealgate.reasons import Reason, Refusal
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 
 NOW = datetime.now(UTC)
 AUTHORITY = CertificateAuthority("callers", NOW, timedelta(days=1))

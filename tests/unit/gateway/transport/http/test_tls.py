@@ -12,7 +12,7 @@ from gateway.config.sections import TlsFiles
 from gateway.transport.http.tls import HttpTls, tls_context
 from gateway.transport.tls import ServedCertificate, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 
 
 def written(folder: Path) -> TlsFiles:

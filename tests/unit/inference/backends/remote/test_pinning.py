@@ -11,7 +11,7 @@ from inference.server.server import AccessInterceptor
 from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from tests.support.builders.documents.people import refused
 
 AUTHORITY = CertificateAuthority("house", datetime.now(UTC), timedelta(days=1))

@@ -19,7 +19,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote.statuses import grpc_status
+from sealgate.remote.errors import grpc_status
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
 from tests.support.builders.documents.people import refused

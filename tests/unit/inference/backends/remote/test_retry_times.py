@@ -16,7 +16,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote.statuses import grpc_status
+from sealgate.remote.errors import grpc_status
 
 
 class Full(GRPCInferenceServiceServicer):

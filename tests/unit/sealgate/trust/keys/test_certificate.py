@@ -8,7 +8,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Access
-from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.support.builders.documents.crafted_certificates import (
     BMP,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sealgate.trust.policy import Policy, PolicyRoot, Principal, Right
-from sealgate.trust.policy.changes import changes
+from sealgate.trust.policy.chain import changes
 from sealgate.trust.policy.promotion_rules import RiskTiers
 from sealgate.trust.policy.rights import ALL
 from tests.support.builders.documents.people import at, make_policy

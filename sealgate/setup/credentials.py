@@ -1,12 +1,14 @@
-"""X.509 certificates for an installation: an authority, a server, callers (RFC 5280).
+"""X.509 certificates and tokens for an installation: an authority, a server, callers (RFC 5280).
 
 All keys are P-256. Times are passed in; serial numbers and keys are random.
 """
 
 import ipaddress
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -126,3 +128,40 @@ def _key_usage(*, digital_signature: bool, key_cert_sign: bool) -> x509.KeyUsage
         encipher_only=False,
         decipher_only=False,
     )
+
+
+ISSUER = "https://issuer.sealgate.localhost"
+AUDIENCE = "sealgate"
+_KEY_ID = "local-1"
+
+
+def new_issuer_key() -> bytes:
+    """A fresh P-256 key as PKCS#8 PEM."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def key_set(issuer_key: bytes) -> bytes:
+    """The JWK set (RFC 7517) with the issuer's public key."""
+    key = serialization.load_pem_private_key(issuer_key, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the issuer's key is not a P-256 key")
+    public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    entry = {**public, "kid": _KEY_ID, "use": "sig", "alg": "ES256"}
+    return json.dumps({"keys": [entry]}, indent=2).encode()
+
+
+def mint_token(issuer_key: bytes, subject: str, now: datetime, lifetime: timedelta) -> str:
+    """A bearer token for `subject`, valid from `now` for `lifetime`."""
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": subject,
+        "iat": now,
+        "nbf": now,
+        "exp": now + lifetime,
+    }
+    return jwt.encode(claims, issuer_key, algorithm="ES256", headers={"kid": _KEY_ID})
