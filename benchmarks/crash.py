@@ -95,7 +95,7 @@ class Examiner:
         self.seen: dict[str, Checkpoint] = {}
 
     def look(self, load: Load) -> None:
-        """Steps 1 to 3. Raises Refusal and AssertionError."""
+        """Steps 1 to 3. Raises SealgateError and AssertionError."""
         profile = self._stage.profile("auditor")
         with connect(profile) as channel:
             stub = RegistryServiceStub(channel)

@@ -32,7 +32,7 @@ from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.providers import check_provider
 from inference.runtime.session import BoundRuns, Session
 from inference.runtime.settings import CPU, CUDA, TENSORRT, RuntimeSettings
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 
 ROWS = (1, 4, 16, 64)
@@ -95,7 +95,7 @@ def _ways(
     for name, stated in settings.items():
         try:
             ready = ReadyVersion.build("", files, CpuSettings(1), running=RunSettings(stated))
-        except Refusal as refusal:
+        except SealgateError as refusal:
             refused[name] = str(refusal)[:300]
             continue
         ways[name] = ready._infer

@@ -9,7 +9,7 @@ import grpc
 
 from demo.stage import Stage, StepFailed
 from demo.story import STEPS
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     try:
         for step in STEPS:
             step(stage)
-    except (StepFailed, TimeoutError, grpc.RpcError, Refusal) as error:
+    except (StepFailed, TimeoutError, grpc.RpcError, SealgateError) as error:
         stage.check("the story", False, str(error))
     finally:
         stage.stop_gateway()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sealgate.client.client import Client
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.tensors import Tensor, write_inputs
 
@@ -47,7 +47,7 @@ def ask_each(client: Client, model: str, rows: Array) -> list[int | Reason]:
     def ask(row: Array) -> int | Reason:
         try:
             answer = client.infer(model, {"x": row[None]})
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return refusal.reason
         (logits,) = answer.outputs.values()
         return int(logits[0].argmax())

@@ -43,7 +43,7 @@ from gateway.transport.tls import ServerTls
 from gateway.witnesses.updates import WitnessUpdater
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.steady_clock import now
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import READ
@@ -127,7 +127,7 @@ class Gateway:
         """The policy in force. Raises: POLICY_INVALID where none could be established."""
         policy = self.engine.policy
         if policy is None:
-            raise Refusal(Reason.POLICY_INVALID, "none could be established")
+            raise SealgateError(Reason.POLICY_INVALID, "none could be established")
         return policy
 
     def start(self) -> None:
@@ -268,7 +268,7 @@ class Gateway:
             [service.full_name for service in SERVICES], self._server
         )
 
-    def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+    def _record_refusal(self, call: Call, refusal: SealgateError) -> None:
         self._record(call, refusal.reason.name)
 
     def _record_read(self, call: Call, request: Message) -> None:
@@ -295,6 +295,6 @@ class Gateway:
 def build(config: GatewayConfig) -> Gateway:
     """Binds the listeners and opens everything; `start` begins to answer.
 
-    Raises: ConfigError, Refusal.
+    Raises: ConfigError, SealgateError.
     """
     return Gateway(config)

@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from inference.text import tokens
 from publishing.serialization import parse_model, serialize_model
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # onnxruntime's exceptions have no base of their own.
 _ERRORS = (
@@ -93,7 +93,7 @@ def quantize(
                 extra_options=_options(of_text, ranges or {}),
             )
         except _ERRORS as error:
-            raise Refusal(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
+            raise SealgateError(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
         return serialize_model(parse_model(quantized.read_bytes()))
 
 
@@ -122,7 +122,7 @@ def stated_ranges(model: bytes) -> dict[str, ActivationRange]:
             if node.op_type == "QuantizeLinear" and node.input[0] not in tensors
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, "a range that is not a constant") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, "a range that is not a constant") from error
 
 
 def _drop_shapes(path: Path) -> None:

@@ -10,7 +10,7 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from registry.formats.format_check import check_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def parse_model(data: bytes) -> onnx.ModelProto:
@@ -56,8 +56,10 @@ def pack_tensors(texts: Mapping[str, bytes], arrays: Mapping[str, Array]) -> byt
 
 
 def unpack_tensors(data: bytes) -> dict[str, Array]:
-    """The arrays by name; a text is one of bytes (`tobytes`). Raises Refusal(WORKER_FAILED)."""
+    """The arrays by name; a text is one of bytes (`tobytes`). Raises
+    SealgateError(WORKER_FAILED).
+    """
     try:
         return dict(safetensors_numpy.load(data))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise Refusal(Reason.WORKER_FAILED, "its answer is no safetensors") from error
+        raise SealgateError(Reason.WORKER_FAILED, "its answer is no safetensors") from error

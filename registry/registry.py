@@ -34,7 +34,7 @@ from registry.state.unit_of_work import Clock, Ledger
 from registry.storage.artifacts import ArtifactStore
 from registry.storage.changes import Changes
 from registry.storage.database import ChangeToken, Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint
 
@@ -99,7 +99,7 @@ class Registry:
         """Become a writer of the registry's log under `origin`, and check the record.
 
         `known` is a checkpoint that was seen before, kept outside of the database, and `memory` is
-        where each is kept from now on. Raises Refusal: as `TileLog.open` and `verify` do.
+        where each is kept from now on. Raises SealgateError: as `TileLog.open` and `verify` do.
         """
         log = TileLog.open(
             database, LOG, origin, log_signer, known=known, memory=memory, shared=True
@@ -116,7 +116,7 @@ class Registry:
         2. The policies follow from the pinned root keys (reasons of `open_policy_history`).
         3. The freshness statement says what the tables say.
 
-        Raises Refusal: LOG_INCONSISTENT, or as a policy fails to follow.
+        Raises SealgateError: LOG_INCONSISTENT, or as a policy fails to follow.
         """
         with self.ledger.view() as connection:
             # 1.
@@ -131,7 +131,7 @@ class Registry:
     def refresh(self) -> bool:
         """Sign the freshness statement again if a quarter of its time has gone; say whether.
 
-        Raises Refusal: POLICY_INVALID, POLICY_EXPIRED, LOG_INCONSISTENT when the state went
+        Raises SealgateError: POLICY_INVALID, POLICY_EXPIRED, LOG_INCONSISTENT when the state went
         back, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
         with self.ledger.view() as connection:
@@ -152,7 +152,7 @@ class Registry:
         """Return one consistent state, which extends all that was seen before.
 
         With `earlier`, for each alias the newest pointer that named another version than now, where
-        there is one: what it would return to. Raises Refusal: POLICY_INVALID before the first
+        there is one: what it would return to. Raises SealgateError: POLICY_INVALID before the first
         policy, LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
         self.ledger.look()
@@ -161,7 +161,7 @@ class Registry:
             chain = self._book.read(connection)
             freshness = newest_envelope(connection, last)
             if freshness is None:
-                raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
+                raise SealgateError(Reason.POINTER_STALE, "there is no freshness statement")
             newest = [digest for _, _, digest in newest_state(connection)[0]]
             found = [_before(connection, digest) for digest in newest] if earlier else newest
             return Snapshot(chain.envelopes, _live(connection, filter(None, found)), freshness)
@@ -169,7 +169,7 @@ class Registry:
     def logged(self) -> LoggedFacts:
         """Return what the log records by now, whatever the tables say; see `LoggedState`.
 
-        Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
+        Raises SealgateError: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
         return self.ledger.logged()
 
@@ -185,7 +185,7 @@ class Registry:
     def change_token(self) -> ChangeToken:
         """A value that differs after every change of state, by whatever process; cheap.
 
-        Raises Refusal(REGISTRY_UNAVAILABLE).
+        Raises SealgateError(REGISTRY_UNAVAILABLE).
         """
         token = self.ledger.database.change_token()
         if token:

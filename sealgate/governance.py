@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send
 from sealgate.signed_version import open_attached, policy_history
@@ -123,16 +123,18 @@ class Governance:
         envelope = Envelope.decode(message.envelope)
         proposal = Proposal.decode(envelope.payload)
         if envelope.payload_digest != digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
+            raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
         dsse.verify(envelope, types.PROPOSAL, policy.keys_of(proposal.proposer))
         registered = self._version(proposal.model, proposal.version)
         manifest = Manifest.decode(registered.manifest)
         for file in manifest.files:
             progress(file.path)
             if sha256(self._download(registered.name, file.path)) != file.digest:
-                raise Refusal(Reason.DIGEST_MISMATCH, file.path)
+                raise SealgateError(Reason.DIGEST_MISMATCH, file.path)
         if manifest.digest != proposal.digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, "the manifest is not what the proposal names")
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, "the manifest is not what the proposal names"
+            )
         oms.verify(registered.signature, manifest, policy.keys_of(registered.publisher).values())
         evidence = self._evidence(policy, proposal, registered.evidence)
         attached = open_attached(registered.attached, proposal.digest, self._policies())
@@ -177,7 +179,7 @@ class Governance:
         wanted = f'action = "promote" AND version = {version}'
         target = next(self.moves(model, alias, wanted, limit=1), None)
         if target is None:
-            raise Refusal(Reason.ROLLBACK_TARGET)
+            raise SealgateError(Reason.ROLLBACK_TARGET)
         returned = PointerBundle.decode(target.bundle).pointer
         earlier = Pointer.decode(returned.payload)
         pointer = Pointer(
@@ -249,10 +251,10 @@ class Governance:
         checked = []
         for kind, digest in proposal.evidence:
             if digest not in by_digest:
-                raise Refusal(Reason.FILE_MISSING, f"evidence {kind}")
+                raise SealgateError(Reason.FILE_MISSING, f"evidence {kind}")
             item = Evidence.decode(by_digest[digest].payload)
             if item.kind != kind or item.version_digest != proposal.digest:
-                raise Refusal(Reason.DIGEST_MISMATCH, f"evidence {kind}")
+                raise SealgateError(Reason.DIGEST_MISMATCH, f"evidence {kind}")
             dsse.verify(by_digest[digest], types.EVIDENCE, policy.keys_of(item.maker))
             if policy.evidence is not None:
                 policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
@@ -283,7 +285,7 @@ class Governance:
 
 def _required(path: Path | str | None, setting: str) -> Path | str:
     if path is None:
-        raise Refusal(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
+        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
     return path
 
 

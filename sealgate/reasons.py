@@ -1,7 +1,8 @@
 """Every reason for which Sealgate refuses, and the one exception that carries it.
 
 A caller sees the reason's name and its fixed sentence, never the text of an exception: other
-servers have leaked paths, SQL and scores that way. The detail of a `Refusal` is for our own log.
+servers have leaked paths, SQL and scores that way. The detail of a `SealgateError` is for our own
+log.
 """
 
 from collections.abc import Mapping
@@ -326,7 +327,7 @@ class Reason(Enum):
         return cls.__members__.get(name, cls.REASON_UNKNOWN)
 
 
-class Refusal(Exception):
+class SealgateError(Exception):
     """Raised wherever something is refused.
 
     `reason` is what the caller may learn; `detail` is for our own log and must hold no secret.
@@ -346,3 +347,7 @@ class Refusal(Exception):
         self.detail = detail
         self.retry = retry
         self.facts = dict(facts or {})
+
+
+Refusal = SealgateError
+"""The name of `SealgateError` in release 0.1; release 0.3 will not have it."""

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
@@ -26,7 +26,7 @@ def policy_history(
 ) -> tuple[Policy, ...]:
     """Every policy from the pinned root keys on, oldest first; the newest may have expired.
 
-    Raises Refusal like `open_policy_history`.
+    Raises SealgateError like `open_policy_history`.
     """
     envelopes = registry.GetPolicy(messages.GetPolicyRequest()).envelopes
     return open_policy_history(list(map(Envelope.decode, envelopes)), root_keys, threshold)
@@ -52,7 +52,7 @@ class SignedVersion:
         """The version of a manifest whose files the publisher has signed, with a key that one of
         `policies` gives them.
 
-        Raises Refusal: DOCUMENT_MALFORMED, PATH_UNSAFE, reasons of `oms.verify`.
+        Raises SealgateError: DOCUMENT_MALFORMED, PATH_UNSAFE, reasons of `oms.verify`.
         """
         read = Manifest.decode(manifest)
         keys = [key for policy in policies for key in policy.keys_of(publisher).values()]
@@ -62,32 +62,34 @@ class SignedVersion:
     def fetch(
         cls, registry: RegistryServiceStub, policies: Sequence[Policy], model: str, version: int
     ) -> "SignedVersion":
-        """Ask the registry for a version. Raises Refusal like `of`, and DIGEST_MISMATCH."""
+        """Ask the registry for a version. Raises SealgateError like `of`, and DIGEST_MISMATCH."""
         name = f"models/{model}/versions/{version}"
         sent = registry.GetVersion(messages.GetVersionRequest(name=name)).version
         signed = cls.of(name, sent.manifest, sent.signature, sent.publisher, policies)
         if sent.digest != signed.manifest.digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
+            raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
         return signed
 
     def chunks(self, registry: RegistryServiceStub, entry: FileEntry) -> Iterator[bytes]:
         """The bytes of a file as they come; what came counts only once this ends without refusal.
 
-        Raises Refusal: FILE_TOO_LARGE, DIGEST_MISMATCH.
+        Raises SealgateError: FILE_TOO_LARGE, DIGEST_MISMATCH.
         """
         request = messages.DownloadFileRequest(name=self.name, path=entry.path)
         hashed, size = hashlib.sha256(), 0
         for part in registry.DownloadFile(request):
             size += len(part.chunk)
             if size > entry.size:
-                raise Refusal(Reason.FILE_TOO_LARGE, entry.path)
+                raise SealgateError(Reason.FILE_TOO_LARGE, entry.path)
             hashed.update(part.chunk)
             yield part.chunk
         if size != entry.size or "sha256:" + hashed.hexdigest() != entry.digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, entry.path)
+            raise SealgateError(Reason.DIGEST_MISMATCH, entry.path)
 
     def file(self, registry: RegistryServiceStub, path: str) -> bytes:
-        """One file, whole. Raises Refusal like `chunks`, and FILE_SURPLUS where there is none."""
+        """One file, whole. Raises SealgateError like `chunks`, and FILE_SURPLUS where there is
+        none.
+        """
         return b"".join(self.chunks(registry, self.manifest.entry(path)))
 
 
@@ -106,6 +108,6 @@ def open_attached(
         item = open_under(Envelope.decode(data), Evidence, policies, ATTACHERS)
         # 2.
         if item.kind not in ATTACHED or item.version_digest != version_digest:
-            raise Refusal(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
+            raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
         items.append(item)
     return tuple(items)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sealgate.files import read_regular_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer, load_private_key, read_private_file
 from sealgate.trust.keys.pkcs11_uri import KeyUri, is_key_uri
 from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
@@ -21,7 +21,7 @@ def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
     """Return the key at `place`, a file or a `pkcs11:` URI (RFC 7512).
 
     `ask` is for an encrypted file, unless PASSPHRASE_VARIABLE names a file with its passphrase, and
-    for a token whose URI names no file with its PIN. Raises Refusal: KEY_UNREADABLE,
+    for a token whose URI names no file with its PIN. Raises SealgateError: KEY_UNREADABLE,
     KEY_FILE_EXPOSED, and as `PrivateKey.from_pem` does.
     """
     if not is_key_uri(place):
@@ -32,7 +32,7 @@ def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
         from sealgate.trust.keys.pkcs11_key import TokenKey
     except ImportError as error:
         detail = "python-pkcs11 is not installed: pip install 'sealgate[pkcs11]'"
-        raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+        raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
     return TokenKey.open(KeyUri.parse(str(place)), ask)
 
 
@@ -47,11 +47,12 @@ def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
 def read_passphrase(path: Path) -> bytes:
     """The passphrase in a file, whose last line may end.
 
-    Raises Refusal: KEY_FILE_EXPOSED where others can read it, KEY_UNREADABLE where there is none.
+    Raises SealgateError: KEY_FILE_EXPOSED where others can read it, KEY_UNREADABLE where there is
+    none.
     """
     passphrase = read_private_file(path).rstrip(b"\r\n")
     if not passphrase:
-        raise Refusal(Reason.KEY_UNREADABLE, f"{path} holds no passphrase")
+        raise SealgateError(Reason.KEY_UNREADABLE, f"{path} holds no passphrase")
     return passphrase
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 
@@ -81,7 +81,7 @@ class Tensor:
         plain = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
         datatype = _NAMES.get(plain.dtype)
         if datatype is None:
-            raise Refusal(Reason.TENSOR_DATATYPE, f"no wire type for {data.dtype}")
+            raise SealgateError(Reason.TENSOR_DATATYPE, f"no wire type for {data.dtype}")
         return cls(name, datatype, data.shape, plain.reshape(data.shape), plain.tobytes())
 
 
@@ -93,15 +93,15 @@ def read_inputs(request: oip.ModelInferRequest) -> dict[str, Tensor]:
     """
     raws: Sequence[bytes] = request.raw_input_contents
     if raws and len(raws) != len(request.inputs):
-        raise Refusal(
+        raise SealgateError(
             Reason.RAW_CONTENTS_MISMATCH, f"{len(raws)} raw entries, {len(request.inputs)} inputs"
         )
     tensors: dict[str, Tensor] = {}
     for place, message in enumerate(request.inputs):
         if message.name in tensors:
-            raise Refusal(Reason.TENSOR_DUPLICATE)
+            raise SealgateError(Reason.TENSOR_DUPLICATE)
         if raws and message.HasField("contents"):
-            raise Refusal(Reason.RAW_CONTENTS_MISMATCH, "both raw and typed contents")
+            raise SealgateError(Reason.RAW_CONTENTS_MISMATCH, "both raw and typed contents")
         raw = raws[place] if raws else None
         tensors[message.name] = _read(message, raw)
     return tensors
@@ -113,7 +113,7 @@ def read_outputs(response: oip.ModelInferResponse) -> dict[str, Tensor]:
     Raises: RAW_CONTENTS_MISMATCH, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES.
     """
     if len(response.raw_output_contents) != len(response.outputs):
-        raise Refusal(Reason.RAW_CONTENTS_MISMATCH)
+        raise SealgateError(Reason.RAW_CONTENTS_MISMATCH)
     tensors = {}
     for message, raw in zip(response.outputs, response.raw_output_contents, strict=True):
         tensors[message.name] = _read(message, raw)
@@ -140,7 +140,7 @@ def _read(
 ) -> Tensor:
     datatype = message.datatype
     if datatype not in DATATYPES:
-        raise Refusal(Reason.TENSOR_DATATYPE)
+        raise SealgateError(Reason.TENSOR_DATATYPE)
     shape = tuple(message.shape)
     count = _element_count(shape)
     if raw is None:
@@ -149,20 +149,20 @@ def _read(
     else:
         data = _from_raw(raw, datatype, count)
     if datatype in _FLOATS and not np.isfinite(data).all():
-        raise Refusal(Reason.TENSOR_NOT_FINITE)
+        raise SealgateError(Reason.TENSOR_NOT_FINITE)
     return Tensor(message.name, datatype, shape, data.reshape(shape), raw)
 
 
 def _element_count(shape: Sequence[int]) -> int:
     # First of all: to multiply the sizes that fit into a message would take minutes.
     if len(shape) > _MAX_DIMENSIONS:
-        raise Refusal(Reason.TENSOR_SHAPE, f"{len(shape)} dimensions")
+        raise SealgateError(Reason.TENSOR_SHAPE, f"{len(shape)} dimensions")
     if any(size < 0 for size in shape):
-        raise Refusal(Reason.TENSOR_SHAPE, "negative dimension")
+        raise SealgateError(Reason.TENSOR_SHAPE, "negative dimension")
     # Python's integers do not overflow, so the product can be compared as it is. A size of zero
     # does not make room for the others.
     if math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
-        raise Refusal(Reason.TENSOR_SHAPE, "more elements than can be addressed")
+        raise SealgateError(Reason.TENSOR_SHAPE, "more elements than can be addressed")
     return math.prod(shape)
 
 
@@ -171,23 +171,25 @@ def _from_raw(raw: bytes, datatype: str, count: int) -> Array:
         return _object_array(_split_bytes(raw, count))
     size = 2 if datatype == "BF16" else DTYPES[datatype].itemsize
     if len(raw) != count * size:
-        raise Refusal(Reason.TENSOR_BYTES, f"{len(raw)} bytes for {count} elements of {datatype}")
+        raise SealgateError(
+            Reason.TENSOR_BYTES, f"{len(raw)} bytes for {count} elements of {datatype}"
+        )
     if datatype == "BF16":
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     if datatype == "BOOL" and raw.translate(None, b"\x00\x01"):
-        raise Refusal(Reason.TENSOR_RANGE, "a BOOL is 0 or 1")
+        raise SealgateError(Reason.TENSOR_RANGE, "a BOOL is 0 or 1")
     return np.frombuffer(raw, DTYPES[datatype])
 
 
 def _from_typed(contents: oip.InferTensorContents, datatype: str, count: int) -> Array:
     field = _CONTENTS.get(datatype)
     if field is None:
-        raise Refusal(Reason.TENSOR_BYTES, f"{datatype} travels in raw contents only")
+        raise SealgateError(Reason.TENSOR_BYTES, f"{datatype} travels in raw contents only")
     if any(other.name != field for other, _ in contents.ListFields()):
-        raise Refusal(Reason.TENSOR_BYTES, "contents of another type")
+        raise SealgateError(Reason.TENSOR_BYTES, "contents of another type")
     values = getattr(contents, field)
     if len(values) != count:
-        raise Refusal(Reason.TENSOR_BYTES, f"{len(values)} values for {count} elements")
+        raise SealgateError(Reason.TENSOR_BYTES, f"{len(values)} values for {count} elements")
     if datatype == "BYTES":
         return _object_array(list(values))
     dtype = DTYPES[datatype]
@@ -195,7 +197,7 @@ def _from_typed(contents: oip.InferTensorContents, datatype: str, count: int) ->
         wide = np.array(values, np.int64 if dtype.kind == "i" else np.uint64)
         limits = np.iinfo(dtype)
         if wide.min() < limits.min or wide.max() > limits.max:
-            raise Refusal(Reason.TENSOR_RANGE)
+            raise SealgateError(Reason.TENSOR_RANGE)
         return wide.astype(dtype)
     return np.array(values, dtype)
 
@@ -205,15 +207,15 @@ def _split_bytes(raw: bytes, count: int) -> list[bytes]:
     offset = 0
     while offset < len(raw):
         if len(items) == count or offset + 4 > len(raw):
-            raise Refusal(Reason.TENSOR_BYTES, "surplus or truncated element")
+            raise SealgateError(Reason.TENSOR_BYTES, "surplus or truncated element")
         (length,) = struct.unpack_from("<I", raw, offset)
         offset += 4
         if length > len(raw) - offset:
-            raise Refusal(Reason.TENSOR_BYTES, "an element's length runs past the end")
+            raise SealgateError(Reason.TENSOR_BYTES, "an element's length runs past the end")
         items.append(raw[offset : offset + length])
         offset += length
     if len(items) != count:
-        raise Refusal(Reason.TENSOR_BYTES, f"{len(items)} elements, not {count}")
+        raise SealgateError(Reason.TENSOR_BYTES, f"{len(items)} elements, not {count}")
     return items
 
 
@@ -246,12 +248,12 @@ _NOTHING = "sha256:" + hashlib.sha256(_HEADER + bytes(16)).hexdigest()
 
 
 def parameters_digest(request: oip.ModelInferRequest) -> str:
-    """Return the digest of a request's parameters. Raises Refusal(PARAMETER_MALFORMED)."""
+    """Return the digest of a request's parameters. Raises SealgateError(PARAMETER_MALFORMED)."""
     parameters, outputs = request.parameters, request.outputs
     if not parameters and not outputs:
         return _NOTHING
     if len(parameters) > MOST or len(outputs) > MOST:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "too many parameters or outputs")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "too many parameters or outputs")
     parts = [_HEADER, _number(len(parameters))]
     for name, parameter in sorted((name.encode(), value) for name, value in parameters.items()):
         parts += _written(name, parameter)

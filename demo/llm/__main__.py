@@ -15,7 +15,7 @@ from demo.llm import model
 from demo.llm.stage import GeneratorStage
 from demo.llm.story import ask, install, promote, prove, publish
 from demo.stage import StepFailed
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -44,7 +44,7 @@ def main() -> int:
     except model.Unobtainable as error:
         stage.console.print(f"Skipped: the model cannot be had here ({error}).")
         return 0
-    except (StepFailed, TimeoutError, grpc.RpcError, Refusal) as error:
+    except (StepFailed, TimeoutError, grpc.RpcError, SealgateError) as error:
         stage.check("the story", False, str(error))
     finally:
         stage.stop_gateway()

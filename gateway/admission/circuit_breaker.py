@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 PAUSE_SECONDS = 1.0
 
@@ -34,7 +34,7 @@ class CircuitBreaker:
         """Run the block unless the circuit is open. One of `failures` opens it; an end without an
         exception closes it.
 
-        Raises: Refusal(reason), with the time after which to try again.
+        Raises: SealgateError(reason), with the time after which to try again.
         """
         if self._is_open:
             self._take_turn()
@@ -49,5 +49,5 @@ class CircuitBreaker:
         with self._mutex:
             now = self._clock()
             if now < self._try_at:
-                raise Refusal(self._reason, "it did not answer", self._try_at - now)
+                raise SealgateError(self._reason, "it did not answer", self._try_at - now)
             self._try_at = now + PAUSE_SECONDS

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 
 _log = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ class LoadShedder(grpc.ServerInterceptor):
     def _refuse(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> None:
         self._counted[Reason.QUEUE_FULL.name] += 1
         retry = max(self._threads.waited, 0.1)
-        context.abort_with_status(grpc_status(Refusal(Reason.QUEUE_FULL, "load shedding", retry)))
+        context.abort_with_status(
+            grpc_status(SealgateError(Reason.QUEUE_FULL, "load shedding", retry))
+        )
 
 
 def _handler(refuse: Callable[[Iterator[bytes], grpc.ServicerContext], None]) -> Handler:

@@ -28,7 +28,7 @@ from gateway.admission.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
 from gateway.admission.quota_redis import RedisTokens
 from gateway.admission.token_counts import MemoryTokens, TokenCounts
 from gateway.config.optional_sections import Quota, QuotaStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.policy import Principal
 
@@ -137,7 +137,7 @@ class QuotaLimiter:
             for window in self._token_windows(principal):
                 most = window.item.amount
                 taken.append((window, self._take(window, principal.name, tokens, most)))
-        except Refusal:
+        except SealgateError:
             settle(0)
             raise
         return settle
@@ -153,7 +153,7 @@ class QuotaLimiter:
         if counted.place is None or counted.tokens > item.amount:
             # More than there ever are is not there later either.
             retry = counted.left if most is None or tokens <= item.amount else None
-            raise Refusal(window.reason, f"{name}: {item}", retry)
+            raise SealgateError(window.reason, f"{name}: {item}", retry)
         return counted.place
 
     def _give_back(self, window: _Window, name: str, place: Any, tokens: int) -> None:
@@ -169,7 +169,7 @@ class QuotaLimiter:
                 stats = self._limiter.get_window_stats(window.item, window.scope, name)
         if not allowed:
             left = max(0.0, stats.reset_time - time.time())
-            raise Refusal(window.reason, f"{name}: {window.item}", left)
+            raise SealgateError(window.reason, f"{name}: {window.item}", left)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -181,7 +181,7 @@ class QuotaLimiter:
         except StorageError as error:
             if not was_away:
                 _log.error("the counts of quotas cannot be reached: %s", _cause(error))
-            raise Refusal(Reason.QUOTA_UNKNOWN, _cause(error), PAUSE_SECONDS) from error
+            raise SealgateError(Reason.QUOTA_UNKNOWN, _cause(error), PAUSE_SECONDS) from error
 
     def _share(self, principal: Principal) -> _Share:
         """The share of a caller; there are no more of them than the policy has principals."""
@@ -277,7 +277,7 @@ def _occupy(share: _Share, name: str) -> Callable[[], None]:
         return nothing
     with share.room:
         if share.running >= share.concurrent:
-            raise Refusal(Reason.CONCURRENCY_EXCEEDED, f"{name}: {share.running} in progress")
+            raise SealgateError(Reason.CONCURRENCY_EXCEEDED, f"{name}: {share.running} in progress")
         share.running += 1
     return partial(_release, share)
 

@@ -19,7 +19,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway.config.sections import GatewayLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 0.25
 # What may be asked without a credential fits into one packet.
@@ -114,7 +114,7 @@ class StreamLimiter:
         """Hold a place for the call while the block runs. Raises: QUEUE_FULL."""
         room = self._room[wait]
         if not room.acquire(blocking=False):
-            raise Refusal(Reason.QUEUE_FULL, f"too many wait: {wait.name.lower()}")
+            raise SealgateError(Reason.QUEUE_FULL, f"too many wait: {wait.name.lower()}")
         with self._mutex:
             self.ends[call] = time.monotonic() + self._longest[wait]
         try:
@@ -129,7 +129,7 @@ class StreamLimiter:
         key = wait, caller
         with self._mutex:
             if self._of_one[key] >= self._most_of_one[wait]:
-                raise Refusal(Reason.QUEUE_FULL, f"too many of {caller} wait")
+                raise SealgateError(Reason.QUEUE_FULL, f"too many of {caller} wait")
             self._of_one[key] += 1
         try:
             with self.waiting(call, wait):

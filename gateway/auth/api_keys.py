@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from registry.state.logged_state import LoggedApiKey, LoggedFacts
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import read_private_file
 from sealgate.trust.times import format_time, parse_time
@@ -54,11 +54,11 @@ class ApiKeyMaker:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Raises Refusal: KEY_FILE_EXPOSED, KEY_UNREADABLE."""
+        """Raises SealgateError: KEY_FILE_EXPOSED, KEY_UNREADABLE."""
         try:
             return cls(read_private_file(path))
         except ValueError as error:
-            raise Refusal(Reason.KEY_UNREADABLE, f"{path}: {error}") from error
+            raise SealgateError(Reason.KEY_UNREADABLE, f"{path}: {error}") from error
 
     def make(self, holder: str, expires: datetime) -> NewApiKey:
         key_id = secrets.token_hex(_ID_BYTES)
@@ -96,14 +96,14 @@ class KnownKeys:
         """
         parts = _KEY.fullmatch(text)
         if parts is None:
-            raise Refusal(Reason.API_KEY_MALFORMED)
+            raise SealgateError(Reason.API_KEY_MALFORMED)
         key = self._logged.api_keys.get(parts[1])
         if key is None or not self._maker.matches(parts[2], key):
-            raise Refusal(Reason.API_KEY_INVALID)
+            raise SealgateError(Reason.API_KEY_INVALID)
         if key.key_id in self._logged.key_revocations or key.key_id in self._blocked:
-            raise Refusal(Reason.API_KEY_REVOKED, key.key_id)
+            raise SealgateError(Reason.API_KEY_REVOKED, key.key_id)
         if now >= parse_time(key.expires):
-            raise Refusal(Reason.API_KEY_EXPIRED, key.key_id)
+            raise SealgateError(Reason.API_KEY_EXPIRED, key.key_id)
         return key.holder
 
 

@@ -15,7 +15,7 @@ from gateway.auth.tokens import Issuer, TokenVerifier
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import TokenIssuer
 from registry.registry import Registry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,9 @@ class CallAuthenticator:
 
     @classmethod
     def of(cls, config: GatewayConfig, clock: Callable[[], datetime]) -> "CallAuthenticator":
-        """Raises: ValueError for a key set that is not accepted, Refusal for an exposed file."""
+        """Raises: ValueError for a key set that is not accepted, SealgateError for an exposed
+        file.
+        """
         path = config.api_keys.mac_key
         maker = None if path is None else ApiKeyMaker.from_file(path)
         tokens = TokenVerifier([issuer(entry) for entry in config.tokens])
@@ -66,9 +68,9 @@ class CallAuthenticator:
         if bearer is not None:
             found.append(self._bearer_principal(bearer, certificate, policy))
         if not found:
-            raise Refusal(Reason.CREDENTIAL_MISSING)
+            raise SealgateError(Reason.CREDENTIAL_MISSING)
         if found[0].name != found[-1].name:
-            raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "token and certificate differ")
+            raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "token and certificate differ")
         return found[0]
 
     def _bearer_principal(
@@ -98,7 +100,7 @@ def issuer(entry: TokenIssuer) -> Issuer:
 def _lookup(policy: Policy, identity: str) -> Principal:
     principal = policy.by_identity(identity)
     if principal is None:
-        raise Refusal(Reason.PRINCIPAL_UNKNOWN)
+        raise SealgateError(Reason.PRINCIPAL_UNKNOWN)
     return principal
 
 
@@ -108,8 +110,8 @@ def _bearer(context: grpc.ServicerContext) -> str | None:
     if not values:
         return None
     if len(values) > 1:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "several authorization values")
+        raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "several authorization values")
     value = values[0]
     if not isinstance(value, str) or not value[: len(_SCHEME)].lower() == _SCHEME:
-        raise Refusal(Reason.TOKEN_MALFORMED, "not a bearer credential")
+        raise SealgateError(Reason.TOKEN_MALFORMED, "not a bearer credential")
     return value[len(_SCHEME) :]

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys.certificate_identity import (
     CertificateValidity,
     certificate_identity,
@@ -45,16 +45,16 @@ class Confirmation:
             return None
         confirmation = claims["cnf"]
         if not isinstance(confirmation, dict) or set(confirmation) != {_METHOD}:
-            raise Refusal(Reason.TOKEN_BINDING, "bound by another method")
+            raise SealgateError(Reason.TOKEN_BINDING, "bound by another method")
         value = confirmation[_METHOD]
         if not isinstance(value, str) or not value.isascii():
-            raise Refusal(Reason.TOKEN_BINDING, "not a thumbprint")
+            raise SealgateError(Reason.TOKEN_BINDING, "not a thumbprint")
         return cls(value)
 
     def check(self, shown: str | None) -> None:
         """Raises: TOKEN_BINDING without a certificate, or with another one."""
         if shown is None or not hmac.compare_digest(self.thumbprint, shown):
-            raise Refusal(Reason.TOKEN_BINDING)
+            raise SealgateError(Reason.TOKEN_BINDING)
 
 
 # The one property of gRPC's that is looked at: it ends its texts of names at a NUL byte.
@@ -85,7 +85,7 @@ class ClientCertificate:
         if not shown:
             return None
         if len(shown) > 1:
-            raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "several certificates")
+            raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "several certificates")
         certificate = _read(bytes(shown[0]))
         certificate.validity.check(now)
         return certificate
@@ -102,5 +102,5 @@ def _read(pem: bytes) -> ClientCertificate:
         text = pem.decode("ascii")
         der = ssl.PEM_cert_to_DER_cert(text)
     except ValueError as error:
-        raise Refusal(Reason.CERTIFICATE_MALFORMED, "not PEM") from error
+        raise SealgateError(Reason.CERTIFICATE_MALFORMED, "not PEM") from error
     return ClientCertificate(certificate_identity(der), text, certificate_validity(der))

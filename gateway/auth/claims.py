@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 LEEWAY_SECONDS = 10
 """Clocks of issuer and gateway may differ by this much."""
@@ -44,10 +44,10 @@ class UnverifiedToken:
         looks_right = len(token) <= _LONGEST and token.count(".") == _DOTS
         parts = _PARTS.fullmatch(token) if looks_right else None
         if parts is None or len(parts[1]) > _LONGEST_HEADER:
-            raise Refusal(Reason.TOKEN_MALFORMED, "not three parts")
+            raise SealgateError(Reason.TOKEN_MALFORMED, "not three parts")
         header, claims = _object(parts[1]), _object(parts[2])
         if not _REFUSED_MEMBERS.isdisjoint(header):
-            raise Refusal(Reason.TOKEN_MALFORMED, "it asks for extensions")
+            raise SealgateError(Reason.TOKEN_MALFORMED, "it asks for extensions")
         _check_type(header)
         return cls(
             algorithm=_text(header, "alg"),
@@ -59,18 +59,18 @@ class UnverifiedToken:
     def check_times(self, now: float) -> None:
         """Raises: TOKEN_EXPIRED, TOKEN_NOT_YET_VALID; TOKEN_MALFORMED for what is no time."""
         if self._time("exp", required=True) <= now - LEEWAY_SECONDS:
-            raise Refusal(Reason.TOKEN_EXPIRED)
+            raise SealgateError(Reason.TOKEN_EXPIRED)
         for name in ("nbf", "iat"):
             if self._time(name) > now + LEEWAY_SECONDS:
-                raise Refusal(Reason.TOKEN_NOT_YET_VALID)
+                raise SealgateError(Reason.TOKEN_NOT_YET_VALID)
 
     def check_audience(self, expected: str) -> None:
         """Raises: TOKEN_AUDIENCE, TOKEN_MALFORMED."""
         named = self.claims.get("aud")
         if not isinstance(named, str | list):
-            raise Refusal(Reason.TOKEN_MALFORMED, "no audience")
+            raise SealgateError(Reason.TOKEN_MALFORMED, "no audience")
         if named != expected and (isinstance(named, str) or expected not in named):
-            raise Refusal(Reason.TOKEN_AUDIENCE)
+            raise SealgateError(Reason.TOKEN_AUDIENCE)
 
     def _time(self, name: str, *, required: bool = False) -> float:
         if name not in self.claims and not required:
@@ -78,7 +78,7 @@ class UnverifiedToken:
         value: Any = self.claims.get(name)
         # Neither a bool, nor infinite, nor NaN.
         if type(value) not in (int, float) or not 0 <= value < _END_OF_TIME:
-            raise Refusal(Reason.TOKEN_MALFORMED, f"{name} is not a time")
+            raise SealgateError(Reason.TOKEN_MALFORMED, f"{name} is not a time")
         return float(value)
 
 
@@ -88,10 +88,10 @@ def _check_type(header: dict[str, Any]) -> None:
         return
     named = header["typ"]
     if not isinstance(named, str) or not named.isascii():
-        raise Refusal(Reason.TOKEN_TYPE, "not text")
+        raise SealgateError(Reason.TOKEN_TYPE, "not text")
     # Media types are compared without case, and may leave out the prefix (RFC 7515, 4.1.9).
     if named.lower().removeprefix(_MEDIA_TYPE) not in _TYPES:
-        raise Refusal(Reason.TOKEN_TYPE, named[:40])
+        raise SealgateError(Reason.TOKEN_TYPE, named[:40])
 
 
 def _text(members: dict[str, Any], name: str) -> str:
@@ -105,9 +105,9 @@ def _object(part: str) -> dict[str, Any]:
         data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
         value = json.loads(data, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise Refusal(Reason.TOKEN_MALFORMED, type(error).__name__) from error
+        raise SealgateError(Reason.TOKEN_MALFORMED, type(error).__name__) from error
     if not isinstance(value, dict):
-        raise Refusal(Reason.TOKEN_MALFORMED, "not an object")
+        raise SealgateError(Reason.TOKEN_MALFORMED, "not an object")
     return value
 
 

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult
 from gateway.auth.key_sets import KeySet
 from gateway.calls.http_client import HttpExchange
 from gateway.config.addresses import check_address
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_BYTES = 256 * 1024
 _SECONDS = 5.0
@@ -51,11 +51,11 @@ class Fetcher:
             status, document = exchange.run()
         except (OSError, http.client.HTTPException, ValueError) as error:
             detail = f"{url}: {type(error).__name__}"
-            raise Refusal(Reason.KEY_SET_UNREACHABLE, detail) from error
+            raise SealgateError(Reason.KEY_SET_UNREACHABLE, detail) from error
         if status != _OK:
-            raise Refusal(Reason.KEY_SET_UNREACHABLE, f"{parts.netloc} answers {status}")
+            raise SealgateError(Reason.KEY_SET_UNREACHABLE, f"{parts.netloc} answers {status}")
         if len(document) > self.largest_bytes:
-            raise Refusal(Reason.KEY_SET_REFUSED, f"{parts.netloc} sends too much")
+            raise SealgateError(Reason.KEY_SET_REFUSED, f"{parts.netloc} sends too much")
         return document
 
     def _context(self, parts: SplitResult) -> ssl.SSLContext | None:
@@ -64,7 +64,7 @@ class Fetcher:
         try:
             return ssl.create_default_context(cafile=self.authority)
         except OSError as error:
-            raise Refusal(Reason.KEY_SET_UNREACHABLE, f"{self.authority}: {error}") from error
+            raise SealgateError(Reason.KEY_SET_UNREACHABLE, f"{self.authority}: {error}") from error
 
 
 _WELL_KNOWN = "/.well-known/openid-configuration"
@@ -80,7 +80,7 @@ def from_url(fetcher: Fetcher, url: str) -> Fetch:
 def by_discovery(fetcher: Fetcher, issuer: str) -> Fetch:
     """Fetches the key set that the issuer's own configuration names, which must be the issuer's.
 
-    What is fetched raises Refusal(KEY_SET_REFUSED) for the configuration of another issuer.
+    What is fetched raises SealgateError(KEY_SET_REFUSED) for the configuration of another issuer.
     """
 
     def fetch() -> KeySet:
@@ -88,9 +88,9 @@ def by_discovery(fetcher: Fetcher, issuer: str) -> Fetch:
             found = json.loads(fetcher.get(issuer.rstrip("/") + _WELL_KNOWN))
             named, address = found["issuer"], found["jwks_uri"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Refusal(Reason.KEY_SET_REFUSED, "no issuer's configuration") from error
+            raise SealgateError(Reason.KEY_SET_REFUSED, "no issuer's configuration") from error
         if named != issuer or not isinstance(address, str):
-            raise Refusal(Reason.KEY_SET_REFUSED, "the configuration of another issuer")
+            raise SealgateError(Reason.KEY_SET_REFUSED, "the configuration of another issuer")
         return KeySet.parse(fetcher.get(address), strict=False)
 
     return fetch

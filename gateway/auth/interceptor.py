@@ -27,7 +27,7 @@ from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import following, line_of_call
 from gateway.calls.messages import Handler, only, parsed
 from inference.observability import tracing
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.remote.errors import grpc_status, refusal_for
 from sealgate.trust.policy import Policy, Principal
@@ -51,7 +51,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         self,
         authenticator: Authenticator,
         policy: Callable[[], Policy],
-        record: Callable[[Call, Refusal], None],
+        record: Callable[[Call, SealgateError], None],
         record_read: Callable[[Call, Any], None],
         stream_limiter: StreamLimiter,
         quotas: QuotaLimiter,
@@ -180,7 +180,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         # 1.
         roles = RULES.get(method)
         if roles is None:
-            raise Refusal(Reason.RULE_MISSING, method)
+            raise SealgateError(Reason.RULE_MISSING, method)
         # 2.
         if roles == ANYONE:
             return
@@ -191,7 +191,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         call.identify(principal)
         # 4.
         if roles.isdisjoint(call.principal.roles):
-            raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
+            raise SealgateError(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
 
     def enter(self, call: Call) -> Callable[[], None]:
         """Step 5; returns what is to be called when the call ends. Raises like
@@ -242,7 +242,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
         call.abort_with_status(grpc_status(refusal, *metadata))
 
-    def refused(self, call: Call, error: Exception) -> tuple[Refusal, bytes | None]:
+    def refused(self, call: Call, error: Exception) -> tuple[SealgateError, bytes | None]:
         """What the caller hears, recorded or counted, and the receipt of it where one is due."""
         refusal = refusal_for(error)
         line_of_call().outcome = refusal.reason.name
@@ -257,9 +257,9 @@ class AuthInterceptor(grpc.ServerInterceptor):
             self._record_refusal(call, refusal)
         return refusal, None
 
-    def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+    def _record_refusal(self, call: Call, refusal: SealgateError) -> None:
         try:
             self._record(call, refusal)
-        except Refusal as failure:
+        except SealgateError as failure:
             # The call is refused as it is; that it was not recorded must show somewhere.
             _log.error("a refusal of %s is not recorded: %s", call.method, failure)

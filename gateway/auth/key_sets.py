@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import jwt
 
 from sealgate.files import read_regular_file, stamps
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class KeySet:
         """Read a JWK set. Each key needs a `kid` of its own.
 
         `strict` refuses a set with any key that is not accepted; else such a key is passed over,
-        for issuers publish keys of other purposes too. Raises Refusal(KEY_SET_REFUSED) for that,
-        for a set without an accepted key, with more than 64 keys, or with a secret.
+        for issuers publish keys of other purposes too. Raises SealgateError(KEY_SET_REFUSED) for
+        that, for a set without an accepted key, with more than 64 keys, or with a secret.
         """
         try:
             entries = json.loads(document)["keys"]
@@ -126,7 +126,7 @@ class FileKeys:
     def _read(self) -> KeySet:
         try:
             return KeySet.parse(read_regular_file(self._path), strict=True)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise ValueError(f"{self._path}: {refusal.detail}") from refusal
 
     def _renew(self) -> None:
@@ -165,5 +165,5 @@ def _accepted(entry: Mapping[str, Any]) -> jwt.PyJWK | None:
     return key
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.KEY_SET_REFUSED, detail)
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.KEY_SET_REFUSED, detail)

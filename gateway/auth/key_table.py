@@ -14,7 +14,7 @@ from datetime import datetime
 
 from gateway.auth.api_keys import ApiKeyMaker, KnownKeys, now
 from registry.registry import Registry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class KeyTable:
     def maker(self) -> ApiKeyMaker:
         """Raises: API_KEYS_OFF."""
         if self._maker is None:
-            raise Refusal(Reason.API_KEYS_OFF)
+            raise SealgateError(Reason.API_KEYS_OFF)
         return self._maker
 
     def start(self, registry: Registry) -> None:
@@ -95,10 +95,10 @@ class KeyTable:
         REGISTRY_UNAVAILABLE after that, and API_KEY_ reasons.
         """
         if self._maker is None:
-            raise Refusal(Reason.API_KEY_INVALID, "there are no API keys here")
+            raise SealgateError(Reason.API_KEY_INVALID, "there are no API keys here")
         known = self._known
         if known is None or self._monotonic() - self._confirmed_at > fresh:
-            raise Refusal(Reason.REGISTRY_UNAVAILABLE, "the API keys are not up to date")
+            raise SealgateError(Reason.REGISTRY_UNAVAILABLE, "the API keys are not up to date")
         return known.holder(text, self._clock())
 
     def _run(self) -> None:
@@ -115,6 +115,6 @@ class KeyTable:
     def _guarded(self) -> None:
         try:
             self.follow()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             _log.error("following the API keys: %s", refusal)
             self._stopping.wait(_RETRY_SECONDS)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.auth.fetch import Fetch
 from gateway.auth.key_sets import KeySet
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class RemoteKeys:
         self._changed = threading.Condition()
         self._key_set: KeySet | None = None
         self._fetched_at = 0.0
-        self._failure = Refusal(Reason.KEY_SET_UNREACHABLE, f"{name}: not fetched yet")
+        self._failure = SealgateError(Reason.KEY_SET_UNREACHABLE, f"{name}: not fetched yet")
         self._next_at = clock()
         self.last_at = clock() - schedule.interval
         self._rounds = 0
@@ -94,8 +94,8 @@ class RemoteKeys:
         except Exception as error:
             # The outermost boundary of the thread, which must go on.
             _log.error("the keys of %s: %s", self._name, error)
-            if not isinstance(error, Refusal):
-                error = Refusal(Reason.KEY_SET_REFUSED, f"{type(error).__name__}: {error}")
+            if not isinstance(error, SealgateError):
+                error = SealgateError(Reason.KEY_SET_REFUSED, f"{type(error).__name__}: {error}")
             with self._changed:
                 self._failure = error
                 self._done(self._schedule.interval)
@@ -114,8 +114,8 @@ class RemoteKeys:
             raise self._again()
         return self._key_set
 
-    def _again(self) -> Refusal:
-        return Refusal(self._failure.reason, self._failure.detail)
+    def _again(self) -> SealgateError:
+        return SealgateError(self._failure.reason, self._failure.detail)
 
     def _await_newer(self) -> None:
         """Have the set fetched unless that was done just now, and wait for it a little."""

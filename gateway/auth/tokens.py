@@ -18,7 +18,7 @@ import jwt
 from gateway.auth.certificates import ClientCertificate, Confirmation
 from gateway.auth.claims import LEEWAY_SECONDS, UnverifiedToken
 from gateway.auth.key_sets import ALGORITHMS, FileKeys, KeySet, KeySource
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,10 @@ class TokenVerifier:
         # 2.
         unverified = UnverifiedToken.read(token)
         if unverified.algorithm not in ALGORITHMS:
-            raise Refusal(Reason.TOKEN_ALGORITHM)
+            raise SealgateError(Reason.TOKEN_ALGORITHM)
         issuer = self.issuers.get(unverified.issuer)
         if issuer is None:
-            raise Refusal(Reason.TOKEN_ISSUER)
+            raise SealgateError(Reason.TOKEN_ISSUER)
         unverified.check_times(now)
         unverified.check_audience(issuer.audience)
         # 3.
@@ -164,10 +164,10 @@ def _decode(
 ) -> tuple[KeySet, Mapping[str, Any]]:
     found = issuer.keys.find(unverified.kid)
     if found is None:
-        raise Refusal(Reason.TOKEN_SIGNATURE, "no such key")
+        raise SealgateError(Reason.TOKEN_SIGNATURE, "no such key")
     key_set, key = found
     if key.algorithm_name != unverified.algorithm:
-        raise Refusal(Reason.TOKEN_ALGORITHM, "the key is of another algorithm")
+        raise SealgateError(Reason.TOKEN_ALGORITHM, "the key is of another algorithm")
     try:
         claims = jwt.decode(
             token,
@@ -183,8 +183,8 @@ def _decode(
     return key_set, claims
 
 
-def _refusal(error: jwt.PyJWTError) -> Refusal:
+def _refusal(error: jwt.PyJWTError) -> SealgateError:
     for kind, reason in _REASON_OF_ERROR:
         if isinstance(error, kind):
-            return Refusal(reason)
-    return Refusal(Reason.TOKEN_MALFORMED, type(error).__name__)
+            return SealgateError(reason)
+    return SealgateError(Reason.TOKEN_MALFORMED, type(error).__name__)

@@ -28,7 +28,7 @@ from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.llm.request import is_generator
 from inference.runtime.cpu import CpuSettings
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
@@ -52,7 +52,7 @@ def open_room(settings: EngineSettings, *, costs: bool = True) -> RemoteEngine |
         return None
     try:
         door.check()
-    except Refusal as refusal:
+    except SealgateError as refusal:
         if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
             raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
     return RemoteEngine(door, settings.name, costs=costs)
@@ -139,7 +139,7 @@ def _is_generators(bundle: PointerBundle, source: Source) -> bool:
     try:
         signed = source.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
         return is_generator(Manifest.decode(signed.manifest))
-    except Refusal:
+    except SealgateError:
         return False
 
 

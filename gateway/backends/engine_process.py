@@ -16,7 +16,7 @@ from inference.server.host import EngineHost, RunTally
 from inference.server.server import EngineServer
 from registry.storage.artifacts import ArtifactStore
 from sealgate.files import read_regular_file
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.keys import PublicKey, load_private_key
@@ -65,7 +65,7 @@ def reading() -> Iterator[None]:
     """Names what of the configuration cannot be used. Raises: ConfigError."""
     try:
         yield
-    except Refusal as refusal:
+    except SealgateError as refusal:
         raise ConfigError(f"{refusal.reason.name}: {refusal.detail}") from refusal
     except OSError as error:
         raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import grpc
 
 from gateway.admission.stream_limiter import StreamLimiter
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Principal
 
 
@@ -55,10 +55,10 @@ class CallCleanup:
             end()
 
 
-class RecordedRefusal(Refusal):
+class RecordedRefusal(SealgateError):
     """A refusal that has been recorded; its receipt travels in the trailing metadata."""
 
-    def __init__(self, cause: Refusal, receipt: bytes | None) -> None:
+    def __init__(self, cause: SealgateError, receipt: bytes | None) -> None:
         super().__init__(cause.reason, cause.detail, cause.retry, cause.facts)
         self.receipt = receipt
 
@@ -83,7 +83,7 @@ class Call:
     def principal(self) -> Principal:
         """The caller. Raises CREDENTIAL_MISSING on a method that is open to anyone."""
         if self._principal is None:
-            raise Refusal(Reason.CREDENTIAL_MISSING)
+            raise SealgateError(Reason.CREDENTIAL_MISSING)
         return self._principal
 
     @property

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import grpc
 
 from gateway.calls.call import Call
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # What zlib calls the two forms: with gzip's header, and with its own, which HTTP calls deflate.
 _FORMS = {"gzip": 31, "deflate": 15}
@@ -39,16 +39,18 @@ def unpacked(body: Body, encoding: str | None, largest: int) -> Body:
         return body
     form = _FORMS.get(encoding.lower())
     if form is None:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "content-encoding")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "content-encoding")
     try:
         if _grows_beyond(largest, body, form):
-            raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{encoding} of {len(body)} bytes unfolds")
+            raise SealgateError(
+                Reason.MESSAGE_TOO_LARGE, f"{encoding} of {len(body)} bytes unfolds"
+            )
         unpacker = zlib.decompressobj(form)
         plain = unpacker.decompress(body, largest + 1)
     except zlib.error as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, f"{encoding}: {error}") from error
+        raise SealgateError(Reason.MESSAGE_MALFORMED, f"{encoding}: {error}") from error
     if not unpacker.eof or unpacker.unused_data:
-        raise Refusal(Reason.MESSAGE_MALFORMED, f"{encoding} is cut short or goes on")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, f"{encoding} is cut short or goes on")
     return plain
 
 
@@ -81,5 +83,5 @@ def choose_encoding(call: Call) -> None:
     if not wished:
         return
     if len(wished) > 1 or wished[0] not in _ENCODINGS:
-        raise Refusal(Reason.PARAMETER_MALFORMED, ENCODING_METADATA)
+        raise SealgateError(Reason.PARAMETER_MALFORMED, ENCODING_METADATA)
     call.set_compression(_ENCODINGS[wished[0]])

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.calls.compression import encoding_of, unpacked
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # Generic for the type checker only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -22,12 +22,14 @@ def parsed(messages: Iterator[bytes], handler: Handler, largest: int) -> Iterato
     try:
         for message in messages:
             if len(message) > largest:
-                raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
+                raise SealgateError(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
             yield parse(unpacked(message, encoding_of(message), largest))
     except DecodeError as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
     except grpc.RpcError as error:
-        raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
+        raise SealgateError(
+            Reason.DEADLINE_TOO_SHORT, "the call ended before its request"
+        ) from error
 
 
 def only(parsed: Iterator[Any]) -> Any:
@@ -35,4 +37,4 @@ def only(parsed: Iterator[Any]) -> Any:
     try:
         return next(parsed)
     except StopIteration:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "no message came") from None
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "no message came") from None

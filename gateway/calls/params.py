@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
@@ -72,10 +72,10 @@ def read_params(request: oip.ModelInferRequest) -> InferenceParams:
     if version is None:
         alias = check_name(str(parameters.get("alias", DEFAULT_ALIAS)), Reason.NAME_MALFORMED)
     elif "alias" in parameters:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "both a version and an alias")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "both a version and an alias")
     outputs = tuple(output.name for output in request.outputs)
     if len(set(outputs)) != len(outputs):
-        raise Refusal(Reason.TENSOR_DUPLICATE)
+        raise SealgateError(Reason.TENSOR_DUPLICATE)
     _check_nonce(parameters)
     subject, session = _opaque(parameters, "subject"), _opaque(parameters, "session")
     receipt = bool(parameters.get("receipt", False))
@@ -91,7 +91,7 @@ def read_params(request: oip.ModelInferRequest) -> InferenceParams:
 def read_id(request: oip.ModelInferRequest) -> str:
     """The caller's own id for a request, empty where it has none. Raises: PARAMETER_MALFORMED."""
     if len(request.id) > _LONGEST_ID or not request.id.isprintable():
-        raise Refusal(Reason.PARAMETER_MALFORMED, "id")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "id")
     return request.id
 
 
@@ -103,14 +103,14 @@ def read_version(text: str) -> int | None:
     if not text:
         return None
     if not _VERSION.fullmatch(text):
-        raise Refusal(Reason.VERSION_MALFORMED)
+        raise SealgateError(Reason.VERSION_MALFORMED)
     return int(text)
 
 
 def _parameter(name: str, value: oip.InferParameter) -> Parameter:
     kind = value.WhichOneof("parameter_choice")
     if kind is None or kind not in _KINDS.get(name, ()):
-        raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
     parameter: Parameter = getattr(value, kind)
     return parameter
 
@@ -119,19 +119,19 @@ def _opaque(parameters: Mapping[str, Parameter], name: str) -> str:
     """A word that means nothing here, empty where there is none."""
     word = str(parameters.get(name, ""))
     if name in parameters and not _OPAQUE.fullmatch(word):
-        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name)
     return word
 
 
 def _check_nonce(parameters: Mapping[str, Parameter]) -> None:
     """A caller's nonce is only recorded, in the digest of the parameters."""
     if "nonce" in parameters and not _NONCE.fullmatch(str(parameters["nonce"])):
-        raise Refusal(Reason.PARAMETER_MALFORMED, "nonce", facts={"param": "nonce"})
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "nonce", facts={"param": "nonce"})
 
 
 def _allowance(text: str) -> Envelope | None:
     if len(text) > _LONGEST_ALLOWANCE:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "allowance")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "allowance")
     return Envelope.decode(text.encode()) if text else None
 
 
@@ -139,5 +139,5 @@ def _number(parameters: Mapping[str, Parameter], name: str, most: int | None = N
     """A number from 0, which stands for the default, to `most`."""
     number = int(parameters.get(name, 0))
     if number < 0 or (most is not None and number > most):
-        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name)
     return number

@@ -19,7 +19,7 @@ from registry.log.tables import ANSWERS
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.signers import open_log_signer
 from sealgate.trust.times import format_time, parse_time
@@ -98,13 +98,17 @@ def _prune(
 
 
 def _wanted(prunings: Prunings, origin: str, before: str, cutoff: datetime, allowed: int) -> int:
-    """The size that `--before` asks for. Raises Refusal(RETENTION_HOLDS) for what is younger."""
+    """The size that `--before` asks for. Raises SealgateError(RETENTION_HOLDS) for what is
+    younger.
+    """
     if before.isascii() and before.isdecimal():
         size = int(before) // WIDTH * WIDTH
         if size > allowed:
-            raise Refusal(Reason.RETENTION_HOLDS, f"{allowed} entries are known to be old enough")
+            raise SealgateError(
+                Reason.RETENTION_HOLDS, f"{allowed} entries are known to be old enough"
+            )
         return size
     time = parse_time(before)
     if time > cutoff:
-        raise Refusal(Reason.RETENTION_HOLDS, f"kept since {format_time(cutoff)}")
+        raise SealgateError(Reason.RETENTION_HOLDS, f"kept since {format_time(cutoff)}")
     return prunings.prunable(origin, time)

@@ -3,11 +3,11 @@
 import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def check_address(url: str, *, insecure_loopback: bool = False) -> SplitResult:
-    """Return the parts of an address that may be fetched. Raises Refusal(KEY_SET_REFUSED).
+    """Return the parts of an address that may be fetched. Raises SealgateError(KEY_SET_REFUSED).
 
     `insecure_loopback` also lets http pass, to this machine alone; it is for tests.
     """
@@ -15,13 +15,13 @@ def check_address(url: str, *, insecure_loopback: bool = False) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
-        raise Refusal(Reason.KEY_SET_REFUSED, "an address is malformed") from error
+        raise SealgateError(Reason.KEY_SET_REFUSED, "an address is malformed") from error
     plain = url.isascii() and url.isprintable() and " " not in url
     secure = parts.scheme == "https" or (
         insecure_loopback and parts.scheme == "http" and _is_loopback(host)
     )
     if not (secure and plain and host) or parts.username or parts.password or parts.fragment:
-        raise Refusal(Reason.KEY_SET_REFUSED, "an address is not a plain https URL")
+        raise SealgateError(Reason.KEY_SET_REFUSED, "an address is not a plain https URL")
     return parts
 
 

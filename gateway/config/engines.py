@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from gateway.config.addresses import check_address
 from inference.backends.openai.server import OpenAiServer
 from inference.server.config import check_length
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file
@@ -45,7 +45,7 @@ class EngineSettings:
         check_length("[engine] socket", self.socket)
         try:
             check_name(self.name)
-        except Refusal:
+        except SealgateError:
             raise ConfigError(
                 f"[engine] name = {self.name!r} is not of the form [a-z][a-z0-9-]{{0,62}}"
             ) from None
@@ -107,7 +107,7 @@ class GeneratorSettings(EngineSettings):
                 authority = str(self.authority) if self.authority else None
                 context = ssl.create_default_context(cafile=authority)
             key = read_private_file(self.key).decode("ascii").strip() if self.key else ""
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise ConfigError(f"{refusal.reason.name}: [generator] key: {refusal.detail}") from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"[generator] cannot be used: {type(error).__name__}") from error
@@ -118,7 +118,7 @@ class GeneratorSettings(EngineSettings):
     def _check_url(self) -> None:
         try:
             parts = check_address(self.url, insecure_loopback=True)
-        except Refusal:
+        except SealgateError:
             raise ConfigError(
                 f"[generator] url = {self.url!r} is neither https nor http on this machine"
             ) from None

@@ -15,7 +15,7 @@ from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore, Bucket
 from registry.uploads.open_uploads import OpenUploads
 from registry.uploads.spool import Spool
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
@@ -27,7 +27,7 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
     """Name the setting whose place cannot be used, without its password. Raises: ConfigError."""
     try:
         yield
-    except Refusal as refusal:
+    except SealgateError as refusal:
         if refusal.reason is not Reason.REGISTRY_UNAVAILABLE:
             raise
         raise ConfigError(
@@ -40,11 +40,11 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
 def extending(setting: str, place: Path | str, memory: Path) -> Iterator[None]:
     """Say what to do where a log is not the one that was seen last, in the file `memory`.
 
-    Raises Refusal(LOG_INCONSISTENT).
+    Raises SealgateError(LOG_INCONSISTENT).
     """
     try:
         yield
-    except Refusal as refusal:
+    except SealgateError as refusal:
         if refusal.reason is not Reason.LOG_INCONSISTENT:
             raise
         detail = (
@@ -53,7 +53,7 @@ def extending(setting: str, place: Path | str, memory: Path) -> Iterator[None]:
             "begin another log: a new database, origin and log_key here, and in the policy that "
             f"the roots sign. {memory} and the anchors say what is missing: keep them for auditors"
         )
-        raise Refusal(refusal.reason, detail) from refusal
+        raise SealgateError(refusal.reason, detail) from refusal
 
 
 def open_artifacts(store: RegistryStore) -> ArtifactStore:
@@ -68,14 +68,14 @@ def open_store(
     with opening(setting, place):
         if isinstance(place, Path):
             if not create and not place.is_dir():
-                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such folder")
+                raise SealgateError(Reason.REGISTRY_UNAVAILABLE, "there is no such folder")
             return FolderStore(place, read_only=not create)
         try:
             # Only the extra `s3` brings what this needs.
             from registry.storage.artifact_bucket import BucketStore
         except ImportError as error:
             detail = "obstore is not installed: pip install 'sealgate[s3]'"
-            raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error
+            raise SealgateError(Reason.REGISTRY_UNAVAILABLE, detail) from error
         return BucketStore(bucket(place))
 
 
@@ -94,7 +94,7 @@ def begin(registry: Registry, policy: bytes) -> None:
     """Begin a registry with its first policy, unless another gateway is faster."""
     try:
         registry.policies.accept("init", policy)
-    except Refusal:
+    except SealgateError:
         if not registry.log.size():
             raise
 
@@ -102,7 +102,7 @@ def begin(registry: Registry, policy: bytes) -> None:
 def open_rollback_key(policy: Policy, settings: RollbackKey) -> Signer | None:
     """Open the key of `[rollback]`, if there is one, and check that it can do nothing else.
 
-    Raises: ConfigError, Refusal where the key cannot be opened.
+    Raises: ConfigError, SealgateError where the key cannot be opened.
     """
     if not settings.key:
         return None
@@ -140,7 +140,7 @@ def _shown(place: Path | str) -> str:
         return "…"
 
 
-def _cause(refusal: Refusal) -> str:
+def _cause(refusal: SealgateError) -> str:
     """The driver's own words, which name no password: the first line says it."""
     original = getattr(refusal.__cause__, "orig", None)
     return str(original or refusal.detail).strip().partition("\n")[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.transparency.cosignature import WitnessKey
 
@@ -42,7 +42,7 @@ class WitnessSettings:
     def __post_init__(self) -> None:
         try:
             WitnessKey.from_vkey(self.key)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise ConfigError(f"[witnesses] key = {self.key!r}: {refusal.detail}") from None
         try:
             parts = urlsplit(self.url)

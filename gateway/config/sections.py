@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.config.addresses import check_address
 from registry.storage.artifacts import Bucket
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.fields import check_name
 
@@ -81,7 +81,7 @@ class TokenIssuer:
         if address:
             try:
                 check_address(address, insecure_loopback=self.insecure_loopback)
-            except Refusal:
+            except SealgateError:
                 raise ConfigError(f"[tokens] {address!r} is not an https address") from None
 
 
@@ -191,7 +191,7 @@ class Environment:
         if self.environment:
             try:
                 check_name(self.environment)
-            except Refusal:
+            except SealgateError:
                 raise ConfigError(
                     f"[gateway] environment = {self.environment!r} is not of the form "
                     "[a-z][a-z0-9-]{0,62}"

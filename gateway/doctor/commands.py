@@ -21,7 +21,7 @@ from inference.server.config import EngineLimits
 from registry.sandbox import process
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import json_option, show_fields, show_rows
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 
 # NVIDIA's names of cards for desks; those for servers have others (A100, H100, L4, Tesla T4).
@@ -264,6 +264,6 @@ def _workers() -> str:
     """How workers are confined that open uploaded files and models that nobody has approved."""
     try:
         missing = process.missing()
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return f"cannot be started: {refusal.reason.name}"
     return f"confined, but: {'; '.join(missing)}" if missing else "confined"

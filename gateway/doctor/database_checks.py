@@ -17,7 +17,7 @@ from registry.log.tables import ANSWERS, LogTables
 from registry.log.verification import VerifiedLog, verify_log
 from registry.policy.policies import PinnedRoot, PolicyBook
 from registry.state.schema import LOG
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy
@@ -163,7 +163,7 @@ class DatabaseChecks:
     def _failing(self, name: str, check: str) -> Iterator[None]:
         try:
             yield
-        except Refusal as refusal:
+        except SealgateError as refusal:
             self._add(name, check, FAILED, f"{refusal.reason.name}: {refusal.detail}")
         except ConfigError as error:
             self._add(name, check, FAILED, str(error))

@@ -28,7 +28,7 @@ from gateway.calls.params import InferenceParams
 from inference.engine.engine import Engine
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.policy.principals import BLOCK, FLAG, LABEL_ONLY, RECORD
@@ -85,7 +85,7 @@ class ResponseDelay:
             if clock.refused >= KEPT:
                 clock.took.clear()
                 clock.refused = 0
-        raise Refusal(Reason.DEADLINE_TOO_SHORT, "less than it is held to")
+        raise SealgateError(Reason.DEADLINE_TOO_SHORT, "less than it is held to")
 
     def wait(
         self,
@@ -140,7 +140,7 @@ def _by_stage(screen: ScreeningRules, live: LiveVersion) -> bool:
 
 class AllowanceUse(Protocol):
     def use(self, envelope: Envelope, held: HeldRequest) -> Allowance:
-        """Raises Refusal where it lets nothing pass, or has been used."""
+        """Raises SealgateError where it lets nothing pass, or has been used."""
         ...
 
 
@@ -182,7 +182,7 @@ class Enforcement:
     def check_answers(self, live: LiveVersion) -> None:
         """Step 2: fewer people may have approved a shadow version, so it answers nobody."""
         if live.alias == SHADOW:
-            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
+            raise SealgateError(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
 
     def decide(
         self,
@@ -195,17 +195,18 @@ class Enforcement:
     ) -> EnforcedAnswer:
         """`session` is what the policy says of a session like this one, if it looks like an attack.
 
-        Raises Refusal: SESSION_BLOCKED, ADVERSARIAL_INPUT, STEP_UP, or as `AllowanceUse.use` does.
+        Raises SealgateError: SESSION_BLOCKED, ADVERSARIAL_INPUT, STEP_UP, or as `AllowanceUse.use`
+        does.
         """
         policy = self.policy()
         screen = policy.screen(live.model)
         action = screen.action(answer.verdict.value, caller.roles, policy.rules)
         # 4.
         if session == BLOCK:
-            raise Refusal(Reason.SESSION_BLOCKED, caller.name)
+            raise SealgateError(Reason.SESSION_BLOCKED, caller.name)
         # 5.
         if action == BLOCK and live.config.blocks:
-            raise Refusal(Reason.ADVERSARIAL_INPUT)
+            raise SealgateError(Reason.ADVERSARIAL_INPUT)
         # 6.
         allowance = ""
         if action == STEP_UP:
@@ -227,10 +228,10 @@ class Enforcement:
         action = screen.action(verdict or "adversarial", caller.roles, self.policy().rules)
         if action not in (FLAG, RECORD):
             if not measured:
-                raise Refusal(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
-            raise Refusal(Reason.ADVERSARIAL_INPUT)
+                raise SealgateError(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
+            raise SealgateError(Reason.ADVERSARIAL_INPUT)
         if injected == BLOCK:
-            raise Refusal(Reason.PROMPT_INJECTION)
+            raise SealgateError(Reason.PROMPT_INJECTION)
 
     def _allowed(self, params: InferenceParams, held: HeldRequest, version: int) -> str:
         if params.allowance is None:
@@ -241,7 +242,7 @@ class Enforcement:
                 "version_digest": held.digest,
                 "input": held.input,
             }
-            raise Refusal(Reason.STEP_UP, facts=facts)
+            raise SealgateError(Reason.STEP_UP, facts=facts)
         return self._allowances.use(params.allowance, held).payload_digest
 
 

@@ -44,7 +44,7 @@ from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Principal
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.receipts import Receipt
@@ -109,7 +109,7 @@ class GenerationPipeline:
         try:
             for response in self.parts(request, call, messages.wants_parts(request)):
                 yield oip.ModelStreamInferResponse(infer_response=response)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason in COUNTED:
                 raise
             told = oip.ModelInferResponse(id=request.id)
@@ -136,7 +136,7 @@ class GenerationPipeline:
             try:
                 yield from self._parts(request, call, context)
             except Exception as error:
-                refusal = error if isinstance(error, Refusal) else _internal(call, error)
+                refusal = error if isinstance(error, SealgateError) else _internal(call, error)
                 reason = refusal.reason.name
                 if refusal.reason in COUNTED:
                     raise
@@ -168,7 +168,7 @@ class GenerationPipeline:
         self._enforcement.check_answers(live)
         ready = live.ready
         if not isinstance(ready, Generator):
-            raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+            raise SealgateError(Reason.METHOD_UNSUITED, "no language model")
         check_followed(request)
         tokens = ready.terms.output_tokens if context.full else messages.DEFAULT_TOKENS
         asked = context.asked = messages.read_sampling_request(request, self._seed, tokens)
@@ -187,7 +187,7 @@ class GenerationPipeline:
             context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in begun.pieces:  # 6
                 if self._engine.is_revoked(live.model, live.digest):
-                    raise Refusal(Reason.VERSION_REVOKED, live.digest)
+                    raise SealgateError(Reason.VERSION_REVOKED, live.digest)
                 context.add(piece, live.statistics)
                 if context.streams and not piece.finish:
                     yield context.part(request)
@@ -210,7 +210,7 @@ class GenerationPipeline:
             had = context.spent or _is_callers(error)
             prompt = context.prompt_tokens or (context.sent if had else 0)
             if prompt and not context.prompt_ids:
-                with suppress(Refusal):
+                with suppress(SealgateError):
                     self._quotas.spend(caller, prompt)
 
         leaving.push(count)
@@ -277,15 +277,15 @@ def _is_generator(live: LiveVersion) -> bool:
     return isinstance(live.ready, Generator)
 
 
-def _internal(call: Call, error: Exception) -> Refusal:
+def _internal(call: Call, error: Exception) -> SealgateError:
     """What is no refusal ends an answer all the same, and its end is recorded."""
     _log.error("%s failed: %s", call.method, type(error).__name__, exc_info=error)
-    return Refusal(Reason.INTERNAL, type(error).__name__)
+    return SealgateError(Reason.INTERNAL, type(error).__name__)
 
 
 def _is_callers(error: BaseException | None) -> bool:
     """Whether it is the caller who ended an answer: gone, or with too little time for it."""
-    is_short = isinstance(error, Refusal) and error.reason is Reason.DEADLINE_TOO_SHORT
+    is_short = isinstance(error, SealgateError) and error.reason is Reason.DEADLINE_TOO_SHORT
     return is_short or isinstance(error, GeneratorExit)
 
 

@@ -12,7 +12,7 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import FULL, NONE
@@ -30,9 +30,9 @@ def check_followed(request: oip.ModelInferRequest) -> None:
     """
     for name in _OF_CLASSIFIERS:
         if name in request.parameters:
-            raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
+            raise SealgateError(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
     if any(output.name not in messages.OUTPUTS for output in request.outputs):
-        raise Refusal(Reason.OUTPUT_UNKNOWN)
+        raise SealgateError(Reason.OUTPUT_UNKNOWN)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ from inference.engine.engine import Engine, InferenceResult, LiveVersion, Reques
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_outputs
 from sealgate.trust.policy.principals import LABEL_ONLY
 from sealgate.trust.receipts.answer_entry import (
@@ -109,7 +109,7 @@ class InferencePipeline:
             response = self._respond(request, call, findings, began)
             reason = ""
             return response
-        except Refusal as refusal:
+        except SealgateError as refusal:
             reason = refusal.reason.name
             raise
         finally:
@@ -128,7 +128,7 @@ class InferencePipeline:
             findings.parameters = parameters_digest(request)
             params = read_params(request)
             outputs = self._answer(params, request, call, findings, began / 1e9)  # 1 to 5
-        except Refusal as refusal:
+        except SealgateError as refusal:
             record = self._audit_record(now, call, params, findings, refusal.reason.name, "")
             receipt = self._recorder.record(record)
             wanted = params is not None and params.receipt

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
 from registry.audit.erasures import PlannedErasure
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _PATIENCE_SECONDS = 5.0
 
@@ -30,7 +30,9 @@ class ErasureBarrier:
 
     @contextmanager
     def recording(self, subject: str) -> Iterator[None]:
-        """One record is made. Raises Refusal(RECORD_FAILED) where an erasure takes too long."""
+        """One record is made. Raises SealgateError(RECORD_FAILED) where an erasure takes too
+        long.
+        """
         with self._changed:
             self._wait(lambda: subject not in self._erasing)
             self._recording[subject] += 1
@@ -45,8 +47,8 @@ class ErasureBarrier:
 
     @contextmanager
     def erasing(self, subject: str) -> Iterator[None]:
-        """No record about the subject is in progress. Raises Refusal(RECORD_FAILED) where one takes
-        too long.
+        """No record about the subject is in progress. Raises SealgateError(RECORD_FAILED) where one
+        takes too long.
         """
         with self._changed:
             self._wait(lambda: subject not in self._erasing)
@@ -62,7 +64,7 @@ class ErasureBarrier:
 
     def _wait(self, until: Callable[[], bool]) -> None:
         if not self._changed.wait_for(until, self._patience):
-            raise Refusal(Reason.RECORD_FAILED, "an erasure and a record of its subject wait")
+            raise SealgateError(Reason.RECORD_FAILED, "an erasure and a record of its subject wait")
 
 
 class Erasure:
@@ -93,8 +95,8 @@ class Erasure:
         4. The openings are removed.
         5. What was removed is purged from the databases' files.
 
-        Raises Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED, and as `tell` does;
-        it is to be done again then. LOG_INCONSISTENT: a trigger in a database undoes it.
+        Raises SealgateError: RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED, and as `tell`
+        does; it is to be done again then. LOG_INCONSISTENT: a trigger in a database undoes it.
         """
         # 1.
         with self._barrier.erasing(self._subject):
@@ -108,7 +110,7 @@ class Erasure:
         # 4.
         removed = self._log.openings.erase(self._subject, size)
         if self._log.openings.about(self._subject, 0, size):
-            raise Refusal(Reason.LOG_INCONSISTENT, "a trigger kept openings that were erased")
+            raise SealgateError(Reason.LOG_INCONSISTENT, "a trigger kept openings that were erased")
         # 5.
         self._subjects.purge()
         self._log.openings.purge()

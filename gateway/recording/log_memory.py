@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Self
 
 from sealgate.files import open_regular_file, replace_file
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
@@ -63,7 +63,7 @@ class LogMemory:
         notes = [note for note in self._read() if note.partition("\n")[0] == origin]
         try:
             found = [open_checkpoint(note, self._vkey) for note in notes]
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise ConfigError(
                 f"{self.path} is not a checkpoint by this log's key ({refusal.reason.name}); a "
                 "new key needs a new origin and a new database; only who knows why this file "

@@ -9,7 +9,7 @@ from gateway.recording.erasure import Erasure
 from gateway.recording.recorder import AuditRecorder, SearchRecord
 from registry.audit.erasures import Erasures, RecordedErasure
 from registry.state.unit_of_work import RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import SALT_BYTES, pseudonym
@@ -83,9 +83,9 @@ class OwnAnswers:
         self._check(origin)
         try:
             return self._recorder.open(index)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.OPENING_MISSING and self._is_erased(index):
-                raise Refusal(Reason.ENTRY_ERASED, refusal.detail) from refusal
+                raise SealgateError(Reason.ENTRY_ERASED, refusal.detail) from refusal
             raise
 
     def _is_erased(self, index: int) -> bool:
@@ -118,4 +118,4 @@ class OwnAnswers:
 
     def _check(self, origin: str) -> None:
         if origin != self._origin:
-            raise Refusal(Reason.LOG_UNKNOWN)
+            raise SealgateError(Reason.LOG_UNKNOWN)

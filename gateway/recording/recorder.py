@@ -21,7 +21,7 @@ from inference.observability import tracing
 from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
 from registry.answers.openings import ANYTHING
 from registry.answers.subject_keys import SubjectKeys
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, TWO_STAGE
@@ -133,12 +133,12 @@ class AuditRecorder:
         try:
             with tracing.span("record"):
                 return self.write(record)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             # To a caller it is the same whether the log's database is full or gone.
             if refusal.reason is Reason.LOG_FENCED:
                 self.fenced.set()
             if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
-                raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
+                raise SealgateError(Reason.RECORD_FAILED, refusal.detail) from refusal
             raise
 
     def write(self, record: AuditRecord) -> Receipt:
@@ -161,16 +161,18 @@ class AuditRecorder:
         leaf = self._log.reader.entry(index)
         try:
             opening = self._log.opening(index)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.ENTRY_UNKNOWN:
-                raise Refusal(Reason.OPENING_MISSING, refusal.detail) from refusal
+                raise SealgateError(Reason.OPENING_MISSING, refusal.detail) from refusal
             raise
         receipts = self._receipts({index: opening}, self._log.note)
         if index not in receipts:
             if answer_entry.fields_of(leaf) != answer_entry.fields_of(len(opening.fields)):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields"
+                )
             # It was pruned in between.
-            raise Refusal(Reason.ENTRY_PRUNED, f"entry {index}")
+            raise SealgateError(Reason.ENTRY_PRUNED, f"entry {index}")
         return receipts[index]
 
     def search(
@@ -214,7 +216,7 @@ class AuditRecorder:
         is raised see `Erasure.run`.
         """
         if not self._erasing.acquire(timeout=_ERASURE_WAIT_SECONDS):
-            raise Refusal(Reason.RECORD_FAILED, "another erasure is in progress")
+            raise SealgateError(Reason.RECORD_FAILED, "another erasure is in progress")
         try:
             return Erasure(self._log, self._subjects, self._barrier, subject).run(tell)
         finally:

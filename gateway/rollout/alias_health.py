@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.health_limits import HealthLimits
 
 FAULTS = frozenset({Reason.INTERNAL, Reason.ANSWER_MALFORMED, Reason.RUN_HUNG})
@@ -118,7 +118,7 @@ class AliasHealth:
             if answer.verdict != "clean":
                 names.append("screened")
             return answer
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason in FAULTS:
                 names.append("errors")
             raise

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from gateway.rollout.alias_health import AliasHealth, Breach
 from registry.promotion.pointers import Pointers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.shares import CANARY
@@ -85,7 +85,7 @@ class AutoRollback:
             return True
         try:
             self._roll_back(breach, self._signer)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason in _PASSING:
                 rest = breach.limits.window_seconds
                 self.rests_until[breach.model, breach.alias] = time.monotonic() + rest
@@ -100,13 +100,13 @@ class AutoRollback:
         return True
 
     def _roll_back(self, breach: Breach, signer: Signer) -> None:
-        """Sign and send the rollback, unless the alias has moved. Raises Refusal."""
+        """Sign and send the rollback, unless the alias has moved. Raises SealgateError."""
         if self._pointers.get(breach.model, breach.alias).digest != breach.pointer:
-            raise Refusal(Reason.SEQUENCE_STALE, "it has moved")
+            raise SealgateError(Reason.SEQUENCE_STALE, "it has moved")
         policy = self._policy()
         holder = policy.holder(signer.public.keyid)
         if holder is None:
-            raise Refusal(Reason.ROLE_TOO_LOW, "the key of [rollback] is nobody's")
+            raise SealgateError(Reason.ROLE_TOO_LOW, "the key of [rollback] is nobody's")
         bundle = PointerBundle.decode(self._pointers.previous(breach.model, breach.alias).bundle)
         target = (bundle.returned or bundle).pointer
         earlier = Pointer.decode(target.payload)

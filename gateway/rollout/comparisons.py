@@ -20,7 +20,7 @@ from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.model.inputs import model_input
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED, tensors_digest
@@ -92,7 +92,7 @@ class ShadowComparisons:
         while (comparison := self._queue.get()) is not None and not self._stopping.is_set():
             try:
                 self._compare(comparison)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 _log.warning("an answer was not compared: %s", refusal)
                 with self._mutex:
                     self.dropped += 1
@@ -103,13 +103,14 @@ class ShadowComparisons:
     def _compare(self, comparison: ShadowComparison) -> None:
         """Ask, compare, record, count. A version that fails the request differs.
 
-        Raises Refusal where the other version could not be asked, or the outcome not be recorded.
+        Raises SealgateError where the other version could not be asked, or the outcome not be
+        recorded.
         """
         other = comparison.other
         found = None
         try:
             found = self._alias_health.run(other, lambda: self.ask(comparison))
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason not in FAULTS:
                 raise
         agreed = found is not None and _same_labels(comparison.answer, found)

@@ -18,7 +18,7 @@ from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult
 from registry.promotion.pointers import Pointers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
@@ -103,5 +103,5 @@ class Rollout:
     def _policy(self) -> Policy:
         policy = self._engine.policy
         if policy is None:
-            raise Refusal(Reason.POLICY_INVALID, "none could be established")
+            raise SealgateError(Reason.POLICY_INVALID, "none could be established")
         return policy

@@ -195,8 +195,8 @@ class DriftWatch:
                 del self._followed[live.digest]
 
     def report(self) -> None:
-        """Log what was found, and learn what others found. Raises Refusal where it cannot; it is
-        tried again the next time.
+        """Log what was found, and learn what others found. Raises SealgateError where it cannot; it
+        is tried again the next time.
         """
         for digest, (live, finding) in list(self._found.items()):
             self._drifts.withdraw(_SERVICE, self._origin, live.model, live.version, finding)

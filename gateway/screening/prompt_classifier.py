@@ -23,7 +23,7 @@ from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules
 from sealgate.trust.policy.shares import SHADOW
 
@@ -63,7 +63,7 @@ class PromptClassifier:
         config = live.config
         tokenizer = live.ready.tokenizer if isinstance(live.ready, TextVersion) else None
         if tokenizer is None or guard.label not in config.labels:
-            raise Refusal(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
+            raise SealgateError(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
         sought, most = config.labels.index(guard.label), config.batching.max_rows
         texts = [window.encode() for window in shown(asked, Windows(tokenizer))]
         for start in range(0, len(texts), most):
@@ -82,7 +82,7 @@ class PromptClassifier:
                 found = self._engine.resolve(model, None, alias)
                 if found.digest == guard.version:
                     return found
-        raise Refusal(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
+        raise SealgateError(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
 
 
 def shown(asked: SamplingRequest, windows: Windows) -> Sequence[str]:
@@ -107,7 +107,7 @@ def said_in(asked: SamplingRequest) -> Sequence[tuple[str, str]]:
     try:
         text = asked.prompt.decode()
     except UnicodeDecodeError:
-        raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+        raise SealgateError(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
     if not asked.is_chat:
         return [("user", text)]
     try:
@@ -116,4 +116,4 @@ def said_in(asked: SamplingRequest) -> Sequence[tuple[str, str]]:
             for message in json.loads(text)
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Refusal(Reason.CHAT_MALFORMED) from None
+        raise SealgateError(Reason.CHAT_MALFORMED) from None

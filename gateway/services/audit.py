@@ -10,7 +10,7 @@ from gateway.calls.call import Call
 from gateway.recording.recorder import SearchRecord
 from registry.answers.openings import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
@@ -56,7 +56,7 @@ class AuditService(AuditServiceServicer):
         self._rights.check(call, "read", check_name(request.model))
         sequence = request.pointer_sequence
         if not 1 <= sequence < _MOST_SEQUENCE:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "pointer_sequence")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "pointer_sequence")
         digest = check_digest(request.version_digest)
         allowance = check_digest(request.allowance) if request.allowance else ""
         found = self._trail.decision(request.model, digest, sequence, allowance)
@@ -80,9 +80,9 @@ class AuditService(AuditServiceServicer):
         values, where = list(request.values), dict(request.where)
         wanted = [*values, *where.values()]
         if len(wanted) > _MOST_VALUES or any(not 0 < len(v) <= _LONGEST_VALUE for v in wanted):
-            raise Refusal(Reason.PARAMETER_MALFORMED, "values")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "values")
         if not where.keys() <= SEARCHABLE:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "where")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "where")
         for found in self._search(request.origin, request.start, request.end, values, where):
             self._rights.check(call, "read")
             yield messages.StreamOpeningsResponse(

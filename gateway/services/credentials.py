@@ -7,7 +7,7 @@ from gateway.calls.call import Call
 from gateway.services.request_fields import asked, once
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.registry import Registry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import parse_time
 from sealgate.v1 import credential_pb2 as messages
 from sealgate.v1.credential_pb2_grpc import CredentialServiceServicer
@@ -58,14 +58,14 @@ class CredentialService(CredentialServiceServicer):
     ) -> messages.RevokeApiKeyResponse:
         found = _NAME.fullmatch(request.name)
         if found is None:
-            raise Refusal(Reason.NAME_MALFORMED, "not api-keys/{id}")
+            raise SealgateError(Reason.NAME_MALFORMED, "not api-keys/{id}")
         try:
             record = self._registry.api_keys.revoke(
                 call.principal.name, found[1], request.reason, once(request)
             )
             # Whoever has the answer may rely on it.
             self._table.follow()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason in _NOT_RECORDED:
                 # The caller learns that it failed; the key passes here no more all the same.
                 self._table.block(found[1])

@@ -23,7 +23,7 @@ from registry.audit.feed import FeedChange
 from registry.log.reader import LogReader
 from registry.registry import Registry
 from registry.storage.changes import POLL_SECONDS, Changes, PollingChanges
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
@@ -76,7 +76,7 @@ class LogFollower:
             if self._size <= known and not self._stopped:
                 self._condition.wait(seconds)
             if self._stopped:
-                raise Refusal(Reason.DRAINING)
+                raise SealgateError(Reason.DRAINING)
             return self._size
 
     def wake(self) -> None:
@@ -90,7 +90,7 @@ class LogFollower:
                 if self._changes.wait(POLL_SECONDS):
                     self._look()
                 continue
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 _log.error("following a log: %s", refusal)
             except Exception:
                 # Whatever it was, those who wait would wait for ever without this thread.
@@ -262,7 +262,7 @@ class ChangeWatch:
             return True
         try:
             self._rights.check(call, "read", change.model, change.alias or None)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is not Reason.RIGHT_MISSING:
                 raise
             return False
@@ -328,7 +328,7 @@ def first_index(
     if not request.HasField("start"):
         return size
     if not 0 <= request.start <= size:
-        raise Refusal(Reason.ENTRY_UNKNOWN, f"start {request.start} of {size}")
+        raise SealgateError(Reason.ENTRY_UNKNOWN, f"start {request.start} of {size}")
     return request.start
 
 

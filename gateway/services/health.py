@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
 from inference.engine.engine import Engine
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
 
@@ -50,7 +50,7 @@ class HealthService(health.HealthServicer):
         self._rights.check(call, "metadata", model, DEFAULT_ALIAS)
         try:
             self._engine.resolve(model)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.MODEL_UNKNOWN:
                 raise
             return _response(False)

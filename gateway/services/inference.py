@@ -13,7 +13,7 @@ from gateway.pipeline.infer import InferencePipeline
 from inference.engine.engine import Engine, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.policy.rights import ALL
@@ -49,7 +49,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     def ModelReady(self, request: oip.ModelReadyRequest, call: Call) -> oip.ModelReadyResponse:
         try:
             self._resolve(request.name, request.version, call)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.RIGHT_MISSING:
                 raise
             return oip.ModelReadyResponse(ready=False)
@@ -125,7 +125,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: oip.RepositoryIndexRequest, call: Call
     ) -> oip.RepositoryIndexResponse:
         if request.repository_name:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "repository_name")
         self._rights.check(call, "metadata")
         entries = [
             describe.index_entry(item)
@@ -137,17 +137,17 @@ class InferenceService(GRPCInferenceServiceServicer):
     def RepositoryModelLoad(
         self, request: oip.RepositoryModelLoadRequest, call: Call
     ) -> oip.RepositoryModelLoadResponse:
-        raise Refusal(Reason.PROMOTION_ONLY, "load")
+        raise SealgateError(Reason.PROMOTION_ONLY, "load")
 
     def RepositoryModelUnload(
         self, request: oip.RepositoryModelUnloadRequest, call: Call
     ) -> oip.RepositoryModelUnloadResponse:
-        raise Refusal(Reason.PROMOTION_ONLY, "unload")
+        raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
     def _may_see(self, call: Call, model: str) -> bool:
         try:
             self._rights.check(call, "metadata", model, DEFAULT_ALIAS)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is not Reason.RIGHT_MISSING:
                 raise
             return False
@@ -171,7 +171,7 @@ def is_ready(engine: Engine) -> bool:
     for model, alias in engine.live():
         try:
             engine.resolve(model, None, alias)
-        except Refusal:
+        except SealgateError:
             continue
         return True
     return False

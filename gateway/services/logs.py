@@ -10,7 +10,7 @@ from gateway.services.request_fields import asked
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.listing.paging import list_page
 from registry.log.reader import LogReader
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts import Receipt
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceServicer
@@ -67,7 +67,7 @@ class LogService(LogServiceServicer):
     ) -> Iterator[messages.WatchLogResponse]:
         watch = self._watches.get(request.origin)
         if watch is None:
-            raise Refusal(Reason.LOG_UNKNOWN)
+            raise SealgateError(Reason.LOG_UNKNOWN)
         yield from watch.stream(request, call)
 
     def OpenEntry(
@@ -89,7 +89,7 @@ class LogService(LogServiceServicer):
         self, request: messages.EraseSubjectRequest, call: Call
     ) -> messages.EraseSubjectResponse:
         if not request.subject:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "no subject")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "no subject")
         erased = self._erase(
             call.principal.name, request.origin, request.subject, request.request_id
         )
@@ -110,5 +110,5 @@ class LogService(LogServiceServicer):
     def _log(self, origin: str) -> LogReader:
         log = self._logs.get(origin)
         if log is None:
-            raise Refusal(Reason.LOG_UNKNOWN)
+            raise SealgateError(Reason.LOG_UNKNOWN)
         return log

@@ -17,7 +17,7 @@ from inference.engine.ready_version import GOLDEN, MODEL
 from inference.llm import request
 from registry.policy.policies import Policies
 from registry.registry import Registry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import Principal
 from sealgate.trust.policy.rights import ALL, STAFF
@@ -35,7 +35,7 @@ _FILES = frozenset({MODEL, GOLDEN, request.TERMS, request.GOLDEN})
 def check_file(caller: Principal, path: str) -> None:
     """Raises: ROLE_TOO_LOW."""
     if STAFF.isdisjoint(caller.roles) and path not in _FILES:
-        raise Refusal(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
+        raise SealgateError(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
 
 
 def shown(caller: Principal, version: Version) -> Version:

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from registry.listing.paging import ListQuery
 from registry.state.unit_of_work import RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.fields import check_name
 
@@ -44,9 +44,9 @@ def parse_version(name: str) -> tuple[str, int]:
     """The model and the number of a version. Raises: NAME_MALFORMED, VERSION_MALFORMED."""
     found = _VERSION_NAME.fullmatch(name)
     if found is None:
-        raise Refusal(Reason.NAME_MALFORMED, "not models/{model}/versions/{version}")
+        raise SealgateError(Reason.NAME_MALFORMED, "not models/{model}/versions/{version}")
     if not _NUMBER.fullmatch(found[2]):
-        raise Refusal(Reason.VERSION_MALFORMED)
+        raise SealgateError(Reason.VERSION_MALFORMED)
     return check_name(found[1]), int(found[2])
 
 
@@ -54,5 +54,5 @@ def parse_alias(name: str) -> tuple[str, str]:
     """The model and the alias of a pointer. Raises: NAME_MALFORMED."""
     found = _ALIAS_NAME.fullmatch(name)
     if found is None:
-        raise Refusal(Reason.NAME_MALFORMED, "not models/{model}/aliases/{alias}")
+        raise SealgateError(Reason.NAME_MALFORMED, "not models/{model}/aliases/{alias}")
     return check_name(found[1]), check_name(found[2])

@@ -9,7 +9,7 @@ from gateway.calls.call import Call
 from gateway.services.registry_messages import version_message
 from gateway.services.request_fields import once
 from registry.uploads.open_uploads import OpenUpload, OpenUploads
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements.manifest import check_path
 from sealgate.trust.times import format_time
@@ -52,7 +52,7 @@ class UploadService(UploadServiceServicer):
     ) -> messages.UploadFileResponse:
         first = next(request, None)
         if first is None or first.WhichOneof("part") != "header":
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "a file begins with its header")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "a file begins with its header")
         header = first.header
         upload = self._find(header.name, call)
         received = self._uploads.receive(
@@ -83,7 +83,7 @@ class UploadService(UploadServiceServicer):
 
     def _find(self, name: str, call: Call) -> OpenUpload:
         if not name.startswith(_PREFIX):
-            raise Refusal(Reason.NAME_MALFORMED, "not uploads/{upload}")
+            raise SealgateError(Reason.NAME_MALFORMED, "not uploads/{upload}")
         upload = self._uploads.get(call.principal.name, name.removeprefix(_PREFIX))
         self._rights.check(call, "publish", upload.model)
         return upload
@@ -92,7 +92,7 @@ class UploadService(UploadServiceServicer):
 def _chunks(stream: Iterator[messages.UploadFileRequest]) -> Iterator[bytes]:
     for message in stream:
         if message.WhichOneof("part") != "chunk":
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "a header among the chunks")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "a header among the chunks")
         yield message.chunk
 
 
@@ -119,7 +119,7 @@ class UploadParts:
     def header(self) -> registry_messages.UploadVersionRequest.Header:
         first = next(self._stream, None)
         if first is None or first.WhichOneof("part") != "header":
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "an upload begins with its header")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "an upload begins with its header")
         return first.header
 
     def files(self) -> Iterable[str]:
@@ -127,7 +127,7 @@ class UploadParts:
         self._advance()
         while self._next is not None:
             if self._next.WhichOneof("part") != "file":
-                raise Refusal(Reason.DOCUMENT_MALFORMED, "a chunk without a file")
+                raise SealgateError(Reason.DOCUMENT_MALFORMED, "a chunk without a file")
             yield self._next.file
 
     def chunks(self) -> Iterable[bytes]:

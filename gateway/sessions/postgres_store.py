@@ -16,7 +16,7 @@ from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.admission.shared_postgres import open_shared
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.watch import LONGEST_ROW, START
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 60.0
 _SWEPT_ROWS = 10_000
@@ -79,7 +79,7 @@ class PostgresStore:
         except SQLAlchemyError as error:
             # Another server, which never had the table, may have taken over.
             self._is_prepared, self._sweep_at = False, 0.0
-            raise Refusal(Reason.SESSION_UNKNOWN, type(error).__name__, 1.0) from error
+            raise SealgateError(Reason.SESSION_UNKNOWN, type(error).__name__, 1.0) from error
         return [data for _, data in found], _cursor(*found[-1]) if found else cursor
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class PostgresStore:
         if time.monotonic() < self._sweep_at:
             return
         if not self._mutex.acquire(timeout=_WAIT_SECONDS):
-            raise Refusal(Reason.SESSION_UNKNOWN, "its table is not ready", _WAIT_SECONDS)
+            raise SealgateError(Reason.SESSION_UNKNOWN, "its table is not ready", _WAIT_SECONDS)
         try:
             if time.monotonic() < self._sweep_at:
                 return

@@ -10,7 +10,7 @@ from redis.retry import Retry
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.watch import LONGEST_ROW
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _ANSWER_SECONDS = 1.0
 
@@ -66,7 +66,7 @@ class RedisStore:
             with self._breaker.calling(ConnectionError, TimeoutError):
                 last, found = self._exchange(keys, given)
         except RedisError as error:
-            raise Refusal(Reason.SESSION_UNKNOWN, str(error), _ANSWER_SECONDS) from error
+            raise SealgateError(Reason.SESSION_UNKNOWN, str(error), _ANSWER_SECONDS) from error
         return found, last.decode()
 
     def close(self) -> None:

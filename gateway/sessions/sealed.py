@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from gateway.config.optional_sections import SessionSettings
 from gateway.sessions.watch import KEY_BYTES, OwnStore, SessionWatch, Store
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file
 
@@ -52,13 +52,15 @@ class SealedStore:
         try:
             return self._cipher.decrypt(row[:_NONCE_BYTES], row[_NONCE_BYTES:], name)
         except (InvalidTag, ValueError) as error:
-            raise Refusal(Reason.SESSION_UNKNOWN, "a row is not ours", _RETRY_SECONDS) from error
+            raise SealgateError(
+                Reason.SESSION_UNKNOWN, "a row is not ours", _RETRY_SECONDS
+            ) from error
 
 
 def open_sessions(settings: SessionSettings) -> SessionWatch:
     """The watch over sessions; its place is asked only when something is watched.
 
-    Raises: ConfigError, and Refusal for a key that others can read.
+    Raises: ConfigError, and SealgateError for a key that others can read.
     """
     store, key = _store(settings), _key(settings.key)
     shared = not isinstance(store, OwnStore)

@@ -37,7 +37,7 @@ class Store(Protocol):
         """Append rows; return those after `cursor`, oldest first, and the cursor behind them. Where
         the place has lost what `cursor` stands for, return all that it holds.
 
-        Raises Refusal(SESSION_UNKNOWN) where the place does not answer.
+        Raises SealgateError(SESSION_UNKNOWN) where the place does not answer.
         """
         ...
 
@@ -108,7 +108,7 @@ class SessionWatch:
     ) -> str | None:
         """Take the rows of a request, and return what the policy says of the session, if anything
         follows. Where the version's bound no longer holds, verdicts are no evidence. Raises
-        Refusal(SESSION_UNKNOWN) where the store does not answer.
+        SealgateError(SESSION_UNKNOWN) where the store does not answer.
         """
         if rules is None:
             return None

@@ -20,7 +20,7 @@ from registry.answers.answer_log import AnswerLog
 from registry.registry import Registry
 from registry.state import records
 from registry.storage.artifacts import ArtifactStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Manifest, PointerBundle
@@ -60,13 +60,13 @@ class RegistrySnapshot:
     def signed_manifest(self, digest: str) -> SignedManifest:
         """The manifest of the version of that digest. Raises: VERSION_ALTERED."""
         if digest not in self.manifests:
-            raise Refusal(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
+            raise SealgateError(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
         return self.manifests[digest]
 
     def read(self, digest: str) -> bytes:
         """A file's bytes. Raises: VERSION_ALTERED, REGISTRY_UNAVAILABLE."""
         if digest not in self.sizes:
-            raise Refusal(Reason.VERSION_ALTERED, f"no manifest names {digest}")
+            raise SealgateError(Reason.VERSION_ALTERED, f"no manifest names {digest}")
         return self.artifacts.read(digest, self.sizes[digest])
 
 
@@ -139,7 +139,7 @@ class RegistrySync:
         """Bring the engine up to date once, then go on in a thread of its own."""
         try:
             self.upkeep()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is not Reason.POLICY_EXPIRED:
                 raise
             _log.error("nothing answers until a new policy is accepted: %s", refusal)
@@ -186,7 +186,7 @@ class RegistrySync:
         """
         try:
             step()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             _log.error("following the registry: %s", refusal)
             return False
         except Exception:
@@ -232,7 +232,7 @@ class RegistrySync:
         )
         try:
             self._engine.warm(place, before, before)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             _log.info("%s/%s would have to load what it returns to: %s", *place, refusal)
 
     def upkeep(self) -> None:

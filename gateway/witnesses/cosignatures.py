@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.files import open_regular_file, replace_file
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency import Checkpoint, note
 from sealgate.trust.transparency.cosignature import Cosignature, WitnessKey, cosignatures
@@ -50,7 +50,7 @@ class CosignatureStore:
             witnessed._read()
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, Refusal) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SealgateError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         return witnessed
 
@@ -67,7 +67,7 @@ class CosignatureStore:
     def keep(self, origin: str, witness: WitnessKey, signed: str, line: str) -> None:
         """Keep a cosigned checkpoint. `signed` is the log's own note, its signature verified.
 
-        Raises Refusal where the line is not the witness's own over it; OSError.
+        Raises SealgateError where the line is not the witness's own over it; OSError.
         """
         cosigned = _cosigned(signed + line, witness)
         with self._lock:

@@ -14,7 +14,7 @@ from typing import Protocol
 from gateway.config.optional_sections import WitnessSettings
 from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes
 from sealgate.trust.transparency.merkle import verify_consistency
@@ -81,7 +81,7 @@ class WitnessUpdater:
         for log in self._logs:
             try:
                 self._submit(log, settings)
-            except (WitnessUnreachable, Refusal) as error:
+            except (WitnessUnreachable, SealgateError) as error:
                 _log.error("%s does not cosign %s: %s", name, log.origin, error)
             except Exception:
                 _log.exception("having %s cosigned by %s", log.origin, name)
@@ -111,7 +111,8 @@ def submit(log: Log, settings: WitnessSettings, witnessed: CosignatureStore) -> 
        own, it has forgotten that, which is alarmed: what it says no longer covers what was before.
     5. It cannot see ours extend its own (422): likewise.
 
-    Raises Contradiction after 1, 4 and 5; WitnessUnreachable; Refusal for what else it refuses.
+    Raises Contradiction after 1, 4 and 5; WitnessUnreachable; SealgateError for what else it
+    refuses.
     """
     kept = witnessed.newest(log.origin, settings.witness)
     old = kept.checkpoint.size if kept else 0
@@ -137,7 +138,7 @@ def submit(log: Log, settings: WitnessSettings, witnessed: CosignatureStore) -> 
         if kept is not None and old < kept.checkpoint.size:
             told = (settings.witness.name, kept.checkpoint.size, log.origin, old)
             _log.critical("%s has forgotten that it cosigned %d entries of %s: it is at %d", *told)
-    raise Refusal(Reason.WITNESS_REFUSED, "it moves on faster than we ask")
+    raise SealgateError(Reason.WITNESS_REFUSED, "it moves on faster than we ask")
 
 
 def _further(status: HTTPStatus, text: str, old: int, newest: Checkpoint) -> int:
@@ -147,7 +148,7 @@ def _further(status: HTTPStatus, text: str, old: int, newest: Checkpoint) -> int
     forked = status is HTTPStatus.CONFLICT and old == newest.size
     if forked or status is HTTPStatus.UNPROCESSABLE_ENTITY:
         raise Contradiction(f"{status.value} for {newest.size} entries that follow its {old}")
-    raise Refusal(Reason.WITNESS_REFUSED, f"{status.value} {text[:200]!r}")
+    raise SealgateError(Reason.WITNESS_REFUSED, f"{status.value} {text[:200]!r}")
 
 
 def _check_extends(log: Log, kept: Checkpoint, newest: Checkpoint) -> None:
@@ -156,7 +157,7 @@ def _check_extends(log: Log, kept: Checkpoint, newest: Checkpoint) -> None:
     try:
         proof = log.consistency(kept.size, newest.size)
         verify_consistency(kept.size, kept.root, newest.size, newest.root, proof)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         if refusal.reason not in (Reason.PROOF_INVALID, Reason.LOG_INCONSISTENT):
             raise
         raise Contradiction(f"what it cosigned at {kept.size} entries is not extended") from refusal
@@ -169,4 +170,4 @@ def _line(text: str, settings: WitnessSettings) -> str:
         name, hint, _ = notes.read_line(line)
         if (name, hint) == (witness.name, witness.hint):
             return f"{line}\n"
-    raise Refusal(Reason.WITNESS_REFUSED, "its answer has no line of its key")
+    raise SealgateError(Reason.WITNESS_REFUSED, "its answer has no line of its key")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # So often a caller that waits is looked at: it may have gone.
 _LOOK_SECONDS = 0.05
@@ -50,20 +50,20 @@ class CacheQueue:
     ) -> None:
         """Returns when the pages are the caller's; `deadline` is in seconds of `time.monotonic`.
 
-        Raises Refusal: PROMPT_TOO_LONG for more than there are at all, QUEUE_FULL,
+        Raises SealgateError: PROMPT_TOO_LONG for more than there are at all, QUEUE_FULL,
         DEADLINE_TOO_SHORT, also where `active` says that the caller has gone.
         """
         if pages > self.pages:
-            raise Refusal(Reason.PROMPT_TOO_LONG, f"{pages} pages of {self.pages}")
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{pages} pages of {self.pages}")
         ticket = _Ticket(caller)
         with self._changed:
             self._queue_up(ticket)
             try:
                 while self._next() is not ticket or self._free < pages:
                     if ticket.is_given_up:
-                        raise Refusal(Reason.QUEUE_FULL, f"{caller} has most waiting")
+                        raise SealgateError(Reason.QUEUE_FULL, f"{caller} has most waiting")
                     if time.monotonic() >= deadline or not active():
-                        raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+                        raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
                     self._changed.wait(_LOOK_SECONDS)
                 self._free -= pages
                 self.held[caller] += pages
@@ -90,7 +90,7 @@ class CacheQueue:
             waiting = Counter(other.caller for other in self.waiting_requests)
             most = max(waiting, key=waiting.__getitem__, default=ticket.caller)
             if waiting[ticket.caller] + 1 >= waiting[most]:
-                raise Refusal(Reason.QUEUE_FULL, "too many answers wait")
+                raise SealgateError(Reason.QUEUE_FULL, "too many answers wait")
             newest = next(
                 other for other in reversed(self.waiting_requests) if other.caller == most
             )

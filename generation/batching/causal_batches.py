@@ -23,7 +23,7 @@ from generation.batching.cache_queue import CacheQueue
 from generation.batching.sampling import chooser
 from generation.config import GenerationSettings
 from inference.llm.request import Sampling
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +68,9 @@ class CausalBatches:
         the block frees its part of the cache. `deadline` is in seconds of `time.monotonic`; room is
         shared out between callers.
 
-        Raises Refusal: as `CacheQueue.take`, DRAINING; while ids are read, DEADLINE_TOO_SHORT, also
-        where `active` says that the caller has gone, and ENGINE_UNAVAILABLE where the engine fails.
+        Raises SealgateError: as `CacheQueue.take`, DRAINING; while ids are read,
+        DEADLINE_TOO_SHORT, also where `active` says that the caller has gone, and
+        ENGINE_UNAVAILABLE where the engine fails.
         """
         pages = -(-(len(prompt) + sampling.max_tokens) // self._settings.page_tokens)
         self.room.take(pages, deadline, active, caller)
@@ -116,9 +117,9 @@ class CausalBatches:
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self.mutex:
             if self._closing.is_set():
-                raise Refusal(Reason.DRAINING)
+                raise SealgateError(Reason.DRAINING)
             if not self.runs:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
+                raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
             name = next(self._names)
             taken = self.manager.add_request(
                 list(prompt),
@@ -128,7 +129,7 @@ class CausalBatches:
                 sampling=sampling,
             )
             if taken is None:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
+                raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine has restarted")
             # Delivery waits for the mutex, so no output arrives too early.
             self.answers[name] = answers
         return name, answers
@@ -149,11 +150,11 @@ class CausalBatches:
             except queue.Empty:
                 output = None
             if time.monotonic() >= deadline or not active():
-                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+                raise SealgateError(Reason.DEADLINE_TOO_SHORT, "in the middle")
             if output is None:
                 continue
             if isinstance(output, Exception) or output.error is not None:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine failed")
+                raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine failed")
             # Each output holds all ids so far.
             yield from output.generated_tokens[seen:]
             seen = len(output.generated_tokens)

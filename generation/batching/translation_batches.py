@@ -23,7 +23,7 @@ from generation.batching.cache_queue import CacheQueue
 from generation.batching.sampling import draw
 from generation.config import GenerationSettings
 from inference.llm.request import Sampling
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 class DecodingRows:
@@ -224,13 +224,13 @@ class TranslationBatches:
     ) -> Iterator[Iterator[int]]:
         """See `generation.batching.causal_batches.CausalBatches.answer`."""
         if len(prompt) + sampling.max_tokens > self._longest:
-            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(prompt)} tokens")
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(prompt)} tokens")
         self.room.take(1, deadline, active, caller)
         answer = _Answer(tuple(prompt), sampling)
         try:
             with self._changed:
                 if self._closing:
-                    raise Refusal(Reason.DRAINING)
+                    raise SealgateError(Reason.DRAINING)
                 self._waiting.append(answer)
                 self._changed.notify()
             yield _ids(answer, deadline, active)
@@ -287,9 +287,9 @@ def _ids(answer: _Answer, deadline: float, active: Callable[[], bool]) -> Iterat
         with suppress(queue.Empty):
             found = answer.tokens.get(timeout=_LOOK_SECONDS)
         if time.monotonic() >= deadline or not active():
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "in the middle")
         if found is None:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine failed")
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine failed")
         token, is_last = found
         if token >= 0:
             yield token

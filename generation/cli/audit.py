@@ -16,7 +16,7 @@ from inference.llm.messages import DEFAULT_TOKENS
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option, show_fields
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
@@ -35,7 +35,7 @@ class _Files:
     signed: SignedVersion
 
     def read(self, digest: str) -> bytes:
-        """Raises Refusal as `SignedVersion.file`."""
+        """Raises SealgateError as `SignedVersion.file`."""
         paths = (entry.path for entry in self.signed.manifest.files if entry.digest == digest)
         return self.signed.file(self.registry, next(paths))
 
@@ -99,7 +99,9 @@ def _replayed(
         asked = check_asked(asked, told["input"])
         signed = SignedVersion.fetch(registry, policies, told["model"], int(told["version"]))
         if signed.manifest.digest != told["version_digest"]:
-            raise Refusal(Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's")
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's"
+            )
         with ready(signed.manifest, _Files(registry, signed), Path(place)) as version:
             agreed = answer_again(version, asked, told, seconds)
     shown = {name: told[name] for name in ("model", "version", "time", "outcome")}
@@ -114,5 +116,7 @@ def _told(receipt: Receipt, policies: Sequence[Policy]) -> Mapping[str, str]:
     named = [policy for policy in policies if policy.is_answer_log(origin)]
     told = verify_receipt(receipt, named[-1] if named else policies[-1]).fields
     if not told.keys() >= set(_NEEDED) or not told["version"] or not told["input"]:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "it is not of a prompt that a version was asked")
+        raise SealgateError(
+            Reason.RECEIPT_MISMATCH, "it is not of a prompt that a version was asked"
+        )
     return told

@@ -20,7 +20,7 @@ from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.governance import Governance
 from sealgate.process_log import configure
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Uploader
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
@@ -189,5 +189,5 @@ def _read_prompts(path: Path) -> list[str]:
 
 def _key(place: Path | str | None) -> Signer:
     if place is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     return open_signer(place, ask_secret)

@@ -41,7 +41,7 @@ from inference.llm.request import (
     is_text,
     marks_of,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
@@ -89,12 +89,14 @@ class LanguageModel:
 
     @classmethod
     def read(cls, folder: Path, precision: str = FLOAT32) -> "LanguageModel":
-        """`precision` is that of `Terms`. Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
+        """`precision` is that of `Terms`. Raises SealgateError: CHECKPOINT_REFUSED,
+        FILE_TOO_LARGE.
+        """
         settings = check_config((folder / CONFIG).read_bytes())
         family = _FAMILIES[settings["model_type"]]
         data = (folder / TOKENIZER).read_bytes()
         if len(data) > _LARGEST_TOKENIZER:
-            raise Refusal(Reason.FILE_TOO_LARGE, TOKENIZER)
+            raise SealgateError(Reason.FILE_TOO_LARGE, TOKENIZER)
         try:
             tokenizer = Tokenizer.from_buffer(data)
             # 1. and 2.
@@ -117,7 +119,9 @@ class LanguageModel:
             template, ends = _template(folder), _ends(folder, settings)
         except Exception as error:
             # Whatever the library finds wrong with what others wrote.
-            raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
+            raise SealgateError(
+                Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}"
+            ) from error
         model.requires_grad_(False)
         # Penalties that a folder may configure are not supported.
         model.generation_config = GenerationConfig()
@@ -169,13 +173,13 @@ class LanguageModel:
         """
         # No token is longer than this many bytes on average, not even in a text of one word.
         if len(asked.prompt) > 64 * most:
-            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
         try:
             text = asked.prompt.decode("utf-8")
         except UnicodeDecodeError:
-            raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+            raise SealgateError(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
         if "\0" in text:
-            raise Refusal(Reason.TENSOR_TEXT, "a prompt holds a NUL")
+            raise SealgateError(Reason.TENSOR_TEXT, "a prompt holds a NUL")
         contents, messages = [text], []
         if asked.is_chat:
             messages = self._messages(text)
@@ -184,12 +188,12 @@ class LanguageModel:
         found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
         ids: list[int] = found.ids
         if not ids:
-            raise Refusal(Reason.TENSOR_TEXT, "a prompt has no tokens")
+            raise SealgateError(Reason.TENSOR_TEXT, "a prompt has no tokens")
         if len(ids) > most:
-            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
         if asked.is_chat and self._marks_in(ids) != self._marks_of_template(messages):
             # Where a template puts nothing between two messages, each may hold half of one.
-            raise Refusal(
+            raise SealgateError(
                 Reason.CHAT_MALFORMED, "messages together contain a token that separates them"
             )
         letters = _letters_of(contents, text)
@@ -202,14 +206,14 @@ class LanguageModel:
         except (ValueError, RecursionError):
             messages = None
         if not _is_chat(messages):
-            raise Refusal(Reason.CHAT_MALFORMED)
+            raise SealgateError(Reason.CHAT_MALFORMED)
         found: list[dict[str, str]] = messages
         contents = [message["content"] for message in found]
         if not all(is_text(content) and "\0" not in content for content in contents):
-            raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
+            raise SealgateError(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
         if any(map(self._holds_mark, contents)):
             # It would end its message and begin another, in whatever role it likes.
-            raise Refusal(
+            raise SealgateError(
                 Reason.CHAT_MALFORMED, "a message contains a token that separates messages"
             )
         return found
@@ -217,14 +221,14 @@ class LanguageModel:
     def _rendered(self, messages: list[dict[str, str]]) -> str:
         """A chat as the template writes it."""
         if self._template is None:
-            raise Refusal(Reason.CHAT_MALFORMED)
+            raise SealgateError(Reason.CHAT_MALFORMED)
         try:
             rendered: str = self._template.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
         except (TemplateError, ValueError, TypeError) as error:
             # Templates refuse orders of roles that they do not know.
-            raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
+            raise SealgateError(Reason.CHAT_MALFORMED, str(error)) from error
         return rendered
 
     def _marks_in(self, ids: Iterable[int]) -> list[int]:
@@ -252,21 +256,23 @@ class LanguageModel:
 def check_config(data: bytes) -> dict[str, Any]:
     """`config.json`, where it is of a known architecture and asks for no code of its own.
 
-    Raises Refusal(CHECKPOINT_REFUSED).
+    Raises SealgateError(CHECKPOINT_REFUSED).
     """
     try:
         config = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
     found = [([name], kind) for name, kind in ARCHITECTURES.items()]
     # The library decides by `model_type` only.
     if (
         not isinstance(config, dict)
         or (config.get("architectures"), config.get("model_type")) not in found
     ):
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"not an architecture of {[*ARCHITECTURES]}")
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"not an architecture of {[*ARCHITECTURES]}")
     if "auto_map" in config or config.get("quantization_config"):
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture")
+        raise SealgateError(
+            Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture"
+        )
     return config
 
 

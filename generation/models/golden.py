@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
 TYPE = "sealgate/generator-golden/v1"
@@ -22,7 +22,7 @@ class GoldenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GoldenAnswers:
-    """`golden.json`: one answer or more. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """`golden.json`: one answer or more. Raises SealgateError(DOCUMENT_MALFORMED)."""
 
     answers: tuple[GoldenAnswer, ...]
 
@@ -57,13 +57,13 @@ class GoldenAnswers:
         """Check that prompts are cut and answered as the publisher's were; `generate` is given ids
         and how many to make, and returns as many or fewer, greedily.
 
-        Raises Refusal(GOLDEN_MISMATCH).
+        Raises SealgateError(GOLDEN_MISMATCH).
         """
         for one in self.answers:
             if tuple(tokenize(one.prompt)) != one.prompt_ids:
-                raise Refusal(Reason.GOLDEN_MISMATCH, "a golden prompt has other tokens here")
+                raise SealgateError(Reason.GOLDEN_MISMATCH, "a golden prompt has other tokens here")
             if tuple(generate(one.prompt_ids, TOKENS)) != one.ids:
-                raise Refusal(
+                raise SealgateError(
                     Reason.GOLDEN_MISMATCH, "a golden prompt is answered differently here"
                 )
 

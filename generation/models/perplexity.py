@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from inference.llm.request import PromptScreen
 from inference.screening.calibration import conformal_rank
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 WINDOW = 16
 BOUND, CONFIDENCE = 0.05, 0.9
@@ -156,11 +156,13 @@ def calibrate(
     """The screen whose false alarms `bound` limits, from the scores of held-out clean prompts, for
     which `tail` was taken off.
 
-    Raises Refusal(CALIBRATION_TOO_SMALL) for too few of them; see
+    Raises SealgateError(CALIBRATION_TOO_SMALL) for too few of them; see
     `inference.screening.calibration`.
     """
     clean = sorted(scores, reverse=True)
     place = conformal_rank(len(clean), bound, confidence) if clean else 0
     if place == 0:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(clean)} prompts cannot back {bound}")
+        raise SealgateError(
+            Reason.CALIBRATION_TOO_SMALL, f"{len(clean)} prompts cannot back {bound}"
+        )
     return PromptScreen(window, clean[place - 1], bound, confidence, len(clean), tail)

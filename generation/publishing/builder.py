@@ -44,7 +44,7 @@ from inference.llm.request import (
 from inference.model.config import TrainingDataInfo
 from publishing.evidence.signing import sign_evidence
 from publishing.watermark.records import MarkRecord
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust.keys import Signer, write_private_file
 from sealgate.trust.statements import FileEntry, Manifest, oms
@@ -158,7 +158,7 @@ def calibrated_screen(
         for each in zip(prompts, cut, strict=True)
     ]
     if not forms:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no prompts")
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "no prompts")
     tail = tail_of([max(form.highest for form in each) for each in forms])
     clean = [max(form.less(tail) for form in each) for each in forms]
     return calibrate(clean, WINDOW, tail=tail)
@@ -236,12 +236,14 @@ def _unmarked(
     """
     decoder = LanguageModel.read(plain)
     if about.prompt_tokens + about.output_tokens > decoder.positions:
-        raise Refusal(Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions")
+        raise SealgateError(
+            Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions"
+        )
     if len(prompts) < _LEAST_PROMPTS:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(prompts)} prompts")
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, f"{len(prompts)} prompts")
     cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
     if not any(len(ids) > 1 for ids in cut):
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
     said = decoder.material(cut)
     return cut, said, decoder.perplexity(said)
 
@@ -261,7 +263,7 @@ def copy_files(folder: Path, made: Path) -> None:
         if _is_there(path):
             shutil.copyfile(path, made / name)
         elif name not in OPTIONAL:
-            raise Refusal(Reason.FILE_MISSING, str(path))
+            raise SealgateError(Reason.FILE_MISSING, str(path))
     check_config((made / CONFIG).read_bytes())
     if _is_there(folder / _TEMPLATE):
         _put_template(folder / _TEMPLATE, made / TOKENIZER_CONFIG)
@@ -270,7 +272,7 @@ def copy_files(folder: Path, made: Path) -> None:
 def _is_there(path: Path) -> bool:
     """Raises: PATH_UNSAFE."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+        raise SealgateError(Reason.PATH_UNSAFE, f"{path} is not a plain file")
     return path.exists()
 
 
@@ -279,12 +281,12 @@ def _put_template(template: Path, config: Path) -> None:
     put where older ones have it. Raises: FILE_TOO_LARGE, CHECKPOINT_REFUSED.
     """
     if template.stat().st_size > _LARGEST_TEMPLATE:
-        raise Refusal(Reason.FILE_TOO_LARGE, str(template))
+        raise SealgateError(Reason.FILE_TOO_LARGE, str(template))
     try:
         described = json.loads(config.read_bytes()) if config.exists() else {}
         described["chat_template"] = template.read_text("utf-8")
     except (ValueError, TypeError, RecursionError) as error:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{template}: {error}") from error
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{template}: {error}") from error
     # In ASCII, which has half of a surrogate pair too, should one be there.
     config.write_text(json.dumps(described), "ascii")
 
@@ -292,13 +294,13 @@ def _put_template(template: Path, config: Path) -> None:
 def _weights(folder: Path) -> Iterator[str]:
     found = sorted(entry.name for entry in folder.iterdir() if WEIGHTS.fullmatch(entry.name))
     if not found:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{folder} has no model.safetensors")
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{folder} has no model.safetensors")
     for name in found:
         try:
             with safe_open(folder / name, framework="numpy"):
                 yield name
         except SafetensorError as error:
-            raise Refusal(Reason.CHECKPOINT_REFUSED, f"{name} is not safetensors") from error
+            raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{name} is not safetensors") from error
 
 
 def _cut(decoder: LanguageModel, prompt: str, most: int) -> list[int]:

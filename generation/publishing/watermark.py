@@ -20,7 +20,7 @@ from publishing.watermark.pairing import PairedWeight, numbered
 from publishing.watermark.reading import MarkDetection, detection_of
 from publishing.watermark.records import MarkRecord, WeightSlot
 from publishing.watermark.tensor_file import TensorFile
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import FileEntry, Manifest
 
 LARGEST_LOSS = 0.005
@@ -95,7 +95,7 @@ def _read(
     """What the code reads in weights by their names, of which one is in memory at a time."""
     found = detection_of(_paired(weights, slots), code, 0.0)
     if not found.found:
-        raise Refusal(Reason.WATERMARK_FAINT, f"{form} reads z = {found.z:.1f}")
+        raise SealgateError(Reason.WATERMARK_FAINT, f"{form} reads z = {found.z:.1f}")
     return found
 
 
@@ -113,7 +113,7 @@ def check_cost(before: float, after: float, largest: float) -> None:
     lost = after / before - 1
     if not math.isfinite(lost) or lost > largest:
         detail = f"perplexity grows by {lost:.2%}, {largest:.2%} may be"
-        raise Refusal(Reason.WATERMARK_COST, detail)
+        raise SealgateError(Reason.WATERMARK_COST, detail)
 
 
 def _paired(

@@ -23,7 +23,7 @@ from inference.server.services import CALLER, DIGEST, EngineInferenceService, re
 from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.fields import check_name
@@ -64,7 +64,7 @@ class GenerationService(EngineInferenceService):
             try:
                 for response in self._responses(request, context):
                     yield oip.ModelStreamInferResponse(infer_response=response)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 yield oip.ModelStreamInferResponse(
                     error_message=error_message(refusal), infer_response=_response(request)
                 )
@@ -76,7 +76,7 @@ class GenerationService(EngineInferenceService):
         live, asked = self._read(request)
         version = live.ready
         if not isinstance(version, GeneratorVersion):
-            raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+            raise SealgateError(Reason.METHOD_UNSUITED, "no language model")
         left = context.time_remaining()
         granted = self._longest if left is None else min(left, self._longest)
         deadline = time.monotonic() + granted
@@ -98,7 +98,7 @@ class GenerationService(EngineInferenceService):
         rest = messages.without_sampling(request).parameters
         for name, value in rest.items():
             if value.WhichOneof("parameter_choice") != _KINDS.get(name):
-                raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+                raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
         digest = rest[DIGEST].string_param if DIGEST in rest else ""
         live = self._host.resolve(model, read_version(request.model_version), digest)
         return live, messages.read_sampling_request(request, self._seed)
@@ -128,7 +128,7 @@ def build(config: GeneratorConfig) -> EngineServer:
         host = EngineHost(engine, seen, _store(config), tally, now, config.limits.deadline)
         service = GenerationService(host, config.limits.deadline, lambda: secrets.randbelow(_SEEDS))
         return EngineServer(config.as_engine(), host, service)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         raise ConfigError(f"{refusal.reason.name}: {refusal.detail}") from refusal
     except OSError as error:
         raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error

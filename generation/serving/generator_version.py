@@ -27,7 +27,7 @@ from inference.llm.request import (
     Sampling,
     SamplingRequest,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _UNKNOWN = "\ufffd"
 
@@ -156,9 +156,9 @@ class GeneratorVersion(NoClassifier):
         decoder = LanguageModel.read(folder, terms.precision)
         longest = terms.prompt_tokens + terms.output_tokens
         if longest > min(decoder.positions, settings.cache_tokens):
-            raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
+            raise SealgateError(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
         if decoder.measures != (terms.screening is not None):
-            raise Refusal(
+            raise SealgateError(
                 Reason.ENGINE_UNSUITABLE,
                 "a prompt's score is missing or unexpected under its terms",
             )
@@ -200,7 +200,7 @@ class GeneratorVersion(NoClassifier):
         Raises: as `Batches.answer`.
         """
         if self._closed:
-            raise Refusal(Reason.DRAINING)
+            raise SealgateError(Reason.DRAINING)
         ended = False
         try:
             with self.batches.answer(prompt.ids, sampling, deadline, active, caller) as ids:
@@ -257,6 +257,6 @@ class GeneratorVersion(NoClassifier):
 
 def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:
     if time.monotonic() >= deadline or not active():
-        raise Refusal(
+        raise SealgateError(
             Reason.DEADLINE_TOO_SHORT, "the deadline passed before the prompt was screened"
         )

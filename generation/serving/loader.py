@@ -15,7 +15,7 @@ from inference.backends.remote.generator import read_terms
 from inference.engine.admission import FileSource, VerifiedPointer, read_file
 from inference.engine.table import ServableVersion
 from inference.llm.request import check_paths
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.statements import FileEntry, Manifest
 
@@ -23,7 +23,8 @@ from sealgate.trust.statements import FileEntry, Manifest
 def copy_verified(manifest: Manifest, source: FileSource, copies: Path) -> Path:
     """A new folder below `copies` with the files of a manifest, each of the stated bytes.
 
-    Raises Refusal: FILE_MISSING, FILE_SURPLUS, VERSION_ALTERED, STORAGE_FULL, and as the source.
+    Raises SealgateError: FILE_MISSING, FILE_SURPLUS, VERSION_ALTERED, STORAGE_FULL, and as the
+    source.
     """
     check_paths(entry.path for entry in manifest.files)
     try:
@@ -31,7 +32,7 @@ def copy_verified(manifest: Manifest, source: FileSource, copies: Path) -> Path:
         # Of mode 0700.
         folder = Path(tempfile.mkdtemp(dir=copies))
     except OSError as error:
-        raise Refusal(Reason.STORAGE_FULL, f"{copies}: {error.strerror}") from error
+        raise SealgateError(Reason.STORAGE_FULL, f"{copies}: {error.strerror}") from error
     try:
         for entry in manifest.files:
             _copy(entry, source, folder)
@@ -46,7 +47,7 @@ def _copy(entry: FileEntry, source: FileSource, folder: Path) -> None:
     try:
         write_private_file(folder / entry.path, data)
     except OSError as error:
-        raise Refusal(Reason.STORAGE_FULL, str(error.strerror)) from error
+        raise SealgateError(Reason.STORAGE_FULL, str(error.strerror)) from error
 
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class GeneratorLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises Refusal as `read_terms`, `copy_verified` and
+        """See `VersionLoader`. Raises SealgateError as `read_terms`, `copy_verified` and
         `GeneratorVersion.build` do.
         """
         if loaded is not None:

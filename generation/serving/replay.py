@@ -19,7 +19,7 @@ from inference.backends.openai.generator import UNCHECKED
 from inference.engine.admission import FileSource
 from inference.llm.messages import AnswerPart
 from inference.llm.request import TERMS, GeneratorTerms, SamplingRequest, answer_digest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 
@@ -64,7 +64,7 @@ def check_told(told: Mapping[str, str]) -> None:
     """
     engine = told.get("engine", "")
     if engine.endswith(UNCHECKED):
-        raise Refusal(Reason.RECEIPT_MISMATCH, f"{engine}: there is nothing to compare")
+        raise SealgateError(Reason.RECEIPT_MISMATCH, f"{engine}: there is nothing to compare")
 
 
 def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
@@ -73,12 +73,12 @@ def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
     """
     forms = [asked]
     if asked.is_chat:
-        with suppress(ValueError, RecursionError, Refusal):
+        with suppress(ValueError, RecursionError, SealgateError):
             forms.append(replace(asked, prompt=canonical.encode(json.loads(asked.prompt))))
     for form in forms:
         if form.digest == recorded:
             return form
-    raise Refusal(Reason.RECEIPT_MISMATCH, "prompt and sampling are not those of the receipt")
+    raise SealgateError(Reason.RECEIPT_MISMATCH, "prompt and sampling are not those of the receipt")
 
 
 def answer_again(
@@ -97,7 +97,9 @@ def answer_again(
     prompt, screen = version.read(asked, deadline, _is_awaited), version.terms.screening
     verdict = screen.verdict(prompt.score) if screen and prompt.score is not None else ""
     if told["verdict"] not in (verdict, _GUARDED):
-        raise Refusal(Reason.REPLAY_MISMATCH, f"the verdict is {verdict}, was {told['verdict']}")
+        raise SealgateError(
+            Reason.REPLAY_MISMATCH, f"the verdict is {verdict}, was {told['verdict']}"
+        )
     # 2.
     if not told["output"]:
         return AnswerAgreement(told["verdict"], "none was given", 0)
@@ -116,7 +118,7 @@ def _compared(
         if may_end and answer_digest(prompt.ids, ids, text) == told["output"]:
             end = "to its end" if finish else "as far as it came"
             return AnswerAgreement(told["verdict"], f"the same {end}", len(ids))
-    raise Refusal(Reason.REPLAY_MISMATCH, f"other tokens or text, {len(ids)} tokens")
+    raise SealgateError(Reason.REPLAY_MISMATCH, f"other tokens or text, {len(ids)} tokens")
 
 
 def _is_awaited() -> bool:

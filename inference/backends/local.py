@@ -38,7 +38,7 @@ class LocalLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises Refusal as `read_files` and `ReadyVersion.build` do."""
+        """See `VersionLoader`. Raises SealgateError as `read_files` and `ReadyVersion.build` do."""
         if loaded is not None:
             return loaded
 

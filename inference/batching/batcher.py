@@ -32,7 +32,7 @@ from inference.batching.queue import (
     RequestOptions,
     Rows,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Gate = threading.Lock
 # A thread that is ready to join may not be the next to run.
@@ -83,7 +83,7 @@ class Batcher(Generic[Rows, Part]):
             end = job.entered / 1e9 + limits.timeout
             job.deadline = end if job.deadline is None else min(job.deadline, end)
         if not 1 <= job.rows <= limits.max_rows:
-            raise Refusal(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
+            raise SealgateError(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
         gate = self._enter(job)
         if gate is None or self._wait(job, gate):
             self._lead(job)
@@ -117,7 +117,7 @@ class Batcher(Generic[Rows, Part]):
             self._dropped += len(running) + len(queued)
             self.free_lanes = self._limits.lanes
             for job in (*running, *queued):
-                job.refuse(Refusal(Reason.RUN_HUNG, "its batch was abandoned as hung"))
+                job.refuse(SealgateError(Reason.RUN_HUNG, "its batch was abandoned as hung"))
             self._drained.notify_all()
 
     def counts(self) -> BatcherCounts:
@@ -135,7 +135,7 @@ class Batcher(Generic[Rows, Part]):
         """
         with self._mutex:
             if self._closed:
-                raise Refusal(self._closed)
+                raise SealgateError(self._closed)
             self.pace.came(job.entered / 1e9, job.rows)
             if self.free_lanes:
                 self.free_lanes -= 1
@@ -157,9 +157,9 @@ class Batcher(Generic[Rows, Part]):
         full = f"{self.queue.rows} rows wait"
         for other in self.queue.make_room(job):
             self._dropped += 1
-            other.refuse(Refusal(Reason.QUEUE_FULL, full, retry))
+            other.refuse(SealgateError(Reason.QUEUE_FULL, full, retry))
         if not self.queue.has_room(job):
-            raise Refusal(Reason.QUEUE_FULL, full, retry)
+            raise SealgateError(Reason.QUEUE_FULL, full, retry)
 
     def _wait(self, job: Job[Rows, Part], gate: "threading.Lock") -> bool:
         """Wait for the result (false) or for being told to lead (true)."""
@@ -172,7 +172,7 @@ class Batcher(Generic[Rows, Part]):
             raise
         # Who has run out of time but was just told to lead must, for the sake of those behind.
         if not opened and not self._withdraw(job):
-            raise job.failure or Refusal(Reason.DEADLINE_TOO_SHORT, "in the queue")
+            raise job.failure or SealgateError(Reason.DEADLINE_TOO_SHORT, "in the queue")
         return job.state is JobState.LEADING
 
     def _withdraw(self, job: Job[Rows, Part]) -> bool:
@@ -191,10 +191,10 @@ class Batcher(Generic[Rows, Part]):
             self._take_along(batch)
             seconds = self._run(batch)
         except Exception as error:  # whatever it was, it must reach each of the batch's threads
-            reason = error.reason if isinstance(error, Refusal) else Reason.INTERNAL
+            reason = error.reason if isinstance(error, SealgateError) else Reason.INTERNAL
             for member in batch:
                 # Each its own: an exception is not to be raised in two threads.
-                member.failure = Refusal(reason, f"a batch failed: {error!r}")
+                member.failure = SealgateError(reason, f"a batch failed: {error!r}")
         finally:
             self.pass_on(batch, seconds)
 
@@ -214,7 +214,7 @@ class Batcher(Generic[Rows, Part]):
         with self._mutex:
             self._await_more(batch[0])
             if self.is_given_up:
-                raise Refusal(Reason.RUN_HUNG)
+                raise SealgateError(Reason.RUN_HUNG)
             most = self._most(rows)
             for member in self.queue.take_along(batch[0].bucket, most - rows):
                 member.state = JobState.RUNNING
@@ -263,9 +263,9 @@ class Batcher(Generic[Rows, Part]):
         wanted = []
         for job in batch:
             if not job.is_wanted(now):
-                job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+                job.failure = SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
             elif job.deadline is not None and job.deadline - now < least:
-                job.failure = Refusal(
+                job.failure = SealgateError(
                     Reason.DEADLINE_TOO_SHORT, "its run would exceed the deadline"
                 )
                 with self._mutex:

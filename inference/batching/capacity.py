@@ -19,7 +19,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 
@@ -75,7 +75,7 @@ class RowCapacity:
         if size == len(x):
             try:
                 return work(x)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 if refusal.reason is not Reason.OUT_OF_MEMORY or size == 1:
                     raise
             size = self.halve(size)

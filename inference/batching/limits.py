@@ -10,7 +10,7 @@ allows, urgent requests overtake, and the number of cores limits how many batche
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
@@ -70,7 +70,7 @@ class Batching:
 
     @classmethod
     def decode(cls, value: Any) -> "Batching":
-        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
         stated = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
         item = fields.record(value, (*_REQUIRED, *stated))
         preferred: tuple[int, ...] = ()
@@ -120,7 +120,7 @@ class BatchingBounds:
                 raise ConfigError(f"[[batching]] {name} is {limit} at most")
         try:
             check_name(self.model or "all")
-        except Refusal:
+        except SealgateError:
             raise ConfigError(
                 f"[[batching]] model = {self.model!r} is not of the form [a-z][a-z0-9-]{{0,62}}"
             ) from None

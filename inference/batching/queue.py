@@ -23,7 +23,7 @@ from enum import Enum, auto
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from inference.observability import tracing
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 OVERTAKEN = 8
 
@@ -285,7 +285,7 @@ class Job(Generic[Rows, Part]):
         self.state = JobState.RUNNING
         self.gate: threading.Lock | None = None
         self.part: Part | None = None
-        self.failure: Refusal | None = None
+        self.failure: SealgateError | None = None
 
     def is_wanted(self, now: float) -> bool:
         """Whether anyone still waits for the result."""
@@ -294,16 +294,18 @@ class Job(Generic[Rows, Part]):
         return self.active is None or self.active()
 
     def result(self) -> Part:
-        """The request's part of the result. Raises Refusal: why there is none, or INTERNAL."""
+        """The request's part of the result. Raises SealgateError: why there is none, or
+        INTERNAL.
+        """
         if self.part is None:
-            raise self.failure or Refusal(Reason.INTERNAL, "its batch was abandoned")
+            raise self.failure or SealgateError(Reason.INTERNAL, "its batch was abandoned")
         if tracing.is_on():
             ran = self.entered + self.waited
             tracing.past("queue", self.entered, ran)
             tracing.past("run", ran, time.monotonic_ns())
         return self.part
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: SealgateError) -> None:
         """Let the thread that waits at the gate continue with an error."""
         self.failure = refusal
         self.state = JobState.RUNNING

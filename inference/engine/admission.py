@@ -25,7 +25,7 @@ from typing import Protocol
 from inference.engine.ready_version import FILES, TOKENIZER
 from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
 from inference.engine.trust_state import Place, PolicyState, TrustState
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import (
     FileEntry,
@@ -49,7 +49,7 @@ class FileSource(Protocol):
     """Reads the files of versions. Its content is not trusted."""
 
     def read(self, digest: str) -> bytes:
-        """The bytes of one file. Raises Refusal if there are none."""
+        """The bytes of one file. Raises SealgateError if there are none."""
         ...
 
 
@@ -57,7 +57,7 @@ class Source(FileSource, Protocol):
     """Reads the files and the signed manifests of versions. Its content is not trusted."""
 
     def signed_manifest(self, digest: str) -> SignedManifest:
-        """The manifest of the version of that digest. Raises Refusal if there is none."""
+        """The manifest of the version of that digest. Raises SealgateError if there is none."""
         ...
 
 
@@ -72,21 +72,21 @@ class VerifiedPointer:
     seen: RollbackGuard
 
     def check_not_revoked(self) -> None:
-        """Step 8. Raises Refusal(VERSION_REVOKED)."""
+        """Step 8. Raises SealgateError(VERSION_REVOKED)."""
         # 8.
         if self.seen.is_revoked(self.pointer.model, self.pointer.digest):
-            raise Refusal(Reason.VERSION_REVOKED, self.pointer.digest)
+            raise SealgateError(Reason.VERSION_REVOKED, self.pointer.digest)
 
 
 def verify_current_pointer(
     place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
 ) -> VerifiedPointer:
-    """Steps 3 to 7, which read no file of the version. Raises Refusal as the module says."""
+    """Steps 3 to 7, which read no file of the version. Raises SealgateError as the module says."""
     # 3.
     pointer_digest = bundle.pointer.payload_digest
     claimed = Pointer.decode(bundle.pointer.payload)
     if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
-        raise Refusal(Reason.POINTER_STALE, "the statement names another pointer")
+        raise SealgateError(Reason.POINTER_STALE, "the statement names another pointer")
     cleared = verify_past_pointer(place, bundle, standing, seen, source)
     # 7.
     mark = HighWaterMark(cleared.pointer.sequence, pointer_digest)
@@ -102,7 +102,7 @@ def verify_past_pointer(
     signed = source.signed_manifest(claimed.digest)
     manifest = Manifest.decode(signed.manifest)
     if manifest.digest != claimed.digest:
-        raise Refusal(Reason.VERSION_ALTERED, "the manifest is another version's")
+        raise SealgateError(Reason.VERSION_ALTERED, "the manifest is another version's")
     # 5.
     publishers = _publishers(standing.policies, manifest.digest)
     keys = [key for key, _ in publishers.values()]
@@ -111,34 +111,34 @@ def verify_past_pointer(
     policies = standing.policies
     pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
     if (pointer.model, pointer.alias) != place:
-        raise Refusal(Reason.POINTER_INVALID, "the pointer is for another model or alias")
+        raise SealgateError(Reason.POINTER_INVALID, "the pointer is for another model or alias")
     return VerifiedPointer(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
 
 
 def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
-    """Steps 9 and 10. Raises Refusal as the module says, or as the source does."""
+    """Steps 9 and 10. Raises SealgateError as the module says, or as the source does."""
     # 9.
     paths = {entry.path for entry in manifest.files}
     if FILES - paths:
-        raise Refusal(Reason.FILE_MISSING, f"{sorted(FILES - paths)}")
+        raise SealgateError(Reason.FILE_MISSING, f"{sorted(FILES - paths)}")
     if surplus := paths - FILES - {TOKENIZER}:
-        raise Refusal(Reason.FILE_SURPLUS, f"{sorted(surplus)}")
+        raise SealgateError(Reason.FILE_SURPLUS, f"{sorted(surplus)}")
     # 10.
     files = {entry.path: source.read(entry.digest) for entry in manifest.files}
     try:
         manifest.check(files)
-    except Refusal as refusal:
-        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    except SealgateError as refusal:
+        raise SealgateError(Reason.VERSION_ALTERED, refusal.detail) from refusal
     return files
 
 
 def read_file(entry: FileEntry, source: FileSource) -> bytes:
-    """Step 10 for one file. Raises Refusal(VERSION_ALTERED), or as the source does."""
+    """Step 10 for one file. Raises SealgateError(VERSION_ALTERED), or as the source does."""
     data = source.read(entry.digest)
     try:
         entry.check(data)
-    except Refusal as refusal:
-        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    except SealgateError as refusal:
+        raise SealgateError(Reason.VERSION_ALTERED, refusal.detail) from refusal
     return data
 
 

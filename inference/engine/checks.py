@@ -12,7 +12,7 @@ from inference.model.forms import InputForm
 from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +37,7 @@ def check_forward(
         for each in (logits, *compared):
             response_contract.check_same_forward(expected, each)
         if not np.allclose(pruned, features, rtol=1e-4, atol=1e-4, equal_nan=True):
-            raise Refusal(Reason.GRAPH_MISMATCH, "the features need what was pruned")
+            raise SealgateError(Reason.GRAPH_MISMATCH, "the features need what was pruned")
 
 
 def check_answers(
@@ -51,7 +51,7 @@ def check_answers(
     """Steps 5 and 6, by what `batch` answers. Raises: GOLDEN_MISMATCH, GRAPH_MISMATCH."""
     whole = [answer for x, _ in golden.batches(most) for answer in batch([x])]
     if not np.isfinite([each.score for each in whole]).all():
-        raise Refusal(Reason.GRAPH_MISMATCH, "a golden input has no score")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "a golden input has no score")
     logits = np.concatenate([each.outputs[output] for each in whole])
     features = np.concatenate([each.features for each in whole])
     golden.check(logits, serving.tolerance)
@@ -66,9 +66,9 @@ def check_answers(
         parts = [answer for x in rows for answer in batch([x])]
         found = np.concatenate([part.outputs[output] for part in parts])
         if not _near(found, logits, serving.company):
-            raise Refusal(Reason.GOLDEN_MISMATCH, f"answers change in batches of {size}")
+            raise SealgateError(Reason.GOLDEN_MISMATCH, f"answers change in batches of {size}")
         if not _near(np.concatenate([p.features for p in parts]), features, serving.screening):
-            raise Refusal(Reason.GOLDEN_MISMATCH, f"screening changes in batches of {size}")
+            raise SealgateError(Reason.GOLDEN_MISMATCH, f"screening changes in batches of {size}")
     _check_extremes(form, batch)
 
 
@@ -79,8 +79,10 @@ def _check_extremes(form: InputForm, batch: Callable[[list[Array]], list[Inferen
     for rows in form.extremes():
         try:
             batch([rows])
-        except Refusal as refusal:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{rows.shape}: {refusal.detail}") from refusal
+        except SealgateError as refusal:
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, f"{rows.shape}: {refusal.detail}"
+            ) from refusal
 
 
 def _near(found: Array, expected: Array, off: float) -> bool:

@@ -42,7 +42,7 @@ from inference.engine.trust_state import (
     establish,
     establish_policies,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time
 
@@ -72,7 +72,7 @@ class UpdateResult:
 
     loaded: tuple[Place, ...] = ()
     rejected: tuple[RejectedPointer, ...] = ()
-    refused: Refusal | None = None
+    refused: SealgateError | None = None
 
 
 class Engine:
@@ -145,7 +145,7 @@ class Engine:
             return None
         try:
             return self.resolve(model, None, alias)
-        except Refusal:
+        except SealgateError:
             return None
 
     def index(self) -> list[IndexedVersion]:
@@ -176,7 +176,7 @@ class Engine:
         """
         with self._updating:
             if self._closed:
-                return UpdateResult(refused=Refusal(Reason.DRAINING))
+                return UpdateResult(refused=SealgateError(Reason.DRAINING))
             seen, now = self._seen.seen, self._clock()
             try:
                 # 1.
@@ -193,7 +193,7 @@ class Engine:
                     moves.follow(place, snapshot.bundles.get(place), source)
                 # 4.
                 self._remember(moves.seen)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 return UpdateResult(refused=refusal)
             # 5.
             self._publish(policies, moves.lives, moves.closed)
@@ -204,7 +204,7 @@ class Engine:
         """Load the version that an alias named before, if this engine has not seen that pointer.
 
         `snapshot.bundles` has the alias's previous pointer, if there is one. Nobody is answered by
-        it. Raises Refusal as `update` does.
+        it. Raises SealgateError as `update` does.
         """
         with self._updating:
             if self._closed or place not in snapshot.bundles:
@@ -232,7 +232,9 @@ class Engine:
         try:
             self._seen.save(seen)
         except OSError as error:
-            raise Refusal(Reason.INTERNAL, f"cannot save the rollback guard: {error}") from error
+            raise SealgateError(
+                Reason.INTERNAL, f"cannot save the rollback guard: {error}"
+            ) from error
 
     def _publish(
         self,

@@ -22,7 +22,7 @@ from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening.first_stage import FirstStage, RunOutputs, WordTables
 from registry.formats.format_check import check_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -157,5 +157,5 @@ def _opened(
         else {response_contract.IDS, response_contract.MASK}
     )
     if session.inputs != inputs:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
     return session

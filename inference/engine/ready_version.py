@@ -42,7 +42,7 @@ from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,9 @@ class VersionGraphs:
         # 3.
         shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width - detector.first_width - int(documents.compared):
-            raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
+            )
         return cls(serving, response, staged or SingleStage(), whole, float32)
 
 
@@ -330,7 +332,7 @@ class ReadyVersion:
         """Check the shapes of answers: a graph may declare one shape and answer in another."""
         expected = (rows, self.detector.width), (rows, *self.config.output.row)
         if (features.shape, logits.shape) != expected:
-            raise Refusal(
+            raise SealgateError(
                 Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
             )
 

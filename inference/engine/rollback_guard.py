@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from sealgate.files import open_regular_file, replace_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.statements import is_revoked
@@ -38,9 +38,9 @@ class HighWaterMark:
     def then(self, later: "HighWaterMark", reason: Reason) -> "HighWaterMark":
         """`later`, unless it is lower, or another document with the same number (refused)."""
         if later.number < self.number:
-            raise Refusal(reason, f"{later.number} after {self.number}")
+            raise SealgateError(reason, f"{later.number} after {self.number}")
         if later.number == self.number and later.digest != self.digest:
-            raise Refusal(reason, f"two documents are number {later.number}")
+            raise SealgateError(reason, f"two documents are number {later.number}")
         return later
 
 
@@ -63,20 +63,20 @@ class RollbackGuard:
         return is_revoked(self.revoked, model, digest)
 
     def with_policy(self, mark: HighWaterMark, issued: datetime) -> "RollbackGuard":
-        """Raises Refusal(POLICY_ROLLED_BACK)."""
+        """Raises SealgateError(POLICY_ROLLED_BACK)."""
         after = self.policy.then(mark, Reason.POLICY_ROLLED_BACK) if self.policy else mark
         return replace(self, policy=after, time=max(self.time, issued))
 
     def with_freshness(
         self, mark: HighWaterMark, issued: datetime, revoked: frozenset[str]
     ) -> "RollbackGuard":
-        """Raises Refusal(POINTER_STALE)."""
+        """Raises SealgateError(POINTER_STALE)."""
         after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark
         time = max(self.time, issued)
         return replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
 
     def with_pointer(self, name: str, mark: HighWaterMark) -> "RollbackGuard":
-        """`name` is `model/alias`. Raises Refusal(SEQUENCE_STALE)."""
+        """`name` is `model/alias`. Raises SealgateError(SEQUENCE_STALE)."""
         before = self.pointers.get(name)
         after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark
         return replace(self, pointers=MappingProxyType({**self.pointers, name: after}))
@@ -96,7 +96,7 @@ class RollbackGuard:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
         names = ("policy", "freshness", "pointers", "revoked", "time")
         top = fields.record(canonical.decode(data), names, TYPE)
         pointers = fields.mapping(top["pointers"]).items()

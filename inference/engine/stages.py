@@ -25,7 +25,7 @@ from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening.detector import Detector, disagreeing
 from inference.screening.first_stage import FirstStage, RunOutputs
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import INT8
 
 Array = npt.NDArray[Any]
@@ -161,7 +161,7 @@ class TwoStage:
         tapped = open_tapped(int8, float32, config, threads, settings, words)
         vectors = stage.readings.vectors
         if (vectors.classes, vectors.size) != tapped.weight.shape:
-            raise Refusal(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
+            raise SealgateError(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
         spares = not (settings.deterministic or settings.cuda_graphs)
         return cls(stage, tapped, detector.width, spares)
 
@@ -198,7 +198,7 @@ class TwoStage:
         readings, classes = self.stage.readings, len(self.tapped.weight)
         expected = ((rows, readings.inputs.size), (rows, readings.vectors.size), (rows, classes))
         if tuple(each.shape for each in shown) != expected:
-            raise Refusal(
+            raise SealgateError(
                 Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
             )
         return readings.features(shown, self.tapped.weight)
@@ -206,7 +206,7 @@ class TwoStage:
     def _measured(self, x: Array, logits: Array, response: LogitsSource, form: InputForm) -> Array:
         features = _compared(response.run(form.screening(x)), logits)
         if features.shape != (len(x), self.width - self.stage.scoring.width):
-            raise Refusal(
+            raise SealgateError(
                 Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
             )
         return features
@@ -220,6 +220,8 @@ def _compared(measured: Sequence[Array], logits: Array) -> Array:
     if not reference:
         return features
     if reference[0].shape != logits.shape or len(features) != len(logits):
-        raise Refusal(Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares")
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+        )
     column = disagreeing(logits, reference[0])[:, np.newaxis]
     return np.concatenate([features, column], axis=1)

@@ -14,7 +14,7 @@ from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.statements import PointerBundle
@@ -187,12 +187,12 @@ class LiveTable:
         if live is None:
             raise self._absent(model, version, alias)
         if version is not None and live.version != version:
-            raise Refusal(Reason.VERSION_NOT_LIVE)
+            raise SealgateError(Reason.VERSION_NOT_LIVE)
         now = max(clock, self.floor)
         if now >= self.policy_until:
-            raise Refusal(Reason.POLICY_EXPIRED)
+            raise SealgateError(Reason.POLICY_EXPIRED)
         if now >= live.until:
-            raise Refusal(Reason.POINTER_STALE)
+            raise SealgateError(Reason.POINTER_STALE)
         return live
 
     def index(self, clock: float) -> list[IndexedVersion]:
@@ -204,19 +204,19 @@ class LiveTable:
             try:
                 self.resolve(model, version, None, clock)
                 found[model, version] = None
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 found[model, version] = refusal.reason
         return [IndexedVersion(*place, found[place]) for place in sorted(found)]
 
-    def _absent(self, model: str, version: int | None, alias: str | None) -> Refusal:
+    def _absent(self, model: str, version: int | None, alias: str | None) -> SealgateError:
         if model not in self.models:
-            return Refusal(Reason.MODEL_UNKNOWN)
+            return SealgateError(Reason.MODEL_UNKNOWN)
         if version is not None and alias is None:
             named = [item for place, item in self.closed.items() if place[0] == model]
             reasons = [item.reason for item in named if item.version == version]
-            return Refusal(reasons[0] if reasons else Reason.VERSION_NOT_LIVE)
+            return SealgateError(reasons[0] if reasons else Reason.VERSION_NOT_LIVE)
         closed = self.closed.get((model, alias or DEFAULT_ALIAS))
-        return Refusal(closed.reason if closed else Reason.ALIAS_UNKNOWN)
+        return SealgateError(closed.reason if closed else Reason.ALIAS_UNKNOWN)
 
 
 EMPTY = LiveTable.of(None, 0.0, 0.0, {}, {})

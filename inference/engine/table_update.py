@@ -13,7 +13,7 @@ from inference.engine.admission import (
 )
 from inference.engine.table import ClosedAlias, LiveTable, LiveVersion, ServableVersion
 from inference.engine.trust_state import Place, TrustState
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import PointerBundle, Proposal
 
 # Reasons that block a new pointer but leave the pointer that is live valid.
@@ -42,7 +42,7 @@ class VersionLoader(Protocol):
 
         `loaded` is the same version if an alias names or named it; a loader may return it
         unchanged. None of the version's files has been read yet: whoever reads one from `source`
-        must check it against `cleared.manifest`, as `read_files` does. Raises Refusal.
+        must check it against `cleared.manifest`, as `read_files` does. Raises SealgateError.
         """
         ...
 
@@ -84,11 +84,17 @@ class TableUpdate:
         """Follow the newest pointer of a place, or record why not."""
         try:
             if bundle is None:
-                raise Refusal(Reason.POINTER_STALE, "a pointer that the statement names is missing")
+                raise SealgateError(
+                    Reason.POINTER_STALE, "a pointer that the statement names is missing"
+                )
             if not self._extend(place, bundle):
                 self._move(place, bundle, source)
         except Exception as error:  # whatever a version's files do, the other aliases go on
-            refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
+            refusal = (
+                error
+                if isinstance(error, SealgateError)
+                else SealgateError(Reason.INTERNAL, repr(error))
+            )
             self.rejected.append(RejectedPointer(*place, refusal.reason, refusal.detail))
             live = self.lives.get(place)
             if live and not self._still_holds(live, bundle, refusal.reason, source):
@@ -101,7 +107,9 @@ class TableUpdate:
                 )
 
     def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
-        """Load the version of a previous pointer; nobody is answered by it. Raises Refusal."""
+        """Load the version of a previous pointer; nobody is answered by it. Raises
+        SealgateError.
+        """
         if place not in self.lives or place in self.previous:
             return
         cleared = verify_past_pointer(place, earlier, self._standing, self.seen, source)
@@ -148,7 +156,7 @@ class TableUpdate:
         place = live.model, live.alias
         try:
             verify_past_pointer(place, live.bundle, self._standing, self.seen, source)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return refusal.reason in _NOT_AGAINST_THE_POINTER
         self.lives[place] = replace(live, policy=current)
         return True
@@ -160,7 +168,7 @@ class TableUpdate:
         pointer = cleared.pointer
         try:
             cleared.check_not_revoked()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             self.lives.pop(place, None)
             self.closed[place] = ClosedAlias(pointer.version, refusal.reason)
             raise

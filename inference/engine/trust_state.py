@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
@@ -111,7 +111,7 @@ def establish_policies(
         HighWaterMark(newest.version, newest.digest), parse_time(newest.issued)
     )
     if seen.policy and seen.policy.digest not in {policy.digest for policy in history}:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, "the chain is not the one seen before")
+        raise SealgateError(Reason.POLICY_ROLLED_BACK, "the chain is not the one seen before")
     return PolicyState(history, after)
 
 
@@ -121,11 +121,11 @@ def establish(policies: PolicyState, statement: Envelope | None, now: datetime) 
     1. It exists and is signed by a freshness service of the current policy; neither has expired.
     2. It is not older than the newest seen.
 
-    Raises Refusal: POINTER_STALE, or as `verify_freshness` does.
+    Raises SealgateError: POINTER_STALE, or as `verify_freshness` does.
     """
     # 1.
     if statement is None:
-        raise Refusal(Reason.POINTER_STALE, "there is no statement of freshness")
+        raise SealgateError(Reason.POINTER_STALE, "there is no statement of freshness")
     now = policies.seen.now(now)
     freshness = verify_freshness(statement, policies.current, now)
     # 2.

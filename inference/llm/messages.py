@@ -15,7 +15,7 @@ import numpy as np
 
 from inference.llm.request import LONGEST_STOP, MOST_STOPS, Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_inputs, write_outputs
 
 TEXT_INPUT, MESSAGES = "text_input", "messages"
@@ -63,7 +63,7 @@ def read_sampling_request(
     """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
     names no `max_tokens`, they are so many `tokens`.
 
-    Raises Refusal: PARAMETER_MALFORMED for a parameter of ours of another type or value,
+    Raises SealgateError: PARAMETER_MALFORMED for a parameter of ours of another type or value,
     TENSOR_NAME unless there is one input, and as `read_inputs`; of its bytes nothing is known yet.
     """
     found = {name: _value(name, request) for name in _KINDS if name in request.parameters}
@@ -79,7 +79,7 @@ def read_sampling_request(
     )
     tensors = read_inputs(request)
     if len(tensors) != 1 or not tensors.keys() <= {TEXT_INPUT, MESSAGES}:
-        raise Refusal(Reason.TENSOR_NAME, f"one of {TEXT_INPUT} and {MESSAGES}")
+        raise SealgateError(Reason.TENSOR_NAME, f"one of {TEXT_INPUT} and {MESSAGES}")
     ((name, tensor),) = tensors.items()
     return SamplingRequest(_one(tensor), name == MESSAGES, sampling)
 
@@ -123,16 +123,16 @@ def write_prologue(
 
 
 def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], float | None]:
-    """What `write_prologue` wrote. Raises Refusal(ANSWER_MALFORMED)."""
+    """What `write_prologue` wrote. Raises SealgateError(ANSWER_MALFORMED)."""
     score = None
     if SCORE in response.parameters:
         if not response.parameters[SCORE].HasField("double_param"):
-            raise Refusal(Reason.ANSWER_MALFORMED, "a score is not a number")
+            raise SealgateError(Reason.ANSWER_MALFORMED, "a score is not a number")
         score = response.parameters[SCORE].double_param
     tensors = _outputs(response, PROMPT_IDS)
     ids = _ids(tensors[PROMPT_IDS])
     if not ids:
-        raise Refusal(Reason.ANSWER_MALFORMED, "a prompt has no tokens")
+        raise SealgateError(Reason.ANSWER_MALFORMED, "a prompt has no tokens")
     return ids, score
 
 
@@ -148,23 +148,23 @@ def write_part(
 
 
 def read_part(response: oip.ModelInferResponse) -> AnswerPart:
-    """What `write_part` wrote. Raises Refusal(ANSWER_MALFORMED)."""
+    """What `write_part` wrote. Raises SealgateError(ANSWER_MALFORMED)."""
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
     if finish not in ("", *ENDS):
-        raise Refusal(Reason.ANSWER_MALFORMED, "a part ends for an unknown reason")
+        raise SealgateError(Reason.ANSWER_MALFORMED, "a part ends for an unknown reason")
     if FINAL not in response.parameters or response.parameters[FINAL].bool_param != bool(finish):
-        raise Refusal(Reason.ANSWER_MALFORMED, "a part does not say whether it is the last")
+        raise SealgateError(Reason.ANSWER_MALFORMED, "a part does not say whether it is the last")
     return AnswerPart(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)
 
 
 def _outputs(response: oip.ModelInferResponse, *names: str) -> dict[str, Tensor]:
     try:
         tensors = read_outputs(response)
-    except Refusal as refusal:
-        raise Refusal(Reason.ANSWER_MALFORMED, str(refusal)) from refusal
+    except SealgateError as refusal:
+        raise SealgateError(Reason.ANSWER_MALFORMED, str(refusal)) from refusal
     if tensors.keys() != set(names):
-        raise Refusal(Reason.ANSWER_MALFORMED, f"the generator's outputs are not {names}")
+        raise SealgateError(Reason.ANSWER_MALFORMED, f"the generator's outputs are not {names}")
     return tensors
 
 
@@ -172,14 +172,14 @@ def _value(name: str, request: oip.ModelInferRequest) -> Any:
     value = request.parameters[name]
     kind = value.WhichOneof("parameter_choice")
     if kind not in _KINDS[name]:
-        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name)
     return getattr(value, kind)
 
 
 def _decimal(name: str, value: Any) -> float | None:
     """Some clients have no floating point parameters, and send text."""
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
-        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name)
     return None if value is None else float(value)
 
 
@@ -192,24 +192,24 @@ def _stops(text: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise Refusal(Reason.PARAMETER_MALFORMED, "stop", facts={"param": "stop"})
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "stop", facts={"param": "stop"})
     return tuple(found)
 
 
 def _one(tensor: Tensor) -> bytes:
     if tensor.datatype != "BYTES":
-        raise Refusal(Reason.TENSOR_DATATYPE, tensor.name)
+        raise SealgateError(Reason.TENSOR_DATATYPE, tensor.name)
     if tensor.data.size != 1 or len(tensor.shape) > 2:
-        raise Refusal(Reason.TENSOR_SHAPE, tensor.name)
+        raise SealgateError(Reason.TENSOR_SHAPE, tensor.name)
     text: bytes = tensor.data.item()
     return text
 
 
 def _ids(tensor: Tensor) -> tuple[int, ...]:
     if tensor.datatype != "INT64" or len(tensor.shape) != 1:
-        raise Refusal(Reason.ANSWER_MALFORMED, f"{tensor.name} are not INT64 of one axis")
+        raise SealgateError(Reason.ANSWER_MALFORMED, f"{tensor.name} are not INT64 of one axis")
     if (tensor.data < 0).any():
-        raise Refusal(Reason.ANSWER_MALFORMED, f"{tensor.name} are no ids")
+        raise SealgateError(Reason.ANSWER_MALFORMED, f"{tensor.name} are no ids")
     return tuple(tensor.data.tolist())
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.receipts.answer_entry import tensors_digest
@@ -49,7 +49,7 @@ class Sampling:
     so that the same seed gives the same tokens. A text of `stop` ends the answer and is not part of
     it.
 
-    Raises Refusal(PARAMETER_MALFORMED).
+    Raises SealgateError(PARAMETER_MALFORMED).
     """
 
     max_tokens: int
@@ -145,7 +145,7 @@ class PromptScreen:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorTerms:
-    """`generator.json`, checked. Raises Refusal(DOCUMENT_MALFORMED).
+    """`generator.json`, checked. Raises SealgateError(DOCUMENT_MALFORMED).
 
     `prompt_tokens` and `output_tokens` are the most that a request may have and ask for. With the
     `precision` INT8, stored matrices are rounded to eight bits when loaded; FLOAT32 is not stated
@@ -215,7 +215,7 @@ class GeneratorTerms:
         )
 
     def check(self, sampling: Sampling) -> None:
-        """Raises Refusal(PARAMETER_MALFORMED) for more tokens than may be asked for."""
+        """Raises SealgateError(PARAMETER_MALFORMED) for more tokens than may be asked for."""
         _check("max_tokens", sampling.max_tokens <= self.output_tokens)
 
 
@@ -234,7 +234,7 @@ class NoClassifier:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise Refusal(Reason.METHOD_UNSUITED, "a language model")
+        raise SealgateError(Reason.METHOD_UNSUITED, "a language model")
 
 
 def is_generator(manifest: Manifest) -> bool:
@@ -245,14 +245,14 @@ def is_generator(manifest: Manifest) -> bool:
 def check_paths(paths: Iterable[str]) -> None:
     """Check that files are a generator's, no more and no fewer, whatever is in them.
 
-    Raises Refusal: FILE_MISSING, FILE_SURPLUS.
+    Raises SealgateError: FILE_MISSING, FILE_SURPLUS.
     """
     present = set(paths)
     weights = {path for path in present if WEIGHTS.fullmatch(path)}
     if missing := sorted(FILES - present) or ([] if weights else ["model.safetensors"]):
-        raise Refusal(Reason.FILE_MISSING, missing[0])
+        raise SealgateError(Reason.FILE_MISSING, missing[0])
     if surplus := sorted(present - FILES - OPTIONAL - weights):
-        raise Refusal(Reason.FILE_SURPLUS, surplus[0])
+        raise SealgateError(Reason.FILE_SURPLUS, surplus[0])
 
 
 def is_text(text: str) -> bool:
@@ -264,7 +264,7 @@ def is_text(text: str) -> bool:
 
 def _check(name: str, holds: bool) -> None:
     if not holds:
-        raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
+        raise SealgateError(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
 
 
 def _number(value: Any) -> float:

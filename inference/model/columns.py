@@ -83,7 +83,7 @@ class Column:
 
     @classmethod
     def decode(cls, value: Any) -> "Column":
-        """Read such an object. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read such an object. Raises SealgateError(DOCUMENT_MALFORMED)."""
         stated = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
         item = fields.record(value, ("name", *stated))
         if type(item.get("immutable", False)) is not bool:
@@ -105,7 +105,7 @@ class Column:
 
 
 def decode_columns(value: Any) -> tuple[Column, ...]:
-    """Read the section. Raises Refusal(DOCUMENT_MALFORMED), also as `check_names` does."""
+    """Read the section. Raises SealgateError(DOCUMENT_MALFORMED), also as `check_names` does."""
     columns = tuple(Column.decode(item) for item in fields.items(value))
     check_names(columns)
     return columns

@@ -85,7 +85,7 @@ class TensorSpec:
 
     @classmethod
     def decode(cls, value: Any) -> "TensorSpec":
-        """Read what `encode` made. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` made. Raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("name", "datatype", "shape"))
         shape = tuple(fields.integer(size, least=-1) for size in fields.items(item["shape"]))
         return cls(fields.text(item["name"]), fields.text(item["datatype"]), shape)
@@ -235,7 +235,7 @@ class ModelConfig:
 
     @classmethod
     def decode(cls, data: bytes) -> "ModelConfig":
-        """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         config = _config(canonical.decode(data))
         if config.columns and config.encode() != data:
             raise fields.malformed("unstated fields of a column must be absent")
@@ -246,7 +246,7 @@ class ModelConfig:
         """Read a document that a person wrote: any layout of JSON, the same fields.
 
         For a source folder only: a version's file is what `encode` makes of it.
-        Raises Refusal(DOCUMENT_MALFORMED).
+        Raises SealgateError(DOCUMENT_MALFORMED).
         """
         try:
             value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)

@@ -17,7 +17,7 @@ from inference.runtime.session import scalar
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import TokenRules
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
@@ -160,9 +160,9 @@ def check_tokenizer(config: ModelConfig, tokenizer: bytes | None) -> None:
     FILE_SURPLUS.
     """
     if config.is_text and tokenizer is None:
-        raise Refusal(Reason.FILE_MISSING, "a tokenizer")
+        raise SealgateError(Reason.FILE_MISSING, "a tokenizer")
     if not config.is_text and tokenizer is not None:
-        raise Refusal(Reason.FILE_SURPLUS, "a tokenizer")
+        raise SealgateError(Reason.FILE_SURPLUS, "a tokenizer")
 
 
 def _own(prepared: Array, rows: Array) -> Array:

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from inference.model.config import ModelConfig
 from inference.text.tokens import Ids
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,9 +35,11 @@ class Golden:
     def __post_init__(self) -> None:
         rows = len(self.x)
         if not 1 <= rows <= _MOST_ROWS or len(self.logits) != rows:
-            raise Refusal(Reason.FORMAT_REFUSED, f"golden tensors have 1 to {_MOST_ROWS} rows")
+            raise SealgateError(
+                Reason.FORMAT_REFUSED, f"golden tensors have 1 to {_MOST_ROWS} rows"
+            )
         if not np.isfinite(self.x).all() or not np.isfinite(self.logits).all():
-            raise Refusal(Reason.FORMAT_REFUSED, "a golden tensor is not finite")
+            raise SealgateError(Reason.FORMAT_REFUSED, "a golden tensor is not finite")
 
     def encode(self) -> bytes:
         """Return the file."""
@@ -48,11 +50,11 @@ class Golden:
 
     @classmethod
     def decode(cls, data: bytes, config: ModelConfig) -> Self:
-        """Read the file. Raises Refusal(FORMAT_REFUSED) for another form or other shapes."""
+        """Read the file. Raises SealgateError(FORMAT_REFUSED) for another form or other shapes."""
         try:
             tensors = safetensors.numpy.load(data)
         except (safetensors.SafetensorError, ValueError, KeyError) as error:
-            raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error}") from error
+            raise SealgateError(Reason.FORMAT_REFUSED, f"golden: {error}") from error
         most = (config.tokens.most,) if config.tokens is not None else ()
         forms: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             "x": (np.dtype(np.int64), most) if most else (np.dtype(np.float32), config.input.row),
@@ -61,10 +63,12 @@ class Golden:
         if config.is_text:
             forms |= {PROBE: forms["x"], PROBE_LOGITS: forms["logits"]}
         if tensors.keys() != forms.keys():
-            raise Refusal(Reason.FORMAT_REFUSED, f"golden tensors are {', '.join(forms)}")
+            raise SealgateError(Reason.FORMAT_REFUSED, f"golden tensors are {', '.join(forms)}")
         for name, (dtype, row) in forms.items():
             if tensors[name].dtype != dtype or tensors[name].shape[1:] != row:
-                raise Refusal(Reason.FORMAT_REFUSED, f"golden {name} is not {dtype} [n, {row}]")
+                raise SealgateError(
+                    Reason.FORMAT_REFUSED, f"golden {name} is not {dtype} [n, {row}]"
+                )
         golden = cls(tensors["x"], tensors["logits"])
         if config.tokens is not None:
             config.tokens.checked(golden.x)
@@ -83,12 +87,14 @@ class Golden:
         if self.probes is None:
             return
         if found is None or not np.array_equal(found, self.probes.x):
-            raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer splits texts differently here")
+            raise SealgateError(
+                Reason.GOLDEN_MISMATCH, "the tokenizer splits texts differently here"
+            )
 
     def check(self, logits: Floats, tolerance: float) -> None:
         """Check that answers are equal or within `tolerance`. Raises: GOLDEN_MISMATCH."""
         if logits.shape != self.logits.shape:
-            raise Refusal(Reason.GOLDEN_MISMATCH, "the answers have another shape")
+            raise SealgateError(Reason.GOLDEN_MISMATCH, "the answers have another shape")
         if not np.allclose(logits, self.logits, rtol=tolerance, atol=tolerance):
             distance = float(np.abs(logits - self.logits).max())
-            raise Refusal(Reason.GOLDEN_MISMATCH, f"an answer is off by {distance}")
+            raise SealgateError(Reason.GOLDEN_MISMATCH, f"an answer is off by {distance}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from inference.model.config import BYTES, INT64, ModelConfig
 from inference.runtime import response_contract
 from inference.text.tokens import TokenRules, feeds, joined
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 
 Array = npt.NDArray[Any]
@@ -25,17 +25,17 @@ def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
     Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
     """
     if len(tensors) != len(config.inputs):
-        raise Refusal(Reason.TENSOR_NAME)
+        raise SealgateError(Reason.TENSOR_NAME)
     for spec in config.inputs:
         tensor = tensors.get(spec.name)
         if tensor is None:
-            raise Refusal(Reason.TENSOR_NAME)
+            raise SealgateError(Reason.TENSOR_NAME)
         if tensor.datatype != spec.datatype:
-            raise Refusal(Reason.TENSOR_DATATYPE)
+            raise SealgateError(Reason.TENSOR_DATATYPE)
         if not spec.admits(tensor.shape):
-            raise Refusal(Reason.TENSOR_SHAPE)
+            raise SealgateError(Reason.TENSOR_SHAPE)
         if tensor.shape[0] > config.batching.max_rows:
-            raise Refusal(Reason.BATCH_TOO_LARGE)
+            raise SealgateError(Reason.BATCH_TOO_LARGE)
     data = tensors[config.input.name].data
     if config.tokens is None:
         return _numbers(config, data)
@@ -65,7 +65,7 @@ def _numbers(config: ModelConfig, data: Array) -> Array:
     domain = config.domain
     # float32 cannot hold every bound exactly, so the bounds are compared as it would hold them.
     if data.min() < np.float32(domain.min) or data.max() > np.float32(domain.max):
-        raise Refusal(Reason.TENSOR_RANGE)
+        raise SealgateError(Reason.TENSOR_RANGE)
     if config.table is not None:
         config.table.check(data)
     return data
@@ -73,7 +73,7 @@ def _numbers(config: ModelConfig, data: Array) -> Array:
 
 def _tokens(rules: TokenRules, ids: Array, mask: Array) -> Array:
     if ids.shape != mask.shape or ids.shape[1] > rules.most:
-        raise Refusal(Reason.TENSOR_SHAPE)
+        raise SealgateError(Reason.TENSOR_SHAPE)
     return rules.fitted(rules.checked(joined(ids, mask)))
 
 
@@ -82,16 +82,16 @@ def _texts(config: ModelConfig, data: Array) -> Array:
     longest = config.tokens.text_bytes if config.tokens else 0
     for text in texts:
         if len(text) > longest or b"\0" in text:
-            raise Refusal(Reason.TENSOR_TEXT)
+            raise SealgateError(Reason.TENSOR_TEXT)
         try:
             text.decode()
         except UnicodeDecodeError:
-            raise Refusal(Reason.TENSOR_TEXT, "not UTF-8") from None
+            raise SealgateError(Reason.TENSOR_TEXT, "not UTF-8") from None
     return texts
 
 
 def wanted_outputs(config: ModelConfig, asked: Sequence[str]) -> tuple[str, ...]:
     """The outputs to answer with: those asked for, else all. Raises: OUTPUT_UNKNOWN."""
     if any(name != config.output.name for name in asked):
-        raise Refusal(Reason.OUTPUT_UNKNOWN)
+        raise SealgateError(Reason.OUTPUT_UNKNOWN)
     return (config.output.name,)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.model.columns import Column
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 
 Rows = npt.NDArray[np.float32]
@@ -176,18 +176,18 @@ class _Gate:
     def check(self, rows: Rows) -> None:
         # Written so that NaN, too, refuses.
         if not ((rows >= self._least) & (rows <= self._most)).all():
-            raise Refusal(Reason.TENSOR_RANGE, "outside a column's range")
+            raise SealgateError(Reason.TENSOR_RANGE, "outside a column's range")
         if len(self._stepped):
             found = rows[:, self._stepped].astype(np.float64)
             steps = (found - self._zero) / self._whole
             off = np.abs(steps - np.rint(steps)) * self._whole
             ends = np.minimum(found - self._low, self._high - found)
             if (np.minimum(off, ends) > self._rounding).any():
-                raise Refusal(Reason.TENSOR_RANGE, "between two values of a column")
+                raise SealgateError(Reason.TENSOR_RANGE, "between two values of a column")
         if len(self._words):
             held = np.abs(rows[:, self._words] - self._none) > self._half
             if (np.add.reduceat(held, self._columns, axis=1, dtype=np.intp) > 1).any():
-                raise Refusal(Reason.TENSOR_RANGE, "a column has two words in one row")
+                raise SealgateError(Reason.TENSOR_RANGE, "a column has two words in one row")
 
 
 def _places(columns: Sequence[Column]) -> tuple[Places, ...]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Weight = npt.NDArray[np.float32]
 _THROUGH = ("Add", "Identity", "QuantizeLinear", "DequantizeLinear")
@@ -67,7 +67,7 @@ class _Walk:
             if node.op_type == "Gather" and node.input[1] in same:
                 found.append(node)
         if len(found) != 1 or not self._is_constant(found[0].input[0]):
-            raise Refusal(Reason.GRAPH_MISMATCH, "the graph has no table of embeddings")
+            raise SealgateError(Reason.GRAPH_MISMATCH, "the graph has no table of embeddings")
         return self._behind_rounding(found[0].output[0])
 
     def _behind_rounding(self, name: str) -> str:
@@ -144,5 +144,5 @@ class _Walk:
         return found
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.GRAPH_MISMATCH, f"the graph has no last layer: {detail}")
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.GRAPH_MISMATCH, f"the graph has no last layer: {detail}")

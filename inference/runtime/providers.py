@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from inference.runtime.graph_rewrites import keep_read_inputs
 from inference.runtime.settings import CPU, CUDA, OPENVINO, PROVIDERS, TENSORRT, RuntimeSettings
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def open_session(
         session = _on_cpu(graph, threads, settings)
         # Asking is not enough: see above.
         if session.get_providers() != [_CPU_NAME]:
-            raise Refusal(Reason.FORMAT_REFUSED, f"providers are {session.get_providers()}")
+            raise SealgateError(Reason.FORMAT_REFUSED, f"providers are {session.get_providers()}")
         return session, CPU
     why = ""
     for strict in (True, False):
@@ -81,7 +81,7 @@ def open_session(
         else:
             why = f"it has no kernel for {', '.join(sorted(ops - _SHAPE_OPS))}"
     if not settings.fallback:
-        raise Refusal(Reason.ENGINE_UNSUITABLE, f"on {settings.provider}: {why}")
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, f"on {settings.provider}: {why}")
     _log.warning("a graph falls back from %s to the CPU: %s", settings.provider, why)
     return _on_cpu(graph, threads, settings), f"{CPU} for want of {settings.provider}"
 
@@ -93,7 +93,7 @@ def check_provider(settings: RuntimeSettings) -> None:
     """
     try:
         _, place = open_session(parser.parse_model(_PROBE).SerializeToString(), 1, settings)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         raise ConfigError(
             f"[runtime] provider = {settings.provider!r} cannot be used here ({refusal.detail}); "
             "install what it needs, or allow the processor with fallback = true"
@@ -132,7 +132,7 @@ def _on_cpu(graph: bytes, threads: int, settings: RuntimeSettings) -> onnxruntim
         options = _options(threads, settings, strict=False)
         return onnxruntime.InferenceSession(graph, options, providers=[_CPU_NAME])
     except ERRORS as error:
-        raise Refusal(Reason.FORMAT_REFUSED, f"onnxruntime: {error}") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, f"onnxruntime: {error}") from error
 
 
 def create_session(

@@ -39,7 +39,7 @@ import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 X, LABEL, EPS, CLIP_MIN, CLIP_MAX = INPUTS = ("x", "label", "eps", "clip_min", "clip_max")
 IDS, MASK, *_ = TEXT_INPUTS = ("input_ids", "attention_mask", LABEL, EPS)
@@ -69,9 +69,9 @@ def check_response_graph(
     graph = _parse(model).graph
     shape = _shape(*_values(graph, INPUTS, {LABEL: onnx.TensorProto.INT64}))
     if row is not None and tuple(row) != shape.row:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"rows are {shape.row}, not {tuple(row)}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"rows are {shape.row}, not {tuple(row)}")
     if classes is not None and classes != shape.classes:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"classes are {shape.classes}, not {classes}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"classes are {shape.classes}, not {classes}")
     return shape
 
 
@@ -88,13 +88,13 @@ def check_text_response_graph(
     _expect_scalars(inputs, (EPS,))
     for name in (IDS, MASK):
         if _dims(inputs[name]) != (None, None):
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{name} does not take any number of tokens")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} does not take any number of tokens")
     moved = _dims(outputs[X_ADV])
     if len(moved) != 3 or moved[:2] != (None, None) or not moved[2]:
-        raise Refusal(Reason.GRAPH_MISMATCH, "x_adv is not one embedding for each token")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "x_adv is not one embedding for each token")
     answer, features = _answer_sizes(outputs)
     if classes is not None and classes != answer:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"classes are {answer}, not {classes}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"classes are {answer}, not {classes}")
     return ResponseShape((moved[2],), answer, features)
 
 
@@ -109,9 +109,11 @@ def check_same_parameters(
     for name, tensor in _weights(_parse(serving)).items():
         other = theirs.get(name)
         if other is None:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"the response graph has no weight {name!r}")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"the response graph has no weight {name!r}")
         if list(other.dims) != list(tensor.dims) or _content(other) != _content(tensor):
-            raise Refusal(Reason.GRAPH_MISMATCH, f"weight {name!r} differs between the graphs")
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, f"weight {name!r} differs between the graphs"
+            )
 
 
 def check_same_forward(
@@ -119,10 +121,12 @@ def check_same_forward(
 ) -> None:
     """Refuse with GRAPH_MISMATCH where two forwards differ by more than `FORWARD_TOLERANCE`."""
     if logits.shape != response_logits.shape:
-        raise Refusal(Reason.GRAPH_MISMATCH, "the forwards differ in shape")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "the forwards differ in shape")
     # Written so that NaN, too, refuses.
     if not bool(np.all(np.abs(logits - response_logits) <= FORWARD_TOLERANCE)):
-        raise Refusal(Reason.GRAPH_MISMATCH, "the response graph's forward is another model's")
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "the response graph's forward is another model's"
+        )
 
 
 def _parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
@@ -130,7 +134,7 @@ def _parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else model
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, f"not a valid ONNX model: {error}") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, f"not a valid ONNX model: {error}") from error
     return proto
 
 
@@ -143,7 +147,7 @@ def _values(
     """The inputs, which are `names`, and the outputs; what `types` does not name is float32."""
     bound = {tensor.name for tensor in graph.initializer}
     if bound & set(names):
-        raise Refusal(Reason.GRAPH_MISMATCH, "an input is bound to a constant")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "an input is bound to a constant")
     inputs = _signature([value for value in graph.input if value.name not in bound], names)
     outputs = _signature(graph.output, OUTPUTS)
     _expect(inputs, types)
@@ -154,19 +158,19 @@ def _values(
 def _signature(values: Sequence[onnx.ValueInfoProto], names: tuple[str, ...]) -> Values:
     found = tuple(value.name for value in values)
     if sorted(found) != sorted(names):
-        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph has {found}, not {names}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"the graph has {found}, not {names}")
     return {value.name: value for value in values}
 
 
 def _expect(values: Values, types: dict[str, int]) -> None:
     for name, value in values.items():
         if value.type.tensor_type.elem_type != types.get(name, onnx.TensorProto.FLOAT):
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{name} has the wrong data type")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} has the wrong data type")
 
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     if not value.type.tensor_type.HasField("shape"):
-        raise Refusal(Reason.GRAPH_MISMATCH, f"{value.name} declares no shape")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"{value.name} declares no shape")
     return tuple(
         dim.dim_value if dim.HasField("dim_value") else None
         for dim in value.type.tensor_type.shape.dim
@@ -176,16 +180,16 @@ def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
 def _expect_scalars(inputs: Values, names: tuple[str, ...]) -> None:
     for name in names:
         if _dims(inputs[name]) != ():
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{name} is not a scalar")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} is not a scalar")
     if _dims(inputs[LABEL]) != (None,):
-        raise Refusal(Reason.GRAPH_MISMATCH, "label must be one number per row")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "label must be one number per row")
 
 
 def _shape(inputs: Values, outputs: Values) -> ResponseShape:
     _expect_scalars(inputs, (EPS, CLIP_MIN, CLIP_MAX))
     row = _row(X, inputs[X])
     if not row or _row(X_ADV, outputs[X_ADV]) != row:
-        raise Refusal(Reason.GRAPH_MISMATCH, "x_adv is not shaped as x is")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "x_adv is not shaped as x is")
     return ResponseShape(row, *_answer_sizes(outputs))
 
 
@@ -193,18 +197,20 @@ def _answer_sizes(outputs: Values) -> tuple[int, int]:
     """How many classes, and how many features."""
     logits, features = _row(LOGITS, outputs[LOGITS]), _row(FEATURES, outputs[FEATURES])
     if len(logits) != 1 or logits[0] < 2:
-        raise Refusal(Reason.GRAPH_MISMATCH, "logits must have two or more classes for each row")
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "logits must have two or more classes for each row"
+        )
     if len(features) != 1 or not 1 <= features[0] <= _MAX_FEATURES:
-        raise Refusal(Reason.GRAPH_MISMATCH, "features are not a vector for each row")
+        raise SealgateError(Reason.GRAPH_MISMATCH, "features are not a vector for each row")
     return logits[0], features[0]
 
 
 def _row(name: str, value: onnx.ValueInfoProto) -> tuple[int, ...]:
     rows, *rest = _dims(value) or (0,)
     if rows is not None:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"{name} does not take any number of rows")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} does not take any number of rows")
     if not all(rest):
-        raise Refusal(Reason.GRAPH_MISMATCH, f"{name} has a free dimension beside its rows")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} has a free dimension beside its rows")
     return tuple(dim for dim in rest if dim)
 
 

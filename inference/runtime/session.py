@@ -18,7 +18,7 @@ import onnxruntime
 from inference.runtime.providers import ERRORS, open_session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from registry.formats.format_check import check_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 
@@ -146,7 +146,7 @@ class Session:
         session, place = open_session(graph, threads, settings)
         missing = set(outputs) - {value.name for value in session.get_outputs()}
         if missing:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"the graph has no output {sorted(missing)}")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"the graph has no output {sorted(missing)}")
         captured = settings.cuda_graphs and place == settings.provider
         return cls(session, outputs, place, BoundRuns(session, "cuda") if captured else None)
 
@@ -187,14 +187,14 @@ class Session:
                 ended += 1
         return ended
 
-    def _refusal(self, error: Exception, options: onnxruntime.RunOptions) -> Refusal:
+    def _refusal(self, error: Exception, options: onnxruntime.RunOptions) -> SealgateError:
         detail = f"onnxruntime: {error}"
         if options.terminate:
-            return Refusal(Reason.RUN_HUNG, detail)
+            return SealgateError(Reason.RUN_HUNG, detail)
         if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
             self._tight = bool(self._arenas)
-            return Refusal(Reason.OUT_OF_MEMORY, detail)
-        return Refusal(Reason.INTERNAL, detail)
+            return SealgateError(Reason.OUT_OF_MEMORY, detail)
+        return SealgateError(Reason.INTERNAL, detail)
 
 
 def scalar(value: float) -> npt.NDArray[np.float32]:

@@ -125,7 +125,7 @@ class Calibration:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `value` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("scores", "confidence", "adversarial", "suspect", "shifts"))
         return cls(
             numbers(item["scores"]),

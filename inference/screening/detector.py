@@ -158,7 +158,7 @@ class Detector:
 
     @classmethod
     def decode(cls, data: bytes) -> "Detector":
-        """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
         given = value if isinstance(value, dict) else {}
         more = [name for name in ("first", "disagreement") if name in given]

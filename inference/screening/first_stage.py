@@ -25,7 +25,7 @@ from inference.model.columns import number, numbers
 from inference.screening import scoring
 from inference.screening.calibration import Floats
 from inference.screening.scoring import Scoring
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 
 Rows = npt.NDArray[np.float32]
@@ -109,7 +109,7 @@ class ClassProjection:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `value` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, _READING)
         return cls(*(numbers(item[name]) for name in _READING))
 
@@ -153,7 +153,7 @@ class ClassProjections:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `value` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("inputs", "vectors"))
         return cls(ClassProjection.read(item["inputs"]), ClassProjection.read(item["vectors"]))
 
@@ -186,7 +186,7 @@ class FirstStage:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `value` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("readings", *scoring.NAMES, "cut"))
         return cls(ClassProjections.read(item["readings"]), Scoring.read(item), number(item["cut"]))
 
@@ -220,7 +220,7 @@ class WordTables:
         votes, places = (numpy_helper.to_array(held[name]) for name in (VOTES, PLACES))
         sizes = votes.shape, places.shape[:1], places.ndim
         if sizes != ((vocabulary, classes), (vocabulary,), 2):
-            raise Refusal(Reason.GRAPH_MISMATCH, "counts of other tokens or classes")
+            raise SealgateError(Reason.GRAPH_MISMATCH, "counts of other tokens or classes")
         return cls(votes.astype(np.float32), places.astype(np.float32))
 
     @property

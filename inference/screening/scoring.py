@@ -148,7 +148,7 @@ class Scoring:
 
     @classmethod
     def read(cls, item: dict[str, Any]) -> Self:
-        """From a record that has `NAMES`. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """From a record that has `NAMES`. Raises SealgateError(DOCUMENT_MALFORMED)."""
         return cls(_scaling(item["scaling"]), _weights(item["clean"]), _weights(item["trained"]))
 
 

@@ -27,7 +27,7 @@ from inference.engine.engine import Engine, InferenceResult, LiveVersion
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.server.load_request import LoadRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.statements import PointerBundle, sign_statement
@@ -96,7 +96,7 @@ class CostMeasurable(Protocol):
         ...
 
     def costs(self) -> BatchCosts:
-        """Run golden inputs of each size; raises Refusal if that is impossible."""
+        """Run golden inputs of each size; raises SealgateError if that is impossible."""
         ...
 
 
@@ -142,7 +142,7 @@ class EngineHost:
         state, or does not follow this pointer.
         """
         if not self._loading.acquire(timeout=self.patience):
-            raise Refusal(Reason.QUEUE_FULL, "another load is in progress")
+            raise SealgateError(Reason.QUEUE_FULL, "another load is in progress")
         try:
             known = self._shown.get(load.place)
             # Keep the first proof of a pointer, not the one that arrives with it again.
@@ -164,7 +164,7 @@ class EngineHost:
         """
         try:
             live = self._engine.resolve(model, version)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             left = self._leaving.get((model, version))
             if refusal.reason is not Reason.VERSION_NOT_LIVE or left is None:
                 raise
@@ -175,7 +175,7 @@ class EngineHost:
             if self._engine.policy is not None:
                 self._engine.policy.check_standing(now)
         if live.digest != digest:
-            raise Refusal(Reason.VERSION_NOT_LIVE, f"{model}/{version} is {live.digest}")
+            raise SealgateError(Reason.VERSION_NOT_LIVE, f"{model}/{version} is {live.digest}")
         return live
 
     def infer(
@@ -201,7 +201,7 @@ class EngineHost:
         """
         ready = self.resolve(model, version, digest).ready
         if not isinstance(ready, CostMeasurable):
-            raise Refusal(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
+            raise SealgateError(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
         with self._measuring:
             costs = self._costs.get(ready)
             if costs is None:
@@ -211,7 +211,7 @@ class EngineHost:
     def counts(self) -> Envelope:
         """The signed counts. Raises: METHOD_UNSUITED if they are kept elsewhere."""
         if self._tally is None:
-            raise Refusal(Reason.METHOD_UNSUITED, "counts are kept elsewhere")
+            raise SealgateError(Reason.METHOD_UNSUITED, "counts are kept elsewhere")
         return self._tally.statement()
 
     def close(self, timeout: float) -> bool:
@@ -229,9 +229,9 @@ class EngineHost:
         self._leaving = self._left_behind(before)
         refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
         if update.refused is not None:
-            raise Refusal(update.refused.reason, update.refused.detail)
+            raise SealgateError(update.refused.reason, update.refused.detail)
         if refusals:
-            raise Refusal(refusals[0].reason, refusals[0].detail)
+            raise SealgateError(refusals[0].reason, refusals[0].detail)
 
     def _left_behind(self, before: Mapping[Place, LiveVersion]) -> Leaving:
         """The versions that an alias has just left, and those of a moment ago."""
@@ -287,7 +287,7 @@ class _ShownPointers:
         for load in self.loads.values():
             if load.manifest.digest == digest:
                 return load.signed
-        raise Refusal(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
+        raise SealgateError(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
 
     def read(self, digest: str) -> bytes:
         """Raises: VERSION_ALTERED, REGISTRY_UNAVAILABLE."""
@@ -295,4 +295,4 @@ class _ShownPointers:
             for entry in load.manifest.files:
                 if entry.digest == digest:
                     return self.files.read(digest, entry.size)
-        raise Refusal(Reason.VERSION_ALTERED, f"no manifest names {digest}")
+        raise SealgateError(Reason.VERSION_ALTERED, f"no manifest names {digest}")

@@ -11,7 +11,7 @@ from typing import Self
 
 from inference.engine.admission import SignedManifest
 from inference.engine.trust_state import Place
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
@@ -60,7 +60,7 @@ class LoadRequest:
         """
         place = check_name(model, Reason.NAME_MALFORMED), check_name(alias, Reason.NAME_MALFORMED)
         if parts.keys() != PARTS:
-            raise Refusal(Reason.PARAMETER_MALFORMED, f"not the parameters {sorted(PARTS)}")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, f"not the parameters {sorted(PARTS)}")
         policies = fields.items(canonical.decode(parts[POLICIES]))
         return cls(
             place=place,

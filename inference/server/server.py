@@ -32,7 +32,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import grpc_status, refusal_for
 from sealgate.settings import ConfigError
 from sealgate.v1 import engine_pb2
@@ -110,15 +110,15 @@ class AccessInterceptor(grpc.ServerInterceptor):
         )
 
     def check(self, method: str, peer: Mapping[str, Any]) -> None:
-        """Steps 1 and 2; `peer` is gRPC's authentication context. Raises Refusal."""
+        """Steps 1 and 2; `peer` is gRPC's authentication context. Raises SealgateError."""
         # 1.
         if method not in ALLOWED:
-            raise Refusal(Reason.RULE_MISSING, method)
+            raise SealgateError(Reason.RULE_MISSING, method)
         # 2.
         if self._pinned is not None:
             shown = _certificate(peer.get(_PEER, ()))
             if shown is None or shown not in self._pinned():
-                raise Refusal(Reason.CERTIFICATE_UNPINNED)
+                raise SealgateError(Reason.CERTIFICATE_UNPINNED)
 
     def _messages(
         self, messages: Iterator[bytes], peer: Mapping[str, Any], context: grpc.ServicerContext
@@ -133,7 +133,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
                 with closing(self._messages(messages, peer, context)) as received:
                     message = next(received, None)
                 if message is None:
-                    raise Refusal(Reason.DEADLINE_TOO_SHORT, "no message has come")
+                    raise SealgateError(Reason.DEADLINE_TOO_SHORT, "no message has come")
                 with tracing.call(method, context.invocation_metadata):
                     return handler.unary_unary(_parsed(handler, message), context)
             except Exception as error:
@@ -149,7 +149,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
                 peer = context.auth_context()
                 self.check(method, peer)
                 if not handler.request_streaming:
-                    raise Refusal(Reason.RULE_MISSING, method)
+                    raise SealgateError(Reason.RULE_MISSING, method)
                 with closing(self._messages(messages, peer, context)) as received:
                     requests = (_parsed(handler, message) for message in received)
                     yield from handler.stream_stream(requests, context)
@@ -266,7 +266,7 @@ def _parsed(handler: Any, message: bytes) -> Any:
     try:
         return handler.request_deserializer(message)
     except DecodeError as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
 
 
 def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None:

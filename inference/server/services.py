@@ -18,7 +18,7 @@ from inference.server.host import EngineHost
 from inference.server.load_request import ALIAS, LoadRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.fields import check_name
 from sealgate.v1 import engine_pb2
@@ -60,7 +60,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         number = read_version(request.version) if request.version else None
         try:
             self._host.engine.resolve(model, number)
-        except Refusal:
+        except SealgateError:
             return oip.ModelReadyResponse(ready=False)
         return oip.ModelReadyResponse(ready=True)
 
@@ -89,7 +89,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
     def ModelStreamInfer(
         self, requests: Iterator[oip.ModelInferRequest], context: grpc.ServicerContext
     ) -> Iterator[oip.ModelStreamInferResponse]:
-        raise Refusal(Reason.METHOD_UNSUITED, "graphs are run here")
+        raise SealgateError(Reason.METHOD_UNSUITED, "graphs are run here")
 
     def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: grpc.ServicerContext
@@ -117,7 +117,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         self, request: oip.RepositoryModelUnloadRequest, context: grpc.ServicerContext
     ) -> oip.RepositoryModelUnloadResponse:
         # What is signed says what is loaded: a version ends by a move or by its revocation.
-        raise Refusal(Reason.PROMOTION_ONLY, "unload")
+        raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
 
 class EngineReportService(EngineServiceServicer):
@@ -148,13 +148,13 @@ class EngineReportService(EngineServiceServicer):
 def read_load(request: oip.RepositoryModelLoadRequest) -> LoadRequest:
     """Raises: PARAMETER_MALFORMED, NAME_MALFORMED, DOCUMENT_MALFORMED."""
     if request.repository_name:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "repository_name")
     parts: dict[str, bytes] = {}
     alias = ""
     for name, value in request.parameters.items():
         kind = value.WhichOneof("parameter_choice")
         if kind != ("string_param" if name == ALIAS else "bytes_param"):
-            raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+            raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
         if name == ALIAS:
             alias = value.string_param
         else:
@@ -177,7 +177,7 @@ def _parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
     for name, value in given.items():
         kind = value.WhichOneof("parameter_choice")
         if kind is None or kinds.get(name) != kind:
-            raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+            raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
         found[name] = getattr(value, kind)
     return found
 
@@ -185,5 +185,5 @@ def _parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
 def read_version(text: str) -> int:
     """A version's number. Raises: VERSION_MALFORMED."""
     if not _VERSION.fullmatch(text):
-        raise Refusal(Reason.VERSION_MALFORMED)
+        raise SealgateError(Reason.VERSION_MALFORMED)
     return int(text)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # The size of a path in `sockaddr_un` on Linux, without the final zero.
 LONGEST_PATH = 107
@@ -20,7 +20,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_folder(path: Path) -> None:
-    """Check the folder of a socket. Raises Refusal(SOCKET_EXPOSED)."""
+    """Check the folder of a socket. Raises SealgateError(SOCKET_EXPOSED)."""
     folder = path.parent
     try:
         status = os.stat(folder)
@@ -35,13 +35,13 @@ def check_folder(path: Path) -> None:
 def check_socket(path: Path) -> None:
     """Check a socket before connecting to it.
 
-    Raises Refusal: ENGINE_UNAVAILABLE where there is none, SOCKET_EXPOSED.
+    Raises SealgateError: ENGINE_UNAVAILABLE where there is none, SOCKET_EXPOSED.
     """
     check_folder(path)
     try:
         status = os.lstat(path)
     except OSError as error:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, f"{path}: {error.strerror}") from error
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, f"{path}: {error.strerror}") from error
     if not stat.S_ISSOCK(status.st_mode):
         raise _exposed(f"{path} is not a socket")
     if status.st_uid != os.geteuid():
@@ -53,7 +53,7 @@ def check_socket(path: Path) -> None:
 def clear_way(path: Path) -> None:
     """Remove what an engine that was killed left at `path`.
 
-    Raises Refusal(SOCKET_EXPOSED) where what is there is not such a socket, or is in use.
+    Raises SealgateError(SOCKET_EXPOSED) where what is there is not such a socket, or is in use.
     """
     check_folder(path)
     if not os.path.lexists(path):
@@ -78,5 +78,5 @@ def private_files() -> Iterator[None]:
         os.umask(before)
 
 
-def _exposed(detail: str) -> Refusal:
-    return Refusal(Reason.SOCKET_EXPOSED, detail)
+def _exposed(detail: str) -> SealgateError:
+    return SealgateError(Reason.SOCKET_EXPOSED, detail)

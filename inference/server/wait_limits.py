@@ -12,7 +12,7 @@ from typing import Protocol
 
 import grpc
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 0.25
 # A stream's request ends at its own deadline, unless nobody reads its answers.
@@ -56,7 +56,7 @@ class WaitLimiter:
     def _next(self, messages: Iterator[bytes], gateway: bytes, call: Cancellable) -> bytes | None:
         with self._mutex:
             if self._waiting[gateway] >= self._most:
-                raise Refusal(Reason.QUEUE_FULL, "too many idle calls of one gateway")
+                raise SealgateError(Reason.QUEUE_FULL, "too many idle calls of one gateway")
             self._waiting[gateway] += 1
             self._ends[call] = time.monotonic() + self._seconds
         try:

@@ -24,7 +24,7 @@ import tokenizers
 
 from inference.text.tokens import NO_TOKEN, TRUNCATE, Ids, TokenRules
 from sealgate.probes import PROBES
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 LARGEST = 8 << 20
 # Characters of a word (WordPiece) or a piece (Unigram); 100 is BERT's.
@@ -64,12 +64,14 @@ class TextTokenizer:
         not listed here; GRAPH_MISMATCH where it knows tokens beyond the vocabulary.
         """
         if len(data) > LARGEST:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"a tokenizer of {len(data)} bytes")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"a tokenizer of {len(data)} bytes")
         text = _checked(data)
         with _refusing(Reason.FORMAT_REFUSED):
             tokenizer = tokenizers.Tokenizer.from_str(text)
         if max(tokenizer.get_vocab().values(), default=-1) >= rules.vocabulary:
-            raise Refusal(Reason.GRAPH_MISMATCH, "the tokenizer's vocabulary is not the model's")
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, "the tokenizer's vocabulary is not the model's"
+            )
         tokenizer.no_padding()
         with _refusing(Reason.FORMAT_REFUSED):
             # One more than is taken tells of those that are too long.
@@ -119,7 +121,7 @@ class TextTokenizer:
             found = self._cut([text.decode() for text in texts])
         sizes = [len(ids) for ids in found]
         if not min(sizes) or max(sizes) > self._rules.most:
-            raise Refusal(Reason.TENSOR_TEXT, "no tokens, or more than the model takes")
+            raise SealgateError(Reason.TENSOR_TEXT, "no tokens, or more than the model takes")
         rows = np.full((len(found), max(sizes)), NO_TOKEN, np.int64)
         for row, ids in zip(rows, found, strict=True):
             row[: len(ids)] = ids
@@ -129,7 +131,7 @@ class TextTokenizer:
         if sum(map(len, texts)) <= _LARGE:
             return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
         if not large_texts.acquire(timeout=_PATIENCE_SECONDS):
-            raise Refusal(Reason.QUEUE_FULL, "other large texts are being tokenized")
+            raise SealgateError(Reason.QUEUE_FULL, "other large texts are being tokenized")
         try:
             # One by one, so that only the tokens of each are kept.
             return [self._tokenizer.encode_batch_fast([text])[0].ids for text in texts]
@@ -153,12 +155,12 @@ def _refusing(reason: Reason) -> Iterator[None]:
     """
     try:
         yield
-    except Refusal:
+    except SealgateError:
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
             raise
-        raise Refusal(reason, f"tokenizer: {error}") from error
+        raise SealgateError(reason, f"tokenizer: {error}") from error
 
 
 def _checked(data: bytes) -> str:
@@ -166,18 +168,20 @@ def _checked(data: bytes) -> str:
         text = data.decode()
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer is JSON") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer is JSON") from error
     if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
-        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer")
+        raise SealgateError(Reason.FORMAT_REFUSED, "not a tokenizer")
     for name, allowed in _PARTS.items():
         kinds = _kinds(value.get(name))
         for kind in kinds:
             if kind not in allowed or kinds.count(kind) > 1:
-                raise Refusal(Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}")
+                raise SealgateError(
+                    Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}"
+                )
     if value["model"].get("dropout"):
-        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer that splits at random")
+        raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer that splits at random")
     if _longest_lookup(value["model"]) > _LONGEST_LOOKUP:
-        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer whose words or pieces are too long")
+        raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer whose words or pieces are too long")
     return text
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.runtime import response_contract
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 
 Array = npt.NDArray[Any]
@@ -72,7 +72,7 @@ class TokenRules:
 
     @classmethod
     def decode(cls, value: Any) -> "TokenRules":
-        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
         item = fields.record(value, _FIELDS)
         return cls(
             fields.integer(item["vocabulary"]),
@@ -85,7 +85,7 @@ class TokenRules:
     def doubling(cls, vocabulary: int, most: int) -> "TokenRules":
         """Of a model that takes the first `most` tokens of a text: see `doubled`.
 
-        Raises Refusal(DOCUMENT_MALFORMED).
+        Raises SealgateError(DOCUMENT_MALFORMED).
         """
         text_bytes = max(_TEXT_BYTES, _TOKEN_BYTES * most)
         return cls(vocabulary, doubled(most), TRUNCATE, text_bytes)
@@ -102,13 +102,13 @@ class TokenRules:
     def checked(self, rows: Ids) -> Ids:
         """The same rows, if they are such: TENSOR_SHAPE, TENSOR_RANGE."""
         if rows.ndim != 2 or not rows.size or rows.shape[1] > self.most:
-            raise Refusal(Reason.TENSOR_SHAPE, f"tokens are {rows.shape}")
+            raise SealgateError(Reason.TENSOR_SHAPE, f"tokens are {rows.shape}")
         if rows.min() < NO_TOKEN or rows.max() >= self.vocabulary:
-            raise Refusal(Reason.TENSOR_RANGE, "a token is not of the vocabulary")
+            raise SealgateError(Reason.TENSOR_RANGE, "a token is not of the vocabulary")
         places = np.arange(rows.shape[1])
         held = places < lengths(rows)[:, np.newaxis]
         if not held[:, 0].all() or not np.array_equal(held, rows != NO_TOKEN):
-            raise Refusal(Reason.TENSOR_RANGE, "a row must be tokens followed by padding")
+            raise SealgateError(Reason.TENSOR_RANGE, "a row must be tokens followed by padding")
         return rows
 
     def run(self, rows: Ids, work: Callable[[Ids], tuple[Array, ...]]) -> tuple[Array, ...]:
@@ -160,7 +160,7 @@ def joined(ids: Ids, mask: Ids) -> Ids:
     and for an id where there is a token that could be taken for none.
     """
     if mask.min() < 0 or mask.max() > 1 or ids.min() < 0:
-        raise Refusal(Reason.TENSOR_RANGE, "a mask is of 0 and 1, and ids are not negative")
+        raise SealgateError(Reason.TENSOR_RANGE, "a mask is of 0 and 1, and ids are not negative")
     return np.where(mask == 1, ids, NO_TOKEN)
 
 

@@ -36,7 +36,7 @@ from inference.screening.detector import DISAGREEING, Detector, Verdict
 from publishing.calibration.probe import Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 CONFIDENCE = 0.95
 # Where a second limit had to be tried on the same rows: either may fail.
@@ -120,7 +120,9 @@ def attack_fit_rows(
         if (changed := logits.argmax(axis=1) != own).any():
             harmful[name] = RowSubset(moved[changed], places[changed], features[changed, kept])
     if not harmful:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice")
+        raise SealgateError(
+            Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice"
+        )
     return FitRows(clean, tuple(shifted), harmful, disagreeing)
 
 
@@ -210,7 +212,9 @@ def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detect
     CALIBRATION_TOO_SMALL like `calibrate`, also for features of another width.
     """
     if traffic.ndim != 2 or traffic.shape[1] != detector.width:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph")
+        raise SealgateError(
+            Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph"
+        )
     return calibrated(detector, traffic, {})
 
 
@@ -223,7 +227,7 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.
     """
     n = len(scores)
     if n == 0 or not all(np.isfinite(each).all() for each in (scores, *shifted.values())):
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
     upper, lower = (_limit(scores, bound) for bound in bounds(n))
     rank = calibration.conformal_rank(n, SHIFT_BOUND, CONFIDENCE)
     shifts = [BenignShift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
@@ -245,7 +249,7 @@ def bounds(n: int) -> tuple[float, float]:
 def _limit(scores: Floats, bound: float) -> ScoreThreshold:
     rank = calibration.conformal_rank(len(scores), bound, CONFIDENCE)
     if rank == 0:
-        raise Refusal(
+        raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"
         )
     return ScoreThreshold(bound, rank, _ranked(scores, rank))

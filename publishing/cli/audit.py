@@ -24,7 +24,7 @@ from publishing.source.dataset import Dataset
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import json_option, show_fields
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, VerifiedReceipt, verify_receipt
@@ -150,7 +150,7 @@ def _verified(receipt: Receipt, policies: Sequence[Policy]) -> VerifiedReceipt:
     verified = verify_receipt(receipt, named[-1] if named else policies[-1])
     needed = ("model", "version", "version_digest", "input", "output", "outcome", "verdict", "time")
     if not set(needed) <= verified.fields.keys() or not verified.fields["verdict"]:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "it is not of a request that a version ran")
+        raise SealgateError(Reason.RECEIPT_MISMATCH, "it is not of a request that a version ran")
     return verified
 
 
@@ -160,7 +160,7 @@ def _files(
     fields = verified.fields
     signed = SignedVersion.fetch(registry, policies, fields["model"], int(fields["version"]))
     if signed.manifest.digest != fields["version_digest"]:
-        raise Refusal(Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's")
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's")
     files = {entry.path: signed.file(registry, entry.path) for entry in signed.manifest.files}
     return signed, files
 

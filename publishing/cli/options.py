@@ -69,7 +69,7 @@ NEW_FILE = _NewFile(dir_okay=False, path_type=Path)
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a new file for its owner only. Raises Refusal(KEY_FILE_EXISTS) if one has appeared, and
-    OSError.
+    """Write a new file for its owner only. Raises SealgateError(KEY_FILE_EXISTS) if one has
+    appeared, and OSError.
     """
     write_private_file(path, data)

@@ -24,7 +24,7 @@ from publishing.watermark.records import mark_path, new_mark, save_mark, waterma
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.governance import Governance
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import send
 from sealgate.remote.uploads import PARALLEL, Package, Uploader
@@ -226,7 +226,7 @@ def _signers(person: Profile) -> PublisherKeys:
 
 def _key(place: Path | str | None, setting: str) -> Signer:
     if place is None:
-        raise Refusal(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
+        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
     return open_signer(place, ask_secret)
 
 

@@ -21,7 +21,7 @@ from publishing.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.signers import open_signer
@@ -144,7 +144,7 @@ def _attacks(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _sign(person: Profile, signed: SignedVersion, report: dict[str, Any]) -> bytes:
     if person.signing_key is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     (envelope,) = signing.sign_evidence(
         {RED_TEAM: report},
         signed.manifest.digest,

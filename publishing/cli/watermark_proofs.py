@@ -23,7 +23,7 @@ from publishing.watermark.records import MarkRecord, kept_marks, key_path, water
 from publishing.watermark.weights import Floats, read_carriers
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.signers import open_signer
@@ -62,7 +62,9 @@ def fetcher(person: Profile, channel: grpc.Channel) -> FetchCopy:
 def fp32_of(
     person: Profile, channel: grpc.Channel, model: str, version: int
 ) -> tuple[SignedVersion, bytes]:
-    """The signed version with its marked float32 model. Raises Refusal like `SignedVersion`."""
+    """The signed version with its marked float32 model. Raises SealgateError like
+    `SignedVersion`.
+    """
     signed = _signed(person, channel, model, version)
     return signed, signed.file(RegistryServiceStub(channel), version_files.FP32)
 
@@ -73,12 +75,12 @@ def _signed(person: Profile, channel: grpc.Channel, model: str, version: int) ->
 
 
 def record_of(person: Profile, model: str, digest: str) -> MarkRecord:
-    """The mark of a version. Raises Refusal(COMMITMENT_UNKNOWN), and as `load_mark`."""
+    """The mark of a version. Raises SealgateError(COMMITMENT_UNKNOWN), and as `load_mark`."""
     folder = watermark_folder(person)
     key = load_watermark_key(key_path(folder, model))
     found = next((r for r in kept_marks(folder, key) if r.version_digest == digest), None)
     if found is None:
-        raise Refusal(Reason.COMMITMENT_UNKNOWN, f"this profile keeps no mark of {digest}")
+        raise SealgateError(Reason.COMMITMENT_UNKNOWN, f"this profile keeps no mark of {digest}")
     return found
 
 
@@ -88,14 +90,14 @@ def log_proof(
     """The entry that holds a mark's commitment, and the proof that the registry's log holds it.
 
     Entries are the auditor's to read, but whoever committed gets theirs by committing again.
-    Raises Refusal(LOG_INCONSISTENT) where it is not the entry of then.
+    Raises SealgateError(LOG_INCONSISTENT) where it is not the entry of then.
     """
     asked = messages.CommitWatermarkRequest(
         model=record.mark.key.model, commitment=record.mark.commitment
     )
     committed = RegistryServiceStub(channel).CommitWatermark(asked)
     if committed.entry != record.entry:
-        raise Refusal(Reason.LOG_INCONSISTENT, f"the log has lost entry {record.entry}")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"the log has lost entry {record.entry}")
     log = LogServiceStub(channel)
     origin = policy_history(person, channel)[-1].registry_log.partition("+")[0]
     note = log.GetCheckpoint(logs.GetCheckpointRequest(origin=origin)).note
@@ -211,7 +213,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
         },
     }
     if person.signing_key is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     signer = open_signer(person.signing_key, ask_secret)
     now = datetime.now(UTC)
     (envelope,) = sign_evidence(
@@ -241,7 +243,9 @@ def audit_watermark(
     envelope = Envelope.decode(statement.read_bytes())
     item = open_statement(envelope, Evidence, policies[-1], ("publisher", "evidence"))
     if (item.kind, item.version_digest) != (WATERMARK_CHECK, signed.manifest.digest):
-        raise Refusal(Reason.EVIDENCE_MISMATCH, f"it is of {item.kind}, {item.version_digest}")
+        raise SealgateError(
+            Reason.EVIDENCE_MISMATCH, f"it is of {item.kind}, {item.version_digest}"
+        )
     show_fields(
         {
             "digest": item.version_digest,

@@ -7,7 +7,7 @@ from typing import Any
 from publishing.evidence.build_provenance import materials
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
@@ -58,7 +58,7 @@ def read_evidence(
         item = open_statement(envelope, Evidence, policy, ("publisher", "evidence"))
         if item.version_digest == signed.manifest.digest:
             return item
-    raise Refusal(Reason.EVIDENCE_MISSING, f"no {kind} of {signed.name}")
+    raise SealgateError(Reason.EVIDENCE_MISSING, f"no {kind} of {signed.name}")
 
 
 def check_made_from(
@@ -77,4 +77,4 @@ def check_made_from(
     for item in materials(source, data):
         if made_from.get(item["name"]) != item["digest"]:
             detail = f"{signed.name} was made from another {item['name']}"
-            raise Refusal(Reason.EVIDENCE_MISMATCH, detail)
+            raise SealgateError(Reason.EVIDENCE_MISMATCH, detail)

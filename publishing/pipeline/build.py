@@ -24,7 +24,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD
 from publishing.watermark.records import MarkRecord
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
@@ -117,7 +117,7 @@ def _check(source: SourceFolder, data: Dataset, mark: Mark) -> None:
     source.check()
     data.check(source.config)
     if (mark.key.model, mark.unmarked) != (source.config.name, sha256(source.serving)):
-        raise Refusal(Reason.PARAMETER_MALFORMED, f"a watermark for another {mark.key.model}")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, f"a watermark for another {mark.key.model}")
 
 
 def _bodies(

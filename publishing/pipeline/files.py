@@ -26,7 +26,7 @@ from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of
 from registry.formats.format_check import LARGEST_JSON
 from registry.sandbox import process
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,
 # but for a note on each tensor.
@@ -129,7 +129,7 @@ def _golden(worker: process.Worker, config: ModelConfig, rows: Rows) -> Golden:
     size = rows.nbytes + len(rows) * 4 * config.output.row[0]
     golden = Golden.decode(worker.receive(size + _HEADER), config)
     if not np.array_equal(golden.x, rows):
-        raise Refusal(Reason.WORKER_FAILED, "its golden answers are for other rows")
+        raise SealgateError(Reason.WORKER_FAILED, "its golden answers are for other rows")
     return golden
 
 
@@ -146,7 +146,7 @@ def _report(
     )
     if report.accuracy_lost > largest_loss:
         detail = f"{report.accuracy_lost:.2%} of the test slice, {largest_loss:.2%} may be"
-        raise Refusal(Reason.WATERMARK_COST, detail)
+        raise SealgateError(Reason.WATERMARK_COST, detail)
     return report
 
 
@@ -158,4 +158,4 @@ def _read_mark(int8: bytes, marked: MarkedGraphs) -> MarkDetection:
 
 def _check_mark(detection: MarkDetection, form: str) -> None:
     if not detection.found:
-        raise Refusal(Reason.WATERMARK_FAINT, f"{form} reads z = {detection.z:.1f}")
+        raise SealgateError(Reason.WATERMARK_FAINT, f"{form} reads z = {detection.z:.1f}")

@@ -14,7 +14,7 @@ from typing import Any
 from publishing.pipeline.build import BuiltVersion
 from publishing.source.dataset import Dataset
 from publishing.source.folder import NAMES, ORIGIN, read_plain_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
@@ -72,7 +72,7 @@ class Outbox:
         return not self.folder.exists()
 
     def read(self) -> PendingVersion:
-        """What waits. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """What waits. Raises SealgateError(DOCUMENT_MALFORMED)."""
         data = (self.folder / "about" / _DOCUMENT).read_bytes()
         document = fields.record(canonical.decode(data), _FIELDS, _TYPE)
         manifest = Manifest.decode(document["manifest"].encode())
@@ -99,4 +99,4 @@ def _bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not base64") from error
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not base64") from error

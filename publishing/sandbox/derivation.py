@@ -20,7 +20,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.serialization import pack_tensors, parse_model, unpack_tensors
 from publishing.source.dataset import Dataset
 from registry.sandbox import process
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 TASK = f"{__name__}:run"
@@ -47,14 +47,16 @@ def derive(
     2. What the quantizer makes of the float32 model is the INT8 model (DERIVATION_MISMATCH, which
        names the tensors that differ).
 
-    Raises Refusal, also: FORMAT_REFUSED, and the reasons of a worker.
+    Raises SealgateError, also: FORMAT_REFUSED, and the reasons of a worker.
     """
     config = ModelConfig.decode(files[ready_version.MODEL])
     texts = {_MODEL: files[ready_version.MODEL], _FP32: files[ready_version.FP32]}
     # 1.
     if data is not None:
         if data.digest != data_digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, "not the data that the bill of materials names")
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, "not the data that the bill of materials names"
+            )
         rows, ranges = data.fit.x, "recorded on the data again"
     else:
         # The quantizer wants rows to run the model on, though their ranges are not used.
@@ -69,7 +71,7 @@ def derive(
         made = worker.receive(2 * len(files[ready_version.FP32]) + _HEADER)
         worker.finish()
     if made != int8:
-        raise Refusal(Reason.DERIVATION_MISMATCH, _difference(made, int8))
+        raise SealgateError(Reason.DERIVATION_MISMATCH, _difference(made, int8))
     return DerivationResult(sha256(int8), ranges)
 
 

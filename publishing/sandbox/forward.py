@@ -19,7 +19,7 @@ from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.session import Session
 from publishing.source.dataset import DataSlice
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -102,7 +102,7 @@ def run_golden(served: GoldenModel, test: DataSlice, rng: np.random.Generator) -
     logits = served.logits(x)
     alone = np.concatenate([served.logits(row[np.newaxis]) for row in x])
     if not np.array_equal(logits, alone):
-        raise Refusal(Reason.GOLDEN_MISMATCH, "answers change with their batch")
+        raise SealgateError(Reason.GOLDEN_MISMATCH, "answers change with their batch")
     return Golden(x, logits)
 
 
@@ -137,11 +137,11 @@ Rows = npt.NDArray[np.float32]
 
 
 def in_shape(config: ModelConfig, rows: Rows) -> Rows:
-    """Return them as [n, *row], whatever shape they came in. Raises Refusal: TENSOR_DATATYPE for a
-    model of texts, TENSOR_SHAPE where they are no whole number of rows.
+    """Return them as [n, *row], whatever shape they came in. Raises SealgateError: TENSOR_DATATYPE
+    for a model of texts, TENSOR_SHAPE where they are no whole number of rows.
     """
     if config.input.datatype != "FP32":
-        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
+        raise SealgateError(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
     if rows.size % math.prod(config.input.row):
-        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
+        raise SealgateError(Reason.TENSOR_SHAPE, f"{rows.shape}")
     return rows.reshape(-1, *config.input.row)

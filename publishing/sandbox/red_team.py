@@ -37,7 +37,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import ResponseGraph, ServingGraph, in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
 from registry.sandbox import process
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
 Rows = npt.NDArray[np.float32]
@@ -71,9 +71,9 @@ def check_rows(config: ModelConfig, rows: Rows) -> Rows:
     """
     rows = in_shape(config, rows)
     if not np.isfinite(rows).all() or rows.min() < config.domain.min:
-        raise Refusal(Reason.TENSOR_RANGE)
+        raise SealgateError(Reason.TENSOR_RANGE)
     if rows.max() > config.domain.max:
-        raise Refusal(Reason.TENSOR_RANGE)
+        raise SealgateError(Reason.TENSOR_RANGE)
     if config.table is not None:
         config.table.check(rows)
     return rows
@@ -84,7 +84,7 @@ def attack(
 ) -> dict[str, Any]:
     """The report of a version on rows [n, …] of its shape: names and numbers, nothing else.
 
-    Raises Refusal: as a graph is refused, and those of a worker.
+    Raises SealgateError: as a graph is refused, and those of a worker.
     """
     words = canonical.encode(
         {"victims": plan.victims, "queries": plan.queries, "eps": float(plan.eps)}

@@ -19,7 +19,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
 from registry.sandbox import process
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest
 
@@ -54,33 +54,33 @@ class ReplayAgreement:
 def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
     """Return `rows` in the model's shape, if they are the input whose digest was recorded.
 
-    Raises Refusal: TENSOR_DATATYPE where it takes other than numbers, TENSOR_SHAPE,
+    Raises SealgateError: TENSOR_DATATYPE where it takes other than numbers, TENSOR_SHAPE,
     RECEIPT_MISMATCH.
     """
     rows = in_shape(config, rows)
     if _digest(config.input.name, rows) != recorded:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "the input is not the one of the receipt")
+        raise SealgateError(Reason.RECEIPT_MISMATCH, "the input is not the one of the receipt")
     return rows
 
 
 def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -> Replayed:
     """Run the version of `files` (all of them, signed) on `rows`, in a worker.
 
-    Raises Refusal: BATCH_TOO_LARGE, reasons of `ReadyVersion.build`, and those of a worker.
+    Raises SealgateError: BATCH_TOO_LARGE, reasons of `ReadyVersion.build`, and those of a worker.
     """
     config = ModelConfig.decode(files[ready_version.MODEL])
     if len(rows) > config.batching.max_rows:
-        raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(rows)} rows")
+        raise SealgateError(Reason.BATCH_TOO_LARGE, f"{len(rows)} rows")
     request = pack_tensors(files, {_ROWS: rows})
     with process.start(TASK, request, confinement.limits, unsafe=confinement.unsafe) as worker:
         found = unpack_tensors(worker.receive(len(rows) * 4 * config.output.row[0] + _HEADER))
         worker.finish()
     shape = (len(rows), *config.output.row)
     if found.keys() != {_LOGITS, _VERDICT, _SCORE} or found[_LOGITS].shape != shape:
-        raise Refusal(Reason.WORKER_FAILED, "its answer is of another form")
+        raise SealgateError(Reason.WORKER_FAILED, "its answer is of another form")
     texts = {found[name].dtype for name in (_VERDICT, _SCORE)}
     if found[_LOGITS].dtype != np.float32 or texts != {np.dtype(np.uint8)}:
-        raise Refusal(Reason.WORKER_FAILED, "its answer is of other types")
+        raise SealgateError(Reason.WORKER_FAILED, "its answer is of other types")
     verdict, score = (
         found[name].tobytes().decode("ascii", "replace") for name in (_VERDICT, _SCORE)
     )
@@ -110,7 +110,9 @@ def compare(
     """
     # 1.
     if found.verdict != verdict:
-        raise Refusal(Reason.REPLAY_MISMATCH, f"the verdict is {found.verdict}, was {verdict}")
+        raise SealgateError(
+            Reason.REPLAY_MISMATCH, f"the verdict is {found.verdict}, was {verdict}"
+        )
     # 2.
     if not output:
         return ReplayAgreement(verdict, "none was given", 0.0)
@@ -120,14 +122,14 @@ def compare(
     if _digest_of(labels(found.logits)) == output:
         return ReplayAgreement(verdict, "the same classes, which alone were given", 0.0)
     if answer is None:
-        raise Refusal(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
+        raise SealgateError(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
     if _digest(found.output, answer) != output:
-        raise Refusal(Reason.RECEIPT_MISMATCH, "the answer is not the one of the receipt")
+        raise SealgateError(Reason.RECEIPT_MISMATCH, "the answer is not the one of the receipt")
     if answer.shape != found.logits.shape:
-        raise Refusal(Reason.REPLAY_MISMATCH, f"the answer given has shape {answer.shape}")
+        raise SealgateError(Reason.REPLAY_MISMATCH, f"the answer given has shape {answer.shape}")
     difference = float(np.abs(found.logits - answer).max())
     if not np.allclose(found.logits, answer, rtol=tolerance, atol=tolerance):
-        raise Refusal(Reason.REPLAY_MISMATCH, f"off by {difference:g}")
+        raise SealgateError(Reason.REPLAY_MISMATCH, f"off by {difference:g}")
     return ReplayAgreement(verdict, f"equal within {tolerance:g}", difference)
 
 
@@ -135,7 +137,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise Refusal(Reason.WORKER_FAILED, "its score is not a number") from error
+        raise SealgateError(Reason.WORKER_FAILED, "its score is not a number") from error
 
 
 def _digest(name: str, data: Floats) -> str:

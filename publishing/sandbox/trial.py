@@ -53,7 +53,7 @@ from publishing.sandbox.forward import (
     run_golden,
 )
 from publishing.source.dataset import SLICES, DataSlice
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 TASK = f"{__name__}:run"
 Generators = tuple[np.random.Generator, np.random.Generator]
@@ -224,7 +224,7 @@ def _vectors(int8: bytes, asked: TrialRequest, golden: Golden) -> ServedVectors 
     words = counted(asked.response, asked.config, earlier)
     try:
         vectors = ServedVectors.of(int8, asked.serving, asked.config, words)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         if refusal.reason is not Reason.GRAPH_MISMATCH:
             raise
         return None

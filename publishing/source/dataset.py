@@ -17,7 +17,7 @@ from safetensors import numpy as safetensors_numpy
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from publishing.source.folder import read_plain_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 SLICES = ("fit", "calibration", "test")
@@ -34,27 +34,27 @@ class DataSlice:
 
     def __post_init__(self) -> None:
         if self.x.dtype not in (np.float32, np.int64) or self.y.dtype != np.int64:
-            raise Refusal(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}, y is {self.y.dtype}")
+            raise SealgateError(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}, y is {self.y.dtype}")
         if self.x.ndim < 2 or self.y.shape != self.x.shape[:1] or not self.y.size:
-            raise Refusal(Reason.TENSOR_SHAPE, f"x is {self.x.shape}, y is {self.y.shape}")
+            raise SealgateError(Reason.TENSOR_SHAPE, f"x is {self.x.shape}, y is {self.y.shape}")
         if not np.isfinite(self.x).all():
-            raise Refusal(Reason.TENSOR_NOT_FINITE)
+            raise SealgateError(Reason.TENSOR_NOT_FINITE)
 
     def check(self, config: ModelConfig) -> None:
         """Checks that the rows are this model's: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE."""
         rules = config.tokens
         if (self.x.dtype == np.int64) is (rules is None):
-            raise Refusal(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}")
+            raise SealgateError(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}")
         if self.x.shape[1:] != (config.input.row if rules is None else (rules.most,)):
-            raise Refusal(Reason.TENSOR_SHAPE, f"rows are {self.x.shape[1:]}")
+            raise SealgateError(Reason.TENSOR_SHAPE, f"rows are {self.x.shape[1:]}")
         if rules is not None:
             rules.checked(self.x)
         elif self.x.min() < config.domain.min or self.x.max() > config.domain.max:
-            raise Refusal(Reason.TENSOR_RANGE, "a row lies outside the domain")
+            raise SealgateError(Reason.TENSOR_RANGE, "a row lies outside the domain")
         elif config.table is not None:
             config.table.check(self.x)
         if self.y.min() < 0 or self.y.max() >= len(config.labels):
-            raise Refusal(Reason.TENSOR_RANGE, "a class has no label")
+            raise SealgateError(Reason.TENSOR_RANGE, "a class has no label")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,12 +89,12 @@ class Dataset:
         try:
             tensors = safetensors_numpy.load(data)
         except safetensors.SafetensorError as error:
-            raise Refusal(Reason.FORMAT_REFUSED, "not a safetensors file") from error
+            raise SealgateError(Reason.FORMAT_REFUSED, "not a safetensors file") from error
         names = {f"{part}_{name}" for part in "xy" for name in SLICES}
         if names - tensors.keys():
-            raise Refusal(Reason.FORMAT_REFUSED, f"no {sorted(names - tensors.keys())}")
+            raise SealgateError(Reason.FORMAT_REFUSED, f"no {sorted(names - tensors.keys())}")
         if tensors.keys() - names:
-            raise Refusal(Reason.FORMAT_REFUSED, f"surplus {sorted(tensors.keys() - names)}")
+            raise SealgateError(Reason.FORMAT_REFUSED, f"surplus {sorted(tensors.keys() - names)}")
         fit, calibration, test = (DataSlice(tensors[f"x_{n}"], tensors[f"y_{n}"]) for n in SLICES)
         return cls(fit, calibration, test, sha256(data), len(data))
 

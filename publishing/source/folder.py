@@ -15,7 +15,7 @@ from publishing.serialization import parse_model
 from publishing.source.origin import Origin
 from registry.formats.byte_sources import MemoryBytes
 from registry.formats.format_check import check_no_copy, check_source
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
 TOKENIZER, ORIGIN = "tokenizer.json", "provenance.json"
@@ -48,12 +48,12 @@ class SourceFolder:
         try:
             present = {entry.name for entry in path.iterdir()}
         except OSError as error:
-            raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
+            raise SealgateError(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
         if missing := sorted(set(NAMES) - present):
-            raise Refusal(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
+            raise SealgateError(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
         if surplus := sorted(present - {*NAMES, TOKENIZER, ORIGIN}):
             named = f"{surplus[0]} and {len(surplus) - 1} more" if surplus[1:] else surplus[0]
-            raise Refusal(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
+            raise SealgateError(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
         files = {name: read_plain_file(path / name) for name in sorted(present)}
         stated = files.pop(ORIGIN, None)
         origin = None if stated is None else Origin.decode(stated)
@@ -100,12 +100,12 @@ class SourceFolder:
 def _check_values(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
     found = {value.name: value.type.tensor_type.shape.dim for value in values}
     if found.keys() != {spec.name for spec in specs}:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(found)}")
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(found)}")
     for spec in specs:
         dims = found[spec.name]
         stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
         if stated != spec.shape:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
 
 
 def read_plain_file(path: Path) -> bytes:
@@ -113,9 +113,9 @@ def read_plain_file(path: Path) -> bytes:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
-            raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+            raise SealgateError(Reason.PATH_UNSAFE, f"{path} is not a plain file")
         if status.st_size > LARGEST_FILE:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"{path}: {status.st_size} bytes")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"{path}: {status.st_size} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
+        raise SealgateError(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import raw, sha256
 
@@ -32,7 +32,7 @@ class Origin:
 
     @classmethod
     def decode(cls, data: bytes) -> "Origin":
-        """Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Raises SealgateError(DOCUMENT_MALFORMED)."""
         if len(data) > _LARGEST:
             raise fields.malformed("a provenance is at most a mebibyte")
         top = fields.record(
@@ -52,9 +52,9 @@ class Origin:
         return found
 
     def check(self, files: Mapping[str, bytes]) -> None:
-        """Raises Refusal(EVIDENCE_MISMATCH) unless it names exactly these files."""
+        """Raises SealgateError(EVIDENCE_MISMATCH) unless it names exactly these files."""
         if self.subjects != {name: sha256(data) for name, data in files.items()}:
-            raise Refusal(Reason.EVIDENCE_MISMATCH, "the provenance is of other files")
+            raise SealgateError(Reason.EVIDENCE_MISMATCH, "the provenance is of other files")
 
     def privacy(self) -> Mapping[str, Any] | None:
         """What differential privacy the workshop accounted for, if any."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from reedsolo import ReedSolomonError, RSCodec
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _CHIPS = b"sealgate/watermark-chips/v1\n"
 _OFFSETS = b"sealgate/watermark-offsets/v1\n"
@@ -69,9 +69,9 @@ _CODEC = RSCodec(_PARITY)
 
 
 def codeword(payload: bytes) -> Signs:
-    """The signs [BITS] for a payload of SIZE bytes; Raises Refusal(PARAMETER_MALFORMED)."""
+    """The signs [BITS] for a payload of SIZE bytes; Raises SealgateError(PARAMETER_MALFORMED)."""
     if len(payload) != PAYLOAD_BYTES:
-        raise Refusal(Reason.PARAMETER_MALFORMED, f"a payload of {len(payload)} bytes")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, f"a payload of {len(payload)} bytes")
     coded = np.frombuffer(bytes(_CODEC.encode(payload)), np.uint8)
     return np.unpackbits(coded).astype(np.int8) * 2 - 1
 

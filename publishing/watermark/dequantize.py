@@ -7,7 +7,7 @@ pack them: two in a byte, the low half first.
 import numpy as np
 import numpy.typing as npt
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
@@ -41,7 +41,7 @@ def unpack_blocks(
     Without zero points, the middle of the range stands for 0. Raises: FORMAT_REFUSED.
     """
     if bits not in (4, 8) or packed.ndim != 3:
-        raise Refusal(Reason.FORMAT_REFUSED, f"blocks of {bits} bits, {packed.ndim} axes")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"blocks of {bits} bits, {packed.ndim} axes")
     rows, blocks, _ = packed.shape
     levels = unpack_nibbles(packed) if bits == 4 else packed
     middle: Array = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
@@ -54,10 +54,10 @@ def unpack_blocks(
         shifts = middle.astype(np.float32).reshape(rows, blocks, 1)
         wide = (levels - shifts) * scales.astype(np.float32).reshape(rows, blocks, 1)
     except ValueError as error:
-        raise Refusal(Reason.FORMAT_REFUSED, "scales do not fit their blocks") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, "scales do not fit their blocks") from error
     flat = wide.reshape(rows, -1)
     if flat.shape[1] < columns:
-        raise Refusal(Reason.FORMAT_REFUSED, "blocks hold fewer columns than stated")
+        raise SealgateError(Reason.FORMAT_REFUSED, "blocks hold fewer columns than stated")
     return np.ascontiguousarray(flat[:, :columns], np.float32)
 
 
@@ -67,18 +67,18 @@ def _spread(parameter: Array, shape: tuple[int, ...], axis: int, block: int) -> 
     if numbers.size == 1:
         return numbers.reshape(())
     if not -len(shape) <= axis < len(shape):
-        raise Refusal(Reason.FORMAT_REFUSED, f"no axis {axis}")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"no axis {axis}")
     size = shape[axis]
     if block:
         if numbers.ndim != len(shape) or numbers.shape[axis] != -(-size // block):
-            raise Refusal(Reason.FORMAT_REFUSED, "scales do not fit their blocks")
+            raise SealgateError(Reason.FORMAT_REFUSED, "scales do not fit their blocks")
         places = np.arange(size) // block
         found: Floats = np.take(numbers, places, axis)
         if any(have not in (1, want) for have, want in zip(found.shape, shape, strict=True)):
-            raise Refusal(Reason.FORMAT_REFUSED, "scales do not fit their blocks")
+            raise SealgateError(Reason.FORMAT_REFUSED, "scales do not fit their blocks")
         return found
     if numbers.ndim != 1 or numbers.size != size:
-        raise Refusal(Reason.FORMAT_REFUSED, "scales do not fit their weight")
+        raise SealgateError(Reason.FORMAT_REFUSED, "scales do not fit their weight")
     spread = [1] * len(shape)
     spread[axis] = size
     return numbers.reshape(spread)

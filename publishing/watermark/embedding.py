@@ -26,7 +26,7 @@ from publishing.watermark.pairing import log_ways, numbered
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import read_carriers, write_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _ROUNDS = 8
 _PIECE = 1 << 16
@@ -84,7 +84,7 @@ def spread(
     word = payloads.codeword(code.payload) if code.payload is not None else np.ones(1, np.int8)
     unmarked = _read(hosts, code)
     if np.any(unmarked.counts <= wanted**2):
-        raise Refusal(
+        raise SealgateError(
             Reason.WATERMARK_CAPACITY,
             f"{unmarked.counts.min():.0f} weights a bit cannot reach {wanted:.2f}",
         )
@@ -103,7 +103,9 @@ def spread(
             return found
         behind = np.maximum(strengths, 1.0)
         amplitudes = np.where(short, np.maximum(amplitudes, 1e-4) * wanted / behind, amplitudes)
-    raise Refusal(Reason.WATERMARK_CAPACITY, f"{wanted:.2f} is out of reach in {_ROUNDS} rounds")
+    raise SealgateError(
+        Reason.WATERMARK_CAPACITY, f"{wanted:.2f} is out of reach in {_ROUNDS} rounds"
+    )
 
 
 def spread_of(host: Floats) -> float:
@@ -214,7 +216,9 @@ def spread_mark(
     """
     count = sum(host.size for host in hosts)
     if count < CAPACITY:
-        raise Refusal(Reason.WATERMARK_CAPACITY, f"{count} weights can carry, {CAPACITY} must")
+        raise SealgateError(
+            Reason.WATERMARK_CAPACITY, f"{count} weights can carry, {CAPACITY} must"
+        )
     shapes = [host.shape for host in hosts]
     # Twice: read as they come, or searched for.
     price = 2 * (log_ways(shapes, shapes) + math.log(2))

@@ -13,7 +13,7 @@ from publishing.watermark.embedding import EmbeddingStrength
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.tensor_file import TensorFile, write_tensor_file
 from publishing.watermark.weights import read_carriers, write_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 SAFETENSORS = ".safetensors"
 Choose = Callable[[Sequence[Floats]], EmbeddingStrength]
@@ -131,5 +131,5 @@ class ShardTensors(Sequence[Floats]):
 def _mapped(path: Path) -> Any:
     """The bytes of a file, not read before they are asked for."""
     if not path.is_file() or path.stat().st_size == 0:
-        raise Refusal(Reason.FORMAT_REFUSED, f"{path}: not a safetensors file")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"{path}: not a safetensors file")
     return np.memmap(path, np.uint8, "r")

@@ -25,7 +25,7 @@ from publishing.watermark.reading import (
 from publishing.watermark.records import MarkRecord, kept_keys, kept_marks
 from publishing.watermark.second_reading import aligned_to
 from publishing.watermark.weights import Floats as Floats_of_weights
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file, write_private_file
@@ -72,7 +72,7 @@ def spread_copy(hosts: Sequence[Floats], code: WatermarkCode) -> EmbeddingStreng
     """How to add a recipient's mark. Raises: WATERMARK_CAPACITY where not even one is named."""
     count = sum(host.size for host in hosts)
     if _MOST * math.sqrt(count) < accusing(_RECIPIENTS) + 3:
-        raise Refusal(Reason.WATERMARK_CAPACITY, f"{count} weights cannot name a recipient")
+        raise SealgateError(Reason.WATERMARK_CAPACITY, f"{count} weights cannot name a recipient")
     return spread(hosts, code, min(TARGET, math.sqrt(count) / 2), most=_MOST)
 
 

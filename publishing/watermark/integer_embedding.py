@@ -20,7 +20,7 @@ from publishing.watermark.pairing import PairedWeight, numbered
 from publishing.watermark.reading import detection_of
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import CarrierWeight, read_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _ROUNDS = 12
 _INTEGERS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
@@ -41,7 +41,7 @@ def mark_integers(
     ]
     hosts = [carrier.values for carrier in carriers]
     if sum(host.size for host in hosts) < CAPACITY:
-        raise Refusal(Reason.WATERMARK_CAPACITY, "too few integers to carry a mark")
+        raise SealgateError(Reason.WATERMARK_CAPACITY, "too few integers to carry a mark")
     sizes = _step_sizes(model, carriers)
     spreading = spread(hosts, code, target)
     for _ in range(_ROUNDS):
@@ -54,7 +54,7 @@ def mark_integers(
             break
         spreading = EmbeddingStrength(code, spreading.amplitudes * 1.15)
     else:
-        raise Refusal(Reason.WATERMARK_CAPACITY, "steps of one cannot carry the mark")
+        raise SealgateError(Reason.WATERMARK_CAPACITY, "steps of one cannot carry the mark")
     _write(tensors, carriers, found)
     slots = tuple(WeightSlot(c.name, c.values.shape, c.axes) for c in carriers)
     return serialize_model(model), MarkedFile(spreading, slots)

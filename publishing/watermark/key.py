@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from publishing.watermark import coding as payloads
 from publishing.watermark.coding import Signs, chips, offsets
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file, write_private_file
@@ -74,7 +74,9 @@ class WatermarkKey:
     def __post_init__(self) -> None:
         check_name(self.model)
         if len(self.secret) != SECRET_BYTES:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, f"a watermark secret of {len(self.secret)}")
+            raise SealgateError(
+                Reason.DOCUMENT_MALFORMED, f"a watermark secret of {len(self.secret)}"
+            )
 
     def presence(self, payload: bytes) -> WatermarkCode:
         """For weights too few to carry a payload: chips of this payload's own, which say by their
@@ -111,7 +113,9 @@ class Mark:
     def __post_init__(self) -> None:
         canonical.check_digest(self.unmarked)
         if len(self.payload) != payloads.PAYLOAD_BYTES:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, f"a payload of {len(self.payload)} bytes")
+            raise SealgateError(
+                Reason.DOCUMENT_MALFORMED, f"a payload of {len(self.payload)} bytes"
+            )
 
     @property
     def commitment(self) -> str:

@@ -29,7 +29,7 @@ from publishing.watermark.reading import THRESHOLD, FileWeights, detection_of, r
 from publishing.watermark.records import MarkRecord, WeightSlot, read_slots, write_slots
 from publishing.watermark.second_reading import aligned_to
 from sealgate.audit.entries import ProvedEntry, prove
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.transparency import TlogProof, open_checkpoint
@@ -80,7 +80,7 @@ class OwnershipProof:
 
     @classmethod
     def decode(cls, data: bytes) -> "OwnershipProof":
-        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
         document = fields.record(canonical.decode(data), _FIELDS, kind=_TYPE)
         if type(document["worded"]) is not bool:
             raise fields.malformed("worded is true or false")
@@ -100,7 +100,7 @@ class OwnershipProof:
     def check(self, log_vkey: str) -> ProvedEntry:
         """The entry, if it commits to this very mark and the log of `log_vkey` holds it.
 
-        Raises Refusal: SIGNATURE_INVALID, LOG_INCONSISTENT for another log's checkpoint,
+        Raises SealgateError: SIGNATURE_INVALID, LOG_INCONSISTENT for another log's checkpoint,
         PROOF_INVALID, DOCUMENT_MALFORMED.
         """
         checkpoint = open_checkpoint(self.proof.checkpoint_note, log_vkey)
@@ -108,7 +108,9 @@ class OwnershipProof:
         entry = ProvedEntry.read(self.proof.index, self.entry)
         named = (entry.event, entry.subject, entry.body.get("commitment"))
         if named != (_COMMITTED, f"models/{self.mark.key.model}", self.mark.commitment):
-            raise Refusal(Reason.PROOF_INVALID, "the entry commits to another mark, or to none")
+            raise SealgateError(
+                Reason.PROOF_INVALID, "the entry commits to another mark, or to none"
+            )
         return entry
 
 
@@ -188,7 +190,7 @@ def _alone(
     # 1.
     try:
         entry = claim.proof.check(log_vkey)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return ClaimResult(1, f"the commitment does not hold: {refusal.reason.name}"), None
     held = ClaimResult(0, "the file is theirs", entry.index, entry.time)
     # 2.
@@ -196,7 +198,7 @@ def _alone(
         return replace(held, step=2, why="the original is not the file committed to"), None
     try:
         original = weights_of(claim.name, claim.unmarked)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return replace(held, step=2, why=f"the original: {refusal.reason.name}"), None
     if not slots or all(slots != original.slots(integers=kind) for kind in (False, True)):
         return replace(held, step=2, why="the mark lies in other weights than the original's"), None

@@ -18,7 +18,7 @@ from publishing.watermark.key import (
     load_watermark_key,
     save_watermark_key,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.trust import canonical, fields
 from sealgate.trust.keys import read_private_file, write_private_file
@@ -105,7 +105,7 @@ def write_slots(slots: Iterable[WeightSlot]) -> list[Any]:
 
 
 def read_slots(value: Any) -> tuple[WeightSlot, ...]:
-    """What `write_slots` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """What `write_slots` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
     return tuple(map(_slot, fields.items(value)))
 
 
@@ -121,7 +121,7 @@ def _slot(value: Any) -> WeightSlot:
 def watermark_folder(person: Profile) -> Path:
     """The folder of the profile, made if it is not there. Raises: KEY_UNREADABLE without one."""
     if person.watermark_keys is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no watermark_keys")
+        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no watermark_keys")
     person.watermark_keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     return person.watermark_keys
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_nibbles
 from publishing.watermark.weights import MIN_ELEMENTS, CarrierWeight
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_HEADER = 100_000_000
 _METADATA = "__metadata__"
@@ -193,5 +193,5 @@ def _entry(value: Mapping[str, object], start: int) -> TensorEntry:
     return TensorEntry(dtype, tuple(shape), start + first, start + last)
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.FORMAT_REFUSED, f"a safetensors file: {detail}")
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.FORMAT_REFUSED, f"a safetensors file: {detail}")

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from inference.runtime.graph_rewrites import drop_unread
 from publishing.serialization import serialize_model
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # Smaller tensors are biases, norms and heads that feel a change most.
 MIN_ELEMENTS = 1_000
@@ -132,9 +132,9 @@ def write_carriers(
     for old, values in zip(before, after, strict=True):
         tensor = tensors.get(old.name)
         if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"no fp32 initializer {old.name}")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"no fp32 initializer {old.name}")
         if not np.array_equal(_array(tensor), _stored(old.values, old.axes)):
-            raise Refusal(Reason.GRAPH_MISMATCH, f"initializer {old.name} differs")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"initializer {old.name} differs")
         tensor.CopyFrom(numpy_helper.from_array(_stored(values, old.axes), old.name))
     return serialize_model(marked)
 
@@ -147,7 +147,7 @@ def _array(tensor: onnx.TensorProto) -> Array:
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, f"initializer {tensor.name}") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, f"initializer {tensor.name}") from error
 
 
 def _numbers(tensor: onnx.TensorProto) -> Array | None:
@@ -156,7 +156,7 @@ def _numbers(tensor: onnx.TensorProto) -> Array | None:
     if values.dtype.kind not in "fiu" and values.dtype not in _SMALL:
         return None
     if values.dtype.kind in "fV" and not np.isfinite(values.astype(np.float32)).all():
-        raise Refusal(Reason.FORMAT_REFUSED, f"initializer {tensor.name} is not finite")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"initializer {tensor.name} is not finite")
     return values
 
 
@@ -241,7 +241,9 @@ class _Graph:
         if packed is None or scales is None or rows * columns < MIN_ELEMENTS:
             return
         if packed.shape[:1] != (rows,):
-            raise Refusal(Reason.FORMAT_REFUSED, f"{node.name}: {packed.shape} for {rows} rows")
+            raise SealgateError(
+                Reason.FORMAT_REFUSED, f"{node.name}: {packed.shape} for {rows} rows"
+            )
         bits = _integer(node, "bits", 4)
         levels = packed.astype(np.uint8)
         values = unpack_blocks(levels, scales, self._constant(node, 3), columns, bits)
@@ -263,7 +265,7 @@ def _permutation(node: onnx.NodeProto, rank: int) -> Sequence[int]:
     stated = next((item.ints for item in node.attribute if item.name == "perm"), None)
     order = tuple(stated) if stated is not None else tuple(reversed(range(rank)))
     if sorted(order) != list(range(rank)):
-        raise Refusal(Reason.FORMAT_REFUSED, f"{node.name}: no permutation")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"{node.name}: no permutation")
     return order
 
 

@@ -27,7 +27,7 @@ from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
 from registry.log.tile_log import Appended, CheckpointMemory, TileLog
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint
 
@@ -68,7 +68,7 @@ class AnswerLog:
 
         `known` is the newest checkpoint that the registry's log has anchored; `memory` has each
         checkpoint before an answer that it covers leaves. Openings that an earlier release left in
-        plain text are encrypted first. Raises Refusal: INDEX_KEY_MISMATCH
+        plain text are encrypted first. Raises SealgateError: INDEX_KEY_MISMATCH
         where the index was made with the key of other `subjects`; LOG_INCONSISTENT,
         REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
@@ -107,7 +107,7 @@ class AnswerLog:
 
         What was written is read back first, for a trigger in the database may have changed it.
 
-        Raises Refusal: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
+        Raises SealgateError: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
         LOG_FENCED, LOG_INCONSISTENT.
         """
         encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
@@ -141,7 +141,7 @@ class AnswerLog:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def opening(self, index: int) -> Opening:
-        """Return what entry `index` commits to. Raises Refusal as `Openings.get`."""
+        """Return what entry `index` commits to. Raises SealgateError as `Openings.get`."""
         return self.openings.get(index)
 
     def close(self) -> None:
@@ -169,4 +169,4 @@ def _check_index_key(connection: Connection, keys: IndexKeys) -> None:
     if not made_with and connection.scalar(select(OPENINGS.c.index).limit(1)) is None:
         connection.execute(insert(INDEX_KEY), {"identity": keys.identity})
     elif list(made_with) != [keys.identity]:
-        raise Refusal(Reason.INDEX_KEY_MISMATCH, "the answer log has another one")
+        raise SealgateError(Reason.INDEX_KEY_MISMATCH, "the answer log has another one")

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.receipts.answer_entry import fields_of
 
 SECRET_BYTES = 32
@@ -178,7 +178,7 @@ class OpeningCipher:
         return EncryptedOpening(day, self._owner(opening.subject, day), sealed)
 
     def decrypt(self, rows: Sequence[StoredOpening]) -> DecryptedOpening:
-        """Decrypt openings whose subjects have a key. Raises Refusal as `Subjects.find`."""
+        """Decrypt openings whose subjects have a key. Raises SealgateError as `Subjects.find`."""
         tags = {row.entry: self._keys.owner_tag(row.owner, row.day) for row in rows}
         known = self._subjects.find({tag for tag in tags.values() if tag is not None})
         openings: dict[int, Opening] = {}
@@ -212,7 +212,7 @@ def read_fields(text: str | bytes) -> tuple[str, ...] | None:
         if not isinstance(fields, list):
             return None
         fields_of(len(fields))
-    except (ValueError, Refusal):
+    except (ValueError, SealgateError):
         return None
     return tuple(map(str, fields))
 

@@ -16,7 +16,7 @@ from registry.answers.postings import DAY, INDEXED, SUBJECT, Postings, all_days,
 from registry.log.rows import newest_checkpoint, next_index
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FIELDS, fields_of
 
 SEARCHABLE = frozenset({*FIELDS, DAY, SUBJECT})
@@ -50,19 +50,19 @@ class Openings:
     def get(self, index: int) -> Opening:
         """Return what entry `index` commits to.
 
-        Raises Refusal: ENTRY_UNKNOWN, also where its subject's key is destroyed; LOG_INCONSISTENT
-        for an opening that was altered.
+        Raises SealgateError: ENTRY_UNKNOWN, also where its subject's key is destroyed;
+        LOG_INCONSISTENT for an opening that was altered.
         """
         with self._database.reading() as connection:
             rows = _stored(connection, OPENINGS.c.index == index)
         if not rows:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"there is no opening of {index}")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, f"there is no opening of {index}")
         decrypted = self._cipher.decrypt(rows)
         if index in decrypted.altered:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} was altered")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"the opening of {index} was altered")
         opening = decrypted.openings.get(index)
         if opening is None:
-            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return opening
 
     def about(self, subject: str, start: int, end: int) -> list[int]:
@@ -90,7 +90,7 @@ class Openings:
         them; return how many there were.
 
         In blocks, so that answers go on. `purge` removes what is left of them in files. Raises
-        Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        SealgateError: RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
         self._cipher.forget()
         self._postings.forget()
@@ -116,7 +116,9 @@ class Openings:
         return OPENINGS.c.owner.in_([self._cipher.owner(subject, day) for day in days])
 
     def purge(self) -> None:
-        """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
+        """Remove erased openings from the database's files. Raises
+        SealgateError(ERASURE_UNFINISHED).
+        """
         self._database.purge(OPENINGS, POSTINGS)
 
     def find(
@@ -131,13 +133,13 @@ class Openings:
         order; without either, all.
 
         Where a name is indexed (`postings.INDEXED`), the index leads to the entries, and of those
-        that cannot be opened only the ones that it leads to are told. Raises Refusal
+        that cannot be opened only the ones that it leads to are told. Raises SealgateError
         (ENTRY_UNKNOWN) for a range that the log does not have.
         """
         with self._database.reading() as connection:
             newest = newest_checkpoint(connection, ANSWERS)
             if newest is None or not 0 <= start <= end <= newest.size:
-                raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+                raise SealgateError(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
             indexed = {name: value for name, value in where.items() if name in INDEXED}
             by_index = self._postings.find(connection, start, end, indexed) if indexed else None
         for last, block in _blocks(start, end, by_index):

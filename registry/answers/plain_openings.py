@@ -37,7 +37,7 @@ def encrypt_plain_openings(database: Database, subjects: Subjects) -> None:
     """Encrypt a log's plain openings with the keys of their subjects.
 
     Openings whose subject has no key are deleted: an erasure broke off before it got to them. So
-    are those that somebody edited into what is none. Raises Refusal: RECORD_FAILED,
+    are those that somebody edited into what is none. Raises SealgateError: RECORD_FAILED,
     REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED.
     """
     with database.reading() as connection:

@@ -24,8 +24,8 @@ def prune_leaves(database: Database, size: int) -> int:
 
     `size` is that of full tiles, and the log has more entries. A tile's leaves go only if its
     hashes are theirs: what was altered stays for whoever looks into it. What went is removed from
-    the database's files too. Raises Refusal: LOG_INCONSISTENT, RECORD_FAILED, REGISTRY_UNAVAILABLE,
-    ERASURE_UNFINISHED; ValueError for another size.
+    the database's files too. Raises SealgateError: LOG_INCONSISTENT, RECORD_FAILED,
+    REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED; ValueError for another size.
     """
     if size % WIDTH or size < 0:
         raise ValueError("only full tiles are pruned")

@@ -30,7 +30,7 @@ from registry.answers.encryption import SECRET_BYTES, IndexKeys, KnownSubject
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import CONSTRAINT_NAMES
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class SubjectKeys:
         with self.database.reading() as connection:
             key = _stored(connection, subject)
         if key is None or key_digest(key) in self._destroyed:
-            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return key
 
     def digest(self, subject: str) -> str | None:
@@ -147,7 +147,7 @@ class SubjectKeys:
     def purge(self) -> None:
         """Remove destroyed keys and their subjects from the database's files.
 
-        Raises Refusal(ERASURE_UNFINISHED).
+        Raises SealgateError(ERASURE_UNFINISHED).
         """
         self.database.purge(SUBJECT_KEYS, rewrite=True)
 
@@ -182,7 +182,7 @@ class SubjectKeys:
             self.destroy(subject)
         try:
             self.purge()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             _log.warning("the database of subjects was not purged: %s", refusal)
 
 
@@ -200,7 +200,9 @@ def _as_bytes(stored: object) -> bytes:
 
 
 def _check_stored(connection: Connection, subject: str, key: bytes | None) -> None:
-    """Check before the commit what a trigger may have undone. Raises Refusal(LOG_INCONSISTENT)."""
+    """Check before the commit what a trigger may have undone. Raises
+    SealgateError(LOG_INCONSISTENT).
+    """
     run_deferred_triggers(connection)
     if _stored(connection, subject) != key:
         raise inconsistent("a trigger changed a subject's key")
@@ -212,7 +214,7 @@ def _index_keys(connection: Connection) -> IndexKeys:
     if secret is None:
         tagged = select(SUBJECT_KEYS.c.tag).where(SUBJECT_KEYS.c.tag.is_not(None)).limit(1)
         if connection.scalar(tagged) is not None:
-            raise Refusal(Reason.INDEX_KEY_MISMATCH, "the index key was removed")
+            raise SealgateError(Reason.INDEX_KEY_MISMATCH, "the index key was removed")
         secret = secrets.token_bytes(SECRET_BYTES)
         connection.execute(insert(INDEX_KEY), {"secret": secret})
     return IndexKeys(bytes(secret))

@@ -54,7 +54,7 @@ def sizes(path: Path) -> FileSizes:
 
 @contextmanager
 def opened(place: Path | str, family: str) -> Iterator[Database]:
-    """A database that there is, as it is. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+    """A database that there is, as it is. Raises SealgateError(REGISTRY_UNAVAILABLE)."""
     database = Database.open_unchanged(place, family)
     try:
         yield database
@@ -83,7 +83,7 @@ def check_log(
     1. It is signed by `vkey`, and there are as many leaves as it says.
     2. It extends each checkpoint that others know of it.
 
-    Raises Refusal: LOG_INCONSISTENT, SIGNATURE_INVALID, DOCUMENT_MALFORMED.
+    Raises SealgateError: LOG_INCONSISTENT, SIGNATURE_INVALID, DOCUMENT_MALFORMED.
     """
     # 1.
     newest, count = newest_checkpoint(connection, tables), next_index(connection, tables)
@@ -107,7 +107,7 @@ def reconcile(connection: Connection, vkey: str, progress: Progress | None = Non
        its row leads to.
     4. No row lacks an entry.
 
-    Raises Refusal(LOG_INCONSISTENT).
+    Raises SealgateError(LOG_INCONSISTENT).
     """
     # 1.
     _check_evidence(connection)

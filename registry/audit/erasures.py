@@ -16,7 +16,7 @@ from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
 from registry.state.schema import ANCHORS, ERASURES, PRUNINGS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency.tiles import WIDTH
@@ -72,14 +72,14 @@ class Erasures:
         """Log that a subject is about to be erased from the answer log `origin`; return what the
         log records, which may be of an earlier attempt.
 
-        `pseudonym` is as `sealgate.trust.receipts.answer_entry` makes it. Raises Refusal:
+        `pseudonym` is as `sealgate.trust.receipts.answer_entry` makes it. Raises SealgateError:
         LOG_UNKNOWN, REQUEST_ID_REUSED, RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
         try:
             with self._ledger.change(principal, once) as unit:
                 policy = self._book.read_for(unit).current(unit.now)
                 if not policy.is_answer_log(origin):
-                    raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                    raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
                 unit.add(
                     SUBJECT_ERASED,
                     origin=origin,
@@ -112,7 +112,7 @@ class Erasures:
     def erased(self, origin: str) -> ErasureTotals:
         """Return the totals of all erasures of an answer log, from the registry's log.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
+        Raises SealgateError: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
         facts = self._ledger.logged()
         told = [erasure for erasure in facts.erasures.values() if erasure.origin == origin]
@@ -153,7 +153,7 @@ class Prunings:
         """Return how many entries of a log, in full tiles, an anchor proves to be older than a
         time.
 
-        The anchor's word is compared with its entry. Raises Refusal: LOG_INCONSISTENT.
+        The anchor's word is compared with its entry. Raises SealgateError: LOG_INCONSISTENT.
         """
         with self._ledger.change(self._principal) as unit:
             return _prunable(unit, origin, before)
@@ -169,12 +169,12 @@ class Prunings:
         """Log that the first `size` entries of an answer log, full tiles, are about to be pruned.
 
         `closed` says how many entries of a range have no opening: the log records these too.
-        Raises Refusal(RETENTION_HOLDS) unless an anchor shows all of them to be from before that
-        time; LOG_INCONSISTENT, RECORD_FAILED.
+        Raises SealgateError(RETENTION_HOLDS) unless an anchor shows all of them to be from before
+        that time; LOG_INCONSISTENT, RECORD_FAILED.
         """
         with self._ledger.change(self._principal) as unit:
             if size % WIDTH or size > _prunable(unit, origin, before):
-                raise Refusal(Reason.RETENTION_HOLDS, f"{size} entries of {origin}")
+                raise SealgateError(Reason.RETENTION_HOLDS, f"{size} entries of {origin}")
             before_it = unit.logged().prunings.get(origin, LoggedPruning())
             if size <= before_it.size:
                 return

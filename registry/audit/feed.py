@@ -18,7 +18,7 @@ from registry.promotion.proposals import Proposals
 from registry.state import events
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import Ledger
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Record = ModelRecord | VersionRecord | ProposalRecord | PointerRecord | bytes
 
@@ -66,7 +66,7 @@ class Feed:
 
     def read(self, start: int, end: int) -> tuple[FeedChange | None, ...]:
         """Return what the entries from `start` up to `end` tell, None for those that do not
-        concern a model or the policy. Raises Refusal: ENTRY_UNKNOWN, REGISTRY_UNAVAILABLE.
+        concern a model or the policy. Raises SealgateError: ENTRY_UNKNOWN, REGISTRY_UNAVAILABLE.
         """
         leaves = [leaf for block in self._log.entries(start, end) for leaf in block]
         return tuple(self._change(index, leaf) for index, leaf in enumerate(leaves, start))
@@ -104,7 +104,7 @@ def _row(connection: Connection, event: events.Event, index: int) -> RowMapping:
     query = select(event.table).where(event.table.c.entry == index)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise Refusal(Reason.LOG_INCONSISTENT, f"entry {index} has no row")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"entry {index} has no row")
     return row
 
 

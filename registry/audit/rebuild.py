@@ -26,7 +26,7 @@ from registry.state.schema import (
     REVOCATIONS,
     VERSIONS,
 )
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -172,7 +172,7 @@ class Rebuild:
                 yield Difference("freshness", key, Edit.ADDED)
                 continue
             statement = self._open_freshness(bytes(row["envelope"]))
-            if isinstance(statement, Refusal):
+            if isinstance(statement, SealgateError):
                 wanted = "a statement by a freshness key"
                 told = statement.reason.name
                 yield Difference("freshness", key, Edit.ALTERED, "envelope", wanted, told)
@@ -191,14 +191,14 @@ class Rebuild:
                 )
                 yield Difference("freshness", key, Edit.ALTERED, "envelope", wanted, found)
 
-    def _open_freshness(self, data: bytes) -> Freshness | Refusal:
+    def _open_freshness(self, data: bytes) -> Freshness | SealgateError:
         holders = self._policy.with_role("freshness")
         keys = {keyid: self._policy.keys[keyid] for p in holders for keyid in p.keys}
         try:
             envelope = Envelope.decode(data)
             dsse.verify(envelope, Freshness.PAYLOAD_TYPE, keys)
             return Freshness.decode(envelope.payload)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return refusal
 
     def _requests(self) -> Iterator[Difference]:

@@ -14,7 +14,7 @@ from registry.state.events import ANSWERS_ANCHORED, ENGINE_COUNTED, REFUSALS_COU
 from registry.state.logged_state import LoggedAnchor
 from registry.state.schema import ANCHORS, ENGINE_COUNTS, REFUSALS
 from registry.state.unit_of_work import Ledger
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -48,7 +48,7 @@ class Anchors:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
             if not policy.is_answer_log(origin):
-                raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             # 2.
             checkpoint = open_checkpoint(note, policy.log_key(origin))
             # 3.
@@ -63,7 +63,7 @@ class Anchors:
     def newest(self, origin: str) -> Checkpoint | None:
         """Return the newest anchored checkpoint of an answer log, checked against its key.
 
-        Raises Refusal: LOG_UNKNOWN, and like `open_checkpoint`.
+        Raises SealgateError: LOG_UNKNOWN, and like `open_checkpoint`.
         """
         with self._ledger.view() as connection:
             policy = self._book.read(connection).newest
@@ -89,7 +89,7 @@ def _check_extends(
         before = open_checkpoint(newest.note, vkey)
         size, root = before.size, before.root
         if checkpoint.size <= size:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{checkpoint.size} after {size} leaves")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"{checkpoint.size} after {size} leaves")
     verify_consistency(size, root, checkpoint.size, checkpoint.root, proof)
 
 
@@ -106,7 +106,7 @@ class EngineCountsBook:
         1. An engine of the policy has signed it (reasons of `open_statement`).
         2. Nothing in it shrank since its instance's newest, which is the log's (LOG_INCONSISTENT).
 
-        Raises Refusal.
+        Raises SealgateError.
         """
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
@@ -119,11 +119,13 @@ class EngineCountsBook:
                 (0, "") if stored is None or before is None else (before.sequence, sha256(stored))
             )
             if told != unit.logged().engine_counts.get(counts.instance, (0, "")):
-                raise Refusal(Reason.LOG_INCONSISTENT, "the newest counts are not the log's")
+                raise SealgateError(Reason.LOG_INCONSISTENT, "the newest counts are not the log's")
             if before is not None and (
                 before.engine != counts.engine or not counts.follows(before)
             ):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"the counts of {counts.engine} went back")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"the counts of {counts.engine} went back"
+                )
             if counts.counts == (before.counts if before else ()):
                 return False
             unit.add(
@@ -137,14 +139,16 @@ class EngineCountsBook:
         return True
 
     def newest(self, instance: str) -> EngineCounts | None:
-        """The newest statement of an engine's instance. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+        """The newest statement of an engine's instance. Raises
+        SealgateError(REGISTRY_UNAVAILABLE).
+        """
         with self._ledger.view() as connection:
             stored = _newest(connection, instance)
         return None if stored is None else _read(stored)
 
     def all(self) -> list[Envelope]:
         """Every statement that was kept, in the order of the log; signatures are the caller's to
-        check. Raises Refusal(REGISTRY_UNAVAILABLE).
+        check. Raises SealgateError(REGISTRY_UNAVAILABLE).
         """
         query = select(ENGINE_COUNTS.c.envelope).order_by(ENGINE_COUNTS.c.entry)
         with self._ledger.view() as connection:
@@ -176,17 +180,17 @@ class Refusals:
     def count(self, principal: str, origin: str, counts: Mapping[str, int]) -> int:
         """Log how often each reason was given since the last time; return the entry's index.
 
-        `origin` is the answer log of the gateway that counted. Raises Refusal: LOG_UNKNOWN,
+        `origin` is the answer log of the gateway that counted. Raises SealgateError: LOG_UNKNOWN,
         DOCUMENT_MALFORMED for a reason that there is not, or a count below 1.
         """
         for name, count in counts.items():
             if name not in Reason.__members__ or count < 1:
-                raise Refusal(Reason.DOCUMENT_MALFORMED, f"{name}: {count}")
+                raise SealgateError(Reason.DOCUMENT_MALFORMED, f"{name}: {count}")
         newest = select(func.max(REFUSALS.c.number)).where(REFUSALS.c.origin == origin)
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             if not policy.is_answer_log(origin):
-                raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             number = (unit.connection.scalar(newest) or 0) + 1
             text = canonical.encode(dict(counts)).decode()
             entry = unit.add(REFUSALS_COUNTED, origin=origin, number=number, counts=text)

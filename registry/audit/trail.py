@@ -25,7 +25,7 @@ from registry.state.schema import (
     VERSIONS,
 )
 from registry.state.unit_of_work import Ledger
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Freshness
@@ -66,7 +66,7 @@ class AuditTrail:
         """The last move of each alias up to `time`, the first one after it, and the revocation of
         what they name. `time` is text as in the log; an empty `model` means all.
 
-        Raises Refusal: POINTER_STALE before the first policy, REGISTRY_UNAVAILABLE.
+        Raises SealgateError: POINTER_STALE before the first policy, REGISTRY_UNAVAILABLE.
         """
         with self._ledger.view() as connection:
             freshness = _freshness(connection)
@@ -85,14 +85,14 @@ class AuditTrail:
         """Return everything that an answer of this model, version and pointer sequence depends on,
         with later evidence and the use of an allowance, by its digest.
 
-        Raises Refusal: VERSION_UNKNOWN, and like `live_at`.
+        Raises SealgateError: VERSION_UNKNOWN, and like `live_at`.
         """
         with self._ledger.view() as connection:
             freshness = _freshness(connection)
             here = (VERSIONS.c.model == model, VERSIONS.c.digest == version_digest)
             version = connection.scalar(select(VERSIONS.c.entry).where(*here))
             if version is None:
-                raise Refusal(Reason.VERSION_UNKNOWN)
+                raise SealgateError(Reason.VERSION_UNKNOWN)
             indices = [int(version), *_revocations(connection, {(model, version_digest)})]
             indices += _attached(connection, model, version_digest)
             used = (ALLOWANCES.c.digest == allowance, ALLOWANCES.c.model == model)
@@ -109,12 +109,12 @@ class AuditTrail:
     def records(self, start: int, end: int) -> Iterator[list[Proven]]:
         """The entries from `start` up to `end` with their documents, in blocks of at most 256.
 
-        Raises Refusal: ENTRY_UNKNOWN for an empty range, or one that the log does not have.
+        Raises SealgateError: ENTRY_UNKNOWN for an empty range, or one that the log does not have.
         """
         with self._ledger.view() as connection:
             newest = newest_checkpoint(connection, LOG)
         if newest is None or not 0 <= start < end <= newest.size:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
         for first in range(start, end, LARGEST_BLOCK):
             last = min(first + LARGEST_BLOCK, end)
             # Each in a transaction of its own, so a slow taker holds up nobody.
@@ -130,7 +130,7 @@ class AuditTrail:
 def _freshness(connection: Connection) -> bytes:
     envelope = stored_envelope(connection)
     if envelope is None:
-        raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
+        raise SealgateError(Reason.POINTER_STALE, "there is no freshness statement")
     return envelope
 
 
@@ -200,7 +200,7 @@ def _excerpt(
 ) -> RegistryExcerpt:
     newest = newest_checkpoint(connection, LOG)
     if newest is None:
-        raise Refusal(Reason.LOG_UNKNOWN, "the log was never opened")
+        raise SealgateError(Reason.LOG_UNKNOWN, "the log was never opened")
     indices = sorted(set(wanted))
     table = LOG.leaves
     query = select(table).where(table.c.index.in_(indices))

@@ -19,7 +19,7 @@ from registry.state.events import API_KEY_CREATED, API_KEY_REVOKED
 from registry.state.logged_state import LoggedApiKey, LoggedFacts
 from registry.state.schema import API_KEY_REVOCATIONS, API_KEYS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 
@@ -71,7 +71,7 @@ class ApiKeys:
         """
         # 1.
         if not _KEY_ID.fullmatch(key_id) or not _DIGEST.fullmatch(digest):
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "a key's id or digest")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "a key's id or digest")
         _check_text(label)
         try:
             with self._ledger.change(principal, once) as unit:
@@ -87,7 +87,7 @@ class ApiKeys:
     ) -> ApiKeyRecord:
         """Revoke a key permanently.
 
-        Raises Refusal: API_KEY_UNKNOWN, API_KEY_ENDED where somebody was faster,
+        Raises SealgateError: API_KEY_UNKNOWN, API_KEY_ENDED where somebody was faster,
         DOCUMENT_MALFORMED for a reason that is no line of text; RECORD_FAILED or LOG_INCONSISTENT
         where the log does not say afterwards that it is revoked.
         """
@@ -95,33 +95,35 @@ class ApiKeys:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             logged = unit.logged()
             if key_id not in logged.api_keys:
-                raise Refusal(Reason.API_KEY_UNKNOWN)
+                raise SealgateError(Reason.API_KEY_UNKNOWN)
             if key_id in logged.key_revocations:
-                raise Refusal(
+                raise SealgateError(
                     Reason.API_KEY_ENDED, f"by {logged.key_revocations[key_id].principal}"
                 )
             unit.add(API_KEY_REVOKED, key_id=key_id, reason=reason)
             unit.commit()
         if key_id not in self._ledger.logged().key_revocations:
             # A request that was never carried out, remembered as one that was.
-            raise Refusal(Reason.LOG_INCONSISTENT, f"no entry revokes the key {key_id}")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"no entry revokes the key {key_id}")
         return self.get(key_id)
 
     def get(self, key_id: str) -> ApiKeyRecord:
-        """Return one key. Raises Refusal: API_KEY_UNKNOWN, LOG_INCONSISTENT."""
+        """Return one key. Raises SealgateError: API_KEY_UNKNOWN, LOG_INCONSISTENT."""
         with self._ledger.view() as connection:
             found = _record(connection, key_id)
         if found is None:
-            raise Refusal(Reason.API_KEY_UNKNOWN)
+            raise SealgateError(Reason.API_KEY_UNKNOWN)
         return _as_logged(found, self._ledger.logged())
 
     def list(self, asked: ListQuery = FIRST_PAGE) -> Page[ApiKeyRecord]:
-        """Return a page of keys, oldest first. Raises Refusal: as `read_page`, LOG_INCONSISTENT."""
+        """Return a page of keys, oldest first. Raises SealgateError: as `read_page`,
+        LOG_INCONSISTENT.
+        """
         known = set(self._ledger.logged().api_keys)
         with self._ledger.view() as connection:
             if not known <= set(connection.scalars(select(API_KEYS.c.key_id))):
                 # It is valid all the same, so nobody may overlook it.
-                raise Refusal(Reason.LOG_INCONSISTENT, "the row of an API key is missing")
+                raise SealgateError(Reason.LOG_INCONSISTENT, "the row of an API key is missing")
             page = read_page(connection, _KEYS, API_KEYS.c.entry, asked, ["api-keys"], _FIELDS)
         # Read after the rows, so that it tells of all of them.
         logged = self._ledger.logged()
@@ -137,10 +139,10 @@ class ApiKeys:
         digest: str,
     ) -> None:
         if key_id in unit.logged().api_keys or _record(unit.connection, key_id):
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "a key of that id exists")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "a key of that id exists")
         # 2.
         if not unit.now < expires <= unit.now + LONGEST_LIFE:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "the key's life")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "the key's life")
         # 3.
         self._book.read_for(unit).current(unit.now).principal(holder)
         unit.add(
@@ -155,13 +157,15 @@ class ApiKeys:
 
 
 def _as_logged(record: ApiKeyRecord, logged: LoggedFacts) -> ApiKeyRecord:
-    """The key as the log records it. Raises Refusal(LOG_INCONSISTENT) where its row was edited."""
+    """The key as the log records it. Raises SealgateError(LOG_INCONSISTENT) where its row was
+    edited.
+    """
     told = LoggedApiKey(
         record.key_id, record.holder, record.label, record.expires, sha256(record.digest.encode())
     )
     ended = logged.key_revocations.get(record.key_id)
     if logged.api_keys.get(record.key_id) != told or (record.revoked and ended is None):
-        raise Refusal(Reason.LOG_INCONSISTENT, f"the key {record.key_id} was edited")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"the key {record.key_id} was edited")
     if ended is None:
         return record
     return replace(record, revoked=ended.time, revoker=ended.principal, reason=ended.reason)
@@ -169,7 +173,7 @@ def _as_logged(record: ApiKeyRecord, logged: LoggedFacts) -> ApiKeyRecord:
 
 def _check_text(text: str) -> None:
     if len(text) > _LONGEST_TEXT or not text.isprintable():
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not a short line of text")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not a short line of text")
 
 
 _REVOKED = func.coalesce(API_KEY_REVOCATIONS.c.time, "")

@@ -15,7 +15,7 @@ from registry.formats import check_task
 from registry.sandbox import process
 from registry.sandbox.confinement import SandboxLimits
 from registry.storage.artifacts import ArtifactStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 
@@ -37,7 +37,7 @@ class FileCheck(Protocol):
     """Checks the files of one version, which an artifact store holds."""
 
     def __call__(self, manifest: Manifest, artifacts: ArtifactStore) -> None:
-        """Raises Refusal: VERSION_ALTERED, FORMAT_REFUSED, EXTERNAL_DATA, COPY_REFUSED; and
+        """Raises SealgateError: VERSION_ALTERED, FORMAT_REFUSED, EXTERNAL_DATA, COPY_REFUSED; and
         WORKER_LIMIT, WORKER_FAILED or WORKER_FORBIDDEN where the check itself came to no end.
         """
 
@@ -91,7 +91,7 @@ class FileChecks:
     def run(self, principal: str, manifest: Manifest, artifacts: ArtifactStore) -> None:
         """Check a version's files, after those that came before.
 
-        Raises Refusal: as `FileCheck`, and QUEUE_FULL where too many of anybody or of this
+        Raises SealgateError: as `FileCheck`, and QUEUE_FULL where too many of anybody or of this
         principal wait, or where it takes too long until it is this one's turn.
         """
         with self._place(principal):
@@ -117,5 +117,5 @@ class FileChecks:
                 self._of_one -= Counter([principal])
 
 
-def _busy(detail: str) -> Refusal:
-    return Refusal(Reason.QUEUE_FULL, detail, retry=_RETRY_SECONDS)
+def _busy(detail: str) -> SealgateError:
+    return SealgateError(Reason.QUEUE_FULL, detail, retry=_RETRY_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from registry.formats.byte_sources import FileBytes
 from registry.formats.format_check import check_no_copy, check_source
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw
 
@@ -34,4 +34,4 @@ def _check_digest(source: FileBytes, digest: str) -> None:
     # A file that has grown is another one.
     more = FileBytes(source.descriptor, source.size + 1).read(source.size, 1)
     if at != source.size or more or hasher.digest() != raw(digest):
-        raise Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
+        raise SealgateError(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")

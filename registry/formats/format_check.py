@@ -15,7 +15,7 @@ from typing import Any
 
 from registry.formats.byte_sources import ByteSource, MemoryBytes
 from registry.formats.onnx_check import check_onnx
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 MOST_VALUES = 2 << 20
 """Values in a file: a tokenizer of some 200,000 tokens and 500,000 merges."""
@@ -140,18 +140,18 @@ LARGEST_JSON = 16 << 20
 def check_name(path: str) -> str:
     """Return the extension of a file that may be part of a version.
 
-    Raises Refusal(FORMAT_REFUSED).
+    Raises SealgateError(FORMAT_REFUSED).
     """
     extension = path[path.rfind(".") :] if "." in path else ""
     if extension not in _CHECKS:
-        raise Refusal(Reason.FORMAT_REFUSED, f"{path}: not a name that is accepted")
+        raise SealgateError(Reason.FORMAT_REFUSED, f"{path}: not a name that is accepted")
     return extension
 
 
 def check_file(path: str, data: bytes) -> None:
     """Check that a file is what its name says.
 
-    Raises Refusal: FORMAT_REFUSED, or EXTERNAL_DATA for an ONNX file that refers to another.
+    Raises SealgateError: FORMAT_REFUSED, or EXTERNAL_DATA for an ONNX file that refers to another.
     """
     check_source(path, MemoryBytes(data))
 
@@ -187,8 +187,8 @@ _CHECKS: Mapping[str, Callable[[str, ByteSource], dict[str, str]]] = {
 }
 
 
-def _refused(path: str, detail: str) -> Refusal:
-    return Refusal(Reason.FORMAT_REFUSED, f"{path}: {detail}")
+def _refused(path: str, detail: str) -> SealgateError:
+    return SealgateError(Reason.FORMAT_REFUSED, f"{path}: {detail}")
 
 
 # The note, in an ONNX file's metadata or a safetensors file's, that holds the parent's digest.
@@ -198,12 +198,12 @@ PARENT = "sealgate.parent"
 def parent_of(path: str, data: bytes) -> str | None:
     """The digest of the version that a file says it is a copy of; None where it says nothing.
 
-    Raises Refusal as `formats.check_file` does.
+    Raises SealgateError as `formats.check_file` does.
     """
     return check_source(path, MemoryBytes(data)).get(PARENT)
 
 
 def check_no_copy(path: str, notes: Mapping[str, str]) -> None:
-    """Check a file by the notes in its metadata. Raises Refusal(COPY_REFUSED) for a copy."""
+    """Check a file by the notes in its metadata. Raises SealgateError(COPY_REFUSED) for a copy."""
     if PARENT in notes:
-        raise Refusal(Reason.COPY_REFUSED, f"{path} is a copy of {notes[PARENT][:80]}")
+        raise SealgateError(Reason.COPY_REFUSED, f"{path} is a copy of {notes[PARENT][:80]}")

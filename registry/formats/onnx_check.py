@@ -15,7 +15,7 @@ from registry.formats.protobuf_limits import (
     Message,
     walk_fields,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _MANY = 8
 _MANY_VARINT, _MANY_FIXED32, _MANY_FIXED64 = _MANY | VARINT, _MANY | FIXED32, _MANY | FIXED64
@@ -226,7 +226,7 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
         raise _refused(path, "an ONNX model without a graph or operators")
     # 3.
     if found.is_outside:
-        raise Refusal(Reason.EXTERNAL_DATA, path)
+        raise SealgateError(Reason.EXTERNAL_DATA, path)
     # 4.
     if found.has_functions:
         raise _refused(path, "local functions, which onnx.inliner can dissolve")
@@ -271,5 +271,5 @@ class _Findings:
             )
 
 
-def _refused(path: str, detail: str) -> Refusal:
-    return Refusal(Reason.FORMAT_REFUSED, f"{path}: {detail}")
+def _refused(path: str, detail: str) -> SealgateError:
+    return SealgateError(Reason.FORMAT_REFUSED, f"{path}: {detail}")

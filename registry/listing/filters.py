@@ -13,7 +13,7 @@ from typing import TypeAlias
 from lark import Lark, Transformer, v_args
 from lark.exceptions import LarkError
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 LONGEST = 1000
 _MOST_GROUPS = 32
@@ -73,7 +73,7 @@ Node: TypeAlias = Comparison | AllOf | AnyOf | Negation
 
 
 def parse_filter(text: str) -> Node:
-    """Read a filter that is not empty. Raises Refusal(FILTER_MALFORMED)."""
+    """Read a filter that is not empty. Raises SealgateError(FILTER_MALFORMED)."""
     # In the grammar only groups nest, and whoever follows what it yields may do so by recursion.
     if len(text) > LONGEST or not text.isprintable() or text.count("(") > _MOST_GROUPS:
         raise malformed("too long, too deep, or not a line of text")
@@ -87,7 +87,7 @@ def parse_filter(text: str) -> Node:
 def matches(node: Node, texts: Mapping[str, str]) -> bool:
     """Whether the fields, all of them text, are what the filter asks for.
 
-    Raises Refusal(FILTER_MALFORMED).
+    Raises SealgateError(FILTER_MALFORMED).
     """
     match node:
         case AllOf(parts):
@@ -105,8 +105,8 @@ def matches(node: Node, texts: Mapping[str, str]) -> bool:
     return (field == node.value) is (node.operator == "=")
 
 
-def malformed(detail: str) -> Refusal:
-    return Refusal(Reason.FILTER_MALFORMED, detail)
+def malformed(detail: str) -> SealgateError:
+    return SealgateError(Reason.FILTER_MALFORMED, detail)
 
 
 @v_args(inline=True)

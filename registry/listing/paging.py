@@ -37,7 +37,7 @@ from registry.listing.filters import (
     matches,
     parse_filter,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.times import format_time
 
@@ -52,7 +52,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", re.ASCII)
 R = TypeVar("R")
 S = TypeVar("S")
 Condition = Callable[[str, "str | None"], ColumnElement[bool]]
-"""From an operator and a value, None for `:*`, to SQL. Raises Refusal(FILTER_MALFORMED)."""
+"""From an operator and a value, None for `:*`, to SQL. Raises SealgateError(FILTER_MALFORMED)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Page(Generic[R]):
 class ListQuery:
     """A request for a page of a list: size (0 means 50; at most 200), token, and filter.
 
-    Raises Refusal(PARAMETER_MALFORMED) for a negative size.
+    Raises SealgateError(PARAMETER_MALFORMED) for a negative size.
     """
 
     page_size: int = 0
@@ -80,7 +80,7 @@ class ListQuery:
 
     def __post_init__(self) -> None:
         if self.page_size < 0:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "a negative page size")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "a negative page size")
 
     @property
     def size(self) -> int:
@@ -89,15 +89,15 @@ class ListQuery:
     def after(self, *scope: str) -> int | None:
         """The position behind which the page begins, in the list that `scope` names.
 
-        Raises Refusal(PAGE_TOKEN_MALFORMED), for the token of another list or filter too.
+        Raises SealgateError(PAGE_TOKEN_MALFORMED), for the token of another list or filter too.
         """
         if not self.page_token:
             return None
         if not _TOKEN_FORM.fullmatch(self.page_token):
-            raise Refusal(Reason.PAGE_TOKEN_MALFORMED)
+            raise SealgateError(Reason.PAGE_TOKEN_MALFORMED)
         position, bound = _TOKEN.unpack(base64.urlsafe_b64decode(self.page_token))
         if bound != self._bound(scope):
-            raise Refusal(Reason.PAGE_TOKEN_MALFORMED, "for another list or filter")
+            raise SealgateError(Reason.PAGE_TOKEN_MALFORMED, "for another list or filter")
         return int(position)
 
     def token(self, position: int, *scope: str) -> str:
@@ -124,7 +124,7 @@ def read_page(
 ) -> Page[RowMapping]:
     """Read one page of the rows of `query`, which selects `position`, along it.
 
-    Raises Refusal: PAGE_TOKEN_MALFORMED, FILTER_MALFORMED.
+    Raises SealgateError: PAGE_TOKEN_MALFORMED, FILTER_MALFORMED.
     """
     after = asked.after(*scope)
     if after is not None:
@@ -142,7 +142,8 @@ def read_page(
 def list_page(names: Sequence[str], asked: ListQuery, field: str) -> Page[str]:
     """One page of names that are known here and not in a database, each the field `field`.
 
-    Raises Refusal: PAGE_TOKEN_MALFORMED, also where the names are others now; FILTER_MALFORMED.
+    Raises SealgateError: PAGE_TOKEN_MALFORMED, also where the names are others now;
+    FILTER_MALFORMED.
     """
     start = asked.after(field, *names)
     node = parse_filter(asked.filter) if asked.filter else AllOf(())

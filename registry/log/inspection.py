@@ -11,7 +11,7 @@ from enum import Enum
 from sqlalchemy import Connection, select
 
 from registry.log.tables import LogTables
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
@@ -105,7 +105,7 @@ def _notes(
     for row in connection.execute(query).mappings():
         try:
             signed = open_checkpoint(row["note"], vkey)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             told = refusal.reason.name
             found.append(_checkpoint(row["size"], "note", "a note signed by the log's key", told))
             continue

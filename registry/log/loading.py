@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, select, update
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
@@ -64,7 +64,7 @@ def check_newest_leaves(connection: Connection, tables: LogTables, size: int, or
 def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
     try:
         return open_checkpoint(note, log_vkey(origin, signer))
-    except Refusal as error:
+    except SealgateError as error:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
 
 
@@ -83,7 +83,7 @@ def check_extends(
 ) -> None:
     """Check that the stored tree begins with the one that is known.
 
-    Raises Refusal(LOG_INCONSISTENT).
+    Raises SealgateError(LOG_INCONSISTENT).
     """
     old, new = known.size, stored.size
     try:
@@ -91,5 +91,5 @@ def check_extends(
             raise inconsistent(f"{new} leaves")
         proof = consistency_proof(TileRows(connection, tables), old, new)
         verify_consistency(old, known.root, new, stored.root, proof)
-    except Refusal as error:
+    except SealgateError as error:
         raise inconsistent(f"{known.origin}: does not extend a checkpoint of {old}") from error

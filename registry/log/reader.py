@@ -12,7 +12,7 @@ from registry.log.rows import TileRows
 from registry.log.tables import LogTables
 from registry.log.verification import Progress, VerifiedLog, verify_log
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import tiles
 from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.trust.transparency.note import Verifier
@@ -32,11 +32,13 @@ class LogReader:
         self._tables = tables
 
     def checkpoint(self) -> str:
-        """Return the newest signed checkpoint. Raises Refusal(LOG_UNKNOWN) before the first."""
+        """Return the newest signed checkpoint. Raises SealgateError(LOG_UNKNOWN) before the
+        first.
+        """
         with self._database.reading() as connection:
             newest = rows.newest_checkpoint(connection, self._tables)
         if newest is None:
-            raise Refusal(Reason.LOG_UNKNOWN, f"{self.origin} was never opened")
+            raise SealgateError(Reason.LOG_UNKNOWN, f"{self.origin} was never opened")
         return newest.note
 
     def size(self) -> int:
@@ -46,14 +48,14 @@ class LogReader:
         return 0 if newest is None else newest.size
 
     def entry(self, index: int) -> bytes:
-        """Return one leaf's bytes. Raises Refusal: ENTRY_UNKNOWN, ENTRY_PRUNED."""
+        """Return one leaf's bytes. Raises SealgateError: ENTRY_UNKNOWN, ENTRY_PRUNED."""
         table = self._tables.leaves
         with self._database.reading() as connection:
             data = connection.scalar(select(table.c.data).where(table.c.index == index))
             first = rows.first_index(connection, self._tables) if data is None else 0
         if data is None:
             reason = Reason.ENTRY_PRUNED if 0 <= index < first else Reason.ENTRY_UNKNOWN
-            raise Refusal(reason, f"{self.origin} has no entry {index}")
+            raise SealgateError(reason, f"{self.origin} has no entry {index}")
         return bytes(data)
 
     def first(self) -> int:
@@ -65,13 +67,15 @@ class LogReader:
         """Yield the leaves from `start` up to `end` in order, in lists of at most 1024.
 
         Each list is read in a transaction of its own, so a slow taker holds up nobody. Raises
-        Refusal: ENTRY_UNKNOWN for a range that the log does not have, ENTRY_PRUNED where it begins
-        before what is kept, LOG_INCONSISTENT when a leaf is missing.
+        SealgateError: ENTRY_UNKNOWN for a range that the log does not have, ENTRY_PRUNED where it
+        begins before what is kept, LOG_INCONSISTENT when a leaf is missing.
         """
         if not 0 <= start <= end <= self.size():
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no entries {start} to {end}")
+            raise SealgateError(
+                Reason.ENTRY_UNKNOWN, f"{self.origin} has no entries {start} to {end}"
+            )
         if start < min(end, kept := self.first()):
-            raise Refusal(Reason.ENTRY_PRUNED, f"{self.origin} begins at entry {kept}")
+            raise SealgateError(Reason.ENTRY_PRUNED, f"{self.origin} begins at entry {kept}")
         for first in range(start, end, LARGEST_READ):
             last = min(first + LARGEST_READ, end)
             with self._database.reading() as connection:
@@ -82,13 +86,13 @@ class LogReader:
         """Yield the hashes of a level of tiles from `start` up to `end`, in parts of at most 256 of
         32 bytes each: of leaves, or of complete subtrees of 256 to the power of `level` leaves.
 
-        They are kept of pruned entries too. Raises Refusal: ENTRY_UNKNOWN, LOG_INCONSISTENT.
+        They are kept of pruned entries too. Raises SealgateError: ENTRY_UNKNOWN, LOG_INCONSISTENT.
         """
         if not 0 <= level <= _HIGHEST or not 0 <= start <= end <= self.size() >> (
             tiles.HEIGHT * level
         ):
             detail = f"{self.origin} has no hashes {start} to {end} of level {level}"
-            raise Refusal(Reason.ENTRY_UNKNOWN, detail)
+            raise SealgateError(Reason.ENTRY_UNKNOWN, detail)
         while start < end:
             index, skipped = divmod(start, tiles.WIDTH)
             width = min(tiles.WIDTH, end - index * tiles.WIDTH)
@@ -100,12 +104,12 @@ class LogReader:
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Prove that entry `index` is in the tree of `size` leaves (RFC 9162, 2.1.3).
 
-        Raises Refusal: ENTRY_UNKNOWN for an index or size that the log does not have.
+        Raises SealgateError: ENTRY_UNKNOWN for an index or size that the log does not have.
         """
         with self._database.reading() as connection:
             newest = rows.newest_checkpoint(connection, self._tables)
             if newest is None or not 0 <= index < size <= newest.size:
-                raise Refusal(Reason.ENTRY_UNKNOWN, f"no entry {index} under size {size}")
+                raise SealgateError(Reason.ENTRY_UNKNOWN, f"no entry {index} under size {size}")
             return tuple(tiles.inclusion_proof(TileRows(connection, self._tables), index, size))
 
     def proven(
@@ -113,7 +117,8 @@ class LogReader:
     ) -> dict[int, tuple[bytes, tuple[bytes, ...]]]:
         """Return leaves with their proofs in the tree of `size`, as far as they are kept.
 
-        Each tile is read once for all of them. Raises Refusal(ENTRY_UNKNOWN) like `inclusion`.
+        Each tile is read once for all of them. Raises SealgateError(ENTRY_UNKNOWN) like
+        `inclusion`.
         """
         table = self._tables.leaves
         query = select(table).where(table.c.index.in_(indices))
@@ -126,17 +131,17 @@ class LogReader:
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Prove that the tree of `new` leaves extends that of `old` (RFC 9162, 2.1.4).
 
-        Raises Refusal: ENTRY_UNKNOWN for a size that the log does not have.
+        Raises SealgateError: ENTRY_UNKNOWN for a size that the log does not have.
         """
         with self._database.reading() as connection:
             newest = rows.newest_checkpoint(connection, self._tables)
             if newest is None or not 0 <= old <= new <= newest.size:
-                raise Refusal(Reason.ENTRY_UNKNOWN, f"no sizes {old} and {new}")
+                raise SealgateError(Reason.ENTRY_UNKNOWN, f"no sizes {old} and {new}")
             return tuple(tiles.consistency_proof(TileRows(connection, self._tables), old, new))
 
     def verify(self, progress: Progress | None = None, pruned: int = 0) -> VerifiedLog:
         """Recompute the whole log, of whose entries the first `pruned` may be gone; see
-        `verify_log`. Raises Refusal(LOG_INCONSISTENT).
+        `verify_log`. Raises SealgateError(LOG_INCONSISTENT).
         """
         with self._database.reading() as connection:
             return verify_log(connection, self._tables, self.vkey, progress=progress, pruned=pruned)

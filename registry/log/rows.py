@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, func, select, text
 
 from registry.log.tables import LogTables
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency.merkle import HASH_SIZE
 
 _BLOCK = 1024
@@ -32,7 +32,7 @@ class TileRows:
         self._exact = exact
 
     def read(self, level: int, index: int, width: int) -> bytes:
-        """Return the first `width` hashes of a tile. Raises Refusal(LOG_INCONSISTENT)."""
+        """Return the first `width` hashes of a tile. Raises SealgateError(LOG_INCONSISTENT)."""
         hashes = self.stored(level, index)
         size = width * HASH_SIZE
         if len(hashes) < size or (self._exact and len(hashes) != size):
@@ -69,7 +69,7 @@ def leaves(
 ) -> Iterator[list[bytes]]:
     """Yield the leaves from `start` up to `end` in blocks, in order.
 
-    Raises Refusal(LOG_INCONSISTENT) when one is missing.
+    Raises SealgateError(LOG_INCONSISTENT) when one is missing.
     """
     table = tables.leaves
     for first in range(start, end, _BLOCK):
@@ -89,6 +89,6 @@ def run_deferred_triggers(connection: Connection) -> None:
         connection.execute(_RUN_DEFERRED)
 
 
-def inconsistent(detail: str) -> Refusal:
+def inconsistent(detail: str) -> SealgateError:
     """Return the refusal of a log that contradicts itself."""
-    return Refusal(Reason.LOG_INCONSISTENT, detail)
+    return SealgateError(Reason.LOG_INCONSISTENT, detail)

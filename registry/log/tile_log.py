@@ -25,7 +25,7 @@ from registry.log.loading import check_extends, check_newest_leaves, load, open_
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
@@ -113,7 +113,7 @@ class TileLog:
         5. From here on, `memory` has each checkpoint before anybody else is shown it.
 
         A log without a checkpoint is new, must be empty, and signs the empty tree. Raises
-        Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        SealgateError: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
         remembered = memory.checkpoint if memory is not None else None
         with database.writing() as connection:
@@ -152,20 +152,20 @@ class TileLog:
     def check_turn(self, connection: Connection) -> None:
         """Check that this may append, and keep others out until the commit.
 
-        Raises Refusal: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when the
-        database's newest checkpoint is not the one that was signed last, nor, where the log is
+        Raises SealgateError: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when
+        the database's newest checkpoint is not the one that was signed last, nor, where the log is
         shared, an extension of it; or after `halt`.
         """
         row = connection.execute(self._statements.turn).one_or_none()
         if self._epoch is not None and (row is None or row.epoch != self._epoch):
-            raise Refusal(Reason.LOG_FENCED, f"epoch {self._epoch} of {self.origin} is over")
+            raise SealgateError(Reason.LOG_FENCED, f"epoch {self._epoch} of {self.origin} is over")
         self._take_over(connection, None if row is None else row.note)
 
     def catch_up(self, connection: Connection) -> None:
         """Remember what others have added to a shared log. Call it with `lock` held since before
         the transaction began.
 
-        Raises Refusal(LOG_INCONSISTENT) when it does not extend what was seen last.
+        Raises SealgateError(LOG_INCONSISTENT) when it does not extend what was seen last.
         """
         newest = newest_checkpoint(connection, self._tables)
         self._take_over(connection, None if newest is None else newest.note)
@@ -174,7 +174,7 @@ class TileLog:
         """Check, without the lock, what `catch_up` checks; `seen` is from before the transaction
         began.
 
-        Raises Refusal(LOG_INCONSISTENT).
+        Raises SealgateError(LOG_INCONSISTENT).
         """
         newest = newest_checkpoint(connection, self._tables)
         if self._halted or newest is None:
@@ -200,7 +200,7 @@ class TileLog:
     def check_holds(self, connection: Connection, index: int, leaf: bytes) -> None:
         """Check that entry `index` of the tree that was signed last is this leaf.
 
-        Raises Refusal(LOG_INCONSISTENT).
+        Raises SealgateError(LOG_INCONSISTENT).
         """
         size = self._frontier.size
         try:
@@ -208,7 +208,7 @@ class TileLog:
                 raise inconsistent(f"there is no entry {index}")
             proof = inclusion_proof(TileRows(connection, self._tables), index, size)
             verify_inclusion(leaf_hash(leaf), index, size, proof, self._frontier.root)
-        except Refusal as error:
+        except SealgateError as error:
             raise inconsistent(f"{self.origin}: entry {index} is another") from error
 
     def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
@@ -238,7 +238,7 @@ class TileLog:
     ) -> None:
         """Check, last before the commit, that the leaves are there as they were appended.
 
-        Raises Refusal(LOG_INCONSISTENT): a trigger has deleted or changed some.
+        Raises SealgateError(LOG_INCONSISTENT): a trigger has deleted or changed some.
         """
         rows.run_deferred_triggers(connection)
         place = {"first": appended.first, "size": appended.size}
@@ -248,8 +248,8 @@ class TileLog:
     def settle(self, appended: Appended) -> None:
         """Take over what an append wrote, after its commit and before anybody is told of it.
 
-        Raises Refusal(RECORD_FAILED) where it cannot be remembered; the entries are recorded then,
-        and nobody may be answered.
+        Raises SealgateError(RECORD_FAILED) where it cannot be remembered; the entries are recorded
+        then, and nobody may be answered.
         """
         self._frontier = appended.frontier
         self._note = appended.note
@@ -263,7 +263,7 @@ class TileLog:
             self._memory.keep(self._note)
         except OSError as error:
             detail = f"{self.origin}: the checkpoint cannot be remembered: {error}"
-            raise Refusal(Reason.RECORD_FAILED, detail) from error
+            raise SealgateError(Reason.RECORD_FAILED, detail) from error
 
 
 class _Statements:
@@ -306,7 +306,7 @@ def check_stored(connection: Connection, tables: LogTables, appended: Appended) 
     """Check, before the commit of an append, that its checkpoint is the newest and its tiles are
     those that it wrote. `TileLog.check_written` looks at the leaves.
 
-    Raises Refusal(LOG_INCONSISTENT).
+    Raises SealgateError(LOG_INCONSISTENT).
     """
     rows = TileRows(connection, tables)
     tiles = appended.frontier.tiles

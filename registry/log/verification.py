@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import LogTables
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
@@ -50,7 +50,7 @@ def verify_log(
        size.
     3. Every stored tile holds the hashes of what it covers, and none is missing or surplus.
 
-    Raises Refusal(LOG_INCONSISTENT).
+    Raises SealgateError(LOG_INCONSISTENT).
     """
     # 1.
     size = rows.next_index(connection, tables)
@@ -113,7 +113,7 @@ class _Recomputation:
     def compare(self, newest: rows.Newest) -> None:
         try:
             signed = open_checkpoint(newest.note, self._vkey)
-        except Refusal as error:
+        except SealgateError as error:
             raise inconsistent(f"the checkpoint of {newest.size} is not signed") from error
         if signed.size != newest.size or signed.root != self.frontier.root:
             raise inconsistent(f"the checkpoint of {newest.size} states another root")

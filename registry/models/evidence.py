@@ -15,7 +15,7 @@ from registry.state.events import EVIDENCE_ATTACHED
 from registry.state.records import VersionRecord
 from registry.state.schema import ATTACHMENTS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
@@ -48,7 +48,7 @@ def open_evidence(
     """
     # 1.
     if len(envelopes) > MOST_ITEMS or max(map(len, envelopes), default=0) > LARGEST_ITEM:
-        raise Refusal(Reason.FILE_TOO_LARGE, "too much evidence")
+        raise SealgateError(Reason.FILE_TOO_LARGE, "too much evidence")
     items = []
     for data in envelopes:
         envelope = Envelope.decode(data)
@@ -56,10 +56,10 @@ def open_evidence(
         statement = open_statement(envelope, Evidence, policy, _MAKERS)
         # 3.
         if statement.version_digest != version_digest:
-            raise Refusal(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")
+            raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")
         items.append(EvidenceItem(statement.kind, envelope.payload_digest, statement.maker, data))
     if len({item.kind for item in items}) != len(items):
-        raise Refusal(Reason.EVIDENCE_MISMATCH, "a kind of evidence comes twice")
+        raise SealgateError(Reason.EVIDENCE_MISMATCH, "a kind of evidence comes twice")
     return tuple(items)
 
 
@@ -92,7 +92,7 @@ class Attachments:
         """
         # 1.
         if len(envelope) > LARGEST_ATTACHMENT:
-            raise Refusal(Reason.FILE_TOO_LARGE, "too large for evidence that comes later")
+            raise SealgateError(Reason.FILE_TOO_LARGE, "too large for evidence that comes later")
         opened = Envelope.decode(envelope)
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             connection = unit.connection
@@ -102,13 +102,15 @@ class Attachments:
             # 3.
             digest = find_version(connection, model, version)["digest"]
             if item.kind not in ATTACHED or item.version_digest != digest:
-                raise Refusal(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
+                raise SealgateError(
+                    Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}"
+                )
             check_version(connection, model, version, digest)
             there = _attached(connection, model, version)
             if opened.payload_digest not in {row["digest"] for row in there}:
                 # 4.
                 if sum(row["principal"] == principal for row in there) >= MOST_OF_ONE:
-                    raise Refusal(Reason.EVIDENCE_TOO_MUCH, principal)
+                    raise SealgateError(Reason.EVIDENCE_TOO_MUCH, principal)
                 unit.add(
                     EVIDENCE_ATTACHED,
                     model=model,

@@ -13,7 +13,7 @@ from registry.policy.policies import PolicyBook
 from registry.state.events import REQUEST_ALLOWED, SCREENING_DRIFTED
 from registry.state.schema import VERSIONS
 from registry.state.unit_of_work import Ledger
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import STEP_UP
@@ -32,17 +32,17 @@ class Drifts:
     ) -> bool:
         """Log that a version's bound no longer holds; say whether it held until now.
 
-        `origin` is the answer log of the gateway that found it. Raises Refusal: LOG_UNKNOWN,
+        `origin` is the answer log of the gateway that found it. Raises SealgateError: LOG_UNKNOWN,
         VERSION_UNKNOWN, REGISTRY_UNAVAILABLE, RECORD_FAILED.
         """
         of_version = (VERSIONS.c.model == model) & (VERSIONS.c.version == version)
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             if not policy.is_answer_log(origin):
-                raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             digest = unit.connection.scalar(select(VERSIONS.c.digest).where(of_version))
             if digest is None:
-                raise Refusal(Reason.VERSION_UNKNOWN)
+                raise SealgateError(Reason.VERSION_UNKNOWN)
             if digest in unit.logged().withdrawn:
                 return False
             unit.add(
@@ -59,7 +59,7 @@ class Drifts:
     def withdrawn(self) -> dict[str, str]:
         """The digests of versions whose bound is withdrawn, with the time of each.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
+        Raises SealgateError: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
         return dict(self._ledger.logged().withdrawn)
 
@@ -74,19 +74,19 @@ class Allowances:
     def use(self, envelope: Envelope, held: HeldRequest) -> Allowance:
         """Log that `held` passes by what the envelope allows; nothing passes by it again.
 
-        Raises Refusal: as `open_allowance` does under the policy in force; ALLOWANCE_SIGNER where
-        the policy lets nobody allow anything; ALLOWANCE_USED; REGISTRY_UNAVAILABLE, RECORD_FAILED,
-        LOG_INCONSISTENT.
+        Raises SealgateError: as `open_allowance` does under the policy in force; ALLOWANCE_SIGNER
+        where the policy lets nobody allow anything; ALLOWANCE_USED; REGISTRY_UNAVAILABLE,
+        RECORD_FAILED, LOG_INCONSISTENT.
         """
         with self._ledger.change(held.caller) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             step_up = policy.screen(held.model).step_up
             if step_up is None:
-                raise Refusal(Reason.ALLOWANCE_SIGNER, f"no {STEP_UP} for {held.model}")
+                raise SealgateError(Reason.ALLOWANCE_SIGNER, f"no {STEP_UP} for {held.model}")
             allowance = open_allowance(envelope, held, step_up, policy, unit.now)
             digest = envelope.payload_digest
             if digest in unit.logged().allowances:
-                raise Refusal(Reason.ALLOWANCE_USED, digest)
+                raise SealgateError(Reason.ALLOWANCE_USED, digest)
             unit.add(REQUEST_ALLOWED, digest=digest, model=held.model, envelope=envelope.encode())
             unit.commit()
         return allowance

@@ -6,7 +6,7 @@ from sqlalchemy import Column, Connection, RowMapping, Select, select
 
 from registry.state.records import VersionRecord
 from registry.state.schema import ATTACHMENTS, COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Revocation
@@ -14,32 +14,32 @@ from sealgate.trust.statements.verification import revocation_names
 
 
 def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
-    """Return one version. Raises Refusal(VERSION_UNKNOWN)."""
+    """Return one version. Raises SealgateError(VERSION_UNKNOWN)."""
     return version_record(connection, find_version(connection, model, version))
 
 
 def find_version(connection: Connection, model: str, version: int) -> RowMapping:
-    """Return a version's row. Raises Refusal(VERSION_UNKNOWN)."""
+    """Return a version's row. Raises SealgateError(VERSION_UNKNOWN)."""
     here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
     row = connection.execute(select(VERSIONS).where(*here)).mappings().one_or_none()
     if row is None:
-        raise Refusal(Reason.VERSION_UNKNOWN, "no such version")
+        raise SealgateError(Reason.VERSION_UNKNOWN, "no such version")
     return row
 
 
 def check_version(connection: Connection, model: str, version: int, digest: str) -> RowMapping:
     """Return the row of a version that a document names, if it may still be used.
 
-    Raises Refusal: VERSION_UNKNOWN for another digest too; VERSION_REVOKED for bytes that were
-    revoked under this model, or under whatever model.
+    Raises SealgateError: VERSION_UNKNOWN for another digest too; VERSION_REVOKED for bytes that
+    were revoked under this model, or under whatever model.
     """
     row = find_version(connection, model, version)
     if row["digest"] != digest:
-        raise Refusal(Reason.VERSION_UNKNOWN, "the version has another digest")
+        raise SealgateError(Reason.VERSION_UNKNOWN, "the version has another digest")
     named = REVOCATIONS.c.version_digest.in_(revocation_names(model, digest))
     revoked = select(REVOCATIONS.c.version).where(named)
     if connection.scalar(revoked.limit(1)) is not None:
-        raise Refusal(Reason.VERSION_REVOKED, digest)
+        raise SealgateError(Reason.VERSION_REVOKED, digest)
     return row
 
 

@@ -28,7 +28,7 @@ from registry.state.records import VersionRecord
 from registry.state.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork, check_new
 from registry.storage.artifacts import ArtifactStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Manifest, oms
@@ -38,14 +38,14 @@ class Upload:
     """Takes a version's files, in any order, into the artifact store."""
 
     def __init__(self, manifest: Manifest, artifacts: ArtifactStore, *, largest: int) -> None:
-        """Raises Refusal: FORMAT_REFUSED for a name that is not accepted, FILE_TOO_LARGE when
+        """Raises SealgateError: FORMAT_REFUSED for a name that is not accepted, FILE_TOO_LARGE when
         the files together exceed `largest` bytes.
         """
         for entry in manifest.files:
             format_check.check_name(entry.path)
         total = sum(entry.size for entry in manifest.files)
         if total > largest:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"{total} bytes in all")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"{total} bytes in all")
         self._manifest = manifest
         self._artifacts = artifacts
         self._received: set[str] = set()
@@ -53,20 +53,20 @@ class Upload:
     def receive(self, path: str, chunks: Iterable[bytes]) -> None:
         """Store one file. No more of the stream is read than the manifest allows.
 
-        Raises Refusal: FILE_SURPLUS for a path that the manifest does not name, FILE_DUPLICATE
-        for one that came before, and like `ArtifactStore.put`.
+        Raises SealgateError: FILE_SURPLUS for a path that the manifest does not name,
+        FILE_DUPLICATE for one that came before, and like `ArtifactStore.put`.
         """
         entry = self._manifest.entry(path)
         if path in self._received:
-            raise Refusal(Reason.FILE_DUPLICATE, path)
+            raise SealgateError(Reason.FILE_DUPLICATE, path)
         self._received.add(path)
         self._artifacts.put(chunks, entry.size, entry.digest)
 
     def finish(self) -> None:
-        """Check that every file has come. Raises Refusal(FILE_MISSING)."""
+        """Check that every file has come. Raises SealgateError(FILE_MISSING)."""
         for entry in self._manifest.files:
             if entry.path not in self._received:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
+                raise SealgateError(Reason.FILE_MISSING, entry.path)
 
 
 LARGEST_VERSION = 8 << 30
@@ -92,8 +92,9 @@ class Versions:
     ) -> Upload:
         """Begin to take a version's files, before any of their bytes is stored.
 
-        Where the principal's `signature` is known already, it is checked first. Raises Refusal:
-        MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode`, `oms.verify` and `Upload`.
+        Where the principal's `signature` is known already, it is checked first. Raises
+        SealgateError: MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode`, `oms.verify` and
+        `Upload`.
         """
         decoded = Manifest.decode(manifest)
         with self._ledger.view() as connection:
@@ -156,7 +157,7 @@ class Versions:
     def done(self, principal: str, once: RequestKey | None) -> VersionRecord | None:
         """Return the version if this very request has registered it before.
 
-        Raises Refusal(REQUEST_ID_REUSED).
+        Raises SealgateError(REQUEST_ID_REUSED).
         """
         if once is None:
             return None
@@ -170,7 +171,7 @@ class Versions:
         return None
 
     def get(self, model: str, version: int) -> VersionRecord:
-        """Return one version. Raises Refusal: MODEL_UNKNOWN, VERSION_UNKNOWN."""
+        """Return one version. Raises SealgateError: MODEL_UNKNOWN, VERSION_UNKNOWN."""
         with self._ledger.view() as connection:
             check_model(connection, model)
             return read_version(connection, model, version)
@@ -178,7 +179,7 @@ class Versions:
     def list(self, model: str, asked: ListQuery = FIRST_PAGE) -> Page[VersionRecord]:
         """Return a page of a model's versions, oldest first.
 
-        Raises Refusal: MODEL_UNKNOWN, or as `read_page`.
+        Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
         query = select(VERSIONS).where(VERSIONS.c.model == model)
         scope = ["versions", model]
@@ -190,19 +191,21 @@ class Versions:
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.
 
-        Raises Refusal: VERSION_UNKNOWN, FILE_SURPLUS for a path that the version does not have,
-        VERSION_ALTERED.
+        Raises SealgateError: VERSION_UNKNOWN, FILE_SURPLUS for a path that the version does not
+        have, VERSION_ALTERED.
         """
         entry = Manifest.decode(self.get(model, version).manifest).entry(path)
         return self._artifacts.read(entry.digest, entry.size)
 
     def check_bytes(self, model: str, version: int) -> None:
-        """Hash every stored file of a version. Raises Refusal: VERSION_UNKNOWN, VERSION_ALTERED."""
+        """Hash every stored file of a version. Raises SealgateError: VERSION_UNKNOWN,
+        VERSION_ALTERED.
+        """
         with self._ledger.view() as connection:
             row = find_version(connection, model, version)
         manifest = Manifest.decode(bytes(row["manifest"]))
         if manifest.digest != row["digest"]:
-            raise Refusal(Reason.VERSION_ALTERED, "the manifest is not the one registered")
+            raise SealgateError(Reason.VERSION_ALTERED, "the manifest is not the one registered")
         for entry in manifest.files:
             self._artifacts.check(entry.digest, entry.size)
 
@@ -222,7 +225,7 @@ class Versions:
         for entry in manifest.files:
             format_check.check_name(entry.path)
             if entry.digest not in self._artifacts:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
+                raise SealgateError(Reason.FILE_MISSING, entry.path)
 
 
 _REVOKED = (
@@ -255,17 +258,17 @@ def _check_new(connection: Connection, model: str, digest: str) -> None:
     here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
     version = connection.scalar(select(VERSIONS.c.version).where(*here))
     if version is not None:
-        raise Refusal(Reason.VERSION_EXISTS, digest, facts={"version": str(version)})
+        raise SealgateError(Reason.VERSION_EXISTS, digest, facts={"version": str(version)})
 
 
 def _check_commitment(connection: Connection, model: str, commitment: str) -> None:
     table = COMMITMENTS
     here = (table.c.commitment == commitment, table.c.model == model)
     if connection.scalar(select(table.c.entry).where(*here)) is None:
-        raise Refusal(Reason.COMMITMENT_UNKNOWN, commitment)
+        raise SealgateError(Reason.COMMITMENT_UNKNOWN, commitment)
     used = select(VERSIONS.c.version).where(VERSIONS.c.commitment == commitment)
     if connection.scalar(used) is not None:
-        raise Refusal(Reason.COMMITMENT_USED, commitment)
+        raise SealgateError(Reason.COMMITMENT_USED, commitment)
 
 
 def _next_version(connection: Connection, model: str) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from registry.state.schema import FRESHNESS, POINTERS, REVOCATIONS
 from registry.state.unit_of_work import Ledger, UnitOfWork
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
@@ -48,10 +48,10 @@ class FreshnessKeeper:
         return self._last
 
     def check_key(self, policy: Policy) -> None:
-        """Check that the policy gives the key its role. Raises Refusal(POLICY_INVALID)."""
+        """Check that the policy gives the key its role. Raises SealgateError(POLICY_INVALID)."""
         holder = policy.holder(self._signer.public.keyid)
         if holder is None or "freshness" not in holder.roles:
-            raise Refusal(Reason.POLICY_INVALID, "the freshness key has not the role")
+            raise SealgateError(Reason.POLICY_INVALID, "the freshness key has not the role")
 
     def is_due(self, connection: Connection, policy: Policy) -> bool:
         """Say whether a quarter of the statement's time has gone, there is none by this key, or it
@@ -68,7 +68,7 @@ class FreshnessKeeper:
     def renew(self, unit: UnitOfWork, policy: Policy) -> None:
         """Sign what is live now, in the transaction of `unit`.
 
-        Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
+        Raises SealgateError: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
         statement is gone or older, or pointers and revocations are not what the log records;
         POLICY_INVALID where the policy took the key's role away.
         """
@@ -101,12 +101,14 @@ class FreshnessKeeper:
         """Check that the stored statement is ours, or by another key of the policy's, and says
         what the tables say; remember it.
 
-        Raises Refusal(LOG_INCONSISTENT).
+        Raises SealgateError(LOG_INCONSISTENT).
         """
         statement, envelope = self._stored(connection, policy), stored_envelope(connection)
         pointers, revoked = newest_state(connection)
         if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
-            raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
+            raise SealgateError(
+                Reason.LOG_INCONSISTENT, "the freshness statement says something else"
+            )
         if self._last is None and envelope is not None:
             # From here on, deleting the stored one does not let the key start over.
             self._remember(SignedFreshness(statement, envelope))
@@ -129,8 +131,10 @@ class FreshnessKeeper:
         keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
         try:
             dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own, **keys})
-        except Refusal as error:
-            raise Refusal(Reason.LOG_INCONSISTENT, "a freshness statement not ours") from error
+        except SealgateError as error:
+            raise SealgateError(
+                Reason.LOG_INCONSISTENT, "a freshness statement not ours"
+            ) from error
         return Freshness.decode(opened.payload)
 
 
@@ -150,7 +154,7 @@ def newest_envelope(connection: Connection, last: SignedFreshness | None) -> byt
         return stored
     try:
         number = Freshness.decode(Envelope.decode(stored or b"").payload).sequence
-    except Refusal:
+    except SealgateError:
         return last.envelope
     return stored if number > last.statement.sequence else last.envelope
 
@@ -182,9 +186,9 @@ def _check_logged(unit: UnitOfWork, pointers: Pointers, revoked: tuple[str, ...]
     logged, added = unit.logged(), unit.told()
     newest = {**logged.pointers, **added.pointers}
     if {place: (sequence, digest) for place, sequence, digest in pointers} != newest:
-        raise Refusal(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
+        raise SealgateError(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
     if set(revoked) != logged.revoked | added.revoked:
-        raise Refusal(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
+        raise SealgateError(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
 
 
 def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[str, ...]) -> None:
@@ -192,6 +196,6 @@ def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[
     for place, sequence, digest in previous.pointers:
         found = now.get(place, (0, ""))
         if found[0] < sequence or (found[0] == sequence and found[1] != digest):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
     if not set(previous.revoked) <= set(revoked):
-        raise Refusal(Reason.LOG_INCONSISTENT, "a revocation is gone")
+        raise SealgateError(Reason.LOG_INCONSISTENT, "a revocation is gone")

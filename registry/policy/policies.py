@@ -17,7 +17,7 @@ from registry.state.logged_state import NO_POLICY
 from registry.state.records import check_etag, etag
 from registry.state.schema import POLICIES
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
@@ -36,7 +36,9 @@ class PinnedRoot:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChain:
-    """Policies with their envelopes, oldest first. Raises Refusal(POLICY_INVALID) for none."""
+    """Policies with their envelopes, oldest first. Raises SealgateError(POLICY_INVALID) for
+    none.
+    """
 
     policies: tuple[Policy, ...]
     envelopes: tuple[bytes, ...]
@@ -44,7 +46,7 @@ class PolicyChain:
 
     def __post_init__(self) -> None:
         if not self.policies:
-            raise Refusal(Reason.POLICY_INVALID, "no policy has been accepted yet")
+            raise SealgateError(Reason.POLICY_INVALID, "no policy has been accepted yet")
         table = {policy.digest: policy for policy in self.policies}
         object.__setattr__(self, "by_digest", table)
 
@@ -59,19 +61,20 @@ class PolicyChain:
         return self.policies[-1]
 
     def current(self, now: datetime) -> Policy:
-        """Return the newest policy, if it is still valid. Raises Refusal(POLICY_EXPIRED)."""
+        """Return the newest policy, if it is still valid. Raises SealgateError(POLICY_EXPIRED)."""
         self.newest.check_standing(now)
         return self.newest
 
     def check_named(self, digest: str) -> None:
         """Check that a document names the newest policy.
 
-        Raises Refusal: POLICY_ROLLED_BACK for an older one, POLICY_INVALID for an unknown one.
+        Raises SealgateError: POLICY_ROLLED_BACK for an older one, POLICY_INVALID for an unknown
+        one.
         """
         if digest not in self.by_digest:
-            raise Refusal(Reason.POLICY_INVALID, "a document names an unknown policy")
+            raise SealgateError(Reason.POLICY_INVALID, "a document names an unknown policy")
         if digest != self.newest.digest:
-            raise Refusal(Reason.POLICY_ROLLED_BACK, "a document names an older policy")
+            raise SealgateError(Reason.POLICY_ROLLED_BACK, "a document names an older policy")
 
 
 class PolicyBook:
@@ -82,7 +85,9 @@ class PolicyBook:
         self._followed: PolicyChain | None = None
 
     def read(self, connection: Connection) -> PolicyChain:
-        """Return the chain. Raises Refusal: POLICY_INVALID for none, or as it fails to follow."""
+        """Return the chain. Raises SealgateError: POLICY_INVALID for none, or as it fails to
+        follow.
+        """
         query = select(POLICIES.c.envelope).order_by(POLICIES.c.version)
         envelopes = tuple(bytes(envelope) for envelope in connection.scalars(query))
         followed = self._followed
@@ -94,16 +99,16 @@ class PolicyBook:
     def read_for(self, unit: UnitOfWork) -> PolicyChain:
         """Return the chain under which a change is made: it ends with the log's newest policy.
 
-        Raises Refusal: as `read`, LOG_INCONSISTENT where a policy was deleted, or added without
-        its entry.
+        Raises SealgateError: as `read`, LOG_INCONSISTENT where a policy was deleted, or added
+        without its entry.
         """
         chain = self.read(unit.connection)
         if (chain.newest.version, chain.newest.digest) != unit.logged().policy:
-            raise Refusal(Reason.LOG_INCONSISTENT, "the newest policy is not the log's")
+            raise SealgateError(Reason.LOG_INCONSISTENT, "the newest policy is not the log's")
         return chain
 
     def open_next(self, unit: UnitOfWork, envelope: Envelope) -> Policy:
-        """Return the policy that `envelope` adds to the chain. Raises Refusal."""
+        """Return the policy that `envelope` adds to the chain. Raises SealgateError."""
         if unit.logged().policy == NO_POLICY:
             return open_policy(envelope, self._root.keys, self._root.threshold, unit.now)
         return next_policy(self.read_for(unit).newest, envelope, unit.now)
@@ -151,7 +156,7 @@ class Policies:
             # 5.
             log = self._ledger.log
             if policy.is_answer_log(log.origin) or policy.log_key(log.origin) != log.vkey:
-                raise Refusal(Reason.POLICY_INVALID, "it names another registry log or key")
+                raise SealgateError(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
             unit.add(
                 POLICY_ACCEPTED, version=policy.version, digest=policy.digest, envelope=envelope
@@ -161,12 +166,14 @@ class Policies:
         return self.chain().by_digest[opened.payload_digest]
 
     def chain(self) -> PolicyChain:
-        """Return all policies, oldest first. Raises Refusal(POLICY_INVALID) before the first."""
+        """Return all policies, oldest first. Raises SealgateError(POLICY_INVALID) before the
+        first.
+        """
         with self._ledger.view() as connection:
             return self._book.read(connection)
 
     def current(self) -> Policy:
-        """Return the newest policy, if it is still valid. Raises Refusal: POLICY_INVALID,
+        """Return the newest policy, if it is still valid. Raises SealgateError: POLICY_INVALID,
         POLICY_EXPIRED.
         """
         return self.chain().current(self._ledger.clock())
@@ -177,7 +184,7 @@ def _check_stands(unit: UnitOfWork, withdrawal: Withdrawal) -> None:
     for digest in withdrawal.stands:
         if min(_entries(unit, digest), default=withdrawal.since) >= withdrawal.since:
             detail = f"{digest} came after {withdrawal.since}, or never"
-            raise Refusal(Reason.POLICY_INVALID, detail)
+            raise SealgateError(Reason.POLICY_INVALID, detail)
 
 
 def _entries(unit: UnitOfWork, digest: str) -> Iterator[int]:
@@ -197,9 +204,9 @@ def open_own(
 ) -> _S:
     """Return a statement whose author is the caller: nobody hands in what another has signed.
 
-    Raises Refusal: SIGNER_MISMATCH, and like `open_statement`.
+    Raises SealgateError: SIGNER_MISMATCH, and like `open_statement`.
     """
     statement = open_statement(envelope, kind, policy, roles)
     if statement.author != principal:
-        raise Refusal(Reason.SIGNER_MISMATCH, f"{principal} handed in what is not theirs")
+        raise SealgateError(Reason.SIGNER_MISMATCH, f"{principal} handed in what is not theirs")
     return statement

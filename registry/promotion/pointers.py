@@ -16,7 +16,7 @@ from registry.state.events import POINTER_MOVED
 from registry.state.records import PointerRecord, check_etag
 from registry.state.schema import APPROVALS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Pointer, PointerBundle, Proposal, verify_pointer
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
@@ -95,18 +95,18 @@ class Pointers:
         return self._find(opened.payload_digest)
 
     def get(self, model: str, alias: str) -> PointerRecord:
-        """Return an alias's newest pointer. Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN."""
+        """Return an alias's newest pointer. Raises SealgateError: MODEL_UNKNOWN, ALIAS_UNKNOWN."""
         with self._ledger.view() as connection:
             check_model(connection, model)
             row = _newest(connection, model, alias)
         if row is None:
-            raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+            raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
         return pointer_record(row)
 
     def previous(self, model: str, alias: str) -> PointerRecord:
         """Return the move after which the alias named another version than now, for the last time.
 
-        A service may return the alias to that, once after each promotion. Raises Refusal:
+        A service may return the alias to that, once after each promotion. Raises SealgateError:
         ALIAS_UNKNOWN, ROLLBACK_TARGET where the last move was no promotion, or there is none before
         with another version.
         """
@@ -116,7 +116,7 @@ class Pointers:
     def history(self, model: str, alias: str, asked: ListQuery = FIRST_PAGE) -> Page[PointerRecord]:
         """Return a page of the moves of an alias, newest first.
 
-        Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved, or as
+        Raises SealgateError: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved, or as
         `read_page`.
         """
         scope = ["pointers", model, alias]
@@ -124,7 +124,7 @@ class Pointers:
         with self._ledger.view() as connection:
             check_model(connection, model)
             if _newest(connection, model, alias) is None:
-                raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+                raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
             page = read_page(connection, query, position, asked, scope, _FIELDS, descending=True)
         return page.map(pointer_record)
 
@@ -146,7 +146,9 @@ class Pointers:
         # 2.
         pointer = open_own(unit.principal, opened, Pointer, chain.current(unit.now), roles)
         if pointer.action != action:
-            raise Refusal(Reason.POINTER_INVALID, f"a {pointer.action} where a {action} belongs")
+            raise SealgateError(
+                Reason.POINTER_INVALID, f"a {pointer.action} where a {action} belongs"
+            )
         chain.check_named(pointer.policy)
         # 3.
         connection = unit.connection
@@ -203,43 +205,48 @@ def _newest(connection: Connection, model: str, alias: str) -> RowMapping | None
 def _previous(connection: Connection, model: str, alias: str) -> RowMapping:
     newest = _newest(connection, model, alias)
     if newest is None:
-        raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+        raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
     if newest["action"] != PROMOTE:
-        raise Refusal(Reason.ROLLBACK_TARGET, "it was rolled back already, since a promotion")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "it was rolled back already, since a promotion")
     other = POINTERS.c.version_digest != newest["version_digest"]
     query = _moves(model, alias).where(other).order_by(POINTERS.c.sequence.desc()).limit(1)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise Refusal(Reason.ROLLBACK_TARGET, "the alias has never named another version")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "the alias has never named another version")
     return row
 
 
 def _check_previous(unit: UnitOfWork, pointer: Pointer) -> None:
     """Check that a service returns to the previous version, as the log has it.
 
-    Raises Refusal: ROLLBACK_TARGET; LOG_INCONSISTENT where a move since then was edited or deleted.
+    Raises SealgateError: ROLLBACK_TARGET; LOG_INCONSISTENT where a move since then was edited or
+    deleted.
     """
     previous = _previous(unit.connection, pointer.model, pointer.alias)
     since = _moves(pointer.model, pointer.alias).where(POINTERS.c.sequence >= previous["sequence"])
     rows = unit.connection.execute(since.order_by(POINTERS.c.sequence)).mappings().all()
     if [row["sequence"] - previous["sequence"] for row in rows] != list(range(len(rows))):
-        raise Refusal(Reason.LOG_INCONSISTENT, "a move is missing")
+        raise SealgateError(Reason.LOG_INCONSISTENT, "a move is missing")
     for row in rows:
         unit.check_logged(POINTER_MOVED, dict(row))
     if pointer.digest != previous["version_digest"]:
-        raise Refusal(Reason.ROLLBACK_TARGET, "a service returns to the previous version alone")
+        raise SealgateError(
+            Reason.ROLLBACK_TARGET, "a service returns to the previous version alone"
+        )
 
 
 def _bundle(unit: UnitOfWork, opened: Envelope, pointer: Pointer) -> PointerBundle:
     row, proposal = find_proposal(unit.connection, pointer.proposal)
     if unit.now >= parse_time(proposal.not_after):
-        raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+        raise SealgateError(Reason.PROPOSAL_EXPIRED, proposal.not_after)
     query = select(APPROVALS.c.digest, APPROVALS.c.envelope).where(
         APPROVALS.c.proposal == pointer.proposal
     )
     stored = {known.digest: bytes(known.envelope) for known in unit.connection.execute(query)}
     if not stored.keys() >= set(pointer.approvals):
-        raise Refusal(Reason.APPROVALS_MISSING, "an approval that is named was never handed in")
+        raise SealgateError(
+            Reason.APPROVALS_MISSING, "an approval that is named was never handed in"
+        )
     approvals = tuple(Envelope.decode(stored[digest]) for digest in pointer.approvals)
     return PointerBundle(opened, Envelope.decode(bytes(row["envelope"])), approvals)
 
@@ -253,13 +260,13 @@ def _find_target(connection: Connection, pointer: Pointer) -> PointerBundle:
     )
     bundle = connection.scalar(select(POINTERS.c.bundle).where(*here))
     if bundle is None:
-        raise Refusal(Reason.ROLLBACK_TARGET, "no such promotion of this alias")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "no such promotion of this alias")
     target = PointerBundle.decode(bytes(bundle))
     newest = _newest(connection, pointer.model, pointer.alias)
     if newest is not None and newest["version_digest"] == pointer.digest:
         live = PointerBundle.decode(bytes(newest["bundle"]))
         if _share(live) == _share(target):
-            raise Refusal(Reason.ROLLBACK_TARGET, "that is what the alias names already")
+            raise SealgateError(Reason.ROLLBACK_TARGET, "that is what the alias names already")
     return target
 
 

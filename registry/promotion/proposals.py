@@ -22,7 +22,7 @@ from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED
 from registry.state.records import ProposalRecord
 from registry.state.schema import APPROVALS, POINTERS, PROPOSALS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Proposal
 from sealgate.trust.times import parse_time
@@ -98,10 +98,10 @@ class Proposals:
             # 3.
             version = check_version(connection, proposal.model, proposal.version, proposal.digest)
             if principal in (version["principal"], row["principal"]):
-                raise Refusal(Reason.SELF_APPROVAL, principal)
+                raise SealgateError(Reason.SELF_APPROVAL, principal)
             here = (APPROVALS.c.proposal == approval.proposal, APPROVALS.c.principal == principal)
             if connection.scalar(select(APPROVALS.c.entry).where(*here)) is not None:
-                raise Refusal(Reason.APPROVAL_EXISTS, principal)
+                raise SealgateError(Reason.APPROVAL_EXISTS, principal)
             # 4.
             _check_open(connection, proposal, unit.now)
             unit.add(
@@ -114,14 +114,16 @@ class Proposals:
         return self.get(claimed)
 
     def get(self, digest: str) -> ProposalRecord:
-        """Return a proposal by the digest of its payload. Raises Refusal(PROPOSAL_UNKNOWN)."""
+        """Return a proposal by the digest of its payload. Raises
+        SealgateError(PROPOSAL_UNKNOWN).
+        """
         with self._ledger.view() as connection:
             return _record(connection, digest)
 
     def list(self, model: str, asked: ListQuery = FIRST_PAGE) -> Page[ProposalRecord]:
         """Return a page of a model's proposals, oldest first.
 
-        Raises Refusal: MODEL_UNKNOWN, or as `read_page`.
+        Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
         query = select(PROPOSALS).where(PROPOSALS.c.model == model)
         scope = ["proposals", model]
@@ -158,7 +160,7 @@ def _check_proposal(
     # 4.
     known = evidence_of(connection, proposal.model, proposal.version)
     if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):
-        raise Refusal(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
+        raise SealgateError(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
     policy = chain.newest
     if policy.evidence is not None:
         policy.evidence.check_kinds(row["kind"] for row in known)
@@ -169,17 +171,19 @@ def _check_proposal(
 
 
 def _check_open(connection: Connection, proposal: Proposal, now: datetime) -> None:
-    """Raises Refusal: SEQUENCE_STALE once the alias has moved, PROPOSAL_EXPIRED in the end."""
+    """Raises SealgateError: SEQUENCE_STALE once the alias has moved, PROPOSAL_EXPIRED in the
+    end.
+    """
     check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
     if now >= parse_time(proposal.not_after):
-        raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+        raise SealgateError(Reason.PROPOSAL_EXPIRED, proposal.not_after)
 
 
 def find_proposal(connection: Connection, digest: str) -> tuple[RowMapping, Proposal]:
-    """Return a proposal's row and content. Raises Refusal(PROPOSAL_UNKNOWN)."""
+    """Return a proposal's row and content. Raises SealgateError(PROPOSAL_UNKNOWN)."""
     row = _find(connection, digest)
     if row is None:
-        raise Refusal(Reason.PROPOSAL_UNKNOWN, digest)
+        raise SealgateError(Reason.PROPOSAL_UNKNOWN, digest)
     return row, Proposal.decode(Envelope.decode(bytes(row["envelope"])).payload)
 
 
@@ -190,10 +194,10 @@ def newest_sequence(connection: Connection, model: str, alias: str) -> int:
 
 
 def check_sequence(connection: Connection, model: str, alias: str, sequence: int) -> None:
-    """Check that `sequence` is the alias's next. Raises Refusal(SEQUENCE_STALE)."""
+    """Check that `sequence` is the alias's next. Raises SealgateError(SEQUENCE_STALE)."""
     newest = newest_sequence(connection, model, alias)
     if sequence != newest + 1:
-        raise Refusal(Reason.SEQUENCE_STALE, f"{sequence} after {newest}")
+        raise SealgateError(Reason.SEQUENCE_STALE, f"{sequence} after {newest}")
 
 
 def _find(connection: Connection, digest: str) -> RowMapping | None:

@@ -9,7 +9,7 @@ from registry.policy.policies import PolicyBook, open_own
 from registry.state.events import VERSION_REVOKED
 from registry.state.records import VersionRecord, check_etag
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Revocation, is_revoked
 from sealgate.trust.statements.verification import revoked_model
@@ -63,5 +63,5 @@ class Revocations:
         # 5.
         if not is_revoked(self._ledger.logged().revoked, claimed.model, claimed.digest):
             # A request that was never carried out, remembered as one that was.
-            raise Refusal(Reason.LOG_INCONSISTENT, f"no entry revokes {claimed.digest}")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"no entry revokes {claimed.digest}")
         return self._versions.get(claimed.model, claimed.version)

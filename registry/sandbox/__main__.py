@@ -16,7 +16,7 @@ from typing import IO
 
 from registry.sandbox import frames
 from registry.sandbox.confinement import SandboxLimits, confine_calls, confine_files, silence
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # What C++ libraries say where memory runs out; their exceptions arrive as others' refusals.
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Out of memory")
@@ -58,19 +58,19 @@ def _take_output() -> IO[bytes]:
     return answers
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception) -> SealgateError:
     if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
-        return Refusal(Reason.WORKER_LIMIT, "memory")
+        return SealgateError(Reason.WORKER_LIMIT, "memory")
     if any(text in str(error) for text in _OUT_OF_THREADS):
-        return Refusal(Reason.WORKER_LIMIT, "the number of threads")
+        return SealgateError(Reason.WORKER_LIMIT, "the number of threads")
     if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC):
-        return Refusal(Reason.WORKER_LIMIT, "the size of a file")
+        return SealgateError(Reason.WORKER_LIMIT, "the size of a file")
     # Files outside its view are not there, and nothing but its scratch folder can be written.
     if isinstance(error, OSError) and error.errno in _NOT_ITS_OWN:
-        return Refusal(Reason.WORKER_FORBIDDEN, str(error))
-    if isinstance(error, Refusal):
+        return SealgateError(Reason.WORKER_FORBIDDEN, str(error))
+    if isinstance(error, SealgateError):
         return error
-    return Refusal(Reason.WORKER_FAILED, type(error).__name__)
+    return SealgateError(Reason.WORKER_FAILED, type(error).__name__)
 
 
 if __name__ == "__main__":

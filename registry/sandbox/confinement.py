@@ -20,7 +20,7 @@ from pathlib import Path
 
 import sealgate
 from registry.sandbox import landlock, seccomp, syscalls, view
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -105,7 +105,7 @@ class _Step:
             self.run()
         except (OSError, ValueError, AttributeError) as error:
             if not (self.without or unsafe):
-                raise Refusal(Reason.WORKER_UNCONFINED, str(error)) from error
+                raise SealgateError(Reason.WORKER_UNCONFINED, str(error)) from error
             reason = getattr(error, "strerror", None) or str(error)
             return [f"{self.without} ({reason})" if self.without else reason]
         return []

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
 CONFINED, DATA, REFUSAL, END = b"C", b"D", b"R", b"E"
@@ -73,7 +73,7 @@ def read_frame(stream: IO[bytes], most: int) -> Frame | None:
         END: 0,
     }
     if size > allowed.get(kind, -1):
-        raise Refusal(Reason.WORKER_FAILED, "its answer is no frame, or too long a one")
+        raise SealgateError(Reason.WORKER_FAILED, "its answer is no frame, or too long a one")
     data = stream.read(size)
     return Frame(kind, data) if len(data) == size else None
 
@@ -90,14 +90,14 @@ def decode_missing(data: bytes) -> tuple[str, ...]:
     return tuple(_UNPRINTABLE.sub("?", line) for line in lines)
 
 
-def encode_refusal(refusal: Refusal) -> bytes:
+def encode_refusal(refusal: SealgateError) -> bytes:
     """The refusal as canonical JSON; a reason that is not a worker's becomes WORKER_FAILED."""
     reason = refusal.reason if refusal.reason.name in _REASONS else Reason.WORKER_FAILED
     detail = _UNPRINTABLE.sub("?", refusal.detail)[:1000]
     return canonical.encode({"reason": reason.name, "detail": detail})
 
 
-def decode_refusal(data: bytes) -> Refusal:
+def decode_refusal(data: bytes) -> SealgateError:
     """The refusal in a frame; one that is malformed is itself a WORKER_FAILED.
 
     Its detail is from the worker: it is cut to what can be printed without harm.
@@ -105,6 +105,6 @@ def decode_refusal(data: bytes) -> Refusal:
     try:
         item = fields.record(canonical.decode(data), ("reason", "detail"))
         reason = _REASONS.get(fields.text(item["reason"]), Reason.WORKER_FAILED)
-        return Refusal(reason, _UNPRINTABLE.sub("?", fields.text(item["detail"])))
-    except Refusal:
-        return Refusal(Reason.WORKER_FAILED, "its refusal is malformed")
+        return SealgateError(reason, _UNPRINTABLE.sub("?", fields.text(item["detail"])))
+    except SealgateError:
+        return SealgateError(Reason.WORKER_FAILED, "its refusal is malformed")

@@ -26,7 +26,7 @@ from typing import IO
 
 from registry.sandbox import frames
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ class Worker:
         """
         frame = self._read(most)
         if frame.kind != frames.DATA:
-            raise Refusal(Reason.WORKER_FAILED, "it ended before its work did")
+            raise SealgateError(Reason.WORKER_FAILED, "it ended before its work did")
         return frame.data
 
     def finish(self) -> None:
         """Waits for its end. Raises as `receive` does, also where it had more to say."""
         if self._read(0).kind != frames.END:
-            raise Refusal(Reason.WORKER_FAILED, "it says more than it was asked")
+            raise SealgateError(Reason.WORKER_FAILED, "it says more than it was asked")
 
     def _read(self, most: int) -> frames.Frame:
         frame = frames.read_frame(self._answers, most)
@@ -80,21 +80,23 @@ class Worker:
             raise frames.decode_refusal(frame.data)
         return frame
 
-    def _ended(self) -> Refusal:
+    def _ended(self) -> SealgateError:
         """Why it ended before its work did."""
         # What closed its output may still be running.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_END)
         if self._watch.exceeded:
-            return Refusal(Reason.WORKER_LIMIT, self._watch.exceeded)
+            return SealgateError(Reason.WORKER_LIMIT, self._watch.exceeded)
         code = self.process.poll()
         if code is None:
-            return Refusal(Reason.WORKER_FAILED, "it closed its output")
+            return SealgateError(Reason.WORKER_FAILED, "it closed its output")
         if code == -signal.SIGSYS:
-            return Refusal(Reason.WORKER_FORBIDDEN, "the system call of its end is not allowed")
+            return SealgateError(
+                Reason.WORKER_FORBIDDEN, "the system call of its end is not allowed"
+            )
         if code in (-signal.SIGXCPU, -signal.SIGXFSZ, -signal.SIGKILL):
-            return Refusal(Reason.WORKER_LIMIT, f"ended by {signal.Signals(-code).name}")
-        return Refusal(Reason.WORKER_FAILED, f"it ended with {code}")
+            return SealgateError(Reason.WORKER_LIMIT, f"ended by {signal.Signals(-code).name}")
+        return SealgateError(Reason.WORKER_FAILED, f"it ended with {code}")
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from registry.log import rows
 from registry.log.rows import inconsistent, newest_checkpoint
 from registry.state import schema
 from registry.state.replay import replay_entry
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash
@@ -167,8 +167,8 @@ class LoggedState:
     def advance(self, connection: Connection, seen: Checkpoint) -> LoggedFacts:
         """Read what was appended since the last time; the steps are the module's.
 
-        `seen` is the newest checkpoint that this process knows. Raises Refusal(LOG_INCONSISTENT),
-        and then nothing has changed.
+        `seen` is the newest checkpoint that this process knows. Raises
+        SealgateError(LOG_INCONSISTENT), and then nothing has changed.
         """
         # 1.
         newest = newest_checkpoint(connection, schema.LOG)
@@ -195,7 +195,7 @@ class LoggedState:
             return self._verified[1]
         try:
             return open_checkpoint(note, self._vkey)
-        except Refusal as error:
+        except SealgateError as error:
             raise inconsistent("the newest checkpoint is not signed by this log's key") from error
 
 

@@ -6,7 +6,7 @@ registry's log. Envelopes, manifests, signatures and bundles are the bytes that 
 
 from dataclasses import dataclass
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 
@@ -20,9 +20,9 @@ def etag(*parts: str) -> str:
 
 
 def check_etag(given: str, present: str) -> None:
-    """Raises Refusal(ETAG_STALE) unless `given` is empty or the one of the present state."""
+    """Raises SealgateError(ETAG_STALE) unless `given` is empty or the one of the present state."""
     if given not in ("", present):
-        raise Refusal(Reason.ETAG_STALE, f"{given} where {present} is")
+        raise SealgateError(Reason.ETAG_STALE, f"{given} where {present} is")
 
 
 @dataclass(frozen=True, slots=True)

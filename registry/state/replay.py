@@ -47,7 +47,7 @@ def key_of(table: Table, columns: Mapping[str, Any] | RowMapping) -> Key:
 def replay(index: int, leaf: bytes) -> ReplayedRow | None:
     """The row of entry `index`; None for an entry of a kind that is not known.
 
-    Raises Refusal(DOCUMENT_MALFORMED), KeyError or ValueError for what is no entry of ours.
+    Raises SealgateError(DOCUMENT_MALFORMED), KeyError or ValueError for what is no entry of ours.
     """
     return replay_entry(index, canonical.decode(leaf))
 

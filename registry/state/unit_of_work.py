@@ -20,7 +20,7 @@ from registry.state.events import Event
 from registry.state.logged_state import LoggedFacts, LoggedState
 from registry.state.schema import LOG, REQUESTS
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.times import format_time
 
@@ -34,7 +34,7 @@ _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 class RequestKey:
     """A request's id, a UUID4 in lower case, and the digest of all that it asks.
 
-    Raises Refusal(PARAMETER_MALFORMED) for an id of another form.
+    Raises SealgateError(PARAMETER_MALFORMED) for an id of another form.
     """
 
     request_id: str
@@ -42,7 +42,7 @@ class RequestKey:
 
     def __post_init__(self) -> None:
         if not _UUID4.fullmatch(self.request_id):
-            raise Refusal(Reason.PARAMETER_MALFORMED, "a request_id is a UUID4 in lower case")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "a request_id is a UUID4 in lower case")
 
 
 class RepeatedRequest(Exception):
@@ -54,13 +54,13 @@ class RepeatedRequest(Exception):
 
 
 def check_new(connection: Connection, principal: str, once: RequestKey) -> None:
-    """Raises RepeatedRequest, or Refusal(REQUEST_ID_REUSED) for the id of another request."""
+    """Raises RepeatedRequest, or SealgateError(REQUEST_ID_REUSED) for the id of another request."""
     here = (REQUESTS.c.principal == principal, REQUESTS.c.request_id == once.request_id)
     row = connection.execute(select(REQUESTS).where(*here)).one_or_none()
     if row is None:
         return
     if row.digest != once.digest:
-        raise Refusal(Reason.REQUEST_ID_REUSED, once.request_id)
+        raise SealgateError(Reason.REQUEST_ID_REUSED, once.request_id)
     raise RepeatedRequest(row.entry)
 
 
@@ -125,7 +125,7 @@ class UnitOfWork:
     def check_logged(self, event: Event, row: Mapping[str, Any]) -> None:
         """Check that a stored row has its entry, in the log or in this very change.
 
-        Raises Refusal(LOG_INCONSISTENT): somebody wrote the row who has not the log's key.
+        Raises SealgateError(LOG_INCONSISTENT): somebody wrote the row who has not the log's key.
         """
         entry, pending = event.entry(row), row["entry"] - self._log.size
         if 0 <= pending < len(self._entries) and self._entries[pending] == entry:
@@ -143,8 +143,8 @@ class UnitOfWork:
     def commit(self) -> None:
         """Make the change durable, all of it.
 
-        Raises Refusal: RECORD_FAILED; LOG_INCONSISTENT where the database holds something else than
-        what was written.
+        Raises SealgateError: RECORD_FAILED; LOG_INCONSISTENT where the database holds something
+        else than what was written.
         """
         if self._entries:
             if self._once is not None:
@@ -185,18 +185,19 @@ class Ledger:
     def join(cls, database: Database, origin: str, signer: Signer, clock: Clock) -> "Ledger":
         """Share the log of a registry that there is; see `TileLog.open`.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, also for a database in which no registry ever began.
+        Raises SealgateError: REGISTRY_UNAVAILABLE, also for a database in which no registry ever
+        began.
         """
         with database.reading() as connection:
             if newest_checkpoint(connection, LOG) is None:
-                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "the database holds no registry")
+                raise SealgateError(Reason.REGISTRY_UNAVAILABLE, "the database holds no registry")
         return cls(database, TileLog.open(database, LOG, origin, signer, shared=True), clock)
 
     @contextmanager
     def change(self, principal: str, once: RequestKey | None = None) -> Iterator[UnitOfWork]:
         """Begin a change; other writers, here and elsewhere, wait until it ends.
 
-        Raises Repeated where the request `once` was carried out before; Refusal:
+        Raises Repeated where the request `once` was carried out before; SealgateError:
         REQUEST_ID_REUSED, REGISTRY_UNAVAILABLE, RECORD_FAILED or LOG_INCONSISTENT.
         """
         with self.log.lock, self.database.writing() as connection:
@@ -206,7 +207,9 @@ class Ledger:
             yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)
 
     def logged(self) -> LoggedFacts:
-        """What the log records by now. Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
+        """What the log records by now. Raises SealgateError: LOG_INCONSISTENT,
+        REGISTRY_UNAVAILABLE.
+        """
         with self._logged.lock:
             seen = self.log.seen
             with self.view() as connection:
@@ -216,7 +219,7 @@ class Ledger:
         """Remember how far the log has come, by whomever. While a change is being made here,
         that remembers it, and here it is only checked.
 
-        Raises Refusal: LOG_INCONSISTENT where the log does not extend what was seen before,
+        Raises SealgateError: LOG_INCONSISTENT where the log does not extend what was seen before,
         REGISTRY_UNAVAILABLE.
         """
         seen = self.log.seen
@@ -232,6 +235,6 @@ class Ledger:
 
     @contextmanager
     def view(self) -> Iterator[Connection]:
-        """One consistent view of the state. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+        """One consistent view of the state. Raises SealgateError(REGISTRY_UNAVAILABLE)."""
         with self.database.reading() as connection:
             yield connection

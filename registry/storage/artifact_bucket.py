@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from registry.storage.artifacts import LARGEST_FILE, Bucket, StoredFile, altered, copy_checked
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class BucketStore:
         """See `ArtifactStore.put`."""
         name = _name(digest)
         if size > self._largest:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
         with _refusing(), tempfile.TemporaryFile() as file:
             copy_checked(chunks, file, size, digest)
             self._send(name, file)
@@ -112,7 +112,7 @@ class BucketStore:
             obstore.put(self._store, name, file, chunk_size=_PART, max_concurrency=_AT_ONCE)
         except FileNotFoundError as error:
             # An object that is not there yet is no error, so it is the bucket.
-            raise Refusal(Reason.REGISTRY_UNAVAILABLE, "artifacts: no such bucket") from error
+            raise SealgateError(Reason.REGISTRY_UNAVAILABLE, "artifacts: no such bucket") from error
 
     def _parts(self, digest: str, size: int) -> Iterator[bytes]:
         name = _name(digest)
@@ -125,7 +125,7 @@ class BucketStore:
                     yield from self._range(name, start, end, digest)
             except FileNotFoundError as error:
                 self._probe()
-                raise Refusal(Reason.VERSION_ALTERED, f"{digest} is missing") from error
+                raise SealgateError(Reason.VERSION_ALTERED, f"{digest} is missing") from error
 
     def _range(self, name: str, start: int, end: int, digest: str) -> Iterator[bytes]:
         """The bytes of an object from `start` to `end`. A service may send more than it was asked
@@ -186,4 +186,4 @@ def _refusing() -> Iterator[None]:
         yield
     except (BaseError, OSError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE, f"artifacts: {cause}") from error
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE, f"artifacts: {cause}") from error

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from registry.storage.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
 from sealgate.files import NotRegularFileError, open_regular_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
 _BLOCK = 1 << 20
@@ -33,7 +33,7 @@ class FolderStore:
     ) -> None:
         """Open the store, creating the folder unless it is there to be read alone.
 
-        Raises Refusal(REGISTRY_UNAVAILABLE).
+        Raises SealgateError(REGISTRY_UNAVAILABLE).
         """
         self._folder = folder
         self._incoming = folder / "incoming"
@@ -48,7 +48,7 @@ class FolderStore:
         """See `ArtifactStore.put`."""
         target = self._path(digest)
         if size > self._largest:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
         with _refusing():
             descriptor, name = tempfile.mkstemp(dir=self._incoming)
             try:
@@ -83,7 +83,7 @@ class FolderStore:
                 file = open_regular_file(self._path(digest), follow_links=False)
             except (FileNotFoundError, NotRegularFileError) as error:
                 detail = f"{digest} is missing or no regular file"
-                raise Refusal(Reason.VERSION_ALTERED, detail) from error
+                raise SealgateError(Reason.VERSION_ALTERED, detail) from error
         with file:
             yield file
 
@@ -135,7 +135,7 @@ def _refusing() -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = Reason.STORAGE_FULL if full else Reason.REGISTRY_UNAVAILABLE
-        raise Refusal(reason, f"artifacts: {error}") from error
+        raise SealgateError(reason, f"artifacts: {error}") from error
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

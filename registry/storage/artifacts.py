@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
 LARGEST_FILE = 4 << 30
@@ -32,29 +32,29 @@ class StoredFile:
 class ArtifactStore(Protocol):
     """The interface of an artifact store. Threads and processes may share one.
 
-    Every method raises Refusal: DOCUMENT_MALFORMED for a digest that is none, STORAGE_FULL when
-    there is no room, and REGISTRY_UNAVAILABLE when the store fails otherwise.
+    Every method raises SealgateError: DOCUMENT_MALFORMED for a digest that is none, STORAGE_FULL
+    when there is no room, and REGISTRY_UNAVAILABLE when the store fails otherwise.
     """
 
     def put(self, chunks: Iterable[bytes], size: int, digest: str) -> str:
         """Store a stream of `size` bytes under their `digest`, and return that.
 
         Where the file is there already its bytes are put again: that heals it, and makes it new
-        to `remove`. Nothing past `size` is read. Raises Refusal: FILE_TOO_LARGE for more bytes
-        than `size` or than the store takes, DIGEST_MISMATCH for fewer or other bytes.
+        to `remove`. Nothing past `size` is read. Raises SealgateError: FILE_TOO_LARGE for more
+        bytes than `size` or than the store takes, DIGEST_MISMATCH for fewer or other bytes.
         """
 
     def read(self, digest: str, size: int) -> bytes:
         """Return the bytes of `digest`, which are `size` long.
 
-        Raises Refusal(VERSION_ALTERED) when the file is missing or is not those bytes.
+        Raises SealgateError(VERSION_ALTERED) when the file is missing or is not those bytes.
         """
 
     def open(self, digest: str, size: int) -> AbstractContextManager[BinaryIO]:
         """An open file of this machine with what is stored as `digest`, not hashed; it may have
         another size.
 
-        Raises Refusal(VERSION_ALTERED) when the file is missing.
+        Raises SealgateError(VERSION_ALTERED) when the file is missing.
         """
 
     def check(self, digest: str, size: int) -> None:
@@ -73,22 +73,24 @@ class ArtifactStore(Protocol):
 
 
 def copy_checked(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str) -> None:
-    """Write a stream to `file`, up to `size` bytes. Raises Refusal as `ArtifactStore.put` does."""
+    """Write a stream to `file`, up to `size` bytes. Raises SealgateError as `ArtifactStore.put`
+    does.
+    """
     hasher = hashlib.sha256()
     seen = 0
     for chunk in chunks:
         seen += len(chunk)
         if seen > size:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"more than the {size} bytes stated")
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"more than the {size} bytes stated")
         hasher.update(chunk)
         file.write(chunk)
     if seen != size or hasher.digest() != digests.raw(digest):
-        raise Refusal(Reason.DIGEST_MISMATCH, f"{seen} of {size} bytes came, or other ones")
+        raise SealgateError(Reason.DIGEST_MISMATCH, f"{seen} of {size} bytes came, or other ones")
 
 
-def altered(digest: str) -> Refusal:
+def altered(digest: str) -> SealgateError:
     """The refusal of bytes that are not what their name says."""
-    return Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
+    return SealgateError(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
 
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
 from registry.storage.changes import Changes, PollingChanges
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 ChangeToken = tuple[int, ...]
 
@@ -78,7 +78,7 @@ class Database:
                 place = URL.create("sqlite", database=str(place.absolute()))
             url = make_url(place)
             if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such file")
+                raise SealgateError(Reason.REGISTRY_UNAVAILABLE, "there is no such file")
             return cls(_new_engine(place, family, 5000))
 
     @contextmanager
@@ -124,14 +124,14 @@ class Database:
 
         SQLite: truncate the write-ahead log. PostgreSQL: VACUUM the tables. With `rewrite`, the
         database (SQLite) or the tables (PostgreSQL) are written anew, for small ones only.
-        Raises Refusal(ERASURE_UNFINISHED) where others kept it from happening for `seconds`, or
-        where the database failed; whoever repeats it finishes it.
+        Raises SealgateError(ERASURE_UNFINISHED) where others kept it from happening for `seconds`,
+        or where the database failed; whoever repeats it finishes it.
         """
         with _refusing(Reason.ERASURE_UNFINISHED):
             if self._postgres:
                 self._postgres.vacuum(self.engine, tables, rewrite)
             elif not sqlite.purge(self.engine, rewrite, seconds):
-                raise Refusal(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
+                raise SealgateError(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
 
     def changes(self) -> Changes:
         """Return a signal for when to ask for the change token again."""
@@ -154,7 +154,7 @@ def _refusing(reason: Reason) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError, revisions.RevisionUnknown) as error:
-        raise Refusal(reason, f"{type(error).__name__}: {error}") from error
+        raise SealgateError(reason, f"{type(error).__name__}: {error}") from error
 
 
 def _new_engine(place: str | URL | Path, family: str, busy_ms: int) -> Engine:
@@ -179,5 +179,5 @@ def _postgres() -> ModuleType:
         from registry.storage import postgres
     except ImportError as error:
         detail = "psycopg is not installed: pip install 'sealgate[postgres]'"
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE, detail) from error
     return postgres

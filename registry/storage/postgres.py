@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.storage.changes import POLL_SECONDS
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _Found = TypeVar("_Found")
 
@@ -92,12 +92,12 @@ _RECONNECT_SECONDS = 0.25
 def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
     """An engine whose connections use the schema of `url`, which is made where there is none.
 
-    Raises Refusal(REGISTRY_UNAVAILABLE) for a schema of another form, and where a commit would
-    not survive a crash.
+    Raises SealgateError(REGISTRY_UNAVAILABLE) for a schema of another form, and where a commit
+    would not survive a crash.
     """
     schema = str(url.query.get("schema", family))
     if not _SCHEMA.fullmatch(schema):
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE, f"schema {schema!r} is not a plain name")
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE, f"schema {schema!r} is not a plain name")
     settings = {
         "search_path": schema,
         "lock_timeout": busy_ms,
@@ -134,7 +134,7 @@ def patience(connection: Connection) -> Iterator[None]:
     """Let the block's statements take as long as they take: a new index of a large table may."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, BoundedConnection):
-        raise Refusal(Reason.INTERNAL, "not ours")
+        raise SealgateError(Reason.INTERNAL, "not ours")
     driver.patience = None
     try:
         yield
@@ -207,7 +207,7 @@ class Listener:
             driver = pooled.driver_connection
             pooled.detach()
             if not isinstance(driver, psycopg.Connection):
-                raise Refusal(Reason.INTERNAL, "not psycopg")
+                raise SealgateError(Reason.INTERNAL, "not psycopg")
             driver.autocommit = True
             driver.execute(f"LISTEN {CHANNEL}")
         except (SQLAlchemyError, psycopg.Error):
@@ -230,7 +230,7 @@ def _prepare(engine: Engine, schema: str) -> None:
         # Several gateways may start at once.
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate schemas"))))
         if connection.scalar(text("SHOW synchronous_commit")) == "off":
-            raise Refusal(
+            raise SealgateError(
                 Reason.REGISTRY_UNAVAILABLE,
                 "synchronous_commit is off, so a commit would not survive a crash",
             )

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 WRITES = "sealgate_write"
 """The execution option of an engine whose transactions write."""
@@ -63,7 +63,7 @@ def purge(engine: Engine, rewrite: bool, seconds: float) -> bool:
     # The connection leaves the pool, for its settings differ from now on.
     pooled.detach()
     if not isinstance(connection, sqlite3.Connection):
-        raise Refusal(Reason.INTERNAL, "not SQLite")
+        raise SealgateError(Reason.INTERNAL, "not SQLite")
     with closing(connection):
         if rewrite:
             # A temporary file would hold the rows that stay, keys among them.
@@ -96,7 +96,7 @@ class DataVersion:
         pooled = engine.raw_connection()
         driver = pooled.driver_connection
         if not isinstance(driver, sqlite3.Connection):
-            raise Refusal(Reason.INTERNAL, "not SQLite")
+            raise SealgateError(Reason.INTERNAL, "not SQLite")
         # It leaves the pool permanently.
         pooled.detach()
         self._connection = driver

@@ -60,7 +60,7 @@ class Collector:
         2. The list gets its entry in the log, unless there is nothing on it.
         3. What nobody has come to name since is removed.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, DOCUMENT_MALFORMED for a version whose manifest
+        Raises SealgateError: REGISTRY_UNAVAILABLE, DOCUMENT_MALFORMED for a version whose manifest
         cannot be read, LOG_INCONSISTENT, RECORD_FAILED; nothing is removed after that.
         """
         # 1.

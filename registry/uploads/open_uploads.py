@@ -14,7 +14,7 @@ from registry.state.records import VersionRecord
 from registry.state.unit_of_work import Clock, RequestKey
 from registry.storage.artifacts import ArtifactStore
 from registry.uploads.spool import OpenedUpload, Part, Spool, is_name
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import FileEntry, Manifest
 
 MOST_OPEN = 4
@@ -73,8 +73,8 @@ class OpenUploads:
 
         Where `signature` is given, it must be the principal's over the manifest.
 
-        Raises Refusal: UPLOADS_TOO_MANY; REQUEST_ID_REUSED where the request `once` has opened
-        another that is still there; and like `Versions.start_upload`.
+        Raises SealgateError: UPLOADS_TOO_MANY; REQUEST_ID_REUSED where the request `once` has
+        opened another that is still there; and like `Versions.start_upload`.
         """
         self._versions.start_upload(principal, model, manifest, signature)
         asked = OpenedUpload(principal, model, manifest, once.request_id if once else "")
@@ -83,25 +83,25 @@ class OpenUploads:
             mine = {name: opened for name, opened in self._all() if opened.principal == principal}
             ids = {opened.request_id for opened in mine.values() if opened != asked}
             if once and once.request_id in ids:
-                raise Refusal(Reason.REQUEST_ID_REUSED, once.request_id)
+                raise SealgateError(Reason.REQUEST_ID_REUSED, once.request_id)
             for name, opened in mine.items():
                 if opened == asked:
                     return self._record(name, opened)
             if len(mine) >= self._most_open:
-                raise Refusal(Reason.UPLOADS_TOO_MANY, f"{principal} has {len(mine)}")
+                raise SealgateError(Reason.UPLOADS_TOO_MANY, f"{principal} has {len(mine)}")
             name = self._new_id()
             self._spool.add(name, asked, self._clock())
         return self._record(name, asked)
 
     def get(self, principal: str, name: str) -> OpenUpload:
-        """Return an upload. Raises Refusal: UPLOAD_UNKNOWN, UPLOAD_FOREIGN."""
+        """Return an upload. Raises SealgateError: UPLOAD_UNKNOWN, UPLOAD_FOREIGN."""
         if not is_name(name):
-            raise Refusal(Reason.UPLOAD_UNKNOWN, "not an id")
+            raise SealgateError(Reason.UPLOAD_UNKNOWN, "not an id")
         opened = self._spool.read(name)
         if opened.principal != principal:
-            raise Refusal(Reason.UPLOAD_FOREIGN, f"{name} is {opened.principal}'s")
+            raise SealgateError(Reason.UPLOAD_FOREIGN, f"{name} is {opened.principal}'s")
         if self._clock() >= self._spool.touched(name) + self._lifetime:
-            raise Refusal(Reason.UPLOAD_UNKNOWN, f"{name} has ended")
+            raise SealgateError(Reason.UPLOAD_UNKNOWN, f"{name} has ended")
         return self._record(name, opened)
 
     def receive(self, upload: OpenUpload, path: str, offset: int, chunks: Iterable[bytes]) -> int:
@@ -113,7 +113,7 @@ class OpenUploads:
         3. A file that is whole is put into the artifact store. Where its bytes are not those of
            the manifest, it is to be sent from its beginning (DIGEST_MISMATCH).
 
-        What has come when the chunks break off stays. Raises Refusal(STORAGE_FULL) too.
+        What has come when the chunks break off stays. Raises SealgateError(STORAGE_FULL) too.
         """
         # 1.
         entry = upload.manifest.entry(path)
@@ -143,7 +143,7 @@ class OpenUploads:
     ) -> VersionRecord:
         """Register the files as the model's next version, and close the upload.
 
-        Raises Refusal: FILE_MISSING for a file that has not come whole, or that was collected
+        Raises SealgateError: FILE_MISSING for a file that has not come whole, or that was collected
         since, and is to be sent again; and like `Versions.register`.
         """
         for number, entry in enumerate(upload.manifest.files):
@@ -152,7 +152,7 @@ class OpenUploads:
                 self._spool.set_stored(upload.name, number, stored=False)
                 stored = False
             if not stored:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
+                raise SealgateError(Reason.FILE_MISSING, entry.path)
         manifest = upload.manifest.encode()
         record = self._versions.register(
             upload.principal, upload.model, manifest, signature, evidence, commitment, once
@@ -196,7 +196,7 @@ class OpenUploads:
                 return
             try:
                 self._artifacts.put(part.blocks(), entry.size, entry.digest)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 if refusal.reason is Reason.DIGEST_MISMATCH:
                     part.clear()
                 raise
@@ -231,11 +231,11 @@ class _Writer:
 
     def write(self, chunk: bytes) -> None:
         if self.position + len(chunk) > self._entry.size:
-            raise Refusal(Reason.FILE_TOO_LARGE, self._entry.path)
+            raise SealgateError(Reason.FILE_TOO_LARGE, self._entry.path)
         with self._part.locked():
             stands = self._spool.received(self._name, self._number, self._entry.size)
             if self.position != stands:
-                raise Refusal(
+                raise SealgateError(
                     Reason.UPLOAD_OFFSET,
                     f"{self._entry.path}: {self.position} instead of {stands}",
                     facts={"offset": str(stands)},

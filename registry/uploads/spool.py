@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sealgate.files import check_regular, read_regular_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
 _TYPE = "sealgate/upload/v1"
@@ -53,7 +53,7 @@ class Spool:
     """Uploads under `folder`. Threads and processes of one machine may share it."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the spool, creating the folder. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+        """Open the spool, creating the folder. Raises SealgateError(REGISTRY_UNAVAILABLE)."""
         self._folder = folder
         with refusing():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Spool:
             return [entry.name for entry in os.scandir(self._folder) if is_name(entry.name)]
 
     def read(self, name: str) -> OpenedUpload:
-        """Return the description of an upload. Raises Refusal(UPLOAD_UNKNOWN)."""
+        """Return the description of an upload. Raises SealgateError(UPLOAD_UNKNOWN)."""
         with refusing(name):
             data = read_regular_file(self._folder / name / _DOCUMENT)
         # What an earlier release opened has no id.
@@ -108,12 +108,12 @@ class Spool:
         )
 
     def touch(self, name: str, now: datetime) -> None:
-        """Note an activity. Raises Refusal(UPLOAD_UNKNOWN)."""
+        """Note an activity. Raises SealgateError(UPLOAD_UNKNOWN)."""
         with refusing(name):
             os.utime(self._folder / name / _DOCUMENT, times=(now.timestamp(), now.timestamp()))
 
     def touched(self, name: str) -> datetime:
-        """When there was the last activity. Raises Refusal(UPLOAD_UNKNOWN)."""
+        """When there was the last activity. Raises SealgateError(UPLOAD_UNKNOWN)."""
         with refusing(name):
             return datetime.fromtimestamp((self._folder / name / _DOCUMENT).stat().st_mtime, UTC)
 
@@ -128,7 +128,7 @@ class Spool:
 
     @contextmanager
     def part(self, name: str, number: int) -> Iterator["Part"]:
-        """Open the growing file. Raises Refusal(UPLOAD_UNKNOWN)."""
+        """Open the growing file. Raises SealgateError(UPLOAD_UNKNOWN)."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with refusing(name):
             path = self._part(name, number)
@@ -192,7 +192,9 @@ class Part:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def append(self, chunk: bytes) -> None:
-        """Append bytes, under the lock. Raises Refusal(STORAGE_FULL); some may be there then."""
+        """Append bytes, under the lock. Raises SealgateError(STORAGE_FULL); some may be there
+        then.
+        """
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._file.fileno(), view) :]
@@ -221,7 +223,7 @@ def refusing(name: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         if name and isinstance(error, FileNotFoundError):
-            raise Refusal(Reason.UPLOAD_UNKNOWN, name) from error
+            raise SealgateError(Reason.UPLOAD_UNKNOWN, name) from error
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = Reason.STORAGE_FULL if full else Reason.REGISTRY_UNAVAILABLE
-        raise Refusal(reason, f"uploads: {error}") from error
+        raise SealgateError(reason, f"uploads: {error}") from error

@@ -8,7 +8,7 @@ import grpc
 
 from sealgate.audit.entries import prove
 from sealgate.audit.tree_check import Claim
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust import canonical, fields
 from sealgate.trust.policy import Policy
@@ -53,7 +53,7 @@ def check_closed(
     """Compare how many entries of those that are kept cannot be opened with what erasures closed.
 
     `again` reads the registry's log once more, for an erasure or a pruning may have come in
-    between. Raises Refusal: OPENING_MISSING, ERASURE_UNFINISHED.
+    between. Raises SealgateError: OPENING_MISSING, ERASURE_UNFINISHED.
     """
     if not told.uncounted and closed != told.kept:
         told = again()
@@ -61,9 +61,9 @@ def check_closed(
         return ClosedEntries(closed, explained=False)
     detail = f"{origin}: {closed} entries cannot be opened, and erasures closed {told.kept}"
     if closed > told.kept:
-        raise Refusal(Reason.OPENING_MISSING, detail)
+        raise SealgateError(Reason.OPENING_MISSING, detail)
     if closed < told.kept:
-        raise Refusal(Reason.ERASURE_UNFINISHED, detail)
+        raise SealgateError(Reason.ERASURE_UNFINISHED, detail)
     return ClosedEntries(closed, explained=True)
 
 
@@ -90,8 +90,8 @@ class Anchor:
         """Return what the checkpoint says, which one of the keys that the log has had must have
         signed.
 
-        Raises Refusal: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT where it states
-        another size than its entry.
+        Raises SealgateError: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT where it
+        states another size than its entry.
         """
         *others, last = vkeys
         checkpoint = None
@@ -99,12 +99,12 @@ class Anchor:
             try:
                 checkpoint = open_checkpoint(self.note, vkey)
                 break
-            except Refusal:
+            except SealgateError:
                 # A later policy may have added a second key, which did not sign what was before.
                 continue
         checkpoint = checkpoint or open_checkpoint(self.note, last)
         if checkpoint.size != self.size:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"entry {self.entry} anchors another size")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"entry {self.entry} anchors another size")
         return Claim(checkpoint.size, checkpoint.root, f"the anchor in entry {self.entry}")
 
 
@@ -122,7 +122,9 @@ class AnswerLogHistory:
     policies: list[str] = field(default_factory=list)
 
     def visit(self, index: int, leaf: bytes) -> None:
-        """Raises Refusal(DOCUMENT_MALFORMED) for an entry that tells of a log in no known way."""
+        """Raises SealgateError(DOCUMENT_MALFORMED) for an entry that tells of a log in no known
+        way.
+        """
         if not any(mark in leaf for mark in _MARKS):
             return
         entry = fields.mapping(canonical.decode(leaf))
@@ -155,16 +157,16 @@ def log_name(vkey: str) -> str:
 def log_keys(policies: Sequence[Policy], origin: str) -> list[str]:
     """The keys that a log has had in a chain of policies, the newest first.
 
-    Raises Refusal(LOG_UNKNOWN) where none names it.
+    Raises SealgateError(LOG_UNKNOWN) where none names it.
     """
     keys: dict[str, None] = {}
     for policy in reversed(policies):
         try:
             keys[policy.log_key(origin)] = None
-        except Refusal:
+        except SealgateError:
             continue
     if not keys:
-        raise Refusal(Reason.LOG_UNKNOWN, f"no policy names {origin}")
+        raise SealgateError(Reason.LOG_UNKNOWN, f"no policy names {origin}")
     return list(keys)
 
 
@@ -180,7 +182,7 @@ def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
 
 
 def last_anchor(told: AnswerLogHistory, policies: Sequence[Policy], origin: str) -> str:
-    """Return what the newest anchor states about a log. Raises Refusal as `Anchor.claim`."""
+    """Return what the newest anchor states about a log. Raises SealgateError as `Anchor.claim`."""
     newest = max(told.anchors.get(origin, ()), key=lambda anchor: anchor.size, default=None)
     if newest is None:
         return "never anchored"
@@ -213,18 +215,18 @@ def find_anchor(
     2. The answer log's key has signed it, and it is of more entries than `index`.
     3. One of both trees extends the other, so both begin with the entry.
 
-    Raises Refusal: ENTRY_UNANCHORED, LOG_UNSEEN where the gateway does not show the answer log,
-    PROOF_INVALID, SIGNATURE_INVALID, LOG_INCONSISTENT.
+    Raises SealgateError: ENTRY_UNANCHORED, LOG_UNSEEN where the gateway does not show the answer
+    log, PROOF_INVALID, SIGNATURE_INVALID, LOG_INCONSISTENT.
     """
     # 1.
     anchor = _newest(logs, registry, proved.origin)
     if anchor is None:
-        raise Refusal(Reason.ENTRY_UNANCHORED, f"no anchor of {proved.origin}")
+        raise SealgateError(Reason.ENTRY_UNANCHORED, f"no anchor of {proved.origin}")
     # 2.
     claim = anchor.claim(log_keys(policies, proved.origin))
     if claim.size <= index:
         detail = f"entry {index} follows on {claim.by} of {anchor.time}, {claim.size} entries"
-        raise Refusal(Reason.ENTRY_UNANCHORED, detail)
+        raise SealgateError(Reason.ENTRY_UNANCHORED, detail)
     # 3.
     old, new = sorted(((claim.size, claim.root), (proved.size, proved.root)))
     request = messages.GetConsistencyProofRequest(
@@ -261,8 +263,8 @@ def _not_shown(error: grpc.RpcError, origin: str) -> Exception:
     """Return the error for a gateway that proves no consistency of two signed sizes."""
     reason = reason_of(error)
     if reason is Reason.LOG_UNKNOWN:
-        return Refusal(Reason.LOG_UNSEEN, f"{origin} is another gateway's: ask there")
+        return SealgateError(Reason.LOG_UNSEEN, f"{origin} is another gateway's: ask there")
     if reason in (Reason.ENTRY_UNKNOWN, Reason.LOG_INCONSISTENT):
         detail = f"{origin}: the log that is shown is not the one that was anchored"
-        return Refusal(Reason.LOG_INCONSISTENT, detail)
+        return SealgateError(Reason.LOG_INCONSISTENT, detail)
     return error

@@ -9,7 +9,7 @@ only that stops both keys from signing another history.
 from dataclasses import dataclass
 
 from sealgate.audit.entries import LogExcerpt
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def live_pointers(excerpt: LogExcerpt, time: str, model: str = "") -> tuple[Live
        time (`LogExcerpt.after`); or else that its first move came later.
     3. A version that is revoked comes with the entry that says when.
 
-    Raises Refusal(LOG_INCONSISTENT) where something is withheld.
+    Raises SealgateError(LOG_INCONSISTENT) where something is withheld.
     """
     found = []
     # 1.
@@ -63,10 +63,10 @@ def _standing(
     last = max(earlier, key=lambda e: int(e.body["sequence"]), default=None)
     sequence = int(last.body["sequence"]) if last else 0
     if sequence > newest:
-        raise Refusal(Reason.LOG_INCONSISTENT, f"{subject}: {sequence} after {newest}")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"{subject}: {sequence} after {newest}")
     following = excerpt.after(subject, sequence, str(last.body["pointer"]) if last else "")
     if following is not None and following.time <= time:
-        raise Refusal(Reason.LOG_INCONSISTENT, f"{subject}: another move came in time")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"{subject}: another move came in time")
     if last is None:
         return None
     # 3.

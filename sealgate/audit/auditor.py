@@ -13,7 +13,7 @@ import grpc
 from sealgate.audit.answer_logs import AnswerLogHistory, log_keys, log_name
 from sealgate.audit.reader import AuditReader
 from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck, check_sizes, read_witnessed
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.calls import follow, list_all
 from sealgate.trust.policy import Policy
@@ -119,7 +119,9 @@ class Auditor:
         checkpoint = open_checkpoint(found.note, key)
         # 1.
         if found.first and not 0 < found.first <= told.pruned.get(origin, 0):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned")
+            raise SealgateError(
+                Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned"
+            )
         # 2.
         anchors = self._anchors(told, origin)
         # 3.
@@ -182,7 +184,7 @@ class Auditor:
         while check.size < first:
             data = stored.take(min(_HASHES_AT_ONCE, first - check.size))
             if not data:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{check.origin}: hashes are missing")
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{check.origin}: hashes are missing")
             check.add_hashes([data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)])
             progress(check.size, size)
         for leaves in self.entries(check.origin, size, first):
@@ -232,7 +234,9 @@ class Auditor:
         frontier, shown = self._begin(origin, start, known), list[bytes]()
         for message in self._stream(origin, frontier.size):
             if message.index != frontier.size:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: not the entry that comes next")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"{origin}: not the entry that comes next"
+                )
             if message.leaves:
                 shown += (
                     message.leaves[max(0, start - frontier.size) :] if start is not None else ()
@@ -242,7 +246,9 @@ class Auditor:
                 continue
             checkpoint = open_checkpoint(message.note, self._policy.log_key(origin))
             if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root"
+                )
             yield Growth(checkpoint, message.note, checkpoint.size - len(shown), tuple(shown))
             start, shown = start or 0, []
 
@@ -257,10 +263,10 @@ class Auditor:
             hashes = self.hashes(origin, max(first, known.size))
         except grpc.RpcError as error:
             if reason_of(error) is Reason.ENTRY_UNKNOWN:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from error
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from error
             raise
         if merkle.root(hashes[: known.size]) != known.root:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} is not the log that was known")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin} is not the log that was known")
         begin = known.size if start is None else min(start, known.size)
         return Frontier.empty().append(hashes[: max(first, begin)])
 
@@ -271,9 +277,9 @@ class Auditor:
 
         try:
             yield from follow(stream, lambda message: message.index + len(message.leaves), begin)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.ENTRY_UNKNOWN:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from refusal
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from refusal
             raise
 
     def verify_consistency(self, origin: str, old: Checkpoint) -> Checkpoint:
@@ -283,7 +289,7 @@ class Auditor:
         """
         new = self.checkpoint(origin)
         if new.size < old.size:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin} has shrunk")
         request = messages.GetConsistencyProofRequest(
             origin=origin, old_size=old.size, new_size=new.size
         )

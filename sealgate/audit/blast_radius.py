@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 
 from sealgate.audit.entries import ProvedEntry, alias_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy
@@ -66,8 +66,8 @@ class BlastRadius:
 def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy]) -> BlastRadius:
     """Return what the key of that id signed and what depends on it; `entries` are the whole log.
 
-    Raises Refusal: KEY_UNKNOWN where no policy lists it; DIGEST_MISMATCH where the documents of an
-    entry are not all shown.
+    Raises SealgateError: KEY_UNKNOWN where no policy lists it; DIGEST_MISMATCH where the documents
+    of an entry are not all shown.
     """
     reach = BlastRadius()
     key = _find_key(keyid, policies)
@@ -82,7 +82,7 @@ def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy
 def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
     """Return what depends on a version, given as `{model}/{version}` or as its manifest's digest.
 
-    Raises Refusal(VERSION_UNKNOWN).
+    Raises SealgateError(VERSION_UNKNOWN).
     """
     model, _, number = name.partition("/")
     subject = f"models/{model}/versions/{number}"
@@ -94,7 +94,7 @@ def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
 
     reach = _trace(BlastRadius(), entries, is_it)
     if not reach.digests:
-        raise Refusal(Reason.VERSION_UNKNOWN, name)
+        raise SealgateError(Reason.VERSION_UNKNOWN, name)
     return reach
 
 
@@ -168,7 +168,7 @@ def _find_key(keyid: str, policies: Sequence[Policy]) -> PublicKey:
             key = Verifier.from_vkey(vkey).key
             if key.keyid == keyid:
                 return key
-    raise Refusal(Reason.KEY_UNKNOWN, keyid)
+    raise SealgateError(Reason.KEY_UNKNOWN, keyid)
 
 
 def _signed(entry: ProvedEntry, key: PublicKey) -> Iterator[str]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sealgate.audit.entries import ProvedEntry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import open_statement
@@ -67,7 +67,8 @@ def read_statements(
     """The engines' statements in the registry's log, in its order, each signed by an engine that
     one of the policies names.
 
-    Raises Refusal: as `open_statement`; LOG_INCONSISTENT where an instance's counts went back.
+    Raises SealgateError: as `open_statement`; LOG_INCONSISTENT where an instance's counts went
+    back.
     """
     found: list[EngineCounts] = []
     newest: dict[str, EngineCounts] = {}
@@ -77,7 +78,7 @@ def read_statements(
         counts = _opened(entry, policies)
         before = newest.get(counts.instance)
         if before is not None and not counts.follows(before):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"the counts of {counts.engine} went back")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"the counts of {counts.engine} went back")
         newest[counts.instance] = counts
         found.append(counts)
     return found
@@ -133,7 +134,7 @@ def _opened(entry: ProvedEntry, policies: Sequence[Policy]) -> EngineCounts:
     for policy in reversed(policies[1:]):
         try:
             return open_statement(envelope, EngineCounts, policy, (ENGINE,))
-        except Refusal:
+        except SealgateError:
             # An engine of an earlier policy may be gone from the newest.
             continue
     return open_statement(envelope, EngineCounts, policies[0], (ENGINE,))

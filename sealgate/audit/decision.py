@@ -12,7 +12,7 @@ from typing import Protocol
 from sealgate.audit.entries import LogExcerpt
 from sealgate.audit.provenance import Provenance
 from sealgate.audit.screening import OpenedFields, Search, find_beside, screening_outcome
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.shares import CANARY
@@ -110,13 +110,13 @@ class Examination:
             for step, findings in (*self._steps(case), ("screening", screening)):
                 for what in findings:
                     yield DecisionStep(step, what)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             yield _refused(step, refusal)
 
     def _anchor(self, reader: Reader, proved: Checkpoint) -> DecisionStep:
         try:
             return DecisionStep("anchor", reader.anchor(proved, self._receipt.proof.index))
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return _refused("anchor", refusal)
 
     def _steps(self, case: Provenance) -> Iterator[tuple[str, Iterator[str]]]:
@@ -146,13 +146,15 @@ class Examination:
     def _policy(self, digest: str, at: datetime) -> str:
         policy = self._chain.get(digest)
         if policy is None:
-            raise Refusal(Reason.POLICY_INVALID, "the receipt names a policy not of the chain")
+            raise SealgateError(
+                Reason.POLICY_INVALID, "the receipt names a policy not of the chain"
+            )
         policy.check_standing(at)
         policy.check_begun(at)
         return f"version {policy.version} of the chain, {digest}"
 
 
-def _refused(step: str, refusal: Refusal) -> DecisionStep:
+def _refused(step: str, refusal: SealgateError) -> DecisionStep:
     found = f"{refusal.reason.name}: {refusal.detail or refusal.reason.sentence}"
     return DecisionStep(step, "", found, refusal.reason is Reason.ENTRY_UNANCHORED)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Freshness, is_revoked
@@ -46,7 +46,7 @@ class ProvedEntry:
 
     @classmethod
     def read(cls, index: int, leaf: bytes, documents: Iterable[bytes] = ()) -> "ProvedEntry":
-        """Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Raises SealgateError(DOCUMENT_MALFORMED)."""
         revocation_names = ("event", "time", "principal", "subject", "body")
         outer = fields.record(canonical.decode(leaf), revocation_names, TYPE)
         told = {name: fields.text(outer[name]) for name in revocation_names[:-1]}
@@ -58,14 +58,18 @@ class ProvedEntry:
         return cls(index=index, body=body, documents=by_digest, **told)
 
     def document(self, digest: str) -> bytes:
-        """The document of that digest. Raises Refusal(DIGEST_MISMATCH) where it was not shown."""
+        """The document of that digest. Raises SealgateError(DIGEST_MISMATCH) where it was not
+        shown.
+        """
         if digest not in self.documents:
-            raise Refusal(Reason.DIGEST_MISMATCH, f"entry {self.index}: {digest} is not shown")
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, f"entry {self.index}: {digest} is not shown"
+            )
         return self.documents[digest]
 
 
 def prove(leaf: bytes, index: int, hashes: Iterable[bytes], checkpoint: Checkpoint) -> None:
-    """Check that the log of `checkpoint` holds a leaf. Raises Refusal(PROOF_INVALID)."""
+    """Check that the log of `checkpoint` holds a leaf. Raises SealgateError(PROOF_INVALID)."""
     hashed = merkle.leaf_hash(leaf)
     merkle.verify_inclusion(hashed, index, checkpoint.size, list(hashes), checkpoint.root)
 
@@ -75,7 +79,7 @@ class LogExcerpt:
     """Entries proved under one checkpoint of the registry's log, oldest first, and the verified
     statement of what is newest.
 
-    Raises Refusal(LOG_INCONSISTENT) for two moves of one place in an alias's history.
+    Raises SealgateError(LOG_INCONSISTENT) for two moves of one place in an alias's history.
     """
 
     checkpoint: Checkpoint
@@ -85,7 +89,7 @@ class LogExcerpt:
     def __post_init__(self) -> None:
         moves = [(e.subject, e.body["sequence"]) for e in self.of("pointer.moved")]
         if len(set(moves)) != len(moves):
-            raise Refusal(Reason.LOG_INCONSISTENT, "two moves have one place in a history")
+            raise SealgateError(Reason.LOG_INCONSISTENT, "two moves have one place in a history")
 
     def of(self, event: str) -> tuple[ProvedEntry, ...]:
         """The entries of one kind."""
@@ -102,7 +106,7 @@ class LogExcerpt:
         """The move that followed; None where `sequence`, of the pointer `digest`, is the newest.
 
         A move that is left out shows, for sequences have no gap and the statement says where they
-        end. Raises Refusal(LOG_INCONSISTENT).
+        end. Raises SealgateError(LOG_INCONSISTENT).
         """
         model, alias = alias_of(subject)
         newest = self.freshness.pointer(model, alias)
@@ -110,7 +114,7 @@ class LogExcerpt:
             return None
         following = self.move(subject, sequence + 1)
         if following is None:
-            raise Refusal(
+            raise SealgateError(
                 Reason.LOG_INCONSISTENT, f"{subject}: what followed move {sequence} is not shown"
             )
         return following
@@ -118,12 +122,12 @@ class LogExcerpt:
     def revoked_at(self, model: str, digest: str) -> str:
         """When a model's version was revoked; empty where it is not.
 
-        Raises Refusal(LOG_INCONSISTENT) where it is, and the entry is not shown.
+        Raises SealgateError(LOG_INCONSISTENT) where it is, and the entry is not shown.
         """
         wanted = revocation_names(model, digest)
         times = [e.time for e in self.of("version.revoked") if e.body["digest"] in wanted]
         if is_revoked(self.freshness.revoked, model, digest) and not times:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"the revocation of {digest} is not shown")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"the revocation of {digest} is not shown")
         return min(times, default="")
 
 
@@ -131,5 +135,5 @@ def alias_of(subject: str) -> tuple[str, str]:
     """Model and alias out of `models/{model}/aliases/{alias}`."""
     parts = subject.split("/")
     if len(parts) != 4 or (parts[0], parts[2]) != ("models", "aliases"):
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "an entry's subject is no alias")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "an entry's subject is no alias")
     return parts[1], parts[3]

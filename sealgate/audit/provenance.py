@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sealgate.audit.entries import LogExcerpt, ProvedEntry, alias_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import DETECTOR, open_attached
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
@@ -27,7 +27,9 @@ from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 
 class Provenance:
-    """The case of one answer, taken step by step: each yields what it found, or raises Refusal."""
+    """The case of one answer, taken step by step: each yields what it found, or raises
+    SealgateError.
+    """
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Provenance:
         holders = [policy.holder(key.keyid) for policy in reversed(policies)]
         names = [holder.name for holder in holders if holder is not None]
         if entry.principal not in names:
-            raise Refusal(Reason.SIGNER_MISMATCH, f"{entry.principal} has no such key")
+            raise SealgateError(Reason.SIGNER_MISMATCH, f"{entry.principal} has no such key")
         self._publisher = entry.principal
         yield f"{entry.principal} signed these files with key {key.keyid}"
 
@@ -77,7 +79,9 @@ class Provenance:
         ]
         if not moves:
             of = f" of {self._alias}" if self._alias else ""
-            raise Refusal(Reason.POINTER_INVALID, f"no move{of} of that sequence to this version")
+            raise SealgateError(
+                Reason.POINTER_INVALID, f"no move{of} of that sequence to this version"
+            )
         for entry in moves:
             bundle = PointerBundle.decode(entry.document(str(entry.body["bundle"])))
             pointer = verify_pointer(bundle, chain, newest, self._publisher, now)
@@ -115,12 +119,12 @@ class Provenance:
             policy = chain[proposal.policy]
             for kind, digest in proposal.evidence:
                 if digest not in by_digest:
-                    raise Refusal(Reason.EVIDENCE_MISSING, f"{kind} {digest}")
+                    raise SealgateError(Reason.EVIDENCE_MISSING, f"{kind} {digest}")
                 item = open_statement(by_digest[digest], Evidence, policy, MAKERS)
                 if policy.evidence is not None:
                     policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
                 if (item.kind, item.version_digest) != (kind, self._digest):
-                    raise Refusal(Reason.EVIDENCE_MISMATCH, f"{kind} {digest}")
+                    raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{kind} {digest}")
                 yield f"{kind} by {item.maker} at {item.created}, {digest}"
 
     def attached(self, policies: Sequence[Policy]) -> Iterator[str]:
@@ -138,7 +142,7 @@ class Provenance:
         for entry, bundle in self._moves:
             pointer = Pointer.decode(bundle.pointer.payload)
             if parse_time(entry.time) > self._at + CLOCK_SKEW:
-                raise Refusal(Reason.POINTER_INVALID, f"the move came later, at {entry.time}")
+                raise SealgateError(Reason.POINTER_INVALID, f"the move came later, at {entry.time}")
             following = self._excerpt.after(
                 entry.subject, pointer.sequence, bundle.pointer.payload_digest
             )
@@ -149,14 +153,14 @@ class Provenance:
             rules = chain[pointer.policy].rules
             longest = rules.freshness_seconds + rules.grace_seconds
             if late > longest:
-                raise Refusal(Reason.POINTER_STALE, f"superseded {late:.0f} s before")
+                raise SealgateError(Reason.POINTER_STALE, f"superseded {late:.0f} s before")
             yield f"superseded {late:.1f} s before, within the {longest} s that the policy grants"
 
     def revocation(self) -> Iterator[str]:
         # 9.
         revoked = self._excerpt.revoked_at(self._subject.split("/")[1], self._digest)
         if revoked and parse_time(revoked) <= self._at:
-            raise Refusal(Reason.VERSION_REVOKED, f"at {revoked}, before the answer")
+            raise SealgateError(Reason.VERSION_REVOKED, f"at {revoked}, before the answer")
         yield f"revoked later, at {revoked}" if revoked else "not revoked"
 
     def judges_rows(self) -> bool:
@@ -166,13 +170,13 @@ class Provenance:
         for entry in self._excerpt.of("version.registered"):
             if (entry.subject, entry.body["digest"]) == (self._subject, self._digest):
                 return entry
-        raise Refusal(Reason.VERSION_UNKNOWN, f"no registration of {self._subject} is shown")
+        raise SealgateError(Reason.VERSION_UNKNOWN, f"no registration of {self._subject} is shown")
 
     def _manifest(self) -> Manifest:
         entry = self._registered()
         manifest = Manifest.decode(entry.document(str(entry.body["manifest"])))
         if manifest.digest != self._digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, "the manifest is not the version's")
+            raise SealgateError(Reason.DIGEST_MISMATCH, "the manifest is not the version's")
         return manifest
 
     def _check(self, entry: ProvedEntry, bundle: PointerBundle, pointer: Pointer) -> None:
@@ -182,11 +186,13 @@ class Provenance:
         if told != (*meant, pointer.admin) or entry.subject != (
             f"models/{pointer.model}/aliases/{pointer.alias}"
         ):
-            raise Refusal(Reason.POINTER_INVALID, f"entry {entry.index} tells of another pointer")
+            raise SealgateError(
+                Reason.POINTER_INVALID, f"entry {entry.index} tells of another pointer"
+            )
 
     def _logged(self, event: str, name: str, envelope: Envelope, move: ProvedEntry) -> ProvedEntry:
         """The entry of a document that a move rests on, which came before it."""
         for entry in self._excerpt.of(event):
             if entry.body[name] == envelope.payload_digest and entry.index < move.index:
                 return entry
-        raise Refusal(Reason.POINTER_INVALID, f"no {event} before the move, for {name}")
+        raise SealgateError(Reason.POINTER_INVALID, f"no {event} before the move, for {name}")

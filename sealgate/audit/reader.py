@@ -9,7 +9,7 @@ import grpc
 
 from sealgate.audit.answer_logs import find_anchor
 from sealgate.audit.entries import LogExcerpt, ProvedEntry, prove
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -52,7 +52,7 @@ class AuditReader:
         self._clock = clock
 
     def live_at(self, time: str, model: str = "") -> LogExcerpt:
-        """Raises Refusal: PROOF_INVALID, SIGNATURE_INVALID, POINTER_STALE and the like."""
+        """Raises SealgateError: PROOF_INVALID, SIGNATURE_INVALID, POINTER_STALE and the like."""
         found = self.audit.GetLiveAt(messages.GetLiveAtRequest(time=time, model=model))
         return self._excerpt(found)
 
@@ -80,7 +80,7 @@ class AuditReader:
         """Every entry of the registry's log with its documents.
 
         Believe nothing of it before it has ended: only then do the entries lead to the signed
-        root, and none is missing. Raises Refusal: LOG_INCONSISTENT, SIGNATURE_INVALID.
+        root, and none is missing. Raises SealgateError: LOG_INCONSISTENT, SIGNATURE_INVALID.
         """
         origin = self._registry
         note = self._logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
@@ -90,12 +90,14 @@ class AuditReader:
         for part in self.audit.StreamRecords(request):
             indices = [entry.index for entry in part.entries]
             if indices != list(range(frontier.size, frontier.size + len(indices))):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: not the entry that is next")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"{origin}: not the entry that is next"
+                )
             frontier = frontier.append([merkle.leaf_hash(entry.leaf) for entry in part.entries])
             for entry in part.entries:
                 yield ProvedEntry.read(entry.index, entry.leaf, entry.documents)
         if (frontier.size, frontier.root) != (checkpoint.size, checkpoint.root):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
+            raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
 
     def size(self, origin: str) -> int:
         """Return the log's current number of entries."""
@@ -115,7 +117,7 @@ class AuditReader:
 
         Without either each entry must come, opened or as one that cannot be. With one, that
         nothing else matches is the gateway's word; a gateway of release 0.1 ignores `where`, so a
-        caller compares the fields that it gets. Raises Refusal: LOG_INCONSISTENT for an entry
+        caller compares the fields that it gets. Raises SealgateError: LOG_INCONSISTENT for an entry
         that is left out or comes twice, PROOF_INVALID, SIGNATURE_INVALID.
         """
         request = messages.StreamOpeningsRequest(
@@ -132,22 +134,26 @@ class AuditReader:
             )
             indices = [opened.index for opened in found]
             if not at <= part.next <= end or indices != sorted(set(indices)):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
             if any(not at <= index < part.next for index in indices):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
             if not values and not where and indices != list(range(at, part.next)):
-                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: an entry is left out")
+                raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin}: an entry is left out")
             at = part.next
             yield from found
         if at != end:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: looked through to {at} of {end}")
+            raise SealgateError(
+                Reason.LOG_INCONSISTENT, f"{origin}: looked through to {at} of {end}"
+            )
 
     def _opened(self, origin: str, receipts: Iterable[bytes]) -> Iterator[OpenedEntry]:
         for data in receipts:
             receipt = Receipt.decode(data)
             verified = verify_receipt(receipt, self._policy)
             if verified.checkpoint.origin != origin:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"an entry of another log than {origin}")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"an entry of another log than {origin}"
+                )
             yield OpenedEntry(receipt.proof.index, verified.fields)
 
     def _excerpt(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from sealgate.audit.entries import LogExcerpt, ProvedEntry
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
@@ -46,8 +46,8 @@ def screening_outcome(
     with that of an allowance. Only answers about rows (`of_rows`) are allowed or reduced; of a
     generated one, what may not leave whole is refused.
 
-    Raises Refusal: ENTRY_UNKNOWN where it passed by an allowance that is not shown, reasons of
-    `open_statement`, ALLOWANCE_MISMATCH and ALLOWANCE_SIGNER for one that does not fit.
+    Raises SealgateError: ENTRY_UNKNOWN where it passed by an allowance that is not shown, reasons
+    of `open_statement`, ALLOWANCE_MISMATCH and ALLOWANCE_SIGNER for one that does not fit.
     """
     verdict, caller = opened["verdict"], opened["principal"]
     if not verdict:
@@ -67,7 +67,7 @@ def screening_outcome(
     entries = beside() if action == STEP_UP or watched else {}
     if action == STEP_UP:
         if ALLOWED not in entries:
-            raise Refusal(Reason.ENTRY_UNKNOWN, "no allowance is shown by which it passed")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, "no allowance is shown by which it passed")
         yield _allowed(opened, policy, entries[ALLOWED], excerpt(entries[ALLOWED]))
     causes = {
         f"the verdict {verdict}": action == LABEL_ONLY,
@@ -82,7 +82,7 @@ def screening_outcome(
 def find_beside(opened: Mapping[str, str], index: int, search: Search) -> dict[str, str]:
     """The outputs, by outcome, of the other entries of the request that ended with entry `index`.
 
-    That there is no other is the gateway's word. Raises Refusal as `search` does.
+    That there is no other is the gateway's word. Raises SealgateError as `search` does.
     """
     wanted = [opened[name] for name in ("time", "principal", "input")]
     found = [each.fields for each in search(max(0, index - _BEFORE), index, wanted)]
@@ -102,9 +102,9 @@ def _allowed(opened: Mapping[str, str], policy: Policy, digest: str, excerpt: Lo
         opened["principal"], opened["model"], opened["version_digest"], opened["input"]
     )
     if HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
-        raise Refusal(Reason.ALLOWANCE_MISMATCH, digest)
+        raise SealgateError(Reason.ALLOWANCE_MISMATCH, digest)
     if allowance.person == allowance.caller or envelope.payload_digest != digest:
-        raise Refusal(Reason.ALLOWANCE_SIGNER, allowance.person)
+        raise SealgateError(Reason.ALLOWANCE_SIGNER, allowance.person)
     return (
         f"allowed by {allowance.person} at {allowance.issued}, used at {entry.time} (entry "
         f"{entry.index}): {allowance.reason}"
@@ -115,4 +115,4 @@ def _used(digest: str, excerpt: LogExcerpt) -> ProvedEntry:
     for entry in excerpt.of("request.allowed"):
         if entry.body["allowance"] == digest:
             return entry
-    raise Refusal(Reason.ENTRY_UNKNOWN, f"the use of the allowance {digest} is not shown")
+    raise SealgateError(Reason.ENTRY_UNKNOWN, f"the use of the allowance {digest} is not shown")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 from sealgate.trust.transparency.frontier import Frontier
@@ -23,7 +23,8 @@ class Claim:
 class TreeCheck:
     """Takes the entries of the log `origin` in order, and keeps its right edge alone.
 
-    Raises Refusal(LOG_INCONSISTENT) as soon as a claim or a stored hash contradicts the entries.
+    Raises SealgateError(LOG_INCONSISTENT) as soon as a claim or a stored hash contradicts the
+    entries.
     """
 
     def __init__(self, origin: str, claims: Iterable[Claim]) -> None:
@@ -91,16 +92,18 @@ class TreeCheck:
                 f"the entries give another root than {claim.by}, of {claim.size} entries"
             )
 
-    def _inconsistent(self, detail: str) -> Refusal:
-        return Refusal(Reason.LOG_INCONSISTENT, f"{self.origin}: {detail}")
+    def _inconsistent(self, detail: str) -> SealgateError:
+        return SealgateError(Reason.LOG_INCONSISTENT, f"{self.origin}: {detail}")
 
 
 def check_sizes(origin: str, claims: Iterable[Claim], size: int) -> None:
-    """Check that nobody has seen more entries than there are. Raises Refusal(LOG_INCONSISTENT)."""
+    """Check that nobody has seen more entries than there are. Raises
+    SealgateError(LOG_INCONSISTENT).
+    """
     most = max(claims, key=lambda claim: claim.size, default=None)
     if most is not None and most.size > size:
         detail = f"{origin} has {size} entries, and {most.by} says {most.size}: it was replaced, "
-        raise Refusal(Reason.LOG_INCONSISTENT, f"{detail}cut short or put back")
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"{detail}cut short or put back")
 
 
 class StoredHashes:
@@ -143,20 +146,20 @@ def read_witnessed(
     """Return what witnesses say in the newest note that they have cosigned: the log has signed it
     (SIGNATURE_INVALID), and so have `threshold` of these (WITNESSES_TOO_FEW).
 
-    Without witnesses that are asked for, nothing is found. Raises Refusal.
+    Without witnesses that are asked for, nothing is found. Raises SealgateError.
     """
     if not witnesses:
         return WitnessedTree()
     asked = {witness.name for witness in witnesses}
     if not note:
         if threshold:
-            raise Refusal(Reason.WITNESSES_TOO_FEW, f"none has cosigned {origin}")
+            raise SealgateError(Reason.WITNESSES_TOO_FEW, f"none has cosigned {origin}")
         return WitnessedTree(without=tuple(sorted(asked)))
     checkpoint = open_checkpoint(note, vkey)
     names = tuple(cosignature.witness for cosignature in cosignatures(note, witnesses))
     without = tuple(sorted(asked - set(names)))
     if len(names) < threshold:
         detail = f"{len(names)} of {threshold} for {origin}; without {', '.join(without)}"
-        raise Refusal(Reason.WITNESSES_TOO_FEW, detail)
+        raise SealgateError(Reason.WITNESSES_TOO_FEW, detail)
     claim = Claim(checkpoint.size, checkpoint.root, "what witnesses cosigned")
     return WitnessedTree(names, without, claim if names else None)

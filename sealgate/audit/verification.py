@@ -18,7 +18,7 @@ from sealgate.audit.answer_logs import (
     named_logs,
 )
 from sealgate.audit.auditor import Auditor, LogFinding
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency.cosignature import WitnessKey
@@ -150,7 +150,7 @@ def _checked(report: LogReport, check: Callable[[], LogReport | None]) -> LogRep
     """The report that `check` makes, or this one, unless it refuses."""
     try:
         return check() or report
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return LogReport(report.origin, BROKEN, refusal.reason, refusal.detail)
     except grpc.RpcError as error:
         reason = reason_of(error)
@@ -161,12 +161,12 @@ def _checked(report: LogReport, check: Callable[[], LogReport | None]) -> LogRep
 
 
 def _check_registry(auditors: Sequence[Auditor], registry: str, policies: Sequence[Policy]) -> None:
-    """Step 1 but for the entries. Raises Refusal."""
+    """Step 1 but for the entries. Raises SealgateError."""
     first, *others = auditors
     accepted = first.told().policies
     if accepted != [policy.digest for policy in policies]:
         detail = f"{registry} tells of {len(accepted)} policies, and {len(policies)} were shown"
-        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{detail}; ask again where one is new")
+        raise SealgateError(Reason.POLICY_ROLLED_BACK, f"{detail}; ask again where one is new")
     for other in others:
         here, there = first.checkpoint(registry), other.checkpoint(registry)
         if here.size <= there.size:

@@ -15,7 +15,7 @@ import grpc
 from sealgate import signed_version
 from sealgate.cli.output import ask_secret
 from sealgate.governance import Governance
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, open_policy_chain, open_policy_history
@@ -76,7 +76,7 @@ def read_chain(ctx: click.Context, policies: tuple[Path, ...]) -> list[Envelope]
 def fetch_chain(ctx: click.Context, person: Profile, channel: grpc.Channel) -> list[Envelope]:
     """The gateway's chain, kept in STATE/trust once the person's pinned root keys vouch for it.
 
-    Its newest policy may have expired. Raises Refusal(POLICY_ROLLED_BACK) where it is not the
+    Its newest policy may have expired. Raises SealgateError(POLICY_ROLLED_BACK) where it is not the
     continuation of the chain that was kept before.
     """
     found = RegistryServiceStub(channel).GetPolicy(GetPolicyRequest()).envelopes
@@ -84,7 +84,9 @@ def fetch_chain(ctx: click.Context, person: Profile, channel: grpc.Channel) -> l
     history = open_policy_history(chain, person.pinned_roots(), person.root_threshold)
     known = [e.payload for e in read_chain(ctx, ())] if _kept(ctx).exists() else []
     if [envelope.payload for envelope in chain[: len(known)]] != known:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, "the gateway's chain is not the one kept here")
+        raise SealgateError(
+            Reason.POLICY_ROLLED_BACK, "the gateway's chain is not the one kept here"
+        )
     for number, (policy, data) in enumerate(zip(history, found, strict=True)):
         if number >= len(known):
             path = _kept(ctx, policy.version if number else 0)

@@ -12,7 +12,7 @@ from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.health import findings
 from sealgate.health.check import HealthOptions, check
 from sealgate.health.findings import UNASKED, CheckState, HealthFinding, exit_status
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS
 
 _COLUMNS = ("check", "subject", "state", "detail")
@@ -107,7 +107,7 @@ def _nothing_asked() -> Iterator[None]:
     """Exit with status 2: an error on this machine says nothing about the gateway."""
     try:
         yield
-    except (click.ClickException, OSError, Refusal) as error:
+    except (click.ClickException, OSError, SealgateError) as error:
         said = error.message if isinstance(error, click.ClickException) else str(error)
         raise _NothingAsked(said) from error
 

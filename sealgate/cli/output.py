@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_name_of, reason_of
 from sealgate.signers import PASSPHRASE_VARIABLE
 
@@ -64,7 +64,7 @@ def ask_secret(place: str) -> str:
 def ask_hidden(text: str, *, twice: bool = False) -> str:
     """Asks on the terminal for what is not to be shown there; `twice` until both are the same.
 
-    Raises Refusal(KEY_UNREADABLE) where there is no terminal that can hide it.
+    Raises SealgateError(KEY_UNREADABLE) where there is no terminal that can hide it.
     """
     try:
         with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def ask_hidden(text: str, *, twice: bool = False) -> str:
             f"{text}: there is no terminal to ask on; {PASSPHRASE_VARIABLE} may name a file with "
             "the passphrase, and pin-source in a URI one with the PIN"
         )
-        raise Refusal(Reason.KEY_UNREADABLE, detail) from None
+        raise SealgateError(Reason.KEY_UNREADABLE, detail) from None
     return str(asked)
 
 
@@ -141,7 +141,7 @@ class HelpfulGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise _failure(refusal.reason, refusal.detail) from refusal
         except grpc.RpcError as error:
             reason = reason_of(error)

@@ -11,7 +11,7 @@ from sealgate.cli.infer import input_options, read_input
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import ask_secret
 from sealgate.client.request import PreparedRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signers import open_signer
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import NONCE_BYTES, Allowance
@@ -66,7 +66,7 @@ def allow(
     asked = read_input(file, texts, name)
     person = profile(ctx, "approver-1")
     if person.signing_key is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     with connected(person) as channel:
         request = messages.GetVersionRequest(name=f"models/{model}/versions/{version}")
         digest = RegistryServiceStub(channel).GetVersion(request).version.digest

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.output import HelpfulGroup, ask_secret
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.witness.server import WitnessConfig, WitnessServer
@@ -57,7 +57,7 @@ def serve(config: Path, new: bool) -> None:
     try:
         settings = WitnessConfig.read(config)
         server = _server(settings, new)
-    except (ConfigError, Refusal, OSError) as error:
+    except (ConfigError, SealgateError, OSError) as error:
         raise click.ClickException(str(error)) from error
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

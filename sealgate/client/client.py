@@ -40,8 +40,8 @@ class Client:
         """Asks `model`; `asked` is the rest of `PreparedRequest.of`: version, alias, outputs,
         subject, allowance, id.
 
-        Raises Refusal with the gateway's reason or, where what came back does not hold, with ours;
-        see `Exchange`.
+        Raises SealgateError with the gateway's reason or, where what came back does not hold, with
+        ours; see `Exchange`.
         """
         return self.ask(PreparedRequest.of(model, inputs, **asked), timeout)
 

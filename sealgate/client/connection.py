@@ -53,8 +53,8 @@ class Options(TypedDict, total=False):
 def connect(url: str, **options: Unpack[Options]) -> Client:
     """A client of the gateway at `url` (`host:port` or `https://host:port`), always over TLS.
 
-    Nothing is sent yet. Raises ValueError for another kind of address, and Refusal for root keys
-    that are none or a witness's file that is not its own.
+    Nothing is sent yet. Raises ValueError for another kind of address, and SealgateError for root
+    keys that are none or a witness's file that is not its own.
     """
     access = _access(url, options)
     channel = grpc.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.remote.errors import LogFork
 from sealgate.trust import canonical, fields
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle
@@ -24,7 +24,7 @@ TYPE = "sealgate/witness/v1"
 class ClientMemory:
     """What the client remembers: `notes` are signed checkpoints by the origin of their log.
 
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     policy_version: int = 0
@@ -47,7 +47,7 @@ class ClientMemory:
 
     @classmethod
     def decode(cls, data: bytes) -> "ClientMemory":
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         outer = fields.record(canonical.decode(data), ("policy_version", "logs"), TYPE)
         return cls(outer["policy_version"], fields.mapping(outer["logs"]))
 
@@ -68,7 +68,7 @@ class ClientMemoryFile:
         self._path = path
 
     def load(self) -> ClientMemory:
-        """Raises Refusal(DOCUMENT_MALFORMED) for a file that is not one of ours."""
+        """Raises SealgateError(DOCUMENT_MALFORMED) for a file that is not one of ours."""
         try:
             return ClientMemory.decode(self._path.read_bytes())
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Gap:
         old, new = self.old, self.new
         try:
             merkle.verify_consistency(old.size, old.root, new.size, new.root, hashes)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise self.fork() from refusal
 
     def fork(self) -> LogFork:

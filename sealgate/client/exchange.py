@@ -35,7 +35,7 @@ from sealgate.client.receipt_check import (
 from sealgate.client.request import InferResult, PreparedRequest, RequestAttempt
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import Retries
 from sealgate.remote.errors import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
 from sealgate.tensors import read_outputs
@@ -125,7 +125,7 @@ class Exchange:
         self._stale_at = 0.0
 
     def ask(self, question: PreparedRequest, seconds: float) -> Steps[InferResult]:
-        """Raises Refusal: GatewayRefusal, LogFork, and the reasons of `check`; see above."""
+        """Raises SealgateError: GatewayRefusal, LogFork, and the reasons of `check`; see above."""
         ends = self._monotonic() + seconds
         attempt = 0
         while True:
@@ -179,9 +179,9 @@ class Exchange:
         request, question = attempt.request, attempt.question
         data = response.parameters["receipt"].string_param.encode()
         if not data:
-            raise Refusal(Reason.RECEIPT_MISSING)
+            raise SealgateError(Reason.RECEIPT_MISSING)
         if response.id != request.id or not _VERSION.fullmatch(response.model_version):
-            raise Refusal(Reason.RECEIPT_MISMATCH, "the answer's id or version")
+            raise SealgateError(Reason.RECEIPT_MISMATCH, "the answer's id or version")
         outputs = read_outputs(response)
         values = {
             "outcome": (ANSWERED,),
@@ -231,13 +231,13 @@ class Exchange:
             try:
                 receipt, seen = check_receipt(data, view, expected)
                 break
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 if last or refusal.reason not in _OUTDATED:
                     raise
             self._stale_at = 0.0
         yield from self._witness(seen, ends)
         if not self.witness.take(seen, attempt.sizes):
-            raise Refusal(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
+            raise SealgateError(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
         return receipt
 
     def _witness(self, seen: SeenCheckpoint, ends: float) -> Steps[None]:
@@ -294,7 +294,7 @@ class Exchange:
     def _rpc(self, method: str, request: Any, ends: float) -> Rpc:
         remaining = ends - self._monotonic()
         if remaining <= 0:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT)
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT)
         return Rpc(method, request, remaining)
 
 

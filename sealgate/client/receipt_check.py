@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Self
 
 from sealgate.client.consistency import SeenCheckpoint
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import CheckedReceipt
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
@@ -62,7 +62,7 @@ class PolicyView:
         history = open_policy_history(chain, roots.keys, roots.threshold)
         newest = history[-1]
         if newest.version < seen_version:
-            raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
+            raise SealgateError(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
         newest.check_standing(now)
         digests = frozenset(policy.digest for policy in history)
         return cls(newest, digests)
@@ -71,7 +71,7 @@ class PolicyView:
         """Whether the policy has not ended, its grace included."""
         try:
             self.newest.check_standing(now)
-        except Refusal:
+        except SealgateError:
             return False
         return True
 
@@ -79,7 +79,7 @@ class PolicyView:
         """The name of whom all of these identities stand for. Raises: PRINCIPAL_UNKNOWN."""
         found = {p.name for p in map(self.newest.by_identity, identities) if p is not None}
         if len(found) != 1:
-            raise Refusal(Reason.PRINCIPAL_UNKNOWN, "by the caller's own credentials")
+            raise SealgateError(Reason.PRINCIPAL_UNKNOWN, "by the caller's own credentials")
         return found.pop()
 
 
@@ -106,7 +106,7 @@ def check_receipt(
     found = verified.fields
     # 2.
     if receipt.names != FIELDS and not expected.takes_v1:
-        raise Refusal(Reason.RECEIPT_OUTDATED, "an entry of v1")
+        raise SealgateError(Reason.RECEIPT_OUTDATED, "an entry of v1")
     # 3.
     if not receipt.opens_for_caller:
         raise _mismatch("it keeps fields from the caller")
@@ -115,7 +115,7 @@ def check_receipt(
             raise _mismatch(field)
     # 4.
     if found["policy_digest"] not in view.digests:
-        raise Refusal(Reason.POLICY_INVALID, "a receipt under a policy outside the chain")
+        raise SealgateError(Reason.POLICY_INVALID, "a receipt under a policy outside the chain")
     # 5.
     recorded = parse_micros(found["time"])
     if not expected.since - CLOCK_SKEW <= recorded <= expected.until + CLOCK_SKEW:
@@ -127,5 +127,5 @@ def check_receipt(
     )
 
 
-def _mismatch(what: str) -> Refusal:
-    return Refusal(Reason.RECEIPT_MISMATCH, what)
+def _mismatch(what: str) -> SealgateError:
+    return SealgateError(Reason.RECEIPT_MISMATCH, what)

@@ -87,7 +87,7 @@ class PreparedRequest:
 
         `outputs` are those wanted, all by default; `subject` names the person whom the data is
         about; `allowance` is a second person's, where screening asked for one (STEP_UP). Raises
-        Refusal for arrays that the gateway would refuse: TENSOR_DATATYPE, TENSOR_NOT_FINITE.
+        SealgateError for arrays that the gateway would refuse: TENSOR_DATATYPE, TENSOR_NOT_FINITE.
         """
         request = oip.ModelInferRequest(
             model_name=model, model_version="" if version is None else str(version), id=id

@@ -14,7 +14,7 @@ from sealgate.health import environment, golden_check
 from sealgate.health.environment import CertificateLimits, in_time
 from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_check import GoldenCheck
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, connection
 from sealgate.remote.calls import list_all
 from sealgate.remote.errors import refusal_of
@@ -64,7 +64,7 @@ def check(
         try:
             roots = person.pinned_roots(), person.root_threshold
             policies = policy_history(registry, *roots)
-        except (grpc.RpcError, Refusal) as error:
+        except (grpc.RpcError, SealgateError) as error:
             return [*found, _failed("policy", "policy", error)]
         found.append(bounds.lasts("policy", "policy", parse_time(policies[-1].expires)))
         ask = (wanted.rows, wanted.tolerance, wanted.timeout)
@@ -107,10 +107,10 @@ class VersionChecks:
             for model, alias in places or list(self._all()):
                 try:
                     yield from self._of(model, alias)
-                except (grpc.RpcError, Refusal) as error:
+                except (grpc.RpcError, SealgateError) as error:
                     if _refusal(error).reason not in passed_over:
                         yield _failed(golden_check.GOLDEN_CHECK, f"{model}/{alias}", error)
-        except (grpc.RpcError, Refusal) as error:
+        except (grpc.RpcError, SealgateError) as error:
             yield _failed(golden_check.GOLDEN_CHECK, _ALL_MODELS, error)
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _tried(
     """Return the findings of a step, or the error that it ended with."""
     try:
         return list(step())
-    except (grpc.RpcError, Refusal) as error:
+    except (grpc.RpcError, SealgateError) as error:
         return [_failed(check, subject, error)]
     except ssl.SSLError as error:
         return [HealthFinding(check, subject, CheckState.WRONG, str(error))]
@@ -178,9 +178,9 @@ def _tried(
         return [HealthFinding(check, subject, CheckState.UNASKED, str(error))]
 
 
-def _failed(check: str, subject: str, error: grpc.RpcError | Refusal) -> HealthFinding:
+def _failed(check: str, subject: str, error: grpc.RpcError | SealgateError) -> HealthFinding:
     return refused_finding(check, subject, _refusal(error))
 
 
-def _refusal(error: grpc.RpcError | Refusal) -> Refusal:
+def _refusal(error: grpc.RpcError | SealgateError) -> SealgateError:
     return refusal_of(error) if isinstance(error, grpc.RpcError) else error

@@ -62,7 +62,7 @@ def freshness(
     """Whether the registry's statement that a version is live is renewed in time.
 
     The gateway tells until when the version answers, the policy's grace included: an answer within
-    the grace says that no newer statement has come. Raises Refusal.
+    the grace says that no newer statement has come. Raises SealgateError.
     """
     properties = client.metadata(model, version).properties
     until = parse_time(properties["covered_until"])

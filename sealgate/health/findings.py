@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.files import replace_file
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 
 # What keeps one from asking says nothing of what was to be asked.
 _OUT_OF_REACH = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
@@ -49,7 +49,9 @@ def exit_status(findings: Sequence[HealthFinding]) -> int:
     return UNASKED if CheckState.UNASKED in states or not states else WELL
 
 
-def refused_finding(check: str, subject: str, refusal: Refusal, **found: Any) -> HealthFinding:
+def refused_finding(
+    check: str, subject: str, refusal: SealgateError, **found: Any
+) -> HealthFinding:
     """That the check ended with a refusal: the gateway's, or our own of what came back."""
     reason = refusal.reason
     unasked = reason is Reason.CALL_FAILED or reason.kind in _OUT_OF_REACH

@@ -16,7 +16,7 @@ from sealgate.governance import Governance
 from sealgate.health import golden_inputs
 from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_inputs import GoldenPrompts, GoldenRows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
 from sealgate.v1.registry_pb2 import GetPointerRequest
@@ -84,8 +84,8 @@ class GoldenCheck:
     def of(self, model: str, alias: str) -> GoldenOptions:
         """What the alias names, and what came of asking it; once more where it moved meanwhile.
 
-        Raises grpc.RpcError with the gateway's reason, and Refusal where files are not those that
-        were signed, or RIGHT_MISSING where the policy does not let us ask.
+        Raises grpc.RpcError with the gateway's reason, and SealgateError where files are not those
+        that were signed, or RIGHT_MISSING where the policy does not let us ask.
         """
         for last in (False, True):
             live = self._live(model, alias)
@@ -103,14 +103,14 @@ class GoldenCheck:
         )
 
     def again(self, asked: GoldenOptions) -> HealthFinding:
-        """Check the same version once more. Raises Refusal(SEQUENCE_STALE) where its alias has
-        moved.
+        """Check the same version once more. Raises SealgateError(SEQUENCE_STALE) where its alias
+        has moved.
         """
         time.sleep(_PAUSE_SECONDS)
         try:
             return self.run(asked.live, asked.golden)
         except _Moved:
-            raise Refusal(Reason.SEQUENCE_STALE, "it has moved") from None
+            raise SealgateError(Reason.SEQUENCE_STALE, "it has moved") from None
 
     def _live(self, model: str, alias: str) -> GoldenTarget:
         request = GetPointerRequest(name=f"models/{model}/aliases/{alias}")
@@ -120,7 +120,7 @@ class GoldenCheck:
     def _golden(self, live: GoldenTarget) -> Golden:
         signed = SignedVersion.fetch(self.registry, self.policies, live.model, live.version)
         if signed.manifest.digest != live.digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, "the pointer names another digest")
+            raise SealgateError(Reason.DIGEST_MISMATCH, "the pointer names another digest")
         paths = {entry.path for entry in signed.manifest.files}
         if golden_inputs.TERMS in paths:
             return GoldenPrompts.of(
@@ -139,7 +139,7 @@ class GoldenCheck:
             began = time.monotonic()
             try:
                 answer = self._ask(live, question)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 if refusal.reason is golden.incomparable:
                     return _nothing(live, "it answers to chats alone, and tells no tokens")
                 if refusal.reason is Reason.RIGHT_MISSING:
@@ -233,19 +233,19 @@ def differs(finding: HealthFinding) -> bool:
 
 
 def return_alias(service: Governance, failed: GoldenTarget, reason: str) -> HealthFinding:
-    """Have the alias return from the version that failed. Raises grpc.RpcError, and Refusal:
+    """Have the alias return from the version that failed. Raises grpc.RpcError, and SealgateError:
     ROLLBACK_TARGET where the last move was no promotion or there is nothing to return to,
     SEQUENCE_STALE where it has moved.
     """
     moves = service.moves(failed.model, failed.alias)
     live = next(moves)
     if live.digest != failed.digest:
-        raise Refusal(Reason.SEQUENCE_STALE, "it has moved")
+        raise SealgateError(Reason.SEQUENCE_STALE, "it has moved")
     if live.action != _PROMOTE:
-        raise Refusal(Reason.ROLLBACK_TARGET, "it was rolled back already, since a promotion")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "it was rolled back already, since a promotion")
     before = next((move for move in moves if move.digest != failed.digest), None)
     if before is None:
-        raise Refusal(Reason.ROLLBACK_TARGET, "the alias has never named another version")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "the alias has never named another version")
     why = f"automatic: {reason}"
     pointer = service.rollback(failed.model, failed.alias, before.version, why)
     detail = f"back at version {pointer.version}"

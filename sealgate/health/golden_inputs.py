@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sealgate.client.request import InferResult, PreparedRequest, digest_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.probes import PROBES
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust import canonical
 
@@ -49,7 +49,7 @@ class GoldenRows:
 
     @classmethod
     def of(cls, model: bytes, golden: bytes) -> Self:
-        """Raises Refusal(FORMAT_REFUSED) for files that are not of these forms."""
+        """Raises SealgateError(FORMAT_REFUSED) for files that are not of these forms."""
         tensors = read_tensors(golden)
         try:
             document = json.loads(model)
@@ -61,9 +61,9 @@ class GoldenRows:
                 x, answers = tensors["x"], tensors["logits"]
             inputs = _inputs(name, datatype, x)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
+            raise SealgateError(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
         if len(x) != len(answers) or answers.ndim != 2 or not (len(x) or datatype == "BYTES"):
-            raise Refusal(Reason.FORMAT_REFUSED, "golden: not an answer for each input")
+            raise SealgateError(Reason.FORMAT_REFUSED, "golden: not an answer for each input")
         return cls(inputs, output, answers)
 
     def rows(self, most: int) -> Iterator[tuple[dict[str, Array], Array]]:
@@ -93,7 +93,7 @@ class GoldenRows:
 
 
 def read_tensors(data: bytes) -> dict[str, Array]:
-    """The tensors of a safetensors file, read-only. Raises Refusal(FORMAT_REFUSED)."""
+    """The tensors of a safetensors file, read-only. Raises SealgateError(FORMAT_REFUSED)."""
     try:
         begin = _SIZE_BYTES + int.from_bytes(data[:_SIZE_BYTES], "little")
         header = json.loads(data[_SIZE_BYTES:begin])
@@ -105,7 +105,7 @@ def read_tensors(data: bytes) -> dict[str, Array]:
             raw = data[begin + first : begin + end]
             found[name] = np.frombuffer(raw, _DATA_TYPES[entry["dtype"]]).reshape(entry["shape"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
     return found
 
 
@@ -168,7 +168,7 @@ class GoldenPrompts:
 
     @classmethod
     def of(cls, terms: bytes, golden: bytes) -> Self:
-        """Raises Refusal(FORMAT_REFUSED) for files that are not of these forms."""
+        """Raises SealgateError(FORMAT_REFUSED) for files that are not of these forms."""
         try:
             most = min(_TOKENS, int(json.loads(terms)["output_tokens"]))
             found = [
@@ -176,9 +176,9 @@ class GoldenPrompts:
                 for each in json.loads(golden)["answers"]
             ]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
+            raise SealgateError(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
         if most < 1 or not found:
-            raise Refusal(Reason.FORMAT_REFUSED, "golden: nothing to ask")
+            raise SealgateError(Reason.FORMAT_REFUSED, "golden: nothing to ask")
         return cls(tuple(found), most)
 
     def questions(self, model: str, alias: str, most: int) -> Iterator[tuple[PreparedRequest, Any]]:

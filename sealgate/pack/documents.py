@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.pack.folder import FolderWriter
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
@@ -64,9 +64,13 @@ class PackRecord:
         )
 
     def document(self, digest: str) -> bytes:
-        """The document of that digest. Raises Refusal(DIGEST_MISMATCH) where it did not come."""
+        """The document of that digest. Raises SealgateError(DIGEST_MISMATCH) where it did not
+        come.
+        """
         if digest not in self.documents:
-            raise Refusal(Reason.DIGEST_MISMATCH, f"entry {self.index} recorded other documents")
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, f"entry {self.index} recorded other documents"
+            )
         return self.documents[digest]
 
 
@@ -90,7 +94,7 @@ class Documents:
     def write(self, record: PackRecord) -> None:
         """Write what belongs to a record.
 
-        Raises Refusal: DIGEST_MISMATCH where the registry has something else; reasons of
+        Raises SealgateError: DIGEST_MISMATCH where the registry has something else; reasons of
         `SignedVersion.of` and `open_statement` for signatures.
         """
         write = {

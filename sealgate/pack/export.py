@@ -19,7 +19,7 @@ from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, 
 from sealgate.pack.documents import Documents, PackRecord
 from sealgate.pack.folder import FolderWriter, new_folder
 from sealgate.pack.tile_folder import TileFolder
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
@@ -74,8 +74,8 @@ def export_pack(
        versions are those that were signed.
 
     `progress` is told what is being written, and how much of how much of it is there. Raises
-    Refusal: MODEL_UNKNOWN for a model that the log does not know, reasons of `TileFolder.grow` and
-    `Documents.write`; FileExistsError. No folder is left then.
+    SealgateError: MODEL_UNKNOWN for a model that the log does not know, reasons of
+    `TileFolder.grow` and `Documents.write`; FileExistsError. No folder is left then.
     """
     registry = RegistryServiceStub(channel)
     with new_folder(place, progress) as writer:
@@ -84,7 +84,7 @@ def export_pack(
         logs = _Logs(channel, policies, writer, progress)
         logs.write(documents)
         for model in sorted(set(models) - documents.models):
-            raise Refusal(Reason.MODEL_UNKNOWN, model)
+            raise SealgateError(Reason.MODEL_UNKNOWN, model)
         if with_files:
             _write_files(registry, documents, writer)
         _write_keys(policies, writer)
@@ -128,7 +128,7 @@ class _Logs:
         policy = self._policies[-1]
         name, vkey = log_folder(origin), policy.log_key(origin)
         if name in self.sizes:
-            raise Refusal(Reason.LOG_UNKNOWN, f"two logs that would have the folder {name}")
+            raise SealgateError(Reason.LOG_UNKNOWN, f"two logs that would have the folder {name}")
         note = auditor.logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
         size = open_checkpoint(note, vkey).size
         answers = policy.is_answer_log(origin)

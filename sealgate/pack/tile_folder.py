@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sealgate.audit.tree_check import Claim, check_sizes
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
@@ -35,8 +35,8 @@ class TileFolder:
     def __init__(self, folder: Path, vkey: str) -> None:
         """What is there already is read and checked.
 
-        Raises Refusal: LOG_INCONSISTENT where tiles and checkpoint do not agree, SIGNATURE_INVALID,
-        DOCUMENT_MALFORMED.
+        Raises SealgateError: LOG_INCONSISTENT where tiles and checkpoint do not agree,
+        SIGNATURE_INVALID, DOCUMENT_MALFORMED.
         """
         self._folder = folder
         self._vkey = vkey
@@ -62,12 +62,12 @@ class TileFolder:
     def check_claim(self, claim: Claim) -> None:
         """Check that the log extends a tree that somebody has signed of it, once it has grown.
 
-        Raises Refusal(LOG_INCONSISTENT).
+        Raises SealgateError(LOG_INCONSISTENT).
         """
         check_sizes(self.origin, [claim], self.size)
         if tree_root(_Wider(self), claim.size) != claim.root:
             detail = f"{self.origin}: the entries give another root than {claim.by}"
-            raise Refusal(Reason.LOG_INCONSISTENT, detail)
+            raise SealgateError(Reason.LOG_INCONSISTENT, detail)
 
     def grow(
         self,
@@ -191,5 +191,5 @@ def _parted(data: bytes) -> list[bytes]:
     return leaves
 
 
-def _inconsistent(checkpoint: Checkpoint, detail: str) -> Refusal:
-    return Refusal(Reason.LOG_INCONSISTENT, f"{checkpoint.origin}: {detail}")
+def _inconsistent(checkpoint: Checkpoint, detail: str) -> SealgateError:
+    return SealgateError(Reason.LOG_INCONSISTENT, f"{checkpoint.origin}: {detail}")

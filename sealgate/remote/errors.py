@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.connection import (
     RECEIPT_METADATA,
     facts_of,
@@ -34,7 +34,7 @@ class CheckedReceipt:
     checkpoint: Checkpoint
 
 
-class GatewayRefusal(Refusal):
+class GatewayRefusal(SealgateError):
     """A call that the gateway refused, or that never reached it (CALL_FAILED).
 
     `code` is the gRPC status, `retry_after` the seconds that the gateway asks to wait, and
@@ -57,7 +57,7 @@ class GatewayRefusal(Refusal):
         self.receipt = receipt
 
 
-class LogFork(Refusal):
+class LogFork(SealgateError):
     """LOG_INCONSISTENT: a log signed two states of which neither grew out of the other.
 
     `notes` are the two signed checkpoints, the older first: show them to an auditor, for whoever
@@ -124,7 +124,7 @@ class RichStatus(grpc.Status):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichStatus:
+def grpc_status(refusal: SealgateError, *metadata: tuple[str, str | bytes]) -> RichStatus:
     """The google.rpc.Status of a refusal: its ErrorInfo and, for what is exhausted, when to retry.
 
     Aborting with a status drops the trailing metadata that was set before, so more of it is
@@ -144,18 +144,18 @@ def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichSta
     return RichStatus(STATUS[reason.kind], status.message, (*details, *metadata))
 
 
-def refusal_for(error: Exception) -> Refusal:
+def refusal_for(error: Exception) -> SealgateError:
     """Convert an exception of a handler. Generated servicers raise NotImplementedError for a method
     that they only inherit: RULE_MISSING, as for any other method that is not offered.
     """
-    if isinstance(error, Refusal):
+    if isinstance(error, SealgateError):
         return error
     if isinstance(error, NotImplementedError):
-        return Refusal(Reason.RULE_MISSING, "not implemented")
-    return Refusal(Reason.INTERNAL, str(error))
+        return SealgateError(Reason.RULE_MISSING, "not implemented")
+    return SealgateError(Reason.INTERNAL, str(error))
 
 
-def retry_after(refusal: Refusal) -> float | None:
+def retry_after(refusal: SealgateError) -> float | None:
     """In how many seconds to try again; None where that is not said."""
     if refusal.reason.kind is not Kind.EXHAUSTED:
         return None

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import grpc
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import new_request_id
 from sealgate.remote.connection import facts_of, reason_of
 from sealgate.trust.statements import Manifest
@@ -151,7 +151,9 @@ class Uploader:
     def _send(self, upload: messages.Upload, paths: Mapping[str, Path]) -> None:
         for file in upload.files:
             if file.path not in paths:
-                raise Refusal(Reason.FILE_MISSING, f"{file.path!r} is not one that was announced")
+                raise SealgateError(
+                    Reason.FILE_MISSING, f"{file.path!r} is not one that was announced"
+                )
         sent = _Sent(upload, self._progress)
         stop = threading.Event()
         # The largest first, so that none is left alone at the end.

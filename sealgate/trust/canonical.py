@@ -11,7 +11,7 @@ from typing import Any
 
 import rfc8785
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 MOST_VALUES = 1 << 18
 """Values in a document; those of a few bytes each take a hundred times as many in memory."""
@@ -20,33 +20,35 @@ MOST_VALUES = 1 << 18
 def encode(value: Any) -> bytes:
     """Return the canonical bytes of a JSON value.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for a value that RFC 8785 cannot express (NaN, a large
+    Raises SealgateError(DOCUMENT_MALFORMED) for a value that RFC 8785 cannot express (NaN, a large
     integer, a lone surrogate, a key that is not text).
     """
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, f"not expressible: {error}") from error
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, f"not expressible: {error}") from error
 
 
 def decode(data: bytes) -> Any:
     """Return the JSON value of `data`, if `data` is what `encode` would have written.
 
     Writing it again and comparing rules out repeated keys, other spellings of a number or a
-    string, and anything before or after. Raises Refusal(DOCUMENT_MALFORMED), also where there may
-    be more than `MOST_VALUES`, and for what is not bytes, as a database's row may hold.
+    string, and anything before or after. Raises SealgateError(DOCUMENT_MALFORMED), also where there
+    may be more than `MOST_VALUES`, and for what is not bytes, as a database's row may hold.
     """
     if not isinstance(data, bytes):
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not bytes")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not bytes")
     # Each value but the first follows a bracket or a comma; those within texts count too.
     if sum(map(data.count, (b",", b"[", b"{"))) >= MOST_VALUES:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON of too many values")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "JSON of too many values")
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, f"not JSON: {type(error).__name__}") from error
+        raise SealgateError(
+            Reason.DOCUMENT_MALFORMED, f"not JSON: {type(error).__name__}"
+        ) from error
     if encode(value) != data:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON, but not in its canonical form")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "JSON, but not in its canonical form")
     return value
 
 
@@ -65,12 +67,14 @@ def is_digest(text: str) -> bool:
 
 
 def check_digest(text: str) -> str:
-    """Return `text` if it is a digest in its fixed form. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return `text` if it is a digest in its fixed form. Raises
+    SealgateError(DOCUMENT_MALFORMED).
+    """
     if not isinstance(text, str) or not _FORM.fullmatch(text):
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "a digest is not in its fixed form")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "a digest is not in its fixed form")
     return text
 
 
 def raw(text: str) -> bytes:
-    """Return the 32 bytes of a digest. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return the 32 bytes of a digest. Raises SealgateError(DOCUMENT_MALFORMED)."""
     return bytes.fromhex(check_digest(text)[len(_PREFIX) :])

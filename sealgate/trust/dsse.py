@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey, Signer
@@ -21,8 +21,8 @@ _MOST_SIGNATURES = 32
 class Envelope:
     """A payload with its type and signatures, each a pair of key id and signature bytes.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for no signature, for more than 32, and for a key id that
-    occurs twice.
+    Raises SealgateError(DOCUMENT_MALFORMED) for no signature, for more than 32, and for a key id
+    that occurs twice.
     """
 
     payload_type: str
@@ -45,7 +45,7 @@ class Envelope:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         return cls.from_json(canonical.decode(data))
 
     def to_json(self) -> dict[str, object]:
@@ -105,7 +105,7 @@ def verify(
         raise ValueError("a threshold is at least 1")
     # 1.
     if envelope.payload_type != payload_type:
-        raise Refusal(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
+        raise SealgateError(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
     # 2.
     message = pae(payload_type, envelope.payload)
     signed = set()
@@ -116,5 +116,7 @@ def verify(
             signed.add(key.keyid)
     # 3.
     if len(signed) < threshold:
-        raise Refusal(Reason.THRESHOLD_NOT_MET, f"{len(signed)} of {threshold} keys have signed")
+        raise SealgateError(
+            Reason.THRESHOLD_NOT_MET, f"{len(signed)} of {threshold} keys have signed"
+        )
     return frozenset(signed)

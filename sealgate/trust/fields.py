@@ -1,6 +1,6 @@
 """Strict reading of fields of a decoded JSON document, and the form of names.
 
-Each function returns its argument with a type, or raises Refusal(DOCUMENT_MALFORMED).
+Each function returns its argument with a type, or raises SealgateError(DOCUMENT_MALFORMED).
 """
 
 import base64
@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def record(value: Any, names: Collection[str], kind: str = "") -> dict[str, Any]:
@@ -88,9 +88,9 @@ def unhex(value: Any, size: int) -> bytes:
     raise malformed(f"{2 * size} hexadecimal digits are expected")
 
 
-def malformed(detail: str) -> Refusal:
+def malformed(detail: str) -> SealgateError:
     """Return the refusal of a document."""
-    return Refusal(Reason.DOCUMENT_MALFORMED, detail)
+    return SealgateError(Reason.DOCUMENT_MALFORMED, detail)
 
 
 SPIFFE_ID = r"(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
@@ -100,7 +100,7 @@ _FORM = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 def check_name(text: str, reason: Reason = Reason.NAME_MALFORMED) -> str:
-    """Return `text` if it is a name. Raises Refusal(reason)."""
+    """Return `text` if it is a name. Raises SealgateError(reason)."""
     if not isinstance(text, str) or not _FORM.fullmatch(text):
-        raise Refusal(reason, "a name is not of the form [a-z][a-z0-9-]{0,62}")
+        raise SealgateError(reason, "a name is not of the form [a-z][a-z0-9-]{0,62}")
     return text

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clocks of two machines may be apart."""
@@ -28,13 +28,15 @@ def format_micros(moment: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """Read what `format_time` writes, and nothing else; the result is aware, in UTC.
 
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
     return _parse(text, _SECONDS)
 
 
 def parse_micros(text: str) -> datetime:
-    """Read what `format_micros` writes, and nothing else. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Read what `format_micros` writes, and nothing else. Raises
+    SealgateError(DOCUMENT_MALFORMED).
+    """
     return _parse(text, _MICROS)
 
 
@@ -48,8 +50,8 @@ def _utc(moment: datetime) -> datetime:
 
 def _parse(text: str, form: re.Pattern[str]) -> datetime:
     if not isinstance(text, str) or not form.fullmatch(text):
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "a time is not in its fixed form")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "a time is not in its fixed form")
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, f"no such time: {text}") from error
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, f"no such time: {text}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.bounded_http import SECONDS, BoundedServer
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, is_loopback, read_settings
 from sealgate.trust.transparency import note
 from sealgate.witness.service import LARGEST_BYTES, PATH, Witness, WitnessReply
@@ -106,7 +106,7 @@ class WitnessSection:
     def __post_init__(self) -> None:
         try:
             note.check_name(self.name)
-        except Refusal:
+        except SealgateError:
             raise ConfigError(f"[witness] name = {self.name!r} has blanks or a +") from None
         if not self.listen.rpartition(":")[2].isdigit():
             raise ConfigError(f"[witness] listen = {self.listen!r} is not of the form host:port")
@@ -128,7 +128,7 @@ class LogSection:
     def __post_init__(self) -> None:
         try:
             note.Verifier.from_vkey(self.key)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise ConfigError(f"[[logs]] key = {self.key!r}: {refusal.detail}") from None
 
     @property

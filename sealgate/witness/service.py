@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, note, open_checkpoint
@@ -44,7 +44,7 @@ class AddCheckpoint:
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         if len(body) > LARGEST_BYTES:
             raise fields.malformed("a request that is too large")
         try:
@@ -58,7 +58,7 @@ class AddCheckpoint:
 
 
 def size(text: str) -> int:
-    """Read a tree's size in its one spelling. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Read a tree's size in its one spelling. Raises SealgateError(DOCUMENT_MALFORMED)."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 16) or str(int(text)) != text:
         raise fields.malformed("not the size of a tree")
     return int(text)
@@ -167,7 +167,7 @@ class Witness:
             request = AddCheckpoint.decode(body)
             text, _ = note.split(request.note)
             checkpoint = Checkpoint.parse(text)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return WitnessReply(HTTPStatus.BAD_REQUEST, f"{refusal.detail}\n")
         # 2.
         key = self._logs.get(checkpoint.origin)
@@ -175,7 +175,7 @@ class Witness:
             return WitnessReply(HTTPStatus.NOT_FOUND, "not a log of this witness\n")
         try:
             open_checkpoint(request.note, key)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             malformed = refusal.reason is Reason.DOCUMENT_MALFORMED
             status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.FORBIDDEN
             return WitnessReply(status, f"{refusal.reason.name}\n")
@@ -194,7 +194,7 @@ class Witness:
             verify_consistency(
                 newest.size, newest.root, checkpoint.size, checkpoint.root, request.proof
             )
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return WitnessReply(HTTPStatus.UNPROCESSABLE_ENTITY, f"{refusal.reason.name}\n")
         # 5.
         if not self._memory.keep(newest, checkpoint, request.note):

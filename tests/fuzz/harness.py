@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust import canonical
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -21,9 +21,9 @@ CORPUS = Path(__file__).parent / "corpus"
 class Harness:
     """A parser under test.
 
-    `parse` gets the fuzzer's bytes. It may raise `Refusal` or what `refuses` names, nothing else,
-    and asserts what must hold of input that it accepts. `seeds` are valid inputs; `modules` are
-    those whose line coverage is reported.
+    `parse` gets the fuzzer's bytes. It may raise `SealgateError` or what `refuses` names, nothing
+    else, and asserts what must hold of input that it accepts. `seeds` are valid inputs; `modules`
+    are those whose line coverage is reported.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Harness:
         """Parse one input; whatever is raised here is a finding."""
         try:
             self.parse(data)
-        except (Refusal, *self.refuses):
+        except (SealgateError, *self.refuses):
             return
 
     def corpus(self) -> list[bytes]:
@@ -66,7 +66,7 @@ def canonical_form(data: bytes) -> bytes:
     """JSON in its canonical form, which edits seldom keep; other bytes as they are."""
     try:
         return canonical.encode(json.loads(data))
-    except (ValueError, RecursionError, Refusal):
+    except (ValueError, RecursionError, SealgateError):
         return data
 
 

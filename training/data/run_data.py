@@ -11,7 +11,7 @@ import numpy.typing as npt
 from inference.model.columns import Column
 from inference.model.config import UNBOUNDED, InputDomain, InputScaling
 from inference.text.tokens import TokenRules
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.recipe.recipe import SliceSizes
 
 NO_LABEL = -1
@@ -117,8 +117,8 @@ def _known(read: SourceRows, sought: str) -> Classes:
     return np.where(alone | (read.y != read.names.index(sought)), read.y, NO_LABEL)
 
 
-def _unfit(detail: str) -> Refusal:
-    return Refusal(Reason.TRAINING_DATA, detail)
+def _unfit(detail: str) -> SealgateError:
+    return SealgateError(Reason.TRAINING_DATA, detail)
 
 
 def vocabulary_size(tokenizer: bytes) -> int:
@@ -131,4 +131,4 @@ def vocabulary_size(tokenizer: bytes) -> int:
         added = [item["id"] for item in document.get("added_tokens", ())]
         return 1 + max([*vocabulary.values(), *added])
     except (ValueError, KeyError, TypeError) as error:
-        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _LOCK, _UNFINISHED = ".sealgate-run", ".new"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,16 +27,16 @@ _SAYINGS = ("No space left", "File too large", "failed writing", "unexpected pos
 
 @contextmanager
 def storing() -> Iterator[None]:
-    """Raises Refusal(STORAGE_FULL) where there is no room for what is written inside."""
+    """Raises SealgateError(STORAGE_FULL) where there is no room for what is written inside."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise Refusal(Reason.STORAGE_FULL, str(error.filename or "")) from error
+            raise SealgateError(Reason.STORAGE_FULL, str(error.filename or "")) from error
         raise
     except (RuntimeError, SafetensorError) as error:
         if any(saying in str(error) for saying in _SAYINGS):
-            raise Refusal(Reason.STORAGE_FULL) from error
+            raise SealgateError(Reason.STORAGE_FULL) from error
         raise
 
 
@@ -98,10 +98,10 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refusal(Reason.RUN_FOREIGN, f"another run is at work in {folder}") from None
+            raise SealgateError(Reason.RUN_FOREIGN, f"another run is at work in {folder}") from None
         if not os.fstat(lock.fileno()).st_nlink:
             # Its holder has just ended.
-            raise Refusal(Reason.RUN_FOREIGN, f"another run was at work in {folder}")
+            raise SealgateError(Reason.RUN_FOREIGN, f"another run was at work in {folder}")
         try:
             yield
         finally:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.recipe.federated import (
     CLOSEST,
     MEDIAN,
@@ -52,12 +52,12 @@ def mask(vectors: list[Integers], own: int, key: bytes, others: dict[int, bytes]
     """
     private = load_pem_private_key(key, None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not an elliptic curve's key")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not an elliptic curve's key")
     total = [vector.astype(np.int64) for vector in vectors]
     for number, pem in sorted(others.items()):
         public = load_pem_public_key(pem)
         if not isinstance(public, ec.EllipticCurvePublicKey):
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "not an elliptic curve's key")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "not an elliptic curve's key")
         stream = _stream(private.exchange(ec.ECDH(), public), sum(v.size for v in total))
         sign, at = (1 if own > number else -1), 0
         for vector in total:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.recipe.federated import LEAST_CLIENTS, MODULUS, QUANTA, TRIES, FederatedSection
 
 SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vectors", "unmask")
@@ -33,7 +33,7 @@ class Consent:
         self._tried: Counter[int] = Counter()
 
     def look_at_round(self, number: int) -> None:
-        """Called before each update. Raises Refusal(SUM_REFUSED)."""
+        """Called before each update. Raises SealgateError(SUM_REFUSED)."""
         # 4.
         if not 1 <= number <= self._asked.rounds:
             raise _refused(f"there is no round {number}")
@@ -42,7 +42,7 @@ class Consent:
         self._tried[number] += 1
 
     def look(self, own: int, request: Mapping[str, Any]) -> None:
-        """`own` is the number that this client goes by. Raises Refusal(SUM_REFUSED)."""
+        """`own` is the number that this client goes by. Raises SealgateError(SUM_REFUSED)."""
         stage = request.get("stage")
         if stage == SETUP:
             self._look_at_settings(request)
@@ -88,5 +88,5 @@ class Consent:
             raise _refused(f"the {what} are not the group")
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.SUM_REFUSED, detail)
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.SUM_REFUSED, detail)

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from training.data.run_data import TRAIN, RunData
@@ -49,14 +49,14 @@ def deal(
 
     The rows of each class are split by shares drawn from a Dirichlet distribution: at a skew of 0.1
     most clients see few classes, at 100 all see all. The same for one seed. Raises
-    Refusal(TRAINING_DATA) if a client stays below `least` rows.
+    SealgateError(TRAINING_DATA) if a client stays below `least` rows.
     """
     draws = np.random.default_rng(seed)
     for _ in range(_TRIES):
         shards = _deal_once(y, clients, skew, draws)
         if min(map(len, shards)) >= least:
             return shards
-    raise Refusal(
+    raise SealgateError(
         Reason.TRAINING_DATA, f"{len(y)} rows at skew {skew:g} leave a client fewer than {least}"
     )
 
@@ -102,7 +102,7 @@ class Federation:
 
     def _follow(self) -> FinishedRun:
         if not is_bare(self._out):
-            raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
+            raise SealgateError(Reason.RUN_FOREIGN, f"{self._out} is not empty")
         began = format_time(datetime.now(UTC))
         material = self.material()
         folders = ProcessFolders(self._out / "run")
@@ -161,7 +161,7 @@ class Federation:
             most = max(spent(step, len(shard.y), asked.rounds).epsilon for shard in dealt)
             if most > step.epsilon:
                 detail = f"{asked.rounds} rounds spend epsilon {most:.3g} on the smallest shard"
-                raise Refusal(Reason.RECIPE_INVALID, detail)
+                raise SealgateError(Reason.RECIPE_INVALID, detail)
         return dealt
 
     def _round(

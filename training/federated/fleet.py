@@ -39,7 +39,7 @@ from flwr.superlink.routers.fleet.router import router
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _PAUSE = 0.05
 
@@ -73,7 +73,7 @@ class FlowerFleet:
         try:
             while not server.started:
                 if not thread.is_alive():
-                    raise Refusal(Reason.INTERNAL, "the server for clients does not start")
+                    raise SealgateError(Reason.INTERNAL, "the server for clients does not start")
                 time.sleep(_PAUSE)
             yield f"{host}:{listener.getsockname()[1]}"
         finally:

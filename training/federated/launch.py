@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from safetensors.numpy import save
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import CertificateAuthority
 from training.data.run_files import Weights, read_weights, write_weights, write_whole
 
@@ -119,7 +119,7 @@ class Processes:
         while not place.exists():
             self.look()
             if time.monotonic() > ends:
-                raise Refusal(Reason.CLIENTS_TOO_FEW, "the server does not start")
+                raise SealgateError(Reason.CLIENTS_TOO_FEW, "the server does not start")
             time.sleep(_PAUSE)
         self._folders.point_clients_to(json.loads(place.read_bytes())["address"])
         folders = [str(folder) for folder in self._folders.clients()]
@@ -139,8 +139,10 @@ class Processes:
         place = self._folders.server / "refused.json"
         if place.exists():
             told = json.loads(place.read_bytes())
-            raise Refusal(Reason.named(told["reason"]), f"{told['detail']}{self._heard('clients')}")
-        raise Refusal(Reason.INTERNAL, f"the server ended{self._heard('server')}")
+            raise SealgateError(
+                Reason.named(told["reason"]), f"{told['detail']}{self._heard('clients')}"
+            )
+        raise SealgateError(Reason.INTERNAL, f"the server ended{self._heard('server')}")
 
     def end(self) -> None:
         for process in reversed(self._all):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import SourceRows
 from training.data.run_files import Weights
 from training.models import students
@@ -42,7 +42,8 @@ class FederatedParticipant:
     def update(self, weights: Weights, number: int = 1) -> Weights:
         """What the training of round `number`, from 1, adds to `weights` [n].
 
-        Raises Refusal: LOSS_NOT_FINITE; RECIPE_INVALID where it would spend more than the budget.
+        Raises SealgateError: LOSS_NOT_FINITE; RECIPE_INVALID where it would spend more than the
+        budget.
         """
         set_weights(self._student, weights)
         if self._private is None:
@@ -59,7 +60,7 @@ class FederatedParticipant:
         moved: Weights = weights_of(self._student) - weights
         if not np.isfinite(moved).all():
             # The last update follows the last loss.
-            raise Refusal(Reason.LOSS_NOT_FINITE, "a client's weights are not finite")
+            raise SealgateError(Reason.LOSS_NOT_FINITE, "a client's weights are not finite")
         return moved
 
     def spent(self) -> dict[str, float | int | str] | None:
@@ -80,7 +81,7 @@ class FederatedParticipant:
             for places in torch.randperm(len(self._y), generator=order).split(asked.batch):
                 loss = functional.cross_entropy(self._student(self._x[places]), self._y[places])
                 if not math.isfinite(loss.item()):
-                    raise Refusal(Reason.LOSS_NOT_FINITE, "a client's loss is not finite")
+                    raise SealgateError(Reason.LOSS_NOT_FINITE, "a client's loss is not finite")
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self._student.parameters(), _STEEPEST)
@@ -89,7 +90,7 @@ class FederatedParticipant:
 
     def _afford(self, step: RecipeStep) -> None:
         if spent(step, len(self._y), self._rounds + 1).epsilon > step.epsilon:
-            raise Refusal(
+            raise SealgateError(
                 Reason.RECIPE_INVALID,
                 f"round {self._rounds + 1} would spend more than epsilon {step.epsilon:g}",
             )

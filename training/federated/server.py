@@ -37,7 +37,7 @@ from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 from flwr.supercore.app_utils import start_parent_process_monitor
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_files import Weights, read_weights, write_weights, write_whole
 from training.federated.aggregation import Vector, draw_groups, join
 from training.federated.fleet import FleetGrid, FlowerFleet
@@ -110,7 +110,7 @@ class FederatedRounds:
     def follow(self, number: int) -> dict[str, Any]:
         """One round; returns which clients, by place, were summed together and which groups broke.
 
-        Raises Refusal(CLIENTS_TOO_FEW).
+        Raises SealgateError(CLIENTS_TOO_FEW).
         """
         broken: list[tuple[int, ...]] = []
         for _ in range(TRIES):
@@ -129,7 +129,7 @@ class FederatedRounds:
             self.weights = (self.weights + moves).astype(np.float32)
             summed = [group for group, mean in zip(groups, means, strict=True) if mean is not None]
             return {"round": number, "groups": self._places(summed), "broken": self._places(broken)}
-        raise Refusal(Reason.CLIENTS_TOO_FEW, f"round {number}: {self._places(broken)} broke")
+        raise SealgateError(Reason.CLIENTS_TOO_FEW, f"round {number}: {self._places(broken)} broke")
 
     def wait(self) -> None:
         """Until all clients are there; after five minutes, without those that are not."""
@@ -141,7 +141,7 @@ class FederatedRounds:
         there = set(self._grid.get_node_ids()) - self._grid.silent
         present = [number for number in self._numbers if number in there]
         if len(present) < self._asked.least_groups * self._asked.group:
-            raise Refusal(
+            raise SealgateError(
                 Reason.CLIENTS_TOO_FEW, f"{len(present)} of {len(self._numbers)} clients answer"
             )
         return draw_groups(present, self._asked.group, self._draws)
@@ -207,7 +207,7 @@ def main(folder: Path) -> None:
     start_parent_process_monitor(os.getppid())
     try:
         serve(folder)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         told = {"reason": refusal.reason.name, "detail": refusal.detail}
         write_whole(folder / "refused.json", json.dumps(told).encode())
         sys.exit(1)

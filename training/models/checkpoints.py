@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from publishing.source.folder import read_plain_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import check_digest, sha256
 from training.data.run_files import made_whole, storing, write_whole
@@ -66,7 +66,7 @@ def take_in(source: Path, target: Path, origin: str = "") -> ImportedCheckpoint:
     RUN_FOREIGN where `target` is there.
     """
     if target.exists():
-        raise Refusal(Reason.RUN_FOREIGN, f"{target} exists")
+        raise SealgateError(Reason.RUN_FOREIGN, f"{target} exists")
     names = _names(source)
     wanted = [name for name in names if name in _BESIDE or _WEIGHTS.fullmatch(name)]
     if not any(_WEIGHTS.fullmatch(name) for name in wanted):
@@ -100,11 +100,11 @@ def read_imported(folder: Path) -> ImportedCheckpoint:
     for name, digest in fields.mapping(top["files"]).items():
         check_digest(digest)
         if sha256(read_plain_file(folder / name)) != digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, f"{name} was changed since it was imported")
+            raise SealgateError(Reason.DIGEST_MISMATCH, f"{name} was changed since it was imported")
         files[name] = digest
     surplus = sorted({entry.name for entry in folder.iterdir()} - files.keys() - {RECORD})
     if surplus:
-        raise Refusal(Reason.FILE_SURPLUS, f"{surplus[0]} was not imported")
+        raise SealgateError(Reason.FILE_SURPLUS, f"{surplus[0]} was not imported")
     return ImportedCheckpoint(fields.text(top["origin"]), files)
 
 
@@ -124,7 +124,7 @@ def fetch(name: str, target: Path) -> ImportedCheckpoint:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if target.exists():
-        raise Refusal(Reason.RUN_FOREIGN, f"{target} exists")
+        raise SealgateError(Reason.RUN_FOREIGN, f"{target} exists")
     patterns = [*_BESIDE, "model*.safetensors"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
@@ -136,7 +136,7 @@ def fetch(name: str, target: Path) -> ImportedCheckpoint:
             detail = (
                 f"{name} is not a folder here, and the hub does not answer: is there a network?"
             )
-            raise Refusal(Reason.FILE_MISSING, detail) from error
+            raise SealgateError(Reason.FILE_MISSING, detail) from error
         shutil.rmtree(aside / ".cache", ignore_errors=True)
         return take_in(aside, target, name)
 
@@ -150,7 +150,7 @@ def _names(source: Path) -> list[str]:
     try:
         return sorted(entry.name for entry in source.iterdir() if not entry.is_dir())
     except OSError as error:
-        raise Refusal(Reason.FILE_MISSING, f"{source}: {error.strerror}") from error
+        raise SealgateError(Reason.FILE_MISSING, f"{source}: {error.strerror}") from error
 
 
 def _without_weights(names: list[str]) -> str:
@@ -200,5 +200,5 @@ def _check_weights(folder: Path, found: ImportedCheckpoint) -> None:
             raise _refused(f"the tensors are not those that {INDEX} lists")
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.CHECKPOINT_REFUSED, detail)
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.CHECKPOINT_REFUSED, detail)

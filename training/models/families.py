@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.models import checkpoints
 
 CLASSIFIER, DECODER, TRANSLATOR = "classifier", "decoder", "translator"
@@ -170,5 +170,5 @@ def _check(config: Any) -> None:
         raise _refused("a BERT that is a decoder")
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.CHECKPOINT_REFUSED, detail)
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.CHECKPOINT_REFUSED, detail)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import Rows, SourceRows, vocabulary_size
 from training.models import checkpoints
 from training.models.decoder import Decoder, next_right
@@ -93,7 +93,7 @@ def make(asked: StudentSection, read: SourceRows, seen: Rows | None = None) -> n
     if asked.kind == recipe.PERCEPTRON:
         return Perceptron(int(torch.Size(row).numel()), asked.width, asked.layers, classes)
     if min(row[1:]) >> asked.layers == 0:
-        raise Refusal(Reason.RECIPE_INVALID, f"{asked.layers} layers leave nothing of {row}")
+        raise SealgateError(Reason.RECIPE_INVALID, f"{asked.layers} layers leave nothing of {row}")
     return Convolution(row, asked.width, asked.layers, classes)
 
 
@@ -103,7 +103,7 @@ def _encoder(
     if asked.path is not None:
         return encoder_from(asked.path, classes)
     if read.tokens is None:
-        raise Refusal(Reason.RECIPE_INVALID, "an encoder takes texts")
+        raise SealgateError(Reason.RECIPE_INVALID, "an encoder takes texts")
     positions = max(read.tokens.most, 32)
     size = EncoderSize(
         read.tokens.vocabulary,
@@ -134,14 +134,16 @@ def encoder_from(folder: Path, classes: int) -> TextClassifier:
     """A BERT that was imported, under a new head. Raises CHECKPOINT_REFUSED for another family."""
     config = checkpoints.read_config(folder)
     if config.get("model_type") != "bert":
-        raise Refusal(Reason.CHECKPOINT_REFUSED, "only a BERT can be a student's beginning")
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, "only a BERT can be a student's beginning")
     names = ("vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size")
     try:
         sizes = [config[name] for name in (*names, "num_hidden_layers", "num_attention_heads")]
         module = TextClassifier(EncoderSize(*sizes), classes)
         load_bert(module, _unprefixed(folder))
     except (KeyError, RuntimeError, TypeError) as error:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, "its weights are not those of a BERT") from error
+        raise SealgateError(
+            Reason.CHECKPOINT_REFUSED, "its weights are not those of a BERT"
+        ) from error
     return module
 
 

@@ -126,5 +126,5 @@ class FederatedRecipe:
 
     @classmethod
     def read(cls, path: Path) -> "FederatedRecipe":
-        """Raises Refusal(RECIPE_INVALID) with what to change."""
+        """Raises SealgateError(RECIPE_INVALID) with what to change."""
         return read_recipe(path, cls)

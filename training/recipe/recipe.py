@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from inference.text.tokens import doubled
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, read_settings
 from training.recipe.sections import (
     DISTIL,
@@ -290,15 +290,15 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
-        """Raises Refusal(RECIPE_INVALID) with what to change."""
+        """Raises SealgateError(RECIPE_INVALID) with what to change."""
         return read_recipe(path, cls)
 
 
 def read_recipe(path: Path, kind: type[_R]) -> _R:
-    """Return the recipe of that kind in a file. Raises Refusal(RECIPE_INVALID)."""
+    """Return the recipe of that kind in a file. Raises SealgateError(RECIPE_INVALID)."""
     if not path.is_file():
-        raise Refusal(Reason.RECIPE_INVALID, f"{path} is not a file")
+        raise SealgateError(Reason.RECIPE_INVALID, f"{path} is not a file")
     try:
         return read_settings(path, kind)
     except ConfigError as error:
-        raise Refusal(Reason.RECIPE_INVALID, str(error)) from error
+        raise SealgateError(Reason.RECIPE_INVALID, str(error)) from error

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from inference.screening.calibration import conformal_rank
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import CALIBRATION, Classes, RunData
 from training.models.students import logits_of
 from training.recipe.recipe import AlarmsSection
@@ -47,7 +47,7 @@ def check(material: RunData, asked: AlarmsSection) -> None:
 
 def _sought(material: RunData, asked: AlarmsSection) -> int:
     if asked.label not in material.read.names:
-        raise Refusal(Reason.RECIPE_INVALID, f"[alarms] no row is a {asked.label!r}")
+        raise SealgateError(Reason.RECIPE_INVALID, f"[alarms] no row is a {asked.label!r}")
     return material.read.names.index(asked.label)
 
 
@@ -60,7 +60,7 @@ def _rank(texts: int, asked: AlarmsSection) -> int:
     place = conformal_rank(texts, asked.bound, asked.confidence) if texts else 0
     if place == 0:
         detail = f"{texts} texts of other classes cannot back {asked.bound}"
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, detail)
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
     return place
 
 

@@ -12,7 +12,7 @@ import torch
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import NO_LABEL, Classes, RunData
 from training.recipe.sections import RecipeStep
 from training.steps.descent import TaughtRows
@@ -39,7 +39,7 @@ def with_joined(material: RunData, times: float, label: str, seed: int) -> Taugh
     read, (x, y) = material.read, material.labelled
     sought = read.names.index(label) if label in read.names else NO_LABEL
     if (y == sought).all() or not (y == sought).any():
-        raise Refusal(Reason.TRAINING_DATA, "rows of a single class cannot be joined")
+        raise SealgateError(Reason.TRAINING_DATA, "rows of a single class cannot be joined")
     if read.tokens is None or read.tokenizer is None:
         raise ValueError("only windows of texts can be joined")
     joiner = _Joiner(x, y, sought, TextTokenizer.open(read.tokenizer, read.tokens))

@@ -42,7 +42,7 @@ from publishing.source.folder import (
     TOKENIZER,
     SourceFolder,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
 from training.data.run_files import made_whole, write_whole
 from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, Call, State, export
@@ -89,17 +89,19 @@ def write_graphs(folder: Path, out: Path, about: ImportDescription | None = None
     `about` what `SourceFolder.check` does.
     """
     if out.exists():
-        raise Refusal(Reason.RUN_FOREIGN, f"{out} exists")
+        raise SealgateError(Reason.RUN_FOREIGN, f"{out} exists")
     began = format_time(datetime.now(UTC))
     # 1.
     imported = checkpoints.read_imported(folder)
     family = families.family(folder)
     if about is not None and family != families.CLASSIFIER:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"a {family} is published by publish-generator")
+        raise SealgateError(
+            Reason.CHECKPOINT_REFUSED, f"a {family} is published by publish-generator"
+        )
     model, tokenizer = families.load(folder), tokenizer_in(folder)
     size = _FLOAT_BYTES * sum(parameter.numel() for parameter in model.parameters())
     if size > LARGEST_FILE:
-        raise Refusal(Reason.FILE_TOO_LARGE, f"one ONNX file cannot hold {size} bytes")
+        raise SealgateError(Reason.FILE_TOO_LARGE, f"one ONNX file cannot hold {size} bytes")
     config = None if about is None else _described(about, model, tokenizer)
     # 2.
     made = graphs(family, model)
@@ -227,7 +229,9 @@ def _translator(model: Any) -> ImportedGraphs:
 def _rows(module: TextModel, rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask int64 [n, s], the same each time; the first row is of full length."""
     if module.positions < tokens:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"it takes texts of {module.positions} tokens")
+        raise SealgateError(
+            Reason.CHECKPOINT_REFUSED, f"it takes texts of {module.positions} tokens"
+        )
     generator = torch.Generator().manual_seed(rows * tokens)
     ids = torch.randint(module.vocabulary, (rows, tokens), generator=generator)
     lengths = torch.randint(1, tokens + 1, (rows, 1), generator=generator)
@@ -252,4 +256,4 @@ def check(name: str, graph: bytes, golden: Tensors, outputs: tuple[str, ...]) ->
         most = TOLERANCE * max(1.0, float(np.abs(expected).max()))
         # Written so that NaN, too, refuses.
         if found.shape != expected.shape or not np.abs(found - expected).max() <= most:
-            raise Refusal(Reason.GRAPH_MISMATCH, f"{output} of {name} is not torch's")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{output} of {name} is not torch's")

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from inference.llm.request import CONFIG, TOKENIZER
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from training.data.run_data import TRAIN, RunData, SourceRows
 from training.models import checkpoints, families
@@ -63,12 +63,12 @@ def read_prose(asked: SliceSizes, tokenizer: bytes | None) -> SourceRows:
     place; TRAINING_DATA for what is not UTF-8.
     """
     if tokenizer is None:
-        raise Refusal(Reason.RECIPE_INVALID, "[data] prose needs a tokenizer")
+        raise SealgateError(Reason.RECIPE_INVALID, "[data] prose needs a tokenizer")
     data = asked.place.read_bytes()
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise Refusal(Reason.TRAINING_DATA, f"{asked.place.name} is not UTF-8") from error
+        raise SealgateError(Reason.TRAINING_DATA, f"{asked.place.name} is not UTF-8") from error
     ids = np.array(opened(tokenizer).encode(text, add_special_tokens=False).ids, np.int64)
     x = ids[: len(ids) // asked.tokens * asked.tokens].reshape(-1, asked.tokens)
     return SourceRows(
@@ -88,7 +88,7 @@ def opened(tokenizer: bytes) -> Tokenizer:
         return Tokenizer.from_buffer(tokenizer)
     except Exception as error:
         # The library raises nothing narrower.
-        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error
+        raise SealgateError(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error
 
 
 def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[str, str]]:
@@ -102,13 +102,15 @@ def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[s
         return ProseTask(rows), {}
     imported = checkpoints.read_imported(asked.path)
     if families.family(asked.path) != families.DECODER:
-        raise Refusal(Reason.RECIPE_INVALID, "a decoder needs a decoder as teacher")
+        raise SealgateError(Reason.RECIPE_INVALID, "a decoder needs a decoder as teacher")
     if tokenizer_in(asked.path) != material.read.tokenizer:
-        raise Refusal(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
+        raise SealgateError(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
     model = families.load(asked.path)
     size = opened(material.read.tokenizer or b"").get_vocab_size()
     if model.config.vocab_size < size:
-        raise Refusal(Reason.RECIPE_INVALID, f"the teacher knows {model.config.vocab_size} tokens")
+        raise SealgateError(
+            Reason.RECIPE_INVALID, f"the teacher knows {model.config.vocab_size} tokens"
+        )
     return ProseTask(rows, ask_of(model, size)), {f"checkpoint {imported.origin}": imported.digest}
 
 

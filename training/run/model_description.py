@@ -6,7 +6,7 @@ from typing import Any
 from inference.model.config import UNBOUNDED, Batching, ModelConfig, TensorSpec, TrainingDataInfo
 from inference.runtime.response_contract import IDS
 from inference.text.tokens import TokenRules
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import SourceRows
 from training.recipe.federated import FederatedRecipe
 from training.recipe.recipe import Recipe
@@ -36,7 +36,7 @@ class ImportDescription:
 
 
 def describe(asked: Recipe | FederatedRecipe, read: SourceRows) -> ModelConfig:
-    """Raises Refusal(DOCUMENT_MALFORMED) where the recipe's words make no document."""
+    """Raises SealgateError(DOCUMENT_MALFORMED) where the recipe's words make no document."""
     model = asked.model
     of_text = read.tokens is not None
     return ModelConfig(
@@ -90,5 +90,5 @@ def describe_imported(about: ImportDescription, model: Any, of_text: bool) -> Mo
     )
 
 
-def _refused(detail: str) -> Refusal:
-    return Refusal(Reason.CHECKPOINT_REFUSED, detail)
+def _refused(detail: str) -> SealgateError:
+    return SealgateError(Reason.CHECKPOINT_REFUSED, detail)

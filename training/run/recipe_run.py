@@ -35,7 +35,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from publishing.source.folder import read_plain_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
@@ -128,7 +128,7 @@ class RecipeRun:
         place = self._out / _CLAIM
         if not place.exists():
             if not is_bare(self._out, _CLAIM):
-                raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
+                raise SealgateError(Reason.RUN_FOREIGN, f"{self._out} is not empty")
             began = format_time(datetime.now(UTC))
             write_whole(place, canonical.encode(mine | {"began": began}))
             self._run.mkdir(mode=0o700)
@@ -137,7 +137,9 @@ class RecipeRun:
         began = str(claim.pop("began"))
         for what, digest in mine.items():
             if claim.get(what) != digest:
-                raise Refusal(Reason.RUN_FOREIGN, f"{self._out} was begun with another {what}")
+                raise SealgateError(
+                    Reason.RUN_FOREIGN, f"{self._out} was begun with another {what}"
+                )
         self._run.mkdir(mode=0o700, exist_ok=True)
         return began
 

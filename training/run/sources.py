@@ -29,7 +29,7 @@ from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
 from inference.text.windows import Windows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
 from training.data.run_data import SourceRows, vocabulary_size
 from training.demo.spam import LABELS, body
@@ -63,7 +63,7 @@ def read_rows(asked: SliceSizes, tokenizer: bytes | None) -> SourceRows:
         return readers[asked.source]()
     except OSError as error:
         detail = f"{error.filename}: {error.strerror}"
-        raise Refusal(Reason.FILE_MISSING, detail) from error
+        raise SealgateError(Reason.FILE_MISSING, detail) from error
 
 
 def _digits() -> SourceRows:
@@ -106,7 +106,7 @@ def _unzipped(name: str, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise Refusal(Reason.TRAINING_DATA, f"{name} is not a whole gzip file") from error
+        raise SealgateError(Reason.TRAINING_DATA, f"{name} is not a whole gzip file") from error
 
 
 def _table(asked: SliceSizes) -> SourceRows:
@@ -115,15 +115,17 @@ def _table(asked: SliceSizes) -> SourceRows:
     present, records = _records(name_of, data)
     for name in present:
         if present.count(name) > 1:
-            raise Refusal(Reason.TRAINING_DATA, f"{name_of} has two columns {name!r}")
+            raise SealgateError(Reason.TRAINING_DATA, f"{name_of} has two columns {name!r}")
     wanted = asked.columns or tuple(name for name in present if name != asked.label)
     for name in (asked.label, *wanted):
         if name not in present:
-            raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no column {name!r}")
+            raise SealgateError(Reason.TRAINING_DATA, f"{name_of} has no column {name!r}")
     if not records:
-        raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no rows")
+        raise SealgateError(Reason.TRAINING_DATA, f"{name_of} has no rows")
     if any(None in (*record, *record.values()) for record in records):
-        raise Refusal(Reason.TRAINING_DATA, f"a row of {name_of} has another number of columns")
+        raise SealgateError(
+            Reason.TRAINING_DATA, f"a row of {name_of} has another number of columns"
+        )
     names = tuple(sorted({record[asked.label] for record in records}))
     parts = [part for name in wanted for part in _column(name, [each[name] for each in records])]
     x = np.stack([(part.values - part.low) / part.span for part in parts], axis=1)
@@ -149,9 +151,9 @@ def _records(name: str, data: bytes) -> tuple[list[str], list[dict[str, str]]]:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         return [column for column in reader.fieldnames or () if column], list(reader)
     except UnicodeDecodeError as error:
-        raise Refusal(Reason.TRAINING_DATA, f"{name} is not UTF-8") from error
+        raise SealgateError(Reason.TRAINING_DATA, f"{name} is not UTF-8") from error
     except csv.Error as error:
-        raise Refusal(Reason.TRAINING_DATA, f"{name} is not CSV: {error}") from error
+        raise SealgateError(Reason.TRAINING_DATA, f"{name} is not CSV: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,13 +175,13 @@ def _column(name: str, values: list[str]) -> Iterator[_Part]:
     if numbers is None:
         # Else each number would be a word.
         if _numbers([value for value in values if value.strip()]) is not None:
-            raise Refusal(Reason.TRAINING_DATA, f"column {name!r} lacks a number in some row")
+            raise SealgateError(Reason.TRAINING_DATA, f"column {name!r} lacks a number in some row")
         for word in sorted(set(values)):
             held = np.array([float(value == word) for value in values])
             yield _Part(name, word, held, 0.0, 1.0)
         return
     if not np.isfinite(numbers).all():
-        raise Refusal(Reason.TRAINING_DATA, "a column holds NaN or infinity")
+        raise SealgateError(Reason.TRAINING_DATA, "a column holds NaN or infinity")
     # Rounded, so that the ranges in model.json are the ones applied here, digit for digit.
     low = round(float(numbers.min()), 6)
     yield _Part(name, None, numbers, low, round(float(numbers.max()) - low, 6) or 1.0)
@@ -198,11 +200,13 @@ def _declared(asked: SliceSizes, parts: list[_Part]) -> Iterator[Column]:
     stated = (*asked.whole, *asked.immutable)
     for name in stated:
         if name not in {part.name for part in parts}:
-            raise Refusal(Reason.TRAINING_DATA, f"{name!r} is no column that is read")
+            raise SealgateError(Reason.TRAINING_DATA, f"{name!r} is no column that is read")
     for part in parts if stated else ():
         whole = part.name in asked.whole
         if whole and (part.word is not None or (part.values != np.rint(part.values)).any()):
-            raise Refusal(Reason.TRAINING_DATA, f"column {part.name!r} is not of whole numbers")
+            raise SealgateError(
+                Reason.TRAINING_DATA, f"column {part.name!r} is not of whole numbers"
+            )
         yield Column(part.name, part.word, part.name in asked.immutable, float(whole))
 
 
@@ -215,7 +219,7 @@ def _letters(folder: Path) -> tuple[Labelled, str]:
     """
     paths = sorted(folder.glob("*/*.json"))
     if not paths:
-        raise Refusal(Reason.FILE_MISSING, f"{folder} holds no e-mails")
+        raise SealgateError(Reason.FILE_MISSING, f"{folder} holds no e-mails")
     found, listed = [], {}
     for path in paths:
         data = path.read_bytes()
@@ -223,7 +227,7 @@ def _letters(folder: Path) -> tuple[Labelled, str]:
         try:
             text = body(json.loads(data)["text"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Refusal(Reason.TRAINING_DATA, f"{path.name} is not an e-mail") from error
+            raise SealgateError(Reason.TRAINING_DATA, f"{path.name} is not an e-mail") from error
         found.append((text, LABELS[int("spam" in path.parent.name)]))
     lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
     return found, sha256("".join(lines).encode())
@@ -238,10 +242,10 @@ def _lines(path: Path) -> tuple[Labelled, str]:
             text, label = record["text"], record["label"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             detail = f"line {number} of {path.name} has no column text or label"
-            raise Refusal(Reason.TRAINING_DATA, detail) from error
+            raise SealgateError(Reason.TRAINING_DATA, detail) from error
         if not isinstance(text, str) or not isinstance(label, str | int | float):
             detail = f"line {number} of {path.name}: text is a text, and label a text or a number"
-            raise Refusal(Reason.TRAINING_DATA, detail)
+            raise SealgateError(Reason.TRAINING_DATA, detail)
         found.append((text, str(label)))
     return found, sha256(data)
 
@@ -254,7 +258,7 @@ def _texts(
     names: tuple[str, ...] = (),
 ) -> SourceRows:
     if tokenizer is None:
-        raise Refusal(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
+        raise SealgateError(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
     rules = TokenRules.doubling(vocabulary_size(tokenizer), asked.tokens)
     cutter = TextTokenizer.open(tokenizer, rules)
     found: dict[bytes, tuple[np.ndarray, str, int]] = {}
@@ -265,7 +269,7 @@ def _texts(
         if not any(key in found for key in keys):
             found |= {key: (row, label, number) for key, row in zip(keys, rows, strict=True)}
     if not found:
-        raise Refusal(Reason.TRAINING_DATA, f"{asked.place.name} has no rows")
+        raise SealgateError(Reason.TRAINING_DATA, f"{asked.place.name} has no rows")
     ours = asked.source == recipe.SPAM
     names = names or tuple(sorted({label for _, label, _ in found.values()}))
     numbers = np.array([number for _, _, number in found.values()])

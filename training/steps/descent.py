@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import NO_LABEL
 from training.data.run_files import storing
 from training.recipe.sections import RecipeStep
@@ -173,7 +173,7 @@ def descend(
 ) -> None:
     """Train `student` in place by `step`, from the last checkpoint where there is one.
 
-    Raises Refusal: LOSS_NOT_FINITE; STORAGE_FULL where a checkpoint finds no room.
+    Raises SealgateError: LOSS_NOT_FINITE; STORAGE_FULL where a checkpoint finds no room.
     """
     each_epoch = math.ceil(len(corpus) / step.batch)
     total = step.epochs * each_epoch
@@ -189,7 +189,7 @@ def descend(
         loss = ask(corpus.take(mine), at / total) * counts
         value = engine.mean(loss)
         if not math.isfinite(value):
-            raise Refusal(Reason.LOSS_NOT_FINITE, f"{value} at step {at + 1} of {total}")
+            raise SealgateError(Reason.LOSS_NOT_FINITE, f"{value} at step {at + 1} of {total}")
         optimizer.zero_grad()
         engine.backward(loss, whole)
         optimizer.step()

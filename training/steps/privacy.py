@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.models.students import logits_of
 from training.recipe.sections import RecipeStep
 from training.steps.descent import StepProgress, TaughtRows, Watch
@@ -61,7 +61,7 @@ def descend_privately(
     """Train `student` in place on the rows that have a label, until `step.epochs` are done or one
     step more would spend more than `step.epsilon`.
 
-    Raises Refusal: LOSS_NOT_FINITE; RECIPE_INVALID where not even one step fits the budget.
+    Raises SealgateError: LOSS_NOT_FINITE; RECIPE_INVALID where not even one step fits the budget.
     """
     rows = corpus.labelled()
     each_epoch = math.ceil(len(rows) / step.batch)
@@ -71,7 +71,9 @@ def descend_privately(
         affordable(step.noise, rate, step.epsilon, step.delta),
     )
     if total == 0:
-        raise Refusal(Reason.RECIPE_INVALID, f"one step spends more than epsilon {step.epsilon}")
+        raise SealgateError(
+            Reason.RECIPE_INVALID, f"one step spends more than epsilon {step.epsilon}"
+        )
     generator = unforeseen()
     optimizer = torch.optim.AdamW(
         student.parameters(), step.learning_rate, weight_decay=step.weight_decay
@@ -94,7 +96,7 @@ def descend_privately(
     module.to_standard_module()
     student.eval()
     if found > step.epsilon:
-        raise Refusal(Reason.INTERNAL, f"spent {found} of {step.epsilon}")
+        raise SealgateError(Reason.INTERNAL, f"spent {found} of {step.epsilon}")
     return PrivacySpent(found, step.delta, step.noise, step.clip, rate, total)
 
 
@@ -121,7 +123,9 @@ def _steps(
             loss = functional.cross_entropy(module(x), y) if len(y) else module(x).sum() * 0
             value = loss.item()
             if not math.isfinite(value):
-                raise Refusal(Reason.LOSS_NOT_FINITE, f"{value} at step {done + 1} of {total}")
+                raise SealgateError(
+                    Reason.LOSS_NOT_FINITE, f"{value} at step {done + 1} of {total}"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

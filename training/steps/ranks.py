@@ -36,7 +36,7 @@ from torch.distributed.elastic.multiprocessing import (
     start_processes,
 )
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_files import write_whole
 from training.recipe.sections import TENSOR, DevicesSection, RecipeStep
 from training.steps import tensor_parallel
@@ -161,11 +161,11 @@ class DistributedEngine:
                 break
         # 3.
         if refused:
-            raise Refusal(Reason.named(refused[0].reason), refused[0].detail)
+            raise SealgateError(Reason.named(refused[0].reason), refused[0].detail)
         if result.is_failed():
             lost = _lost(result, ranks, failed)
             who = f"process {lost.rank + 1} of {self._devices.processes}"
-            raise Refusal(Reason.PROCESS_LOST, f"{who}: {lost.how}")
+            raise SealgateError(Reason.PROCESS_LOST, f"{who}: {lost.how}")
 
 
 @contextmanager
@@ -252,7 +252,7 @@ def _work(rank: int, work: _Work) -> None:
             write_whole(work.folder / _TRAINED, _tensors(trained))
         distributed.barrier()
         distributed.destroy_process_group()
-    except Refusal as refusal:
+    except SealgateError as refusal:
         work.news.send(_Refused(refusal.reason.name, refusal.detail))
         raise SystemExit(1) from None
     except Exception as error:

@@ -28,7 +28,7 @@ from torch import nn
 
 from inference.runtime import response_contract
 from inference.text import tokens
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import TRAIN, Rows, RunData
 from training.data.run_files import append_line
 from training.export.classifier import export_serving
@@ -141,7 +141,7 @@ class StudentSearch:
         step = replace(step, epochs=self._asked.search.epochs or step.epochs)
         try:
             follow(step, net.train(), self._corpus, seed + 1, lambda _: lambda _: None, None)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is not Reason.LOSS_NOT_FINITE:
                 raise
             return 0.0
@@ -182,7 +182,7 @@ def _found(trials: tuple[SearchTrial, ...], search: SearchSection) -> SearchResu
     within = [trial for trial in trials if trial.accuracy is not None]
     if not within:
         least = min(trials, key=lambda trial: _over(trial, search))
-        raise Refusal(Reason.RECIPE_INVALID, f"no student is within the budget; {least.told}")
+        raise SealgateError(Reason.RECIPE_INVALID, f"no student is within the budget; {least.told}")
     return SearchResult(max(within, key=lambda trial: (trial.accuracy, -trial.megabytes)), trials)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.models.encoder import TextClassifier
 from training.recipe.sections import HARDEN, PRIVATE, QUANTIZE, TRAIN, DevicesSection, RecipeStep
 from training.steps.descent import CheckpointPlan, TaughtRows, Watch, descend
@@ -31,12 +31,14 @@ def follow(
     `watching` gives who follows the training of a module, the student or its rounded form; `train`
     is who descends in the steps train and distil.
 
-    Raises Refusal: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
+    Raises SealgateError: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
     """
     spent = _follow(step, student, corpus, seed, watching, keeping, train)
     if not all(bool(each.isfinite().all()) for each in student.parameters()):
         # The last update follows the last loss.
-        raise Refusal(Reason.LOSS_NOT_FINITE, "the last descent left weights that are not finite")
+        raise SealgateError(
+            Reason.LOSS_NOT_FINITE, "the last descent left weights that are not finite"
+        )
     return spent
 
 
@@ -93,6 +95,6 @@ def objective_of(step: RecipeStep, student: nn.Module, corpus: TaughtRows) -> nn
     widths = None
     if step.hidden:
         if told.vectors is None:
-            raise Refusal(Reason.RECIPE_INVALID, "this teacher shows no hidden vectors")
+            raise SealgateError(Reason.RECIPE_INVALID, "this teacher shows no hidden vectors")
         widths = (student.head.in_features, told.vectors.shape[1])
     return (AdaptiveDistillation if step.adaptive else Distillation)(step, widths)

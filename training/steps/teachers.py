@@ -22,7 +22,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.semi_supervised import LabelSpreading
 
 from publishing.source.folder import SERVING, TOKENIZER, SourceFolder, read_plain_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from training.data.run_data import TRAIN, RunData
 from training.models import checkpoints
@@ -82,21 +82,25 @@ def teach(
     if asked.kind == recipe.NEIGHBOURS:
         return _neighbours(material)
     if material.read.tokenizer != tokenizer_in(path):
-        raise Refusal(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
+        raise SealgateError(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
     return _checkpoint(path, rows, material, megabytes)
 
 
 def _graph(path: Path, rows: np.ndarray, material: RunData) -> TeacherAnswer:
     source = SourceFolder.read(path)
     if source.config.labels != material.read.names or source.config.tokens is not None:
-        raise Refusal(Reason.RECIPE_INVALID, "the teacher knows other classes, or takes texts")
+        raise SealgateError(
+            Reason.RECIPE_INVALID, "the teacher knows other classes, or takes texts"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         source.serving, options, providers=["CPUExecutionProvider"]
     )
     if rows.shape[1:] != source.config.input.row:
-        raise Refusal(Reason.RECIPE_INVALID, f"the teacher takes rows {source.config.input.row}")
+        raise SealgateError(
+            Reason.RECIPE_INVALID, f"the teacher takes rows {source.config.input.row}"
+        )
     parts = np.split(rows, range(256, len(rows), 256))
     logits = np.concatenate([session.run(None, {"x": part})[0] for part in parts])
     return TeacherAnswer(torch.from_numpy(logits), None, {"teacher": sha256(source.serving)})
@@ -156,7 +160,7 @@ def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True, **spread
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, "transformers cannot load it") from error
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, "transformers cannot load it") from error
     return model.eval()
 
 

@@ -22,7 +22,7 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_files import storing
 from training.models.encoder import TextClassifier
 from training.models.students import Perceptron
@@ -128,5 +128,5 @@ def _full(value: torch.Tensor) -> torch.Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def _invalid(detail: str) -> Refusal:
-    return Refusal(Reason.RECIPE_INVALID, detail)
+def _invalid(detail: str) -> SealgateError:
+    return SealgateError(Reason.RECIPE_INVALID, detail)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import retry_after
 
 JSON = "application/json"
@@ -67,7 +67,9 @@ def said(document: Any, status: int = 200) -> HttpAnswer:
     return HttpAnswer(status, json.dumps(document, separators=(",", ":")).encode())
 
 
-def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False) -> HttpAnswer:
+def refused(
+    refusal: SealgateError, receipt: bytes | None = None, openai: bool = False
+) -> HttpAnswer:
     """The reason's sentence and name, its facts and the receipt where there are such."""
     reason = refusal.reason
     document = openai_error(refusal, receipt) if openai else _error(refusal, receipt)
@@ -82,7 +84,7 @@ def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False
     return HttpAnswer(STATUS[reason.kind], body, JSON, tuple(headers))
 
 
-def openai_error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
+def openai_error(refusal: SealgateError, receipt: bytes | None) -> dict[str, Any]:
     """A refusal as OpenAI's clients read one; the reason's name is the `code`."""
     reason = refusal.reason
     error: dict[str, Any] = {
@@ -96,7 +98,7 @@ def openai_error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
     return {"error": error}
 
 
-def _error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
+def _error(refusal: SealgateError, receipt: bytes | None) -> dict[str, Any]:
     reason = refusal.reason
     document: dict[str, Any] = {"error": reason.sentence, "reason": reason.name}
     if refusal.facts:
@@ -106,5 +108,5 @@ def _error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
     return document
 
 
-MALFORMED = refused(Refusal(Reason.MESSAGE_MALFORMED))
+MALFORMED = refused(SealgateError(Reason.MESSAGE_MALFORMED))
 """What is said of a request that is not HTTP."""

@@ -22,7 +22,7 @@ from gateway.transport.http.strict_json import any_members, items, members, pars
 from inference.llm.messages import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
 from inference.llm.request import is_text
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from sealgate.trust import canonical
 
@@ -157,7 +157,7 @@ def _write_messages(request: oip.ModelInferRequest, messages: Any) -> None:
     """
     try:
         plain = [_message(members(_said(message), _MESSAGE)) for message in items(messages)]
-    except Refusal as refusal:
+    except SealgateError as refusal:
         raise _wrong("messages", Reason.CHAT_MALFORMED) from refusal
     array = np.empty(1, object)
     array[0] = canonical.encode(plain)
@@ -175,7 +175,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 def _text_part(part: Any) -> str:
     found = members(part, _TEXT_PART)
     if found["type"] != "text":
-        raise Refusal(Reason.MESSAGE_MALFORMED, "a part that is no text")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "a part that is no text")
     return text(found["text"])
 
 
@@ -226,18 +226,18 @@ def _asks_nothing(name: str, value: Any) -> bool:
     return any(type(value) is type(each) and value == each for each in NEUTRAL.get(name, ()))
 
 
-def _wrong(name: str, reason: Reason = Reason.PARAMETER_MALFORMED) -> Refusal:
+def _wrong(name: str, reason: Reason = Reason.PARAMETER_MALFORMED) -> SealgateError:
     """The name is the caller's own word, which goes back bounded and in ASCII."""
     shown = name[:64].encode("ascii", "replace").decode()
-    return Refusal(reason, shown, facts={"param": shown})
+    return SealgateError(reason, shown, facts={"param": shown})
 
 
 def _text(response: oip.ModelInferResponse) -> str:
     try:
         said: bytes = read_outputs(response)[TEXT_OUTPUT].data.item()
         return said.decode()
-    except (Refusal, KeyError, ValueError) as error:
-        raise Refusal(Reason.ANSWER_MALFORMED, "an answer that is no text") from error
+    except (SealgateError, KeyError, ValueError) as error:
+        raise SealgateError(Reason.ANSWER_MALFORMED, "an answer that is no text") from error
 
 
 def _end(response: oip.ModelInferResponse) -> str | None:

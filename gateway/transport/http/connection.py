@@ -19,7 +19,7 @@ from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.peer import HttpContext, Peer
 from gateway.transport.http.tls import HttpTls
 from inference.observability.tracing import TRACEPARENT
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # Smaller parts than this on average, once there are many, cost more than they bring.
 _MANY_PARTS, _LEAST_PART = 1024, 64
@@ -51,7 +51,7 @@ class Request:
         """A header's value, None where it was not sent. Raises: MESSAGE_MALFORMED for two."""
         values = self._all(name.encode())
         if len(values) > 1:
-            raise Refusal(Reason.MESSAGE_MALFORMED, f"{name} twice")
+            raise SealgateError(Reason.MESSAGE_MALFORMED, f"{name} twice")
         return values[0] if values else None
 
     def body(self, largest: int, seconds: float) -> bytearray:
@@ -64,9 +64,9 @@ class Request:
         try:
             return self._read(largest, time.monotonic() + seconds)
         except h11.RemoteProtocolError as error:
-            raise Refusal(Reason.MESSAGE_MALFORMED, str(error)) from error
+            raise SealgateError(Reason.MESSAGE_MALFORMED, str(error)) from error
         except OSError as error:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "the body did not come") from error
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "the body did not come") from error
 
     def _check_length(self, largest: int) -> None:
         length = self.header("content-length")
@@ -74,21 +74,21 @@ class Request:
             return
         if self._all(b"transfer-encoding"):
             # Two ends may differ on which of them holds.
-            raise Refusal(Reason.MESSAGE_MALFORMED, "a length beside a transfer encoding")
+            raise SealgateError(Reason.MESSAGE_MALFORMED, "a length beside a transfer encoding")
         if int(length) > largest:
-            raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{length} bytes")
+            raise SealgateError(Reason.MESSAGE_TOO_LARGE, f"{length} bytes")
 
     def _read(self, largest: int, end: float) -> bytearray:
         body, parts = bytearray(), 0
         while self.has_body and not isinstance(event := self._event(end), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
-                raise Refusal(Reason.MESSAGE_MALFORMED, "the connection ended")
+                raise SealgateError(Reason.MESSAGE_MALFORMED, "the connection ended")
             body += event.data
             parts += 1
             if len(body) > largest:
-                raise Refusal(Reason.MESSAGE_TOO_LARGE, "more than the gateway takes")
+                raise SealgateError(Reason.MESSAGE_TOO_LARGE, "more than the gateway takes")
             if parts > _MANY_PARTS and len(body) < _LEAST_PART * parts:
-                raise Refusal(Reason.MESSAGE_MALFORMED, "in crumbs")
+                raise SealgateError(Reason.MESSAGE_MALFORMED, "in crumbs")
         return body
 
     def _all(self, name: bytes) -> list[str]:

@@ -30,7 +30,7 @@ from gateway.transport.http.operations import OPERATIONS, READS_BODY, RestReques
 from gateway.transport.http.peer import HttpContext
 from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
 from inference.observability import tracing
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _LOOK_SECONDS = 0.1
 
@@ -134,7 +134,7 @@ class HttpGateway:
             try:
                 # 1.
                 if found is None:
-                    raise Refusal(Reason.PATH_UNKNOWN)
+                    raise SealgateError(Reason.PATH_UNKNOWN)
                 return self._admitted(exchange, *found, call, leaving)
             except Exception as error:  # 6: the outermost boundary of a call
                 openai = exchange.target.startswith(OPENAI)
@@ -180,7 +180,7 @@ class HttpGateway:
         (`gateway.admission.load_shedder`).
         """
         if not self._room.acquire(blocking=False):
-            raise Refusal(Reason.QUEUE_FULL, "load shedding")
+            raise SealgateError(Reason.QUEUE_FULL, "load shedding")
         return self._room.release
 
     def _read(self, exchange: HttpCall) -> Body:

@@ -14,7 +14,7 @@ from gateway.transport.http.answer import BINARY, JSON, HttpAnswer
 from gateway.transport.http.json_tensors import json_contents, raw_contents
 from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import read_outputs
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -47,16 +47,16 @@ class _Tail:
     def take(self, size: Any) -> bytes:
         """Raises: PARAMETER_MALFORMED, RAW_CONTENTS_MISMATCH."""
         if type(size) is not int or size < 0:
-            raise Refusal(Reason.PARAMETER_MALFORMED, "binary_data_size")
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "binary_data_size")
         if size > len(self._left):
-            raise Refusal(Reason.RAW_CONTENTS_MISMATCH, "less than was announced")
+            raise SealgateError(Reason.RAW_CONTENTS_MISMATCH, "less than was announced")
         taken, self._left = self._left[:size], self._left[size:]
         return bytes(taken)
 
     def end(self) -> None:
         """Raises: RAW_CONTENTS_MISMATCH."""
         if self._left:
-            raise Refusal(Reason.RAW_CONTENTS_MISMATCH, "more than was announced")
+            raise SealgateError(Reason.RAW_CONTENTS_MISMATCH, "more than was announced")
 
 
 def read_request(
@@ -140,19 +140,19 @@ def _length(stated: str | None, size: int) -> int:
         return size
     # Few digits, or a number of them would take its time.
     if not (stated.isascii() and stated.isdecimal() and len(stated) < 20 and int(stated) <= size):
-        raise Refusal(Reason.MESSAGE_MALFORMED, HEADER_LENGTH)
+        raise SealgateError(Reason.MESSAGE_MALFORMED, HEADER_LENGTH)
     return int(stated)
 
 
 def _add_input(request: oip.ModelInferRequest, tensor: dict[str, Any], tail: _Tail) -> None:
     shape = items(tensor["shape"])
     if any(type(size) is not int or size not in _INT64 for size in shape):
-        raise Refusal(Reason.TENSOR_SHAPE, "not an array of integers")
+        raise SealgateError(Reason.TENSOR_SHAPE, "not an array of integers")
     size = members(tensor.get("parameters", {}), frozenset(), frozenset({"binary_data_size"})).get(
         "binary_data_size"
     )
     if (size is None) is ("data" not in tensor):
-        raise Refusal(Reason.RAW_CONTENTS_MISMATCH, "either data or raw contents, not both")
+        raise SealgateError(Reason.RAW_CONTENTS_MISMATCH, "either data or raw contents, not both")
     datatype = text(tensor["datatype"])
     raw = raw_contents(items(tensor["data"]), datatype, shape) if size is None else tail.take(size)
     request.inputs.add(name=text(tensor["name"]), datatype=datatype, shape=shape)
@@ -172,17 +172,17 @@ def _set(parameter: oip.InferParameter, value: Any) -> None:
     elif type(value) is str:
         parameter.string_param = text(value)
     else:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "neither boolean, number nor string")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "neither boolean, number nor string")
 
 
 def _flag(value: Any) -> bool:
     if type(value) is not bool:
-        raise Refusal(Reason.PARAMETER_MALFORMED, "binary data is wished for or not")
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "binary data is wished for or not")
     return value
 
 
 def _read(response: oip.ModelInferResponse) -> Mapping[str, Any]:
     try:
         return read_outputs(response)
-    except Refusal as refusal:
-        raise Refusal(Reason.ANSWER_MALFORMED, str(refusal)) from refusal
+    except SealgateError as refusal:
+        raise SealgateError(Reason.ANSWER_MALFORMED, str(refusal)) from refusal

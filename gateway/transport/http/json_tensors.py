@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import Message
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import DATATYPES, DTYPES, Array, Tensor
 
 # By numpy's kind of a data type: what its elements are in JSON, and the widest type of that kind.
@@ -28,21 +28,21 @@ def raw_contents(data: list[Any], datatype: str, shape: Sequence[int]) -> bytes:
     Raises: TENSOR_DATATYPE, TENSOR_BYTES where elements are of another type or form, TENSOR_RANGE.
     """
     if datatype not in DATATYPES:
-        raise Refusal(Reason.TENSOR_DATATYPE)
+        raise SealgateError(Reason.TENSOR_DATATYPE)
     values = _flat(data, shape)
     kinds = set(map(type, values))
     if datatype == "BYTES":
         return _texts(values, kinds)
     dtype = DTYPES.get(datatype)
     if dtype is None or datatype == "FP16":
-        raise Refusal(Reason.TENSOR_BYTES, f"{datatype} travels raw only")
+        raise SealgateError(Reason.TENSOR_BYTES, f"{datatype} travels raw only")
     accepted, wide = _ELEMENTS[dtype.kind]
     if not kinds <= accepted:
-        raise Refusal(Reason.TENSOR_BYTES, "elements of another type")
+        raise SealgateError(Reason.TENSOR_BYTES, "elements of another type")
     try:
         return _narrow(np.array(values, wide), dtype).tobytes()
     except OverflowError as error:
-        raise Refusal(Reason.TENSOR_RANGE) from error
+        raise SealgateError(Reason.TENSOR_RANGE) from error
 
 
 def json_contents(tensor: Tensor) -> list[Any]:
@@ -56,7 +56,7 @@ def json_contents(tensor: Tensor) -> list[Any]:
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise Refusal(Reason.ANSWER_MALFORMED, "bytes that are no text") from error
+        raise SealgateError(Reason.ANSWER_MALFORMED, "bytes that are no text") from error
 
 
 def _flat(data: list[Any], shape: Sequence[int]) -> list[Any]:
@@ -67,23 +67,23 @@ def _flat(data: list[Any], shape: Sequence[int]) -> list[Any]:
     for place, size in enumerate(shape):
         if place:
             if any(type(row) is not list for row in level):
-                raise Refusal(Reason.TENSOR_BYTES, "nested in part")
+                raise SealgateError(Reason.TENSOR_BYTES, "nested in part")
             if any(len(row) != size for row in level):
-                raise Refusal(Reason.TENSOR_BYTES, f"another length in dimension {place}")
+                raise SealgateError(Reason.TENSOR_BYTES, f"another length in dimension {place}")
             level = list(chain.from_iterable(level))
         elif len(level) != size:
-            raise Refusal(Reason.TENSOR_BYTES, "another length in dimension 0")
+            raise SealgateError(Reason.TENSOR_BYTES, "another length in dimension 0")
     return level
 
 
 def _texts(values: list[Any], kinds: set[type]) -> bytes:
     if not kinds <= {str}:
-        raise Refusal(Reason.TENSOR_BYTES, "elements that are no strings")
+        raise SealgateError(Reason.TENSOR_BYTES, "elements that are no strings")
     array = np.empty(len(values), object)
     try:
         array[:] = [value.encode() for value in values]
     except UnicodeEncodeError as error:
-        raise Refusal(Reason.TENSOR_BYTES, "half of a surrogate pair") from error
+        raise SealgateError(Reason.TENSOR_BYTES, "half of a surrogate pair") from error
     return Tensor.of("", array).raw
 
 
@@ -91,12 +91,12 @@ def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind in "iu" and wide.size:
         limits = np.iinfo(dtype)
         if wide.min() < limits.min or wide.max() > limits.max:
-            raise Refusal(Reason.TENSOR_RANGE)
+            raise SealgateError(Reason.TENSOR_RANGE)
     with np.errstate(over="ignore"):
         narrow = wide.astype(dtype)
     # JSON has no infinity, so one was a number that is too large.
     if dtype.kind == "f" and not np.isfinite(narrow).all():
-        raise Refusal(Reason.TENSOR_RANGE)
+        raise SealgateError(Reason.TENSOR_RANGE)
     return narrow
 
 

@@ -18,7 +18,7 @@ from gateway.transport.http.json_tensors import plain
 from gateway.transport.http.routes import CHAT
 from gateway.transport.http.strict_json import members, parse, room_for
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _BINARY = "binary_tensor_data"
 # What the protocol asks for is any 4xx.
@@ -39,7 +39,7 @@ class RestRequest:
     header_length: str | None
     out: HttpStream
     check: Callable[[], None]
-    refused: Callable[[Exception], tuple[Refusal, bytes | None]]
+    refused: Callable[[Exception], tuple[SealgateError, bytes | None]]
 
     @property
     def model(self) -> str:
@@ -91,7 +91,7 @@ def _index(service: InferenceService, asked: RestRequest) -> HttpAnswer:
         document = parse(asked.body) if asked.body else {}
         ready = members(document, frozenset(), frozenset({"ready"})).get("ready", False)
     if type(ready) is not bool:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "ready")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "ready")
     request = oip.RepositoryIndexRequest(ready=ready)
     return said(plain(service.RepositoryIndex(request, asked.call))["models"])
 
@@ -159,7 +159,7 @@ def _model(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     # Whether they may know of it, and why it does not answer.
     service.ModelMetadata(oip.ModelMetadataRequest(name=asked.model), asked.call)
     if asked.model not in service.generators(asked.call):
-        raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+        raise SealgateError(Reason.METHOD_UNSUITED, "no language model")
     return said(_openai_model(asked.model))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # What a text becomes takes up to thirty times its room, so large ones are parsed one at a time;
 # the interpreter lets no two go on at once anyway.
@@ -38,7 +38,9 @@ def parse(document: bytes | bytearray | memoryview) -> Any:
             raise ValueError("too many arrays and objects")
         return json.loads(written, object_pairs_hook=_members, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, f"not JSON: {type(error).__name__}") from error
+        raise SealgateError(
+            Reason.MESSAGE_MALFORMED, f"not JSON: {type(error).__name__}"
+        ) from error
 
 
 def members(value: Any, needed: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
@@ -48,41 +50,41 @@ def members(value: Any, needed: Set[str], optional: Set[str] = frozenset()) -> d
     """
     found = any_members(value)
     if not needed <= found.keys() <= needed | optional:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "an object has other keys")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "an object has other keys")
     return found
 
 
 def any_members(value: Any) -> dict[str, Any]:
     """An object, whatever its keys. Raises: MESSAGE_MALFORMED."""
     if type(value) is not dict:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not an object")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "not an object")
     return value
 
 
 def items(value: Any) -> list[Any]:
     """Raises: MESSAGE_MALFORMED."""
     if type(value) is not list:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not an array")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "not an array")
     return value
 
 
 def text(value: Any) -> str:
     """A string that is one in UTF-8 too. Raises: MESSAGE_MALFORMED."""
     if type(value) is not str:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not a string")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "not a string")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "half of a surrogate pair") from error
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "half of a surrogate pair") from error
     return value
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Refusal(Reason.MESSAGE_MALFORMED, "a key twice")
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "a key twice")
     return found
 
 
 def _constant(name: str) -> NoReturn:
-    raise Refusal(Reason.MESSAGE_MALFORMED, name)
+    raise SealgateError(Reason.MESSAGE_MALFORMED, name)

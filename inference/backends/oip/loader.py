@@ -25,7 +25,7 @@ from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, write_inputs
 
 Array = npt.NDArray[Any]
@@ -105,8 +105,8 @@ def _read(response: oip.ModelInferResponse, name: str, shape: tuple[int, ...]) -
     return logits
 
 
-def _malformed(detail: str) -> Refusal:
-    return Refusal(Reason.ANSWER_MALFORMED, detail)
+def _malformed(detail: str) -> SealgateError:
+    return SealgateError(Reason.ANSWER_MALFORMED, detail)
 
 
 _log = logging.getLogger(__name__)
@@ -128,8 +128,8 @@ class OipLoader:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
-        ENGINE_UNAVAILABLE if the server is unreachable or does not serve the version yet;
+        """See `VersionLoader`. Raises SealgateError as `read_files` and `ReadyVersion.build` do,
+        and: ENGINE_UNAVAILABLE if the server is unreachable or does not serve the version yet;
         ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
         """
         if loaded is not None:
@@ -143,7 +143,9 @@ class OipLoader:
         config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
         if config.tokens is not None:
             # Which texts share a batch there, and how they are filled up, cannot be seen from here.
-            raise Refusal(Reason.ENGINE_UNSUITABLE, "a third-party server cannot run text models")
+            raise SealgateError(
+                Reason.ENGINE_UNSUITABLE, "a third-party server cannot run text models"
+            )
         golden = Golden.decode(files[GOLDEN], config)
         model = OipModel(self._server, named, config, golden, settings.tolerance)
         off = settings.tolerance

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from sealgate.files import read_regular_file
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.connection import CHANNEL_OPTIONS
 from sealgate.settings import ConfigError, is_loopback
 
@@ -107,16 +107,16 @@ class OipServer:
         """Raises: ENGINE_UNAVAILABLE if the model is not ready on the server."""
         request = oip.ModelReadyRequest(name=model, version=version)
         if not self._call(self._stub.ModelReady, request).ready:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, f"{model!r} {version!r} is not ready")
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, f"{model!r} {version!r} is not ready")
 
     def _call(self, method: Callable[..., Any], request: Message) -> Any:
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             text = f"{error.code().name}: {(error.details() or '')[:_LONGEST_DETAIL]}"
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, text) from error
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, text) from error
         except ValueError as error:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
 
     def close(self) -> None:
         self._channel.close()

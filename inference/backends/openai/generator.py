@@ -31,7 +31,7 @@ from inference.llm.request import (
     is_text,
     marks_of,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 
 _log = logging.getLogger(__name__)
@@ -96,9 +96,9 @@ class OpenAiGenerator(Generator):
 
     def _messages(self, asked: SamplingRequest) -> Any:
         if not asked.is_chat:
-            raise Refusal(Reason.TENSOR_NAME, "an OpenAI server takes chats")
+            raise SealgateError(Reason.TENSOR_NAME, "an OpenAI server takes chats")
         if len(asked.prompt) > _BYTES * self.terms.prompt_tokens:
-            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
         try:
             messages = json.loads(asked.prompt.decode())
             contents = [message["content"] for message in messages]
@@ -109,10 +109,10 @@ class OpenAiGenerator(Generator):
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             sound = False
         if not sound or not messages:
-            raise Refusal(Reason.CHAT_MALFORMED)
+            raise SealgateError(Reason.CHAT_MALFORMED)
         if any(mark in form for form in _forms(messages) for mark in self._marks):
             # The server may read it as the end of the message and the beginning of another.
-            raise Refusal(
+            raise SealgateError(
                 Reason.CHAT_MALFORMED, "a message contains a token that separates messages"
             )
         return messages
@@ -175,7 +175,7 @@ def read_marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
         described = json.loads(_verified(TOKENIZER_CONFIG, cleared, source) or b"{}")
         return marks_of(tokens, str(described.get("chat_template", "")))
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
 
 
 def _verified(path: str, cleared: VerifiedPointer, source: FileSource) -> bytes:
@@ -221,15 +221,15 @@ def read_pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Gene
         size, parts = size + len(text.encode()), parts + 1
         said = said[-LONGEST_STOP:] + text
         if (finish and (text or end)) or size > _BYTES * most or parts > _PARTS * (most + 4):
-            raise Refusal(Reason.ANSWER_MALFORMED, "the answer is longer than requested")
+            raise SealgateError(Reason.ANSWER_MALFORMED, "the answer is longer than requested")
         if any(stop in said for stop in sampling.stop):
-            raise Refusal(Reason.ANSWER_MALFORMED, "the answer continues after a stop text")
+            raise SealgateError(Reason.ANSWER_MALFORMED, "the answer continues after a stop text")
         if end:
             finish, ending = end, text
         elif text:
             yield AnswerPart((), text.encode())
     if not finish:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its last event")
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "a stream ends without its last event")
     yield AnswerPart((), ending.encode(), finish, _tokens(usage, most, longest))
 
 
@@ -242,9 +242,9 @@ def _choice(event: dict[str, Any]) -> tuple[str, str]:
         (choice,) = choices
         text, end = choice.get("delta", {}).get("content") or "", choice.get("finish_reason") or ""
     except (TypeError, ValueError, AttributeError) as error:
-        raise Refusal(Reason.ANSWER_MALFORMED, "an event has another form") from error
+        raise SealgateError(Reason.ANSWER_MALFORMED, "an event has another form") from error
     if type(text) is not str or not is_text(text) or end not in ("", *ENDS):
-        raise Refusal(Reason.ANSWER_MALFORMED, "an event has unexpected content")
+        raise SealgateError(Reason.ANSWER_MALFORMED, "an event has unexpected content")
     return text, end
 
 
@@ -256,9 +256,11 @@ def _tokens(usage: Any, most: int, longest: int) -> tuple[int, int]:
     found = usage if isinstance(usage, dict) else {}
     prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
     if type(prompt) is not int or type(output) is not int:
-        raise Refusal(Reason.ANSWER_MALFORMED, "the answer does not report its number of tokens")
+        raise SealgateError(
+            Reason.ANSWER_MALFORMED, "the answer does not report its number of tokens"
+        )
     if prompt < 1 or not 0 <= output <= most:
-        raise Refusal(Reason.ANSWER_MALFORMED, "the reported number of tokens is impossible")
+        raise SealgateError(Reason.ANSWER_MALFORMED, "the reported number of tokens is impossible")
     if prompt > longest:
-        raise Refusal(Reason.PROMPT_TOO_LONG, f"{prompt} tokens")
+        raise SealgateError(Reason.PROMPT_TOO_LONG, f"{prompt} tokens")
     return prompt, output

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from inference.backends.remote.calls import OnEnd
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -68,19 +68,19 @@ class OpenAiServer:
             with _ended_at(deadline, end):
                 yield from self._events(connection, plain, document, deadline)
             if ended:
-                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+                raise SealgateError(Reason.DEADLINE_TOO_SHORT, "in the middle")
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             if ended or time.monotonic() >= deadline:
-                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle") from error
+                raise SealgateError(Reason.DEADLINE_TOO_SHORT, "in the middle") from error
             _log.warning("%s: %s", self.base.netloc, error)
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, type(error).__name__) from error
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, type(error).__name__) from error
         finally:
             connection.close()
 
     def _connection(self, deadline: float) -> HTTPConnection:
         seconds = min(_CONNECT_SECONDS, deadline - time.monotonic())
         if seconds <= 0:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
         host, port = self.base.hostname or "", self.base.port
         if self.context is None:
             return HTTPConnection(host, port, timeout=seconds)
@@ -102,7 +102,7 @@ class OpenAiServer:
         if response.status != _OK:
             reason = Reason.QUEUE_FULL if response.status in _BUSY else Reason.ENGINE_UNAVAILABLE
             _log.warning("%s answers with status %s", self.base.netloc, response.status)
-            raise Refusal(reason, f"status {response.status}")
+            raise SealgateError(reason, f"status {response.status}")
         silent = 0
         while (line := _line(response, plain, deadline)) is not None:
             # Of server-sent events, comments and names of fields say nothing here.
@@ -151,5 +151,5 @@ def _event(data: str) -> Any:
     if not isinstance(event, dict):
         raise ValueError("an event that is no object")
     if event.get("error"):
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the server reports an error")
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the server reports an error")
     return event

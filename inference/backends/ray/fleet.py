@@ -24,7 +24,7 @@ from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddres
 from inference.batching.cost_model import BatchCosts
 from inference.engine.result import InferenceResult
 from inference.server.config import RaySettings
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 
 _NAME = "engine"
@@ -110,15 +110,15 @@ class RayFleet:
             except TimeoutError:
                 break
             except (RayError, RayServeException) as error:
-                raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
+                raise SealgateError(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
 
     def costs(self, to: VersionAddress) -> BatchCosts:
         try:
             found = unwrap(self._handle.costs.remote(to).result(timeout_s=_LOAD_SECONDS))
             ways = [self._way() for _ in range(_WAYS)]
         except (RayError, RayServeException, TimeoutError) as error:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
         there = min(ways)
         return BatchCosts(
             tuple((rows, seconds + there) for rows, seconds in found.batches), found.lanes

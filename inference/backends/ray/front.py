@@ -32,7 +32,7 @@ from inference.screening.detector import Detector
 from inference.server.host import EngineHost
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import INT8
 
 Array = npt.NDArray[Any]
@@ -155,7 +155,7 @@ class ReplicaGroup:
         self._number = 0
         self._newest = 0
         self._numbers: dict[Place, int] = {}
-        self._said: dict[Place, tuple[str, Refusal | None]] = {}
+        self._said: dict[Place, tuple[str, SealgateError | None]] = {}
 
     @contextmanager
     def showing(self, load: LoadRequest) -> Iterator[None]:
@@ -169,7 +169,9 @@ class ReplicaGroup:
         try:
             self._board.put(number, write_load(load).SerializeToString())
         except OSError as error:
-            raise Refusal(Reason.INTERNAL, f"cannot show replicas anything: {error}") from error
+            raise SealgateError(
+                Reason.INTERNAL, f"cannot show replicas anything: {error}"
+            ) from error
         refusal = _against(self._fleet.follow(number))
         self._said = {**self._said, load.place: (load.digest, refusal)}
         # Requests that resolved the new version need a replica that has read its pointer.
@@ -194,9 +196,9 @@ class ReplicaGroup:
         pointer = cleared.pointer
         digest, refusal = self._said.get((pointer.model, pointer.alias), ("", None))
         if digest != cleared.pointer_digest:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "replicas were not shown this pointer")
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "replicas were not shown this pointer")
         if refusal is not None:
-            raise Refusal(refusal.reason, refusal.detail)
+            raise SealgateError(refusal.reason, refusal.detail)
         if loaded is not None:
             return loaded
         terms = VersionTerms.read(cleared.manifest, source)
@@ -235,11 +237,11 @@ class ReplicaFront(EngineHost):
         return self._group.showing(load)
 
 
-def _against(said: Sequence[RemoteRefusal | None]) -> Refusal | None:
+def _against(said: Sequence[RemoteRefusal | None]) -> SealgateError | None:
     """Why a load is not followed by replicas that answered this; None if it is followed."""
     try:
         for each in said:
             unwrap(each)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return refusal
-    return None if said else Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers")
+    return None if said else SealgateError(Reason.ENGINE_UNAVAILABLE, "no replica answers")

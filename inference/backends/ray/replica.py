@@ -20,7 +20,7 @@ from inference.engine.result import InferenceResult
 from inference.server.host import EngineHost
 from inference.server.services import read_load
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RemoteRefusal(NamedTuple):
 def unwrap(said: T | RemoteRefusal) -> T:
     """What a replica said, or the refusal that it was, raised."""
     if isinstance(said, RemoteRefusal):
-        raise Refusal(Reason.named(said.reason), f"at a replica: {said.detail}")
+        raise SealgateError(Reason.named(said.reason), f"at a replica: {said.detail}")
     return said
 
 
@@ -76,14 +76,14 @@ class Replica:
                 self._reach()
             live = self._host.resolve(*to)
             return self._host.engine.infer(live, x, RequestOptions(until))
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return _told(refusal)
 
     def costs(self, to: VersionAddress) -> BatchCosts | RemoteRefusal:
         """What batches cost here; see `EngineHost.costs`."""
         try:
             return self._host.costs(*to)[1]
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return _told(refusal)
 
     def _reach(self) -> None:
@@ -93,11 +93,11 @@ class Replica:
                 try:
                     request = oip.RepositoryModelLoadRequest.FromString(shown)
                     self._host.load(read_load(request))
-                except Refusal as refusal:
+                except SealgateError as refusal:
                     _log.warning("the pointer shown as %d is not followed: %s", number, refusal)
                     self.refused = {number: _told(refusal)}
                 self._number = number
 
 
-def _told(refusal: Refusal) -> RemoteRefusal:
+def _told(refusal: SealgateError) -> RemoteRefusal:
     return RemoteRefusal(refusal.reason.name, refusal.detail)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import grpc
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of, retry_after_of
 
 # Where gRPC itself has ended a call; CANCELLED is our own doing, for want of a listener.
@@ -40,7 +40,7 @@ def call(
     except grpc.RpcError as error:
         raise _refused(error) from error
     except ValueError as error:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def one_stream(
     try:
         stream = method(iter((request,)), timeout=seconds)
     except ValueError as error:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
     on_end(stream.cancel)
     try:
         yield _responses(stream)
@@ -65,7 +65,7 @@ def one_stream(
         stream.cancel()
 
 
-def error_message(refusal: Refusal) -> str:
+def error_message(refusal: SealgateError) -> str:
     """How an error appears in a stream that continues: the reason's name, a colon, its sentence."""
     return f"{refusal.reason.name}: {refusal.reason.sentence}"
 
@@ -76,18 +76,18 @@ def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
             if message.error_message:
                 name = message.error_message.partition(":")[0]
                 reason = _known(Reason.named(name)) or Reason.ENGINE_UNAVAILABLE
-                raise Refusal(reason, message.error_message[:_LONGEST_DETAIL])
+                raise SealgateError(reason, message.error_message[:_LONGEST_DETAIL])
             yield message.infer_response
     except grpc.RpcError as error:
         raise _refused(error) from error
 
 
-def _refused(error: Any) -> Refusal:
+def _refused(error: Any) -> SealgateError:
     by_status = _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
     reason = _known(reason_of(error)) or by_status
     detail = (error.details() or "")[:_LONGEST_DETAIL]
     retry = retry_after_of(error)
-    return Refusal(reason, detail, None if retry is None else min(retry, _LONGEST_RETRY))
+    return SealgateError(reason, detail, None if retry is None else min(retry, _LONGEST_RETRY))
 
 
 def _known(reason: Reason | None) -> Reason | None:

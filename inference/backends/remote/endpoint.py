@@ -61,7 +61,7 @@ class Endpoint(Protocol):
     """An address at which an engine can be reached."""
 
     def check(self) -> None:
-        """Check the endpoint before connecting. Raises Refusal."""
+        """Check the endpoint before connecting. Raises SealgateError."""
         ...
 
     def open(self) -> grpc.Channel:

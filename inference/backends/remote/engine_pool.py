@@ -20,7 +20,7 @@ from inference.engine.table import ServableVersion
 from inference.engine.trust_state import Place, UntrustedSnapshot
 from inference.runtime.settings import CPU
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class EnginePool:
         for engine in self.engines.values():
             try:
                 engine.check_follows(pointer, cleared.pointer_digest)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 refusals.append(refusal)
         against = [each for each in refusals if each.reason not in _OF_ITSELF]
         if against or len(refusals) == len(self.engines):
@@ -105,7 +105,7 @@ class EnginePool:
                 try:
                     response = self.engines[name].infer(request, deadline)
                     return response, self._heard(name, digest, asked)
-                except Refusal as refusal:
+                except SealgateError as refusal:
                     if refusal.reason is Reason.QUEUE_FULL:
                         full = refusal
                     if refusal.reason not in _ELSEWHERE or len(candidates) == 1:
@@ -126,7 +126,7 @@ class EnginePool:
             try:
                 if not engine.behind:
                     found.append(engine.counts())
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 _log.error("%s does not report its counts: %s", name, refusal)
         return found
 

@@ -25,7 +25,7 @@ from inference.llm.request import (
 )
 from inference.server.services import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 
 
@@ -80,7 +80,7 @@ class Generator(NoClassifier, ABC):
         """
         self.terms.check(asked.sampling)
         if self._closed:
-            raise Refusal(Reason.DRAINING)
+            raise SealgateError(Reason.DRAINING)
         return self._counted(self._begin(asked, deadline, caller, on_end))
 
     def close(self, timeout: float | None = None) -> bool:
@@ -98,7 +98,7 @@ class Generator(NoClassifier, ABC):
         try:
             with answer as begun:
                 yield begun
-        except Refusal:
+        except SealgateError:
             with self._mutex:
                 self._dropped += 1
             raise
@@ -134,12 +134,12 @@ class RemoteGenerator(Generator):
         with self._remote.streaming(request, deadline, on_end) as responses:
             first = next(responses, None)
             if first is None:
-                raise Refusal(Reason.ANSWER_MALFORMED, "an empty stream")
+                raise SealgateError(Reason.ANSWER_MALFORMED, "an empty stream")
             ids, score = read_prologue(first)
             if len(ids) > self.terms.prompt_tokens:
-                raise Refusal(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
+                raise SealgateError(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
             if (score is None) != (self.terms.screening is None):
-                raise Refusal(
+                raise SealgateError(
                     Reason.ANSWER_MALFORMED,
                     "a prompt's score is missing or unexpected under its terms",
                 )
@@ -191,11 +191,11 @@ def read_terms(cleared: VerifiedPointer, source: FileSource) -> GeneratorTerms:
     """
     manifest = cleared.manifest
     if not is_generator(manifest):
-        raise Refusal(Reason.ENGINE_UNSUITABLE, "it is no language model")
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, "it is no language model")
     check_paths(entry.path for entry in manifest.files)
     terms = GeneratorTerms.decode(read_file(manifest.entry(TERMS), source))
     if terms.name != cleared.pointer.model:
-        raise Refusal(Reason.VERSION_ALTERED, "its terms are another model's")
+        raise SealgateError(Reason.VERSION_ALTERED, "its terms are another model's")
     return terms
 
 
@@ -208,8 +208,10 @@ def read_pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Itera
         piece = read_part(response)
         size += len(piece.text)
         if number > most or len(piece.ids) != 1 or size > _BYTES * most:
-            raise Refusal(Reason.ANSWER_MALFORMED, "the answer has more tokens than requested")
+            raise SealgateError(
+                Reason.ANSWER_MALFORMED, "the answer has more tokens than requested"
+            )
         yield piece
         if piece.finish:
             return
-    raise Refusal(Reason.ANSWER_MALFORMED, "a stream ends without its last response")
+    raise SealgateError(Reason.ANSWER_MALFORMED, "a stream ends without its last response")

@@ -21,7 +21,7 @@ from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 from sealgate.v1 import engine_pb2
@@ -73,7 +73,7 @@ class _ShownPointer:
     pointer: str
     freshness: str
     policy: str
-    refusal: Refusal | None = None
+    refusal: SealgateError | None = None
 
 
 class RemoteEngine:
@@ -106,7 +106,7 @@ class RemoteEngine:
         """The engine's measurements of versions that it follows or followed last, by digest."""
         return self._measured
 
-    def refused(self) -> dict[Place, Refusal]:
+    def refused(self) -> dict[Place, SealgateError]:
         """The pointers shown last that the engine does not follow, and why."""
         shown = self._shown.items()
         return {place: item.refusal for place, item in shown if item.refusal is not None}
@@ -143,9 +143,9 @@ class RemoteEngine:
         """
         shown = self._shown.get((pointer.model, pointer.alias))
         if shown is None or shown.pointer != digest:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine was not shown this pointer")
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine was not shown this pointer")
         if shown.refusal is not None:
-            raise Refusal(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
+            raise SealgateError(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
 
     def infer(
         self, request: oip.ModelInferRequest, deadline: float | None
@@ -156,12 +156,12 @@ class RemoteEngine:
         """
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
         try:
             if self.behind:
                 self._endpoint.check()
             return call(self._inference.ModelInfer, request, left)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise self._told(refusal) from refusal
 
     @contextmanager
@@ -171,11 +171,11 @@ class RemoteEngine:
         """The engine's answer part by part; see `infer` and `one_stream`."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
         try:
             if self.behind:
                 self._endpoint.check()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise self._told(refusal) from refusal
         with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
             yield self._heard(responses)
@@ -187,7 +187,7 @@ class RemoteEngine:
             request = oip.ServerReadyRequest()
             self._endpoint.check()
             ready = call(self._inference.ServerReady, request, _ASK_SECONDS).ready
-        except Refusal:
+        except SealgateError:
             ready = False
         if not ready and any(item.refusal is None for item in self._shown.values()):
             self._behind.set()
@@ -209,23 +209,23 @@ class RemoteEngine:
     ) -> Iterator[oip.ModelInferResponse]:
         try:
             yield from responses
-        except Refusal as refusal:
+        except SealgateError as refusal:
             raise self._told(refusal) from refusal
 
-    def _told(self, refusal: Refusal) -> Refusal:
+    def _told(self, refusal: SealgateError) -> SealgateError:
         """What a caller hears of what the engine said of a request."""
         if refusal.reason in _OF_A_REQUEST:
             return refusal
         # It is away, is draining, or does not have what it was shown.
         self._behind.set()
-        return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+        return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
 
     def _renew(self) -> None:
         if self._way.renew():
             self._inference = GRPCInferenceServiceStub(self._way.channel)
             self._engine = EngineServiceStub(self._way.channel)
 
-    def _away(self) -> Refusal | None:
+    def _away(self) -> SealgateError | None:
         """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
         pointer by pointer.
         """
@@ -233,9 +233,9 @@ class RemoteEngine:
         try:
             self._endpoint.check()
             call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             self._behind.set()
-            return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+            return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
         return None
 
     def _measure(self, pointer: Pointer, measured: dict[str, MeasuredEngine]) -> None:
@@ -260,25 +260,25 @@ class RemoteEngine:
                 begun = time.monotonic()
                 call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
                 ways.append(time.monotonic() - begun)
-        except (Refusal, ValueError) as error:
+        except (SealgateError, ValueError) as error:
             _log.warning("%s does not report the costs of %s: %s", self.name, pointer.model, error)
             return
         measured[pointer.digest] = MeasuredEngine(costs, found.place[:_LONGEST_PLACE], min(ways))
 
     def _show(
         self, place: Place, bundle: PointerBundle, snapshot: UntrustedSnapshot, source: Source
-    ) -> Refusal | None:
+    ) -> SealgateError | None:
         """Show one pointer; why it is not followed, if so."""
         try:
             request = write_load(_load(place, bundle, snapshot, source))
             call(self._inference.RepositoryModelLoad, request, _LOAD_SECONDS)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
                 self._behind.set()
             if refusal.reason not in _PASSING:
                 return refusal
             self._behind.set()
-            return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+            return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
         return None
 
 
@@ -286,7 +286,7 @@ def _load(
     place: Place, bundle: PointerBundle, snapshot: UntrustedSnapshot, source: Source
 ) -> LoadRequest:
     if snapshot.freshness is None:
-        raise Refusal(Reason.POINTER_STALE, "there is no statement of freshness")
+        raise SealgateError(Reason.POINTER_STALE, "there is no statement of freshness")
     signed = source.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
     return LoadRequest(
         place=place,

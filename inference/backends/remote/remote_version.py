@@ -24,7 +24,7 @@ from inference.screening.detector import Detector
 from inference.server.services import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
 from inference.text.tokenizer import TextTokenizer
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import write_inputs
 from sealgate.trust.receipts.answer_entry import INT8
 from sealgate.trust.statements import Manifest
@@ -128,17 +128,17 @@ class RemoteVersion:
         another form, and as `EngineCaller.ask`.
         """
         if not 1 <= len(x) <= self.config.batching.max_rows:
-            raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
+            raise SealgateError(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
         if self._closed:
-            raise Refusal(Reason.DRAINING)
+            raise SealgateError(Reason.DRAINING)
         if options.active is not None and not options.active():
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
         begun = time.perf_counter_ns()
         try:
             request = self._request(x, options)
             response, engine = self._engines.ask(self.digest, len(x), request, options.deadline)
             answer = self._judged(response, len(x), engine)
-        except Refusal:
+        except SealgateError:
             with self._mutex:
                 self._dropped += 1
             raise
@@ -171,7 +171,7 @@ class RemoteVersion:
             FEATURES_OUTPUT: (rows, detector.width),
         }
         if {name: array.shape for name, array in arrays.items()} != expected:
-            raise Refusal(Reason.ANSWER_MALFORMED, "the engine's answer has another shape")
+            raise SealgateError(Reason.ANSWER_MALFORMED, "the engine's answer has another shape")
         features = arrays.pop(FEATURES_OUTPUT)
         return InferenceResult.judged(arrays, features, detector, engine)
 
@@ -179,19 +179,23 @@ class RemoteVersion:
 def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:
     """The float32 outputs of an engine's answer by name, finite or not.
 
-    Raises Refusal(ANSWER_MALFORMED).
+    Raises SealgateError(ANSWER_MALFORMED).
     """
     raws = response.raw_output_contents
     names = [tensor.name for tensor in response.outputs]
     if len(raws) != len(names) or len(set(names)) != len(names):
-        raise Refusal(Reason.ANSWER_MALFORMED, "the engine's outputs are not one raw entry each")
+        raise SealgateError(
+            Reason.ANSWER_MALFORMED, "the engine's outputs are not one raw entry each"
+        )
     arrays = {}
     for tensor, raw in zip(response.outputs, raws, strict=True):
         if tensor.datatype != "FP32" or len(tensor.shape) != 2 or min(tensor.shape) < 1:
-            raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output is not float32 of two axes")
+            raise SealgateError(
+                Reason.ANSWER_MALFORMED, "an engine's output is not float32 of two axes"
+            )
         shape = tuple(tensor.shape)
         if len(raw) != 4 * shape[0] * shape[1]:
-            raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output has another size")
+            raise SealgateError(Reason.ANSWER_MALFORMED, "an engine's output has another size")
         arrays[tensor.name] = np.frombuffer(raw, "<f4").reshape(shape)
     return arrays
 
@@ -200,4 +204,4 @@ def _verified(manifest: Manifest, name: str, source: FileSource) -> bytes:
     for entry in manifest.files:
         if entry.path == name:
             return read_file(entry, source)
-    raise Refusal(Reason.FILE_MISSING, name)
+    raise SealgateError(Reason.FILE_MISSING, name)

@@ -18,7 +18,7 @@ from sealgate.cli.main import PluginGroup
 from sealgate.cli.model.proposals import SCREENING_REPORT, approve, facts, proposals, propose
 from sealgate.cli.model.watch import watch
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
 from sealgate.signed_version import DETECTOR, SignedVersion, open_attached
 from sealgate.trust import canonical, fields
@@ -37,8 +37,8 @@ def screening_facts(
     """Whether the bound on false alarms holds; of how many clean rows it is, with which confidence,
     and which share of such rows is found adversarial, or at least suspect, at most.
 
-    A version without a detector has no such numbers. Raises Refusal: as `SignedVersion.of` and
-    `file` do, DIGEST_MISMATCH for another manifest, DOCUMENT_MALFORMED.
+    A version without a detector has no such numbers. Raises SealgateError: as `SignedVersion.of`
+    and `file` do, DIGEST_MISMATCH for another manifest, DOCUMENT_MALFORMED.
     """
     withdrawn = version.screening_withdrawn
     facts: dict[str, Any] = {"screening_bound": f"withdrawn {withdrawn}" if withdrawn else "holds"}
@@ -46,7 +46,7 @@ def screening_facts(
         version.name, version.manifest, version.signature, version.publisher, policies
     )
     if signed.manifest.digest != version.digest:
-        raise Refusal(Reason.DIGEST_MISMATCH, f"the manifest of {version.name}")
+        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {version.name}")
     if DETECTOR in {file.path for file in signed.manifest.files}:
         detector = fields.mapping(canonical.decode(signed.file(registry, DETECTOR)))
         facts |= _told(fields.mapping(detector.get("calibration")))

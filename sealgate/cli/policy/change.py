@@ -8,7 +8,7 @@ import click
 
 from sealgate.cli.context import connected, fetch_chain, newest, policy_option, profile, read_chain
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import send
 from sealgate.signers import open_signer
 from sealgate.trust import canonical, dsse
@@ -104,7 +104,7 @@ def sign(
     key = open_signer(key_place, ask_secret)
     keyid = key.public.keyid
     if keyid not in {*current.root.keys, *successor.root.keys}:
-        raise Refusal(Reason.SIGNER_MISMATCH, f"{keyid} is a key of neither root")
+        raise SealgateError(Reason.SIGNER_MISMATCH, f"{keyid} is a key of neither root")
     if signed is not None and keyid in _signers(signed):
         raise click.ClickException(f"{keyid} has signed {file} already")
     _show_changes(current, successor)
@@ -150,7 +150,7 @@ def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
 def read(file: Path) -> tuple[bytes, Envelope | None]:
     """A policy's payload, and its envelope if somebody has signed already.
 
-    Raises: click.ClickException for what is no JSON; Refusal(DOCUMENT_MALFORMED).
+    Raises: click.ClickException for what is no JSON; SealgateError(DOCUMENT_MALFORMED).
     """
     data = file.read_bytes()
     try:
@@ -174,8 +174,8 @@ def _show_changes(current: Policy, successor: Policy) -> None:
 
 
 def _missing(current: Policy, successor: Policy, envelope: Envelope) -> str:
-    """Return whose signatures are still missing. Raises Refusal(SIGNATURE_INVALID) where somebody's
-    does not verify.
+    """Return whose signatures are still missing. Raises SealgateError(SIGNATURE_INVALID) where
+    somebody's does not verify.
     """
     keys = current.root_keys() | successor.root_keys()
     signers = dsse.verify(envelope, PAYLOAD_TYPE, keys)

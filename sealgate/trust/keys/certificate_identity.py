@@ -27,7 +27,7 @@ from typing import NoReturn
 
 from cryptography import x509
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import SPIFFE_ID
 
 _UNREADABLE = (
@@ -61,7 +61,7 @@ class CertificateValidity:
     def check(self, now: datetime) -> None:
         """Raises: CERTIFICATE_EXPIRED at any other time."""
         if not self.begin <= now <= self.end:
-            raise Refusal(Reason.CERTIFICATE_EXPIRED)
+            raise SealgateError(Reason.CERTIFICATE_EXPIRED)
 
 
 def certificate_validity(der: bytes) -> CertificateValidity:
@@ -72,7 +72,7 @@ def certificate_validity(der: bytes) -> CertificateValidity:
             certificate.not_valid_before_utc, certificate.not_valid_after_utc
         )
     except _UNREADABLE as error:
-        raise Refusal(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
+        raise SealgateError(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
 
 
 def certificate_identity(der: bytes) -> str | None:
@@ -87,13 +87,13 @@ def certificate_identity(der: bytes) -> str | None:
         alternatives = _alternatives(certificate)
         values = list(_common_names(certificate.tbs_certificate_bytes))
     except _UNREADABLE as error:
-        raise Refusal(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
+        raise SealgateError(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
     # 2.
     for each in alternatives:
         _check_seen(str(each.value))
     # 3. and 4.
     if len(values) > 1:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "certificate with several common names")
+        raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "certificate with several common names")
     name = _text(*values[0]) if values else None
     # 5.
     workload = _workload([str(uri.value) for uri in alternatives if _is_uri(uri)])
@@ -123,7 +123,7 @@ def _workload(uris: list[str]) -> str | None:
     if not any(uri.lower().startswith("spiffe:") for uri in uris):
         return None
     if len(uris) > 1:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "a SPIFFE ID beside another URI")
+        raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "a SPIFFE ID beside another URI")
     if not re.fullmatch(SPIFFE_ID, uris[0]):
         _refuse("a SPIFFE ID of another form")
     return uris[0]
@@ -193,4 +193,4 @@ def _check_seen(text: str) -> None:
 
 
 def _refuse(detail: str) -> NoReturn:
-    raise Refusal(Reason.CERTIFICATE_MALFORMED, detail)
+    raise SealgateError(Reason.CERTIFICATE_MALFORMED, detail)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys.pkcs11_uri import KeyUri
 from sealgate.trust.keys.signing import PublicKey, read_private_file
 
@@ -43,8 +43,8 @@ class TokenKey:
     def open(cls, uri: KeyUri, ask_pin: Callable[[str], str] | None = None) -> "TokenKey":
         """Find the key. The PIN comes from the URI's file, or else from `ask_pin`.
 
-        Raises Refusal: KEY_UNREADABLE where there is no such library, token or key, or the PIN is
-        missing or wrong; KEY_FILE_EXPOSED for a PIN that others can read.
+        Raises SealgateError: KEY_UNREADABLE where there is no such library, token or key, or the
+        PIN is missing or wrong; KEY_FILE_EXPOSED for a PIN that others can read.
         """
         pin = _pin(uri, ask_pin)
         with _turn, _converted(uri, Reason.KEY_UNREADABLE):
@@ -63,7 +63,9 @@ class TokenKey:
         return self._public
 
     def sign(self, message: bytes) -> bytes:
-        """Return a signature in the form of `PublicKey.verify`. Raises Refusal(KEY_UNAVAILABLE)."""
+        """Return a signature in the form of `PublicKey.verify`. Raises
+        SealgateError(KEY_UNAVAILABLE).
+        """
         with _turn, _converted(self._uri, Reason.KEY_UNAVAILABLE):
             if self._key.key_type == pkcs11.KeyType.EC_EDWARDS:
                 return bytes(self._key.sign(message, mechanism=pkcs11.Mechanism.EDDSA))
@@ -78,9 +80,9 @@ def _pin(uri: KeyUri, ask: Callable[[str], str] | None) -> str:
         try:
             return read_private_file(uri.pin_source).decode().strip()
         except UnicodeDecodeError:
-            raise Refusal(Reason.KEY_UNREADABLE, f"{uri.pin_source} holds no PIN") from None
+            raise SealgateError(Reason.KEY_UNREADABLE, f"{uri.pin_source} holds no PIN") from None
     if ask is None:
-        raise Refusal(Reason.KEY_UNREADABLE, f"{uri} needs pin-source=file:/… for its PIN")
+        raise SealgateError(Reason.KEY_UNREADABLE, f"{uri} needs pin-source=file:/… for its PIN")
     return ask(str(uri))
 
 
@@ -105,4 +107,4 @@ def _converted(uri: KeyUri, reason: Reason) -> Iterator[None]:
         yield
     except (PKCS11Error, RuntimeError, ValueError) as error:
         # Their texts name no PIN.
-        raise Refusal(reason, f"{uri}: {type(error).__name__} {error}".rstrip()) from error
+        raise SealgateError(reason, f"{uri}: {type(error).__name__} {error}".rstrip()) from error

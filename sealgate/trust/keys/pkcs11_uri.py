@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 SCHEME = "pkcs11:"
 # Names the library of the tokens where a URI has no `module-path`.
@@ -39,7 +39,7 @@ class KeyUri:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a URI. Raises Refusal(KEY_UNREADABLE), which says what to change.
+        """Read a URI. Raises SealgateError(KEY_UNREADABLE), which says what to change.
 
         A PIN in the URI itself (`pin-value`) is refused: it would stand in the process list.
         """
@@ -105,5 +105,5 @@ def _absolute(text: str, name: str) -> Path:
     return Path(text)
 
 
-def _unusable(detail: str) -> Refusal:
-    return Refusal(Reason.KEY_UNREADABLE, f"a pkcs11: URI cannot be used: {detail}")
+def _unusable(detail: str) -> SealgateError:
+    return SealgateError(Reason.KEY_UNREADABLE, f"a pkcs11: URI cannot be used: {detail}")

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealgate.files import open_regular_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 ED25519 = "ed25519"
 ECDSA_P256 = "ecdsa-p256"
@@ -54,23 +54,23 @@ class PublicKey:
     def from_pem(cls, pem: str) -> Self:
         """Read a SubjectPublicKeyInfo PEM, in the one spelling that we write.
 
-        Raises Refusal(DOCUMENT_MALFORMED) for another spelling or another kind of key.
+        Raises SealgateError(DOCUMENT_MALFORMED) for another spelling or another kind of key.
         """
         try:
             key = cls._of(load_pem_public_key(pem.encode("ascii")))
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "not a public key") from error
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "not a public key") from error
         if key.pem != pem:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "a public key in another spelling")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "a public key in another spelling")
         return key
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
-        """Read the 32 bytes of an Ed25519 key. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read the 32 bytes of an Ed25519 key. Raises SealgateError(DOCUMENT_MALFORMED)."""
         try:
             return cls._of(ed25519.Ed25519PublicKey.from_public_bytes(raw))
         except ValueError as error:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "not an Ed25519 key") from error
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "not an Ed25519 key") from error
 
     @classmethod
     def _of(cls, key: object) -> Self:
@@ -79,7 +79,7 @@ class PublicKey:
         elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
             scheme = ECDSA_P256
         else:
-            raise Refusal(Reason.DOCUMENT_MALFORMED, "neither an Ed25519 nor a P-256 key")
+            raise SealgateError(Reason.DOCUMENT_MALFORMED, "neither an Ed25519 nor a P-256 key")
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return cls(scheme, pem, hashlib.sha256(der).hexdigest(), der, key)
@@ -94,7 +94,7 @@ class PublicKey:
     def verify(self, signature: bytes, message: bytes) -> None:
         """Check a signature: 64 bytes for Ed25519, DER over SHA-256 for P-256.
 
-        Raises Refusal(SIGNATURE_INVALID).
+        Raises SealgateError(SIGNATURE_INVALID).
         """
         try:
             if isinstance(self._key, ed25519.Ed25519PublicKey):
@@ -102,7 +102,7 @@ class PublicKey:
             else:
                 self._key.verify(signature, message, _ECDSA)
         except InvalidSignature as error:
-            raise Refusal(Reason.SIGNATURE_INVALID, f"by key {self.keyid}") from error
+            raise SealgateError(Reason.SIGNATURE_INVALID, f"by key {self.keyid}") from error
 
 
 class Signer(Protocol):
@@ -140,20 +140,20 @@ class PrivateKey:
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None) -> Self:
         """Read a PKCS#8 PEM.
 
-        Raises Refusal(KEY_UNREADABLE) for a wrong or missing passphrase or for anything else
-        that is not such a key, and Refusal(DOCUMENT_MALFORMED) for another kind of key.
+        Raises SealgateError(KEY_UNREADABLE) for a wrong or missing passphrase or for anything else
+        that is not such a key, and SealgateError(DOCUMENT_MALFORMED) for another kind of key.
         """
         try:
             key = load_pem_private_key(pem, passphrase)
         except TypeError as error:
             detail = "it is encrypted; no passphrase" if passphrase is None else "not encrypted"
-            raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+            raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
         except (ValueError, UnsupportedAlgorithm) as error:
             detail = "no private key in PEM" if passphrase is None else "a wrong passphrase"
-            raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+            raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
         if isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             return cls(key)
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "neither an Ed25519 nor a P-256 key")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "neither an Ed25519 nor a P-256 key")
 
     @property
     def public(self) -> PublicKey:
@@ -182,19 +182,19 @@ def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     pem = read_private_file(path)
     try:
         return PrivateKey.from_pem(pem, passphrase)
-    except Refusal as refusal:
-        raise Refusal(refusal.reason, f"{path}: {refusal.detail}") from refusal
+    except SealgateError as refusal:
+        raise SealgateError(refusal.reason, f"{path}: {refusal.detail}") from refusal
 
 
 def write_private_file(path: Path, data: bytes) -> None:
     """Write a new file that only its owner can read; a file is never overwritten.
 
-    Raises Refusal(KEY_FILE_EXISTS), and OSError where the folder cannot be written.
+    Raises SealgateError(KEY_FILE_EXISTS), and OSError where the folder cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise Refusal(Reason.KEY_FILE_EXISTS, str(path)) from error
+        raise SealgateError(Reason.KEY_FILE_EXISTS, str(path)) from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
@@ -205,14 +205,14 @@ def read_private_file(path: Path, largest: int = _LARGEST_FILE) -> bytes:
     """Read a file that nobody but its owner can reach, and no more than `largest` bytes of it.
 
     The open file is asked for its mode, not the path, so that no swap can come between. Raises
-    Refusal: KEY_FILE_EXPOSED, or KEY_UNREADABLE where there is no such plain file.
+    SealgateError: KEY_FILE_EXPOSED, or KEY_UNREADABLE where there is no such plain file.
     """
     try:
         with open_regular_file(path) as file:
             status = os.fstat(file.fileno())
             if status.st_mode & 0o077:
                 mode = stat.filemode(status.st_mode)
-                raise Refusal(Reason.KEY_FILE_EXPOSED, f"{path} has mode {mode}")
+                raise SealgateError(Reason.KEY_FILE_EXPOSED, f"{path} has mode {mode}")
             return file.read(largest)
     except OSError as error:
-        raise Refusal(Reason.KEY_UNREADABLE, f"{path}: {error.strerror}") from error
+        raise SealgateError(Reason.KEY_UNREADABLE, f"{path}: {error.strerror}") from error

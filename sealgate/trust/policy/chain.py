@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
@@ -24,7 +24,7 @@ def open_policy(
 ) -> Policy:
     """Return the policy of an envelope that `threshold` of `root_keys` (by key id) have signed.
 
-    Raises Refusal: SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_EXPIRED, or like `Policy`.
+    Raises SealgateError: SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_EXPIRED, or like `Policy`.
     """
     return open_policy_chain([envelope], root_keys, threshold, now)
 
@@ -32,7 +32,7 @@ def open_policy(
 def next_policy(current: Policy, envelope: Envelope, now: datetime) -> Policy:
     """Return the successor of `current`, which need not be unexpired itself.
 
-    Raises Refusal: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
+    Raises SealgateError: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
     that leaves a version out or is issued in the future, and like `open_policy`.
     """
     successor = _follow(current, envelope)
@@ -51,12 +51,12 @@ def open_policy_chain(
     """Follow the envelopes, oldest first, and return the newest policy.
 
     `seen_version` is the newest version that the reader has seen before. Raises like
-    `open_policy_history`, and Refusal: POLICY_EXPIRED for the newest policy alone, and
+    `open_policy_history`, and SealgateError: POLICY_EXPIRED for the newest policy alone, and
     POLICY_ROLLED_BACK if it is older than the version seen before.
     """
     newest = open_policy_history(envelopes, root_keys, threshold)[-1]
     if newest.version < seen_version:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
+        raise SealgateError(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
     newest.check_standing(now)
     return newest
 
@@ -70,7 +70,7 @@ def open_policy_history(
     2. Each further one is signed by its predecessor's root and by its own.
     3. Versions grow by one.
 
-    Raises Refusal: POLICY_INVALID for no envelope, and like `open_policy` and `next_policy`.
+    Raises SealgateError: POLICY_INVALID for no envelope, and like `open_policy` and `next_policy`.
     """
     if not envelopes:
         raise invalid("there is no policy")
@@ -94,10 +94,12 @@ def _follow(current: Policy, envelope: Envelope) -> Policy:
 
 
 def check_next_version(current: Policy, successor: Policy) -> None:
-    """Raises Refusal: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a gap."""
+    """Raises SealgateError: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a
+    gap.
+    """
     detail = f"version {successor.version} after {current.version}"
     if successor.version <= current.version:
-        raise Refusal(Reason.POLICY_ROLLED_BACK, detail)
+        raise SealgateError(Reason.POLICY_ROLLED_BACK, detail)
     if successor.version != current.version + 1:
         raise invalid(detail)
 

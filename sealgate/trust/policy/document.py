@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey
@@ -53,7 +53,7 @@ def optional_sections(policy: Any) -> dict[str, Any]:
 
 
 def read_optional_sections(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the sections that a document has, by name. Raises Refusal as each of them does."""
+    """Read the sections that a document has, by name. Raises SealgateError as each of them does."""
     found = {
         name: kind.from_json(document[name]) for name, kind in _KINDS.items() if name in document
     }
@@ -72,7 +72,7 @@ class Policy:
 
     `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
     of logs (C2SP signed note). `rights`, `risk` and `evidence` are None where there is no such
-    section. Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    section. Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
     version: int
@@ -143,7 +143,7 @@ class Policy:
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal like the constructor."""
+        """Read what `encode` writes. Raises SealgateError like the constructor."""
         names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
         document = fields.mapping(canonical.decode(payload))
         extra = [name for name in OPTIONAL_SECTIONS if name in document]
@@ -164,9 +164,9 @@ class Policy:
         )
 
     def principal(self, name: str) -> Principal:
-        """Return the principal of that name. Raises Refusal(PRINCIPAL_UNKNOWN)."""
+        """Return the principal of that name. Raises SealgateError(PRINCIPAL_UNKNOWN)."""
         if name not in self._by_name:
-            raise Refusal(Reason.PRINCIPAL_UNKNOWN, "by name")
+            raise SealgateError(Reason.PRINCIPAL_UNKNOWN, "by name")
         return self._by_name[name]
 
     def by_identity(self, identity: str) -> Principal | None:
@@ -179,9 +179,9 @@ class Policy:
         return Target(action, model, alias, environment, tier)
 
     def check_right(self, principal: Principal, target: Target) -> None:
-        """Raises Refusal(RIGHT_MISSING) where the section `rights` does not allow it."""
+        """Raises SealgateError(RIGHT_MISSING) where the section `rights` does not allow it."""
         if not allows(self.rights, principal.name, principal.roles, target):
-            raise Refusal(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
+            raise SealgateError(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
 
     def allows_everywhere(self, principal: Principal, action: str) -> bool:
         """Say whether the rights allow an action on every model, whatever the environment."""
@@ -211,10 +211,10 @@ class Policy:
     def approvals_for(self, alias: str, model: str) -> int:
         """Return how many people must approve: the most that the alias or the risk tier asks for.
 
-        Raises Refusal(ALIAS_UNKNOWN) where the alias has no rule.
+        Raises SealgateError(ALIAS_UNKNOWN) where the alias has no rule.
         """
         if alias not in self.rules.approvals:
-            raise Refusal(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
+            raise SealgateError(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
         least = self.rules.approvals[alias]
         return max(least, self.risk.approvals_for(alias, model)) if self.risk else least
 
@@ -223,9 +223,9 @@ class Policy:
         return self.screens.of(model) if self.screens else PLAIN
 
     def log_key(self, origin: str) -> str:
-        """Return the verifier key of a log; see `log_vkey`. Raises Refusal(LOG_UNKNOWN)."""
+        """Return the verifier key of a log; see `log_vkey`. Raises SealgateError(LOG_UNKNOWN)."""
         if origin not in self._logs:
-            raise Refusal(Reason.LOG_UNKNOWN, "the policy names no such log")
+            raise SealgateError(Reason.LOG_UNKNOWN, "the policy names no such log")
         beside = self.ml_dsa.keys.get(origin) if self.ml_dsa else None
         return f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
 
@@ -235,18 +235,18 @@ class Policy:
 
     def check_unexpired(self, now: datetime) -> None:
         """Check that the policy has not expired, as anything new requires; see `validity`. Raises
-        Refusal(POLICY_EXPIRED).
+        SealgateError(POLICY_EXPIRED).
         """
         validity.check_unexpired(self.expires, now)
 
     def check_standing(self, now: datetime) -> None:
         """Check that the policy or its grace period has not ended, as existing things require; see
-        `validity`. Raises Refusal(POLICY_EXPIRED).
+        `validity`. Raises SealgateError(POLICY_EXPIRED).
         """
         validity.check_standing(self.expires, self.grace, now)
 
     def check_begun(self, now: datetime) -> None:
-        """Check that `issued` is not in the future; see `validity`. Raises Refusal(POLICY_INVALID)
-        where `issued` lies ahead.
+        """Check that `issued` is not in the future; see `validity`. Raises
+        SealgateError(POLICY_INVALID) where `issued` lies ahead.
         """
         validity.check_begun(self.issued, now)

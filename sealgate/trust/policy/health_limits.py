@@ -26,7 +26,7 @@ class HealthLimits:
     `disagreement_percent`: answers that differ from those of the version compared with.
     `golden_failures`: checks in a row whose golden answers differ, by which a service of the role
     `rollback` may return the alias; no window and no number of requests is asked of them. None sets
-    no limit. Raises Refusal(DOCUMENT_MALFORMED).
+    no limit. Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     window_seconds: int
@@ -64,8 +64,8 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class HealthRules:
-    """`models`: model or `*`, then alias, to its limits. Raises Refusal like `HealthLimits`, and
-    NAME_MALFORMED.
+    """`models`: model or `*`, then alias, to its limits. Raises SealgateError like `HealthLimits`,
+    and NAME_MALFORMED.
     """
 
     models: Mapping[str, Mapping[str, HealthLimits]]

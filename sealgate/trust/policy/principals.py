@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import SPIFFE_ID, check_name
 
@@ -25,9 +25,9 @@ _IDENTITY = re.compile(
 )
 
 
-def invalid(detail: str) -> Refusal:
+def invalid(detail: str) -> SealgateError:
     """Return the refusal of a policy that contradicts itself."""
-    return Refusal(Reason.POLICY_INVALID, detail)
+    return SealgateError(Reason.POLICY_INVALID, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PolicyRoot:
             raise invalid("the root's threshold is not between 1 and the number of its keys")
 
     def check_holders(self, holders: Mapping[str, "Principal"]) -> None:
-        """Check that no principal, by key id, holds two of the keys. Raises Refusal."""
+        """Check that no principal, by key id, holds two of the keys. Raises SealgateError."""
         names = [holders[keyid].name for keyid in self.keys if keyid in holders]
         if len(set(names)) != len(names):
             raise invalid("somebody holds two of the root's keys: people count, not keys")
@@ -122,7 +122,7 @@ class PolicyRules:
     def action(self, verdict: str) -> str:
         """Return what a verdict leads to; a clean one is recorded.
 
-        Raises Refusal(POLICY_INVALID) for a verdict of which the policy says nothing.
+        Raises SealgateError(POLICY_INVALID) for a verdict of which the policy says nothing.
         """
         actions = {"clean": RECORD, "suspect": self.suspect, "adversarial": self.adversarial}
         if verdict not in actions:

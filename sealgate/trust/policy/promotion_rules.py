@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
 
@@ -22,7 +22,7 @@ UNKNOWN = ""
 @dataclass(frozen=True, slots=True)
 class RiskTiers:
     """`models`: model to its tier. `approvals`: tier, then alias, to the number of people who must
-    approve at least. Raises Refusal: DOCUMENT_MALFORMED or NAME_MALFORMED.
+    approve at least. Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
     """
 
     models: Mapping[str, str]
@@ -77,7 +77,7 @@ ATTACHERS = ("publisher", "approver", "admin")
 class EvidenceRules:
     """`makers`: each kind that must be there, to the roles of which its maker has one.
 
-    Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
     makers: Mapping[str, tuple[str, ...]]
@@ -86,18 +86,22 @@ class EvidenceRules:
         for kind, roles in self.makers.items():
             check_name(kind)
             if not fields.unique(roles) or not set(roles) <= set(MAKERS):
-                raise Refusal(Reason.POLICY_INVALID, f"evidence {kind} is made by no such role")
+                raise SealgateError(
+                    Reason.POLICY_INVALID, f"evidence {kind} is made by no such role"
+                )
 
     def check_kinds(self, kinds: Iterable[str]) -> None:
-        """Raises Refusal(EVIDENCE_MISSING) where one of the kinds is not among them."""
+        """Raises SealgateError(EVIDENCE_MISSING) where one of the kinds is not among them."""
         missing = sorted(self.makers.keys() - set(kinds))
         if missing:
-            raise Refusal(Reason.EVIDENCE_MISSING, ", ".join(missing))
+            raise SealgateError(Reason.EVIDENCE_MISSING, ", ".join(missing))
 
     def check_maker(self, kind: str, roles: Iterable[str]) -> None:
-        """Raises Refusal(ROLE_TOO_LOW) if none of these roles may make that kind of evidence."""
+        """Raises SealgateError(ROLE_TOO_LOW) if none of these roles may make that kind of
+        evidence.
+        """
         if set(self.makers.get(kind, MAKERS)).isdisjoint(roles):
-            raise Refusal(Reason.ROLE_TOO_LOW, f"evidence {kind}")
+            raise SealgateError(Reason.ROLE_TOO_LOW, f"evidence {kind}")
 
     def to_json(self) -> dict[str, Any]:
         return {kind: list(roles) for kind, roles in self.makers.items()}

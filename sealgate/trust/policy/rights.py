@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.promotion_rules import ATTACHERS
@@ -61,7 +61,7 @@ class Right:
     """Allows `actions` on `aliases` of `models` to `principals` and to holders of `roles`;
     `environments` and `risk_tiers` restrict it further.
 
-    Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = ("principals", "roles", "actions", "models", "aliases")
@@ -155,7 +155,7 @@ def decide(
     2. Without the section `rights`, that is all.
     3. With it, one right must name the principal and cover the target, and its conditions hold.
 
-    Raises Refusal(POLICY_INVALID) for an action that does not exist.
+    Raises SealgateError(POLICY_INVALID) for an action that does not exist.
     """
     if target.action not in ACTION_ROLES:
         raise _invalid("there is no such action")
@@ -189,14 +189,14 @@ def _known(name: str) -> str:
     return name or "one that is not known"
 
 
-def _invalid(detail: str) -> Refusal:
-    return Refusal(Reason.POLICY_INVALID, detail)
+def _invalid(detail: str) -> SealgateError:
+    return SealgateError(Reason.POLICY_INVALID, detail)
 
 
 def check_known(rights: Iterable[Right], names: Collection[str], tiers: Collection[str]) -> None:
     """Check that the principals and the risk tiers that rights name exist.
 
-    Raises Refusal(POLICY_INVALID).
+    Raises SealgateError(POLICY_INVALID).
     """
     for right in rights:
         if not set(names) >= set(right.principals):
@@ -205,5 +205,5 @@ def check_known(rights: Iterable[Right], names: Collection[str], tiers: Collecti
             raise _unknown("risk tier")
 
 
-def _unknown(what: str) -> Refusal:
-    return Refusal(Reason.POLICY_INVALID, f"a right names a {what} that does not exist")
+def _unknown(what: str) -> SealgateError:
+    return SealgateError(Reason.POLICY_INVALID, f"a right names a {what} that does not exist")

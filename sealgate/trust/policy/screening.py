@@ -228,8 +228,8 @@ PLAIN = ScreeningRules()
 
 @dataclass(frozen=True, slots=True)
 class ScreeningPolicy:
-    """`models`: model or `*`, to its screen. Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or
-    POLICY_INVALID.
+    """`models`: model or `*`, to its screen. Raises SealgateError: DOCUMENT_MALFORMED,
+    NAME_MALFORMED or POLICY_INVALID.
     """
 
     models: Mapping[str, ScreeningRules]

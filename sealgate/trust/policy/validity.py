@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy.principals import invalid
@@ -28,7 +28,7 @@ LONGEST = timedelta(days=30)
 class GracePeriod:
     """The grace period after `expires`, in seconds; see the module.
 
-    Raises Refusal: DOCUMENT_MALFORMED, or POLICY_INVALID beyond LONGEST.
+    Raises SealgateError: DOCUMENT_MALFORMED, or POLICY_INVALID beyond LONGEST.
     """
 
     seconds: int
@@ -49,21 +49,21 @@ NO_GRACE_PERIOD = GracePeriod(0)
 
 
 def check_unexpired(expires: str, now: datetime) -> None:
-    """Check anything new: raises Refusal(POLICY_EXPIRED) from `expires` on, whatever the grace
-    period.
+    """Check anything new: raises SealgateError(POLICY_EXPIRED) from `expires` on, whatever the
+    grace period.
     """
     if now >= parse_time(expires):
-        raise Refusal(Reason.POLICY_EXPIRED, f"at {expires}")
+        raise SealgateError(Reason.POLICY_EXPIRED, f"at {expires}")
 
 
 def check_standing(expires: str, grace: GracePeriod, now: datetime) -> None:
-    """Check anything existing: raises Refusal(POLICY_EXPIRED) after the grace period."""
+    """Check anything existing: raises SealgateError(POLICY_EXPIRED) after the grace period."""
     # A policy may end on the last day that there is, so nothing is added to that.
     check_unexpired(expires, now - timedelta(seconds=grace.seconds))
 
 
 def check_begun(issued: str, now: datetime) -> None:
-    """Raises Refusal(POLICY_INVALID) where `issued` lies ahead.
+    """Raises SealgateError(POLICY_INVALID) where `issued` lies ahead.
 
     No clock is believed that is behind a signed time, so such a policy would end every shorter
     statement at once, and permanently.
@@ -93,7 +93,7 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
-    """The section `withdrawn` of a policy, by key id. Raises Refusal like `Policy`."""
+    """The section `withdrawn` of a policy, by key id. Raises SealgateError like `Policy`."""
 
     keys: Mapping[str, Withdrawal]
 
@@ -105,7 +105,7 @@ class Withdrawals:
     def check_follows(self, before: "Withdrawals", listed: Collection[str]) -> None:
         """Check that this takes nothing of `before` back, of the keys that are still listed.
 
-        Raises Refusal(POLICY_INVALID).
+        Raises SealgateError(POLICY_INVALID).
         """
         for keyid, old in before.keys.items():
             new = self.keys.get(keyid)

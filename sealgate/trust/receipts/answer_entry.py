@@ -35,7 +35,7 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 V1_FIELDS = (
     "time",
@@ -112,7 +112,7 @@ def commit(salt: bytes, field: str, value: str) -> bytes:
 def fields_of(leaf_or_count: bytes | int) -> tuple[str, ...]:
     """Return the field names of a leaf, or of an entry with so many values, in order.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for what is no leaf, and for another number.
+    Raises SealgateError(DOCUMENT_MALFORMED) for what is no leaf, and for another number.
     """
     if isinstance(leaf_or_count, int):
         names = _FIELDS_OF_COUNT.get(leaf_or_count)
@@ -120,7 +120,7 @@ def fields_of(leaf_or_count: bytes | int) -> tuple[str, ...]:
         leaf_format = leaf_or_count[: len(HEADER)], len(leaf_or_count)
         names = _FIELDS_OF_LEAF.get(leaf_format)
     if names is None:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not an entry of an answer log")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not an entry of an answer log")
     return names
 
 
@@ -141,7 +141,7 @@ def salts(subject_key: bytes, nonce: bytes, count: int = len(FIELDS)) -> tuple[b
 def leaf(values: Sequence[str], salts: Sequence[bytes]) -> bytes:
     """Return the entry that the log keeps: a header, then the commitment to each field in order.
 
-    `values` and `salts` have one item for each field of v2, or of v1. Raises Refusal
+    `values` and `salts` have one item for each field of v2, or of v1. Raises SealgateError
     (DOCUMENT_MALFORMED) for another number of values, ValueError for another number of salts.
     """
     sha256 = hashlib.sha256
@@ -154,15 +154,15 @@ def leaf(values: Sequence[str], salts: Sequence[bytes]) -> bytes:
 
 
 def joined(commitments: Sequence[bytes]) -> bytes:
-    """Return the leaf that these commitments make up. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return the leaf that these commitments make up. Raises SealgateError(DOCUMENT_MALFORMED)."""
     header = _HEADER_OF_COUNT.get(len(commitments))
     if header is None:
-        raise Refusal(Reason.DOCUMENT_MALFORMED, "not the commitments of an entry")
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not the commitments of an entry")
     return header + b"".join(commitments)
 
 
 def commitments(entry: bytes) -> tuple[bytes, ...]:
-    """Return the commitments of a leaf, in order. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return the commitments of a leaf, in order. Raises SealgateError(DOCUMENT_MALFORMED)."""
     fields_of(entry)
     starts = range(len(HEADER), len(entry), COMMITMENT_SIZE)
     return tuple([entry[at : at + COMMITMENT_SIZE] for at in starts])
@@ -173,14 +173,14 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
 
     SHA-256 over a header and the number of tensors, then for each, by name: name and datatype,
     each after its length in UTF-8; the number of dimensions and the dimensions; the raw bytes
-    after their length. Every number is 8 bytes, big-endian. Raises Refusal(TENSOR_DUPLICATE).
+    after their length. Every number is 8 bytes, big-endian. Raises SealgateError(TENSOR_DUPLICATE).
     """
     ordered = sorted(tensors, key=lambda tensor: tensor[0])
     digest = hashlib.sha256(_TENSORS_HEADER + struct.pack(">Q", len(ordered)))
     previous = None
     for name, datatype, shape, raw in ordered:
         if name == previous:
-            raise Refusal(Reason.TENSOR_DUPLICATE)
+            raise SealgateError(Reason.TENSOR_DUPLICATE)
         previous = name
         texts = (name.encode("utf-8"), datatype.encode("utf-8"))
         head = [struct.pack(">Q", len(text)) + text for text in texts]

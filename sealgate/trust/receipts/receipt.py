@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as quote
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import answer_entry
@@ -29,7 +29,7 @@ CALLER_FIELDS = tuple(field for field in FIELDS if field not in _KEPT)
 class Receipt:
     """An entry's commitments in order, the opened fields (name to salt and value), and the proof.
 
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     commitments: tuple[bytes, ...]
@@ -98,7 +98,7 @@ class Receipt:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
         # Another type than both is refused as a receipt that is none.
         kind = _TYPES[len(V1_FIELDS)] if _is_v1(value) else TYPE
@@ -135,7 +135,7 @@ def verify_receipt(receipt: Receipt, policy: Policy) -> VerifiedReceipt:
     3. That log's key has signed the checkpoint (SIGNATURE_INVALID).
     4. The log holds the entry that these commitments make up (PROOF_INVALID).
 
-    Raises Refusal, also DOCUMENT_MALFORMED for a checkpoint of another form.
+    Raises SealgateError, also DOCUMENT_MALFORMED for a checkpoint of another form.
     """
     # 1.
     for field, (salt, value) in receipt.opened.items():
@@ -143,12 +143,12 @@ def verify_receipt(receipt: Receipt, policy: Policy) -> VerifiedReceipt:
             answer_entry.commit(salt, field, value)
             != receipt.commitments[receipt.names.index(field)]
         ):
-            raise Refusal(Reason.PROOF_INVALID, f"the field {field} is not what was recorded")
+            raise SealgateError(Reason.PROOF_INVALID, f"the field {field} is not what was recorded")
     # 2.
     note = receipt.proof.checkpoint_note
     origin = note.partition("\n")[0]
     if not policy.is_answer_log(origin):
-        raise Refusal(Reason.LOG_UNKNOWN, "the policy names no such answer log")
+        raise SealgateError(Reason.LOG_UNKNOWN, "the policy names no such answer log")
     # 3.
     checkpoint = open_checkpoint(note, policy.log_key(origin))
     # 4.

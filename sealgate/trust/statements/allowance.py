@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse, fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.dsse import Envelope
@@ -92,21 +92,21 @@ def open_allowance(
     """
     # 1.
     if envelope.payload_type != Allowance.PAYLOAD_TYPE:
-        raise Refusal(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
+        raise SealgateError(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
     allowance = Allowance.decode(envelope.payload)
     # 2.
     keys = policy.keys_of(allowance.person)
     signed = [keyid for keyid, _ in envelope.signatures]
     able = keys and step_up.role in policy.principal(allowance.person).roles
     if not able or not keys.keys() >= set(signed) or allowance.person == held.caller:
-        raise Refusal(Reason.ALLOWANCE_SIGNER, allowance.person)
+        raise SealgateError(Reason.ALLOWANCE_SIGNER, allowance.person)
     dsse.verify(envelope, Allowance.PAYLOAD_TYPE, keys)
     # 3.
     if HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
-        raise Refusal(Reason.ALLOWANCE_MISMATCH)
+        raise SealgateError(Reason.ALLOWANCE_MISMATCH)
     # 4.
     issued, expires = parse_time(allowance.issued), parse_time(allowance.expires)
     longest = timedelta(seconds=step_up.seconds)
     if not issued - CLOCK_SKEW <= now < expires or expires - issued > longest:
-        raise Refusal(Reason.ALLOWANCE_EXPIRED, f"{allowance.issued} to {allowance.expires}")
+        raise SealgateError(Reason.ALLOWANCE_EXPIRED, f"{allowance.issued} to {allowance.expires}")
     return allowance

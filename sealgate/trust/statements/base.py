@@ -23,7 +23,7 @@ class Statement:
     `CHECKS` has one check for each field; `AUTHOR` is the field that names who must have signed.
     `OPTIONAL` are the fields that came later, with the values for which they are left out, so that
     documents from before keep their bytes.
-    Raises Refusal(DOCUMENT_MALFORMED) for a field that is not of its form.
+    Raises SealgateError(DOCUMENT_MALFORMED) for a field that is not of its form.
     """
 
     TYPE: ClassVar[str] = ""
@@ -58,7 +58,7 @@ class Statement:
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         document = fields.mapping(canonical.decode(payload))
         names = [m.name for m in members(cls) if m.name not in cls.OPTIONAL or m.name in document]
         record = fields.record(document, names, cls.TYPE)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import check_digest, sha256
 
@@ -19,9 +19,9 @@ _MOST_FILES = 256
 
 
 def check_path(path: str) -> str:
-    """Return `path` if it is a flat, plain file name. Raises Refusal(PATH_UNSAFE)."""
+    """Return `path` if it is a flat, plain file name. Raises SealgateError(PATH_UNSAFE)."""
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise Refusal(Reason.PATH_UNSAFE, "a path is not a flat, plain name")
+        raise SealgateError(Reason.PATH_UNSAFE, "a path is not a flat, plain name")
     return path
 
 
@@ -29,7 +29,7 @@ def check_path(path: str) -> str:
 class FileEntry:
     """One file: its path, its size in bytes and the digest of its bytes.
 
-    Raises Refusal: PATH_UNSAFE or DOCUMENT_MALFORMED.
+    Raises SealgateError: PATH_UNSAFE or DOCUMENT_MALFORMED.
     """
 
     path: str
@@ -42,19 +42,21 @@ class FileEntry:
         check_digest(self.digest)
 
     def check(self, data: bytes) -> None:
-        """Check that `data` is this file. Raises Refusal: FILE_TOO_LARGE or DIGEST_MISMATCH."""
+        """Check that `data` is this file. Raises SealgateError: FILE_TOO_LARGE or
+        DIGEST_MISMATCH.
+        """
         if len(data) > self.size:
-            raise Refusal(Reason.FILE_TOO_LARGE, self.path)
+            raise SealgateError(Reason.FILE_TOO_LARGE, self.path)
         if len(data) != self.size or sha256(data) != self.digest:
-            raise Refusal(Reason.DIGEST_MISMATCH, self.path)
+            raise SealgateError(Reason.DIGEST_MISMATCH, self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The files of a version, sorted by path, 1 to 256 of them.
 
-    Raises Refusal: FILE_DUPLICATE for two paths that differ in nothing but case (a file system
-    may hold them to be one), DOCUMENT_MALFORMED for another order or number.
+    Raises SealgateError: FILE_DUPLICATE for two paths that differ in nothing but case (a file
+    system may hold them to be one), DOCUMENT_MALFORMED for another order or number.
     """
 
     files: tuple[FileEntry, ...]
@@ -64,7 +66,7 @@ class Manifest:
             raise fields.malformed(f"a manifest has 1 to {_MOST_FILES} files")
         paths = [entry.path for entry in self.files]
         if len({path.casefold() for path in paths}) != len(paths):
-            raise Refusal(Reason.FILE_DUPLICATE, "a manifest names a file twice")
+            raise SealgateError(Reason.FILE_DUPLICATE, "a manifest names a file twice")
         if paths != sorted(paths):
             raise fields.malformed("a manifest is not sorted by path")
 
@@ -81,7 +83,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal like the constructor."""
+        """Read what `encode` writes. Raises SealgateError like the constructor."""
         outer = fields.record(canonical.decode(data), ("files",), TYPE)
         records = [
             fields.record(item, ("path", "size", "digest")) for item in fields.items(outer["files"])
@@ -94,20 +96,20 @@ class Manifest:
         return sha256(self.encode())
 
     def entry(self, path: str) -> FileEntry:
-        """Return the file of that path. Raises Refusal(FILE_SURPLUS) if there is none."""
+        """Return the file of that path. Raises SealgateError(FILE_SURPLUS) if there is none."""
         for entry in self.files:
             if entry.path == path:
                 return entry
-        raise Refusal(Reason.FILE_SURPLUS, "a file that the manifest does not name")
+        raise SealgateError(Reason.FILE_SURPLUS, "a file that the manifest does not name")
 
     def check(self, files: Mapping[str, bytes]) -> None:
         """Check that `files` are the manifest's, no more and no fewer.
 
-        Raises Refusal: FILE_SURPLUS, FILE_MISSING, FILE_TOO_LARGE or DIGEST_MISMATCH.
+        Raises SealgateError: FILE_SURPLUS, FILE_MISSING, FILE_TOO_LARGE or DIGEST_MISMATCH.
         """
         for path in files:
             self.entry(path)
         for entry in self.files:
             if entry.path not in files:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
+                raise SealgateError(Reason.FILE_MISSING, entry.path)
             entry.check(files[entry.path])

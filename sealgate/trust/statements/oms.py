@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, dsse, fields
 from sealgate.trust.canonical import raw
 from sealgate.trust.keys import ECDSA_P256, PublicKey, Signer
@@ -41,11 +41,11 @@ def verify(bundle: bytes, manifest: Manifest, keys: Iterable[PublicKey]) -> Publ
     payload, hint, signature = _read(bundle)
     # 2.
     if payload != _statement(manifest):
-        raise Refusal(Reason.DIGEST_MISMATCH, "what was signed is not this manifest")
+        raise SealgateError(Reason.DIGEST_MISMATCH, "what was signed is not this manifest")
     # 3.
     signers = [key for key in keys if key.scheme == ECDSA_P256 and _hint(key) == hint]
     if not signers:
-        raise Refusal(Reason.SIGNER_MISMATCH, "model signed with a key that is not trusted")
+        raise SealgateError(Reason.SIGNER_MISMATCH, "model signed with a key that is not trusted")
     # 4.
     signers[0].verify(signature, dsse.pae(PAYLOAD_TYPE, payload))
     return signers[0]
@@ -54,7 +54,7 @@ def verify(bundle: bytes, manifest: Manifest, keys: Iterable[PublicKey]) -> Publ
 def names(bundle: bytes, key: PublicKey) -> bool:
     """Say whether a bundle names `key` as its signer, which only `verify` can bear out.
 
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
     return _read(bundle)[1] == _hint(key)
 

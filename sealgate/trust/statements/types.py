@@ -246,7 +246,7 @@ class PointerBundle:
     """A pointer with all that it rests on: its proposal, the approvals, and what it returns to.
 
     A rollback has the proposal and approvals of `returned`, which is a promotion's bundle.
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     TYPE: ClassVar[str] = "sealgate/pointer-bundle/v1"
@@ -282,7 +282,7 @@ class PointerBundle:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         return cls._from_json(canonical.decode(data), may_return=True)
 
     @classmethod

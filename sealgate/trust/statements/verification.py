@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -48,15 +48,15 @@ def open_statement(
     """
     # 1.
     if envelope.payload_type != kind.PAYLOAD_TYPE:
-        raise Refusal(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
+        raise SealgateError(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
     statement = kind.decode(envelope.payload)
     # 2.
     keys = policy.keys_of(statement.author)
     if [keyid for keyid, _ in envelope.signatures if keyid in keys] != _keyids(envelope):
-        raise Refusal(Reason.SIGNER_MISMATCH, f"{kind.TYPE} not signed by {statement.author}")
+        raise SealgateError(Reason.SIGNER_MISMATCH, f"{kind.TYPE} not signed by {statement.author}")
     # 3.
     if not set(roles).intersection(policy.principal(statement.author).roles):
-        raise Refusal(Reason.ROLE_TOO_LOW, f"{kind.TYPE} by {statement.author}")
+        raise SealgateError(Reason.ROLE_TOO_LOW, f"{kind.TYPE} by {statement.author}")
     # 4.
     dsse.verify(envelope, kind.PAYLOAD_TYPE, keys)
     return statement
@@ -68,15 +68,15 @@ def open_under(
     """Return the statement of an envelope by the newest of `policies`, oldest first, under which
     `open_statement` does: people and keys of an earlier one may be gone from the newest.
 
-    Raises Refusal: that under the newest, or POLICY_INVALID where there is none.
+    Raises SealgateError: that under the newest, or POLICY_INVALID where there is none.
     """
     refused = None
     for policy in reversed(policies):
         try:
             return open_statement(envelope, kind, policy, roles)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             refused = refused or refusal
-    raise refused or Refusal(Reason.POLICY_INVALID, "there is no policy")
+    raise refused or SealgateError(Reason.POLICY_INVALID, "there is no policy")
 
 
 def verify_pointer(
@@ -105,7 +105,7 @@ def verify_pointer(
     6. Every key that signed is listed by the current policy, and not withdrawn by it, or the
        policy names this pointer as one that stands (KEY_WITHDRAWN).
 
-    Raises Refusal. That the pointer is the newest, and the version not revoked, is for
+    Raises SealgateError. That the pointer is the newest, and the version not revoked, is for
     `check_covered` to say.
     """
     # 1.
@@ -124,12 +124,14 @@ def _verify(
     # 2.
     policy = policies.get(claimed.policy)
     if policy is None or policy.digest != claimed.policy:
-        raise Refusal(Reason.POLICY_INVALID, "the pointer names a policy that is not of the chain")
+        raise SealgateError(
+            Reason.POLICY_INVALID, "the pointer names a policy that is not of the chain"
+        )
     moment = parse_time(claimed.time)
     rolls_back = claimed.action == ROLLBACK
     (policy.check_standing if rolls_back else policy.check_unexpired)(moment)
     if moment > now + CLOCK_SKEW or moment + CLOCK_SKEW < parse_time(policy.issued):
-        raise Refusal(Reason.POINTER_INVALID, "the pointer's time cannot be")
+        raise SealgateError(Reason.POINTER_INVALID, "the pointer's time cannot be")
     # 3.
     roles = ("admin", "rollback") if rolls_back else ("admin",)
     pointer = open_statement(bundle.pointer, Pointer, policy, roles)
@@ -138,7 +140,7 @@ def _verify(
         _check_return(pointer, bundle, policies, current, publisher, now)
     else:  # 4.
         if bundle.returned is not None:
-            raise Refusal(Reason.POINTER_INVALID, "a promotion returns to nothing")
+            raise SealgateError(Reason.POINTER_INVALID, "a promotion returns to nothing")
         proposal = _check_proposal(pointer, bundle, policy)
         _check_approvals(pointer, proposal, bundle, policy, publisher)
     # 6.
@@ -146,7 +148,7 @@ def _verify(
     rest = () if rolls_back else (bundle.proposal, *bundle.approvals)
     for keyid in (keyid for envelope in (bundle.pointer, *rest) for keyid in _keyids(envelope)):
         if not current.vouches(keyid, bundle.pointer.payload_digest):
-            raise Refusal(Reason.KEY_WITHDRAWN, keyid)
+            raise SealgateError(Reason.KEY_WITHDRAWN, keyid)
     return pointer
 
 
@@ -162,14 +164,16 @@ def _check_proposal(pointer: Pointer, bundle: PointerBundle, policy: Policy) -> 
     if policy.evidence is not None:
         policy.evidence.check_kinds(kind for kind, _ in proposal.evidence)
     if pointer.proposal != bundle.proposal.payload_digest:
-        raise Refusal(Reason.POINTER_INVALID, "the pointer names another proposal")
+        raise SealgateError(Reason.POINTER_INVALID, "the pointer names another proposal")
     for name in ("model", "alias", "version", "digest", "policy"):
         if getattr(pointer, name) != getattr(proposal, name):
-            raise Refusal(Reason.POINTER_INVALID, f"pointer and proposal differ in {name}")
+            raise SealgateError(Reason.POINTER_INVALID, f"pointer and proposal differ in {name}")
     if proposal.predecessor != pointer.sequence - 1:
-        raise Refusal(Reason.POINTER_INVALID, "the proposal was for another place in the history")
+        raise SealgateError(
+            Reason.POINTER_INVALID, "the proposal was for another place in the history"
+        )
     if parse_time(pointer.time) > parse_time(proposal.not_after):
-        raise Refusal(Reason.PROPOSAL_EXPIRED, f"at {proposal.not_after}")
+        raise SealgateError(Reason.PROPOSAL_EXPIRED, f"at {proposal.not_after}")
     return proposal
 
 
@@ -188,27 +192,29 @@ def _check_approvals(
     """
     digests = sorted(envelope.payload_digest for envelope in bundle.approvals)
     if list(pointer.approvals) != digests:
-        raise Refusal(Reason.POINTER_INVALID, "the pointer names other approvals")
+        raise SealgateError(Reason.POINTER_INVALID, "the pointer names other approvals")
     people: set[str] = set()
     keys: set[str] = set()
     for envelope in bundle.approvals:
         approval = open_statement(envelope, Approval, policy, ("approver",))
         if approval.proposal != pointer.proposal:
-            raise Refusal(Reason.POINTER_INVALID, "an approval of another proposal")
+            raise SealgateError(Reason.POINTER_INVALID, "an approval of another proposal")
         if approval.approver in (publisher, proposal.proposer):
-            raise Refusal(Reason.SELF_APPROVAL, approval.approver)
+            raise SealgateError(Reason.SELF_APPROVAL, approval.approver)
         people.add(approval.approver)
         keys.update(_keyids(envelope))
     needed = approvals_for(policy, pointer.model, pointer.alias, proposal.share)
     if min(len(people), len(keys)) < needed:
-        raise Refusal(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
+        raise SealgateError(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
 
 
 def _check_health(policy: Policy, pointer: Pointer) -> None:
     """Check that a service may return this alias: ROLE_TOO_LOW where `health` does not name it."""
     limited = policy.health is None or policy.health.limits(pointer.model, pointer.alias)
     if not limited and "admin" not in policy.principal(pointer.admin).roles:
-        raise Refusal(Reason.ROLE_TOO_LOW, f"{pointer.admin}: {pointer.model}/{pointer.alias}")
+        raise SealgateError(
+            Reason.ROLE_TOO_LOW, f"{pointer.admin}: {pointer.model}/{pointer.alias}"
+        )
 
 
 def _check_return(
@@ -220,15 +226,17 @@ def _check_return(
     now: datetime,
 ) -> None:
     if bundle.returned is None or bundle.returned.returned is not None:
-        raise Refusal(Reason.ROLLBACK_TARGET, "the promotion to return to is not shown")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "the promotion to return to is not shown")
     target = _verify(bundle.returned, policies, current, publisher, now)
     if pointer.returns_to != bundle.returned.pointer.payload_digest:
-        raise Refusal(Reason.ROLLBACK_TARGET, "another promotion is shown than is named")
+        raise SealgateError(Reason.ROLLBACK_TARGET, "another promotion is shown than is named")
     for name in ("model", "alias", "version", "digest", "proposal", "approvals"):
         if getattr(pointer, name) != getattr(target, name):
-            raise Refusal(Reason.ROLLBACK_TARGET, f"rollback and promotion differ in {name}")
+            raise SealgateError(Reason.ROLLBACK_TARGET, f"rollback and promotion differ in {name}")
     if target.action == ROLLBACK or target.sequence >= pointer.sequence:
-        raise Refusal(Reason.ROLLBACK_TARGET, "what is returned to is not an earlier promotion")
+        raise SealgateError(
+            Reason.ROLLBACK_TARGET, "what is returned to is not an earlier promotion"
+        )
 
 
 def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Freshness:
@@ -251,25 +259,25 @@ def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Fresh
     issued, expires = parse_time(freshness.issued), parse_time(freshness.expires)
     longest = timedelta(seconds=policy.rules.freshness_seconds)
     if expires - issued > longest or issued > now + CLOCK_SKEW:
-        raise Refusal(Reason.POINTER_STALE, "a freshness statement with times that cannot be")
+        raise SealgateError(Reason.POINTER_STALE, "a freshness statement with times that cannot be")
     # 4.
     if now >= expires:
-        raise Refusal(Reason.POINTER_STALE, f"since {freshness.expires}")
+        raise SealgateError(Reason.POINTER_STALE, f"since {freshness.expires}")
     return freshness
 
 
 def check_covered(pointer: Pointer, freshness: Freshness) -> None:
     """Check that a pointer is the alias's newest and that its version may answer.
 
-    Raises Refusal: POINTER_STALE or VERSION_REVOKED.
+    Raises SealgateError: POINTER_STALE or VERSION_REVOKED.
     """
     if freshness.pointer(pointer.model, pointer.alias) != (
         pointer.sequence,
         pointer.payload_digest,
     ):
-        raise Refusal(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
+        raise SealgateError(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
     if is_revoked(freshness.revoked, pointer.model, pointer.digest):
-        raise Refusal(Reason.VERSION_REVOKED, pointer.digest)
+        raise SealgateError(Reason.VERSION_REVOKED, pointer.digest)
 
 
 def _keyids(envelope: Envelope) -> list[str]:

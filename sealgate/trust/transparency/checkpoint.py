@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import merkle, ml_dsa, note
@@ -36,7 +36,7 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `text` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read what `text` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
         lines = text.split("\n")
         if len(lines) != 4 or not lines[1].isdecimal() or len(lines[1]) > 16:
             raise fields.malformed("a checkpoint has three lines")
@@ -49,7 +49,7 @@ class Checkpoint:
 def log_vkey(origin: str, signer: Signer) -> str:
     """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between.
 
-    Raises Refusal(DOCUMENT_MALFORMED) as `note.vkey` does.
+    Raises SealgateError(DOCUMENT_MALFORMED) as `note.vkey` does.
     """
     vkey = note.vkey(origin, signer.public)
     if isinstance(signer, PairedSigner):
@@ -68,13 +68,13 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
 def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
     """The checkpoint of a note that the log's own key has signed, or both where `vkey` has both.
 
-    Raises Refusal: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT for another log's.
+    Raises SealgateError: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT for another log's.
     """
     vkey, _, beside = fields.text(vkey).partition(" ")
     verifier = note.Verifier.from_vkey(vkey)
     checkpoint = Checkpoint.parse(note.open_note(signed, (verifier,)))
     if checkpoint.origin != verifier.name:
-        raise Refusal(Reason.LOG_INCONSISTENT, "a checkpoint of another log")
+        raise SealgateError(Reason.LOG_INCONSISTENT, "a checkpoint of another log")
     if beside:
         Cosigner.from_vkey(beside).check(signed, checkpoint.cosigned())
     return checkpoint
@@ -88,7 +88,7 @@ _MOST_HASHES = 64
 class TlogProof:
     """An entry's index, the 32-byte hashes of its inclusion proof, and the signed checkpoint.
 
-    Raises Refusal(DOCUMENT_MALFORMED).
+    Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     index: int
@@ -112,7 +112,7 @@ class TlogProof:
     def decode(cls, text: str) -> Self:
         """Read what `encode` writes; `extra` lines are not accepted.
 
-        Raises Refusal(DOCUMENT_MALFORMED).
+        Raises SealgateError(DOCUMENT_MALFORMED).
         """
         head, _, note = text.partition("\n\n")
         header, _, rest = head.partition("\n")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import ED25519, PublicKey, Signer
 from sealgate.trust.transparency import note
@@ -30,14 +30,14 @@ class WitnessKey:
 
     @classmethod
     def of(cls, name: str, key: PublicKey) -> Self:
-        """Raises Refusal(DOCUMENT_MALFORMED) for a name or key that a note cannot have."""
+        """Raises SealgateError(DOCUMENT_MALFORMED) for a name or key that a note cannot have."""
         if key.scheme != ED25519:
             raise fields.malformed("witnesses sign with Ed25519 keys")
         return cls(name, key, note.key_hint(name, _TYPE, key.raw))
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
-        """Read `name+hint+key`, of type 0x04. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read `name+hint+key`, of type 0x04. Raises SealgateError(DOCUMENT_MALFORMED)."""
         name, raw = note.read_vkey(text, _TYPE)
         return cls.of(name, PublicKey.from_raw(raw))
 
@@ -59,7 +59,7 @@ class Cosignature:
 def cosign(text: str, name: str, signer: Signer, time: int) -> str:
     """Return the line, with its newline, by which a witness says that it saw a checkpoint's text.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for a name or key that a note cannot have.
+    Raises SealgateError(DOCUMENT_MALFORMED) for a name or key that a note cannot have.
     """
     witness = WitnessKey.of(name, signer.public)
     signature = time.to_bytes(_TIME_BYTES, "big") + signer.sign(_message(text, time))
@@ -70,8 +70,8 @@ def cosign(text: str, name: str, signer: Signer, time: int) -> str:
 def verified(text: str, lines: Iterable[str], witnesses: Sequence[WitnessKey]) -> list[Cosignature]:
     """Return the cosignatures of these witnesses among a note's signature lines, one for each key.
 
-    Lines of others count for nothing. Raises Refusal: SIGNATURE_INVALID for a witness's line that
-    does not verify; DOCUMENT_MALFORMED for what is no line, or for two lines of one key.
+    Lines of others count for nothing. Raises SealgateError: SIGNATURE_INVALID for a witness's line
+    that does not verify; DOCUMENT_MALFORMED for what is no line, or for two lines of one key.
     """
     known = {(witness.name, witness.hint): witness for witness in witnesses}
     found: dict[bytes, Cosignature] = {}
@@ -83,7 +83,7 @@ def verified(text: str, lines: Iterable[str], witnesses: Sequence[WitnessKey]) -
         if witness.key.raw in found:
             raise fields.malformed("a witness has signed twice")
         if len(signature) != _TIME_BYTES + _SIGNATURE_BYTES:
-            raise Refusal(Reason.SIGNATURE_INVALID, "a cosignature of another length")
+            raise SealgateError(Reason.SIGNATURE_INVALID, "a cosignature of another length")
         time = int.from_bytes(signature[:_TIME_BYTES], "big")
         witness.key.verify(signature[_TIME_BYTES:], _message(text, time))
         found[witness.key.raw] = Cosignature(name, time, line)

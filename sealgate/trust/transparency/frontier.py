@@ -7,7 +7,7 @@ goes on from the one that it had.
 from collections.abc import Sequence
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import merkle
 from sealgate.trust.transparency.merkle import HASH_SIZE, node_hash
 from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, TileReader, partial_width
@@ -47,7 +47,7 @@ class Frontier:
     def load(cls, reader: TileReader, size: int) -> Self:
         """Make the frontier of a stored tree from its unfinished tiles.
 
-        Raises Refusal(LOG_INCONSISTENT) for a tile that is too short.
+        Raises SealgateError(LOG_INCONSISTENT) for a tile that is too short.
         """
         levels: list[_Level] = []
         edges: list[bytes] = []
@@ -56,7 +56,9 @@ class Frontier:
             index = (size >> (HEIGHT * tile_level)) // WIDTH
             data = reader.read(tile_level, index, width) if width else b""
             if len(data) != width * HASH_SIZE:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"tile {tile_level}/{index} is too short")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"tile {tile_level}/{index} is too short"
+                )
             edges.append(data)
             levels += _peaks(data, size >> (HEIGHT * tile_level))
         return cls(size, levels[: size.bit_length()], edges, ())
@@ -86,10 +88,10 @@ class Frontier:
     def inclusion_proof(self, index: int) -> list[bytes]:
         """Return the proof that a leaf of the last append is in this tree.
 
-        Raises Refusal(ENTRY_UNKNOWN) for an older leaf, whose proof comes from tiles.
+        Raises SealgateError(ENTRY_UNKNOWN) for an older leaf, whose proof comes from tiles.
         """
         if not self._levels or not self._levels[0][0] <= index < self.size:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"entry {index} was not just appended")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, f"entry {index} was not just appended")
         proof = []
         node = index
         for level in range((self.size - 1).bit_length()):

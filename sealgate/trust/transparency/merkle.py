@@ -7,7 +7,7 @@ nothing.
 import hashlib
 from collections.abc import Sequence
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -41,7 +41,7 @@ def verify_inclusion(
 ) -> None:
     """Check that the leaf hash `leaf` is at `index` of the tree of `size` under `root_hash`.
 
-    RFC 9162, 2.1.3.2. Raises Refusal(PROOF_INVALID).
+    RFC 9162, 2.1.3.2. Raises SealgateError(PROOF_INVALID).
     """
     if not 0 <= index < size:
         raise _invalid("the index is not in the tree")
@@ -85,7 +85,7 @@ def verify_consistency(
     """Check that the tree of `new_size` only adds to the tree of `old_size`.
 
     RFC 9162, 2.1.4.2; of the empty tree and of a tree with itself the proof is empty. Raises
-    Refusal(PROOF_INVALID).
+    SealgateError(PROOF_INVALID).
     """
     if not 0 <= old_size <= new_size:
         raise _invalid("the sizes are out of order")
@@ -127,5 +127,5 @@ def _check_hashes(proof: Sequence[bytes]) -> None:
         raise _invalid("a hash of a proof has not 32 bytes")
 
 
-def _invalid(detail: str) -> Refusal:
-    return Refusal(Reason.PROOF_INVALID, detail)
+def _invalid(detail: str) -> SealgateError:
+    return SealgateError(Reason.PROOF_INVALID, detail)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import PublicKey, Signer
 from sealgate.trust.transparency import note
@@ -35,7 +35,7 @@ _LONGEST_NAME = 255
 def cosigned_message(origin: str, size: int, root: bytes) -> bytes:
     """Return the message that a log signs for its own checkpoint, with time 0.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for an origin of more than 255 bytes.
+    Raises SealgateError(DOCUMENT_MALFORMED) for an origin of more than 255 bytes.
     """
     name = origin.encode("utf-8")
     if len(name) > _LONGEST_NAME:
@@ -58,13 +58,13 @@ class MlDsaKey:
 
     @classmethod
     def from_pem(cls, pem: bytes) -> Self:
-        """Read an unencrypted PKCS#8 PEM. Raises Refusal(KEY_UNREADABLE)."""
+        """Read an unencrypted PKCS#8 PEM. Raises SealgateError(KEY_UNREADABLE)."""
         try:
             key = load_pem_private_key(pem, None)
         except (ValueError, TypeError) as error:
-            raise Refusal(Reason.KEY_UNREADABLE, type(error).__name__) from error
+            raise SealgateError(Reason.KEY_UNREADABLE, type(error).__name__) from error
         if not isinstance(key, MLDSA44PrivateKey):
-            raise Refusal(Reason.KEY_UNREADABLE, "not an ML-DSA-44 key")
+            raise SealgateError(Reason.KEY_UNREADABLE, "not an ML-DSA-44 key")
         return cls(key)
 
     def to_pem(self) -> bytes:
@@ -105,7 +105,7 @@ class Cosigner:
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
-        """Read `name+hint+key`. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read `name+hint+key`. Raises SealgateError(DOCUMENT_MALFORMED)."""
         name, raw = note.read_vkey(text, _TYPE)
         if len(raw) != _KEY_BYTES:
             raise fields.malformed("not a verifier key of ML-DSA-44")
@@ -114,7 +114,7 @@ class Cosigner:
     def check(self, signed: str, message: bytes) -> None:
         """Check that a note has this key's line over a `cosigned_message`.
 
-        Raises Refusal(SIGNATURE_INVALID).
+        Raises SealgateError(SIGNATURE_INVALID).
         """
         hint = note.key_hint(self.name, _TYPE, self.raw)
         for name, found, data in map(note.read_line, note.split(signed)[1]):
@@ -123,14 +123,16 @@ class Cosigner:
                     key = MLDSA44PublicKey.from_public_bytes(self.raw)
                     key.verify(data[len(_NO_TIME) :], message)
                 except (InvalidSignature, ValueError) as error:
-                    raise Refusal(Reason.SIGNATURE_INVALID, f"ML-DSA of {name}") from error
+                    raise SealgateError(Reason.SIGNATURE_INVALID, f"ML-DSA of {name}") from error
                 return
-        raise Refusal(Reason.SIGNATURE_INVALID, f"no ML-DSA line of {self.name}")
+        raise SealgateError(Reason.SIGNATURE_INVALID, f"no ML-DSA line of {self.name}")
 
 
 @dataclass(frozen=True, slots=True)
 class LogCosigners:
-    """The section `ml_dsa` of a policy: verifier keys by origin. Raises Refusal like `Policy`."""
+    """The section `ml_dsa` of a policy: verifier keys by origin. Raises SealgateError like
+    `Policy`.
+    """
 
     keys: Mapping[str, str]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import ED25519, PublicKey, Signer
 
@@ -33,7 +33,9 @@ class Verifier:
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
-        """Read `name+hint+key`, split at the first two `+`. Raises Refusal(DOCUMENT_MALFORMED)."""
+        """Read `name+hint+key`, split at the first two `+`. Raises
+        SealgateError(DOCUMENT_MALFORMED).
+        """
         name, raw = read_vkey(text, _ED25519)
         return cls(name, PublicKey.from_raw(raw), key_hint(name, _ED25519, raw))
 
@@ -41,7 +43,8 @@ class Verifier:
 def vkey(name: str, key: PublicKey) -> str:
     """Return the verifier key text of an Ed25519 key under a name.
 
-    Raises Refusal(DOCUMENT_MALFORMED) for a name with blanks or `+`, or for another kind of key.
+    Raises SealgateError(DOCUMENT_MALFORMED) for a name with blanks or `+`, or for another kind of
+    key.
     """
     return write_vkey(name, _ED25519, _raw(key))
 
@@ -50,7 +53,8 @@ def read_vkey(text: object, kind: bytes) -> tuple[str, bytes]:
     """Return the name and the raw key of a verifier key, `name+hint+base64(kind, key)`.
 
     `kind` is the byte of C2SP signed-note that says how the key signs. Raises
-    Refusal(DOCUMENT_MALFORMED) for a key of another kind, and for a hint that is not the key's.
+    SealgateError(DOCUMENT_MALFORMED) for a key of another kind, and for a hint that is not the
+    key's.
     """
     name, _, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
     data = fields.unbase64(encoded)
@@ -62,8 +66,8 @@ def read_vkey(text: object, kind: bytes) -> tuple[str, bytes]:
 
 
 def write_vkey(name: str, kind: bytes, raw: bytes) -> str:
-    """Return what `read_vkey` reads. Raises Refusal(DOCUMENT_MALFORMED) for a name that a note
-    cannot have.
+    """Return what `read_vkey` reads. Raises SealgateError(DOCUMENT_MALFORMED) for a name that a
+    note cannot have.
     """
     encoded = base64.b64encode(kind + raw).decode("ascii")
     return f"{name}+{key_hint(name, kind, raw).hex()}+{encoded}"
@@ -86,7 +90,7 @@ def sign_note(text: str, name: str, signer: Signer) -> str:
 def open_note(note: str, verifiers: Iterable[Verifier]) -> str:
     """Return the text of a note that at least one of the verifiers has signed.
 
-    Raises Refusal: DOCUMENT_MALFORMED for what is not a note, or for two lines of one key;
+    Raises SealgateError: DOCUMENT_MALFORMED for what is not a note, or for two lines of one key;
     SIGNATURE_INVALID if a verifier's line does not verify, or if none has a line.
     """
     known = {(verifier.name, verifier.hint): verifier for verifier in verifiers}
@@ -100,7 +104,7 @@ def open_note(note: str, verifiers: Iterable[Verifier]) -> str:
         if (name, hint) in known:
             known[name, hint].key.verify(signature, text.encode("utf-8"))
     if seen.isdisjoint(known):
-        raise Refusal(Reason.SIGNATURE_INVALID, "a note that no known key has signed")
+        raise SealgateError(Reason.SIGNATURE_INVALID, "a note that no known key has signed")
     return text
 
 
@@ -116,7 +120,7 @@ def split(note: str) -> tuple[str, list[str]]:
 
 
 def read_line(line: str) -> tuple[str, bytes, bytes]:
-    """Return name, hint and signature of a line. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return name, hint and signature of a line. Raises SealgateError(DOCUMENT_MALFORMED)."""
     match = _LINE.fullmatch(line)
     if not match:
         raise fields.malformed("a note's signature line is of another form")
@@ -132,7 +136,7 @@ def _check_text(text: str) -> None:
 
 
 def check_name(name: str) -> str:
-    """Return `name` if a key may have it. Raises Refusal(DOCUMENT_MALFORMED)."""
+    """Return `name` if a key may have it. Raises SealgateError(DOCUMENT_MALFORMED)."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise fields.malformed("a note's name is empty or has characters that a name must not")
     return name

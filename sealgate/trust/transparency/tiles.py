@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import merkle
 from sealgate.trust.transparency.merkle import HASH_SIZE
 
@@ -61,7 +61,9 @@ def partial_width(level: int, size: int) -> int:
 
 
 def tree_root(reader: TileReader, size: int) -> bytes:
-    """Return the root of the tree of `size`. Raises Refusal(LOG_INCONSISTENT) for a short tile."""
+    """Return the root of the tree of `size`. Raises SealgateError(LOG_INCONSISTENT) for a short
+    tile.
+    """
     if size == 0:
         return merkle.EMPTY_ROOT
     return _Tree(reader, size).rests[-1]
@@ -70,7 +72,7 @@ def tree_root(reader: TileReader, size: int) -> bytes:
 def inclusion_proof(reader: TileReader, index: int, size: int) -> list[bytes]:
     """Return the proof that leaf `index` is in the tree of `size` (RFC 9162, 2.1.3.1).
 
-    Raises Refusal: ENTRY_UNKNOWN if it is not, LOG_INCONSISTENT for a short tile.
+    Raises SealgateError: ENTRY_UNKNOWN if it is not, LOG_INCONSISTENT for a short tile.
     """
     return inclusion_proofs(reader, [index], size)[0]
 
@@ -81,7 +83,7 @@ def inclusion_proofs(reader: TileReader, indices: Iterable[int], size: int) -> l
     proofs = []
     for index in indices:
         if not 0 <= index < size:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"entry {index} of {size}")
+            raise SealgateError(Reason.ENTRY_UNKNOWN, f"entry {index} of {size}")
         proofs.append(list(tree.path(0, index)))
     return proofs
 
@@ -89,10 +91,10 @@ def inclusion_proofs(reader: TileReader, indices: Iterable[int], size: int) -> l
 def consistency_proof(reader: TileReader, old: int, new: int) -> list[bytes]:
     """Return the proof that the tree of `new` adds to that of `old` (RFC 9162, 2.1.4.1).
 
-    Raises Refusal: ENTRY_UNKNOWN for sizes out of order, LOG_INCONSISTENT for a short tile.
+    Raises SealgateError: ENTRY_UNKNOWN for sizes out of order, LOG_INCONSISTENT for a short tile.
     """
     if not 0 <= old <= new:
-        raise Refusal(Reason.ENTRY_UNKNOWN, f"sizes {old} and {new}")
+        raise SealgateError(Reason.ENTRY_UNKNOWN, f"sizes {old} and {new}")
     if old in (0, new):
         return []
     tree = _Tree(reader, new)
@@ -153,6 +155,8 @@ class _Tree:
             width = min(WIDTH, (self._size >> (HEIGHT * level)) - WIDTH * index)
             data = self._reader.read(level, index, width)
             if len(data) != width * HASH_SIZE:
-                raise Refusal(Reason.LOG_INCONSISTENT, f"tile {level}/{index} is not {width} wide")
+                raise SealgateError(
+                    Reason.LOG_INCONSISTENT, f"tile {level}/{index} is not {width} wide"
+                )
             self._tiles[level, index] = data
         return data

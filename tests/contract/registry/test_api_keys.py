@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.state import schema
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import NOW, refused
 from tests.support.harness.registry import RegistryHarness
 
@@ -93,7 +93,7 @@ def outcomes(attempt, times: int) -> list[Reason | None]:
     def one(_: int) -> Reason | None:
         try:
             attempt()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return refusal.reason
         return None
 

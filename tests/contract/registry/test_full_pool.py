@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 
 _BUSY_MS = 300
@@ -27,7 +27,7 @@ def take_all(database: Database, stack: ExitStack) -> int:
     for count in range(1000):
         try:
             connection = stack.enter_context(database.reading())
-        except Refusal:
+        except SealgateError:
             return count
         connection.execute(text("SELECT 1"))
     raise AssertionError("the connections have no bound")

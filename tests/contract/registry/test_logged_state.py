@@ -13,7 +13,7 @@ from registry.answers.answer_log import AnswerLog
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.state import schema
 from registry.state.unit_of_work import RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import Freshness, sign_statement
@@ -79,7 +79,7 @@ class TestApiKeys:
         intruder.delete(schema.API_KEYS, schema.API_KEYS.c.key_id == KEY_ID)
         with refused(Reason.LOG_INCONSISTENT):
             harness.registry.api_keys.list()
-        with pytest.raises(Refusal):
+        with pytest.raises(SealgateError):
             revoke(harness)
 
     def test_an_older_database_is_not_followed(
@@ -126,7 +126,7 @@ def test_a_key_revocation_that_the_database_undoes_fails(
     create(harness)
     size = harness.registry.log.size()
     intruder.undo_writes(table, late=late)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         revoke(harness)
     # PostgreSQL itself misses the entry of a row.
     assert caught.value.reason in (Reason.LOG_INCONSISTENT, Reason.RECORD_FAILED)

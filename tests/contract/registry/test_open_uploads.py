@@ -16,7 +16,7 @@ from registry.state.records import VersionRecord
 from registry.storage.artifact_bucket import BucketStore
 from registry.uploads.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
 from registry.uploads.spool import Spool
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import Manifest, oms
 from tests.support.builders.documents.people import p256_key, refused
 from tests.support.harness.registry import RegistryHarness, version_files
@@ -80,7 +80,7 @@ def register(harness: RegistryHarness, uploads: OpenUploads, upload: OpenUpload)
 def broken(data: bytes) -> Iterator[bytes]:
     """A stream that breaks off after these bytes."""
     yield data
-    raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request")
+    raise SealgateError(Reason.DEADLINE_TOO_SHORT, "the call ended before its request")
 
 
 def test_cut_at_every_tenth_by_a_gateway_that_restarts_each_time(harness: RegistryHarness) -> None:
@@ -106,12 +106,12 @@ def test_bytes_elsewhere_than_where_the_file_stands(uploads: OpenUploads) -> Non
     upload = begun(uploads)
     uploads.receive(upload, BIG, 0, [DATA[:100]])
     for offset in (-1, 0, 99, 101, len(DATA)):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             uploads.receive(upload, BIG, offset, [])
         assert caught.value.reason is Reason.UPLOAD_OFFSET
         assert caught.value.facts == {"offset": "100"}
     assert uploads.receive(upload, BIG, 100, [DATA[100:]]) == len(DATA)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         uploads.receive(upload, BIG, 0, [DATA])
     assert caught.value.facts == {"offset": str(len(DATA))}
     # Whoever did not hear that it was whole asks again.
@@ -239,7 +239,7 @@ def test_of_two_writers_of_a_file_the_one_behind_is_refused(uploads: OpenUploads
         uploads.receive(upload, BIG, 100, [DATA[100:200]])
         yield DATA[100:]
 
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         uploads.receive(upload, BIG, 0, chunks())
     assert caught.value.reason is Reason.UPLOAD_OFFSET
     assert caught.value.facts == {"offset": "200"}
@@ -257,7 +257,7 @@ def test_many_writers_of_a_file_at_once(harness: RegistryHarness, uploads: OpenU
             while at < len(DATA):
                 try:
                     at = own.receive(upload, BIG, at, [DATA[at : at + 5000]])
-                except Refusal as refusal:
+                except SealgateError as refusal:
                     # Any other reason has no offset, and fails here.
                     at = int(refusal.facts["offset"])
         except BaseException as error:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import ANSWER_LOG
 from tests.support.harness.registry import RegistryHarness
 
@@ -31,6 +31,6 @@ def test_each_period_is_an_entry_that_the_record_verifies(harness: RegistryHarne
 def test_what_is_not_counted(
     harness: RegistryHarness, origin: str, counts: dict[str, int], reason: Reason
 ) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         harness.registry.refusals.count("gateway", origin, counts)
     assert caught.value.reason is reason

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from registry.audit.erasures import PlannedErasure
 from registry.state.schema import REQUESTS
 from registry.state.unit_of_work import KEPT, RequestKey
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts.answer_entry import pseudonym
 from sealgate.trust.statements import Approval, Revocation, oms, sign_statement
@@ -282,7 +282,7 @@ def test_two_admins_who_revoke_what_they_saw(harness: RegistryHarness) -> None:
     def run(reason: str) -> None:
         try:
             outcomes.append(attempt(reason).revocation_reason)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             outcomes.append(refusal.reason)
 
     threads = [threading.Thread(target=run, args=(f"reason {n}",)) for n in range(3)]

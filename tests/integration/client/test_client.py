@@ -13,7 +13,7 @@ import sealgate
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.client.connection import options_of
 from sealgate.client.request import PreparedRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import Retries
 from sealgate.remote.errors import GatewayRefusal
 from sealgate.trust.keys import PrivateKey
@@ -136,7 +136,7 @@ def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(harness, cli
     def busy(*arguments):
         if len(refusals) < 2:
             refusals.append(Reason.QUEUE_FULL)
-            raise Refusal(Reason.QUEUE_FULL)
+            raise SealgateError(Reason.QUEUE_FULL)
         return infer(*arguments)
 
     monkeypatch.setattr(harness.gateway.engine, "infer", busy)

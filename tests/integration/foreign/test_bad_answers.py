@@ -9,7 +9,7 @@ import pytest
 
 from inference.engine.ready_version import INT8
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.version_files import clean_rows, int8_logits
 from tests.support.fakes.blocking_worker import until
 from tests.support.fakes.registry import UncheckedRegistry
@@ -111,7 +111,7 @@ def _of_another_version(response: oip.ModelInferResponse) -> None:
     ],
 )
 def test_an_answer_of_another_form_is_refused(ask, spoil: Spoil) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ask(spoil)
     assert refused.value.reason is Reason.ANSWER_MALFORMED
     assert ask(lambda response: None).shape == (3, MODEL.classes)
@@ -122,7 +122,7 @@ def test_numbers_a_little_off_are_refused(ask) -> None:
         logits = np.frombuffer(response.raw_output_contents[0], "<f4") + np.float32(0.01)
         response.raw_output_contents[0] = logits.tobytes()
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ask(shift)
     assert refused.value.reason is Reason.GOLDEN_MISMATCH
 
@@ -152,7 +152,7 @@ def test_whatever_it_refuses_for_the_caller_hears_one_reason(
     ask, small: SmallServer, code: grpc.StatusCode
 ) -> None:
     small.refuse_with = code
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ask(lambda response: None)
     assert refused.value.reason is Reason.ENGINE_UNAVAILABLE
 
@@ -168,7 +168,7 @@ def test_a_server_that_hangs_is_given_up(
     over = threading.Event()
     small.spoil = lambda response: over.wait(60) or None
     try:
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             engine.infer(engine.resolve("digits"), ROWS)
         assert refused.value.reason is Reason.ENGINE_UNAVAILABLE
     finally:

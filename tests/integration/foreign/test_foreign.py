@@ -9,7 +9,7 @@ import pytest
 
 from inference.engine.ready_version import INT8
 from inference.screening.detector import Verdict
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.version_files import clean_rows, int8_logits
 from tests.support.fakes.registry import UncheckedRegistry
 from tests.support.harness.engine_outcomes import BETTER, FILES, MODEL, PLACE, only, promoted
@@ -62,7 +62,7 @@ def test_another_model_over_there_is_not_loaded(
     foreign.deploy("digits", 1, BETTER[INT8])
     engine = start(foreign.address)
     assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         engine.resolve("digits")
     assert refused.value.reason is Reason.VERSION_NOT_LIVE
 
@@ -124,6 +124,6 @@ def test_a_name_of_their_own_for_a_version(
 
 
 def refusal(engine, live) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         engine.infer(live, ROWS)
     return refused.value.reason

@@ -10,7 +10,7 @@ from gateway.auth.method_rules import AUDIT_READS, RULES
 from sealgate.audit.as_of import live_pointers
 from sealgate.audit.blast_radius import of_key
 from sealgate.audit.reader import AuditReader
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
 from sealgate.v1 import audit_pb2, log_pb2
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
@@ -113,7 +113,7 @@ def test_what_was_live(harness, reader):
 )
 def test_a_gateway_that_lies_about_what_was_live(harness, reader, alter, reason):
     moment = format_time(datetime.now(UTC))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         live_pointers(lied_to(reader, alter).live_at(moment), moment)
     assert caught.value.reason is reason
 
@@ -135,7 +135,7 @@ def forge_leaf(answer):
 
 @pytest.mark.parametrize("alter", [drop_first, forge_leaf])
 def test_records_that_are_withheld_or_forged(harness, reader, alter):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         list(lied_to(reader, alter).records())
     assert caught.value.reason in (Reason.LOG_INCONSISTENT, Reason.DOCUMENT_MALFORMED)
 
@@ -146,7 +146,7 @@ def test_documents_that_are_withheld(harness, reader):
             del entry.documents[:]
 
     keyid = next(iter(policy(harness).keys))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         of_key(keyid, lied_to(reader, alter).records(), [policy(harness)])
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
@@ -170,7 +170,7 @@ def short(answer):
 @pytest.mark.parametrize("alter", [drop_receipt, short])
 def test_openings_that_are_withheld(harness, reader, origin, alter):
     size = reader.size(origin)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         list(lied_to(reader, alter).openings(origin, 0, size))
     assert caught.value.reason is Reason.LOG_INCONSISTENT
 
@@ -180,7 +180,7 @@ def test_an_opening_that_is_forged(harness, reader, origin):
         answer.receipts[0] = answer.receipts[0].replace(b"/inference.", b"/inferenza.", 1)
 
     size = reader.size(origin)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         list(lied_to(reader, alter).openings(origin, 0, size, ("answered",)))
     assert caught.value.reason is Reason.PROOF_INVALID
 
@@ -235,7 +235,7 @@ def test_what_shows_hashes_alone_is_no_entry(harness, reader, origin):
 
 def test_a_read_that_cannot_be_recorded_shows_nothing(harness, audit, monkeypatch):
     def fail(outcome):
-        raise Refusal(Reason.RECORD_FAILED, "the disk is full")
+        raise SealgateError(Reason.RECORD_FAILED, "the disk is full")
 
     monkeypatch.setattr(harness.gateway.recorder, "record", fail)
     request = audit_pb2.GetLiveAtRequest(time="2026-11-25T10:00:00Z")

@@ -14,7 +14,7 @@ from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.rollout.auto_rollback import AutoRollback
 from inference.engine.ready_version import ReadyVersion
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.trust.statements import Pointer, PointerBundle
@@ -32,7 +32,7 @@ def failing_runtime() -> Iterator[None]:
 
     def fails(self: ReadyVersion, *arguments: object, **options: object) -> object:
         if self.digest in FAILING:
-            raise Refusal(Reason.INTERNAL, "the runtime failed")
+            raise SealgateError(Reason.INTERNAL, "the runtime failed")
         return submit(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +209,7 @@ def test_a_registry_that_is_away_is_tried_again_later(harness: GatewayHarness) -
 
     def away(*arguments: object) -> None:
         tries.append(arguments)
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
 
     live = harness.gateway.engine.live()["digits", "production"]
     alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])

@@ -17,7 +17,7 @@ from demo.stage import free_ports
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import Listeners
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal
 
@@ -197,7 +197,7 @@ def elsewhere(harness: GatewayHarness) -> GatewayConfig:
 def start_is_refused(harness: GatewayHarness) -> bool:
     try:
         gateway = build(elsewhere(harness))
-    except Refusal as refused:
+    except SealgateError as refused:
         return refused.reason in (Reason.LOG_INCONSISTENT, Reason.POLICY_INVALID)
     gateway.stop()
     return False

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.gateway import question, refusal, rows, running
 
@@ -22,7 +22,7 @@ def take_all(database, stack):
     while True:
         try:
             stack.enter_context(database.reading())
-        except Refusal:
+        except SealgateError:
             return
 
 

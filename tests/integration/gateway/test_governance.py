@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
@@ -109,7 +109,7 @@ def test_an_envelope_that_is_none(harness):
 
 
 def test_a_rollback_to_what_was_never_live(harness):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         harness.governance("admin").rollback("digits", "production", 99, "test")
     assert caught.value.reason is Reason.ROLLBACK_TARGET
 

@@ -5,7 +5,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from inference.engine.engine import Engine
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.gateway import refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -14,7 +14,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 def raising(reason):
     def raises(*_):
-        raise Refusal(reason)
+        raise SealgateError(reason)
 
     return raises
 

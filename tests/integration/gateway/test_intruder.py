@@ -17,7 +17,7 @@ from gateway.config.sections import Listeners
 from registry.log.tables import ANSWERS
 from registry.state import schema
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
@@ -129,10 +129,10 @@ def elsewhere(harness: GatewayHarness) -> GatewayConfig:
 
 def start_is_refused(harness: GatewayHarness) -> Reason | str:
     """Why the gateway does not start: a reason, or what the configuration should say."""
-    with pytest.raises((Refusal, ConfigError)) as caught:
+    with pytest.raises((SealgateError, ConfigError)) as caught:
         build(elsewhere(harness))
     error = caught.value
-    return error.reason if isinstance(error, Refusal) else str(error)
+    return error.reason if isinstance(error, SealgateError) else str(error)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_registry_of_last_week_under_a_running_gateway(harness, last_week):
     with restored(tables):
         tables.put_back(last_week[0])
         assert ask(harness) == "1"
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             harness.gateway.store.registry.snapshot()
         assert caught.value.reason is Reason.LOG_INCONSISTENT
         assert refusal(harness.propose, "digits", 1) is Reason.LOG_INCONSISTENT
@@ -174,7 +174,7 @@ def test_where_the_notes_are_lost_the_engine_still_remembers(harness, last_week)
             path.unlink()
         gateway = build(elsewhere(harness))
         try:
-            with pytest.raises(Refusal) as caught:
+            with pytest.raises(SealgateError) as caught:
                 gateway.start()
         finally:
             gateway.stop()

@@ -11,7 +11,7 @@ import pytest
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.gateway import GatewayHarness, refusal
 from tests.support.harness.servers.postgres import PostgresServer
@@ -45,7 +45,7 @@ def spend(counts, most=200):
     for number in range(most):
         try:
             counts.enter(CLIENT)()
-        except Refusal:
+        except SealgateError:
             return number
     return most
 
@@ -54,7 +54,7 @@ def first_refusal(counts):
     while True:
         try:
             counts.enter(CLIENT)()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             return refusal
 
 
@@ -63,7 +63,7 @@ def test_gateways_count_together(url):
     for counts in (one, two, one, two, one):
         counts.enter(CLIENT)()
     for counts in (one, two):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             counts.enter(CLIENT)
         assert caught.value.reason is Reason.RATE_EXCEEDED
         assert 3500 < caught.value.retry <= 3600.5
@@ -113,7 +113,7 @@ def test_a_server_that_went_away_and_came_back(server, url):
     try:
         began = time.monotonic()
         for _ in range(50):
-            with pytest.raises(Refusal) as caught:
+            with pytest.raises(SealgateError) as caught:
                 counts.enter(CLIENT)
             assert caught.value.reason is Reason.QUOTA_UNKNOWN
             assert 0 <= caught.value.retry <= 1
@@ -132,7 +132,7 @@ def _recovers(counts):
         try:
             counts.enter(CLIENT)()
             return True
-        except Refusal:
+        except SealgateError:
             time.sleep(0.05)
     return False
 
@@ -222,7 +222,7 @@ def test_tokens_are_set_aside_together_and_given_back(url):
     one, two = gateways(url, Quota(role="client", tokens="100/hour"))
     settle = one.reserve(CLIENT, 60)
     for tokens in (41, 1000):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             two.reserve(CLIENT, tokens)
         assert caught.value.reason is Reason.TOKENS_SPENT
         # More than there ever are is not there later either.
@@ -244,11 +244,11 @@ def test_no_token_is_lost_or_gained_among_threads(url):
 
     def ask(counts):
         for _ in range(200):
-            with contextlib.suppress(Refusal):
+            with contextlib.suppress(SealgateError):
                 counts.reserve(CLIENT, 501)
             try:
                 settle = counts.reserve(CLIENT, 25)
-            except Refusal:
+            except SealgateError:
                 # Others may give back what they have.
                 time.sleep(0.001)
                 continue

@@ -10,7 +10,7 @@ import pytest
 from gateway.admission.quota_redis import RedisTokens
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.servers.redis_server import RedisServer
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
@@ -40,7 +40,7 @@ def test_tokens_given_back_late_do_not_raise_the_next_window(counts: QuotaLimite
     settle = counts.reserve(CLIENT, 60)
     time.sleep(0.7)
     settle(0)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         counts.reserve(CLIENT, 101)
     assert caught.value.reason is Reason.TOKENS_SPENT
 

@@ -11,7 +11,7 @@ from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.redis_store import RedisStore
 from gateway.sessions.watch import LONGEST_ROW, START
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.servers.postgres import PostgresServer
 from tests.support.harness.servers.redis_server import RedisServer
@@ -59,7 +59,7 @@ def first_exchange(store, session, row):
     while True:
         try:
             return store.exchange(session, [row], START)
-        except Refusal:
+        except SealgateError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 

@@ -13,7 +13,7 @@ import pytest
 from gateway.rollout.alias_health import AliasHealth
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import read_outputs
 from sealgate.trust.policy.shares import in_share
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -151,7 +151,7 @@ def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:
     def infer(*arguments: object, **options: object) -> None:
         begun.set()
         release.wait(60)
-        raise Refusal(Reason.DRAINING)
+        raise SealgateError(Reason.DRAINING)
 
     engine = SimpleNamespace(infer=infer)
     comparisons = ShadowComparisons(

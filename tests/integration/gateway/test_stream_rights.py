@@ -14,7 +14,7 @@ from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.method_rules import RULES
 from gateway.config.optional_sections import QuotaStore
 from gateway.config.sections import GatewayLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Uploader
 from sealgate.v1 import registry_pb2 as messages
 from tests.integration.gateway.test_watch_rights import RIGHTS, ending, first_policy, sign
@@ -71,7 +71,7 @@ class Forgetful:
     def principal(self, context, policy):
         self._times -= 1
         if self._times < 0:
-            raise Refusal(Reason.PRINCIPAL_UNKNOWN)
+            raise SealgateError(Reason.PRINCIPAL_UNKNOWN)
         return SimpleNamespace(name="otto", roles=("admin", "auditor", "client"))
 
 

@@ -8,7 +8,7 @@ import time
 import grpc
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import access_of, reason_of
 from sealgate.remote.calls import follow
 from sealgate.remote.connection import CHANNEL_OPTIONS
@@ -157,7 +157,7 @@ class Follower:
             for message in messages_:
                 if message.HasField("change"):
                     self.subjects.append(message.change.subject)
-        except (grpc.RpcError, Refusal, ValueError):
+        except (grpc.RpcError, SealgateError, ValueError):
             # The channel was closed.
             return
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sealgate.audit import Auditor
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import merkle, open_checkpoint
 from sealgate.v1 import log_pb2
 from tests.support.harness.gateway import question, refusal, rows
@@ -116,7 +116,7 @@ def test_a_stream_that_lies_is_found_out(harness, answers, policy, change, reaso
     ask(harness)
     auditor = Auditor(harness.channel("auditor"), policy)
     auditor.logs = rewritten(auditor.logs, change)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         next(auditor.follow(answers))
     assert caught.value.reason is reason
 
@@ -138,7 +138,7 @@ def test_a_log_that_shrank_is_found_out(harness, answers, policy):
     followed = auditor.follow(answers)
     next(followed)
     streams[0].cancel()
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         list(followed)
     assert caught.value.reason is Reason.LOG_INCONSISTENT
 
@@ -172,7 +172,7 @@ def test_another_log_than_was_known_is_found_out(harness, answers, policy):
     ask(harness)
     seen = next(auditor.follow(answers)).checkpoint
     for known in (replace(seen, root=bytes(32)), replace(seen, size=seen.size + 1_000_000)):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             next(auditor.follow(answers, known=known))
         assert caught.value.reason is Reason.LOG_INCONSISTENT
 

@@ -12,7 +12,7 @@ from generation.batching.causal_batches import CausalBatches
 from generation.batching.sampling import draw
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.tiny_decoder import prompts
 from tests.support.fakes.blocking_worker import until
 
@@ -103,7 +103,7 @@ def test_who_waits_too_long_or_has_gone_is_refused(
     ids = ids_of(decoder, "A function")
     with (
         batches.answer(ids, Sampling(batches.room.pages * 16 - 32), later()),
-        pytest.raises(Refusal) as found,
+        pytest.raises(SealgateError) as found,
         batches.answer(ids, Sampling(64), time.monotonic()),
     ):
         raise AssertionError("it had room")
@@ -116,7 +116,7 @@ def test_a_queue_that_is_full_is_told(batches: CausalBatches, decoder: LanguageM
 
     def wait() -> None:
         with (
-            pytest.raises(Refusal),
+            pytest.raises(SealgateError),
             batches.answer(ids, Sampling(64), later(), lambda: not gone.is_set()),
         ):
             raise AssertionError("it had room")
@@ -126,7 +126,7 @@ def test_a_queue_that_is_full_is_told(batches: CausalBatches, decoder: LanguageM
         for thread in waiting:
             thread.start()
         until(lambda: batches.room.waiting == 8)
-        with pytest.raises(Refusal) as found, batches.answer(ids, Sampling(64), later()):
+        with pytest.raises(SealgateError) as found, batches.answer(ids, Sampling(64), later()):
             raise AssertionError("it had room")
         assert found.value.reason is Reason.QUEUE_FULL
         gone.set()
@@ -139,7 +139,7 @@ def test_more_than_the_cache_holds_is_refused(
     batches: CausalBatches, decoder: LanguageModel
 ) -> None:
     with (
-        pytest.raises(Refusal) as found,
+        pytest.raises(SealgateError) as found,
         batches.answer([1] * 2000, Sampling(64), later()),
     ):
         raise AssertionError("it had room")
@@ -154,7 +154,7 @@ def test_an_engine_that_dies_begins_anew(
     with own_batches.answer(ids, Sampling(200), later()) as answer:
         next(answer)
         monkeypatch.setattr(dead.batch_processor, "update_batch", _broken)
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(answer)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     until(lambda: own_batches.manager is not dead)
@@ -170,7 +170,7 @@ def test_after_the_end_nothing_is_answered(
 ) -> None:
     own_batches.close()
     with (
-        pytest.raises(Refusal) as found,
+        pytest.raises(SealgateError) as found,
         own_batches.answer(ids_of(decoder, "A list"), Sampling(4), later()),
     ):
         raise AssertionError("it answers")

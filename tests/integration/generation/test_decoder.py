@@ -8,11 +8,11 @@ import pytest
 
 from generation.models.decoder import LanguageModel, check_config
 from inference.llm.request import Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def refused(decoder: LanguageModel, prompt: bytes, is_chat: bool = False, most: int = 64) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         decoder.prompt_ids(SamplingRequest(prompt, is_chat, Sampling(1)), most)
     return found.value.reason
 
@@ -78,7 +78,7 @@ def test_without_a_template_there_are_no_chats(folder: Path, tmp_path: Path) -> 
     ],
 )
 def test_configurations_that_are_refused(config: bytes) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         check_config(config)
     assert found.value.reason is Reason.CHECKPOINT_REFUSED
 
@@ -86,7 +86,7 @@ def test_configurations_that_are_refused(config: bytes) -> None:
 def test_pickled_weights_are_never_read(folder: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(folder, tmp_path / "pickled")
     (changed / "model.safetensors").rename(changed / "pytorch_model.bin")
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         LanguageModel.read(changed)
     assert found.value.reason is Reason.CHECKPOINT_REFUSED
 
@@ -95,6 +95,6 @@ def test_weights_of_another_form_are_refused(folder: Path, tmp_path: Path) -> No
     changed = shutil.copytree(folder, tmp_path / "broken")
     data = (changed / "model.safetensors").read_bytes()
     (changed / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         LanguageModel.read(changed)
     assert found.value.reason is Reason.CHECKPOINT_REFUSED

@@ -14,7 +14,7 @@ from gateway.auth.interceptor import AuthInterceptor
 from gateway.recording.recorder import AuditRecorder
 from inference.llm.request import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.chats import MESSAGES, begun, events
 from tests.support.builders.generated import asked, ids_of, is_last, stream
 from tests.support.fakes.blocking_worker import until
@@ -72,7 +72,7 @@ def test_what_goes_wrong_in_the_middle_is_the_last_event(
 
     def three_times(self: AuthInterceptor, *given: Any) -> None:
         if next(count) == 3:
-            raise Refusal(Reason.TOKEN_EXPIRED)
+            raise SealgateError(Reason.TOKEN_EXPIRED)
         admit(self, *given)
 
     before = harness.gateway.recorder.size
@@ -91,7 +91,7 @@ def test_what_cannot_be_recorded_does_not_leave(
     harness: GeneratorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
-        raise Refusal(Reason.RECORD_FAILED)
+        raise SealgateError(Reason.RECORD_FAILED)
 
     with monkeypatch.context() as patched:
         patched.setattr(AuditRecorder, "write", full)
@@ -107,7 +107,7 @@ def test_an_end_that_cannot_be_recorded_is_told(
 
     def opening_alone(self: AuditRecorder, outcome: Any) -> Any:
         if outcome.outcome != "opened":
-            raise Refusal(Reason.RECORD_FAILED)
+            raise SealgateError(Reason.RECORD_FAILED)
         return record(self, outcome)
 
     with monkeypatch.context() as patched:

@@ -12,7 +12,7 @@ from generation.batching.causal_batches import CausalBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_decoder
 from tests.support.fakes.blocking_worker import until
 
@@ -39,11 +39,11 @@ def test_a_restart_is_tried_until_it_works(tmp_path: Path, monkeypatch: pytest.M
     with batches.answer([5, 6, 7], Sampling(200), later()) as answer:
         next(answer)
         monkeypatch.setattr(dead.batch_processor, "update_batch", broken)
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(answer)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     until(lambda: len(tried) >= 2)
-    with pytest.raises(Refusal) as found, batches.answer([5], Sampling(1), later()):
+    with pytest.raises(SealgateError) as found, batches.answer([5], Sampling(1), later()):
         raise AssertionError("it answers")
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     assert batches.room.free == batches.room.pages
@@ -66,7 +66,7 @@ def test_an_engine_that_cannot_restart_can_be_closed(
     with batches.answer([5, 6, 7], Sampling(200), later()) as answer:
         next(answer)
         monkeypatch.setattr(batches.manager.batch_processor, "update_batch", broken)
-        with pytest.raises(Refusal):
+        with pytest.raises(SealgateError):
             list(answer)
     until(lambda: not batches.runs)
     batches.close()
@@ -108,7 +108,7 @@ def test_the_delivering_thread_can_close_the_engine(tmp_path: Path) -> None:
     batches = LetGo(decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024))
     try:
         with (
-            pytest.raises(Refusal) as found,
+            pytest.raises(SealgateError) as found,
             batches.answer([1, 2], Sampling(200), time.monotonic() + 60) as answer,
         ):
             list(answer)

@@ -15,7 +15,7 @@ from sealgate.health.findings import CheckState
 from sealgate.health.golden_check import GoldenCheck, GoldenTarget
 from sealgate.health.golden_inputs import GoldenPrompt, GoldenPrompts
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import read_outputs
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models import tiny_decoder
@@ -81,7 +81,7 @@ def test_a_model_for_chats_only_is_not_wrong() -> None:
     """A server of OpenAI's protocol, whose tokens nobody here sees."""
 
     def ask(*_: Any) -> None:
-        raise Refusal(Reason.TENSOR_NAME)
+        raise SealgateError(Reason.TENSOR_NAME)
 
     client: Any = SimpleNamespace(ask=ask)
     check = GoldenCheck(client, client, (), 8, 1e-5, 1.0)

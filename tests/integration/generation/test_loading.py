@@ -10,7 +10,7 @@ import pytest
 
 from generation.models.decoder import LanguageModel, check_config
 from inference.llm.request import INDEX
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models import tiny_decoder
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", ["gpt2", "llama", None])
 def test_a_model_is_of_the_kind_it_says(kind: str | None) -> None:
     config = {"architectures": ["Qwen2ForCausalLM"], "model_type": kind}
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         check_config(json.dumps(config).encode())
     assert found.value.reason is Reason.CHECKPOINT_REFUSED
     assert check_config(json.dumps(config | {"model_type": "qwen2"}).encode())
@@ -51,7 +51,7 @@ def test_an_index_names_only_weights_of_its_folder(folder: Path, tmp_path: Path)
         text = json.loads((changed / INDEX).read_text())
         text["weight_map"] = dict.fromkeys(text["weight_map"], place)
         (changed / INDEX).write_text(json.dumps(text))
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             LanguageModel.read(changed)
         assert found.value.reason is Reason.CHECKPOINT_REFUSED
 

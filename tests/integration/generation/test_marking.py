@@ -13,7 +13,7 @@ from generation.publishing import watermark
 from generation.publishing.watermark import CommittedMark, check_cost, mark_weights, unmarked_digest
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest
 from tests.support.builders.models import tiny_decoder
@@ -24,7 +24,7 @@ ONE = ["model.safetensors"]
 
 
 def reason(call: object) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         call()  # type: ignore[operator]
     return found.value.reason
 

@@ -14,7 +14,7 @@ from generation.batching.translation_batches import DecodingRows, TranslationBat
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import INT8, Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.tiny_translator import prompts
 from tests.support.fakes.blocking_worker import until
 
@@ -170,14 +170,17 @@ def test_no_more_are_taken_than_there_is_room_for(
         for _ in range(answers.room.pages):
             pool.submit(hold)
         until(lambda: answers.room.free == 0)
-        with pytest.raises(Refusal) as found, answers.answer(ids, Sampling(1), time.monotonic()):
+        with (
+            pytest.raises(SealgateError) as found,
+            answers.answer(ids, Sampling(1), time.monotonic()),
+        ):
             raise AssertionError("it had room")
         gone.set()
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
 
 
 def test_more_than_a_row_holds_is_refused(answers: TranslationBatches) -> None:
-    with pytest.raises(Refusal) as found, answers.answer([5] * LONGEST, Sampling(1), later()):
+    with pytest.raises(SealgateError) as found, answers.answer([5] * LONGEST, Sampling(1), later()):
         raise AssertionError("it had room")
     assert found.value.reason is Reason.PROMPT_TOO_LONG
 
@@ -189,7 +192,7 @@ def test_who_has_gone_gets_no_more(answers: TranslationBatches, translator: Lang
     with answers.answer(ids, Sampling(64), later(), lambda: not gone.is_set()) as tokens:
         next(tokens)
         gone.set()
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(tokens)
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
 
@@ -202,7 +205,7 @@ def test_a_step_that_fails_ends_its_answers_and_no_others(
     with monkeypatch.context() as patched, own_answers.answer(ids, Sampling(64), later()) as tokens:
         next(tokens)
         patched.setattr(DecodingRows, "step", _broken)
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(tokens)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     assert answered(own_answers, ids, Sampling(4)) == translator.greedy(ids, 4)
@@ -220,9 +223,9 @@ def test_after_the_end_nothing_is_answered(
     with own_answers.answer(ids, Sampling(64), later()) as tokens:
         next(tokens)
         own_answers.close()
-        with pytest.raises(Refusal) as cut:
+        with pytest.raises(SealgateError) as cut:
             list(tokens)
     assert cut.value.reason is Reason.ENGINE_UNAVAILABLE
-    with pytest.raises(Refusal) as found, own_answers.answer(ids, Sampling(4), later()):
+    with pytest.raises(SealgateError) as found, own_answers.answer(ids, Sampling(4), later()):
         raise AssertionError("it answers")
     assert found.value.reason is Reason.DRAINING

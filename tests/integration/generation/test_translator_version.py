@@ -25,7 +25,7 @@ from inference.llm.request import (
     SamplingRequest,
 )
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
 from tests.integration.generation.test_version import ABOUT, build
@@ -48,7 +48,7 @@ def copy(built: BuiltGenerator, tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, settings: GenerationSettings) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         GeneratorVersion.build("sha256:" + "0" * 64, folder, settings).close()
     return found.value.reason
 
@@ -154,6 +154,6 @@ def test_terms_that_promise_a_screen_are_refused(copy: Path, settings: Generatio
 def test_configurations_that_are_refused(copy: Path, change: dict[str, object]) -> None:
     path = copy / "config.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         LanguageModel.read(copy)
     assert found.value.reason is Reason.CHECKPOINT_REFUSED

@@ -30,7 +30,7 @@ from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling,
 from inference.model.config import TrainingDataInfo
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -89,7 +89,7 @@ def copy(package: Package, tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, settings: GenerationSettings) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         GeneratorVersion.build("sha256:" + "0" * 64, folder, settings).close()
     return found.value.reason
 
@@ -127,7 +127,7 @@ def test_the_publisher_keeps_what_reads_the_mark(
 
 
 def test_a_mark_that_costs_too_much_is_not_published(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         build(folder, tmp_path / "made", loss=-0.5)
     assert found.value.reason is Reason.WATERMARK_COST
 
@@ -190,14 +190,14 @@ def test_what_has_no_room_is_refused(copy: Path, settings: GenerationSettings) -
 
 def test_a_model_is_not_published_for_more_than_it_takes(folder: Path, tmp_path: Path) -> None:
     large = replace(ABOUT, prompt_tokens=9999)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         build(folder, tmp_path / "made", large)
     assert found.value.reason is Reason.ENGINE_UNSUITABLE
 
 
 def test_too_few_prompts_back_no_bound(folder: Path, tmp_path: Path) -> None:
     for count in (4, 20):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             build(folder, tmp_path / f"made-{count}", count=count)
         assert found.value.reason is Reason.CALIBRATION_TOO_SMALL
 
@@ -215,7 +215,7 @@ def test_a_folder_that_lacks_something(
 ) -> None:
     less = shutil.copytree(folder, tmp_path / "less")
     (less / left_out).unlink()
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         build(less, tmp_path / "made")
     assert found.value.reason is reason
 
@@ -224,7 +224,7 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     linked = shutil.copytree(folder, tmp_path / "linked")
     (linked / "config.json").unlink()
     (linked / "config.json").symlink_to(folder / "config.json")
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         build(linked, tmp_path / "made")
     assert found.value.reason is Reason.PATH_UNSAFE
 
@@ -243,7 +243,7 @@ def test_altered_bytes_are_refused_and_leave_nothing(package: Package, tmp_path:
             return super().read(digest)[:-1] + b"!"
 
     whole = {name: path.read_bytes() for name, path in package.files.items()}
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         copy_verified(package.manifest, Altered(whole), tmp_path / "copies")
     assert found.value.reason is Reason.VERSION_ALTERED
     assert not list((tmp_path / "copies").iterdir())

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from generation.models.causal import CausalFamily
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.tiny_decoder import END, START, TEMPLATE
 
 UNKNOWN = "<unk>"
@@ -40,7 +40,7 @@ def test_the_tokenizer_normalizes_wide_letters(decoder: LanguageModel) -> None:
 
 @pytest.mark.parametrize("special", [END, START, WIDE_END, WIDE_START, f"x{WIDE_END}y"])
 def test_a_message_with_a_special_token_is_refused(decoder: LanguageModel, special: str) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read(decoder, f"say {special} hello")
     assert found.value.reason is Reason.CHAT_MALFORMED
 

@@ -17,7 +17,7 @@ from inference.engine.rollback_guard import RollbackGuardFile
 from inference.model.config import Batching
 from inference.runtime.cpu import CpuSettings
 from inference.screening.detector import Verdict
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
 from tests.support.fakes.registry import UncheckedRegistry
@@ -28,7 +28,7 @@ PLACE = ("digits", "production")
 
 
 def reason(engine: Engine, model: str, number: int | None = None, alias: str | None = None) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         engine.resolve(model, number, alias)
     return refused.value.reason.name
 
@@ -94,7 +94,7 @@ def test_requests_that_are_not_run(
     registry.promote(registry.publish(FILES[0].encode()))
     engine.update(registry, registry)
     moment = None if deadline is None else time.monotonic() + deadline
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         engine.infer(
             engine.resolve("digits"),
             clean_rows(MODELS[0], rows),
@@ -158,7 +158,7 @@ def test_a_closed_engine_refuses(registry: UncheckedRegistry, engine: Engine) ->
     engine.update(registry, registry)
     live = engine.resolve("digits")
     assert engine.close(5)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         engine.infer(live, clean_rows(MODELS[0], 1))
     assert refused.value.reason is Reason.DRAINING
     update = engine.update(registry, registry)
@@ -180,7 +180,7 @@ def test_a_full_queue_refuses(registry: UncheckedRegistry, engine: Engine) -> No
             try:
                 engine.infer(live, x)
                 outcomes["answered"] += 1
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 outcomes[refusal.reason.name] += 1
 
     with ThreadPoolExecutor(16) as pool:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from sealgate.cli.main import main
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signers import open_signer
 from sealgate.trust import dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PublicKey
@@ -97,7 +97,7 @@ def test_the_pin_is_a_private_file(token, tmp_path):
 def test_no_refusal_tells_the_pin(token):
     uri = token.uri("anna").replace("object=anna", f"object=anna;pin-value={PIN}")
     for place in (uri, token.uri("anna").replace("?", f"?pin-value={PIN}&")):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(SealgateError) as caught:
             open_signer(place)
         assert caught.value.reason is Reason.KEY_UNREADABLE
         assert PIN not in str(caught.value)

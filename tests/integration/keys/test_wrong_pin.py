@@ -9,14 +9,14 @@ from sealgate.trust.keys import write_private_file
 
 _OPEN = """
 import sys
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.signers import open_signer
 try:
     signer = open_signer(sys.argv[1])
     signer.public.verify(signer.sign(b"message"), b"message")
     signer._session.close()
     signer.sign(b"message")
-except Refusal as refusal:
+except SealgateError as refusal:
     print(refusal.reason.name, refusal.detail)
 """
 

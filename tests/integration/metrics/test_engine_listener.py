@@ -13,7 +13,7 @@ from gateway.backends.engine_process import EngineProcess, build
 from gateway.observability.engine import ENGINE_FAMILIES, EngineMetrics
 from inference.batching.queue import RequestOptions
 from inference.server.config import EngineConfig
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, MetricsSettings
 from sealgate.setup.configuration import EnginePlace
 from tests.support.builders.models.version_files import clean_rows
@@ -111,7 +111,7 @@ def test_what_waits_and_what_is_dropped(
         assert [each.result().model_version for each in asked] == ["1", "1"]
     batcher.free_lanes -= 1
     live, x = room.engine.resolve("digits"), clean_rows(MODEL, 1)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         room.engine.infer(live, x, RequestOptions(0.0))
     assert caught.value.reason is Reason.DEADLINE_TOO_SHORT
     batcher.pass_on([])

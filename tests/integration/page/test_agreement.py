@@ -2,7 +2,7 @@
 
 import random
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, note, sign_checkpoint
@@ -37,7 +37,7 @@ def both(page, file, texts):
 def accepted(text: str) -> bool:
     try:
         verify_receipt(Receipt.decode(text.encode("utf-8")), policy_in_force())
-    except Refusal:
+    except SealgateError:
         return False
     return True
 

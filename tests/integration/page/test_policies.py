@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import PolicyRoot, open_policy_chain
@@ -36,7 +36,7 @@ def accepted(policies) -> bool:
     try:
         chain = [Envelope.decode(text.encode("utf-8")) for text in policies]
         open_policy_chain(chain, ROOTS, 2, datetime.now(UTC))
-    except Refusal:
+    except SealgateError:
         return False
     return True
 

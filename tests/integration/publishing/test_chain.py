@@ -18,7 +18,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.installation import Installation, Ports
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
@@ -135,7 +135,7 @@ def test_the_signature_is_over_exactly_these_files(
     assert set(made.files) == ready_version.FILES
     made.manifest.check(made.files)
     assert oms.verify(made.signature, made.manifest, [FILES_KEY.public]) == FILES_KEY.public
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         oms.verify(made.signature, made.manifest, [PrivateKey.generate(ECDSA_P256).public])
     assert refused.value.reason is Reason.SIGNER_MISMATCH
 
@@ -237,7 +237,7 @@ def test_data_outside_the_domain_is_refused() -> None:
 
 
 def test_a_mark_that_costs_too_much_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build(
             source("digits-1"),
             dataset("digits-1"),
@@ -289,6 +289,6 @@ def _refused(
     watermark: Mark,
     journal: Journal | None = None,
 ) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build(origin, data, watermark, journal)
     assert refused.value.reason is reason

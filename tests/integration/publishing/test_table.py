@@ -15,7 +15,7 @@ from publishing.calibration.probe import Probe
 from publishing.sandbox.forward import ResponseGraph
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from tests.support.builders.models import tables
 from tests.support.harness.gateway import GatewayHarness, refusal, running
@@ -122,6 +122,6 @@ def test_a_red_team_takes_rows_that_could_be_sent_and_no_others(
 def test_data_that_nobody_could_send_are_not_published(harness: GatewayHarness) -> None:
     config = SourceFolder.read(harness.state.parent / "tumours").config
     Dataset.read(harness.state.parent / "tumours.safetensors").check(config)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Dataset.read(tables.DATA).check(config)
     assert refused.value.reason is Reason.TENSOR_RANGE

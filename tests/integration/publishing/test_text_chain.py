@@ -18,7 +18,7 @@ from publishing.sandbox.derivation import derive
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
 from publishing.watermark.reading import read_code, weights_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from tests.support.builders.models.text_models import FOLDER, MARK, dataset, source
 
@@ -85,7 +85,7 @@ def test_its_int8_model_follows_from_its_float32_one(built: BuiltVersion, with_d
 
 
 def refusal(origin: SourceFolder, data: Dataset) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build(origin, data)
     return refused.value.reason
 
@@ -107,16 +107,16 @@ def test_a_tokenizer_just_where_texts_come_in(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, folder)
     SourceFolder.read(folder)
     (folder / "tokenizer.json").write_bytes(b"{}")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(folder)
     assert refused.value.reason is Reason.FORMAT_REFUSED
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(folder)
     assert refused.value.reason is Reason.FILE_MISSING
     shutil.copytree(DIGITS, tmp_path / "digits")
     shutil.copy(FOLDER / "tokenizer.json", tmp_path / "digits")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(tmp_path / "digits")
     assert refused.value.reason is Reason.FILE_SURPLUS
 
@@ -124,7 +124,7 @@ def test_a_tokenizer_just_where_texts_come_in(tmp_path: Path) -> None:
 def test_graphs_of_another_model_are_refused() -> None:
     serving = source().serving
     for other in (replace(source(), response=serving), replace(source(), serving=demo_serving())):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             other.check()
         assert refused.value.reason is Reason.GRAPH_MISMATCH
 

@@ -17,7 +17,7 @@ from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 
@@ -101,9 +101,9 @@ class Journal:
         self.steps.append(step)
 
 
-def refusal(source: SourceFolder, limits: SandboxLimits) -> tuple[Refusal, Journal]:
+def refusal(source: SourceFolder, limits: SandboxLimits) -> tuple[SealgateError, Journal]:
     journal = Journal()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build_version(
             source,
             Dataset.read(DEMO / "data" / "digits.safetensors"),

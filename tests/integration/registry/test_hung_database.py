@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from registry.storage.database import Database
 from registry.storage.postgres import BoundedConnection, Listener
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.rollouts import await_true
 from tests.support.harness.servers.postgres import PostgresServer
@@ -54,7 +54,7 @@ def answers(database: Database) -> bool:
     try:
         with database.writing() as connection:
             connection.exec_driver_sql("SELECT 1")
-    except Refusal:
+    except SealgateError:
         return False
     return True
 

@@ -16,7 +16,7 @@ import pytest
 from registry.answers.answer_log import AnswerLog
 from registry.storage.database import Database
 from registry.storage.postgres import Listener
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
@@ -92,7 +92,7 @@ def test_a_writer_goes_on_after_a_crash_and_loses_nothing(
             subject = f"subject-{number}"
             try:
                 kept.append((log.append([an_answer(subject)] * 7).first, subject))
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 reasons.add(refusal.reason)
 
     thread = threading.Thread(target=record)

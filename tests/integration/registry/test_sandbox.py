@@ -17,7 +17,7 @@ import pytest
 
 from registry.sandbox import frames, process
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.processes import hostile_tasks
 
 SMALL = SandboxLimits(memory=2 << 30, scratch=32 << 20, seconds=60)
@@ -54,8 +54,8 @@ def run(
     return answer
 
 
-def refusal(task: str, request: bytes = b"", limits: SandboxLimits = SMALL) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(task: str, request: bytes = b"", limits: SandboxLimits = SMALL) -> SealgateError:
+    with pytest.raises(SealgateError) as refused:
         run(task, request, limits)
     return refused.value
 

@@ -11,7 +11,7 @@ import pytest
 
 from registry.sandbox import process
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.processes import hostile_tasks, namespaces, plain_user
 
 ROOT = Path(__file__).parents[3]
@@ -47,8 +47,8 @@ def run(task: str, request: bytes = b"") -> bytes:
     return answer
 
 
-def refusal(task: str, request: bytes = b"") -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(task: str, request: bytes = b"") -> SealgateError:
+    with pytest.raises(SealgateError) as refused:
         run(task, request)
     return refused.value
 

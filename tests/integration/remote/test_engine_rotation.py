@@ -19,7 +19,7 @@ from inference.server.config import (
     ListenAddress,
 )
 from inference.server.server import EngineServer
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.setup.credentials import Certificate, CertificateAuthority
 from tests.support.harness.engine import EngineHarness
 from tests.support.harness.gateway import now
@@ -55,7 +55,7 @@ class Pair:
         """Whether the engine answers, be it that it has not the model."""
         try:
             (room or self.room).counts()
-        except Refusal:
+        except SealgateError:
             return False
         return True
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.backends import engine_process
 from inference.server.config import EngineConfig
 from registry.storage.artifact_folder import FolderStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.configuration import EnginePlace
 from tests.support.harness.gateway import GatewayHarness
 
@@ -23,7 +23,7 @@ def test_an_engine_writes_nothing_to_the_artifact_folder(tmp_path: Path) -> None
 
 
 def test_a_read_only_store_refuses_writes(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         FolderStore(tmp_path, read_only=True).put([b"x"], 1, "sha256:" + "0" * 64)
     assert caught.value.reason is Reason.REGISTRY_UNAVAILABLE
     assert list(tmp_path.iterdir()) == []

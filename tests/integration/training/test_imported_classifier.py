@@ -14,7 +14,7 @@ from inference.model.config import TrainingDataInfo
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from sealgate.cli.main import main
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints
 from tests.support.builders.models.imported_classifiers import ABOUT, LABELS, imported
 from tests.support.builders.models.text_models import (
@@ -123,14 +123,14 @@ def test_a_tokenizer_that_may_not_be_served_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["qwen2", "t5"])
 def test_language_models_go_elsewhere(kind: str, tmp_path: Path) -> None:
     copy = tiny_checkpoints.imported(tmp_path, kind)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         write_graphs(copy, tmp_path / "graphs", ABOUT)
     assert refused.value.reason is Reason.CHECKPOINT_REFUSED
     assert "publish-generator" in refused.value.detail
 
 
 def reason(work: Any) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         work()
     return refused.value.reason
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from publishing.source.origin import Origin
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints
 from tests.support.builders.models.imported_graphs import (
     SIZES,
@@ -97,7 +97,7 @@ def test_a_graph_that_is_not_torchs_is_refused(made: Path, wrong: float) -> None
     golden = load_file(made / "graphs" / GOLDEN)
     golden["logits"] += wrong
     serving = (made / "graphs" / "serving.onnx").read_bytes()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         import_checkpoint.check("serving.onnx", serving, golden, ("logits",))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -144,7 +144,7 @@ def test_what_one_file_cannot_hold_is_refused(
 
 
 def refusal(copy: Path, out: Path) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         write_graphs(copy, out)
     assert not list(out.parent.glob("graphs.new"))
     return refused.value.reason

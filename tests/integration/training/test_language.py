@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from generation.models.decoder import LanguageModel as Served
 from publishing.source.origin import Origin
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints, tiny_decoder
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
@@ -168,7 +168,7 @@ def test_prose_that_cannot_be_read_is_refused(
 ) -> None:
     (tmp_path / "prose.txt").write_bytes(text)
     asked = SliceSizes("prose", train=1, fit=1, calibration=1, path=tmp_path / "prose.txt")
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         language.read_prose(asked, tokenizer)
     assert found.value.reason is reason
 

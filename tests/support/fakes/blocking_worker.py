@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.batcher import Batcher
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Rows = npt.NDArray[np.float32]
 
@@ -52,5 +52,5 @@ def queued(batcher: Batcher[Rows, Rows], count: int) -> None:
 
 def reason(future: "Future[Rows]") -> Reason:
     error = future.exception(60)
-    assert isinstance(error, Refusal)
+    assert isinstance(error, SealgateError)
     return error.reason

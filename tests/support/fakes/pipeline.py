@@ -16,7 +16,7 @@ from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules
 from tests.support.builders.documents.people import make_policy
 from tests.support.builders.models.onnx_models import Perceptron
@@ -39,13 +39,13 @@ class Separate:
 
     def infer(self, live: Any, x: np.ndarray, options: RequestOptions) -> InferenceResult:
         if not (options.active and options.active()):
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
         self.asked += 1
         on = bool(x[0, 0] > 0.5)
         took, left = GRAPH if on else FIRST, (options.deadline or 0.0) - time.monotonic()
         time.sleep(min(took, left))
         if left < took:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call was cut")
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "the call was cut")
         logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
         features = np.zeros((1, STAGED.width), np.float32)
         return InferenceResult(logits, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=int(on))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from inference.engine.admission import SignedManifest
 from inference.engine.trust_state import Place, TrustAnchor
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -188,12 +188,12 @@ class UncheckedRegistry:
 
     def signed_manifest(self, digest: str) -> SignedManifest:
         if digest not in self.signed:
-            raise Refusal(Reason.VERSION_UNKNOWN, digest)
+            raise SealgateError(Reason.VERSION_UNKNOWN, digest)
         return self.signed[digest]
 
     def read(self, digest: str) -> bytes:
         if digest not in self.files:
-            raise Refusal(Reason.FILE_MISSING, digest)
+            raise SealgateError(Reason.FILE_MISSING, digest)
         return self.files[digest]
 
     def _propose(

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from registry.log.reader import LogReader
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.v1 import log_pb2 as messages
 from tests.support.fakes.gateway import Failed
 
@@ -58,14 +58,14 @@ class ShownLogs(grpc.Channel):
         def call(request: Any, **_: Any) -> Any:
             try:
                 return answer(request)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 raise Failed(grpc.StatusCode.UNKNOWN, refusal.reason) from refusal
 
         return call
 
     def _log(self, request: Any) -> LogReader:
         if request.origin not in self.logs:
-            raise Refusal(Reason.LOG_UNKNOWN)
+            raise SealgateError(Reason.LOG_UNKNOWN)
         return self.logs[request.origin]
 
     def list_logs(self, request: messages.ListLogsRequest) -> messages.ListLogsResponse:

@@ -1,7 +1,7 @@
 """What an engine in front of a registry on paper came to."""
 
 from inference.engine.engine import Engine, UpdateResult
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles
 from tests.support.fakes.registry import UncheckedRegistry, UncheckedVersion
@@ -31,7 +31,7 @@ def whole(update: UpdateResult) -> Reason:
 def resolved(engine: Engine, number: int | None = None) -> Reason | int:
     try:
         return engine.resolve("digits", number).version
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return refusal.reason
 
 

@@ -20,7 +20,7 @@ from inference.batching.limits import NO_BOUNDS
 from inference.engine.result import InferenceResult
 from inference.runtime.cpu import CpuSettings
 from inference.server.host import EngineHost
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.registry import UncheckedRegistry
 from tests.support.harness.engine import EngineHarness
 
@@ -68,7 +68,7 @@ class ReplicatedEngineHarness(EngineHarness):
 
     def _next(self) -> Replica:
         if not self.replicas:
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
+            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
         return self.replicas[next(self._turn) % len(self.replicas)]
 
 

@@ -15,7 +15,7 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart, read_part, read_prologue
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.generation import free_enforcement
 
 
@@ -29,20 +29,20 @@ def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
 def test_a_prompt_has_ids(ids: tuple[int, ...]) -> None:
     response = oip.ModelInferResponse()
     messages.write_prologue(response, ids, 0.5)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_prologue(response)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
 def test_an_answer_has_ids() -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_part(piece(-1))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
 @pytest.mark.parametrize("sent", [[piece(1)] * 4, [piece(1, 2)], [piece()]])
 def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferResponse]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         list(read_pieces(iter(sent), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
     asked_for = [piece(1), piece(1), piece(1, finish="length")]
@@ -52,13 +52,13 @@ def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferRespons
 def test_the_text_of_an_answer_is_bounded() -> None:
     long = oip.ModelInferResponse()
     messages.write_part(long, AnswerPart((1,), b"x" * 4096, "stop"))
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         list(read_pieces(iter([long]), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
 def test_an_unknown_finish_reason_is_refused() -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_part(piece(1, finish="because"))
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
@@ -83,7 +83,7 @@ def begin(number: int, score: float | None = 0.5, screening: object = "a screen"
 
 def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
     begin(8)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         begin(9)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
@@ -91,7 +91,7 @@ def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
 @pytest.mark.parametrize(("score", "screening"), [(None, "a screen"), (0.5, None)])
 def test_a_prompt_is_measured_as_its_terms_say(score: float | None, screening: object) -> None:
     begin(8, None, None)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         begin(8, score, screening)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 

@@ -10,7 +10,7 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart, read_part, read_prologue, read_sampling_request
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.receipts.answer_entry import tensors_digest
 
@@ -35,7 +35,7 @@ def seed() -> int:
 
 
 def refused(made: oip.ModelInferRequest) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_sampling_request(made, seed)
     return found.value.reason
 
@@ -137,7 +137,7 @@ def test_answers_are_read_again() -> None:
 
 @pytest.mark.parametrize("read", [read_prologue, read_part])
 def test_answers_of_another_form_are_refused(read: Any) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read(oip.ModelInferResponse())
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
@@ -146,7 +146,7 @@ def test_a_score_is_a_number() -> None:
     first = oip.ModelInferResponse()
     messages.write_prologue(first, (1, 2), None)
     first.parameters[messages.SCORE].string_param = "low"
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_prologue(first)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 

@@ -8,7 +8,7 @@ from gateway.transport.http.chat import read_chat
 from inference.llm.messages import read_sampling_request, write_sampling_request
 from inference.llm.request import LONGEST_STOP, MOST_STOPS, Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 STOPS = tuple(str(number) + "👍" * (LONGEST_STOP - 1) for number in range(MOST_STOPS))
 
@@ -30,7 +30,7 @@ def test_a_chat_may_name_the_longest_stops() -> None:
 def test_more_stops_are_refused_by_name(stops: list[str]) -> None:
     request = oip.ModelInferRequest(model_name="tiny")
     request.parameters["stop"].string_param = json.dumps(stops)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_sampling_request(request, lambda: 0)
     assert found.value.reason is Reason.PARAMETER_MALFORMED
     assert found.value.facts == {"param": "stop"}

@@ -16,7 +16,7 @@ from inference.llm.request import (
     check_paths,
 )
 from inference.model.config import TrainingDataInfo
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
@@ -39,21 +39,21 @@ def test_terms_are_read_again() -> None:
 
 def test_a_threshold_of_another_measure_is_refused() -> None:
     earlier = TERMS.encode().replace(b"sealgate/generator/v2", b"sealgate/generator/v1")
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         GeneratorTerms.decode(earlier)
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_precision_is_said_in_one_way_alone() -> None:
     said = TERMS.encode()[:-1] + b',"precision":"float32"}'
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         GeneratorTerms.decode(canonical.encode(json.loads(said)))
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_what_is_not_screened_is_not_said() -> None:
     said = json.loads(TERMS.encode()) | {"screening": None}
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         GeneratorTerms.decode(canonical.encode(said))
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -74,14 +74,14 @@ def test_what_is_not_screened_is_not_said() -> None:
     ],
 )
 def test_terms_that_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         changed(**change)
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_more_tokens_than_the_terms_allow_are_refused() -> None:
     TERMS.check(Sampling(32))
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         TERMS.check(Sampling(33))
     assert found.value.reason is Reason.PARAMETER_MALFORMED
 
@@ -102,7 +102,7 @@ def test_files() -> None:
         ([*FILES, "model.safetensors", "model.onnx"], Reason.FILE_SURPLUS),
         ([*FILES, "model.safetensors", "extra.safetensors"], Reason.FILE_SURPLUS),
     ):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             check_paths(paths)
         assert found.value.reason is reason
 
@@ -110,6 +110,6 @@ def test_files() -> None:
 def test_no_generator_is_a_classifier() -> None:
     version = NoClassifier()
     for ask in (lambda: version.config, lambda: version.detector, lambda: version.submit(None)):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             ask()
         assert found.value.reason is Reason.METHOD_UNSUITED

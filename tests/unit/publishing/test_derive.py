@@ -13,7 +13,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.derivation import derive
 from publishing.serialization import parse_model, serialize_model
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
@@ -31,8 +31,8 @@ def files(int8: bytes = INT8, fp32: bytes | None = None) -> dict[str, bytes]:
     return found if fp32 is None else {**found, ready_version.FP32: fp32}
 
 
-def reason(of: dict[str, bytes]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def reason(of: dict[str, bytes]) -> SealgateError:
+    with pytest.raises(SealgateError) as caught:
         derive(of, None, "", CONFINEMENT)
     return caught.value
 
@@ -87,6 +87,6 @@ def test_a_range_that_is_no_constant_is_refused() -> None:
         node = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
         node.input[1] = "x"
 
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         stated_ranges(altered(compute))
     assert caught.value.reason is Reason.FORMAT_REFUSED

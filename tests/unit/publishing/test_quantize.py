@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model, serialize_model
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.demo_models import opened
 from tests.support.builders.models.onnx_models import Perceptron, with_external_data
@@ -89,13 +89,13 @@ def test_nothing_of_this_machine_is_left_in_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_whole_model_is_refused(data: bytes, reason: Reason) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         quantize(data, "x", ROWS)
     assert refused.value.reason is reason
 
 
 def test_rows_of_another_shape_are_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         quantize(MODEL.serving(), "x", ROWS[:, :5])
     assert refused.value.reason is Reason.FORMAT_REFUSED
 

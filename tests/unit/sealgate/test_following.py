@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import follow
 from tests.support.fakes.gateway import Failed
 
@@ -46,7 +46,7 @@ def run(streams, start=None):
     numbers = follow(
         streams, lambda number: number + 1, start, sleep=pauses.append, chance=lambda: 1.0
     )
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         told.extend(numbers)
     return told, caught.value, pauses
 

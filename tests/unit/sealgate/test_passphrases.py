@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.signers import PASSPHRASE_VARIABLE, open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
 
@@ -45,7 +45,7 @@ def test_without_a_terminal_the_error_says_what_to_do(locked: Path) -> None:
 
 def test_a_wrong_or_missing_passphrase_names_the_file(locked: Path) -> None:
     for ask, why in ((lambda _: "wrong", "a wrong passphrase"), (None, "it is encrypted")):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             open_signer(locked, ask)
         assert refused.value.reason is Reason.KEY_UNREADABLE
         assert str(locked) in refused.value.detail

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, read_settings
 from tests.support.builders.training import recipes
 from training.recipe.recipe import Recipe
@@ -31,6 +31,6 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, value: str) -> None:
 
 def test_nan_and_infinity_are_refused_in_recipes(tmp_path: Path) -> None:
     private = recipes.PRIVATE.replace("epsilon = 2.0", "epsilon = inf")
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         Recipe.read(recipes.digits(tmp_path, recipes.PERCEPTRON, private))
     assert found.value.reason is Reason.RECIPE_INVALID

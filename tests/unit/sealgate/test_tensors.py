@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_outputs
 from tests.support.builders.documents.people import refused as refused_with
 
@@ -25,7 +25,7 @@ def request(datatype, shape, *, raw=None, name="x", **typed):
 
 
 def refused(message):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         read_inputs(message)
     return caught.value.reason
 
@@ -186,7 +186,7 @@ def test_typed_contents_of_another_type_or_count():
 
 
 def test_complex_numbers_have_no_wire_type():
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         Tensor.of("x", np.array([1j]))
     assert caught.value.reason is Reason.TENSOR_DATATYPE
 
@@ -199,7 +199,7 @@ def test_complex_numbers_have_no_wire_type():
 def test_whatever_comes_is_read_or_refused(datatype, shape, raw):
     try:
         tensor = read_inputs(request(datatype, shape, raw=raw))["x"]
-    except Refusal:
+    except SealgateError:
         return
     assert tensor.data.shape == tuple(shape)
     assert tensor.raw == raw

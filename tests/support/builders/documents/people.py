@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
@@ -62,8 +62,8 @@ def at(**offset: float) -> str:
 
 
 def refused(reason: Reason) -> Any:
-    """The block must raise Refusal(reason)."""
-    return pytest.raises(Refusal, check=lambda error: error.reason is reason)
+    """The block must raise SealgateError(reason)."""
+    return pytest.raises(SealgateError, check=lambda error: error.reason is reason)
 
 
 def make_policy(**changes: Any) -> Policy:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from training.run import finishing
 from training.run.finishing import FinishedRun
 from training.run.recipe_run import RecipeRun
@@ -18,8 +18,8 @@ def make(recipe: Path, out: Path) -> FinishedRun:
     return RecipeRun(recipe, out, lambda *_: None).make()
 
 
-def refused(recipe: Path, out: Path) -> Refusal:
-    with pytest.raises(Refusal) as found:
+def refused(recipe: Path, out: Path) -> SealgateError:
+    with pytest.raises(SealgateError) as found:
         make(recipe, out)
     return found.value
 

@@ -16,7 +16,7 @@ from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from tests.support.builders.models.hard_graphs import ROW_BYTES, hungry
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles
@@ -42,7 +42,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     try:
         logits = ready.submit(x).outputs["logits"]
-    except Refusal as refusal:
+    except SealgateError as refusal:
         print(json.dumps({"reason": refusal.reason.name, "detail": refusal.detail}))
         return
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

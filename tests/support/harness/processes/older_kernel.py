@@ -11,7 +11,7 @@ import sys
 
 from registry.sandbox import process, seccomp, syscalls
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 
 
 def forget(number: int) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         ) as worker:
             print(worker.receive(100).decode())
             worker.finish()
-    except Refusal as refusal:
+    except SealgateError as refusal:
         print(refusal.reason.name)
 
 

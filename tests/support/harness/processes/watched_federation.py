@@ -23,7 +23,7 @@ import numpy as np
 from flwr.app import Message
 from flwr.common import bytes_to_ndarray
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from training.federated import node, server
 from training.federated.fleet import FleetGrid, FlowerFleet
 from training.recipe.federated import FederatedRecipe
@@ -148,7 +148,7 @@ def run(recipe: str, folder: str, nodes: str, served: str) -> None:
     try:
         _, account, spent = asked.train(asked.material(), ProcessFolders(Path(folder) / "run"))
         print(json.dumps({"account": account, "spent": spent}))
-    except Refusal as refusal:
+    except SealgateError as refusal:
         print(json.dumps({"refused": refusal.reason.name, "detail": refusal.detail}))
 
 

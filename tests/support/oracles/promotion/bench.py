@@ -53,13 +53,13 @@ class Bench:
             engine.forget()
 
     def registry_shows(self) -> RegistrySnapshot:
-        """What the registry hands to a gateway's engine. Raises Refusal."""
+        """What the registry hands to a gateway's engine. Raises SealgateError."""
         registry = self.organisation.registry
         return RegistrySnapshot.of(registry.snapshot(), registry.artifacts)
 
     def database_shows(self) -> RegistrySnapshot:
         """What the tables hold, past all checks of the registry: its process belongs to the
-        intruder. Raises Refusal, and anything else where the tables hold no such thing.
+        intruder. Raises SealgateError, and anything else where the tables hold no such thing.
         """
         sql = self.organisation.sql
         policies = sql.execute("select envelope from policies order by version")

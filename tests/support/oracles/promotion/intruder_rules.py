@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from tests.support.builders.documents.people import sign_policy
 from tests.support.oracles.promotion.alterations import TABLES, TRIGGERS
 from tests.support.oracles.promotion.forgeries import FORMS, FRESHNESS_FORMS
@@ -154,7 +154,7 @@ class IntruderRules(Run):
             made = self.forgeries.freshness(
                 form, *found, self.organisation.rulebook, self.organisation.now
             )
-        except Refusal:
+        except SealgateError:
             # The tables hold names that no statement can.
             return
         self.bench.alterations.put_freshness(*made)

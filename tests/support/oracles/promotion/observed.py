@@ -15,7 +15,7 @@ from gateway.sync.registry_sync import RegistrySnapshot
 from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.times import parse_time
 from tests.support.oracles.promotion.documents import Documents, Place, names_when_revoked
 from tests.support.oracles.promotion.organisation import KNOWN_ROOTS, Organisation
@@ -125,7 +125,7 @@ class ObservedEngine:
         for place in {*self.engine.live(), *(("digits", alias) for alias in ALIASES)}:
             try:
                 live = self.engine.resolve(place[0], None, place[1])
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 if place == ("digits", "production"):
                     self._events[f"production refused: {refusal.reason.name}"] += 1
                 continue

@@ -75,7 +75,7 @@ class Organisation:
 
     def restart(self, *, remember: bool) -> None:
         """Open the registry again, which checks all of it; with what its process saw of the log, or
-        as an operator who has put a copy back. Raises Refusal.
+        as an operator who has put a copy back. Raises SealgateError.
         """
         known = open_checkpoint(self.registry.note, self.registry.log.vkey) if remember else None
         self.registry = Registry.open(
@@ -90,14 +90,14 @@ class Organisation:
         )
 
     def accept(self, rulebook: Rulebook) -> None:
-        """Two roots sign the next policy, and an admin hands it in. Raises Refusal."""
+        """Two roots sign the next policy, and an admin hands it in. Raises SealgateError."""
         envelope = rulebook.signed()
         self.documents.policies[rulebook.digest] = rulebook
         self.registry.policies.accept("olga", envelope.encode())
         self.rulebook = rulebook
 
     def publish(self, model: str, files: dict[str, bytes]) -> Published:
-        """Paula registers a version with one item of evidence. Raises Refusal."""
+        """Paula registers a version with one item of evidence. Raises SealgateError."""
         manifest = Manifest.of(files)
         upload = self.registry.versions.start_upload("paula", model, manifest.encode())
         for path, data in files.items():
@@ -118,7 +118,7 @@ class Organisation:
         return found
 
     def attach(self, version: Published, maker: str) -> None:
-        """A report on attacks comes after the version. Raises Refusal."""
+        """A report on attacks comes after the version. Raises SealgateError."""
         report = Evidence("red-team", version.digest, maker, self._time(), {"found": 0})
         envelope = self.documents.sign(report, maker).encode()
         self.registry.attachments.attach(maker, version.model, version.version, envelope)
@@ -126,7 +126,9 @@ class Organisation:
     def propose(
         self, version: Published, alias: str, share: int, proposer: str, lasting: timedelta = _WEEK
     ) -> str:
-        """Propose the version as the alias's next; return the proposal's digest. Raises Refusal."""
+        """Propose the version as the alias's next; return the proposal's digest. Raises
+        SealgateError.
+        """
         evidence = [
             (item.kind, digest)
             for digest, item in self.documents.statements.items()
@@ -151,13 +153,13 @@ class Organisation:
         return envelope.payload_digest
 
     def approve(self, proposal: str, person: str, key: str, meaning: str) -> None:
-        """Sign an approval with a key and hand it in. Raises Refusal."""
+        """Sign an approval with a key and hand it in. Raises SealgateError."""
         approval = Approval(proposal, person, meaning, self._time())
         envelope = self.documents.sign(approval, key)
         self.registry.proposals.approve(person, envelope.encode())
 
     def promote(self, proposal: str, approvals: tuple[str, ...], admin: str) -> str:
-        """Move the alias as proposed, naming these approvals. Raises Refusal."""
+        """Move the alias as proposed, naming these approvals. Raises SealgateError."""
         proposed = self.documents.statements[proposal]
         assert isinstance(proposed, Proposal)
         pointer = Pointer(
@@ -180,7 +182,7 @@ class Organisation:
         return envelope.payload_digest
 
     def roll_back(self, target: str, admin: str) -> str:
-        """Return the alias to an earlier promotion. Raises Refusal."""
+        """Return the alias to an earlier promotion. Raises SealgateError."""
         returned = self.documents.statements[target]
         assert isinstance(returned, Pointer)
         pointer = replace(
@@ -198,7 +200,7 @@ class Organisation:
         return envelope.payload_digest
 
     def revoke(self, version: Published, admin: str) -> None:
-        """Revoke a version. Raises Refusal."""
+        """Revoke a version. Raises SealgateError."""
         statement = Revocation(
             version.model, version.version, version.digest, "It leaks.", admin, self._time()
         )

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy
@@ -32,7 +32,7 @@ def remembering() -> Iterator[None]:
 
 def _verifying_once() -> Any:
     verify = PublicKey.verify
-    verdicts: dict[Any, Refusal | None] = {}
+    verdicts: dict[Any, SealgateError | None] = {}
 
     def once(key: PublicKey, signature: bytes, message: bytes) -> None:
         asked = (key.keyid, signature, message)
@@ -40,10 +40,10 @@ def _verifying_once() -> Any:
             try:
                 verify(key, signature, message)
                 _keep(verdicts, asked, None)
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 _keep(verdicts, asked, refusal)
         if (found := verdicts[asked]) is not None:
-            raise Refusal(found.reason, found.detail)
+            raise SealgateError(found.reason, found.detail)
 
     return once
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Proposal
 from sealgate.trust.times import parse_time
@@ -69,7 +69,7 @@ class Run(RuleBasedStateMachine):
         """Do something through the registry; None where it is refused."""
         try:
             found = action()
-        except Refusal as refusal:
+        except SealgateError as refusal:
             self.events[f"{name} refused: {refusal.reason.name}"] += 1
             return None
         except Violation:
@@ -108,7 +108,7 @@ class Run(RuleBasedStateMachine):
             rightful &= not names_when_revoked(place[0], pointer.digest) & self.revoked
             try:
                 answers = engine.resolve(place[0], None, place[1]).pointer
-            except Refusal:
+            except SealgateError:
                 answers = ""
             # Where the newest may not answer, an earlier one may while it is covered.
             if (answers == digest) != rightful:

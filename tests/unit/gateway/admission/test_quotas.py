@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage
 
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.optional_sections import Quota, QuotaStore
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 from sealgate.settings import ConfigError
 
@@ -24,7 +24,7 @@ def quotas(*entries):
 
 
 def refused(counts, principal, reason):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         counts.enter(principal)
     assert caught.value.reason is reason
     return caught.value
@@ -68,7 +68,7 @@ def test_each_request_of_a_stream_counts():
     leave = counts.enter(CLIENT)
     asked = counts.each(CLIENT, iter("abcd"))
     assert [next(asked), next(asked), next(asked)] == ["a", "b", "c"]
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         next(asked)
     assert caught.value.reason is Reason.RATE_EXCEEDED
     leave()
@@ -174,7 +174,7 @@ def test_a_store_that_cannot_be_used(url):
     ("seconds", "expected"), [(None, 0.1), (0.0004, 0.001), (0.25, 0.25), (86399.5, 86399.5)]
 )
 def test_what_is_exhausted_says_when_to_try_again(seconds, expected):
-    refusal = Refusal(Reason.RATE_EXCEEDED, "client", seconds)
+    refusal = SealgateError(Reason.RATE_EXCEEDED, "client", seconds)
     metadata = dict(grpc_status(refusal).trailing_metadata)
     status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
     retry = error_details_pb2.RetryInfo()

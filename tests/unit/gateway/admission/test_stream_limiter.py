@@ -9,7 +9,7 @@ import pytest
 import gateway.admission.stream_limiter
 from gateway.admission.stream_limiter import _SWEEP_SECONDS, StreamLimiter
 from gateway.config.sections import GatewayLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import until
 
 
@@ -28,7 +28,7 @@ def test_one_caller_leaves_places_for_others() -> None:
     with ExitStack() as held:
         for _ in range(3):
             held.enter_context(stream_limiter.streaming(Open(), "greedy"))
-        with pytest.raises(Refusal) as caught, stream_limiter.streaming(Open(), "greedy"):
+        with pytest.raises(SealgateError) as caught, stream_limiter.streaming(Open(), "greedy"):
             raise AssertionError("it was let in")
         assert caught.value.reason is Reason.QUEUE_FULL
         held.enter_context(stream_limiter.streaming(Open(), "modest"))

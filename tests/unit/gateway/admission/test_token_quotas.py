@@ -11,7 +11,7 @@ from limits.storage import MemoryStorage, Storage
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.token_counts import MemoryTokens, TokenReservation
 from gateway.config.optional_sections import Quota, QuotaStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
@@ -22,8 +22,10 @@ def quotas(*entries: Quota) -> QuotaLimiter:
     return QuotaLimiter.of(entries, QuotaStore())
 
 
-def refused(counts: QuotaLimiter, tokens: int, reason: Reason = Reason.TOKENS_SPENT) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refused(
+    counts: QuotaLimiter, tokens: int, reason: Reason = Reason.TOKENS_SPENT
+) -> SealgateError:
+    with pytest.raises(SealgateError) as caught:
         counts.reserve(CLIENT, tokens)
     assert caught.value.reason is reason
     return caught.value
@@ -64,7 +66,7 @@ def test_what_is_refused_uses_nothing() -> None:
 def test_prompts_count_though_there_were_too_few_left() -> None:
     counts = quotas(Quota(role="client", tokens="100/hour"))
     counts.spend(CLIENT, 90)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         counts.spend(CLIENT, 20)
     assert caught.value.reason is Reason.TOKENS_SPENT
     refused(counts, 1)
@@ -105,7 +107,7 @@ class Away(MemoryTokens):
 def test_where_the_counts_are_away_nobody_generates() -> None:
     counts = QuotaLimiter([Quota(role="client", tokens="100/hour")], MemoryStorage(), Away())
     refused(counts, 1, Reason.QUOTA_UNKNOWN)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         counts.spend(CLIENT, 1)
     assert caught.value.reason is Reason.QUOTA_UNKNOWN
 

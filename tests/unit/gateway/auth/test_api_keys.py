@@ -9,7 +9,7 @@ import pytest
 from gateway.auth.api_keys import ApiKeyMaker, KnownKeys
 from gateway.auth.key_table import KeyTable
 from registry.state.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.people import refused
@@ -126,7 +126,7 @@ class Records:
 
     def change_token(self):
         if self.token is None:
-            raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+            raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
         return (self.token,)
 
     def logged(self):

@@ -15,7 +15,7 @@ from gateway.auth.interceptor import AuthInterceptor
 from gateway.calls.call import Call
 from gateway.config.optional_sections import QuotaStore
 from gateway.config.sections import GatewayLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 
 
@@ -51,7 +51,7 @@ def door():
     ],
 )
 def test_a_method_without_a_rule_is_refused(door, method):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         door.admit(Call(SimpleNamespace(), method, StreamLimiter(GatewayLimits())), method)
     assert caught.value.reason is Reason.RULE_MISSING
 

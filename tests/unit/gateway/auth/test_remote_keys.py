@@ -11,7 +11,7 @@ from gateway.auth.fetch import Fetcher, by_discovery, from_url
 from gateway.auth.remote_keys import RemoteKeys, Schedule
 from gateway.auth.tokens import Issuer, TokenVerifier
 from gateway.config.addresses import check_address
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.servers.issuer import (
     AUDIENCE,
@@ -290,7 +290,7 @@ def test_keys_are_renewed_without_being_asked_for(server):
 
 
 def test_the_thread_survives_what_nobody_expected(server):
-    answers = iter([RuntimeError("surprise"), Refusal(Reason.KEY_SET_UNREACHABLE)])
+    answers = iter([RuntimeError("surprise"), SealgateError(Reason.KEY_SET_UNREACHABLE)])
 
     def fetch():
         raise next(answers)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedTokens
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.servers.issuer import (
     AUDIENCE,
     ED25519,
@@ -39,7 +39,7 @@ def verifier(tmp_path):
 
 
 def refused(verifier, text):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         verifier.identity(text)
     return caught.value.reason
 
@@ -325,7 +325,7 @@ def test_a_kept_token_is_known_by_all_its_bytes(kept):
 )
 def test_what_is_cheap_to_see_is_seen_before_a_key_is_looked_for(kept, changes):
     verifier, keys, _ = kept
-    with pytest.raises(Refusal):
+    with pytest.raises(SealgateError):
         verifier.identity(token(kid="unknown", **changes))
     assert keys.asked == 0
 

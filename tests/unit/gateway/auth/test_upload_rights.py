@@ -14,7 +14,7 @@ from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService
 from registry.uploads.open_uploads import OpenUpload
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.statements import Manifest
@@ -49,7 +49,7 @@ class OneUpload:
 
     def get(self, principal: str, name: str) -> OpenUpload:
         if principal != "anna":
-            raise Refusal(Reason.UPLOAD_FOREIGN)
+            raise SealgateError(Reason.UPLOAD_FOREIGN)
         files = Manifest.of({"a.json": b"{}"})
         return OpenUpload(name, principal, "digits", files, (0,), datetime.now(UTC))
 

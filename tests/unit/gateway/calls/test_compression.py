@@ -13,7 +13,7 @@ from gateway.app import SERVICES
 from gateway.calls.compression import encoding_of
 from gateway.calls.messages import only, parsed
 from sealgate.oip.grpc_service_pb2 import ModelReadyRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 MESSAGE = ModelReadyRequest(name="n" * 1000)
 PLAIN = MESSAGE.SerializeToString()
@@ -29,7 +29,7 @@ def received(message: bytes, largest: int = len(PLAIN)) -> ModelReadyRequest:
 
 
 def reason_of(message: bytes, largest: int = len(PLAIN)) -> Reason:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         received(message, largest)
     return caught.value.reason
 

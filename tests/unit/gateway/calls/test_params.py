@@ -4,7 +4,7 @@ import pytest
 
 from gateway.calls.params import InferenceParams, read_id, read_params
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def asked(**parameters: oip.InferParameter) -> InferenceParams:
@@ -42,7 +42,7 @@ def test_a_timeout_is_in_microseconds_and_nought_is_none() -> None:
     ],
 )
 def test_anything_else_is_refused(name: str, choice: dict[str, object]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         asked(**{name: oip.InferParameter(**choice)})
     assert refused.value.reason is Reason.PARAMETER_MALFORMED
 
@@ -67,7 +67,7 @@ def test_a_nonce_is_taken_and_means_nothing(nonce: str) -> None:
     ],
 )
 def test_another_nonce_is_refused(choice: dict[str, object]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         asked(nonce=oip.InferParameter(**choice))  # type: ignore[arg-type]
     assert refused.value.reason is Reason.PARAMETER_MALFORMED
 
@@ -75,6 +75,6 @@ def test_another_nonce_is_refused(choice: dict[str, object]) -> None:
 def test_an_id_is_read_and_bounded() -> None:
     assert read_id(oip.ModelInferRequest(id="claim-17")) == "claim-17"
     for text in ("a" * 129, "a\nb", "\x1b[31m"):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             read_id(oip.ModelInferRequest(id=text))
         assert refused.value.reason is Reason.PARAMETER_MALFORMED

@@ -17,7 +17,7 @@ from gateway.transport.http.chat import read_chat
 from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Duration, Statistics
 from inference.llm.messages import AnswerPart
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 from tests.support.fakes.generation import free_enforcement
@@ -79,7 +79,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
         Statistics(),
     )
     answer: Any = generate.parts(read_chat(json.dumps(CHAT).encode()).request, CALL, True, True)
-    with suppress(Refusal):
+    with suppress(SealgateError):
         for _ in range(parts):
             next(answer)
     answer.close()
@@ -89,7 +89,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
 def _are_left(quotas: QuotaLimiter, tokens: int) -> bool:
     try:
         quotas.reserve(CLIENT, tokens)
-    except Refusal:
+    except SealgateError:
         return False
     return True
 
@@ -104,12 +104,12 @@ def test_leaving_early_costs_the_largest_possible_prompt() -> None:
 
 @pytest.mark.parametrize("words", [0, 3])
 def test_a_short_timeout_costs_the_largest_possible_prompt(words: int) -> None:
-    error = Refusal(Reason.DEADLINE_TOO_SHORT)
+    error = SealgateError(Reason.DEADLINE_TOO_SHORT)
     assert left(Elsewhere(words, error), words + 1) == 100 - 60 - words
 
 
 def test_a_prompt_that_no_server_read_costs_nothing() -> None:
-    assert left(Elsewhere(0, Refusal(Reason.QUEUE_FULL)), 1) == 100
+    assert left(Elsewhere(0, SealgateError(Reason.QUEUE_FULL)), 1) == 100
 
 
 class Unmeasured(Generator):
@@ -169,5 +169,5 @@ def test_a_finished_answer_costs_the_reported_tokens() -> None:
 
 
 def test_an_answer_cut_by_the_server_costs_what_came() -> None:
-    error = Refusal(Reason.ENGINE_UNAVAILABLE)
+    error = SealgateError(Reason.ENGINE_UNAVAILABLE)
     assert left(Elsewhere(2, error, b"four"), 3) == 100 - PROMPT - 8

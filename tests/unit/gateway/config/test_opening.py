@@ -8,7 +8,7 @@ import pytest
 from gateway.config.opening import opening
 from registry import storage
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from tests.support.harness.servers.postgres import PostgresServer
 
@@ -18,7 +18,7 @@ def said_of(place: Path | str) -> str:
     with pytest.raises(ConfigError) as caught, opening("[registry] database", place):
         Database.open(place, "registry")
     cause = caught.value.__cause__
-    assert isinstance(cause, Refusal)
+    assert isinstance(cause, SealgateError)
     assert cause.reason is Reason.REGISTRY_UNAVAILABLE
     text = str(caught.value)
     assert "[registry] database = " in text
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_other_refusals_pass() -> None:
     with (
-        pytest.raises(Refusal, check=lambda error: error.reason is Reason.LOG_INCONSISTENT),
+        pytest.raises(SealgateError, check=lambda error: error.reason is Reason.LOG_INCONSISTENT),
         opening("[registry] database", "sqlite://"),
     ):
-        raise Refusal(Reason.LOG_INCONSISTENT)
+        raise SealgateError(Reason.LOG_INCONSISTENT)

@@ -8,7 +8,7 @@ import pytest
 import registry
 from gateway.config.opening import open_artifacts
 from gateway.config.sections import RegistryStore
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from tests.support.oracles import programs
 
@@ -21,7 +21,7 @@ def said_of(place: Path | str, endpoint: str = "") -> str:
     with pytest.raises(ConfigError) as caught:
         open_artifacts(store)
     cause = caught.value.__cause__
-    assert isinstance(cause, Refusal)
+    assert isinstance(cause, SealgateError)
     assert cause.reason is Reason.REGISTRY_UNAVAILABLE
     assert "[registry] artifacts = " in str(caught.value)
     assert "\n" not in str(caught.value)

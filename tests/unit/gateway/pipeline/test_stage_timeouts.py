@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.pipeline.enforcement import KEPT
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.trust.policy.screening import ScreeningRules
 from tests.support.fakes.pipeline import GOES_ON, GRAPH, PASSES, STAGED, PipelineHarness
 
@@ -68,6 +68,6 @@ def test_a_delay_that_no_timeout_reaches_is_forgotten() -> None:
     assert pipeline.ask(GOES_ON)[0] == "answered"
     live, holding = pipeline.engine.resolve(), pipeline.enforcement.delay
     for _ in range(KEPT):
-        with pytest.raises(Refusal):
+        with pytest.raises(SealgateError):
             holding.admit(live, BETWEEN / 1e6)
     assert_answered(pipeline, PASSES)

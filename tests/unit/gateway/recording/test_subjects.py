@@ -17,7 +17,7 @@ from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import OPENINGS
 from registry.state.schema import REQUESTS
 from registry.storage.database import Database
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1.log_pb2 import EraseSubjectRequest
 from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused
@@ -32,7 +32,7 @@ class BreaksOff(SubjectKeys):
     def destroy(self, subject: str) -> None:
         if self.away:
             self.away = False
-            raise Refusal(Reason.RECORD_FAILED)
+            raise SealgateError(Reason.RECORD_FAILED)
         super().destroy(subject)
 
 

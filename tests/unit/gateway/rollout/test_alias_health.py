@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.rollout.alias_health import AliasHealth, Window, finding
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.health_limits import HealthLimits
 
 LIMITS = HealthLimits(
@@ -38,10 +38,10 @@ def run(
 
 def fail(alias_health: AliasHealth, of: SimpleNamespace, reason: Reason, count: int = 1) -> None:
     def work() -> None:
-        raise Refusal(reason)
+        raise SealgateError(reason)
 
     for _ in range(count):
-        with pytest.raises(Refusal):
+        with pytest.raises(SealgateError):
             alias_health.run(of, work)
 
 
@@ -106,10 +106,10 @@ def test_slow_runs_count_whatever_they_come_to() -> None:
 
     def late() -> None:
         clock.now += 0.6
-        raise Refusal(Reason.DEADLINE_TOO_SHORT)
+        raise SealgateError(Reason.DEADLINE_TOO_SHORT)
 
     run(alias_health, live(), count=10)
-    with pytest.raises(Refusal):
+    with pytest.raises(SealgateError):
         alias_health.run(live(), late)
     (breach,) = alias_health.breaches()
     assert breach.finding.startswith("slower than 500 ms: 9.1 %")

@@ -9,7 +9,7 @@ import pytest
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Traffic
 from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import ANSWER_LOG, refused
 
 DRAW = np.random.default_rng(11)
@@ -67,7 +67,7 @@ class Book:
 
     def withdraw(self, *told: Any) -> bool:
         if self.away:
-            raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+            raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
         self.told.append(told)
         return True
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
 from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.builders import byte_tokens
 
@@ -42,13 +42,13 @@ def test_messages_come_before_seams_and_each_window_once() -> None:
     [b"{", b"[1]", b'[{"role": "user"}]', b'[{"content": 1}]', b'[{"content": "\\ud800"}]'],
 )
 def test_chats_of_another_form_are_refused(messages: bytes) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         said_in(asked(messages, is_chat=True))
     assert found.value.reason is Reason.CHAT_MALFORMED
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         said_in(asked(b"\xff"))
     assert found.value.reason is Reason.TENSOR_TEXT
 
@@ -66,6 +66,6 @@ def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
         live=lambda: {("guard", "production"): live}, resolve=lambda *_: live
     )
     call: Any = SimpleNamespace(is_active=lambda: True)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         PromptClassifier(engine).follows(guard, asked(b"three"), 0.0, call)
     assert found.value.reason is Reason.VERSION_NOT_LIVE

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.services.event_streams import PAGE, LogFollower, Pages
 from registry.storage.changes import PollingChanges
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 
 
@@ -67,7 +67,7 @@ def test_a_wait_ends_though_nothing_happens(tail):
     assert tail.wait(7, 0.01) == 0
 
 
-@pytest.mark.parametrize("error", [Refusal(Reason.REGISTRY_UNAVAILABLE), RuntimeError()])
+@pytest.mark.parametrize("error", [SealgateError(Reason.REGISTRY_UNAVAILABLE), RuntimeError()])
 def test_a_database_that_failed_is_asked_again(log, tail, error):
     log.broken = error
     time.sleep(0.1)
@@ -82,7 +82,7 @@ def test_whoever_waits_when_it_stops_is_sent_away(tail):
         try:
             while True:
                 tail.wait(0, 5)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             reasons.append(refusal.reason)
 
     thread = threading.Thread(target=wait)

@@ -8,7 +8,7 @@ import pytest
 from gateway.admission.quota_postgres import PostgresStorage
 from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.watch import START
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 URL = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_a_lost_connection_is_given_up_in_seconds(asked: list[dict[str, Any]]) -> None:
     store, storage = PostgresStore(URL, 60), PostgresStorage(URL, wrap_exceptions=True)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         store.exchange("any", [b"a"], START)
     assert caught.value.reason is Reason.SESSION_UNKNOWN
     of_sessions = len(asked)

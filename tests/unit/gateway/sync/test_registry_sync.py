@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.sync.registry_sync import RegistrySync
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 
 
@@ -21,7 +21,7 @@ class Registry:
         self.renewed += 1
 
     def change_token(self) -> object:
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
 
 
 class Room:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from generation.batching.cache_queue import CacheQueue
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import until
 
 
@@ -34,7 +34,7 @@ class Asking:
         try:
             room.take(pages, later(), lambda: not self.has_gone.is_set(), caller)
             served.append(caller)
-        except Refusal as refusal:
+        except SealgateError as refusal:
             self.refused = refusal.reason
 
     def join(self) -> None:
@@ -109,7 +109,7 @@ def refused(room: CacheQueue, caller: str) -> Reason | None:
         waiting.set()
         return False
 
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         room.take(1, later(), gone, caller)
     return None if waiting.is_set() else found.value.reason
 
@@ -130,6 +130,6 @@ def test_who_waits_and_goes_leaves_nothing_behind() -> None:
 def test_what_never_has_room_is_refused_at_once(pages: int, reason: Reason) -> None:
     room: CacheQueue = CacheQueue(2, 0)
     ask: Callable[[], None] = lambda: room.take(pages, later(), here, "x")  # noqa: E731
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         ask()
     assert found.value.reason is reason

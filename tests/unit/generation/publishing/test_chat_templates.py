@@ -7,7 +7,7 @@ import pytest
 
 from generation.publishing.builder import copy_files
 from inference.llm.request import CONFIG, TOKENIZER, TOKENIZER_CONFIG
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 TEMPLATE = "chat_template.jinja"
 
@@ -51,7 +51,7 @@ def test_half_a_surrogate_pair_in_the_settings_stays(folder: Path) -> None:
 
 
 def refused(folder: Path) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         copied(folder)
     return found.value.reason
 

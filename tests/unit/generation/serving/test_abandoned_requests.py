@@ -13,7 +13,7 @@ from generation.models.decoder import TokenizedPrompt
 from generation.serving import generator_version as versions
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 ASKED = SamplingRequest(b"x", False, Sampling(1))
 
@@ -41,7 +41,7 @@ def test_a_request_without_a_caller_is_not_run(
 ) -> None:
     if taken:
         version.measuring.acquire()
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         version.read(ASKED, time.monotonic() + left, lambda: active)
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
     assert version.measuring.locked() is taken

@@ -13,7 +13,7 @@ from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, Sampling, SamplingRequest, answer_digest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 ASKED = SamplingRequest(b"a prompt", False, Sampling(3))
 PIECES = [
@@ -82,7 +82,7 @@ def test_a_guards_verdict_is_not_asked_for() -> None:
     ],
 )
 def test_what_does_not_agree(told: dict[str, str]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         again(told)
     assert found.value.reason is Reason.REPLAY_MISMATCH
 
@@ -96,14 +96,14 @@ def test_what_does_not_agree(told: dict[str, str]) -> None:
     ],
 )
 def test_what_was_not_asked(asked: SamplingRequest) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         check_asked(asked, ASKED.digest)
     assert found.value.reason is Reason.RECEIPT_MISMATCH
 
 
 def test_what_another_server_generated_is_not_asked_again() -> None:
     engine = OpenAiEngine(None, "vllm", "{model}").engine  # type: ignore[arg-type]
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         check_told(recorded(3, engine=engine))
     assert found.value.reason is Reason.RECEIPT_MISMATCH
     check_told(recorded(3, engine=SEPARATE))

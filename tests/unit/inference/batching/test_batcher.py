@@ -10,7 +10,7 @@ import pytest
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.limits import BatcherLimits as QueueLimits
 from inference.batching.queue import RequestOptions
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
 
 
@@ -72,7 +72,7 @@ def test_the_queue_is_bounded_in_rows(worker: BlockingWorker) -> None:
         worker.wait_entered()
         second = pool.submit(batcher.submit, rows(4))
         queued(batcher, 1)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows(2))
         assert refused.value.reason is Reason.QUEUE_FULL
         third = pool.submit(batcher.submit, rows(1))
@@ -83,7 +83,7 @@ def test_the_queue_is_bounded_in_rows(worker: BlockingWorker) -> None:
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_a_request_must_fit_a_batch(worker: BlockingWorker, count: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Batcher(worker.work, BatcherLimits(4, 8)).submit(rows(count))
     assert refused.value.reason is Reason.BATCH_TOO_LARGE
 
@@ -105,7 +105,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(worker: BlockingWorker
 def test_a_passed_deadline_is_refused_without_a_run(worker: BlockingWorker) -> None:
     worker.open.set()
     batcher = Batcher(worker.work, BatcherLimits(4, 8))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         batcher.submit(rows(), RequestOptions(time.monotonic() - 1))
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
     assert worker.batches == []
@@ -178,7 +178,7 @@ def test_closing_refuses_the_new_and_finishes_the_queued(worker: BlockingWorker)
             futures.append(pool.submit(batcher.submit, rows()))
             queued(batcher, number)
         assert batcher.close(0.01) is False
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows())
         assert refused.value.reason is Reason.DRAINING
         worker.open.set()
@@ -256,7 +256,7 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
                 assert np.array_equal(
                     batcher.submit(x, RequestOptions(deadline, active=lambda: number != 7)), x
                 )
-            except Refusal as refusal:
+            except SealgateError as refusal:
                 refused.add(refusal.reason)
 
     with ThreadPoolExecutor(12) as pool:
@@ -281,7 +281,7 @@ def test_a_full_queue_counts_each_of_its_batches(lanes: int, expected: float) ->
         for number in range(4):
             futures.append(pool.submit(batcher.submit, rows(4)))
             queued(batcher, number + 1)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows())
         assert refused.value.reason is Reason.QUEUE_FULL
         assert refused.value.retry == pytest.approx(expected)

@@ -11,7 +11,7 @@ from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherLimits
 from inference.batching.queue import RequestOptions
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows, until
 
 Pool = ThreadPoolExecutor
@@ -75,7 +75,7 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
     with Pool(8) as pool:
         futures = [begin(pool, worker, batcher)]
         greedy = [add(pool, batcher, caller="greedy") for _ in range(4)]
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows(), RequestOptions(caller="greedy"))
         assert refused.value.reason is Reason.QUEUE_FULL
         modest = pool.submit(batcher.submit, rows(), RequestOptions(caller="modest"))
@@ -93,7 +93,7 @@ def test_a_full_queue_says_when_it_may_have_room() -> None:
     learn(batcher, 0.5, 0.25)
     with Pool(4) as pool:
         futures = [begin(pool, worker, batcher), add(pool, batcher, 4)]
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows(1))
         assert refused.value.retry == pytest.approx(1.5)
         worker.open.set()
@@ -106,7 +106,7 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
     worker.open.set()
     batcher = Batcher(worker.work, BatcherLimits(4, 8))
     learn(batcher, 200.0, 0.0)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         batcher.submit(rows(), RequestOptions(time.monotonic() + 50))
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
     assert worker.batches == []
@@ -116,7 +116,7 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
         try:
             batcher.submit(rows(), RequestOptions(time.monotonic() + 50))
             break
-        except Refusal:
+        except SealgateError:
             continue
     else:
         pytest.fail("an estimate refused everything for ever")

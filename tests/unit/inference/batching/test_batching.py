@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.batching.limits import BatcherLimits, Batching, BatchingBounds, OperatorBounds
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, read_settings
 
 SIGNED = Batching(64, 300, 4096, (8, 32, 64), 2_000_000, 2, 3)
@@ -40,7 +40,7 @@ def test_what_is_not_stated_is_absent() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Batching.decode(PLAIN.encode() | change)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.batching.capacity import RowCapacity
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Cramped:
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         self.tried.append(len(x))
         if len(x) > self.room:
-            raise Refusal(self.reason)
+            raise SealgateError(self.reason)
         return x * 2, x.sum(axis=1)
 
 
@@ -60,7 +60,7 @@ def test_after_a_while_the_limit_doubles_step_by_step() -> None:
 
 def test_one_row_that_does_not_fit_is_refused() -> None:
     capacity = RowCapacity(4, clock=Clock())
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         run(capacity, np.ones((4, 2), np.float32), Cramped(0))
     assert refused.value.reason is Reason.OUT_OF_MEMORY
     assert capacity.rows() == 1
@@ -68,7 +68,7 @@ def test_one_row_that_does_not_fit_is_refused() -> None:
 
 def test_other_failures_are_not_tried_again() -> None:
     work = Cramped(0, Reason.INTERNAL)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         run(RowCapacity(4, clock=Clock()), np.ones((4, 2), np.float32), work)
     assert refused.value.reason is Reason.INTERNAL
     assert work.tried == [4]

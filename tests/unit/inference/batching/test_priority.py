@@ -7,7 +7,7 @@ import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.queue import OVERTAKEN, RequestOptions
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
 
 
@@ -61,7 +61,7 @@ def test_a_full_level_refuses_its_own_alone() -> None:
         worker.wait_entered()
         futures.append(pool.submit(batcher.submit, rows(2), RequestOptions(urgent=True)))
         queued(batcher, 1)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             batcher.submit(rows(), RequestOptions(urgent=True))
         assert refused.value.reason is Reason.QUEUE_FULL
         futures.append(pool.submit(batcher.submit, rows(2)))

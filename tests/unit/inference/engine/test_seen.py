@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.engine.rollback_guard import HighWaterMark, RollbackGuard, RollbackGuardFile
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -42,7 +42,7 @@ def test_nothing_lower_and_no_second_of_a_number(
     step: Step, reason: Reason, later: HighWaterMark
 ) -> None:
     seen = step(RollbackGuard(), HighWaterMark(2, A))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         step(seen, later)
     assert refused.value.reason is reason
 
@@ -118,6 +118,6 @@ def test_a_damaged_file_is_refused(
 ) -> None:
     path = tmp_path / "seen.json"
     path.write_bytes(full.encode().replace(old, new))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         RollbackGuardFile.open(path)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -12,7 +12,7 @@ from inference.engine.ready_version import ReadyVersion
 from inference.engine.stages import ServingTarget
 from inference.runtime.cpu import CpuSettings
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron, constant_model
 from tests.support.builders.models.two_stages import two_stage_files
 from tests.support.builders.models.version_files import (
@@ -118,7 +118,7 @@ def test_where_another_server_answers_the_first_stage_runs_here() -> None:
 @pytest.mark.parametrize("size", [8, 17])
 def test_a_stage_of_another_last_layer_is_refused(size: int) -> None:
     files, _ = two_stage_files(MODEL, CUT, size)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build(files)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -127,12 +127,12 @@ def test_the_features_of_both_stages_are_counted() -> None:
     weights = ScoringWeights(0.0, (1.0,) * 3, (0.0,) * 6, ScoreTail(0.0, 1.0))
     scaling = FeatureScaling((0.0,) * 3, (1.0,) * 3, 6.0)
     narrow = replace(DETECTOR, scaling=scaling, clean=weights, trained=weights)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build({**FILES, ready_version.DETECTOR: narrow.encode()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_a_graph_that_ends_in_no_layer_takes_no_first_stage() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build({**FILES, ready_version.FP32: constant_model()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH

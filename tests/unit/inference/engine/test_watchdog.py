@@ -15,7 +15,7 @@ from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.hard_graphs import endless
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
@@ -40,7 +40,7 @@ def faults(version: ReadyVersion) -> Mapping[RunFault, int]:
 
 def refused(future: "Future[InferenceResult]") -> Reason:
     error = future.exception(60)
-    assert isinstance(error, Refusal)
+    assert isinstance(error, SealgateError)
     return error.reason
 
 
@@ -73,7 +73,7 @@ def test_a_run_without_end_is_ended_and_the_version_answers_on() -> None:
     version = build()
     served, version.served = version.served, Session.open(endless(MODEL.inputs, 3), ("logits",))
     Watchdog(every=0.02, grace=60).watch(version, 1.0, build)
-    with pytest.raises(Refusal) as ended:
+    with pytest.raises(SealgateError) as ended:
         version.submit(ROWS)
     assert ended.value.reason is Reason.RUN_HUNG
     until(lambda: faults(version) == {RunFault.RUN_ENDED: 1})
@@ -114,14 +114,14 @@ def test_who_comes_before_the_sessions_are_replaced_is_refused_at_once(
     def unreadable() -> ReadyVersion:
         if not fails.is_set():
             fails.set()
-            raise Refusal(Reason.VERSION_ALTERED)
+            raise SealgateError(Reason.VERSION_ALTERED)
         return build()
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(version.submit, ROWS)
         assert stuck.entered.wait(60)
         version.give_up()
-        with pytest.raises(Refusal) as at_once:
+        with pytest.raises(SealgateError) as at_once:
             version.submit(ROWS)
         assert at_once.value.reason is Reason.RUN_HUNG
         # What cannot be built at first is tried again.
@@ -158,6 +158,6 @@ def test_a_run_can_be_ended_by_hand() -> None:
         future = pool.submit(session.run, {"x": np.ones((1, 4), np.float32)})
         until(lambda: session.end_runs(time.monotonic()) == 1)
         error = future.exception(60)
-    assert isinstance(error, Refusal)
+    assert isinstance(error, SealgateError)
     assert error.reason is Reason.RUN_HUNG
     assert session.end_runs(time.monotonic()) == 0

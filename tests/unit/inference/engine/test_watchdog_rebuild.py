@@ -10,7 +10,7 @@ from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.hard_graphs import endless
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows
@@ -45,7 +45,7 @@ def test_other_versions_are_watched_during_a_rebuild() -> None:
     assert begun.wait(60)
     try:
         watchdog.watch(other, 0.1, build)
-        with pytest.raises(Refusal) as ended:
+        with pytest.raises(SealgateError) as ended:
             other.submit(clean_rows(MODEL, 4))
         assert ended.value.reason is Reason.RUN_HUNG
         until(lambda: RunFault.RUN_ENDED in faults(other))

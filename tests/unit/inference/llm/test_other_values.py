@@ -13,7 +13,7 @@ from inference.llm.request import GeneratorTerms, PromptScreen
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.text_models import RULES, config, tokenizer_json
@@ -63,7 +63,7 @@ def check(document: Any, write: Callable[[Any], bytes], read: Callable[[bytes], 
     for other in exchanged(document):
         try:
             data = write(other)
-        except Refusal:
+        except SealgateError:
             # Not every value has a canonical form.
             continue
         assert _reason(read, data) is not Reason.INTERNAL
@@ -72,7 +72,7 @@ def check(document: Any, write: Callable[[Any], bytes], read: Callable[[bytes], 
 def _reason(read: Callable[[bytes], object], data: bytes) -> Reason | None:
     try:
         read(data)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return refusal.reason
     return None
 
@@ -110,7 +110,7 @@ def few_words(document: dict[str, Any]) -> dict[str, Any]:
 def test_tokenizer_whose_type_is_no_text(part: str, kind: Any) -> None:
     document = json.loads(tokenizer_json())
     document[part] = {**(document[part] or {}), "type": kind}
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TextTokenizer.open(written(document), RULES)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -118,7 +118,7 @@ def test_tokenizer_whose_type_is_no_text(part: str, kind: Any) -> None:
 def test_tokenizer_that_makes_its_library_panic() -> None:
     document = json.loads(tokenizer_json())
     document["post_processor"]["special_tokens"] = {}
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TextTokenizer.open(written(document), RULES)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -128,7 +128,7 @@ def test_tokenizer_of_sequences_within_one_another() -> None:
     for _ in range(400):
         part = {"type": "Sequence", "normalizers": [part]}
     document = json.loads(tokenizer_json()) | {"normalizer": part}
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TextTokenizer.open(written(document), RULES)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 

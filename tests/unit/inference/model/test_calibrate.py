@@ -9,7 +9,7 @@ from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate, fit_detector
 from publishing.calibration.probe import SHIFTS
 from publishing.calibration.screening_report import auroc, screening_report
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random(seed=6)
@@ -61,7 +61,7 @@ def test_thresholds_are_clean_scores_of_their_rank() -> None:
 
 @pytest.mark.parametrize("scores", [np.zeros(58), np.zeros(0), np.append(np.zeros(500), np.nan)])
 def test_too_few_scores_are_refused(scores: np.ndarray) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         calibrate(scores, {})
     assert refused.value.reason is Reason.CALIBRATION_TOO_SMALL
 
@@ -69,7 +69,7 @@ def test_too_few_scores_are_refused(scores: np.ndarray) -> None:
 def test_a_model_that_nothing_moves_cannot_be_screened() -> None:
     still = Perceptron(np.zeros_like(MODEL.w1), MODEL.b1, MODEL.w2, np.array([9, 0, 0], np.float32))
     generator = np.random.default_rng(0)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         fit_detector(opened(still), rows(1, 50), rows(2, 300), DOMAIN, EPS, generator)
     assert refused.value.reason is Reason.CALIBRATION_TOO_SMALL
 

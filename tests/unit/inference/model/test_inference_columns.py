@@ -8,7 +8,7 @@ import pytest
 
 from inference.model.columns import Column, describe_columns
 from inference.model.config import ModelConfig
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.model_documents import DOCUMENT, written
 
@@ -53,7 +53,7 @@ def test_what_states_nothing_is_left_out_of_a_version() -> None:
     scaling = {"offset": [0, 19, 4, 0, 0], "scale": [4, 56, 68, 1, 1]}
     config = read(wordy, scaling=scaling)
     assert canonical.decode(config.encode())["columns"][0] == RATE
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ModelConfig.decode(canonical.encode(document(wordy, scaling=scaling)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -104,7 +104,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("columns", MALFORMED.values(), ids=MALFORMED)
 def test_what_makes_no_sense_is_refused(columns: Any) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         read(columns)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -122,7 +122,7 @@ def test_what_makes_no_sense_is_refused(columns: Any) -> None:
 )
 def test_columns_that_the_rows_contradict_are_refused(changes: dict[str, Any]) -> None:
     read([{"name": "duration"}, *LOAN[1:]])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         read([{"name": "duration"}, *LOAN[1:]], **changes)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -134,7 +134,7 @@ def test_a_text_has_no_columns() -> None:
         "tokens": {"vocabulary": 10, "buckets": [8], "overlong": "refuse", "text_bytes": 64},
     }
     ModelConfig.read(json.dumps(text).encode())
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ModelConfig.read(json.dumps(text | {"columns": [RATE]}).encode())
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from inference.model.config import InputScaling, ModelConfig
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.model_documents import DOCUMENT, model_config, written
 from tests.support.builders.models.text_models import ready, version_files
 
 
 def refuse(data: bytes, read: bool = False) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         (ModelConfig.read if read else ModelConfig.decode)(data)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -108,6 +108,6 @@ def model_json(**tokens: Any) -> bytes:
 
 def test_a_vocabulary_beyond_the_embeddings_is_refused() -> None:
     ready(model_json=model_json(vocabulary=128))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ready(model_json=model_json(vocabulary=129))
     assert refused.value.reason is Reason.GRAPH_MISMATCH

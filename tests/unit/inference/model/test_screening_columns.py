@@ -7,7 +7,7 @@ import pytest
 
 from inference.model.columns import Column
 from inference.model.row_rules import RowRules
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 # A measurement, a whole number from 0 to 20, one to 10 that stays, and a word of two; as sent.
 DECLARED = (
@@ -46,7 +46,7 @@ def sent(raw: np.ndarray, dtype: type = np.float64) -> np.ndarray:
 
 
 def refuse(table: RowRules, row: np.ndarray) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         table.check(row)
     assert refused.value.reason is Reason.TENSOR_RANGE
 

@@ -20,7 +20,7 @@ from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.text import tokens
 from publishing.sandbox.forward import ServingGraph
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from tests.support.builders.models import text_models
 from tests.support.builders.models.onnx_models import Perceptron
@@ -33,7 +33,7 @@ def loaded() -> ready_version.ReadyVersion:
 
 
 def refusal(**replaced: bytes) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ready(**replaced)
     return refused.value.reason
 
@@ -80,7 +80,7 @@ def test_a_text_that_has_too_many_tokens_is_refused_where_the_model_says_so() ->
     answers = ServingGraph.of(version_files()["model.int8.onnx"], config).logits(probe)
     files = {"golden_safetensors": replace(golden, probes=Golden(probe, answers)).encode()}
     strict = ready(model_json=config.encode(), **files)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         strict.submit(asked("meet " * 40))
     assert refused.value.reason is Reason.TENSOR_TEXT
 
@@ -88,7 +88,7 @@ def test_a_text_that_has_too_many_tokens_is_refused_where_the_model_says_so() ->
 def test_a_tokenizer_belongs_to_a_text_model_and_to_no_other() -> None:
     files = dict(version_files())
     del files["tokenizer.json"]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ready_version.ReadyVersion.build("", files, CpuSettings(1))
     assert refused.value.reason is Reason.FILE_MISSING
     tokens = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
@@ -163,7 +163,7 @@ def test_what_are_no_tokens_of_the_model_s_is_refused(
 ) -> None:
     config = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
     tensors = {"input_ids": Tensor.of("input_ids", ids), "attention_mask": Tensor.of("m", mask)}
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         model_input(config, tensors)
     assert refused.value.reason is reason
 

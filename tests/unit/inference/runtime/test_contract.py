@@ -14,7 +14,7 @@ from inference.runtime.response_contract import (
     check_same_forward,
     check_same_parameters,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron, constant_model
 
 RESPONSE = Perceptron.random().response()
@@ -36,21 +36,21 @@ def test_a_response_graph_passes_and_tells_its_sizes() -> None:
 
 @pytest.mark.parametrize(("row", "classes"), [((9,), 3), ((8, 1), 3), ((8,), 4)])
 def test_other_sizes_are_refused(row: tuple[int, ...], classes: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_response_graph(RESPONSE, row, classes)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model", SERVING[: len(SERVING) // 2]])
 def test_what_is_no_model_is_refused(data: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_response_graph(data)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
 
 @pytest.mark.parametrize("model", [SERVING, constant_model()])
 def test_another_graph_is_refused(model: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_response_graph(model)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -99,7 +99,7 @@ def _extra_output(graph: onnx.GraphProto) -> None:
     ],
 )
 def test_a_graph_with_another_face_is_refused(change: Change) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_response_graph(altered(change))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -125,7 +125,7 @@ def _rename(graph: onnx.GraphProto) -> None:
 
 @pytest.mark.parametrize("change", [_nudge, _rename])
 def test_graphs_of_other_weights_are_refused(change: Change) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_same_parameters(SERVING, altered(change))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -135,13 +135,13 @@ def test_another_forward_is_refused(shift: float) -> None:
     logits = np.zeros((3, 2), np.float32)
     other = logits.copy()
     other[2, 1] += np.float32(shift)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_same_forward(logits, other)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_a_forward_of_another_shape_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_same_forward(np.zeros((3, 2), np.float32), np.zeros((1, 2), np.float32))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from inference.runtime.last_layer import find_embeddings, find_last_layer, with_outputs
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import text_models
 from tests.support.builders.models.onnx_models import Perceptron, constant_model
 from tests.support.builders.models.version_files import clean_rows
@@ -73,14 +73,14 @@ def test_weights_are_found_however_they_are_held(body: str) -> None:
 )
 def test_a_graph_that_ends_otherwise_is_refused(model: bytes) -> None:
     name = onnx.load_model_from_string(model).graph.output[0].name
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         find_last_layer(model, name)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_embeddings_are_what_the_table_gives() -> None:
     assert find_embeddings(text_models.source().serving, "input_ids")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         find_embeddings(MODEL.serving(), "x")
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 

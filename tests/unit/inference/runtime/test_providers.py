@@ -160,7 +160,7 @@ from inference.runtime.cpu import CpuSettings
 from inference.backends.local import LocalLoader
 from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
-from sealgate.reasons import Refusal
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from tests.support.builders.models.hard_graphs import hungry
 
@@ -170,7 +170,7 @@ session = Session.open(hungry(4, 3), ("logits",), 1, settings)
 for rows in (2, 16, 2):
     try:
         print(len(session.run({"x": np.ones((rows, 4), np.float32)})[0]))
-    except Refusal as refusal:
+    except SealgateError as refusal:
         print(refusal.reason.name)
 LocalLoader(CpuSettings(1), settings=settings)
 try:

@@ -16,7 +16,7 @@ from onnx import helper
 
 from inference.runtime.session import Session, scalar
 from registry.formats.format_check import check_file
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models.onnx_models import Perceptron, constant_model, with_external_data
 
@@ -70,20 +70,20 @@ def test_what_is_no_plain_onnx_never_reaches_onnxruntime(
         raise AssertionError("onnxruntime was asked")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", unexpected)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Session.open(data, ("logits",))
     assert refused.value.reason is reason
 
 
 def test_a_missing_output_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Session.open(constant_model(), ("logits",))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_what_onnxruntime_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference.runtime.session.check_file", lambda path, data: None)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Session.open(b"\x00\x01 no graph", ("logits",))
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -94,7 +94,7 @@ def test_another_provider_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         "get_providers",
         lambda _: ["CUDAExecutionProvider", "CPUExecutionProvider"],
     )
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Session.open(MODEL.serving(), ("logits",))
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -110,7 +110,7 @@ def test_another_provider_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["shape", "type", "name", "none"],
 )
 def test_a_run_that_fails_is_ours_to_explain(feeds: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Session.open(MODEL.serving(), ("logits",)).run(feeds)
     assert refused.value.reason is Reason.INTERNAL
 

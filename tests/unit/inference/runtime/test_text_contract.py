@@ -9,7 +9,7 @@ import pytest
 from inference.model.config import ModelConfig
 from inference.runtime import response_contract
 from inference.runtime.response_contract import ResponseShape, check_text_response_graph
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.text_models import FOLDER, config, source
 
@@ -55,7 +55,7 @@ def test_a_text_model_s_graph_passes_and_tells_its_sizes() -> None:
     ],
 )
 def test_another_graph_is_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         check_text_response_graph(altered(**changed))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -66,7 +66,7 @@ def test_a_graph_of_other_classes_or_of_numbers_is_refused() -> None:
         lambda: check_text_response_graph(source().serving),
         lambda: response_contract.check_response_graph(RESPONSE),
     ):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             check()
         assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -107,7 +107,7 @@ def test_a_text_model_s_description_is_written_and_read_alike() -> None:
     ],
 )
 def test_another_description_is_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ModelConfig.decode(canonical.encode(DOCUMENT | changed))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -117,6 +117,6 @@ def test_a_model_of_numbers_says_nothing_of_blocking() -> None:
     plain = {key: value for key, value in DOCUMENT.items() if key != "tokens"}
     plain |= {"input": numbers, "domain": {"min": 0, "max": 1}}
     assert ModelConfig.decode(canonical.encode(plain)).blocks
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         ModelConfig.decode(canonical.encode(plain | {"screening": {"eps": 0.1, "blocks": True}}))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

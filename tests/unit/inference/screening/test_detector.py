@@ -10,7 +10,7 @@ import pytest
 from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 
 WIDTH = 3
@@ -44,7 +44,7 @@ def document() -> dict[str, Any]:
 
 
 def refuse(value: Any) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Detector.decode(canonical.encode(value))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -191,13 +191,13 @@ def test_another_type_is_refused() -> None:
     ],
 )
 def test_only_the_canonical_bytes_are_read(data: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Detector.decode(data)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_as_many_weights_as_features() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         detector(trained=ScoringWeights(0.0, (1.0,), (1.0,), ScoreTail(0.0, 1.0)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 

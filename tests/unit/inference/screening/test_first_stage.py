@@ -11,7 +11,7 @@ from inference.screening.calibration import ScoreThreshold
 from inference.screening.detector import Detector, Verdict
 from inference.screening.first_stage import FEATURES, ClassProjections, RunOutputs
 from publishing.calibration.served_rows import LEAST_ROWS, fit_readings
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
@@ -119,7 +119,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_another_document_is_refused(path: str, value: Any) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Detector.decode(canonical.encode(changed(path, value)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -132,7 +132,7 @@ def test_a_stage_that_scores_other_features_is_refused() -> None:
     for name in ("clean", "trained"):
         first[name]["linear"] = [0.0] * width
         first[name]["quadratic"] = [0.0] * (width * (width + 1) // 2)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Detector.decode(canonical.encode(found))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -140,7 +140,7 @@ def test_a_stage_that_scores_other_features_is_refused() -> None:
 def test_no_row_is_suspect_by_the_first_stage_alone() -> None:
     below = ScoreThreshold(0.05, 1, -0.25)
     lower = replace(DETECTOR.calibration, suspect=below, scores=(-2.0,) * 480)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         replace(DETECTOR, calibration=lower)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
     assert replace(DETECTOR, calibration=lower, first=None).suspect_threshold == -0.25
@@ -198,6 +198,6 @@ def test_readings_of_other_classes_are_refused() -> None:
     two = replace(
         found.inputs, center=found.inputs.center[:24], whitening=found.inputs.whitening[: 12 * 24]
     )
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         replace(found, inputs=two)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -15,7 +15,7 @@ from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
 from tests.support.builders.models.version_files import (
@@ -133,7 +133,7 @@ def test_an_answer_of_another_shape_is_refused(ready: ReadyVersion) -> None:
 
     odd = build(compared(FILES.detector))
     odd.served = Odd()  # type: ignore[assignment]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         odd.submit(SURE[:2])
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -144,7 +144,7 @@ def test_the_comparison_is_no_feature_of_the_graph() -> None:
     narrow = replace(FILES.detector, scaling=scaling, clean=weights, trained=weights)
     # As wide as the graph's features, with one of them missing.
     assert compared(narrow).width == FILES.detector.width
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         build(compared(narrow))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 

@@ -20,7 +20,7 @@ from publishing.calibration.detector_fit import (
     draft_detector,
     recalibrated,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
@@ -115,7 +115,7 @@ def test_a_document_says_what_it_counts_for_or_nothing(counts_for: Verdict | Non
 @pytest.mark.parametrize("value", ["flag", "", None, True, ["suspect"]])
 def test_another_word_is_refused(value: Any) -> None:
     document = json.loads(detector().encode()) | {"disagreement": value}
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Detector.decode(canonical.encode(document))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -131,7 +131,7 @@ def test_thresholds_under_which_it_counts_for_nothing_are_refused(
     limits = Calibration(
         CLEAN, 0.95, ScoreThreshold(0.01, 2, upper), ScoreThreshold(0.05, 16, lower)
     )
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         detector(counts_for, calibration=limits)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 

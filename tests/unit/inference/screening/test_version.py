@@ -14,7 +14,7 @@ from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
 from inference.screening.detector import Verdict
 from inference.screening.scoring import ScoreTail, ScoringWeights
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron, constant_model
 from tests.support.builders.models.version_files import (
     VersionFiles,
@@ -34,7 +34,7 @@ def build(files: Mapping[str, bytes]) -> ReadyVersion:
 
 
 def refused(files: Mapping[str, bytes]) -> Reason:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         build(files)
     return caught.value.reason
 

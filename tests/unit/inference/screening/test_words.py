@@ -10,7 +10,7 @@ from inference.screening.detector import Detector
 from inference.screening.first_stage import FEATURES, PLACES, VOTES, WordTables
 from inference.text import tokens
 from publishing.calibration.served_rows import ServedVectors, fit_readings
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import text_models
 from tests.support.builders.models.counts import tables, with_constants, with_counts
 from tests.support.builders.models.onnx_models import Perceptron
@@ -71,7 +71,7 @@ def test_a_graph_without_both_tables_says_nothing(missing: str) -> None:
 
 @pytest.mark.parametrize("sizes", [(VOCABULARY - 1, CLASSES), (VOCABULARY, CLASSES + 1)])
 def test_counts_of_another_model_are_refused(sizes: tuple[int, int]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         WordTables.of(graph(tables(*sizes)), VOCABULARY, CLASSES)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 

@@ -11,7 +11,7 @@ from inference.text import tokenizer
 from inference.text.tokenizer import LARGEST, TextTokenizer
 from inference.text.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
 from sealgate.probes import PROBES
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import RULES, sentences, tokenizer_json
 
 OPENED = TextTokenizer.open(tokenizer_json(), RULES)
@@ -22,7 +22,7 @@ def changed(**parts: Any) -> bytes:
 
 
 def refusal(data: bytes, rules: TokenRules = RULES) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TextTokenizer.open(data, rules)
     return refused.value.reason
 
@@ -52,14 +52,14 @@ def test_too_long_a_text_is_cut_or_refused_as_the_model_says() -> None:
     strict = TokenRules(RULES.vocabulary, RULES.buckets, REFUSE, RULES.text_bytes)
     opened = TextTokenizer.open(tokenizer_json(), strict)
     assert opened.rows([b"meet " * 30]).shape == (1, 32)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         opened.rows([b"meet " * 31])
     assert refused.value.reason is Reason.TENSOR_TEXT
 
 
 def test_a_text_without_tokens_is_refused() -> None:
     opened = TextTokenizer.open(changed(post_processor=None), RULES)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         opened.rows([b"meet", b""])
     assert refused.value.reason is Reason.TENSOR_TEXT
 
@@ -152,7 +152,7 @@ def test_few_large_texts_are_tokenized_at_once(monkeypatch: pytest.MonkeyPatch) 
     with ExitStack() as busy:
         for _ in range(2):
             busy.enter_context(tokenizer.large_texts)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             opened.rows(LARGE)
         assert refused.value.reason is Reason.QUEUE_FULL
         # Others go on.

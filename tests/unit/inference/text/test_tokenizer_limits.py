@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inference.text.tokenizer import TextTokenizer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import RULES, tokenizer_json
 
 WORDPIECE = {
@@ -40,7 +40,7 @@ def tokenizer(**parts: Any) -> bytes:
     ],
 )
 def test_an_unbounded_tokenizer_is_refused(data: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TextTokenizer.open(data, RULES)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 

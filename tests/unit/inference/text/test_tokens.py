@@ -13,7 +13,7 @@ from inference.text.tokens import (
     joined,
     lengths,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 RULES = TokenRules(vocabulary=10, buckets=(4, 8), overlong="truncate", text_bytes=100)
 
@@ -45,7 +45,7 @@ def test_rules_are_written_and_read_alike() -> None:
     ],
 )
 def test_other_rules_are_refused(changed: dict[str, object]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TokenRules.decode(RULES.encode() | changed)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -94,14 +94,14 @@ def test_what_graphs_take_and_rows_are_the_same() -> None:
     ],
 )
 def test_what_are_no_rows_is_refused(rows: Ids, reason: Reason) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         RULES.checked(rows)
     assert refused.value.reason is reason
 
 
 @pytest.mark.parametrize(("ids", "mask"), [([1, 2], [1, 2]), ([1, 2], [1, -1]), ([-1, 2], [1, 1])])
 def test_masks_and_ids_of_other_numbers_are_refused(ids: list[int], mask: list[int]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         joined(np.array([ids]), np.array([mask]))
     assert refused.value.reason is Reason.TENSOR_RANGE
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from publishing.evidence.signing import GOLDEN_RUN, ML_BOM, sign_evidence
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
@@ -33,12 +33,12 @@ def test_each_item_verifies_and_binds_kind_version_and_maker() -> None:
 
 def test_an_item_cannot_pass_for_another_document() -> None:
     (envelope, _) = sign_evidence(BODIES, VERSION, "publisher", KEY, NOW)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         dsse.verify(envelope, APPROVAL, {KEY.public.keyid: KEY.public})
     assert refused.value.reason is Reason.SIGNATURE_INVALID
 
 
 def test_a_version_that_is_no_digest_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         sign_evidence(BODIES, "1", "publisher", KEY, NOW)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

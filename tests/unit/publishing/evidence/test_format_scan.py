@@ -3,7 +3,7 @@
 import pytest
 
 from publishing.evidence.format_scan import format_scan
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron, with_external_data
 
@@ -32,6 +32,6 @@ def test_a_graph_is_described_by_its_operators() -> None:
     ],
 )
 def test_other_formats_are_refused(name: str, data: bytes, reason: Reason) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         format_scan({name: data})
     assert refused.value.reason is reason

@@ -17,7 +17,7 @@ from publishing.evidence.measurements import (
     Accuracies,
     TrialMeasurements,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from tests.support.builders.documents.people import refused
 
@@ -125,7 +125,7 @@ def test_another_name_or_value_is_refused(path: str, value: Any) -> None:
     for name in parents:
         place = place[name]
     place[last] = value
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -142,7 +142,7 @@ def test_a_report_of_two_stages_says_how_many_rows_go_on() -> None:
         each["auroc_graph"] = 0.875
     assert TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     del turned[0]["auroc_graph"]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -157,6 +157,6 @@ def test_a_report_of_compared_answers_says_how_many_disagree(counts_for: Verdict
         each["disagrees"] = 0.125
     assert TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     del screening["shifts"]["noise-0.1"]["disagrees"]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -6,7 +6,7 @@ import pytest
 
 from publishing.sandbox.forward import ROWS, golden_report, run_golden
 from publishing.source.dataset import DataSlice
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 Floats = npt.NDArray[np.float32]
 CLASSES = 10
@@ -53,7 +53,7 @@ def test_the_seed_decides_which_rows() -> None:
 
 
 def test_answers_that_depend_on_the_batch_are_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         run_golden(Sociable(), TEST, generator())
     assert refused.value.reason is Reason.GOLDEN_MISMATCH
 

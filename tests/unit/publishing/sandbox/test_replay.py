@@ -7,7 +7,7 @@ from publishing.sandbox import replay
 from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.replay import Replayed, check_input, compare
 from registry.sandbox.confinement import SandboxLimits
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.builders.models.onnx_models import Perceptron
@@ -23,7 +23,7 @@ def digest(name: str, data: np.ndarray) -> str:
 
 
 def reason(*arguments: object) -> Reason:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         compare(*arguments)
     return caught.value.reason
 
@@ -66,11 +66,11 @@ def test_a_version_runs_again_in_a_worker() -> None:
     np.testing.assert_array_equal(found.logits, int8_logits(perceptron, rows))
     assert found.verdict in ("clean", "suspect", "adversarial")
     assert check_input(version.config, rows.ravel(), digest("x", rows)).shape == rows.shape
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         replay.replay(version.encode(), clean_rows(perceptron, 17), confinement)
     assert caught.value.reason is Reason.BATCH_TOO_LARGE
     altered = version.with_golden_off_by(1.0).encode()
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         replay.replay(altered, rows, confinement)
     assert caught.value.reason is Reason.GOLDEN_MISMATCH
 
@@ -91,7 +91,7 @@ def test_a_label_only_answer_is_replayed() -> None:
 
 
 def test_other_classes_differ() -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         compare(
             Replayed("logits", CLASS_LOGITS, "suspect"), "suspect", class_digest(1, 1), None, 0.0
         )

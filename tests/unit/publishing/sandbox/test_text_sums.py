@@ -12,7 +12,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from inference.engine import ready_version
 from publishing.calibration.served_rows import ServedVectors
 from publishing.sandbox.forward import ServingGraph, run_golden
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import dataset, source, version_files
 
 Floats = npt.NDArray[np.float32]
@@ -59,6 +59,6 @@ def test_a_model_whose_answers_change_is_refused() -> None:
         fp32.write_bytes(source().serving)
         quantize_dynamic(fp32, int8, weight_type=QuantType.QInt8)
         dynamic = ServingGraph.of(int8.read_bytes(), CONFIG)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         run_golden(dynamic, dataset().test, np.random.default_rng(1))
     assert refused.value.reason is Reason.GOLDEN_MISMATCH

@@ -8,7 +8,7 @@ import pytest
 from safetensors import numpy as safetensors_numpy
 
 from publishing.source.dataset import Dataset
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.model_documents import model_config
 
@@ -48,7 +48,7 @@ def test_slices_come_back_with_the_digest_of_their_file(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_slices_are_refused(other: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Dataset.decode(safetensors_numpy.save(tensors(**other)))
     assert refused.value.reason is reason
 
@@ -64,14 +64,14 @@ def test_malformed_slices_are_refused(other: dict[str, Any], reason: Reason) -> 
 )
 def test_rows_of_another_model_are_refused(other: dict[str, Any], reason: Reason) -> None:
     dataset = Dataset.decode(safetensors_numpy.save(tensors(**other)))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         dataset.check(model_config())
     assert refused.value.reason is reason
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", bytes(16)])
 def test_another_format_is_refused(content: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Dataset.decode(content)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -79,6 +79,6 @@ def test_another_format_is_refused(content: bytes) -> None:
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(safetensors_numpy.save(tensors()))
     (tmp_path / "link").symlink_to(tmp_path / "rows")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         Dataset.read(tmp_path / "link")
     assert refused.value.reason is Reason.PATH_UNSAFE

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from publishing.source.origin import SLSA, STATEMENT, WORKSHOP, Origin
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 
@@ -36,7 +36,7 @@ def statement(**inner: Any) -> dict[str, Any]:
 
 
 def refused(document: dict[str, Any]) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         Origin.decode(canonical.encode(document))
     return found.value.reason
 
@@ -64,7 +64,7 @@ def test_a_budget_is_among_the_facts() -> None:
     ids=["changed", "more", "fewer"],
 )
 def test_other_files_are_refused(files: dict[str, bytes]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         Origin.decode(canonical.encode(statement())).check(files)
     assert found.value.reason is Reason.EVIDENCE_MISMATCH
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from publishing.source.folder import SourceFolder
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.model_documents import DOCUMENT, written
 from tests.support.builders.models.onnx_models import Perceptron, constant_model, with_external_data
 
@@ -51,20 +51,20 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
 def test_other_folders_are_refused(
     tmp_path: Path, files: dict[str, bytes | None], reason: Reason
 ) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(folder(tmp_path, **files))
     assert refused.value.reason is reason
 
 
 def test_a_description_of_other_sizes_is_refused(tmp_path: Path) -> None:
     other = written(input=DOCUMENT["input"] | {"shape": [-1, 30]})
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(folder(tmp_path, **{"model.json": other}))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(tmp_path / "none")
     assert refused.value.reason is Reason.FILE_MISSING
 
@@ -76,6 +76,6 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     inside.mkdir()
     folder(inside, **{"serving.onnx": None})
     (inside / "serving.onnx").symlink_to(outside)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         SourceFolder.read(inside)
     assert refused.value.reason is Reason.PATH_UNSAFE

@@ -16,7 +16,7 @@ from publishing.watermark.embedding import TARGET, embed
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron, with_external_data
 
@@ -172,20 +172,20 @@ def test_marking_is_deterministic() -> None:
 
 def test_too_few_weights_are_refused() -> None:
     small = Perceptron.random(3, inputs=64, hidden=128, classes=10)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         embed(small.serving(), small.response(), MARK)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_mark_beyond_reach_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         embed(MODEL.serving(), MODEL.response(), MARK, target=200)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:
     other = Perceptron.random(4, inputs=64, hidden=256, classes=10)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         embed(MODEL.serving(), other.response(), MARK)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
@@ -198,7 +198,7 @@ def test_a_response_graph_of_another_model_is_refused() -> None:
     ],
 )
 def test_what_is_no_whole_model_is_refused(data: bytes, reason: Reason) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         embed(data, MODEL.response(), MARK)
     assert refused.value.reason is reason
 

@@ -18,7 +18,7 @@ from publishing.watermark.identification import (
 )
 from publishing.watermark.key import WatermarkCode, WatermarkKey
 from publishing.watermark.reading import MarkDetection, read_code
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.marked import KEY, Floats, marked, network, weights
 
@@ -83,7 +83,7 @@ def test_the_threshold_pays_for_all_that_are_tried() -> None:
 
 def test_too_few_weights_name_nobody() -> None:
     hosts = [np.random.default_rng(0).standard_normal((40, 60)).astype(np.float32)]
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         spread_copy(hosts, KEY.recipient(PARENT, "north"))
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
@@ -94,7 +94,7 @@ def test_who_got_what_is_kept(tmp_path: Path) -> None:
     assert copy_path(tmp_path, COPIES[0]).stat().st_mode & 0o777 == 0o600
     assert set(kept_copies(tmp_path, "digits", PARENT)) == set(COPIES[:3])
     assert kept_copies(tmp_path, "digits", sha256(b"another")) == ()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         save_copy(tmp_path, COPIES[0])
     assert refused.value.reason is Reason.KEY_FILE_EXISTS
 

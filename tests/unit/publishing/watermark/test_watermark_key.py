@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from publishing.watermark.key import Mark, WatermarkKey, load_watermark_key, save_watermark_key
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 KEY = WatermarkKey("digits", bytes(range(32)))
@@ -32,7 +32,7 @@ def test_the_commitment_binds_model_secret_payload_and_the_unmarked_file() -> No
 
 @pytest.mark.parametrize("change", [{"payload": bytes(3)}, {"unmarked": "sha256:"}])
 def test_a_malformed_mark_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         replace(MARK, **change)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
@@ -57,13 +57,13 @@ def test_the_secret_is_not_shown() -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_secret_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         WatermarkKey("digits", bytes(size))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_malformed_model_name_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         WatermarkKey("Digits", bytes(32))
     assert refused.value.reason is Reason.NAME_MALFORMED
 
@@ -78,7 +78,7 @@ def test_a_key_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     save_watermark_key(path, KEY)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         save_watermark_key(path, WatermarkKey("digits", bytes(32)))
     assert refused.value.reason is Reason.KEY_FILE_EXISTS
     assert load_watermark_key(path) == KEY
@@ -89,14 +89,14 @@ def test_an_exposed_key_file_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "key.json"
     save_watermark_key(path, KEY)
     path.chmod(mode)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         load_watermark_key(path)
     assert refused.value.reason is Reason.KEY_FILE_EXPOSED
 
 
 def test_a_missing_key_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             load_watermark_key(path)
         assert refused.value.reason is Reason.KEY_UNREADABLE
 
@@ -106,6 +106,6 @@ def test_a_malformed_key_file_is_refused(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "key.json"
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         load_watermark_key(path)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -12,7 +12,7 @@ from publishing.watermark.embedding import EmbeddingStrength
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.ownership import OwnershipClaim, OwnershipProof
 from publishing.watermark.pairing import numbered
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
 from tests.support.builders.marked import KEY, marked, network
@@ -103,7 +103,7 @@ def test_what_the_log_does_not_hold_loses(owner: ModelOwner) -> None:
     for proof in (other, unsigned, elsewhere):
         (finding,) = settled(owner.marked, replace(claim, proof=proof))
         assert finding.step == 1
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         other.check(VKEY)
     assert refused.value.reason is Reason.PROOF_INVALID
 
@@ -112,7 +112,7 @@ def test_a_proof_comes_back_from_its_file(owner: ModelOwner, tmp_path: Path) -> 
     proof = owner.claim().proof
     assert OwnershipProof.decode(proof.encode()) == proof
     assert proof.check(VKEY).index == 1
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         OwnershipProof.decode(proof.encode()[:-1])
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from publishing.watermark import coding
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 PAYLOAD = b"\x01\x02\xfe\xff"
 
@@ -47,6 +47,6 @@ def test_random_signs_are_seldom_a_codeword() -> None:
 
 @pytest.mark.parametrize("size", [0, 3, 5])
 def test_a_payload_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         coding.codeword(bytes(size))
     assert refused.value.reason is Reason.PARAMETER_MALFORMED

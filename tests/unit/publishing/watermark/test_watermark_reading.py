@@ -21,7 +21,7 @@ from publishing.watermark.reading import (
     weights_of,
 )
 from publishing.watermark.tensor_file import TensorFile
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY, Floats, mark, marked, network, safetensors_bytes
 
 MARKED, RECORD = marked(network())
@@ -288,6 +288,6 @@ def test_scales_that_fit_nothing_are_refused() -> None:
 
 
 def refusal(name: str, data: bytes) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         weights_of(name, data)
     return refused.value.reason

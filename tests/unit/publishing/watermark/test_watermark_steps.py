@@ -9,7 +9,7 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark.integer_embedding import mark_integers
 from publishing.watermark.reading import read_code, weights_of
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY
 from tests.support.builders.models.onnx_models import Perceptron
 
@@ -51,12 +51,12 @@ def test_it_is_the_same_each_time(int8: bytes) -> None:
 
 
 def test_a_mark_beyond_steps_of_one_is_refused(int8: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         mark_integers(int8, CODE, target=60)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_model_without_integers_is_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         mark_integers(MODEL.serving(), CODE)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY

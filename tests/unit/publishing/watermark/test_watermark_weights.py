@@ -13,7 +13,7 @@ from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import detect, read_code, weights_of
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import read_carriers
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 KEY = WatermarkKey("digits", bytes(range(32)))
@@ -156,7 +156,7 @@ def test_the_mark_survives_our_quantizer_with_convolutions_and_branches(
 def test_a_weight_that_is_not_finite_is_refused(marked: onnx.ModelProto) -> None:
     broken = _copy(marked)
     _replace(broken, "a", np.full((128, 96), np.nan, np.float32))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         read_carriers(broken)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
@@ -165,7 +165,7 @@ def test_scales_that_do_not_fit_are_refused(marked: onnx.ModelProto) -> None:
     broken = _copy(marked)
     _quantize_weight(broken, "a", 1)
     _replace(broken, "a_scale", np.ones(7, np.float32))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         read_carriers(broken)
     assert refused.value.reason is Reason.FORMAT_REFUSED
 

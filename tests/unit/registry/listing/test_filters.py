@@ -13,7 +13,7 @@ from registry.listing.filters import (
     matches,
     parse_filter,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 
 A, B, C = (Comparison(name, "=", "1") for name in "abc")
@@ -144,7 +144,7 @@ def test_what_is_written_is_read_again(node):
 def reason(text):
     try:
         parse_filter(text)
-    except Refusal as refusal:
+    except SealgateError as refusal:
         return refusal.reason
     return None
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from registry.sandbox import frames
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def written(kind: bytes, data: bytes = b"") -> bytes:
@@ -41,7 +41,7 @@ def test_half_a_frame_is_none() -> None:
     ],
 )
 def test_another_kind_or_a_longer_one_is_refused(raw: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         frames.read_frame(io.BytesIO(raw), 100)
     assert refused.value.reason is Reason.WORKER_FAILED
 
@@ -58,7 +58,9 @@ def test_what_is_missing_can_be_printed() -> None:
 
 
 def test_a_refusal_keeps_its_reason_and_what_can_be_printed() -> None:
-    told = frames.encode_refusal(Refusal(Reason.GRAPH_MISMATCH, "a\x1b[2J\n\u202eb" + "c" * 2000))
+    told = frames.encode_refusal(
+        SealgateError(Reason.GRAPH_MISMATCH, "a\x1b[2J\n\u202eb" + "c" * 2000)
+    )
     refusal = frames.decode_refusal(told)
     assert refusal.reason is Reason.GRAPH_MISMATCH
     assert refusal.detail.startswith("a?[2J??b")
@@ -66,7 +68,7 @@ def test_a_refusal_keeps_its_reason_and_what_can_be_printed() -> None:
 
 
 def test_a_worker_refuses_only_for_what_running_comes_to() -> None:
-    told = frames.encode_refusal(Refusal(Reason.PRINCIPAL_UNKNOWN, "me"))
+    told = frames.encode_refusal(SealgateError(Reason.PRINCIPAL_UNKNOWN, "me"))
     assert frames.decode_refusal(told).reason is Reason.WORKER_FAILED
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from registry.sandbox import seccomp, syscalls
 from registry.sandbox.confinement import confine_calls
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.oracles import programs
 
 PID = 4242
@@ -153,6 +153,6 @@ def test_numbers_are_those_of_the_kernels_headers(name: str) -> None:
 
 def test_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(SealgateError) as refusal:
         confine_calls()
     assert refusal.value.reason is Reason.WORKER_UNCONFINED

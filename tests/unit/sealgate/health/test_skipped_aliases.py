@@ -8,7 +8,7 @@ import pytest
 
 from sealgate.health import check
 from sealgate.health.findings import UNASKED, CheckState, HealthFinding, exit_status
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.v1.registry_pb2 import ListModelsResponse, Model
 
 WELL = HealthFinding("serving", "gateway", CheckState.WELL, "SERVING")
@@ -25,7 +25,7 @@ class Golden:
         self._reason = reason
 
     def of(self, model: str, alias: str) -> Any:
-        raise Refusal(self._reason)
+        raise SealgateError(self._reason)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from sealgate.health.findings import (
     textfile_text,
     write_textfile,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.oracles.programs import program, run
 
 LABELS = {"model": "digits", "alias": "production", "version": "2"}
@@ -69,7 +69,7 @@ def test_the_exit_status_says_the_worst(findings: list[HealthFinding], status: i
 def test_what_keeps_one_from_asking_says_nothing_of_what_was_asked(
     reason: Reason, state: CheckState
 ) -> None:
-    assert refused_finding("golden", "digits/production", Refusal(reason)).state is state
+    assert refused_finding("golden", "digits/production", SealgateError(reason)).state is state
 
 
 def test_prometheus_takes_every_metric(tmp_path: Path) -> None:

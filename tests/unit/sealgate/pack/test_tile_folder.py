@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.pack.folder import SUMS, new_folder
 from sealgate.pack.tile_folder import TileFolder, entries_path
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint
 from sealgate.trust.transparency.tiles import inclusion_proof
 from tests.support.builders.documents.people import key
@@ -81,7 +81,7 @@ def test_a_log_that_did_not_only_grow_is_refused(tmp_path: Path, other: list[byt
     grown(tmp_path, LEAVES[:300])
     before = contents(tmp_path)
     kept = TileFolder(tmp_path, VKEY)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         kept.grow(signed(other), iter([other[300:]]))
     assert caught.value.reason is Reason.LOG_INCONSISTENT
     assert before.items() <= contents(tmp_path).items()
@@ -89,7 +89,7 @@ def test_a_log_that_did_not_only_grow_is_refused(tmp_path: Path, other: list[byt
 
 def test_entries_that_do_not_lead_to_the_root_are_refused(tmp_path: Path) -> None:
     kept = TileFolder(tmp_path, VKEY)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         kept.grow(signed(LEAVES[:10]), iter([[*LEAVES[:9], b"other"]]))
     assert caught.value.reason is Reason.LOG_INCONSISTENT
     assert not (tmp_path / "checkpoint").exists()
@@ -98,7 +98,7 @@ def test_entries_that_do_not_lead_to_the_root_are_refused(tmp_path: Path) -> Non
 def test_a_checkpoint_by_another_key_is_refused(tmp_path: Path) -> None:
     root = merkle.root([merkle.leaf_hash(LEAVES[0])])
     forged = sign_checkpoint(Checkpoint(ORIGIN, 1, root), key("mallory"))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         TileFolder(tmp_path, VKEY).grow(forged, iter([LEAVES[:1]]))
     assert caught.value.reason is Reason.SIGNATURE_INVALID
 
@@ -108,7 +108,7 @@ def test_files_that_were_altered_are_not_built_upon(tmp_path: Path, path: str) -
     grown(tmp_path, LEAVES[:300])
     data = (tmp_path / path).read_bytes()
     (tmp_path / path).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         TileFolder(tmp_path, VKEY)
     assert caught.value.reason is Reason.LOG_INCONSISTENT
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.text.tokenizer import TextTokenizer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import RULES, TELLING, rows_of, tokenizer_json
 from training.data.run_data import NO_LABEL, TRAIN, RunData, SourceRows
 from training.run.augmentation import with_joined
@@ -45,6 +45,6 @@ def test_the_same_seed_joins_the_same() -> None:
 
 @pytest.mark.parametrize("label", [0, 1, NO_LABEL])
 def test_rows_of_one_class_are_not_joined(label: int) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         with_joined(material([label, label, NO_LABEL]), 1.0, "b", 1)
     assert found.value.reason is Reason.TRAINING_DATA

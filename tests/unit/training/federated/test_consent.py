@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.federated.consent import Consent
 from training.recipe.federated import MODULUS, QUANTA, TRIES, FederatedSection
 
@@ -25,11 +25,11 @@ UNMASK = {"stage": "unmask", "active_nids": [13, 11, 12], "dead_nids": []}
 ALL = (SETUP, KEYS, COLLECT, UNMASK)
 
 
-def refused(*requests: dict[str, Any]) -> Refusal:
+def refused(*requests: dict[str, Any]) -> SealgateError:
     consent = Consent(ASKED)
     for request in requests[:-1]:
         consent.look(11, request)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         consent.look(11, requests[-1])
     assert found.value.reason is Reason.SUM_REFUSED
     return found.value
@@ -90,7 +90,7 @@ def test_nothing_is_given_without_what_comes_before() -> None:
 
 @pytest.mark.parametrize("number", [0, -(10**9), ASKED.rounds + 1])
 def test_rounds_that_the_recipe_has_not_are_refused(number: int) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         Consent(ASKED).look_at_round(number)
     assert found.value.reason is Reason.SUM_REFUSED
 
@@ -101,6 +101,6 @@ def test_a_round_is_tried_so_often_and_no_more() -> None:
         for _ in range(TRIES):
             consent.look_at_round(number)
     for number in range(1, ASKED.rounds + 1):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             consent.look_at_round(number)
         assert found.value.reason is Reason.SUM_REFUSED

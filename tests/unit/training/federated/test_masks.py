@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.federated.aggregation import mask
 from training.recipe.federated import MODULUS
 
@@ -64,6 +64,6 @@ def test_other_keys_are_refused() -> None:
         (other.private_bytes(*PRIVATE), KEYS[31].public_key().public_bytes(*PUBLIC)),
         (key, other.public_key().public_bytes(*PUBLIC)),
     ):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             mask(VECTORS[7], 7, own, {31: theirs})
         assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn import datasets
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.training.federated_recipes import FEDERATED, PERCEPTRON, written
 from training.data.run_files import read_weights, write_weights
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
@@ -45,7 +45,7 @@ def test_its_update_is_what_training_added(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     asked = recipe(tmp_path)
     weights = start(asked) * np.float32(np.inf)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         FederatedParticipant(asked, X[:20], Y[:20], 10, seed=1).update(weights)
     assert refused.value.reason is Reason.LOSS_NOT_FINITE
 
@@ -61,7 +61,7 @@ def test_a_private_one_stops_at_its_budget(tmp_path: Path) -> None:
             weights = weights + participant.update(weights)
             spent.append(participant.spent() or {})
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         go_on()
     assert refused.value.reason is Reason.RECIPE_INVALID
     epsilons = [each["epsilon"] for each in spent]

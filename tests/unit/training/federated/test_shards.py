@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.federated.federation import deal
 
 Y = np.repeat(np.arange(10), 90).astype(np.int64)
@@ -34,6 +34,6 @@ def test_one_seed_deals_the_same_hands() -> None:
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         deal(Y[:60], 9, 0.5, seed=1)
     assert refused.value.reason is Reason.TRAINING_DATA

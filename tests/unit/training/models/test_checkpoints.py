@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused as refused_with
 from training.models import checkpoints, families
 from training.models.checkpoints import INDEX, read_imported, take_in
@@ -26,9 +26,9 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def refused(source: Path) -> Refusal:
+def refused(source: Path) -> SealgateError:
     target = source.parent / "copy"
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         take_in(source, target)
     assert not target.exists()
     return found.value
@@ -93,7 +93,7 @@ def test_no_link_is_followed(source: Path) -> None:
 
 def test_a_folder_that_is_there_is_left_alone(source: Path) -> None:
     (source.parent / "copy").mkdir()
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         take_in(source, source.parent / "copy")
     assert found.value.reason is Reason.RUN_FOREIGN
 
@@ -102,12 +102,12 @@ def test_a_copy_that_changed_since_is_refused(source: Path) -> None:
     copy = source.parent / "copy"
     take_in(source, copy)
     (copy / "vocab.txt").write_text("a\nc\n")
-    with pytest.raises(Refusal) as changed:
+    with pytest.raises(SealgateError) as changed:
         read_imported(copy)
     assert changed.value.reason is Reason.DIGEST_MISMATCH
     (copy / "vocab.txt").write_text("a\nb\n")
     (copy / "more.safetensors").write_bytes(b"")
-    with pytest.raises(Refusal) as more:
+    with pytest.raises(SealgateError) as more:
         read_imported(copy)
     assert more.value.reason is Reason.FILE_SURPLUS
 
@@ -118,7 +118,7 @@ def test_a_hubs_name_without_a_network_says_so(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert checkpoints.is_hub_name("owner/model")
     assert not checkpoints.is_hub_name(str(tmp_path))
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         checkpoints.fetch("owner/model", tmp_path / "copy")
     assert found.value.reason is Reason.FILE_MISSING
     assert "network" in found.value.detail

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused, without_graphs
@@ -50,7 +50,7 @@ def test_a_changed_input_ends_the_run(
     _import(tmp_path, 1.0)
 
     def interrupted(*_: object) -> None:
-        raise Refusal(Reason.STORAGE_FULL)
+        raise SealgateError(Reason.STORAGE_FULL)
 
     def begun(_: Path, classes: int) -> TextClassifier:
         return TextClassifier(EncoderSize(128, 32, 8, 8, 1, 2), classes)
@@ -74,7 +74,7 @@ def test_changed_packages_end_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
     recipe = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
 
     def interrupted(*_: object) -> None:
-        raise Refusal(Reason.STORAGE_FULL)
+        raise SealgateError(Reason.STORAGE_FULL)
 
     monkeypatch.setattr(recipe_run, "follow", interrupted)
     assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
@@ -102,13 +102,13 @@ def test_a_second_run_in_one_folder_is_refused(
 ) -> None:
     without_graphs(monkeypatch)
     recipe = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
-    inner: list[Refusal] = []
+    inner: list[SealgateError] = []
 
     def follow(*_: object) -> None:
         if not inner:
-            inner.append(Refusal(Reason.INTERNAL))
+            inner.append(SealgateError(Reason.INTERNAL))
             inner[0] = refused(recipe, tmp_path / "made")
-        raise Refusal(Reason.STORAGE_FULL)
+        raise SealgateError(Reason.STORAGE_FULL)
 
     with monkeypatch.context() as patch:
         patch.setattr(recipe_run, "follow", follow)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.model.columns import Column
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from training.data.run_data import NO_LABEL, RunData
@@ -38,8 +38,8 @@ def table(folder: Path, text: str = CSV, **changed: object) -> SliceSizes:
     return SliceSizes(TABLE, path=path, **(settings | changed))  # type: ignore[arg-type]
 
 
-def refused(asked: SliceSizes) -> Refusal:
-    with pytest.raises(Refusal) as found:
+def refused(asked: SliceSizes) -> SealgateError:
+    with pytest.raises(SealgateError) as found:
         RunData.cut(read_rows(asked, None), asked)
     assert found.value.reason is Reason.TRAINING_DATA
     return found.value
@@ -114,19 +114,19 @@ def test_texts_alike_count_once_and_lines_are_read_strictly(tmp_path: Path) -> N
     path.write_text(path.read_text() * 2)
     assert np.array_equal(read_rows(recipe.data, tokenizer_json()).x, whole.x)
     path.write_text(path.read_text() + '{"text": "x"}\n')
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_rows(recipe.data, tokenizer_json())
     assert found.value.reason is Reason.TRAINING_DATA
 
 
 def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_rows(Recipe.read(recipes.texts(tmp_path)).data, None)
     assert found.value.reason is Reason.RECIPE_INVALID
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_rows(SliceSizes(TABLE, 1, 1, 1, path=tmp_path / "none.csv"), None)
     assert found.value.reason is Reason.FILE_MISSING
 

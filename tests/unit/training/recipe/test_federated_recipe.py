@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.training.federated_recipes import (
     FEDERATED,
     PERCEPTRON,
@@ -46,7 +46,7 @@ def test_the_demos_recipe_is_read() -> None:
     ],
 )
 def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         FederatedRecipe.read(written(tmp_path, *parts))
     assert refused.value.reason is Reason.RECIPE_INVALID
     assert said in refused.value.detail
@@ -60,13 +60,13 @@ def test_settings_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
     ):
         other = tmp_path / "other.toml"
         other.write_text(path.read_text().replace(old, new))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(SealgateError) as refused:
             FederatedRecipe.read(other)
         assert refused.value.reason is Reason.RECIPE_INVALID
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         FederatedRecipe.read(tmp_path / "missing.toml")
     assert refused.value.reason is Reason.RECIPE_INVALID
 
@@ -81,7 +81,7 @@ def _recipe(folder: Path, federated: str) -> Path:
 
 
 def test_too_many_groups_for_the_closest_rule_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="too many sets") as found:
+    with pytest.raises(SealgateError, match="too many sets") as found:
         FederatedRecipe.read(_recipe(tmp_path, "trim = 30\n"))
     assert found.value.reason is Reason.RECIPE_INVALID
     for fine in ("trim = 1\n", 'trim = 30\nrule = "trimmed-mean"\n'):

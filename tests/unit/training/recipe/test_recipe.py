@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.training import recipes
 from training.recipe.recipe import Recipe
 
@@ -12,8 +12,8 @@ SHARED = "[devices]\nprocesses = 2\n"
 SEARCH, SMALL = "[search]\ntrials = 2\n", "megabytes = 1.0\n"
 
 
-def refusal(path: Path) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(path: Path) -> SealgateError:
+    with pytest.raises(SealgateError) as refused:
         Recipe.read(path)
     assert refused.value.reason is Reason.RECIPE_INVALID
     return refused.value

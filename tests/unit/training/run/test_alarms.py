@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference.screening.calibration import conformal_rank
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from training.data.run_data import RunData, SourceRows
 from training.models.students import Perceptron, logits_of
@@ -74,7 +74,7 @@ def test_nothing_moves_without_a_label(student: Perceptron) -> None:
 def test_what_cannot_be_bounded_is_refused(
     student: Perceptron, asked: AlarmsSection, clean: int, reason: Reason
 ) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         settle(student, material(clean), asked)
     assert found.value.reason is reason
 

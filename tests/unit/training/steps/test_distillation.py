@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import NO_LABEL
 from training.models.students import Perceptron, accuracy
 from training.recipe.sections import DISTIL, TRAIN, RecipeStep
@@ -109,7 +109,7 @@ def test_adaptive_settings_follow_the_gap() -> None:
 def test_a_loss_that_is_no_number_ends_the_run() -> None:
     told = TOLD.clone()
     told[7] = float("nan")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         descend(student(), Distillation(step()), TaughtRows(TrainingBatch(X, Y, told)), step(), 1)
     assert refused.value.reason is Reason.LOSS_NOT_FINITE
 

@@ -7,7 +7,7 @@ import torch
 from opacus import PrivacyEngine
 from opacus.accountants import RDPAccountant
 
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import NO_LABEL
 from training.models.students import Perceptron
 from training.recipe.sections import PRIVATE, RecipeStep
@@ -63,7 +63,7 @@ def test_noise_does_not_follow_the_seed() -> None:
 
 def test_a_budget_too_small_for_one_step_is_refused() -> None:
     assert affordable(0.3, 0.2, 0.5, DELTA) == 0
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         descend_privately(
             Perceptron(6, 16, 2, 2), TaughtRows(TrainingBatch(X, Y)), step(noise=0.3, epsilon=0.5)
         )

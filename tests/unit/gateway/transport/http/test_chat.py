@@ -7,7 +7,7 @@ import pytest
 
 from gateway.transport.http.chat import NEUTRAL, Chat, read_chat
 from inference.llm.messages import read_sampling_request, without_sampling
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 
 MESSAGES = [{"role": "system", "content": "Täglich"}, {"role": "user", "content": "Hello"}]
@@ -104,7 +104,7 @@ def test_what_is_ours() -> None:
     ],
 )
 def test_what_is_refused_by_name(changes: dict[str, Any], param: str | None) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read(**changes)
     assert found.value.reason is Reason.PARAMETER_MALFORMED
     told = found.value.facts["param"]
@@ -130,7 +130,7 @@ def test_what_is_refused_by_name(changes: dict[str, Any], param: str | None) -> 
     ],
 )
 def test_chats_that_are_none(messages: Any) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read(messages=messages)
     assert found.value.reason is Reason.CHAT_MALFORMED
     assert found.value.facts == {"param": "messages"}
@@ -138,7 +138,7 @@ def test_chats_that_are_none(messages: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a": NaN}', b'{"model": 1, "model": 1}'])
 def test_bodies_that_are_no_object(body: bytes) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_chat(body)
     assert found.value.reason is Reason.MESSAGE_MALFORMED
 
@@ -160,14 +160,14 @@ def test_null_fields_of_a_message_are_ignored() -> None:
 
 @pytest.mark.parametrize("more", [{"refusal": "No."}, {"content": None}, {"tool_calls": []}])
 def test_other_unknown_fields_of_a_message_are_refused(more: dict[str, object]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         prompt({"role": "assistant", "content": "Hi.", **more})
     assert found.value.reason is Reason.CHAT_MALFORMED
 
 
 def test_half_a_surrogate_pair_as_a_version_is_refused() -> None:
     chat = {"model": "tiny", "messages": [], "sealgate": {"version": "\ud800"}}
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         read_chat(json.dumps(chat).encode())
     assert found.value.reason is Reason.PARAMETER_MALFORMED
     assert found.value.facts == {"param": "sealgate.version"}

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.transport.http.json_tensors import json_contents, raw_contents
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_inputs
 
 
@@ -83,7 +83,7 @@ def test_nested_as_the_shape_says() -> None:
     ],
 )
 def test_what_does_not_fit(datatype: str, values: list, shape: list[int], reason: Reason) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         raw_contents(values, datatype, shape)
     assert caught.value.reason is reason
 
@@ -91,6 +91,6 @@ def test_what_does_not_fit(datatype: str, values: list, shape: list[int], reason
 def test_bytes_that_are_no_text_cannot_be_answered() -> None:
     array = np.empty(1, object)
     array[:] = [b"\xff"]
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         json_contents(Tensor.of("", array))
     assert caught.value.reason is Reason.ANSWER_MALFORMED

@@ -10,7 +10,7 @@ from gateway.calls.compression import unpacked
 from gateway.transport.http.answer import STATUS, refused
 from gateway.transport.http.infer import OutputOptions, read_request, write_response
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import errors
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 
@@ -37,7 +37,7 @@ def read(document: object, tail: bytes = b"") -> tuple[oip.ModelInferRequest, Ou
 
 
 def reason(document: object, tail: bytes = b"") -> Reason:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         read(document, tail)
     return caught.value.reason
 
@@ -155,7 +155,7 @@ def test_float32_survives_json() -> None:
 
 def test_what_json_cannot_say_is_refused_and_raw_it_can_be_said() -> None:
     message = response(np.array([np.nan], np.float32))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         write_response(message, OutputOptions())
     assert caught.value.reason is Reason.ANSWER_MALFORMED
     assert write_response(message, OutputOptions(raw=True)).body.endswith(b"\xc0\x7f")
@@ -167,7 +167,7 @@ def test_every_kind_has_the_status_of_its_grpc_code() -> None:
 
 
 def test_a_refusal_says_its_reason_and_nothing_of_its_detail() -> None:
-    refusal = Refusal(Reason.STEP_UP, "secret", facts={"request": "sha256:1"})
+    refusal = SealgateError(Reason.STEP_UP, "secret", facts={"request": "sha256:1"})
     answer = refused(refusal, b"{}")
     assert json.loads(answer.body) == {
         "error": Reason.STEP_UP.sentence,
@@ -180,15 +180,15 @@ def test_a_refusal_says_its_reason_and_nothing_of_its_detail() -> None:
 
 @pytest.mark.parametrize(("retry", "seconds"), [(None, "1"), (0.2, "1"), (5.2, "6"), (0.0, "1")])
 def test_when_to_come_again(retry: float | None, seconds: str) -> None:
-    answer = refused(Refusal(Reason.QUEUE_FULL, retry=retry))
+    answer = refused(SealgateError(Reason.QUEUE_FULL, retry=retry))
     assert answer.headers == (("retry-after", seconds),)
-    assert refused(Refusal(Reason.DRAINING, retry=retry)).headers == ()
+    assert refused(SealgateError(Reason.DRAINING, retry=retry)).headers == ()
 
 
 def test_a_body_of_just_the_largest_size() -> None:
     packed = bytearray(zlib.compress(bytes(1000)))
     assert unpacked(packed, "deflate", 1000) == bytes(1000)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         unpacked(packed, "deflate", 999)
     assert caught.value.reason is Reason.MESSAGE_TOO_LARGE
     assert unpacked(bytearray(b"x"), None, 1) == b"x"

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 from gateway.transport.http.infer import read_request
-from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.tensors import read_inputs
 
 RAW = bytes(range(8))
@@ -49,7 +49,7 @@ def test_a_few_bytes_changed() -> None:
             request, _ = read_request("m", "", head + raw, str(len(head)))
             read_inputs(request)
             seen["read"] += 1
-        except Refusal as refusal:
+        except SealgateError as refusal:
             seen[refusal.reason.name] += 1
     assert {Reason[name].kind for name in seen.keys() - {"read"}} == {Kind.INVALID}
     assert seen["read"] > MUTATIONS / 100

@@ -12,7 +12,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from gateway.auth.certificates import ClientCertificate
 from gateway.transport.http.peer import HttpContext, Peer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import CertificateAuthority
 
 NOW = datetime.now(UTC)
@@ -50,20 +50,20 @@ def test_whom_a_certificate_names(uris: tuple[str, ...], identity: str) -> None:
 
 
 def test_a_workload_beside_another_name() -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         ClientCertificate.of(Shown(der(SPIFFE, "https://example.org")), NOW)
     assert caught.value.reason is Reason.CREDENTIAL_AMBIGUOUS
 
 
 def test_a_connection_outlasts_its_certificate() -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         ClientCertificate.of(Shown(der()), NOW + timedelta(days=2))
     assert caught.value.reason is Reason.CERTIFICATE_EXPIRED
 
 
 @pytest.mark.parametrize("wrong", [b"", b"x", der()[:-1]], ids=["empty", "other", "short"])
 def test_a_certificate_that_cannot_be_read(wrong: bytes) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         ClientCertificate.of(Shown(wrong), NOW)
     assert caught.value.reason is Reason.CERTIFICATE_MALFORMED
 

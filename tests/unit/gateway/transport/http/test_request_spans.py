@@ -16,7 +16,7 @@ from gateway.transport.http.connection import Request
 from gateway.transport.http.gateway import DisconnectWatch, HttpGateway
 from inference.observability import tracing
 from inference.observability.tracing import ParentSpan
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -49,7 +49,7 @@ class Refuses:
     """A front door that lets nobody in."""
 
     def admit(self, call: Call, method: str) -> None:
-        raise Refusal(Reason.CREDENTIAL_MISSING)
+        raise SealgateError(Reason.CREDENTIAL_MISSING)
 
     def refused(self, call: Call, error: Exception) -> tuple[Exception, None]:
         return error, None

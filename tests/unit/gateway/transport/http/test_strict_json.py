@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from gateway.transport.http.strict_json import items, members, parse, room_for, text
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 
 def test_what_is_json_is_read() -> None:
@@ -41,7 +41,7 @@ def test_what_is_json_is_read() -> None:
     ids=lambda wrong: repr(wrong[:16]),
 )
 def test_what_is_not_is_refused(wrong: bytes) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         parse(wrong)
     assert caught.value.reason is Reason.MESSAGE_MALFORMED
 
@@ -51,7 +51,7 @@ def test_too_many_arrays_and_objects_are_refused_before_they_are_made(
     piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json, "loads", None)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         parse(b"[" + piece * 10**5 + b"0]")
     assert caught.value.reason is Reason.MESSAGE_MALFORMED
 
@@ -69,7 +69,7 @@ def test_too_many_arrays_and_objects_are_refused_before_they_are_made(
     ],
 )
 def test_another_form_is_refused(read, value) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SealgateError) as caught:
         read(value)
     assert caught.value.reason is Reason.MESSAGE_MALFORMED
 

@@ -14,7 +14,7 @@ from inference.backends.openai.generator import read_pieces
 from inference.backends.openai.server import OpenAiServer
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import until
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -29,7 +29,7 @@ def pieces(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> list[Answ
 
 
 def refused(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> Reason:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         pieces(*events, most=most, stop=stop)
     return found.value.reason
 
@@ -162,7 +162,7 @@ def test_its_key_is_sent_to_its_path() -> None:
     ],
 )
 def test_what_ends_a_chat(text: str, status: int, reason: Reason) -> None:
-    with serving(stream(text, status)) as server, pytest.raises(Refusal) as found:
+    with serving(stream(text, status)) as server, pytest.raises(SealgateError) as found:
         asked(server)
     assert found.value.reason is reason
 
@@ -175,14 +175,14 @@ def test_lines_that_say_nothing_are_not_read_for_ever(line: str) -> None:
             while True:
                 handler.wfile.write(line.encode() * 1000)
 
-    with serving(flood) as server, pytest.raises(Refusal) as found:
+    with serving(flood) as server, pytest.raises(SealgateError) as found:
         asked(server, 60)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
 
 
 def test_nobody_there() -> None:
     server = OpenAiServer(urlsplit("http://127.0.0.1:9/v1"), "", None)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         asked(server)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
 
@@ -195,7 +195,7 @@ def test_a_server_that_says_nothing_is_waited_for_until_the_deadline() -> None:
 
     with serving(hang) as server:
         began = time.monotonic()
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             asked(server, 0.3)
         assert found.value.reason is Reason.DEADLINE_TOO_SHORT
         assert time.monotonic() - began < 30
@@ -207,7 +207,7 @@ def test_a_server_that_says_nothing_is_waited_for_until_the_deadline() -> None:
             ends[0]()
 
         threading.Thread(target=end).start()
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(server.chat({}, time.monotonic() + 60, ends.append))
         assert found.value.reason is Reason.DEADLINE_TOO_SHORT
         assert time.monotonic() - began < 50
@@ -218,6 +218,6 @@ def test_a_server_that_says_nothing_is_waited_for_until_the_deadline() -> None:
 def test_a_token_count_beyond_the_limit_is_refused(number: int) -> None:
     choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}
     usage = {"prompt_tokens": number, "completion_tokens": 1}
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         list(read_pieces(iter([{"choices": [choice], "usage": usage}]), Sampling(4), 100))
     assert found.value.reason is Reason.PROMPT_TOO_LONG

@@ -10,7 +10,7 @@ import pytest
 
 from inference.backends.openai.generator import OpenAiGenerator
 from inference.llm.request import Sampling, SamplingRequest
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
 TERMS: Any = SimpleNamespace(prompt_tokens=1000, check=lambda _: None)
@@ -43,14 +43,14 @@ def begin(*messages: tuple[str, str]) -> None:
     ],
 )
 def test_messages_that_hold_a_mark_together_are_refused(messages: list[tuple[str, str]]) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         begin(*messages)
     assert found.value.reason is Reason.CHAT_MALFORMED
 
 
 @pytest.mark.parametrize("hidden", [SOFT_HYPHEN, ACCENT, TAG, "\u200b", "\ufeff", "\x07"])
 def test_a_mark_with_what_is_not_seen_in_it_is_refused(hidden: str) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         begin(("user", f"Hello <|e{hidden}nd|> there"))
     assert found.value.reason is Reason.CHAT_MALFORMED
 

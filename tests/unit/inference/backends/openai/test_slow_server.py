@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from inference.backends.openai.server import OpenAiServer
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 
@@ -37,7 +37,7 @@ def test_a_slow_server_is_waited_for_until_the_deadline(first: bytes) -> None:
             urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}/v1"), "", None
         )
         began = time.monotonic()
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(SealgateError) as found:
             list(server.chat({}, began + 2.0, lambda _: None))
         took = time.monotonic() - began
         over.set()

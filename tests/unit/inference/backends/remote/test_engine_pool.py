@@ -10,7 +10,7 @@ from inference.backends.remote.placement import MeasuredEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.cost_model import BatchCosts
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 
 DIGEST = "sha256:" + "a" * 64
@@ -33,22 +33,22 @@ class Room:
     def infer(self, request: oip.ModelInferRequest, deadline: float | None) -> Any:
         self.asked += 1
         if self.reason is not None:
-            raise Refusal(self.reason, self.name)
+            raise SealgateError(self.reason, self.name)
         return oip.ModelInferResponse(id=self.name)
 
     def check_follows(self, pointer: Any, digest: str) -> None:
         if self.against is not None:
-            raise Refusal(self.against, self.name)
+            raise SealgateError(self.against, self.name)
 
     def show(self, snapshot: Any, source: Any) -> None:
         pass
 
-    def refused(self) -> dict[Any, Refusal]:
+    def refused(self) -> dict[Any, SealgateError]:
         return {}
 
     def counts(self) -> Any:
         if self.reason is not None:
-            raise Refusal(self.reason)
+            raise SealgateError(self.reason)
         return self.name
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
@@ -69,7 +69,7 @@ class Refusing(GRPCInferenceServiceServicer, EngineServiceServicer):
             status.details.add().Pack(info)
             context.abort_with_status(rpc_status.to_status(status))
         if self.reason is not None:
-            context.abort_with_status(grpc_status(Refusal(self.reason)))
+            context.abort_with_status(grpc_status(SealgateError(self.reason)))
         context.abort(self.status, "a foreign text")
 
 

@@ -15,7 +15,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 
 
@@ -23,7 +23,7 @@ class Full(GRPCInferenceServiceServicer):
     """An engine whose queue has room in seven seconds."""
 
     def ModelInfer(self, request, context):  # noqa: N802
-        context.abort_with_status(grpc_status(Refusal(Reason.QUEUE_FULL, "", 7.0)))
+        context.abort_with_status(grpc_status(SealgateError(Reason.QUEUE_FULL, "", 7.0)))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def room(tmp_path: Path) -> Iterator[RemoteEngine]:
 
 
 def test_callers_hear_when_to_retry(room: RemoteEngine) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(SealgateError) as refused:
         room.infer(oip.ModelInferRequest(), None)
     assert refused.value.reason is Reason.QUEUE_FULL
     assert refused.value.retry == 7.0

@@ -15,7 +15,7 @@ from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from tests.support.builders.documents.people import refused
 
@@ -134,12 +134,12 @@ def test_callers_hear_only_that_the_engine_cannot_be_reached(tmp_path: Path) -> 
     room = RemoteEngine(SocketEndpoint(tmp_path / "open" / "engine.sock"))
     request, deadline = oip.ModelInferRequest(), time.monotonic() + 60
     with (
-        pytest.raises(Refusal) as found,
+        pytest.raises(SealgateError) as found,
         room.streaming(request, deadline, lambda _: None) as responses,
     ):
         next(responses)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(SealgateError) as found:
         room.infer(request, deadline)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     room.close()
