@@ -125,10 +125,12 @@ def _served(
         port = int(harness.profile("client").endpoint.rpartition(":")[2])
         gateway.await_port(port)
         with (
-            grpc.insecure_channel(f"unix:{(state / 'engine' / 'engine.sock').absolute()}") as door,
+            grpc.insecure_channel(
+                f"unix:{(state / 'engine' / 'engine.sock').absolute()}"
+            ) as channel,
             pinned({cores.client}),
         ):
-            direct = _Direct(GRPCInferenceServiceStub(door), digest)
+            direct = _Direct(GRPCInferenceServiceStub(channel), digest)
             governed = harness.inference()
             _await(lambda: _answers(governed, prompt))
             ways = {"engine": direct, "gateway": governed}

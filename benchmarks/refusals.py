@@ -41,7 +41,7 @@ from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 
 _GOOD = "a good token, seen before"
 _FIRST = "a good token, seen for the first time"
-# A third of a good request: far enough that whoever floods the door does not get more done there
+# A third of a good request: far enough that whoever floods it does not get more done there
 # than by asking.
 _FAR_BELOW = 1 / 3
 

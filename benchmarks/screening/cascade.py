@@ -47,7 +47,7 @@ Floats = Any
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How many rows of each slice a model is measured on, and how many a knowing attacker gets."""
+    """How many rows of each slice a model is measured on, and how many a adaptive attacker gets."""
 
     rows: tuple[int, int, int]
     known: int
@@ -57,7 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spam", type=Path, default=Path("build/bench/spam-32"))
     parser.add_argument("--rows", default="300,400,300", help="of e-mails: fit, calibration, test")
-    parser.add_argument("--known", type=int, default=40, help="e-mails that a knowing attacker has")
+    parser.add_argument(
+        "--known", type=int, default=40, help="e-mails that a adaptive attacker has"
+    )
     parser.add_argument("--only", action="append", help="a model's title")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -85,7 +87,7 @@ def main() -> None:
 
 
 def measured(case: Case, known: int) -> dict[str, Any]:
-    """Figures of one model; `known` is how many rows a knowing attacker is given, at most."""
+    """Figures of one model; `known` is how many rows a adaptive attacker is given, at most."""
     seen = attack_fit_rows(case.prober, case.fit, np.random.default_rng(1))
     draft = draft_detector(seen)
     chosen = choose(seen, case.vectors, case.graphs, least=0.0)

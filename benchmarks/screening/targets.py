@@ -25,7 +25,7 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
         if row["model"] == HARDENED:
             joint = row["knowing"]["joint_at_threshold"]["mean"]
             found.append(
-                Target(f"knowing attacker, hardened model, {row['data']}", joint, 0.15).because(
+                Target(f"adaptive attacker, hardened model, {row['data']}", joint, 0.15).because(
                     "" if joint <= 0.15 else _KNOWING
                 )
             )

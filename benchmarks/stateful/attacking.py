@@ -63,7 +63,7 @@ class Played:
 
 
 @dataclass(slots=True)
-class _Door:
+class _Caller:
     """Asks a model and shows each row to the sessions, until one of them is flagged."""
 
     guarded: Guarded
@@ -98,25 +98,25 @@ def play(
     draw: np.random.Generator,
 ) -> Played:
     """One attack on the row x [d] of class `label`; `honest` [n, d] are rows to ask among."""
-    door, played = _Door(guarded, manner.names), Played()
+    caller, played = _Caller(guarded, manner.names), Played()
     if manner.asks_x:
-        door.ask(x)
+        caller.ask(x)
     row = next(asking)
-    while door.asked < QUERIES and (manner.goes_on or door.flagged is None):
+    while caller.asked < QUERIES and (manner.goes_on or caller.flagged is None):
         for _ in range(manner.among):
-            door.ask(honest[door.asked % len(honest)])
+            caller.ask(honest[caller.asked % len(honest)])
         if manner.noise:
             moved = row + draw.uniform(-manner.noise, manner.noise, len(row))
             row = np.clip(np.clip(moved, x - eps, x + eps), 0, 1).astype(np.float32)
-        found, verdict = door.ask(row)
+        found, verdict = caller.ask(row)
         if found != label and np.abs(row - x).max() <= eps + _WITHIN:
-            played.succeeded, played.held = door.asked, verdict == "adversarial"
+            played.succeeded, played.held = caller.asked, verdict == "adversarial"
             break
         try:
             row = asking.send(found)
         except StopIteration:
             break
-    played.flagged = door.flagged
+    played.flagged = caller.flagged
     return played
 
 

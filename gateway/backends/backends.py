@@ -47,18 +47,18 @@ def open_room(settings: EngineSettings, *, costs: bool = True) -> RemoteEngine |
 
     Raises: ConfigError.
     """
-    door = _door(settings)
-    if door is None:
+    endpoint = _endpoint(settings)
+    if endpoint is None:
         return None
     try:
-        door.check()
+        endpoint.check()
     except SealgateError as refusal:
         if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
             raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
-    return RemoteEngine(door, settings.name, costs=costs)
+    return RemoteEngine(endpoint, settings.name, costs=costs)
 
 
-def _door(settings: EngineSettings) -> Endpoint | None:
+def _endpoint(settings: EngineSettings) -> Endpoint | None:
     if settings.socket is not None:
         return SocketEndpoint(settings.socket)
     files = settings.certificate, settings.client_certificate, settings.client_key

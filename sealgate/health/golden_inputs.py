@@ -36,7 +36,7 @@ class GoldenRows:
     """Inputs by name, each [n, …], and the answers float32 [n, C] expected in `output`.
 
     A model that takes texts has those of `sealgate.probes.PROBES` that it need not cut short: of
-    its other golden inputs the file holds tokens, which the front door does not take. It may be too
+    its other golden inputs the file holds tokens, which the gateway does not take. It may be too
     narrow for any of them.
     """
 

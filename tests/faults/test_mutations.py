@@ -92,7 +92,7 @@ def test_by_grpc_with_a_token(open_deployment: GatewayDeployment, count: int) ->
     outcomes: Counter[str] = Counter()
     with (
         connect(open_deployment.harness.profile("client")) as channel,
-        others_ask(open_deployment, f"{count} mutations, front door", outcomes),
+        others_ask(open_deployment, f"{count} mutations, gateway", outcomes),
     ):
         tried(
             count,

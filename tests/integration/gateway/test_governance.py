@@ -1,4 +1,4 @@
-"""Promotion through the front door: what each person may do, and what is refused with what."""
+"""Promotion through the gateway: what each person may do, and what is refused with what."""
 
 from dataclasses import replace
 

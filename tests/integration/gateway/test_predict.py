@@ -1,4 +1,4 @@
-"""ModelInfer through the front door: answers, receipts, and the reason of every refusal."""
+"""ModelInfer through the gateway: answers, receipts, and the reason of every refusal."""
 
 import struct
 

@@ -105,7 +105,7 @@ def test_the_caller_is_checked_before_each_message(method):
     assert method in RULES
     limits = GatewayLimits()
     refused = []
-    door = AuthInterceptor(
+    interceptor = AuthInterceptor(
         Forgetful(4),
         lambda: None,
         lambda call, refusal: refused.append(refusal.reason),
@@ -116,7 +116,7 @@ def test_the_caller_is_checked_before_each_message(method):
     )
     handler = grpc.unary_stream_rpc_method_handler(lambda request, call: iter(range(100)), bytes)
     details = SimpleNamespace(method=method)
-    guarded = door.intercept_service(lambda _: handler, details).stream_stream
+    guarded = interceptor.intercept_service(lambda _: handler, details).stream_stream
     left = []
     with pytest.raises(Ended):
         left.extend(guarded(iter([b""]), Context()))

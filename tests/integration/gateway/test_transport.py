@@ -1,4 +1,6 @@
-"""The door itself: TLS versions, certificates, credentials that contradict each other, bounds."""
+"""The listeners themselves: TLS versions, certificates, credentials that contradict each other,
+bounds.
+"""
 
 import socket
 import ssl

@@ -41,10 +41,10 @@ def test_it_is_one_trace(tmp_path: Path, folder: Path, monkeypatch: pytest.Monke
         until(lambda: len([span for span in spans() if span.name == METHOD]) == 2)
         found = spans()
     by_parent = {span.parent.span_id: span for span in found if span.name == METHOD}
-    door = by_parent[int(SPAN, 16)]
-    assert door.context.span_id in by_parent
-    assert door.attributes["sealgate.outcome"] == "ok"
-    below = [span.name for span in found if span.parent.span_id == door.context.span_id]
+    gateway = by_parent[int(SPAN, 16)]
+    assert gateway.context.span_id in by_parent
+    assert gateway.attributes["sealgate.outcome"] == "ok"
+    below = [span.name for span in found if span.parent.span_id == gateway.context.span_id]
     # Its caller is looked at again with each part, and told of once.
     assert below.count("authenticate") == 1
     assert below.count("record") >= 1

@@ -1,4 +1,4 @@
-"""What bounds the HTTP door: of a request's head and body, of connections, of patience."""
+"""What bounds the HTTP gateway: of a request's head and body, of connections, of patience."""
 
 import json
 import socket
@@ -156,8 +156,8 @@ def test_nothing_is_sent_before_it_is_asked_for(
 def test_a_body_that_does_not_come(
     harness: GatewayHarness, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door = harness.gateway.http.gateway
-    monkeypatch.setattr(door, "limits", replace(door.limits, deadline=0.2))
+    http = harness.gateway.http.gateway
+    monkeypatch.setattr(http, "limits", replace(http.limits, deadline=0.2))
     with connected(harness) as plain:
         plain.sendall(head(client, "content-length: 9") + b"{")
         assert Reason.DEADLINE_TOO_SHORT.name.encode() in until_closed(plain)

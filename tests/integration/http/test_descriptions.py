@@ -1,4 +1,4 @@
-"""What the HTTP door says of the server and its models, beside what gRPC says of them."""
+"""What the HTTP gateway says of the server and its models, beside what gRPC says of them."""
 
 import re
 from http.client import HTTPConnection

@@ -1,4 +1,4 @@
-"""An engine room alone, in front of a registry on paper."""
+"""An inference engine alone, in front of a registry on paper."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -110,14 +110,14 @@ def test_a_request_is_one_trace_through_both_processes(
     await_true(lambda: {(name, span.name) for name, span in receiver.spans(TRACE)} >= WANTED)
     found = receiver.spans(TRACE)
     calls = {process: span for process, span in found if span.name == INFER}
-    door, engine = calls["sealgate-gateway"], calls["sealgate-engine"]
+    gateway, engine = calls["sealgate-gateway"], calls["sealgate-engine"]
     # Below the caller's own span, and the engine's call below ours.
-    assert door.parent_span_id.hex() == SPAN
-    assert engine.parent_span_id == door.span_id
+    assert gateway.parent_span_id.hex() == SPAN
+    assert engine.parent_span_id == gateway.span_id
     below = {(process, span.name): span for process, span in found if span not in calls.values()}
     for process, name, parent in (
-        ("sealgate-gateway", "authenticate", door),
-        ("sealgate-gateway", "record", door),
+        ("sealgate-gateway", "authenticate", gateway),
+        ("sealgate-gateway", "record", gateway),
         ("sealgate-engine", "queue", engine),
         ("sealgate-engine", "run", engine),
         ("sealgate-engine", "screen", engine),
@@ -127,7 +127,7 @@ def test_a_request_is_one_trace_through_both_processes(
         assert span.start_time_unix_nano <= span.end_time_unix_nano
         assert parent.start_time_unix_nano <= span.start_time_unix_nano + 1_000_000
         assert span.end_time_unix_nano <= parent.end_time_unix_nano + 1_000_000
-    told = attributes(door)
+    told = attributes(gateway)
     assert (told["sealgate.model"], told["sealgate.version"]) == ("digits", "1")
     assert (told["sealgate.verdict"], told["sealgate.outcome"]) == ("clean", "ok")
     assert SECRET not in str(found)

@@ -1,4 +1,4 @@
-"""An engine room behind a real unix socket, which a test shows what a paper registry holds."""
+"""An inference engine behind a real unix socket, which a test shows what a paper registry holds."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""An installation whose language models run behind their own door, on threads of the test's."""
+"""An installation whose language models run behind their own listener, on threads of the test's."""
 
 import json
 import time

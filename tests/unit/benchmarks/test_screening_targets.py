@@ -67,7 +67,7 @@ def test_one_weak_attack_misses_and_one_that_turns_next_to_nothing_does_not_coun
 
 def test_the_knowing_attacker_is_held_against_the_hardened_model() -> None:
     strong = {"joint_at_threshold": mean(0.5)}
-    name = "knowing attacker, hardened model, digits"
+    name = "adaptive attacker, hardened model, digits"
     assert name not in found(row(PLAIN, knowing=strong))
     missed = found(row(HARDENED, knowing=strong))[name]
     assert not missed.met

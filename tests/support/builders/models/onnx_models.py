@@ -1,7 +1,7 @@
 """Small ONNX models made by hand: a two-layer perceptron in the forms that a version holds.
 
 The serving graph (float32), its static QDQ INT8 twin and its response graph share the weights of
-one `Perceptron`, so that a test can alter one of them and see the engine room refuse.
+one `Perceptron`, so that a test can alter one of them and see the inference engine refuse.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The front door by itself: what no rule allows is refused, whoever asks."""
+"""The auth interceptor by itself: what no rule allows is refused, whoever asks."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Everyone:
 
 
 @pytest.fixture
-def door():
+def interceptor():
     limits = GatewayLimits()
     return AuthInterceptor(
         Everyone(),
@@ -50,9 +50,9 @@ def door():
         "",
     ],
 )
-def test_a_method_without_a_rule_is_refused(door, method):
+def test_a_method_without_a_rule_is_refused(interceptor, method):
     with pytest.raises(SealgateError) as caught:
-        door.admit(Call(SimpleNamespace(), method, StreamLimiter(GatewayLimits())), method)
+        interceptor.admit(Call(SimpleNamespace(), method, StreamLimiter(GatewayLimits())), method)
     assert caught.value.reason is Reason.RULE_MISSING
 
 
@@ -60,9 +60,9 @@ INHERITED = "/grpc.health.v1.Health/Check"
 
 
 @pytest.fixture
-def inheriting(door: AuthInterceptor) -> Iterator[grpc.Channel]:
+def inheriting(interceptor: AuthInterceptor) -> Iterator[grpc.Channel]:
     """To a server with a method that its servicer only inherits from the generated one."""
-    server = grpc.server(futures.ThreadPoolExecutor(2), interceptors=[door])
+    server = grpc.server(futures.ThreadPoolExecutor(2), interceptors=[interceptor])
     unary = grpc.unary_unary_rpc_method_handler(HealthServicer().Check, bytes)
     stream = grpc.unary_stream_rpc_method_handler(HealthServicer().Watch, bytes)
     service, _, name = INHERITED[1:].partition("/")

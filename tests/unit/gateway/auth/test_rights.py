@@ -185,7 +185,9 @@ def test_the_health_of_a_model_needs_the_right_too():
 
 @pytest.mark.parametrize("name", [*ASKED, *WIDE, *MODEL_QUESTIONS, "ModelInfer"])
 def test_the_roles_of_an_action_are_those_of_its_methods(name):
-    """`policy explain` reads ACTION_ROLES, the front door reads RULES: they must say the same."""
+    """`policy explain` reads ACTION_ROLES, the auth interceptor reads RULES: they must say the
+    same.
+    """
     action = (ASKED | WIDE | MODEL_QUESTIONS | {"ModelInfer": ("infer",)})[name][0]
     service = INFERENCE if name.startswith("Model") or name == "RepositoryIndex" else REGISTRY
     assert RULES[f"/{service}/{name}"] <= ACTION_ROLES[action]

@@ -17,7 +17,7 @@ from tests.support.builders.models.version_files import VersionFiles, clean_rows
 LARGE = Perceptron.random(inputs=512, hidden=2200)
 
 
-class Crowd:
+class CountedRuns:
     """A graph that notes how many run beside it, of all such."""
 
     now = most = 0
@@ -28,15 +28,15 @@ class Crowd:
         self._session = session
 
     def run(self, feeds: dict[str, np.ndarray]) -> Any:
-        with Crowd.mutex:
-            Crowd.now += 1
-            Crowd.most = max(Crowd.most, Crowd.now)
+        with CountedRuns.mutex:
+            CountedRuns.now += 1
+            CountedRuns.most = max(CountedRuns.most, CountedRuns.now)
         time.sleep(0.002)
         try:
             return self._session.run(feeds)
         finally:
-            with Crowd.mutex:
-                Crowd.now -= 1
+            with CountedRuns.mutex:
+                CountedRuns.now -= 1
 
 
 @pytest.mark.parametrize(("cores", "most"), [(CorePool(2, patience=60), 2), (None, 4)])
@@ -45,13 +45,13 @@ def test_versions_together_run_no_more_than_there_are_cores(
 ) -> None:
     files = VersionFiles.of(LARGE).encode()
     assert len(files["model.int8.onnx"]) >= SMALL_GRAPH
-    monkeypatch.setattr(Crowd, "most", 0)
+    monkeypatch.setattr(CountedRuns, "most", 0)
     versions = [
         ReadyVersion.build(str(number), files, CpuSettings(2), running=RunSettings(cores=cores))
         for number in range(2)
     ]
     for version in versions:
-        version.served = Crowd(version.served)
+        version.served = CountedRuns(version.served)
     x = clean_rows(LARGE, 1)
     threads = [
         threading.Thread(target=lambda v=version: [v.submit(x) for _ in range(15)])
@@ -62,10 +62,10 @@ def test_versions_together_run_no_more_than_there_are_cores(
         thread.start()
     for thread in threads:
         thread.join()
-    assert Crowd.most <= most
+    assert CountedRuns.most <= most
     if cores is None:
         # Two lanes each: without the bound they do run side by side, or this shows nothing.
-        assert Crowd.most > 2
+        assert CountedRuns.most > 2
 
 
 def test_one_that_hangs_does_not_stop_the_others() -> None:

@@ -19,7 +19,7 @@ def test_every_path_has_a_rule_and_something_that_answers() -> None:
     for route in ROUTES:
         assert route.method in RULES
         assert route.operation in OPERATIONS
-        # The gRPC door records each such read before it answers, which this one does not do.
+        # The gRPC listener records each such read before it answers, which this one does not do.
         assert route.method not in AUDIT_READS
     assert {route.operation for route in ROUTES} == set(OPERATIONS)
     assert set(OPERATIONS) >= READS_BODY

@@ -1,4 +1,4 @@
-"""What the HTTP door tells of a certificate is what gRPC would have told."""
+"""What the HTTP gateway tells of a certificate is what gRPC would have told."""
 
 import socket
 import threading

@@ -46,7 +46,7 @@ class Spans:
 
 
 class Refuses:
-    """A front door that lets nobody in."""
+    """An auth interceptor that lets nobody in."""
 
     def admit(self, call: Call, method: str) -> None:
         raise SealgateError(Reason.CREDENTIAL_MISSING)
@@ -75,7 +75,9 @@ def test_a_request_follows_the_callers_trace(
     headers = [("host", "a"), *(("traceparent", value) for value in values)]
     head = h11.Request(method="GET", target="/v2", headers=headers)
     limits = GatewayLimits()
-    door = HttpGateway(nobody, refuses, StreamLimiter(limits), DisconnectWatch(), limits, Counter())
-    assert door.answer(Request(head, peer, nobody, nobody)).status == 401
+    gateway = HttpGateway(
+        nobody, refuses, StreamLimiter(limits), DisconnectWatch(), limits, Counter()
+    )
+    assert gateway.answer(Request(head, peer, nobody, nobody)).status == 401
     assert spans.calls == [("/inference.GRPCInferenceService/ServerMetadata", parent)]
     assert spans.said == ["ok"]

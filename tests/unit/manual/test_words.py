@@ -1,0 +1,43 @@
+"""Old words for what now has the field's name do not come back."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+OLD_WORDS = {
+    "turnstile": "stream limiter",
+    "front door": "auth interceptor, gateway",
+    "HTTP door": "HTTP gateway",
+    "engine room": "inference engine",
+    "knowing attacker": "adaptive attacker",
+    "autopsy": "inspection",
+    "checkup": "health",
+}
+# The changelog and the records of decisions tell what things were called.
+_TELLING = ("CHANGELOG.md", "docs/adr/", "tests/unit/manual/test_words.py")
+
+
+def written() -> dict[str, str]:
+    """Every text that people write here, by its path."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.proto"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [path for path in listed.stdout.split() if not path.startswith(_TELLING)]
+    return {path: (ROOT / path).read_text() for path in paths if (ROOT / path).exists()}
+
+
+@pytest.mark.parametrize("word", OLD_WORDS)
+def test_an_old_word_is_written_nowhere(word: str) -> None:
+    found = [
+        f"{path}:{text[: match.start()].count(chr(10)) + 1}"
+        for path, text in written().items()
+        for match in re.finditer(rf"\b{word}\b", text, re.IGNORECASE)
+    ]
+    assert found == [], f"write {OLD_WORDS[word]!r} instead"
