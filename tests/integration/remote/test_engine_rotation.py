@@ -133,4 +133,4 @@ def test_files_that_cannot_be_used_change_nothing(
         put(pair.folder / "gateway.key", engine_certificate().key)
         pair.room.probe()
         assert pair.answers()
-    assert caplog.text.count("the certificates of before stay") == 2
+    assert caplog.text.count("the previous certificates stay in use") == 2

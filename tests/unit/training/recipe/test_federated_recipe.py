@@ -81,7 +81,7 @@ def _recipe(folder: Path, federated: str) -> Path:
 
 
 def test_too_many_groups_for_the_closest_rule_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SealgateError, match="too many sets") as found:
+    with pytest.raises(SealgateError, match="too many combinations") as found:
         FederatedRecipe.read(_recipe(tmp_path, "trim = 30\n"))
     assert found.value.reason is Reason.RECIPE_INVALID
     for fine in ("trim = 1\n", 'trim = 30\nrule = "trimmed-mean"\n'):

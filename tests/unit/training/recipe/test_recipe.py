@@ -40,17 +40,17 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ((recipes.PERCEPTRON, '[[steps]]\nkind = "dance"'), "is one of"),
         ((recipes.PERCEPTRON,), "needs [[steps]]"),
         ((recipes.PERCEPTRON, recipes.DISTIL), "needs a [teacher]"),
-        ((recipes.BOOSTED, recipes.PERCEPTRON, recipes.TRAIN), "a teacher a step distil"),
+        ((recipes.BOOSTED, recipes.PERCEPTRON, recipes.TRAIN), "needs a step distil"),
         ((recipes.PERCEPTRON, recipes.QUANTIZE), "after another"),
         ((recipes.PERCEPTRON, recipes.QUANTIZE, recipes.TRAIN), "is the last"),
-        ((recipes.PERCEPTRON, recipes.TRAIN, recipes.PRIVATE), "is the only one"),
-        (('[student]\nkind = "encoder"', recipes.TRAIN), "takes texts"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, recipes.PRIVATE), "must be the only one"),
+        (('[student]\nkind = "encoder"', recipes.TRAIN), "texts are for an encoder"),
         (('[student]\nkind = "convolution"', recipes.TRAIN), "takes images"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "attack = 0.2"), "no setting 'attack'"),
         ((recipes.PERCEPTRON, recipes.HARDEN, "attack = 1.5"), "at most 1"),
         ((recipes.PERCEPTRON, recipes.HARDEN, "bits = 7\ntemperature = 3.0"), "no setting"),
-        ((recipes.PERCEPTRON, recipes.HARDEN, SHARED), "train and distil alone"),
-        (('[teacher]\nkind = "graph"', recipes.PERCEPTRON, recipes.DISTIL), "has a path"),
+        ((recipes.PERCEPTRON, recipes.HARDEN, SHARED), "only the steps"),
+        (('[teacher]\nkind = "graph"', recipes.PERCEPTRON, recipes.DISTIL), "can have a path"),
         ((recipes.TRAIN,), "[student]"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "[search]\nmegabytes = 1.0"), "needs trials"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}width = [8, 16]"), "needs a budget"),
@@ -58,13 +58,19 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}width = [8, 0]"), "positive whole"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}heads = [1, 2]"), "has heads"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}vocabulary = [8, 9]"), "vocabulary"),
-        ((recipes.PERCEPTRON, recipes.PRIVATE, f"{SEARCH}{SMALL}width = [8, 16]"), "go together"),
-        (('[student]\nkind = "decoder"', recipes.TRAIN), "takes prose"),
+        (
+            (recipes.PERCEPTRON, recipes.PRIVATE, f"{SEARCH}{SMALL}width = [8, 16]"),
+            "be combined",
+        ),
+        (('[student]\nkind = "decoder"', recipes.TRAIN), "prose is for a decoder"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f'{SHARED}split = "rows"'), "is one of data, tensor"),
-        ((recipes.PERCEPTRON, recipes.PRIVATE, SHARED), "train and distil alone"),
-        ((recipes.PERCEPTRON, recipes.TRAIN, recipes.QUANTIZE, SHARED), "train and distil alone"),
+        ((recipes.PERCEPTRON, recipes.PRIVATE, SHARED), "only the steps"),
+        (
+            (recipes.PERCEPTRON, recipes.TRAIN, recipes.QUANTIZE, SHARED),
+            "only the steps",
+        ),
         ((recipes.PERCEPTRON, recipes.TRAIN, '[devices]\nsplit = "tensor"'), "needs processes"),
-        ((recipes.PERCEPTRON, recipes.TRAIN, "[devices]\nteacher_megabytes = 9"), "is spread"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, "[devices]\nteacher_megabytes = 9"), "be spread"),
     ],
 )
 def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
@@ -87,9 +93,9 @@ def test_only_a_table_has_columns_to_tell_of(tmp_path: Path, setting: str) -> No
         ("temperature = 1.0", "hidden = 0.5", "probabilities alone"),
         ('kind = "checkpoint"\npath = "teacher"', 'kind = "boosting"', "is a checkpoint"),
         ("tokens = 32", "tokens = 1", "two tokens or more"),
-        ("[student]", f"{SHARED}[student]", "neither a decoder"),
+        ("[student]", f"{SHARED}[student]", "cannot be spread"),
         ("tokens = 32", "tokens = 32\nlabels = 8", "has no labels"),
-        ("[student]", f"{SEARCH}{SMALL}width = [8, 16]\n[student]", "not looked for"),
+        ("[student]", f"{SEARCH}{SMALL}width = [8, 16]\n[student]", "cannot be searched for"),
     ],
 )
 def test_a_decoders_recipe_is_as_strict(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -108,11 +114,11 @@ WINDOWS = 'attention = "window"\nwhole = 16\n'
     ("windows", "more", "said"),
     [
         ('attention = "far"\n', "", "is one of full, window"),
-        ("block = 8\n", "", "only windows have"),
-        (WINDOWS.replace("16", "24"), "", "16, 32, 64 or so on"),
+        ("block = 8\n", "", "need windows"),
+        (WINDOWS.replace("16", "24"), "", "power of two from 16"),
         (WINDOWS.replace("16", "32"), "", "less than [data] tokens"),
-        (WINDOWS, recipes.QUANTIZE, "without rounding"),
-        (WINDOWS, SHARED, "by one process"),
+        (WINDOWS, recipes.QUANTIZE, "no quantization step"),
+        (WINDOWS, SHARED, "a single process"),
     ],
 )
 def test_windows_are_asked_for_strictly(tmp_path: Path, windows: str, more: str, said: str) -> None:
@@ -135,7 +141,7 @@ def test_images_alone_are_shifted(tmp_path: Path) -> None:
     assert Recipe.read(path).steps[0].shift == 0.5
     table = path.read_text().replace('source = "digits"', 'source = "table"\npath = "rows.csv"')
     path.write_text(table)
-    assert "images alone" in refusal(path).detail
+    assert "rotate only images" in refusal(path).detail
 
 
 def test_texts_are_not_hardened(tmp_path: Path) -> None:
@@ -157,8 +163,8 @@ ALARMS = '[alarms]\nlabel = "offer"\n'
 @pytest.mark.parametrize(
     ("data", "step", "more", "said"),
     [
-        ("windows = true\n", "", "", "what [alarms] looks for"),
-        ("", "joined = 0.5\n", ALARMS, "joins [data] windows alone"),
+        ("windows = true\n", "", "", "windows need [alarms]"),
+        ("", "joined = 0.5\n", ALARMS, "join only [data] windows"),
         ("windows = true\n", "joined = -1.0\n", ALARMS, "positive"),
     ],
 )
@@ -174,4 +180,4 @@ def test_texts_in_windows_are_for_what_is_looked_for(
 def test_texts_alone_are_read_in_windows(tmp_path: Path) -> None:
     path = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
     path.write_text(path.read_text().replace("fit = 300", "fit = 300\nwindows = true"))
-    assert "texts alone" in refusal(path).detail
+    assert "only texts are read" in refusal(path).detail

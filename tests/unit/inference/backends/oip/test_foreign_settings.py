@@ -34,7 +34,7 @@ def test_what_the_server_calls_a_version(settings: dict[str, str], named: tuple[
         ({"address": "10.0.0.1:8081"}, "authority, for TLS"),
         ({"address": "models.example:8081"}, "authority, for TLS"),
         ({"address": "127.0.0.1"}, "host:port"),
-        ({"certificate": Path("own.pem"), "authority": Path("a.pem")}, "come together"),
+        ({"certificate": Path("own.pem"), "authority": Path("a.pem")}, "given together"),
         ({"certificate": Path("own.pem"), "key": Path("own.key")}, "needs authority"),
         ({"model": "digits"}, "must hold"),
         ({"model": "{model.__class__}"}, "alone"),
