@@ -35,15 +35,15 @@ from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 
 
-def open_rooms(engines: Sequence[EngineSettings]) -> EnginePool | None:
-    """The rooms of other processes, if there are any. Raises: ConfigError."""
-    rooms = [room for room in map(open_room, engines) if room is not None]
-    return EnginePool(rooms) if rooms else None
+def open_pool(engines: Sequence[EngineSettings]) -> EnginePool | None:
+    """The engines of other processes, if the configuration names any. Raises: ConfigError."""
+    remotes = [remote for remote in map(open_remote_engine, engines) if remote is not None]
+    return EnginePool(remotes) if remotes else None
 
 
-def open_room(settings: EngineSettings, *, costs: bool = True) -> RemoteEngine | None:
-    """The room of another process. It may be away for now, but not open to others. `costs`: see
-    `RemoteEngine`.
+def open_remote_engine(settings: EngineSettings, *, costs: bool = True) -> RemoteEngine | None:
+    """The engine of another process. It may be unreachable now, but its socket must be private.
+    `costs`: see `RemoteEngine`.
 
     Raises: ConfigError.
     """
@@ -85,18 +85,18 @@ class BackendRouter:
     def __init__(
         self,
         loader: VersionLoader,
-        rooms: EnginePool | None,
+        pool: EnginePool | None,
         generators: RemoteGeneratorEngine | OpenAiEngine,
     ) -> None:
-        """`loader` is for versions that run graphs, `rooms` where that is in other processes."""
+        """`loader` is for versions that run graphs, `pool` where that is in other processes."""
         self._loader = loader
-        self._rooms = rooms
+        self._pool = pool
         self._generators = generators
 
     @property
     def behind(self) -> bool:
         """Whether a process must be shown everything again."""
-        return self._generators.behind or (self._rooms is not None and self._rooms.behind)
+        return self._generators.behind or (self._pool is not None and self._pool.behind)
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """Show each process the pointers of its kind."""
@@ -104,8 +104,8 @@ class BackendRouter:
         for place, bundle in snapshot.bundles.items():
             parts[_is_generators(bundle, source)][place] = bundle
         state = (tuple(snapshot.policies), snapshot.freshness)
-        if self._rooms is not None:
-            self._rooms.show(_Part(*state, parts[False]), source)
+        if self._pool is not None:
+            self._pool.show(_Part(*state, parts[False]), source)
         self._generators.show(_Part(*state, parts[True]), source)
 
     def load(
@@ -122,14 +122,14 @@ class BackendRouter:
 
     def counts(self) -> list[Envelope]:
         """What each process says that it ran, signed; nothing is checked here."""
-        return [*(self._rooms.counts() if self._rooms else ()), *self._generators.counts()]
+        return [*(self._pool.counts() if self._pool else ()), *self._generators.counts()]
 
     def close(self) -> None:
         for place in self._places():
             place.close()
 
     def _places(self) -> list[EnginePool | RemoteGeneratorEngine | OpenAiEngine]:
-        return [self._generators, *([self._rooms] if self._rooms is not None else [])]
+        return [self._generators, *([self._pool] if self._pool is not None else [])]
 
 
 def _is_generators(bundle: PointerBundle, source: Source) -> bool:
@@ -148,10 +148,10 @@ def open_generators(settings: GeneratorSettings) -> RemoteGeneratorEngine | Open
     if settings.kind:
         return OpenAiEngine(settings.server(), settings.name, settings.model)
     try:
-        room = open_room(settings, costs=False)
+        remote = open_remote_engine(settings, costs=False)
     except ConfigError as error:
         raise ConfigError(str(error).replace("[engine]", "[generator]")) from error
-    return RemoteGeneratorEngine(room) if room is not None else None
+    return RemoteGeneratorEngine(remote) if remote is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +170,16 @@ class Backends:
         clock: Callable[[], datetime],
     ) -> "Backends":
         """Raises: ConfigError."""
-        rooms = open_rooms(config.all_engines)
+        pool = open_pool(config.all_engines)
         cpu = CpuSettings.detect(config.runtime.threads_per_run)
         bounds = OperatorBounds(config.batching)
         foreign = open_oip(config.foreign_engine, cpu, bounds)
-        loader = rooms or foreign or LocalLoader(cpu, bounds, config.runtime)
+        loader = pool or foreign or LocalLoader(cpu, bounds, config.runtime)
         generators = open_generators(config.generator)
-        by_kind = BackendRouter(loader, rooms, generators) if generators is not None else None
+        by_kind = BackendRouter(loader, pool, generators) if generators is not None else None
         anchor = TrustAnchor(roots, config.trust.threshold)
         seen = RollbackGuardFile.open(config.trust.seen)
-        return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or rooms, foreign)
+        return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or pool, foreign)
 
     def close(self) -> None:
         """Part from the other processes."""

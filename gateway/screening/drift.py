@@ -1,4 +1,4 @@
-"""EventStreams whether traffic is still like the rows that a version's screening was calibrated on.
+"""Watches whether traffic is still like the rows that a version's screening was calibrated on.
 
 The bound on false alarms holds while clean traffic is exchangeable with the calibration rows. Of
 each request's first row the score is ranked among the calibration scores and all scores before it

@@ -14,7 +14,8 @@ from gateway.services.registry_messages import (
 from gateway.services.request_fields import asked, once, parse_alias, parse_version
 from gateway.services.uploads import UploadParts
 from inference.engine.ready_version import GOLDEN, MODEL
-from inference.llm import request
+from inference.llm.request import GOLDEN as GOLDEN_PROMPTS
+from inference.llm.request import TERMS
 from registry.policy.policies import Policies
 from registry.registry import Registry
 from sealgate.reasons import Reason, SealgateError
@@ -29,7 +30,7 @@ from sealgate.v1.policy_pb2_grpc import PolicyServiceServicer
 from sealgate.v1.registry_pb2 import Version
 from sealgate.v1.registry_pb2_grpc import RegistryServiceServicer
 
-_FILES = frozenset({MODEL, GOLDEN, request.TERMS, request.GOLDEN})
+_FILES = frozenset({MODEL, GOLDEN, TERMS, GOLDEN_PROMPTS})
 
 
 def check_file(caller: Principal, path: str) -> None:

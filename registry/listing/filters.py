@@ -1,6 +1,6 @@
 """Filter expressions of lists: a strict subset of AIP-160.
 
-ShadowComparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`,
+Comparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`,
 and by parentheses. A value is a word or a quoted string. `field:*` asks whether the field is there.
 What is not of this form is refused, and so is what is unreasonably long.
 """

@@ -1,4 +1,4 @@
-"""QuotaLimiter over the wire: what is refused, when it says to try again, and that it then goes."""
+"""Quotas over the wire: what is refused, when it says to try again, and that it then goes."""
 
 import time
 

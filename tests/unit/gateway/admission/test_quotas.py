@@ -1,4 +1,4 @@
-"""QuotaLimiter by themselves: each kind of refusal, whom it meets, and when to try again."""
+"""Quotas by themselves: each kind of refusal, whom it meets, and when to try again."""
 
 import time
 from types import SimpleNamespace

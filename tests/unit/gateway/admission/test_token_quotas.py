@@ -1,4 +1,4 @@
-"""QuotaLimiter of tokens: what may be used is set aside, and what was not is given back."""
+"""Quotas of tokens: what may be used is set aside, and what was not is given back."""
 
 import time
 from types import SimpleNamespace

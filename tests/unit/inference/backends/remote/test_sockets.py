@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.backends import open_room
+from gateway.backends.backends import open_remote_engine
 from gateway.config.engines import EngineSettings
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.remote_engine import RemoteEngine
@@ -113,7 +113,7 @@ def test_what_a_killed_engine_left_is_cleared(path: Path) -> None:
 def test_a_gateway_does_not_start_with_an_exposed_socket(listening: Path) -> None:
     listening.chmod(0o666)
     with pytest.raises(ConfigError, match="SOCKET_EXPOSED"):
-        open_room(EngineSettings(socket=listening))
+        open_remote_engine(EngineSettings(socket=listening))
 
 
 def test_a_room_asks_nothing_through_an_exposed_socket(listening: Path) -> None:
