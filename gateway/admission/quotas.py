@@ -76,9 +76,9 @@ class QuotaLimiter:
         self, quotas: Iterable[Quota], store: Storage, tokens: TokenCounts | None = None
     ) -> None:
         """`tokens` are counted beside the store's other counts where no other place is given."""
-        self._quotas = tuple(quotas)
+        self._quotas: tuple[Quota, ...] = tuple(quotas)
         self._limiter = FixedWindowRateLimiter(store)
-        self._tokens = tokens or _token_counts(store)
+        self.tokens = tokens or _token_counts(store)
         self._mutex = threading.Lock()
         self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
         self._breaker = CircuitBreaker(Reason.QUOTA_UNKNOWN)
@@ -87,6 +87,11 @@ class QuotaLimiter:
     def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "QuotaLimiter":
         """Raises: ConfigError for a place that cannot be used."""
         return cls(quotas, open_store(store.url))
+
+    def replace(self, quotas: Iterable[Quota]) -> None:
+        """Other quotas from now on; what was counted stays."""
+        self._quotas = tuple(quotas)
+        self._shares.clear()
 
     def enter(self, principal: Principal) -> Callable[[], None]:
         """Raises: CONCURRENCY_EXCEEDED, RATE_EXCEEDED, QUOTA_SPENT; QUOTA_UNKNOWN where the place
@@ -149,7 +154,7 @@ class QuotaLimiter:
         """See `TokenCounts.take`, whose place it returns."""
         key, item = window.item.key_for(window.scope, name), window.item
         with self._asking():
-            counted = self._tokens.take(key, item.get_expiry(), tokens, most)
+            counted = self.tokens.take(key, item.get_expiry(), tokens, most)
         if counted.place is None or counted.tokens > item.amount:
             # More than there ever are is not there later either.
             retry = counted.left if most is None or tokens <= item.amount else None
@@ -158,7 +163,7 @@ class QuotaLimiter:
 
     def _give_back(self, window: _Window, name: str, place: Any, tokens: int) -> None:
         try:
-            self._tokens.give_back(window.item.key_for(window.scope, name), place, tokens)
+            self.tokens.give_back(window.item.key_for(window.scope, name), place, tokens)
         except StorageError as error:
             _log.error("%s tokens of %s are not given back: %s", tokens, name, _cause(error))
 

@@ -21,12 +21,11 @@ from tests.support.harness.generator import GeneratorHarness
 def limited(harness: GeneratorHarness, tokens: str) -> Iterator[None]:
     """While the block runs, clients have a quota of tokens."""
     quotas = harness.gateway.quotas
-    quotas.quotas = (Quota(role="client", tokens=tokens),)
-    quotas.shares.clear()
+    quotas.replace([Quota(role="client", tokens=tokens)])
     try:
         yield
     finally:
-        quotas.quotas = ()
+        quotas.replace([])
 
 
 def metrics(harness: GeneratorHarness) -> dict[str, float]:
