@@ -152,7 +152,7 @@ def test_a_teacher_of_another_family_is_refused(folder: Path, tmp_path: Path) ->
     recipe.write_text(text.replace('"prose.txt"', f'"{folder / "prose.txt"}"'))
     found = refused(recipe, tmp_path / "made")
     assert found.reason is Reason.RECIPE_INVALID
-    assert "from a decoder" in found.detail
+    assert "needs a decoder as teacher" in found.detail
 
 
 @pytest.mark.parametrize(
