@@ -27,6 +27,12 @@ def test_production_answers_only_what_people_approved_and_never_goes_back() -> N
     assert missing(events, OFTEN) == []
 
 
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_can_be_seeded(name: str) -> None:
+    with seeded(BUGS[name]):
+        pass
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in QUICKLY_FOUND else pytest.mark.long) for name in BUGS],

@@ -97,7 +97,7 @@ class IntruderRules(Run):
         form=st.sampled_from(sorted(FORMS)),
         pick=picks,
         other=st.booleans(),
-        statement=st.sampled_from((*FRESHNESS_FORMS, *[UNCHANGED] * 3)),
+        statement=st.sampled_from((*FRESHNESS_FORMS, UNCHANGED)),
         number=engines,
     )
     def forge_state(self, form, pick, other, statement, number):

@@ -65,14 +65,14 @@ BUGS = {
         admission,
         "if (pointer.model, pointer.alias) != place:",
         "if False:",
-        "clear",
+        "verify_current_pointer",
         (table_update,),
     ),
     "a pointer need not be the newest": Bug(
         admission,
         "if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
         "if False:",
-        "clear",
+        "verify_current_pointer",
         (table_update,),
     ),
     "files are not held against the manifest": Bug(
@@ -116,7 +116,7 @@ BUGS = {
         (admission.VerifiedPointer,),
     ),
     "a live version stays when it is revoked": Bug(
-        table_update, "if p not in ended}", "}", "Moves", (engine,)
+        table_update, "if p not in ended}", "}", "TableUpdate", (engine,)
     ),
     "one signature is enough": Bug(
         dsse, "if len(signed) < threshold:", "if False:", "verify", (dsse,)
