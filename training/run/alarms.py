@@ -31,7 +31,7 @@ class SettledBias:
     bound: float
     confidence: float
     texts: int
-    conformal_rank: int
+    rank: int
     threshold: float
 
 

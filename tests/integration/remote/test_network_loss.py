@@ -57,7 +57,7 @@ def test_lost_packets_are_noticed_before_the_deadline(
     relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = [(name, min(value, 3_000)) for name, value in endpoint.PINGS]
-    monkeypatch.setattr(endpoint, "_PINGS", quick)
+    monkeypatch.setattr(endpoint, "PINGS", quick)
     files = (tmp_path / name for name in ("engine.pem", "gateway.pem", "gateway.key"))
     room = RemoteEngine(TlsEndpoint(f"127.0.0.1:{relay.port}", *files))
     try:

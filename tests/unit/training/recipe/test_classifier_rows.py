@@ -53,8 +53,8 @@ def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
     texts = material.texts[CALIBRATION]
     clean = set(texts[y == 1])
     assert found is not None
-    assert (found.texts, found.conformal_rank) == (
+    assert (found.texts, found.rank) == (
         len(clean),
         conformal_rank(len(clean), 0.05, 0.9),
     )
-    assert len(clean & set(texts[called])) == found.conformal_rank - 1
+    assert len(clean & set(texts[called])) == found.rank - 1

@@ -34,7 +34,7 @@ def test_as_many_alarms_as_back_the_bound(student: Perceptron, bound: float) -> 
     given = material()
     found = settle(student, given, AlarmsSection("injection", bound))
     assert found is not None
-    assert (found.texts, found.conformal_rank) == (400, conformal_rank(400, bound, 0.9))
+    assert (found.texts, found.rank) == (400, conformal_rank(400, bound, 0.9))
     x, y = given.slices["calibration"]
     called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1)
     assert int(called.sum()) == conformal_rank(400, bound, 0.9) - 1
@@ -52,7 +52,7 @@ def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> Non
     called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1).numpy().astype(bool)
     assert (
         len(set(texts[:400][called]))
-        == found.conformal_rank - 1
+        == found.rank - 1
         == conformal_rank(100, 0.1, 0.9) - 1
     )
 

@@ -34,6 +34,6 @@ def test_alarms_are_checked_before_training(tmp_path: Path, alarms: str, reason:
 def test_seeds_are_checked_before_training(tmp_path: Path) -> None:
     recipe = recipes.digits(tmp_path)
     recipe.write_text(recipe.read_text().replace("seed = 3", f"seed = {1 << 60}"))
-    with pytest.raises(Exception, match=r"seed is below 2\^32") as found:
+    with pytest.raises(Exception, match=r"seed must be below 2\^32") as found:
         recipe_run.RecipeRun(recipe, tmp_path / "made", lambda *_: None)
     assert found.value.reason is Reason.RECIPE_INVALID  # type: ignore[attr-defined]
