@@ -75,7 +75,9 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty schema. Those whose names begin with its own go with it."""
     url = os.environ.get("SEALGATE_TEST_DATABASE") or request.getfixturevalue("postgres").url
     schema = f"test_{secrets.token_hex(6)}"
-    yield other_schema(url, schema)
+    # A busy machine may take longer to connect than the seconds after which a gateway gives up.
+    patient = make_url(url).update_query_dict({"connect_timeout": "60"})
+    yield other_schema(patient.render_as_string(hide_password=False), schema)
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         for name in inspect(connection).get_schema_names():

@@ -71,7 +71,7 @@ CHANNEL = "sealgate_registry"
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A server that is not there, or no longer, is given up: by who connects, and where bytes that were
-# sent are not acknowledged (in milliseconds), or nothing was to be sent.
+# sent are not acknowledged (in milliseconds), or nothing was to be sent. The URL may say otherwise.
 _REACHING = {
     "connect_timeout": 3,
     "tcp_user_timeout": 15_000,
@@ -108,7 +108,7 @@ def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
     plain = url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg")
     engine = create_engine(
         plain.update_query_dict({"options": f"{given} {options}".strip()}),
-        connect_args=_REACHING,
+        connect_args={name: v for name, v in _REACHING.items() if name not in url.query},
         pool_pre_ping=True,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_OVERFLOW,

@@ -50,11 +50,7 @@ def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> Non
     assert found.texts == 100
     x, y = given.slices["calibration"]
     called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1).numpy().astype(bool)
-    assert (
-        len(set(texts[:400][called]))
-        == found.rank - 1
-        == conformal_rank(100, 0.1, 0.9) - 1
-    )
+    assert len(set(texts[:400][called])) == found.rank - 1 == conformal_rank(100, 0.1, 0.9) - 1
 
 
 def test_nothing_moves_without_a_label(student: Perceptron) -> None:
