@@ -1,8 +1,7 @@
 """Every reason for which Sealgate refuses, and the one exception that carries it.
 
-A caller sees the reason's name and its fixed sentence, never the text of an exception: other
-servers have leaked paths, SQL and scores that way. The detail of a `SealgateError` is for our own
-log.
+A caller sees the reason's name and its fixed sentence, never an exception's text, by which other
+servers have leaked paths, SQL and scores. The detail is for our own log.
 """
 
 from collections.abc import Mapping
@@ -328,11 +327,9 @@ class Reason(Enum):
 
 
 class SealgateError(Exception):
-    """Raised wherever something is refused.
-
-    `reason` is what the caller may learn; `detail` is for our own log and must hold no secret.
-    `retry` is in how many seconds it may go otherwise, where that is known; callers learn it too,
-    and `facts`, the few values that they need to go on (the metadata of a google.rpc.ErrorInfo).
+    """A refusal: `reason` is what the caller may learn, `detail` is for our own log and must hold
+    no secret. `retry` says after how many seconds another try makes sense, if that is known.
+    Callers learn it too, and `facts`: the values that they need (metadata of google.rpc.ErrorInfo).
     """
 
     def __init__(
@@ -349,5 +346,4 @@ class SealgateError(Exception):
         self.facts = dict(facts or {})
 
 
-Refusal = SealgateError
-"""The name of `SealgateError` in release 0.1; release 0.3 will not have it."""
+Refusal = SealgateError  # its name in release 0.1; release 0.3 will not have it

@@ -22,7 +22,7 @@ from benchmarks.stateful.extracting import extraction_row
 from benchmarks.stateful.fashion import fashion, unseen
 from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
 from benchmarks.subjects import ROOT, Guarded, Subject, load
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import CallerSession
 from publishing.calibration.probe import SHIFTS
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def _others(digits: Subject, clothes: Subject) -> list[tuple[str, Guarded, Any]]
 
 def cost(guarded: Guarded, width: int) -> Row:
     """What a row costs that comes alone to a session that is full, in microseconds of one core."""
-    rows, session = np.random.default_rng(0).random((6, _TIMED, width), np.float32), Session()
+    rows, session = np.random.default_rng(0).random((6, _TIMED, width), np.float32), CallerSession()
     taken = []
     for part in rows:
         began = time.thread_time()

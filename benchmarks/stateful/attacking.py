@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.subjects import Guarded, Rows, Subject
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import CallerSession
 from publishing.calibration.query_attacks import Asking, hop_skip_jump, square
 
 QUERIES = 1500
@@ -70,10 +70,10 @@ class _Caller:
     names: int
     asked: int = 0
     flagged: int | None = None
-    sessions: list[Session] = field(init=False)
+    sessions: list[CallerSession] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sessions = [Session() for _ in range(self.names)]
+        self.sessions = [CallerSession() for _ in range(self.names)]
 
     def ask(self, row: Rows) -> tuple[int, str]:
         """The class and the verdict; after the flag, the class alone."""

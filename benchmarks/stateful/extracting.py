@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import CallerSession
 from inference.screening import attack
 from publishing.calibration.query_attacks import jacobian_augmentation
 
@@ -24,7 +24,7 @@ def extraction_row(guarded: Guarded, x: Rows, step: float, number: int) -> dict[
     for seed in range(number):
         seeds = x[np.random.default_rng(seed).permutation(len(x))[:_SEEDS]]
         rows = np.stack(list(jacobian_augmentation(seeds, step, _ROUNDS, sign)))
-        session, prints = Session(), guarded.printer.of(rows, 0, 1, guarded.alike)
+        session, prints = CallerSession(), guarded.printer.of(rows, 0, 1, guarded.alike)
         found = [
             session.add(given, label, payoff)
             for given, (label, _, payoff) in zip(prints, guarded.judge(rows), strict=True)

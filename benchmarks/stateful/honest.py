@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.evidence import LEVEL, Session
+from gateway.sessions.evidence import LEVEL, CallerSession
 
 LENGTH = 80
 BURSTS = ("frames", "trembling frames", "augmented")
@@ -75,7 +75,7 @@ def _row(
     ]
     sessions = searches = extractions = either = 0
     for order in orders:
-        session = Session()
+        session = CallerSession()
         found = [session.add(prints[i], judged[i][0], judged[i][2]) for i in order]
         search, extraction = (any(kind) for kind in zip(*found, strict=True))
         sessions, searches, extractions = sessions + 1, searches + search, extractions + extraction

@@ -173,7 +173,7 @@ class _Ring:
 
 
 @dataclass(slots=True)
-class Session:
+class CallerSession:
     """One caller's rows of one model, in the order in which they came. Not safe for threads."""
 
     _near: Alarm = field(default_factory=lambda: Alarm(LEVEL))

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from gateway.sessions.evidence import Session, verdict_payoff
+from gateway.sessions.evidence import CallerSession, verdict_payoff
 from gateway.sessions.prints import Print, Printer
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
@@ -69,7 +69,7 @@ KEY_BYTES = 32
 class _Watched:
     """A session as it stands here, and until when something follows from it."""
 
-    session: Session = field(default_factory=Session)
+    session: CallerSession = field(default_factory=CallerSession)
     cursor: str = START
     search_until: float = 0.0
     extraction_until: float = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import datasets
 
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import CallerSession
 from gateway.sessions.prints import Printer
 
 ROWS, SESSIONS = 80, 50
@@ -14,7 +14,7 @@ def test_honest_sessions_are_not_flagged() -> None:
     x = ((x - x.min(axis=0)) / np.ptp(x, axis=0)).astype(np.float32)
     draw, prints = np.random.default_rng(0), Printer(b"k" * 32, "iris").of(x, 0, 1)
     for _ in range(SESSIONS):
-        session = Session()
+        session = CallerSession()
         drawn = draw.permutation(len(x))[:ROWS]
         assert not any(any(session.add(prints[at], 0, 1.0)) for at in drawn)
 

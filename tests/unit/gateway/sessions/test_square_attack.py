@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gateway.sessions.evidence import Session, verdict_payoff
+from gateway.sessions.evidence import CallerSession, verdict_payoff
 from gateway.sessions.prints import Printer
 from publishing.calibration.query_attacks import square
 from tests.support.harness.gateway import DATA
@@ -17,7 +17,7 @@ PRINTER = Printer(b"k" * 32, "digits")
 CLEAN = verdict_payoff("clean", 0.01, 0.05)
 
 
-def asked(session: Session, row: np.ndarray, label: int) -> bool:
+def asked(session: CallerSession, row: np.ndarray, label: int) -> bool:
     (given,) = PRINTER.of(row[None], 0, 1, alike=True)
     return session.add(given, label, CLEAN)[0]
 
@@ -37,7 +37,7 @@ def moves(row: np.ndarray, draw: np.random.Generator) -> Iterator[np.ndarray]:
 def test_a_square_attack_is_flagged_at_the_latest_when_it_succeeds(turning: int) -> None:
     draw = np.random.default_rng(1)
     for row in ROWS:
-        session = Session()
+        session = CallerSession()
         flagged = asked(session, row, 0)
         for number, move in enumerate(islice(moves(row, draw), turning), 1):
             flagged |= asked(session, move, int(number == turning))
@@ -47,11 +47,11 @@ def test_a_square_attack_is_flagged_at_the_latest_when_it_succeeds(turning: int)
 def test_a_failing_square_attack_is_flagged_after_a_few_queries() -> None:
     draw = np.random.default_rng(1)
     for row in ROWS:
-        session = Session()
+        session = CallerSession()
         asked(session, row, 0)
         assert any(asked(session, move, 0) for move in islice(moves(row, draw), 6))
 
 
 def test_unmodified_rows_are_not_flagged() -> None:
-    session = Session()
+    session = CallerSession()
     assert not any(asked(session, row, number % 10) for number, row in enumerate(ROWS))
