@@ -20,7 +20,11 @@ class CallState(Protocol):
 
 
 class CallCleanup:
-    """Of one call. Safe for many threads."""
+    """Runs what was registered for the end of a call. Safe for many threads.
+
+    gRPC keeps its callbacks until a call is over, and a stream may bring requests for an hour. So
+    gRPC gets one callback, and each request removes its own when it is done.
+    """
 
     def __init__(self, context: CallState) -> None:
         self._context = context
@@ -64,18 +68,18 @@ class RecordedRefusal(SealgateError):
 
 
 class Call:
-    """A gRPC context that knows its method, its verified caller, what its end puts an end to, and
-    the stream limiter by which it came; all else is the context's.
+    """A gRPC context that also knows its method, its verified caller, what to clean up at its end,
+    and the stream limiter that admitted it. All else is the context's.
     """
 
-    __slots__ = ("_principal", "_stream_limiter", "context", "endings", "method")
+    __slots__ = ("_principal", "_stream_limiter", "context", "cleanup", "method")
 
     def __init__(
         self, context: grpc.ServicerContext, method: str, stream_limiter: StreamLimiter
     ) -> None:
         self.context = context
         self.method = method
-        self.endings = CallCleanup(context)
+        self.cleanup = CallCleanup(context)
         self._stream_limiter = stream_limiter
         self._principal: Principal | None = None
 

@@ -2,8 +2,8 @@
 
 1. A right of the policy covers the model or alias that the request names (RIGHT_MISSING).
 2. It names a live version; `shadow` answers nobody (VERSION_NOT_LIVE).
-3. A request with less time than its answer is delayed is refused (DEADLINE_TOO_SHORT); see
-   `gateway.pipeline.enforcement`.
+3. A request whose time is shorter than the delay of its answer is refused (DEADLINE_TOO_SHORT);
+   see `ResponseDelay`.
 4. A caller whose session is blocked is refused (SESSION_BLOCKED).
 5. A verdict that blocks is refused (ADVERSARIAL_INPUT), unless the version says that its verdicts
    do not block: a text's flag alone.
@@ -55,7 +55,19 @@ class _Clock:
 
 
 class ResponseDelay:
-    """Waits. Safe for many threads. `now` is in nanoseconds, of a clock that only grows."""
+    """Delays answers and refusals by the policy's section `screens`. Safe for many threads.
+
+    `hold_ms` is a time after the request came. `hold_stage` delays every request of a version with
+    two stages of screening to the slower stage's clock: the longest that any of the last KEPT
+    requests with a row for the response graph took. That clock follows the load, and tells of none
+    of these requests which stage decided. Before the first such request, only `hold_ms` delays.
+
+    A request with less time than this delay is refused on arrival, whatever its row: otherwise,
+    running out of time would tell that it had a row for the response graph. Such requests could
+    keep a slow clock for ever, so it is forgotten after KEPT of them in a row.
+
+    `now` is in nanoseconds, of a clock that only grows.
+    """
 
     def __init__(
         self,

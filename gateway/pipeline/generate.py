@@ -291,4 +291,4 @@ def _is_callers(error: BaseException | None) -> bool:
 
 def _until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
     """Have `end` called when the call ends before the stack is left."""
-    leaving.callback(call.endings.add(end))
+    leaving.callback(call.cleanup.add(end))

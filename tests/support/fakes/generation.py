@@ -92,7 +92,7 @@ def call_on(stream: Stream) -> Any:
         time_remaining=lambda: None,
         is_active=lambda: True,
         add_callback=stream.add_callback,
-        endings=CallCleanup(stream),
+        cleanup=CallCleanup(stream),
     )
 
 

@@ -17,26 +17,26 @@ def test_a_thousand_requests_leave_one_callback() -> None:
     call, saying = call_on(stream), generate([AnswerPart((), b"Hi.", "stop", (2, 1))])
     for _ in range(1000):
         assert len(list(saying.parts(read_chat(CHAT).request, call, False))) == 1
-    assert (len(stream.callbacks), len(call.endings)) == (1, 0)
+    assert (len(stream.callbacks), len(call.cleanup)) == (1, 0)
 
 
 def test_a_finished_request_is_released() -> None:
     stream, one, other = Stream(), threading.Event(), threading.Event()
-    endings = CallCleanup(stream)
-    forget = endings.add(one.set)
-    endings.add(other.set)
+    cleanup = CallCleanup(stream)
+    forget = cleanup.add(one.set)
+    cleanup.add(other.set)
     forget()
     stream.end()
-    assert (one.is_set(), other.is_set(), len(endings)) == (False, True, 0)
+    assert (one.is_set(), other.is_set(), len(cleanup)) == (False, True, 0)
 
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_request_after_the_end_is_ended_at_once(is_known: bool) -> None:
     stream, ended = Stream(), threading.Event()
-    endings = CallCleanup(stream)
+    cleanup = CallCleanup(stream)
     if is_known:
-        endings.add(lambda: None)
+        cleanup.add(lambda: None)
     stream.end()
-    endings.add(ended.set)
+    cleanup.add(ended.set)
     assert ended.is_set()
-    assert len(endings) == 0
+    assert len(cleanup) == 0

@@ -33,14 +33,14 @@ def test_a_call_is_told_when_its_caller_leaves(
 ) -> None:
     ours, theirs = ends
     context, told = HttpContext(Peer(ours, None), ()), threading.Event()
-    endings = CallCleanup(context)
+    cleanup = CallCleanup(context)
     with absence.noticed(context):
-        endings.add(told.set)
+        cleanup.add(told.set)
         assert not told.wait(0.3)
         theirs.close()
         assert told.wait(60)
         # Who asks when it is too late is told at once.
         late = threading.Event()
-        endings.add(late.set)
+        cleanup.add(late.set)
         assert late.is_set()
     until(lambda: not absence.watched)
