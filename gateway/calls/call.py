@@ -72,7 +72,7 @@ class Call:
     and the stream limiter that admitted it. All else is the context's.
     """
 
-    __slots__ = ("_principal", "_stream_limiter", "context", "cleanup", "method")
+    __slots__ = ("_principal", "_stream_limiter", "cleanup", "context", "method")
 
     def __init__(
         self, context: grpc.ServicerContext, method: str, stream_limiter: StreamLimiter
