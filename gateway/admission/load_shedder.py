@@ -1,9 +1,9 @@
-"""What comes when all threads are taken and enough calls wait for one is refused there and then.
+"""Load shedding: when all threads are busy and enough calls wait, more are rejected immediately.
 
-Without this, calls would queue for as long as their callers have patience, the work of those who
-lost it would be in vain, and gRPC's own refusal, at its bound on calls in flight, says neither why
-nor when to come again. Only inference is turned away so early, before anyone looks at who asks: an
-administrator's revocation gets through under load.
+Without this, calls would queue for as long as their callers wait, and work for callers who gave up
+would be wasted. gRPC's own limit on calls in flight tells neither why a call is refused nor when to
+try again. Only inference is rejected this early, before authentication: an administrator's
+revocation gets through under load.
 """
 
 import logging
@@ -64,7 +64,10 @@ class Task:
 
 
 class Threads:
-    """At most `most` threads; each of the first calls brings one. They end when nobody refers to
+    """The threads that handle calls: an executor with no more than gRPC asks of one. A thread pool
+    of `concurrent.futures` costs four times as much a call, for futures that nobody reads.
+
+    At most `most` threads; each of the first calls brings one. They end when nobody refers to
     this any more. `waited` is how many seconds the last call waited for its thread.
     """
 

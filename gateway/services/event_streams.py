@@ -40,7 +40,9 @@ T = TypeVar("T")
 
 
 class LogFollower:
-    """Wakes those who wait for a log to grow."""
+    """Wakes those who wait for a log to grow. All share one thread that looks at the database, so
+    the database is asked as often as a single follower would ask.
+    """
 
     def __init__(
         self, changes: Changes, token: Callable[[], object], size: Callable[[], int]
@@ -112,7 +114,9 @@ class LogFollower:
 
 
 class Pages(Generic[T]):
-    """The newest of the pages that were read, of things that never change."""
+    """The newest of the pages that were read, of things that never change: followers at the same
+    place share one read.
+    """
 
     def __init__(self, read: Callable[[int, int], Sequence[T]]) -> None:
         """`read` returns the things from one index up to another."""

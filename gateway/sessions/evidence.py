@@ -2,7 +2,7 @@
 
 **A search** for an adversarial input asks near the same input again and again, much of what it asks
 looks adversarial, and it ends with a row that is near another and is answered otherwise. Three
-alarms (`gateway.sessions.evidence`) watch for it:
+alarms (`Alarm`) watch for it:
 
 - near duplicates: of honest rows, 1 in 1,000 at most may share a quarter of the hashes of a row
   before it without being the same. A client that sends frames of a video breaks that: see docs.

@@ -33,6 +33,13 @@ LONGEST_ROW = 1024
 
 
 class Store(Protocol):
+    """Where the rows of sessions are kept, so that several gateways see a session together.
+
+    A store keeps what was appended to each session in one order. A gateway appends its rows and
+    reads all rows that it has not read yet, its own included, in one round trip, so that all
+    gateways come to the same findings. Rows are fingerprints under keyed names.
+    """
+
     def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
         """Append rows; return those after `cursor`, oldest first, and the cursor behind them. Where
         the place has lost what `cursor` stands for, return all that it holds.

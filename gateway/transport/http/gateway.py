@@ -36,7 +36,9 @@ _LOOK_SECONDS = 0.1
 
 
 class DisconnectWatch:
-    """Looks after those who are watched, on a thread of its own. Safe for many threads."""
+    """Notices callers who have gone while the gateway works for them. gRPC calls back when a call
+    ends; an HTTP connection has to be looked at, here on one thread. Safe for many threads.
+    """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
