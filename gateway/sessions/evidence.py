@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from gateway.sessions.prints import FEWEST_LEVELS, HASHES, Print, distance
 
+# Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
 _STAKES = np.array(_SHARES)
 _NOTHING = (0.0,) * len(_SHARES)
