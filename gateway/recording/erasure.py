@@ -8,7 +8,7 @@ erasure waits for those that are being written.
 import bisect
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from registry.answers.answer_log import AnswerLog
@@ -39,11 +39,23 @@ class ErasureBarrier:
         try:
             yield
         finally:
-            with self._changed:
-                self._recording[subject] -= 1
-                if not self._recording[subject]:
-                    del self._recording[subject]
-                    self._changed.notify_all()
+            self._end((subject,))
+
+    @contextmanager
+    def recording_others(self, subjects: Iterable[str]) -> Iterator[frozenset[str]]:
+        """Records about several subjects are made; yields those that must wait for an erasure.
+
+        It does not wait itself, and the records of these subjects are not made meanwhile.
+        """
+        with self._changed:
+            wanted = frozenset(subjects)
+            barred = wanted & self._erasing
+            free = wanted - barred
+            self._recording.update(free)
+        try:
+            yield barred
+        finally:
+            self._end(free)
 
     @contextmanager
     def erasing(self, subject: str) -> Iterator[None]:
@@ -60,6 +72,15 @@ class ErasureBarrier:
         finally:
             with self._changed:
                 self._erasing.discard(subject)
+                self._changed.notify_all()
+
+    def _end(self, subjects: Iterable[str]) -> None:
+        with self._changed:
+            for subject in subjects:
+                self._recording[subject] -= 1
+                if not self._recording[subject]:
+                    del self._recording[subject]
+            if self._erasing:
                 self._changed.notify_all()
 
     def _wait(self, until: Callable[[], bool]) -> None:

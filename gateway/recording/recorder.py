@@ -1,12 +1,10 @@
 """Records what was asked and answered, durably, before anything leaves.
 
 Requests that finish together are committed together: one signature and one write to disk for all
-of them, and for each its own proof. See `inference.batching.batcher` for how they come together.
+of them, and for each its own proof. See `gateway.recording.writer` for how they come together.
 """
 
-import secrets
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +12,11 @@ from datetime import datetime
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from inference.batching.batcher import Batcher, BatcherLimits
+from gateway.recording.writer import BurstWriter, Recordable, Recorded
 from inference.engine.statistics import Duration
 from inference.engine.table import LiveVersion
 from inference.observability import tracing
-from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
+from registry.answers.answer_log import AnswerLog, Opening
 from registry.answers.openings import ANYTHING
 from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason, SealgateError
@@ -28,9 +26,6 @@ from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, TWO_STAGE
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import TlogProof, open_checkpoint
 
-_NONCE_BYTES = 16
-_GROUP = 256
-_WAITING = 4096
 _ERASURE_WAIT_SECONDS = 10.0
 
 
@@ -105,52 +100,67 @@ class AuditRecorder:
     """Writes outcomes to an answer log.
 
     `fenced` is set once another process has become the log's writer: this one can answer nothing
-    any more. `commits` are the groups written, and how long that took.
+    any more.
     """
 
     def __init__(self, log: AnswerLog, subjects: SubjectKeys) -> None:
         self._log = log
         self._subjects = subjects
-        self._groups: Batcher[list[LoggedAnswer], TlogProof] = Batcher(
-            self._append, BatcherLimits(max_rows=_GROUP, queue_rows=_WAITING)
-        )
         self._barrier = ErasureBarrier()
+        self._writer = BurstWriter(log, subjects, self._barrier)
         self._erasing = threading.Lock()
         self.fenced = threading.Event()
-        # One group after another is written, so nobody else changes it meanwhile.
-        self.commits = Duration()
 
     @property
     def size(self) -> int:
         """How many outcomes are recorded."""
         return self._log.size
 
+    @property
+    def commits(self) -> Duration:
+        """How many groups were written, and how long that took."""
+        return self._writer.commits
+
     def record(self, record: AuditRecord) -> Receipt:
         """Returns once the outcome is on disk, with the receipt that proves it.
 
         Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then.
         """
-        try:
-            with tracing.span("record"):
-                return self.write(record)
-        except SealgateError as refusal:
-            # To a caller it is the same whether the log's database is full or gone.
-            if refusal.reason is Reason.LOG_FENCED:
-                self.fenced.set()
-            if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
-                raise SealgateError(Reason.RECORD_FAILED, refusal.detail) from refusal
-            raise
+        [recorded] = self.record_burst([record])
+        if isinstance(recorded, SealgateError):
+            raise recorded
+        return recorded.whole()
 
-    def write(self, record: AuditRecord) -> Receipt:
-        values = record.values()
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        with self._barrier.recording(record.subject):
-            key = self._subjects.key(record.subject)
-            salts = answer_entry.salts(key, nonce)
-            leaf = answer_entry.leaf(values, salts)
-            opening = Opening(values, nonce, record.subject, key)
-            proof = self._groups.submit([LoggedAnswer(leaf, opening)])
-        return Receipt.of(leaf, values, salts, proof)
+    def record_burst(self, records: Sequence[Recordable]) -> list[Recorded]:
+        """Records a burst in one trip, on the caller's thread; returns once all is on disk.
+
+        The result has an item for each record, in order: a `RecordedAnswer`, or a SealgateError
+        where nothing was recorded: RECORD_FAILED, LOG_FENCED, LOG_INCONSISTENT, QUEUE_FULL,
+        DRAINING; INTERNAL for values that no entry can have. Entries are in the order of the
+        records, and an append that fails fails all behind it. Records whose subject is being erased
+        come last: they wait up to five seconds, as `record` does, and so does the caller.
+
+        A record is an `AuditRecord`, or cheaper, what a `RecordTemplate` fills in; see
+        `gateway.recording.burst`.
+        """
+        with tracing.span("record"):
+            found = self._writer.write(records)
+        for place, recorded in enumerate(found):
+            if isinstance(recorded, SealgateError):
+                found[place] = self._told(recorded)
+        return found
+
+    def _told(self, refusal: SealgateError) -> SealgateError:
+        """A refusal as each record's caller is told of it: an exception is raised once."""
+        if refusal.reason is Reason.LOG_FENCED:
+            self.fenced.set()
+        # To a caller it is the same whether the log's database is full or gone.
+        gone = refusal.reason is Reason.REGISTRY_UNAVAILABLE
+        told = SealgateError(
+            Reason.RECORD_FAILED if gone else refusal.reason, refusal.detail, refusal.retry
+        )
+        told.__cause__ = refusal
+        return told
 
     def open(self, index: int) -> Receipt:
         """The receipt of an entry with every field opened, for auditors.
@@ -232,16 +242,7 @@ class AuditRecorder:
 
     def close(self, timeout: float) -> bool:
         """Waits for what is being recorded; False where time ran out."""
-        return self._groups.close(timeout)
-
-    def _append(self, groups: list[list[LoggedAnswer]]) -> Sequence[TlogProof]:
-        begun = time.perf_counter_ns()
-        appended = self._log.append([entry for group in groups for entry in group])
-        self.commits += Duration(1, time.perf_counter_ns() - begun)
-        return [
-            TlogProof(index, path, appended.note)
-            for index, path in enumerate(appended.proofs, appended.first)
-        ]
+        return self._writer.close(timeout)
 
 
 # With these reasons the policy withholds an answer for what screening or a session said of it.

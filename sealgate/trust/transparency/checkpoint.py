@@ -80,7 +80,7 @@ def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
     return checkpoint
 
 
-_HEADER = "c2sp.org/tlog-proof@v1"
+TLOG_PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _MOST_HASHES = 64
 
 
@@ -104,7 +104,7 @@ class TlogProof:
 
     def encode(self) -> str:
         """Return the text."""
-        lines = [_HEADER, f"index {self.index}"]
+        lines = [TLOG_PROOF_HEADER, f"index {self.index}"]
         lines += [base64.b64encode(item).decode("ascii") for item in self.hashes]
         return "\n".join([*lines, "", self.checkpoint_note])
 
@@ -118,7 +118,9 @@ class TlogProof:
         header, _, rest = head.partition("\n")
         position, *hashes = rest.split("\n")
         digits = position.removeprefix("index ")
-        if header != _HEADER or not (digits.isascii() and digits.isdigit() and len(digits) < 17):
+        if header != TLOG_PROOF_HEADER or not (
+            digits.isascii() and digits.isdigit() and len(digits) < 17
+        ):
             raise fields.malformed("not a tlog-proof")
         proof = cls(int(digits), tuple(fields.unbase64(item) for item in hashes), note)
         if proof.encode() != text:

@@ -94,7 +94,7 @@ def test_what_cannot_be_recorded_does_not_leave(
         raise SealgateError(Reason.RECORD_FAILED)
 
     with monkeypatch.context() as patched:
-        patched.setattr(AuditRecorder, "write", full)
+        patched.setattr(AuditRecorder, "record", full)
         (only,) = stream(harness, asked(max_tokens=4))
     assert only.error_message.startswith(Reason.RECORD_FAILED.name)
     assert not only.infer_response.outputs
@@ -103,7 +103,7 @@ def test_what_cannot_be_recorded_does_not_leave(
 def test_an_end_that_cannot_be_recorded_is_told(
     harness: GeneratorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, before = AuditRecorder.write, harness.gateway.recorder.size
+    record, before = AuditRecorder.record, harness.gateway.recorder.size
 
     def opening_alone(self: AuditRecorder, outcome: Any) -> Any:
         if outcome.outcome != "opened":
@@ -111,7 +111,7 @@ def test_an_end_that_cannot_be_recorded_is_told(
         return record(self, outcome)
 
     with monkeypatch.context() as patched:
-        patched.setattr(AuditRecorder, "write", opening_alone)
+        patched.setattr(AuditRecorder, "record", opening_alone)
         found = stream(harness, asked(max_tokens=4, receipt=True))
     assert found[-1].error_message.startswith(Reason.RECORD_FAILED.name)
     assert not any(is_last(one.infer_response) for one in found[:-1])
