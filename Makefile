@@ -20,19 +20,19 @@ export OMP_NUM_THREADS ?= 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/serve ## Play the whole story once: publish, approve, serve, attack, roll back, prove
+demo: $(VENV)/serve front ## Play the whole story once: publish, approve, serve, attack, roll back, prove
 	@$(BIN)/python -m demo
 
 demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model; downloads 0.5 GB once
 	@$(BIN)/python -m demo.llm
 
-run: $(VENV)/serve ## Start a gateway with the demo's digits model (STATE=state PORT=8443)
+run: $(VENV)/serve front ## Start a gateway with the demo's digits model (STATE=state PORT=8443)
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
 
-test: $(VENV)/dev oracles ## Install what the tests need and run them all
+test: $(VENV)/dev front oracles ## Install what the tests need and run them all
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-check: lint types imports generated test ## What CI runs: lint, types, import rules, generated code, tests
+check: lint types imports generated front-check test ## What CI runs: lint, types, import rules, generated code, tests
 
 test-extra: $(if $(NAME),test/$(NAME),test/list) ## Run long or large tests: NAME=ray; alone, it lists the names
 
@@ -59,7 +59,7 @@ client-wheel: $(VENV)/serve ## Build the client alone: dist/sealgate_client-*.wh
 oracles: $(ORACLES) ## Install the programs that tests ask (ALL=1: the large ones too)
 
 clean: ## Remove the environments and what was built
-	rm -rf $(VENV) .venv-* build dist *.egg-info
+	rm -rf $(VENV) .venv-* build dist front/target *.egg-info
 
 # The parts of `make check`.
 lint: $(VENV)/dev
@@ -91,4 +91,4 @@ oracle-kserve: .venv-kserve/ready
 
 oracle-helm: .venv-helm/ready
 
-include make/environments.mk make/bench.mk make/tests.mk
+include make/environments.mk make/bench.mk make/front.mk make/tests.mk
