@@ -93,10 +93,10 @@ def _live(harness: RegistryHarness, moment: datetime) -> None:
 def _fill(database: Database, log: TileLog, entries: int) -> None:
     leaves = [number.to_bytes(4, "big") + bytes(LEAF_SIZE - 4) for number in range(_GROUP)]
     while log.size < entries:
-        with log.lock, database.writing() as connection:
-            log.check_turn(connection)
-            appended = log.append(connection, leaves)
-            connection.commit()
+        with log.lock, database.appending() as transaction:
+            log.check_turn(transaction)
+            appended = log.append(transaction, leaves)
+            transaction.commit()
             log.settle(appended)
 
 

@@ -133,13 +133,13 @@ class RecordedAnswer:
     def receipt(self) -> bytes:
         """The encoded receipt that opens what the caller may see. Made anew at each call."""
         appended = self._group.appended
-        path = appended.proofs[self.index - appended.first]
+        path = appended.proof(self.index)
         receipts = self._group.receipts
         return receipts.encode(self._leaf, self._values, self._salts, self.index, path)
 
     def whole(self) -> Receipt:
         """The same receipt, decoded."""
         appended = self._group.appended
-        path = appended.proofs[self.index - appended.first]
+        path = appended.proof(self.index)
         proof = TlogProof(self.index, path, appended.note)
         return Receipt.of(self._leaf, self._values, self._salts, proof)

@@ -5,7 +5,7 @@ which holds commitments alone, the log keeps what they commit to, so that an aud
 more than the caller's receipt opens: encrypted under a key of its subject, and found by keyed tags.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, insert, select
 
 from registry.answers.encryption import (
-    EncryptedOpening,
     IndexKeys,
     Opening,
     OpeningCipher,
@@ -27,6 +26,7 @@ from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
 from registry.log.tile_log import Appended, CheckpointMemory, TileLog
 from registry.storage.database import Database
+from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint
@@ -46,8 +46,6 @@ class AnswerLog:
     def __init__(self, database: Database, log: TileLog, subjects: Subjects) -> None:
         self.database = database
         self._log = log
-        self._add_opening = insert(OPENINGS)
-        self._written = _read_back()
         self._cipher = OpeningCipher(subjects)
         self._postings = Postings(subjects.index_keys)
         self.reader = LogReader(database, ANSWERS, log.vkey)
@@ -112,32 +110,30 @@ class AnswerLog:
         """
         encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
         group = self._postings.group(enumerate([answer.opening for answer in answers]))
-        with self._log.lock, self.database.writing() as connection:
-            self._log.check_turn(connection)
-            leaves = [answer.leaf for answer in answers]
-            appended = self._log.append(connection, leaves)
-            rows = [_row(index, each) for index, each in enumerate(encrypted, appended.first)]
-            connection.execute(self._add_opening, rows)
-            self._postings.add(connection, appended.first, group)
-            self._check_written(connection, appended, leaves, rows)
-            connection.commit()
+        leaves = [answer.leaf for answer in answers]
+        with self._log.lock, self.database.appending() as transaction:
+            self._log.check_turn(transaction)
+            appended = self._log.append(transaction, leaves)
+            rows = [(index, *each) for index, each in enumerate(encrypted, appended.first)]
+            transaction.run_many(_ADD_OPENING, rows)
+            self._postings.add(transaction, appended.first, group)
+            self._check_written(transaction, appended, leaves, rows)
+            transaction.commit()
             self._log.settle(appended)
             self._postings.settle(appended.first, group)
         return appended
 
     def _check_written(
         self,
-        connection: Connection,
+        transaction: DriverTransaction,
         appended: Appended,
         leaves: Sequence[bytes],
-        openings: Sequence[Mapping[str, object]],
+        openings: Sequence[tuple[Any, ...]],
     ) -> None:
         """Check, last before the commit, that leaves and openings are there as they were added."""
-        run_deferred_triggers(connection)
-        place = {"first": appended.first, "size": appended.size}
-        stored = list(map(tuple, connection.execute(self._written, place)))
-        added = zip(leaves, openings, strict=True)
-        if stored != [(leaf, *opening.values()) for leaf, opening in added]:
+        run_deferred_triggers(transaction)
+        stored = transaction.all(_READ_BACK, (appended.first, appended.size))
+        if stored != [(leaf, *row) for leaf, row in zip(leaves, openings, strict=True)]:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def opening(self, index: int) -> Opening:
@@ -159,8 +155,8 @@ def _read_back() -> Select[Any]:
     )
 
 
-def _row(index: int, encrypted: EncryptedOpening) -> dict[str, object]:
-    return {"index": index, **encrypted._asdict()}
+_ADD_OPENING = Prepared(insert(OPENINGS), "index", "day", "owner", "sealed")
+_READ_BACK = Prepared(_read_back(), "first", "size")
 
 
 def _check_index_key(connection: Connection, keys: IndexKeys) -> None:

@@ -22,6 +22,7 @@ from registry.answers.encryption import (
 from registry.answers.postings import GROUP, Postings
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS
 from registry.storage.database import Database
+from registry.storage.driver import DriverTransaction
 
 _BLOCK = 16 * GROUP
 _TOLD_EVERY = 100 * _BLOCK
@@ -102,7 +103,7 @@ class _Encryption:
             connection.execute(insert(OPENINGS), encrypted)
         for number, openings in groups.items():
             group = self._postings.group(openings)
-            self._postings.add(connection, first + number * GROUP, group)
+            self._postings.add(DriverTransaction.of(connection), first + number * GROUP, group)
         deleted = connection.execute(delete(PLAIN_OPENINGS).where(*here)).rowcount
         self.done += len(encrypted)
         self.deleted += deleted - len(encrypted)

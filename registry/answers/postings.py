@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from registry.answers.encryption import IndexKeys, Opening
 from registry.log.tables import DAYS, POSTINGS
+from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.trust.receipts.answer_entry import fields_of
 
 GROUP = 256
@@ -35,7 +36,15 @@ _HERE = tuple(
     column == bindparam(f"at_{column.name}")
     for column in (POSTINGS.c.segment, POSTINGS.c.tag, POSTINGS.c.first)
 )
-_ADD = insert(POSTINGS)
+_ADD = Prepared(insert(POSTINGS), "segment", "tag", "first", "offsets")
+_ADD_DAY = Prepared(insert(DAYS), "segment", "day")
+_FIND_DAY = Prepared(
+    select(DAYS.c.day).where(
+        DAYS.c.segment == bindparam("segment"), DAYS.c.day == bindparam("day")
+    ),
+    "segment",
+    "day",
+)
 _NARROW = update(POSTINGS).where(*_HERE).values(offsets=bindparam("left"))
 _REMOVE = delete(POSTINGS).where(*_HERE)
 
@@ -76,19 +85,17 @@ class Postings:
                     offsets[tag] = bytearray((offset,))
         return PostingGroup(frozenset(days), offsets)
 
-    def add(self, connection: Connection, first: int, group: PostingGroup) -> None:
+    def add(self, transaction: DriverTransaction, first: int, group: PostingGroup) -> None:
         """Add a group whose first entry is `first`."""
         segment = first // _SEGMENT
         rows = [
-            {"segment": segment, "tag": tag, "first": first, "offsets": bytes(offsets)}
-            for tag, offsets in sorted(group.offsets.items())
+            (segment, tag, first, bytes(offsets)) for tag, offsets in sorted(group.offsets.items())
         ]
         if rows:
-            connection.execute(_ADD, rows)
+            transaction.run_many(_ADD, rows)
         for _, day in _of(segment, group) - self._days:
-            there = (DAYS.c.segment == segment, DAYS.c.day == day)
-            if connection.scalar(select(DAYS.c.day).where(*there)) is None:
-                connection.execute(insert(DAYS), {"segment": segment, "day": day})
+            if transaction.one(_FIND_DAY, (segment, day)) is None:
+                transaction.run(_ADD_DAY, (segment, day))
 
     def settle(self, first: int, group: PostingGroup) -> None:
         """Remember the days of a group that was committed."""

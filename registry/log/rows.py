@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, func, select
 
 from registry.log.tables import LogTables
+from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency.merkle import HASH_SIZE
 
 _BLOCK = 1024
-_RUN_DEFERRED = text("SET CONSTRAINTS ALL IMMEDIATE")
+_RUN_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 
 
 class Newest(NamedTuple):
@@ -83,10 +84,13 @@ def leaves(
         yield [bytes(row.data) for row in rows]
 
 
-def run_deferred_triggers(connection: Connection) -> None:
+def run_deferred_triggers(transaction: Connection | DriverTransaction) -> None:
     """Run now what would wait for the commit. SQLite has no such triggers."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_RUN_DEFERRED)
+    if transaction.dialect.name != "postgresql":
+        return
+    if isinstance(transaction, Connection):
+        transaction = DriverTransaction.of(transaction)
+    transaction.run_text(_RUN_DEFERRED)
 
 
 def inconsistent(detail: str) -> SealgateError:

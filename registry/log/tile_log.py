@@ -18,16 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Executable, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from registry.log import rows
 from registry.log.loading import check_extends, check_newest_leaves, load, open_own, take_epoch
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from registry.storage.database import Database
+from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
-from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
+from sealgate.trust.transparency import Checkpoint, CheckpointSigner, log_vkey
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
 from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
@@ -49,15 +50,18 @@ class CheckpointMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What an append wrote: the index of its first leaf, the tree's size after it, the signed
-    checkpoint (a C2SP note), and for each leaf its inclusion proof into that checkpoint.
+    """What an append wrote: the index of its first leaf, the tree's size after it, and the signed
+    checkpoint (a C2SP note).
     """
 
     first: int
     size: int
     note: str
-    proofs: tuple[tuple[bytes, ...], ...]
     frontier: Frontier = field(repr=False, compare=False)
+
+    def proof(self, index: int) -> tuple[bytes, ...]:
+        """The inclusion proof of one of its leaves into its checkpoint."""
+        return tuple(self.frontier.inclusion_proof(index))
 
 
 class TileLog:
@@ -87,7 +91,8 @@ class TileLog:
         self._unsettled: Appended | None = None
         self._halted = ""
         self._memory = memory
-        self._statements = _Statements(tables, origin)
+        self._statements = _Statements(tables)
+        self._checkpoints = CheckpointSigner(origin, signer)
 
     @classmethod
     def open(
@@ -149,17 +154,17 @@ class TileLog:
         """Sign nothing any more, for somebody has seen another log under this key."""
         self._halted = detail
 
-    def check_turn(self, connection: Connection) -> None:
+    def check_turn(self, transaction: DriverTransaction) -> None:
         """Check that this may append, and keep others out until the commit.
 
         Raises SealgateError: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when
         the database's newest checkpoint is not the one that was signed last, nor, where the log is
         shared, an extension of it; or after `halt`.
         """
-        row = connection.execute(self._statements.turn).one_or_none()
-        if self._epoch is not None and (row is None or row.epoch != self._epoch):
+        epoch, note = transaction.one(self._statements.turn, (self.origin,)) or (None, None)
+        if self._epoch is not None and epoch != self._epoch:
             raise SealgateError(Reason.LOG_FENCED, f"epoch {self._epoch} of {self.origin} is over")
-        self._take_over(connection, None if row is None else row.note)
+        self._take_over(transaction.connection, note)
 
     def catch_up(self, connection: Connection) -> None:
         """Remember what others have added to a shared log. Call it with `lock` held since before
@@ -182,7 +187,7 @@ class TileLog:
         signed = open_own(newest.note, self.origin, self._signer)
         check_extends(connection, self._tables, signed, seen)
 
-    def _take_over(self, connection: Connection, note: str | None) -> None:
+    def _take_over(self, connection: Connection | None, note: str | None) -> None:
         if self._halted:
             raise inconsistent(self._halted)
         if note != self._note and self._unsettled and note == self._unsettled.note:
@@ -190,7 +195,7 @@ class TileLog:
             self.settle(self._unsettled)
         if note == self._note:
             return
-        if self._epoch is not None or note is None:
+        if self._epoch is not None or note is None or connection is None:
             raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
         frontier, note = load(connection, self._tables, self.origin, self._signer)
         check_extends(connection, self._tables, frontier, self.seen)
@@ -211,38 +216,42 @@ class TileLog:
         except SealgateError as error:
             raise inconsistent(f"{self.origin}: entry {index} is another") from error
 
-    def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
+    def append(
+        self,
+        transaction: DriverTransaction,
+        leaves: Sequence[bytes],
+        hashes: Sequence[bytes] | None = None,
+    ) -> Appended:
         """Append 1 to 256 leaves of at most 65,535 bytes in the caller's transaction.
 
-        Call it with `lock` held and after `check_turn`; then `check_written`, commit, `settle`.
-        Raises ValueError for a group of another size.
+        `hashes` are the leaves' own, for whoever has them. Call it with `lock` held and after
+        `check_turn`; then `check_written`, commit, `settle`. Raises ValueError for a group of
+        another size.
         """
         if not 1 <= len(leaves) <= LARGEST_GROUP or max(map(len, leaves)) > LARGEST_LEAF:
             raise ValueError("a group has 1 to 256 leaves, each of at most 65535 bytes")
         first = self._frontier.size
-        frontier = self._frontier.append([leaf_hash(leaf) for leaf in leaves])
+        frontier = self._frontier.append(hashes or list(map(leaf_hash, leaves)))
         size = frontier.size
-        note = sign_checkpoint(Checkpoint(self.origin, size, frontier.root), self._signer)
-        added = [{"index": index, "data": data} for index, data in enumerate(leaves, first)]
-        connection.execute(self._statements.add_leaf, added)
+        note = self._checkpoints.sign(size, frontier.root)
+        transaction.run_many(self._statements.add_leaf, enumerate(leaves, first))
         for tile in frontier.tiles:
-            connection.execute(*self._statements.store(tile, first))
-        connection.execute(self._statements.add_checkpoint, {"size": size, "note": note})
-        proofs = tuple([tuple(frontier.inclusion_proof(index)) for index in range(first, size)])
-        appended = Appended(first, size, note, proofs, frontier)
+            transaction.run(*self._statements.store(tile, first))
+        transaction.run(self._statements.add_checkpoint, (size, note))
+        appended = Appended(first, size, note, frontier)
         self._unsettled = appended
         return appended
 
     def check_written(
-        self, connection: Connection, appended: Appended, leaves: Sequence[bytes]
+        self, transaction: DriverTransaction, appended: Appended, leaves: Sequence[bytes]
     ) -> None:
         """Check, last before the commit, that the leaves are there as they were appended.
 
         Raises SealgateError(LOG_INCONSISTENT): a trigger has deleted or changed some.
         """
-        rows.run_deferred_triggers(connection)
-        place = {"first": appended.first, "size": appended.size}
-        if list(connection.scalars(self._statements.leaves, place)) != list(leaves):
+        rows.run_deferred_triggers(transaction)
+        stored = transaction.all(self._statements.leaves, (appended.first, appended.size))
+        if stored != [(leaf,) for leaf in leaves]:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def settle(self, appended: Appended) -> None:
@@ -267,39 +276,41 @@ class TileLog:
 
 
 class _Statements:
-    """The statements of an append, built once."""
+    """The statements of an append."""
 
-    def __init__(self, tables: LogTables, origin: str) -> None:
+    def __init__(self, tables: LogTables) -> None:
         checkpoints, tiles, writer = tables.checkpoints, tables.tiles, tables.writer
-        newest = select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
-        self.turn = (
-            select(writer.c.epoch, newest.scalar_subquery().label("note"))
-            .where(writer.c.origin == origin)
+        largest = select(func.max(checkpoints.c.size)).scalar_subquery()
+        newest = select(checkpoints.c.note).where(checkpoints.c.size == largest)
+        turn = (
+            select(writer.c.epoch, newest.scalar_subquery())
+            .where(writer.c.origin == bindparam("origin"))
             .with_for_update()
         )
         leaf = tables.leaves.c
         between = (leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
-        self.leaves = select(leaf.data).where(*between).order_by(leaf.index)
-        self.add_leaf = insert(tables.leaves)
-        self.add_checkpoint = insert(checkpoints)
-        self._add_tile = insert(tiles)
-        self._widen_tile = (
+        leaves = select(leaf.data).where(*between).order_by(leaf.index)
+        widen = (
             update(tiles)
             .where(tiles.c.level == bindparam("at_level"), tiles.c.index == bindparam("at_index"))
             .values(hashes=bindparam("wider"))
         )
+        self.turn = Prepared(turn, "origin")
+        self.leaves = Prepared(leaves, "first", "size")
+        self.add_leaf = Prepared(insert(tables.leaves), "index", "data")
+        self.add_checkpoint = Prepared(insert(checkpoints), "size", "note")
+        self._add_tile = Prepared(insert(tiles), "level", "index", "hashes")
+        self._widen_tile = Prepared(widen, "wider", "at_level", "at_index")
 
-    def store(self, tile: Tile, size: int) -> tuple[Executable, dict[str, Any]]:
+    def store(self, tile: Tile, size: int) -> tuple[Prepared, tuple[Any, ...]]:
         """Return the statement that stores a tile, and its parameters.
 
         `size` is the tree's before the append: an unfinished tile of that tree is overwritten.
         """
         unfinished = (size >> HEIGHT * tile.level) // WIDTH == tile.index
         if unfinished and partial_width(tile.level, size):
-            at = {"at_level": tile.level, "at_index": tile.index}
-            return self._widen_tile, {**at, "wider": tile.hashes}
-        row = {"level": tile.level, "index": tile.index, "hashes": tile.hashes}
-        return self._add_tile, row
+            return self._widen_tile, (tile.hashes, tile.level, tile.index)
+        return self._add_tile, (tile.level, tile.index, tile.hashes)
 
 
 def check_stored(connection: Connection, tables: LogTables, appended: Appended) -> None:

@@ -20,6 +20,7 @@ from registry.state.events import Event
 from registry.state.logged_state import LoggedFacts, LoggedState
 from registry.state.schema import LOG, REQUESTS
 from registry.storage.database import Database
+from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.times import format_time
@@ -149,8 +150,9 @@ class UnitOfWork:
         if self._entries:
             if self._once is not None:
                 remember(self.connection, self.principal, self._once, self._log.size, self.now)
-            appended = self._log.append(self.connection, self._entries)
-            self._log.check_written(self.connection, appended, self._entries)
+            transaction = DriverTransaction.of(self.connection)
+            appended = self._log.append(transaction, self._entries)
+            self._log.check_written(transaction, appended, self._entries)
             check_stored(self.connection, LOG, appended)
             self._read_back()
             self.connection.commit()
@@ -201,7 +203,7 @@ class Ledger:
         REQUEST_ID_REUSED, REGISTRY_UNAVAILABLE, RECORD_FAILED or LOG_INCONSISTENT.
         """
         with self.log.lock, self.database.writing() as connection:
-            self.log.check_turn(connection)
+            self.log.check_turn(DriverTransaction.of(connection))
             if once is not None:
                 check_new(connection, principal, once)
             yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)

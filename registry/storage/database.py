@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
 from registry.storage.changes import Changes, PollingChanges
+from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason, SealgateError
 
 ChangeToken = tuple[int, ...]
@@ -33,6 +34,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._postgres = _postgres() if engine.dialect.name == "postgresql" else None
+        self._begin = self._postgres.BEGIN_WRITING if self._postgres else sqlite.BEGIN_WRITING
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writers = engine.execution_options(**{sqlite.WRITES: True})
         self._readers = (
             engine.execution_options(isolation_level="REPEATABLE READ")
@@ -103,8 +106,28 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        with _refusing(Reason.RECORD_FAILED), connection:
+        with self._refusing_driver(Reason.RECORD_FAILED), connection:
             yield connection
+
+    @contextmanager
+    def appending(self) -> Iterator[DriverTransaction]:
+        """A write transaction like `writing`, for the few statements of every request: beginning
+        and ending one of SQLAlchemy's own costs more than running them. Raises likewise.
+        """
+        with self._refusing_driver(Reason.REGISTRY_UNAVAILABLE):
+            pooled = self.engine.raw_connection()
+            try:
+                transaction = DriverTransaction(pooled, self.engine.dialect)
+                transaction.run_text(self._begin)
+            except BaseException:
+                pooled.close()
+                raise
+        with self._refusing_driver(Reason.RECORD_FAILED):
+            try:
+                yield transaction
+            finally:
+                # What was not committed is rolled back.
+                pooled.close()
 
     def change_token(self) -> ChangeToken:
         """A value that differs after any commit, by this process or another; cheap to ask for.
@@ -136,6 +159,15 @@ class Database:
     def changes(self) -> Changes:
         """Return a signal for when to ask for the change token again."""
         return self._postgres.Listener(self.engine) if self._postgres else PollingChanges()
+
+    @contextmanager
+    def _refusing_driver(self, reason: Reason) -> Iterator[None]:
+        """Turn the driver's own errors into a refusal too."""
+        try:
+            with _refusing(reason):
+                yield
+        except self._driver_error as error:
+            raise SealgateError(reason, f"{type(error).__name__}: {error}") from error
 
     def _patience(self, connection: Connection) -> AbstractContextManager[None]:
         return self._postgres.patience(connection) if self._postgres else nullcontext()

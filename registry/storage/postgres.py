@@ -66,6 +66,9 @@ class BoundedConnection(psycopg.Connection[Any]):
             return found
 
 
+BEGIN_WRITING = "SELECT pg_advisory_xact_lock(hashtext('sealgate'), hashtext(current_schema()))"
+"""The first statement of a write transaction: it waits for other writers of the schema."""
+
 CHANNEL = "sealgate_registry"
 """Where the registry's trigger (revision 0002) tells of every change of state."""
 
@@ -125,8 +128,7 @@ def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
 
 def take_turn(connection: Connection) -> None:
     """Wait for other writers of the schema, and keep them out until the transaction ends."""
-    name = func.hashtext(func.current_schema())
-    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate"), name)))
+    connection.exec_driver_sql(BEGIN_WRITING)
 
 
 @contextmanager

@@ -23,6 +23,9 @@ from sealgate.reasons import Reason, SealgateError
 WRITES = "sealgate_write"
 """The execution option of an engine whose transactions write."""
 
+BEGIN_WRITING = "BEGIN IMMEDIATE"
+"""Begins a write transaction, once no other writer has one."""
+
 _CHECKPOINT_MS = 20
 
 
@@ -45,7 +48,7 @@ def new_engine(url: URL, busy_ms: int) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql(BEGIN_WRITING if writes else "BEGIN")
 
     return engine
 

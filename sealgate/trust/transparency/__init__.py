@@ -2,6 +2,7 @@
 
 from sealgate.trust.transparency.checkpoint import (
     Checkpoint,
+    CheckpointSigner,
     TlogProof,
     log_vkey,
     open_checkpoint,
@@ -10,6 +11,7 @@ from sealgate.trust.transparency.checkpoint import (
 
 __all__ = [
     "Checkpoint",
+    "CheckpointSigner",
     "TlogProof",
     "log_vkey",
     "open_checkpoint",

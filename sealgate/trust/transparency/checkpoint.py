@@ -59,10 +59,29 @@ def log_vkey(origin: str, signer: Signer) -> str:
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
     """The signed note, under the origin's own name; by a `PairedSigner`, with both signatures."""
-    signed = note.sign_note(checkpoint.text(), checkpoint.origin, signer)
-    if isinstance(signer, PairedSigner):
-        signed += signer.beside.line(checkpoint.origin, checkpoint.cosigned())
-    return signed
+    return CheckpointSigner(checkpoint.origin, signer).sign(checkpoint.size, checkpoint.root)
+
+
+class CheckpointSigner:
+    """Signs the checkpoints of one log. What does not depend on the tree is prepared once.
+
+    Raises SealgateError(DOCUMENT_MALFORMED) for an origin that a note cannot have, and for another
+    kind of key.
+    """
+
+    def __init__(self, origin: str, signer: Signer) -> None:
+        self._origin = origin
+        self._notes = note.NoteSigner(origin, signer)
+        self._beside = signer.beside if isinstance(signer, PairedSigner) else None
+
+    def sign(self, size: int, root: bytes) -> str:
+        """The signed note, as `sign_checkpoint` makes it."""
+        encoded = base64.b64encode(root).decode("ascii")
+        signed = self._notes.sign(f"{self._origin}\n{size}\n{encoded}\n")
+        if self._beside is not None:
+            message = ml_dsa.cosigned_message(self._origin, size, root)
+            signed += self._beside.line(self._origin, message)
+        return signed
 
 
 def open_checkpoint(signed: str, vkey: str) -> Checkpoint:

@@ -82,9 +82,23 @@ def key_hint(name: str, kind: bytes, raw: bytes) -> bytes:
 def sign_note(text: str, name: str, signer: Signer) -> str:
     """Return the note: `text`, which must end in a newline, signed under `name`."""
     _check_text(text)
-    hint = key_hint(name, _ED25519, _raw(signer.public))
-    signature = base64.b64encode(hint + signer.sign(text.encode("utf-8"))).decode("ascii")
-    return f"{text}\n\u2014 {name} {signature}\n"
+    return NoteSigner(name, signer).sign(text)
+
+
+class NoteSigner:
+    """Signs notes under one name. Raises SealgateError(DOCUMENT_MALFORMED) for a name that a note
+    cannot have, and for another kind of key.
+    """
+
+    def __init__(self, name: str, signer: Signer) -> None:
+        self._signer = signer
+        self._hint = key_hint(name, _ED25519, _raw(signer.public))
+        self._head = f"\n\u2014 {name} "
+
+    def sign(self, text: str) -> str:
+        """Return the note of a text that a note can have: it is not checked."""
+        signature = self._hint + self._signer.sign(text.encode("utf-8"))
+        return f"{text}{self._head}{base64.b64encode(signature).decode('ascii')}\n"
 
 
 def open_note(note: str, verifiers: Iterable[Verifier]) -> str:

@@ -18,6 +18,7 @@ from registry.log.tables import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
 from registry.log.tile_log import TileLog
 from registry.storage import revisions
 from registry.storage.database import Database
+from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused
@@ -187,9 +188,8 @@ def plain(place: str) -> Database:
     many = 5000
     with log.lock, database.writing() as connection:
         for first in range(0, many, 250):
-            appended = log.append(
-                connection, [an_answer(n).leaf for n in range(first, first + 250)]
-            )
+            leaves = [an_answer(n).leaf for n in range(first, first + 250)]
+            appended = log.append(DriverTransaction.of(connection), leaves)
             connection.execute(
                 insert(PLAIN_OPENINGS), [_plain(n) for n in range(first, first + 250)]
             )

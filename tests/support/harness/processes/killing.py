@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+
+from registry.storage.driver import DriverTransaction
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -22,14 +25,22 @@ class Steps:
     def arm(self) -> None:
         """Begin to count, in this process, for good."""
         event.listen(Engine, "before_cursor_execute", lambda *_: self._step())
-        commit = Connection.commit
+        for name in ("one", "all", "run", "run_many", "run_text"):
+            self._count(DriverTransaction, name)
+        for kind in (Connection, DriverTransaction):
+            self._count(kind, "commit", after=True)
 
-        def counted(connection: Connection) -> None:
-            self._step()
-            commit(connection)
-            self._step()
+    def _count(self, kind: type, name: str, *, after: bool = False) -> None:
+        method = getattr(kind, name)
 
-        Connection.commit = counted  # type: ignore[method-assign]
+        def counted(*given: Any) -> Any:
+            self._step()
+            found = method(*given)
+            if after:
+                self._step()
+            return found
+
+        setattr(kind, name, counted)
 
     def _step(self) -> None:
         self._left -= 1

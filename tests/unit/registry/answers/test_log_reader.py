@@ -180,8 +180,8 @@ def test_an_append_makes_a_receipt(log: AnswerLog) -> None:
     salts = answer_entry.salts(b"a subject's key", b"n" * 16)
     leaf = answer_entry.leaf(FIELDS, salts)
     appended = log.append([LoggedAnswer(leaf, records.opening(FIELDS, b"n" * 16))] * 3)
-    for offset, hashes in enumerate(appended.proofs):
-        proof = TlogProof(appended.first + offset, hashes, appended.note)
+    for index in range(appended.first, appended.size):
+        proof = TlogProof(index, appended.proof(index), appended.note)
         receipt = Receipt.of(leaf, FIELDS, salts, proof)
         verified = verify_receipt(Receipt.decode(receipt.encode()), make_policy())
         assert verified.checkpoint.size == appended.size

@@ -35,10 +35,10 @@ def leaves(first: int, count: int) -> list[bytes]:
 
 
 def append(database: Database, log: TileLog, group: Sequence[bytes]) -> Appended:
-    with log.lock, database.writing() as connection:
-        log.check_turn(connection)
-        appended = log.append(connection, group)
-        connection.commit()
+    with log.lock, database.appending() as transaction:
+        log.check_turn(transaction)
+        appended = log.append(transaction, group)
+        transaction.commit()
         log.settle(appended)
     return appended
 
@@ -62,10 +62,8 @@ def test_every_leaf_is_proved_into_its_checkpoint(database: Database) -> None:
         signed = open_checkpoint(appended.note, log.vkey)
         assert signed.size == appended.size == log.size == len(everything)
         assert signed.root == merkle.root([merkle.leaf_hash(leaf) for leaf in everything])
-        for index, (leaf, proof) in enumerate(
-            zip(group, appended.proofs, strict=True), appended.first
-        ):
-            hashed = merkle.leaf_hash(leaf)
+        for index, leaf in enumerate(group, appended.first):
+            hashed, proof = merkle.leaf_hash(leaf), appended.proof(index)
             merkle.verify_inclusion(hashed, index, signed.size, proof, signed.root)
 
 
@@ -120,19 +118,19 @@ class TestCommit:
     def test_a_failed_one_leaves_the_log_as_it_was(self, database: Database) -> None:
         log = grown(database, 3)
         note = log.note
-        with log.lock, database.writing() as connection:
-            log.check_turn(connection)
-            log.append(connection, leaves(3, 5))
+        with log.lock, database.appending() as transaction:
+            log.check_turn(transaction)
+            log.append(transaction, leaves(3, 5))
         assert (log.size, log.note) == (3, note)
         assert append(database, log, leaves(3, 1)).size == 4
         assert LogReader(database, ANSWERS, log.vkey).verify().size == 4
 
     def test_one_that_was_reported_as_failed_but_was_not(self, database: Database) -> None:
         log = grown(database, 3)
-        with log.lock, database.writing() as connection:
-            log.check_turn(connection)
-            log.append(connection, leaves(3, 5))
-            connection.commit()
+        with log.lock, database.appending() as transaction:
+            log.check_turn(transaction)
+            log.append(transaction, leaves(3, 5))
+            transaction.commit()
         # The connection broke before the answer came: nobody settled.
         assert append(database, log, leaves(8, 1)).first == 8
         assert LogReader(database, ANSWERS, log.vkey).verify().size == 9
