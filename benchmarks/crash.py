@@ -12,7 +12,6 @@ again, which compares every row of the registry's state with every entry of its 
 It ends with an error where one of these does not hold.
 """
 
-import json
 import random
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,10 +26,11 @@ from typing import Any
 import click
 import grpc
 
-from demo.materials import DATA, MODELS, test_rows
+from benchmarks import governed
+from benchmarks.report import finish, show
+from demo.materials import test_rows
 from demo.questions import question
 from demo.stage import Stage, free_ports
-from demo.story import promote_approved
 from sealgate.audit import Auditor
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
@@ -42,7 +41,6 @@ from sealgate.trust.transparency import Checkpoint
 from sealgate.v1.registry_pb2 import CreateModelRequest, ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
-RESULTS = Path(__file__).parent / "results" / "crash.json"
 _CALLERS = 8
 _LONGEST_SECONDS = 0.6
 
@@ -131,19 +129,10 @@ def _installation(kind: str, folder: Path) -> Iterator[Stage]:
     stage = Stage(folder / "state")
     stage.console.quiet = True
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
-    with _databases(kind, stage):
-        stage.start_gateway()
-        stage.command(
-            *("model", "publish", str(MODELS / "digits-1")),
-            *("--data", str(DATA / "digits.safetensors"), "--json"),
-            person="publisher",
-        )
-        promote_approved(stage, "digits", 1)
+    with _databases(kind, stage), governed.started(stage):
+        governed.promote(stage)
         time.sleep(1)
-        try:
-            yield stage
-        finally:
-            stage.stop_gateway()
+        yield stage
 
 
 @contextmanager
@@ -208,18 +197,15 @@ def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[
 @click.option("--kills", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--database", "kinds", multiple=True, default=("SQLite", "PostgreSQL"))
-@click.option("--save/--no-save", default=True, help="Keep the figures in results/crash.json.")
-def main(kills: int, seed: int, kinds: tuple[str, ...], save: bool) -> None:
+def main(kills: int, seed: int, kinds: tuple[str, ...]) -> None:
     """Kill a gateway under load, start it again, and look whether anything is missing."""
     chance = random.Random(seed)  # noqa: S311
     rows = []
     for kind in kinds:
         with TemporaryDirectory() as folder:
             rows.append(measure(kind, kills, chance, Path(folder)))
-        print(json.dumps(rows[-1], indent=2))
-    if save:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        RESULTS.write_text(json.dumps({"time": when, "rows": rows}, indent=2) + "\n")
+        show(rows)
+    finish("crash", rows, [])
 
 
 if __name__ == "__main__":

@@ -83,11 +83,3 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     Raises: ValueError where the rounds do not match.
     """
     return Spread.of(mine / other for mine, other in zip(ours, theirs, strict=True))
-
-
-def best_setting(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The point of a grid with the highest rate; the first of equals. Each has a `rate`.
-
-    Raises: ValueError where none was tried.
-    """
-    return max(tried, key=lambda point: float(point["rate"]))

@@ -25,13 +25,11 @@ from typing import Any
 import grpc
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import alone
 from benchmarks.alone import TOKENS
 from benchmarks.processes import Cores, Server, cpu_seconds, pinned
-from benchmarks.report import Target, write_report
+from benchmarks.report import Target, finish, show
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, score
 from inference.llm.request import Sampling, SamplingRequest
@@ -46,6 +44,8 @@ _WIDTH, _LAYERS = 512, 12
 _SECONDS = 120.0
 _REAL = Path(__file__).parents[1] / "build" / "llm" / "qwen"
 _LEAST = 0.95
+_TIMES = ("first_p50_ms", "first_p99_ms", "generator_cpu_ms", "gateway_cpu_ms")
+_SHOWN = ("tokens_s", *_TIMES, "weights_mb", "peak_mb")
 _WHY = (
     "each token passes a process more; gateway and callers share a core, and the machine was doing "
     "other work"
@@ -82,7 +82,7 @@ def main() -> None:
     if _REAL.exists() and not options.quick:
         real = alone.beside(_REAL, tiny_decoder.prompts(5))
         rows += [row | {"way": "plain, Qwen2.5-0.5B"} for row in real]
-    _show(rows)
+    show(rows, ("way", "precision", "streams", *_SHOWN))
     targets = [_beside(runs, streams) for streams in STREAMS]
     targets.append(
         Target(
@@ -92,11 +92,10 @@ def main() -> None:
             least=True,
         )
     )
-    for target in targets:
-        print(target.line())
-    if not options.quick:
-        model = {"width": width, "layers": layers, "vocabulary": tiny_decoder.VOCABULARY}
-        write_report("generate", rows, targets, model=model, tokens=TOKENS)
+    if options.quick:
+        return
+    model = {"width": width, "layers": layers, "vocabulary": tiny_decoder.VOCABULARY}
+    finish("generate", rows, targets, model=model, tokens=TOKENS)
 
 
 @contextmanager
@@ -257,17 +256,6 @@ def _await(condition: Callable[[], bool]) -> None:
 
 def _of(rows: list[dict[str, Any]], way: str, streams: int) -> float:
     return float(next(r["tokens_s"] for r in rows if (r["way"], r["streams"]) == (way, streams)))
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    times = ("first_p50_ms", "first_p99_ms", "generator_cpu_ms", "gateway_cpu_ms")
-    names = ("tokens_s", *times, "weights_mb", "peak_mb")
-    table = Table("way", "precision", "streams", *names, box=None)
-    for row in rows:
-        figures = (row.get(name) for name in names)
-        shown = ("-" if figure is None else f"{figure:.4g}" for figure in figures)
-        table.add_row(row["way"], row.get("precision", ""), str(row["streams"]), *shown)
-    Console().print(table)
 
 
 if __name__ == "__main__":

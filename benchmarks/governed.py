@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.load import LoadClient, Plan, write_requests
 from benchmarks.processes import Cores, Server
 from benchmarks.served import Served
+from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from inference.model.config import ModelConfig
@@ -73,15 +74,49 @@ def install(state: Path, name: str, source: Path, data: Path, *options: str) -> 
     config = ModelConfig.read((source / CONFIG).read_bytes())
     stage = Stage(state)
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
-    stage.start_gateway()
-    try:
-        words = ("model", "publish", str(source), "--data", str(data), *options, "--json")
-        stage.command(*words, person="publisher")
-        promote_approved(stage, config.name, 1)
+    with started(stage):
+        promote(stage, source, data, *options)
         shown = stage.command("model", "show", config.name, "1", "--json", person="auditor")
         return Installed(name, config.name, stage, config.blocks, shown)
+
+
+@contextmanager
+def started(stage: Stage) -> Iterator[None]:
+    """Its gateway runs, as the demo starts it, during the block."""
+    stage.start_gateway()
+    try:
+        yield
     finally:
         stage.stop_gateway()
+
+
+def promote(
+    stage: Stage,
+    source: Path = MODELS / "digits-1",
+    data: Path = DATA / "digits.safetensors",
+    *options: str,
+) -> None:
+    """Publish a model's first version by the gateway that runs, and promote it; by default the
+    demo's digits.
+    """
+    words = ("model", "publish", str(source), "--data", str(data), *options, "--json")
+    stage.command(*words, person="publisher")
+    promote_approved(stage, ModelConfig.read((source / CONFIG).read_bytes()).name, 1)
+
+
+@contextmanager
+def serving(stage: Stage, core: int, log: Path) -> Iterator[Server]:
+    """Its gateway in a process of its own on one core, as `sealgate serve` starts it.
+
+    Raises: StartFailed.
+    """
+    words = [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve"]
+    server = Server(words, core, log, {"OMP_NUM_THREADS": "1"})
+    try:
+        server.await_port(int(stage.profile("client").endpoint.rpartition(":")[2]))
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
@@ -92,14 +127,7 @@ def running(
     stage = installed.stage
     profile = stage.profile("client")
     port = int(profile.endpoint.rpartition(":")[2])
-    server = Server(
-        [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve"],
-        cores.server,
-        folder / f"{installed.name}.log",
-        {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        server.await_port(port)
+    with serving(stage, cores.server, folder / f"{installed.name}.log") as server:
         requests = served.protobuf(installed.model, receipt=True)
         path = folder / f"{installed.name}.requests"
         plan = Plan(
@@ -116,8 +144,6 @@ def running(
         with connect(stage.profile("auditor")) as channel:
             logs = LogServiceStub(channel)
             yield Gateway(server, plan, lambda: _entries(logs), len(requests) - len(places))
-    finally:
-        server.stop()
 
 
 def _pass(client: LoadClient, plan: Plan, count: int) -> list[int]:

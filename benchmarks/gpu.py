@@ -20,11 +20,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.batching import wide_files
-from benchmarks.report import Target, write_report
+from benchmarks.report import Target, finish, show
+from benchmarks.wide import wide_files
 from demo.materials import test_rows
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
@@ -44,26 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs")
     rounds, runs = (3, 20) if parser.parse_args().quick else (7, 100)
-    console = Console(highlight=False, markup=False)
     gpus, missing = _gpus()
-    for name, why in missing.items():
-        console.print(f"{name}: {why}", soft_wrap=True)
     if not gpus:
-        console.print(_NO_GPU, style="bold", soft_wrap=True)
+        print(_NO_GPU)
     with TemporaryDirectory() as folder:
         files = wide_files(Path(folder))
     ways, refused = _ways(files, gpus)
-    for name, why in refused.items():
-        console.print(f"{name}: {why}", soft_wrap=True)
     table = _measured(ways, test_rows("digits"), rounds, runs)
-    show(table, console)
-    goals = targets(table, bool(gpus))
-    for goal in goals:
-        console.print(goal.line())
-    more: dict[str, Any] = {"gpu": bool(gpus), "missing": {**missing, **refused}}
-    if not gpus:
-        more["note"] = _NO_GPU
-    write_report("gpu", table, goals, **more)
+    lines = [
+        {"way": way} | {f"{row['rows']} rows": row["ms"] for row in table if row["way"] == way}
+        for way in ways
+    ]
+    show(lines, title="a wide perceptron, screened: ms a batch")
+    more: dict[str, Any] = {"gpu": bool(gpus)} | ({} if gpus else {"note": _NO_GPU})
+    finish("gpu", table, targets(table, bool(gpus)), {**missing, **refused}, **more)
 
 
 def _gpus() -> tuple[list[str], dict[str, str]]:
@@ -152,18 +144,6 @@ def targets(table: list[dict[str, Any]], gpu: bool) -> list[Target]:
     faster = ms[CPU, ROWS[-1]] / ms[CUDA, ROWS[-1]]
     found.append(Target(f"CUDA over the processor, {ROWS[-1]} rows", faster, 1.0, least=True))
     return found
-
-
-def show(table: list[dict[str, Any]], console: Console) -> None:
-    title = "a wide perceptron, screened: ms a batch, by rows"
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("way")
-    for size in ROWS:
-        shown.add_column(str(size), justify="right")
-    for name in dict.fromkeys(row["way"] for row in table):
-        mine = [f"{row['ms']:.3f}" for row in table if row["way"] == name]
-        shown.add_row(name, *mine)
-    console.print(shown)
 
 
 if __name__ == "__main__":

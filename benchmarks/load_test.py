@@ -3,7 +3,7 @@
 The gateway is as `sealgate serve` starts it, on one core: TLS, token, every row screened, a durable
 record of each answer and each refusal by screening. Locust has the other core. Requests come in an
 open loop, at rising multiples of the capacity that was measured first, up to three times, and at
-the end below it again. The model is the wide perceptron of `benchmarks.batching` and a request has
+the end below it again. The model is the wide perceptron of `benchmarks.wide` and a request has
 32 rows, so that Locust, which is Python too, can ask three times as fast as the gateway answers.
 
 Past saturation the rate of answers must not fall, refusals must come soon and say when to come
@@ -13,7 +13,6 @@ again, and the memory of the gateway must stay what it was.
 import argparse
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,19 +22,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.batching import WIDE
+from benchmarks import charts, governed
 from benchmarks.load import write_requests
-from benchmarks.load_plot import draw
-from benchmarks.processes import Cores, Server, pinned
-from benchmarks.report import RESULTS, Target, write_report
+from benchmarks.processes import Cores, pinned
+from benchmarks.report import RESULTS, Target, finish, show
 from benchmarks.served import ENVIRONMENTS, missing
-from demo.materials import DATA, test_rows
+from benchmarks.wide import WIDE
+from demo.materials import test_rows
 from demo.questions import question, reason_for
 from demo.stage import Stage, free_ports
-from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from training.demo import datasets
@@ -84,35 +80,26 @@ def main() -> None:
         stage = Stage(folder / "state")
         requests = write_requests(folder / "load.requests", _prepared(stage, folder))
         capacity, table, memory = _driven(stage, requests, folder, seconds)
-    show(capacity, table, memory)
-    goals = targets(table, memory)
-    for goal in goals:
-        Console(highlight=False).print(goal.line())
+    figures = ("offered", "goodput", "p50_ms", "p99_ms", "refused", "refused_p99_ms", "reasons")
+    show(table, ("load", *figures), f"{_ROWS} rows a request; capacity {capacity:.0f}/s")
+    print(f"memory {memory.mb[0]:.0f} to {memory.mb[-1]:.0f} MB")
     more = {"seconds": seconds, "capacity": capacity, "rows_per_request": _ROWS}
     more["memory"] = {"seconds": memory.seconds, "mb": memory.mb, "slope": memory.slope()}
     if seconds < _LONG:
         more["note"] = f"{seconds:g} seconds of load; ten minutes are the measure"
-    write_report("load", table, goals, **more)
-    draw(table, memory.seconds, memory.mb, RESULTS / "load.svg")
+    finish("load", table, targets(table, memory), **more)
+    _draw(table, memory)
 
 
 def _prepared(stage: Stage, folder: Path) -> list[bytes]:
     """An installation whose gateway is stopped again; distinct requests of rows that it passes."""
     write_model(WIDE, datasets.digits(), folder)
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
-    stage.start_gateway()
-    try:
-        stage.command(
-            *("model", "publish", str(folder / WIDE.folder)),
-            *("--data", str(DATA / "digits.safetensors"), "--json"),
-            person="publisher",
-        )
-        promote_approved(stage, _MODEL, 1)
+    with governed.started(stage):
+        governed.promote(stage, folder / WIDE.folder)
         with connect(stage.profile("client")) as channel:
             stub, known = GRPCInferenceServiceStub(channel), test_rows("digits")
             passed = [x for x in known if reason_for(stub, question(_MODEL, x[None])) is None]
-    finally:
-        stage.stop_gateway()
     rng = np.random.default_rng(0)
     chosen = (rng.integers(0, len(passed), _ROWS) for _ in range(_DISTINCT))
     clean = np.stack(passed)
@@ -140,21 +127,15 @@ def _driven(
             }
         )
     )
-    server = Server(
-        [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve"],
-        cores.server,
-        folder / "gateway.log",
-        {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        server.await_port(int(profile.endpoint.rpartition(":")[2]))
-        with _watched(server.memory) as memory, pinned({cores.client}):
-            python = (ENVIRONMENTS / "locust" / "bin" / "python").absolute()
-            done = subprocess.run(
-                [python, _PROGRAM, plan], stdout=subprocess.PIPE, text=True, check=False
-            )
-    finally:
-        server.stop()
+    with (
+        governed.serving(stage, cores.server, folder / "gateway.log") as server,
+        _watched(server.memory) as memory,
+        pinned({cores.client}),
+    ):
+        python = (ENVIRONMENTS / "locust" / "bin" / "python").absolute()
+        done = subprocess.run(
+            [python, _PROGRAM, plan], stdout=subprocess.PIPE, text=True, check=False
+        )
     if done.returncode:
         raise SystemExit(f"Locust ended with {done.returncode}")
     first, *steps = map(json.loads, done.stdout.splitlines())
@@ -186,7 +167,6 @@ def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:
     """What the issue asks for: past saturation answers go on, refusals are quick and helpful."""
     best = max(row["goodput"] for row in table if row["load"] <= 1.0)
     past = [row for row in table if row["load"] > 1.0]
-    refused = [row for row in past if row["refused"]]
     others = sum(
         count
         for row in table
@@ -194,45 +174,38 @@ def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:
         if reason not in ("QUEUE_FULL", "RESOURCE_EXHAUSTED")
     )
     asked = sum(row["answered"] + sum(row["reasons"].values()) for row in table)
-    slowest = max((row["refused_p99_ms"] for row in refused), default=0.0)
+    slowest = max((row["refused_p99_ms"] for row in past if row["refused"]), default=0.0)
+    offered = max(row["offered"] for row in table) / best
+    silent = sum(row["refused_without_retry"] for row in table)
     goals = [
-        Target("load offered, of the capacity", max(_offered(table, best)), 3.0, least=True),
-        Target(
-            _GOODPUT,
-            min(row["goodput"] for row in past) / best,
-            0.9,
-            least=True,
-        ),
-        Target("refusals that do not say when to retry", _sum(table, "refused_without_retry"), 0.0),
-        Target("requests refused for want of room", _sum(past, "refused"), 1.0, least=True),
+        Target("load offered, of the capacity", offered, 3.0, least=True),
+        Target(_GOODPUT, min(row["goodput"] for row in past) / best, 0.9, least=True),
+        Target("refusals that do not say when to retry", silent, 0.0),
+        Target("refused for want of room", sum(r["refused"] for r in past), 1.0, least=True),
         Target("p99 of refusals, ms", slowest, 1000.0),
         Target("p99 of answers past saturation, ms", max(r["p99_ms"] for r in past), 2000.0),
         Target("requests that failed in another way, share", others / asked, 0.001),
         Target("growth of memory, MB a minute", memory.slope(), 2.0),
     ]
-    return [goal if goal.met else goal.because(_WHY.get(goal.name, "")) for goal in goals]
+    return [goal.unless_met(_WHY) for goal in goals]
 
 
-def _offered(table: list[dict[str, Any]], best: float) -> list[float]:
-    return [row["offered"] / best for row in table]
-
-
-def _sum(table: list[dict[str, Any]], name: str) -> float:
-    return float(sum(row[name] for row in table))
-
-
-def show(capacity: float, table: list[dict[str, Any]], memory: Memory) -> None:
-    title = f"a wide perceptron, governed, {_ROWS} rows a request; capacity {capacity:.0f}/s"
-    shown = Table(title=title, title_justify="left")
-    figures = ("offered", "goodput", "p50_ms", "p99_ms", "refused", "refused_p99_ms")
-    for name in ("load", *figures, "reasons"):
-        shown.add_column(name, justify="left" if name == "reasons" else "right")
-    for row in table:
-        cells = ["" if row[name] is None else f"{row[name]:.0f}" for name in figures]
-        shown.add_row(f"{row['load']:g}x", *cells, str(row["reasons"] or ""))
-    console = Console(highlight=False)
-    console.print(shown)
-    console.print(f"memory {memory.mb[0]:.0f} to {memory.mb[-1]:.0f} MB")
+def _draw(table: list[dict[str, Any]], memory: Memory) -> None:
+    """Rates step by step, how long answers and refusals took, and the memory."""
+    steps = [f"{place}: {row['load']:g}x" for place, row in enumerate(table, 1)]
+    with charts.figure(RESULTS / "load.svg", 3, 13) as (rates, times, space):
+        charts.line(rates, steps, [r["offered"] for r in table], charts.GRAY, "offered", "o--")
+        charts.line(rates, steps, [r["goodput"] for r in table], charts.BLUE, "answered")
+        charts.line(times, steps, [r["p99_ms"] for r in table], charts.BLUE, "answers")
+        refused = [row["refused_p99_ms"] for row in table]
+        charts.line(times, steps, refused, charts.ORANGE, "refusals")
+        charts.line(space, memory.seconds, memory.mb, charts.BLUE, style="-")
+        load = "load, of the capacity, one step after the other"
+        charts.name(rates, "requests a second", load)
+        charts.name(times, "p99, ms", load, log=True)
+        charts.name(space, "memory of the gateway, MB", "seconds")
+        for axis in (rates, times):
+            axis.tick_params(axis="x", labelsize="x-small", rotation=45)
 
 
 if __name__ == "__main__":

@@ -16,17 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.moving import Asked, Load, reach
-from benchmarks.report import Target, write_report
+from benchmarks.report import Target, finish, show
 from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
 from sealgate.governance import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect
 from sealgate.setup.installation import Installation, Ports
+from tests.support.harness.alias_callers import Asked, Load, reach
 from tests.support.harness.gateway import rows
 from tests.support.harness.policy_changes import first_document, root, signed
 from tests.support.harness.processes.second_gateway import SecondGateway
@@ -54,7 +51,7 @@ def main() -> None:
             table += _measured("PostgreSQL", Path(folder) / "postgres", url, options)
         finally:
             server.close()
-    _show(table)
+    show(table, title="ms after the move's own answer")
     targets = [
         Target(
             f"{row['move']} on {row['database']}, {what} at the other gateway, ms",
@@ -74,10 +71,8 @@ def main() -> None:
         for row in table
         if row["gateway"] == "other"
     ]
-    for target in targets:
-        Console(highlight=False).print(target.line(), soft_wrap=True)
     shared = {"callers": options.callers, "every_s": options.every, "nice": os.nice(0)}
-    write_report("moves", table, targets, **shared)
+    finish("moves", table, targets, **shared)
 
 
 def _measured(
@@ -236,15 +231,6 @@ def _rows(
             }
         )
     return table
-
-
-def _show(table: list[dict[str, Any]]) -> None:
-    shown = Table(title="ms after the move's own answer", title_justify="left")
-    for name in table[0]:
-        shown.add_column(name.removesuffix("_ms").replace("_", " "))
-    for row in table:
-        shown.add_row(*(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(highlight=False, width=120).print(shown)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Server:
 
     def memory(self) -> int:
         """Bytes of all processes, what they share counted once (PSS)."""
-        return sum(map(_pss, self._tree()))
+        return sum(map(pss, self._tree()))
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -114,7 +114,7 @@ class Server:
     def _tree(self) -> list[int]:
         found = [self._process.pid]
         for pid in found:
-            found += _children(pid)
+            found += children(pid)
         return found
 
 
@@ -142,32 +142,31 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that a process started; none where it has gone."""
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += map(int, _read(path).split())
+        found += map(int, read_proc(pid, str(path.relative_to(f"/proc/{pid}"))).split())
     return found
+
+
+def pss(pid: int) -> int:
+    """Bytes of a process, what it shares counted in part; 0 where it has gone."""
+    figure = read_proc(pid, "smaps_rollup").partition("\nPss:")[2].split()
+    return int(figure[0]) * 1024 if figure else 0
+
+
+def read_proc(pid: int, name: str) -> str:
+    """A file of a process in /proc; empty where it has gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_text()
+    return ""
 
 
 def _ticks(pid: int) -> int | None:
     # The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
-    text = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    text = read_proc(pid, "stat").rpartition(")")[2].split()
     return int(text[11]) + int(text[12]) if text else None
-
-
-def _pss(pid: int) -> int:
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _read(path: Path) -> str:
-    """A file of /proc; empty where the process has gone."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _send(pid: int, number: signal.Signals) -> None:

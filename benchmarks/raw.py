@@ -5,6 +5,7 @@ one thread. Prints JSON: rows answered, seconds, CPU-seconds, and the times of s
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Cell
-from benchmarks.processes import pinned
+from benchmarks.processes import pinned, pss
 from benchmarks.served import Served
 
 BATCHES = (1, 8, 32)
@@ -85,7 +86,7 @@ def main() -> None:
         "cpu": time.process_time() - used,
         "p50_ms": float(np.percentile(times, 50) * 1000),
         "p99_ms": float(np.percentile(times, 99) * 1000),
-        "memory": _memory(),
+        "memory": pss(os.getpid()),
     }
     sys.stdout.write(json.dumps(report))
 
@@ -98,13 +99,6 @@ def _session(graph: str) -> Any:
     return onnxruntime.InferenceSession(
         Path(graph).read_bytes(), options, providers=["CPUExecutionProvider"]
     )
-
-
-def _memory() -> int:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 if __name__ == "__main__":

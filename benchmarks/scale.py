@@ -7,17 +7,50 @@ results/scale.json and scale.svg. docs/explanation/scale.md says what follows.
 """
 
 import argparse
+import heapq
 import math
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+import numpy.typing as npt
 
-from benchmarks.queueing import grouped, mean_wait_md1, mean_wait_mmc, poisson, waits
-from benchmarks.report import RESULTS, Target, write_report
+from benchmarks import charts
+from benchmarks.report import RESULTS, finish, show
 from benchmarks.scale_costs import Costs
-from benchmarks.scale_plot import draw
+
+Times = npt.NDArray[np.float64]
+
+
+def poisson(rate: float, count: int, random: np.random.Generator) -> Times:
+    """When `count` arrivals come that know nothing of one another."""
+    return np.cumsum(random.exponential(1 / rate, count))
+
+
+def waits(arrivals: Times, services: Times, servers: int = 1) -> Times:
+    """How long each waits for the first free of `servers`, first come, first served."""
+    free = [0.0] * servers
+    found = np.empty(len(arrivals))
+    for index, (arrival, service) in enumerate(zip(arrivals, services, strict=True)):
+        begun = max(arrival, free[0])
+        heapq.heapreplace(free, begun + service)
+        found[index] = begun - arrival
+    return found
+
+
+def grouped(arrivals: Times, fixed: float, each: float, most: int) -> Times:
+    """How long each takes, from its arrival to its end, at one server that takes all who wait, up
+    to `most`, as one group of n: `fixed + each * n`.
+    """
+    found = np.empty(len(arrivals))
+    first, free = 0, 0.0
+    while first < len(arrivals):
+        begun = max(free, arrivals[first])
+        last = min(int(np.searchsorted(arrivals, begun, side="right")), first + most)
+        free = begun + fixed + each * (last - first)
+        found[first:last] = free - arrivals[first:last]
+        first = last
+    return found
+
 
 RATES = (10**3, 10**5, 10**7)
 """Requests a second of the whole."""
@@ -40,14 +73,16 @@ def main() -> None:
     costs = Costs.measured()
     random = np.random.default_rng(1)
     rows = [demand(rate, costs) for rate in RATES]
-    show(rows)
+    names = [name for name in rows[0] if name != "rate"]
+    show(
+        [{"": name} | {f"{row['rate']:,}/s": row[name] for row in rows} for name in names],
+        title="what a rate asks for, one registry for all",
+    )
     latency = [gateway(load, costs, asked.events, random) for load in _LOADS]
     fleets = [registry(size, costs, asked.events, random) for size in _FLEETS]
-    targets = checks(asked.events, random)
-    for target in targets:
-        Console().print(target.line(), highlight=False)
-    draw(latency, fleets, RESULTS / "scale.svg")
-    write_report("scale", rows, targets, costs=costs.document(), gateway=latency, registry=fleets)
+    draw(latency, fleets)
+    more: dict[str, Any] = {"costs": costs.document(), "gateway": latency, "registry": fleets}
+    finish("scale", rows, [], **more)
 
 
 def demand(rate: float, costs: Costs) -> dict[str, Any]:
@@ -68,17 +103,6 @@ def demand(rate: float, costs: Costs) -> dict[str, Any]:
         "quota_hits_under_way": rate * costs.quota_s,
         "policy_kb": gateways * costs.log_line_bytes / 1e3,
     }
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="what a rate asks for, one registry for all", title_justify="left")
-    table.add_column("")
-    for row in rows:
-        table.add_column(f"{row['rate']:,}/s", justify="right")
-    for name in rows[0]:
-        if name != "rate":
-            table.add_row(name.replace("_", " "), *(f"{row[name]:,.4g}" for row in rows))
-    Console(highlight=False).print(table)
 
 
 def gateway(
@@ -121,17 +145,27 @@ def registry(
     return found
 
 
-def checks(events: int, random: np.random.Generator) -> list[Target]:
-    """The simulation held to what is known exactly: off by so much, as a share."""
-    arrivals = poisson(700.0, events, random)
-    one = waits(arrivals, np.full(events, 1e-3)).mean()
-    several = waits(poisson(2800.0, events, random), random.exponential(1e-3, events), 4).mean()
-    off_one = abs(one / mean_wait_md1(700.0, 1e-3) - 1)
-    off_several = abs(several / mean_wait_mmc(2800.0, 1e-3, 4) - 1)
-    return [
-        Target("simulated M/D/1 at 70%, off its formula", float(off_one), 0.05),
-        Target("simulated M/M/4 at 70%, off its formula", float(off_several), 0.1),
-    ]
+def draw(latency: list[dict[str, Any]], fleets: list[dict[str, Any]]) -> None:
+    """One gateway's time by its load, and one registry's by how many follow it."""
+    with charts.figure(RESULTS / "scale.svg", 2, 9.5) as (times, reach):
+        loads = [100 * row["load"] for row in latency]
+        charts.line(times, loads, [row["p50_ms"] for row in latency], charts.BLUE, "p50")
+        charts.line(times, loads, [row["p99_ms"] for row in latency], charts.ORANGE, "p99")
+        charts.name(times, "one gateway, simulated: ms a request", "% of its capacity")
+        for name, color, label in (
+            ("write_p99_ms", charts.BLUE, "p99 of an anchor, its turn included"),
+            ("reach_ms", charts.ORANGE, "until the last gateway has looked"),
+        ):
+            known = [row for row in fleets if row[name] is not None]
+            sizes = [row["gateways"] for row in known]
+            charts.line(reach, sizes, [row[name] for row in known], color, label)
+        if broken := [row["gateways"] for row in fleets if row["reach_ms"] is None]:
+            reach.axvspan(min(broken), max(broken), color="#eeeeee", zorder=0)
+            place, at = (min(broken) * 1.15, 0.3), ("data", "axes fraction")
+            reach.annotate("more looks than\nit can answer", place, xycoords=at, fontsize="small")
+        charts.name(reach, "one registry, simulated: ms", "gateways", log=True)
+        reach.set_xscale("log")
+        reach.set_ylim(1, 3000)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,27 @@ along: the figures that count are ratios within a round. Writes results/serve.js
 """
 
 import argparse
-import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import engine_alone, governed, raw, served
+from benchmarks import charts, governed, raw, served
 from benchmarks.contenders import Contender, Setting
-from benchmarks.figures import Cell, best_setting, summary
+from benchmarks.figures import Cell, summary
 from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
-from benchmarks.report import RESULTS, write_report
+from benchmarks.report import RESULTS, finish, show
 from benchmarks.serve_subjects import SUBJECTS, Subject
-from benchmarks.serve_table import say, show
-from benchmarks.serve_targets import ENGINE, OPEN, targets
+from benchmarks.serve_targets import OPEN, targets
 
 IN_FLIGHT = (1, 16, 64)
 OPEN_SHARE = 0.7
 _PROBE_SECONDS = 10.0
+_COLORS = ("#9ecae1", charts.LIGHT, charts.BLUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,14 @@ def main() -> None:
         {model.name: entries for model, entries, _ in measured},
         {model.name: alone for model, _, alone in measured},
     )
-    show(rows, aims, bench.notes)
+    columns = ("load", "what", "cpu_ms", "rate", "p50_ms", "p99_ms", "memory_mb", "client_cpu")
+    for model, _, _ in measured:
+        mine = [row for row in rows if row["model"] == model.name]
+        show(mine, columns, f"{model.name}: medians (least to most)")
     report = f"serve-{arguments.model}" if arguments.model else "serve"
-    write_report(
-        report,
-        rows,
-        aims,
-        settings_tried=bench.tried,
-        not_measured=bench.notes,
-        pace="quick" if arguments.quick else "full",
-    )
-    _plot(report)
+    pace = "quick" if arguments.quick else "full"
+    finish(report, rows, aims, bench.notes, settings_tried=bench.tried, pace=pace)
+    _plot(rows, RESULTS / f"{report}.svg")
 
 
 def measure(bench: Bench, subject: Subject) -> tuple[list[Entry], dict[str, list[Cell]]]:
@@ -111,12 +109,10 @@ def measure(bench: Bench, subject: Subject) -> tuple[list[Entry], dict[str, list
             for contender in subject.contenders
             if (entry := _enter(bench, stack, contender, model)) is not None
         ]
-        if subject.engine:
-            _enter_engine(bench, stack, model, entries)
         for installed in subject.installed:
             entries.append(_enter_governed(bench, stack, model, installed))
         for place in range(bench.pace.rounds):
-            say(f"{model.name}: round {place + 1} of {bench.pace.rounds}")
+            print(f"{model.name}: round {place + 1} of {bench.pace.rounds}", flush=True)
             _raw_round(bench, model, alone)
             _round(bench, entries, max(bench.pace.seconds, subject.least_seconds))
     return entries, alone
@@ -136,7 +132,7 @@ def _enter(
             if bench.pace.search:
                 tried = [_try(bench, contender, model, point) for point in contender.settings]
                 bench.tried += tried
-                setting = best_setting(tried)["setting"]
+                setting = max(tried, key=itemgetter("rate"))["setting"]
             server, plan = contender.start(model, setting, bench.cores.server, bench.folder)
             stack.callback(server.stop)
             _await_answer(bench, plan, server)
@@ -146,18 +142,6 @@ def _enter(
             reason = f"does not start: {error}"
     bench.notes[f"{contender.name}, {model.name}"] = reason
     return None
-
-
-def _enter_engine(
-    bench: Bench, stack: ExitStack, model: served.Served, entries: list[Entry]
-) -> None:
-    try:
-        server, plan = stack.enter_context(engine_alone.running(model, bench.cores, bench.folder))
-    except StartFailed as error:
-        bench.notes[f"{ENGINE}, {model.name}"] = f"does not start: {error}"
-        return
-    server.freeze()
-    entries.append(Entry(ENGINE, {}, server, plan))
 
 
 def _enter_governed(
@@ -184,7 +168,7 @@ def _try(
         _await_answer(bench, plan, server)
         wanted = replace(plan, in_flight=IN_FLIGHT[-1], seconds=bench.pace.grid_seconds)
         cell = bench.client.measure(wanted, server)
-        say(f"{model.name}: {contender.name} {dict(setting)}: {cell.rate:,.0f}/s")
+        print(f"{model.name}: {contender.name} {dict(setting)}: {cell.rate:,.0f}/s", flush=True)
         return {**point, "rate": cell.rate, "failures": dict(cell.failures)}
     except StartFailed as error:
         return {**point, "rate": 0.0, "failed": str(error)}
@@ -259,12 +243,24 @@ def _rows(
     return rows
 
 
-def _plot(report: str) -> None:
-    """Drawn in an environment that has matplotlib."""
-    if served.missing("workshop") is None:
-        program = Path(__file__).parent / "peers" / "plot.py"
-        python = served.ENVIRONMENTS / "workshop" / "bin" / "python"
-        subprocess.run([python, program, RESULTS / f"{report}.json"], check=True)
+def _plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Of each model, CPU and rate: a group of bars a server, a bar a load."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    loads = {f"{n} in flight": c for n, c in zip(IN_FLIGHT, _COLORS, strict=True)}
+    figures = {"cpu_ms": "server CPU-ms per answer", "rate": "answers per second"}
+    with charts.figure(path, 2 * len(models), 12 * len(models)) as axes:
+        for axis, (model, (key, title)) in zip(axes, product(models, figures.items()), strict=True):
+            mine = [row for row in rows if row["model"] == model and row["load"] in loads]
+            names = list(dict.fromkeys(row["what"] for row in mine))
+            for place, (load, color) in enumerate(loads.items()):
+                found = {row["what"]: row[key] for row in mine if row["load"] == load}
+                spots = [names.index(what) + 0.27 * (place - 1) for what in found]
+                middles = [spread["median"] for spread in found.values()]
+                axis.barh(spots, middles, 0.27, color=color, label=load)
+            axis.set_yticks(range(len(names)), names)
+            axis.invert_yaxis()
+            axis.set_title(f"{model}: {title}", fontsize="medium", loc="left")
+            axis.legend(fontsize="small", frameon=False)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Target, write_report
+from benchmarks.report import Target, finish
 
 PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training", "generation")
 # Named tuples and the standard library spell these public names with an underscore.
@@ -48,32 +48,23 @@ def imports_of(path: Path, modules: set[str]) -> set[str]:
 
 
 def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """The strongly connected components of more than one node (Tarjan, 1972)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
+    """The groups of nodes each of which leads to all others of its group."""
 
-    def visit(node: str) -> None:
-        index[node] = low[node] = len(index)
-        stack.append(node)
-        for other in sorted(graph[node]):
-            if other not in index:
-                visit(other)
-                low[node] = min(low[node], low[other])
-            elif other in stack:
-                low[node] = min(low[node], index[other])
-        if low[node] == index[node]:
-            place = stack.index(node)
-            group = stack[place:]
-            del stack[place:]
-            if len(group) > 1:
-                found.append(sorted(group))
+    def beyond(node: str) -> set[str]:
+        found, left = set[str](), list(graph[node])
+        while left:
+            if (other := left.pop()) not in found:
+                found.add(other)
+                left += graph[other]
+        return found
 
-    for node in sorted(graph):
-        if node not in index:
-            visit(node)
-    return found
+    leads = {node: beyond(node) for node in graph}
+    groups = {
+        tuple(sorted(other for other in leads[node] if node in leads[other]))
+        for node in graph
+        if node in leads[node]
+    }
+    return [list(group) for group in sorted(groups) if len(group) > 1]
 
 
 def package_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -204,11 +195,9 @@ def main() -> int:
     if asked.trace:
         row["request_files"] = files_of_one_request()
     held = targets(row)
-    write_report("structure", [row], held)
     for name, value in row.items():
         print(f"{name}: {value}")
-    for target in held:
-        print(target.line())
+    finish("structure", [row], held)
     return 0 if all(target.met for target in held) else 1
 
 

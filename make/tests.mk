@@ -21,7 +21,7 @@ test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and se
 
 test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
 	$(BIN)/python -m pytest tests/model -m long
-	$(BIN)/python -m benchmarks.holes.promotion
+	$(BIN)/python -m tests.support.oracles.promotion.campaign
 
 test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
 	$(BIN)/python -m pytest tests/integration/ray

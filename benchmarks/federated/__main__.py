@@ -3,43 +3,115 @@
     python -m benchmarks.federated [SEEDS]
 
 The digits of scikit-learn are dealt anew for each seed. Sums are SecAgg+'s under both masks, in one
-process (`benchmarks.federated.local`), since nine processes for each row would measure their start;
-one row has server and clients as processes, as `sealgate federate` has them. Central training has
-the same network, the same start and all rows in one place: by the clients' own descent, for as many
-passes, and by `sealgate train`'s; the better one counts.
+process (`LocalGrid`), since nine processes for each row would measure their
+start. Central training has the same network, the same start and all rows in one place: by the
+clients' own descent, for as many passes, and by `sealgate train`'s; the better one counts.
 """
 
+import copy
 import logging
 import sys
-import tempfile
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.supercore.task_identity import TaskIdentity
 from torch import nn
 
-from benchmarks.federated.local import follow
-from benchmarks.federated.poisoned import LABELS, LABELS_ONCE, SIGN_FLIP, SIGN_ONCE, poisoner
-from benchmarks.federated.targets import targets
-from benchmarks.report import write_report
-from benchmarks.training.intervals import Interval, paired
+from benchmarks.federated.targets import (
+    LABELS,
+    LABELS_ONCE,
+    SIGN_FLIP,
+    SIGN_ONCE,
+    poisoner,
+    targets,
+)
+from benchmarks.intervals import Interval, paired
+from benchmarks.report import finish, show
 from training.data.run_data import TRAIN, RunData
+from training.data.run_files import Weights
+from training.federated.consent import Consent
 from training.federated.federation import Federation
-from training.federated.launch import ProcessFolders
-from training.federated.node import Update
+from training.federated.node import Update, client_app
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
+from training.federated.server import FederatedRounds
 from training.models.students import accuracy
-from training.recipe.federated import CLOSEST, MEDIAN, UNPROTECTED, FederatedRecipe
+from training.recipe.federated import (
+    CLOSEST,
+    UNPROTECTED,
+    FederatedRecipe,
+    FederatedSection,
+)
 from training.recipe.recipe import TRAIN as TRAIN_STEP
 from training.recipe.recipe import RecipeStep, RunSection
 from training.steps.descent import TaughtRows, descend
 from training.steps.distillation import LabelLoss, TrainingBatch
 
+_RUN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    run_id: int = _RUN
+
+
+class LocalGrid:
+    """Server and clients in one process: hands messages to the clients' apps, and answers back.
+
+    Flower's workflow and apps with nothing between them: what is added up is as between processes.
+    """
+
+    def __init__(self, asked: FederatedSection, updates: Sequence[Update]) -> None:
+        TaskIdentity.run_id, TaskIdentity.node_id = _RUN, SUPERLINK_NODE_ID
+        TaskIdentity.task_id = _RUN
+        self.run, self.silent = _Run(), set[int]()
+        # Numbers that no two clients share, and the server does not have.
+        self.numbers = tuple(range(101, 101 + len(updates)))
+        self._apps = {
+            number: client_app(update, Consent(asked))
+            for number, update in zip(self.numbers, updates, strict=True)
+        }
+        self._contexts = {
+            number: Context(_RUN, number, {}, RecordDict(), {}) for number in self.numbers
+        }
+        self._one = threading.Lock()
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self.numbers
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        with self._one:
+            return [self._answer(message) for message in messages]
+
+    def _answer(self, message: Message) -> Message:
+        number = message.metadata.dst_node_id
+        sent: Any = copy.deepcopy(message)
+        sent.metadata.__dict__["_message_id"] = message.object_id
+        try:
+            return self._apps[number](sent, self._contexts[number])
+        except Exception as error:
+            print(f"client {self.numbers.index(number)}: {error!r}")
+            self.silent.add(number)
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=sent)
+
+
+def follow(asked: FederatedSection, weights: Weights, updates: Sequence[Update]) -> Weights:
+    """The weights after all rounds. Raises CLIENTS_TOO_FEW."""
+    grid = LocalGrid(asked, updates)
+    rounds = FederatedRounds(asked, weights, grid, grid.numbers)
+    for number in range(1, asked.rounds + 1):
+        rounds.follow(number)
+    return rounds.weights
+
+
 SEEDS = 3
-PROCESSES = "closest, as processes"
 _RECIPE = Path(__file__).parents[2] / "demo" / "recipes" / "digits-federated.toml"
 
 
@@ -64,9 +136,6 @@ ARMS = (
     Arm(UNPROTECTED, LABELS),
     Arm(CLOSEST, SIGN_ONCE),
     Arm(CLOSEST, LABELS_ONCE),
-    Arm(MEDIAN),
-    Arm(MEDIAN, SIGN_FLIP),
-    Arm(MEDIAN, LABELS),
 )
 
 
@@ -80,13 +149,9 @@ def main(seeds: int = SEEDS) -> None:
     for arm in ARMS:
         found[arm.name] = [_federated(arm, seed) for seed in range(1, seeds + 1)]
         print(arm.name, *(f"{right:.1%}" for right in found[arm.name]), flush=True)
-    rows = [*_rows(found), _processes()]
-    told = targets(rows)
-    for row in rows:
-        print("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
-    write_report("federated", rows, told, seeds=seeds)
-    for target in told:
-        print(target.line())
+    rows = _rows(found)
+    show(rows, ("arm", "accuracy", "below_central", "below_honest"))
+    finish("federated", rows, targets(rows), seeds=seeds)
 
 
 def _rows(found: Mapping[str, list[float]]) -> list[dict[str, Any]]:
@@ -127,17 +192,6 @@ def _federated(arm: Arm, seed: int) -> float:
     return _tested(student, material)
 
 
-def _processes() -> dict[str, Any]:
-    """The recipe as it stands, as `sealgate federate` follows it."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as made:
-        federation = Federation(_RECIPE, Path(made), lambda *_: None)
-        material = federation.material()
-        student, _, _ = federation.train(material, ProcessFolders(Path(made) / "run"))
-    right = round(100 * _tested(student, material), 2)
-    return {"arm": PROCESSES, "accuracy": right, "seconds": round(time.monotonic() - began)}
-
-
 def _central(seed: int) -> dict[str, float]:
     """The same network on the same rows in one place, by both ways of descending."""
     asked = _asked(seed)
@@ -160,10 +214,6 @@ def _central(seed: int) -> dict[str, float]:
 def _tested(student: nn.Module, material: RunData) -> float:
     x, y = (torch.from_numpy(part) for part in material.slices["test"])
     return accuracy(student, x, y)
-
-
-def _short(value: Any) -> Any:
-    return f"{value['mean']} ± {value['off']}" if isinstance(value, dict) else value
 
 
 if __name__ == "__main__":

@@ -13,28 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.guard.margins import Floats, Margins, found_at
 from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
-from benchmarks.guard.published import Published, published
-from benchmarks.report import Target, write_report
+from benchmarks.guard.published import Floats, Margins, Published, found_at, published
+from benchmarks.report import Target, finish, show
 from publishing.calibration.screening_report import auroc
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _WHY = {
-    "false alarms, in halves": "a half that begins in the middle of a sentence is like no prompt; "
-    "joined rows that begin anywhere bring it to 1%, and what is found of both corpora to 76%",
-    "false alarms, about instructions": "of what speaks of instructions in the corpora that it "
-    "learnt from, nearly all is an injection",
-    "found, S-Labs": "one bias serves both corpora, and the other's clean prompts, which are "
-    "harder to tell, hold it high; see roc for what it would find at 1% of these alone",
+    "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
+    "false alarms, about instructions": "of what speaks of instructions in the training corpora "
+    "nearly all is an injection",
+    "found, S-Labs": "one bias serves both corpora, and the other's clean prompts hold it high",
     "between 130 clean words, of what is found whole": "a window holds a dozen tokens of the "
-    "injection and fifty others; with more injections among the joined rows it finds half of them, "
-    "and calls a quarter of clean chats of four prompts injections",
+    "injection and fifty others",
 }
 _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 
@@ -47,15 +41,12 @@ def main() -> None:
         rows = [guard.margins.row(prompts) for prompts in sets]
         roc = _roc(sets, guard.margins)
         gateway = _gateway(guard, sets)
-    _show(rows, _SHOWN)
-    _show(roc, [name for name in roc[0] if name != "prompts"])
+    show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
+    show(roc)
     targets = _targets(rows, recipe.alarms.bound)
-    for target in targets:
-        print(target.line())
     names = ("accuracy", "test_rows", "parameters", "alarms")
     trained = {name: made.report[name] for name in names}
-    more = {"roc": roc, "gateway": gateway}
-    write_report("guard", rows, targets, trained=trained, **more)
+    finish("guard", rows, targets, trained=trained, roc=roc, gateway=gateway)
 
 
 def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
@@ -114,24 +105,16 @@ def _targets(rows: Iterable[Mapping[str, Any]], bound: float) -> list[Target]:
             for name in ("halves", "between 130 clean words")
         ),
     ]
-    return [
-        target if target.met else target.because(_WHY.get(target.name, "")) for target in targets
-    ]
+    return [target.unless_met(_WHY) for target in targets]
 
 
-def _show(rows: Sequence[Mapping[str, Any]], names: Sequence[str], first: str = "prompts") -> None:
-    table = Table(first, *names, box=None)
-    for row in rows:
-        table.add_row(str(row[first]), *(_shown(row, name) for name in names))
-    Console(width=200).print(table)
-
-
-def _shown(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name, "")
-    if f"{name}_between" in row:
-        low, high = row[f"{name}_between"]
-        return f"{value:.2%} of {row[f'{name}_of']} ({low:.2%} to {high:.2%})"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _with_bounds(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(row)
+    for name in _SHOWN:
+        if name in row:
+            low, high = row[f"{name}_between"]
+            found[name] = f"{row[name]:.2%} of {row[f'{name}_of']} ({low:.2%} to {high:.2%})"
+    return found
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _chats(clean: Texts) -> list[Prompts]:
 
 def _hidden(injections: Texts, clean: Texts) -> list[Prompts]:
     """Cut in pieces, which stand in messages of their own, or behind much that is clean."""
-    halves, thirds = ([_cut(text, count) for text in injections] for count in (2, 3))
+    halves = [_cut(text, 2) for text in injections]
     other = cycle(clean)
     apart = [[first, next(other), second] for first, second in halves]
     padded = [[f"{first} {_words(other)}", f"{_words(other)} {second}"] for first, second in halves]
@@ -92,7 +92,6 @@ def _hidden(injections: Texts, clean: Texts) -> list[Prompts]:
         Prompts("the same, as they are", False, [_prompt(text) for text in injections]),
         _chat_set("halves", False, halves),
         _chat_set("halves, answered", False, [_answered(pair) for pair in halves], _BOTH),
-        _chat_set("thirds", False, thirds),
         _chat_set("halves, a clean message between", False, apart),
         _chat_set("halves, 130 clean words between", False, padded),
         Prompts("between 130 clean words", False, [_prompt(text) for text in buried]),

@@ -15,23 +15,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.holes import fuzzing, idle_connections, named_tests, promotion, publisher_flood
-from benchmarks.report import Target, write_report
-
-Measure = Callable[[], list[dict[str, Any]]]
-Judge = Callable[[list[dict[str, Any]]], list[Target]]
+from benchmarks.holes import idle_connections, named_tests, publisher_flood
+from benchmarks.report import Row, Target, finish, show
+from tests.support.oracles.promotion import campaign
 
 BUILD = Path("build/holes")
 # How each part is measured, and what its rows are held against.
-_PARTS: dict[str, tuple[Measure, Judge]] = {
+_PARTS: dict[str, tuple[Callable[[], list[Row]], Callable[[list[Row]], list[Target]]]] = {
     "tests": (named_tests.measure, named_tests.targets),
-    "fuzz": (fuzzing.measure, fuzzing.targets),
-    "promotion": (promotion.rows, promotion.targets),
+    "fuzz": (named_tests.fuzzed, named_tests.fuzz_targets),
+    "promotion": (campaign.rows, campaign.targets),
     "flood": (publisher_flood.measure, publisher_flood.targets),
     "idle": (idle_connections.measure, idle_connections.targets),
 }
@@ -61,28 +55,11 @@ def _join() -> int:
         targets += _PARTS[name][1](part["rows"])
     rows = [{"part": name, **row} for name, part in found.items() for row in part["rows"]]
     commits = {name: part["commit"] for name, part in found.items()}
-    write_report("holes", rows, targets, commits=commits, missing=sorted(_PARTS.keys() - found))
-    _print(rows, targets)
-    return 0 if all(target.met for target in targets) else 1
-
-
-def _print(rows: list[dict[str, Any]], targets: list[Target]) -> None:
-    console = Console()
-    for name in _PARTS:
-        shown = [row for row in rows if row["part"] == name]
-        if not shown:
-            continue
-        table = Table(title=name)
+    for part in found.values():
         # Counts of many events are for the file.
-        columns = [name for name, value in shown[0].items() if not isinstance(value, dict)]
-        columns.remove("part")
-        for column in columns:
-            table.add_column(column)
-        for row in shown:
-            table.add_row(*(str(row.get(column, "")) for column in columns))
-        console.print(table)
-    for target in targets:
-        console.print(target.line())
+        show([{k: v for k, v in row.items() if not isinstance(v, dict)} for row in part["rows"]])
+    finish("holes", rows, targets, commits=commits, missing=sorted(_PARTS.keys() - found))
+    return 0 if all(target.met for target in targets) else 1
 
 
 def _commit() -> str:

@@ -23,11 +23,11 @@ from typing import Any
 
 import grpc
 
+from benchmarks import governed
 from benchmarks.report import Target
-from demo.materials import DATA, MODELS, test_rows
+from demo.materials import test_rows
 from demo.questions import question
 from demo.stage import Stage, free_ports
-from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Access, access_of, connect
 
@@ -133,7 +133,7 @@ def _http_asker(stage: Stage, port: int) -> Callable[[], None]:
 def _held(kind: str, port: int, count: int, again: bool) -> Iterator[None]:
     words = [kind, str(port), str(count), *(["again"] if again else [])]
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.holes.connection_holder", *words],
+        [sys.executable, "-m", "tests.support.harness.processes.idle_connections", *words],
         stdout=subprocess.PIPE,
     ) as holder:
         try:
@@ -152,20 +152,12 @@ def _gateway(folder: Path) -> Iterator[tuple[Stage, dict[str, int]]]:
     stage.command("init", "--unencrypted-keys", "--port", str(port))
     with (stage.state / "gateway.toml").open("a") as file:
         file.write(f'\n[http]\ntls = "127.0.0.1:{http}"\n')
-    stage.start_gateway()
-    try:
-        stage.command(
-            *("model", "publish", str(MODELS / "digits-1")),
-            *("--data", str(DATA / "digits.safetensors"), "--json"),
-            person="publisher",
-        )
-        promote_approved(stage, "digits", 1)
+    with governed.started(stage):
+        governed.promote(stage)
         ask = _grpc_asker(stage)
         with suppress(grpc.RpcError):
             ask()
         yield stage, {"grpc": port, "http": http}
-    finally:
-        stage.stop_gateway()
 
 
 def main() -> None:

@@ -6,11 +6,9 @@ publisher are processes on one machine; without an upload the same callers are m
 last. Memory is what the gateway and its workers have together, above the most without an upload.
 """
 
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import get_context
@@ -23,6 +21,7 @@ import grpc
 
 from benchmarks.holes import hostile_files
 from benchmarks.holes.honest_answers import Answers, Callers
+from benchmarks.processes import children, read_proc
 from benchmarks.report import Target
 from sealgate.remote import Profile, connect, reason_name_of
 from sealgate.remote.uploads import Package, Uploader, UploadLimits
@@ -41,16 +40,14 @@ _NOBODY = "nobody uploads"
 _SAMPLE_SECONDS = 0.02
 
 
-def measure(
-    answers: int = _ANSWERS, tell: Callable[[dict[str, Any]], None] = lambda row: None
-) -> list[dict[str, Any]]:
-    """A row for each kind of file and signature, after two without an upload; each is told."""
+def measure(answers: int = _ANSWERS) -> list[dict[str, Any]]:
+    """A row for each kind of file and signature, after two without an upload."""
     with TemporaryDirectory() as folder, _serving(Path(folder) / "state") as (harness, gateway):
         rows: list[dict[str, Any]] = []
 
         def add(kind: str, signature: str, package: Package | None) -> None:
             rows.append(_row(kind, signature, *_measured(harness, gateway, package, answers)))
-            tell(rows[-1])
+            print(rows[-1], flush=True)
 
         for _ in range(2):
             add(_NOBODY, "", None)
@@ -214,37 +211,14 @@ class _Memory:
             self.most = max(self.most, _resident(self._pid) + sum(map(_resident, self._workers())))
 
     def _workers(self) -> list[int]:
-        return [child for child in _children(self._pid) if _is_worker(child)]
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        # A thread may end meanwhile.
-        with suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
+        return [child for child in children(self._pid) if _is_worker(child)]
 
 
 def _is_worker(pid: int) -> bool:
     """Whether it runs its own program by now; until then it shares its parent's memory."""
-    with suppress(OSError):
-        return b"registry.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+    return "registry.sandbox" in read_proc(pid, "cmdline")
 
 
 def _resident(pid: int) -> float:
-    with suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024 if "VmRSS:" in status else 0.0
-    return 0.0
-
-
-if __name__ == "__main__":
-    started = time.monotonic()
-    found = measure(
-        int(sys.argv[1]) if sys.argv[1:] else _ANSWERS, lambda row: print(row, flush=True)
-    )
-    for target in targets(found):
-        print(target.line())
-    print(f"{time.monotonic() - started:.0f} s")
+    status = read_proc(pid, "status").partition("VmRSS:")[2].split()
+    return int(status[0]) / 1024 if status else 0.0

@@ -1,10 +1,12 @@
 """What a thief, or a deployment, does to weights."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from benchmarks.marking.subjects import Floats, Neurons, State
+from benchmarks.report import Target
 
 _BLOCK = 32
 
@@ -88,3 +90,45 @@ def without_neurons(
 
 def _repeated(order: np.ndarray, repeat: int) -> np.ndarray:
     return (order[:, None] * repeat + np.arange(repeat)).reshape(-1)
+
+
+_LEAST_Z = (
+    "INT8 per tensor",
+    "INT8 per channel",
+    "INT4, blocks of 32",
+    "pruned 50%",
+    "fine-tuned 10 epochs",
+    "overwritten at 5x",
+    "neurons reordered, aligned",
+    "low-rank update",
+    "mean with the base",
+)
+_NO_ERROR = _LEAST_Z[:3]
+_PAYLOAD = ("pruned 90%", "20% of neurons dropped, aligned")
+_WHY = {
+    "fine-tuned 10 epochs": "a small network trained for ten epochs at its first rate is another",
+    "cost": "each bit has to be read with six standard deviations, by few weights a bit",
+}
+
+
+def targets_of(table: list[dict[str, Any]], null: list[dict[str, Any]]) -> list[Target]:
+    targets = []
+    for row in table:
+        name, attack = f"{row['model']}: {row['attack']}", row["attack"]
+        if attack in _LEAST_Z:
+            targets.append(_aim(f"{name}: z", row["z_least"], 12, attack, least=True))
+        if attack in _NO_ERROR:
+            targets.append(_aim(f"{name}: bit errors", row["bit_errors_most"], 0, attack))
+        if attack in _PAYLOAD:
+            share = row["payloads_read"] / row["seeds"]
+            targets.append(_aim(f"{name}: payloads read", share, 1, attack, least=True))
+        if attack == "none" and "limit" in row:
+            cost = f"{row['model']}: {row['unit']} lost, mean"
+            targets.append(_aim(cost, row["cost_mean"], row["limit"], "cost"))
+    keys, largest = sum(each["keys"] for each in null), max(each["largest_z"] for each in null)
+    return [*targets, _aim(f"the largest z of {keys:,} wrong keys", largest, 6, "")]
+
+
+def _aim(name: str, value: float, target: float, why: str, least: bool = False) -> Target:
+    aim = Target(name, value, target, least)
+    return aim if aim.met else aim.because(_WHY.get(why, ""))

@@ -1,7 +1,7 @@
 """Makes the text encoder that the benchmarks serve: MiniLM-L6 as fp32 and INT8 ONNX, and its data.
 
 Runs in the environment `workshop`, with OUT, a folder: leaves fp32.onnx, static.onnx (QDQ, ranges
-recorded on training texts), dynamic.onnx, and rows.npz: token ids and masks [n, 32] with labels, of
+recorded on training texts), and rows.npz: token ids and masks [n, 32] with labels, of
 the texts of the s-labs prompt-injection set (1: an injection), train and test.
 """
 
@@ -97,12 +97,6 @@ def _quantize(fp32, rows, out):
         model = onnx.load(prepared)
         del model.graph.value_info[:]
         onnx.save(model, prepared)
-        quantization.quantize_dynamic(
-            prepared,
-            out / "dynamic.onnx",
-            per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
-        )
         quantization.quantize_static(
             prepared,
             out / "static.onnx",

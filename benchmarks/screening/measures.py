@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.intervals import Interval
 from benchmarks.screening import knowing
 from benchmarks.screening.attacks import ATTACKS, MANY, Attack, made
-from benchmarks.screening.served import Served
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import Subject
 from inference.screening.detector import Detector
@@ -19,74 +19,34 @@ Floats = npt.NDArray[np.float64]
 FAMILIES = ("fgsm", "pgd", "near")
 KNOWING_ROWS = 100
 WORST = "worst of all on each row"
-# Student's t, 97.5%, for one to nine degrees of freedom.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """A subject's detector, those fitted without a family, one without the reference, and one that
-    knows the INT8 answer; with the clean test rows as these see them.
+    """A subject's detector and those fitted without a family, with the clean test rows as these
+    see them.
     """
 
     detector: Detector
     unseen: dict[str, Detector]
-    shorter: Detector
-    longer: Detector
-    served: Served
     features: Rows
-    differences: Rows
 
     @classmethod
     def of(cls, subject: Subject) -> "Judges":
         detector, *others = subject.detectors(FAMILIES)
-        served, x = subject.served(), subject.slices["test"][0]
-        logits, features = subject.probe.measure(x)
-        return cls(
-            detector,
-            dict(zip(FAMILIES, others, strict=True)),
-            subject.without_reference(),
-            subject.with_served(served),
-            served,
-            features,
-            served.features(x, logits),
-        )
+        features = subject.probe.measure(subject.slices["test"][0])[1]
+        return cls(detector, dict(zip(FAMILIES, others, strict=True)), features)
 
     @property
     def clean(self) -> Floats:
         return self.detector.scores(self.features)
 
-    def caught(self, family: str, rows: Rows, logits: Rows, features: Rows) -> dict[str, float]:
-        """Of rows that an attack turned, and what parts of the detector would do by themselves."""
-        unseen, width = self.unseen[family], self.shorter.width
-        clean_alone, trained_alone = (
-            auroc(*pair)
-            for pair in zip(
-                self.detector.surprises(self.features),
-                self.detector.surprises(features),
-                strict=True,
-            )
-        )
-        shorter = self.shorter.scores(self.features[:, :width])
+    def caught(self, family: str, features: Rows) -> dict[str, float]:
+        """Of rows that an attack turned."""
+        unseen = self.unseen[family]
         return {
             **tell(self.detector, self.clean, self.detector.scores(features)),
             "auroc_unseen": auroc(unseen.scores(self.features), unseen.scores(features)),
-            "auroc_clean_alone": clean_alone,
-            "auroc_trained_alone": trained_alone,
-            "auroc_without_reference": auroc(shorter, self.shorter.scores(features[:, :width])),
-            **self._with_int8(features, self.served.features(rows, logits)),
-        }
-
-    def _with_int8(self, features: Rows, differences: Rows) -> dict[str, float]:
-        """What a detector reaches that reads where INT8 and float32 part as well."""
-        clean, turned = (
-            self.longer.scores(np.concatenate(both, axis=1))
-            for both in ((self.features, self.differences), (features, differences))
-        )
-        return {
-            "auroc_with_int8": auroc(clean, turned),
-            "tpr_at_1_percent_with_int8": share(turned > threshold(clean, 0.01)),
-            "int8_differs": share(differences[:, 0] > 0),
         }
 
 
@@ -97,10 +57,7 @@ def measure(subject: Subject, attacks: Sequence[Attack] = ATTACKS) -> dict[str, 
     x, y = subject.slices["test"]
     wrong = subject.probe.answers(x) != y
     return {
-        "clean": {
-            **alarms(detector, clean, wrong),
-            "int8_differs": share(judges.differences[:, 0] > 0),
-        },
+        "clean": alarms(detector, clean, wrong),
         "shifts": _shifts(subject, detector, x),
         "attacks": _attacks(subject, judges, attacks),
         "knowing": _knowing(subject, detector, clean, *subject.right),
@@ -133,9 +90,7 @@ def _attacks(subject: Subject, judges: Judges, attacks: Sequence[Attack]) -> dic
         turned = logits.argmax(axis=1) != classes
         found[attack.name] = {"attacked": len(before), "turned": share(turned)}
         if turned.any():
-            found[attack.name] |= judges.caught(
-                attack.family, after[turned], logits[turned], features[turned]
-            )
+            found[attack.name] |= judges.caught(attack.family, features[turned])
             places = np.flatnonzero(turned)
             scores = judges.detector.scores(features[turned])
             worst[places] = np.minimum(worst[places], scores)
@@ -189,8 +144,7 @@ def together(values: Sequence[float]) -> dict[str, float]:
     """Their mean, and half the width of its 95% interval (Student's t)."""
     found = {"mean": round(float(np.mean(values)), 4), "seeds": len(values)}
     if len(values) > 1:
-        error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-        found["plus_minus"] = round(_STUDENT[len(values) - 2] * float(error), 4)
+        found["plus_minus"] = round(Interval.of(values).off, 4)
     return found
 
 

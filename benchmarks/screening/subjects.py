@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.screening.served import Served, served
 from benchmarks.screening.sources import Hardening, Labels, Rows, Source, cut
 from inference.model.config import InputDomain
 from inference.model.row_rules import RowRules
@@ -26,7 +25,7 @@ from publishing.calibration.probe import Probe
 from training.demo import mlp
 from training.demo.mlp import Mlp, MlpRecipe
 from training.export.reference import CleanReference, watched
-from training.export.response import FEATURES, LayerTap, respond
+from training.export.response import LayerTap, respond
 from training.models.students import Perceptron
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
@@ -105,10 +104,6 @@ class Subject:
             found.update(tensor.numpy().tobytes())
         return found.hexdigest()[:16]
 
-    def served(self) -> Served:
-        """The same model in INT8, as a version of it would answer."""
-        return served(self.module, self.slices["fit"][0])
-
     def detectors(self, left_out: Sequence[str] = ()) -> list[Detector]:
         """One fitted as a version's is, with the attacks of `publishing.calibration.probe`; then
         for each family one without the attacks whose names hold it.
@@ -117,14 +112,6 @@ class Subject:
         shown = [attacks]
         shown += [[each for each in attacks if family not in each[0]] for family in left_out]
         return [self._fitted(Remembering(self.probe, each)) for each in shown]
-
-    def without_reference(self) -> Detector:
-        """Fitted as a version's is, but blind to how far rows lie from those of their class."""
-        return self._fitted(Remembering(self.probe, self._shown(), FEATURES))
-
-    def with_served(self, served: Served) -> Detector:
-        """Fitted as a version's is, but told also where the INT8 model disagrees."""
-        return self._fitted(Remembering(self.probe, self._shown(), served=served))
 
     def _shown(self) -> list[tuple[str, Rows]]:
         x = self.slices["fit"][0]
@@ -137,21 +124,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Remembering:
-    """A probe of rows whose attacks have been made already, as far as they are to be shown, and
-    the first `width` features alone; or with those of the model that is served behind them.
-    """
+    """A probe of rows whose attacks have been made already, as far as they are to be shown."""
 
     probe: Probe
     made: list[tuple[str, Rows]]
-    width: int | None = None
-    served: Served | None = None
 
     def measure(self, x: Rows) -> tuple[Rows, Rows]:
-        logits, features = self.probe.measure(x)
-        features = features[:, : self.width]
-        if self.served is not None:
-            features = np.concatenate([features, self.served.features(x, logits)], axis=1)
-        return logits, features
+        return self.probe.measure(x)
 
     def answers(self, x: Rows) -> Labels:
         return self.probe.answers(x)

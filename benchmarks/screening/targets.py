@@ -8,10 +8,8 @@ from benchmarks.screening.attacks import ATTACKS, BOUNDED, NEAR
 from benchmarks.screening.measures import WORST
 from benchmarks.screening.sources import DIGITS, SOURCES
 from benchmarks.screening.subjects import HARDENED, PLAIN
-from benchmarks.screening.texts.corpora import CORPORA
 
 _IMAGES = {each.title for each in SOURCES if each.image}
-_TEXTS = {each.title for each in CORPORA}
 _SMALL = [each.name for each in ATTACKS if each.kind == BOUNDED and "half" in each.name]
 _NEAR = [each.name for each in ATTACKS if each.kind == NEAR]
 _SELDOM = 0.02
@@ -19,9 +17,8 @@ Row = dict[str, Any]
 
 
 def targets_of(rows: Sequence[Row]) -> list[Target]:
-    numbers = [row for row in rows if row["data"] not in _TEXTS]
-    found = [*_alarms(rows), *_caught(numbers)]
-    for row in numbers:
+    found = [*_alarms(rows), *_caught(rows)]
+    for row in rows:
         if row["model"] == HARDENED:
             joint = row["knowing"]["joint_at_threshold"]["mean"]
             found.append(
@@ -29,39 +26,24 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
                     "" if joint <= 0.15 else _KNOWING
                 )
             )
-    for row in rows:
-        if row["data"] in _TEXTS:
-            found += _on_texts(row)
     return found
 
 
 _KNOWING = (
-    "most of the rows in which the hardened network itself gives way are also brought below the "
-    "threshold, which has to hold under noise as large as the attacks; of a plain network, nearly "
-    "all. Screening is no defence against whoever knows it"
+    "most rows in which the network gives way are also brought below the threshold, which has to "
+    "hold under noise as large as the attacks: screening is no defence against whoever knows it"
 )
 _NOISY = (
     "at that threshold a fifth to a half of noise as large as the attacks is flagged too; at the "
     "detector's own, which is raised until such noise passes, the least is {flagged:.2f}"
 )
 _UNSURE = (
-    "the clean rows that score highest lie at a border themselves: of those above that threshold a "
-    "third are told wrong, and their median lead is an eighth of the others' (plain model, one "
-    "seed). An attack that stops at a border looks as they do. At the detector's own threshold the "
-    "least is {flagged:.2f}; a score that is fitted to how far the INT8 model parts from its twin "
-    "would reach {int8:.2f}, and is not built (docs/adr/0017)"
+    "the clean rows that score highest lie at a border themselves, and an attack that stops at a "
+    "border looks as they do; at the detector's own threshold the least is {flagged:.2f}"
 )
 _DEEP = (
-    "unbounded attacks (PGD-L2 of 2.0, more than half of a digit's own norm; CW at κ = 5) go so "
-    "deep into the other class of a hardened network that the graph measures there what it "
-    "measures on clean rows"
-)
-_WORDS = (
-    "an attack that asks, and stops where the answer turns, changes few words, and a text of few "
-    "words that the model tells wrong (accuracy {accuracy:.2f}) looks as one that was turned. "
-    "Tried with little or no gain: reactions of all tokens, sorted; densities of the embeddings "
-    "and of the first layer; answers with the most telling words, and with each half of the "
-    "words, left out (ADR 18)"
+    "unbounded attacks go so deep into the other class of a hardened network that the graph "
+    "measures there what it measures on clean rows"
 )
 _CHANCE = "beyond are {those}: of so few rows as many come by chance under that bound, too"
 
@@ -113,8 +95,7 @@ def _on_images(row: Row) -> list[Target]:
             # Said where the target is met, too: the figure alone would mislead.
             target = target.because(_NOISY.format(flagged=flagged))
         elif not target.met:
-            int8, _ = _least(row, names, "tpr_at_1_percent_with_int8")
-            target = target.because(_UNSURE.format(flagged=flagged, int8=int8))
+            target = target.because(_UNSURE.format(flagged=flagged))
         found.append(target)
     return found
 
@@ -134,25 +115,6 @@ def _unseen(rows: Sequence[Row], model: str) -> list[Target]:
         Target(f"unseen attacks, {model}: mean AUROC", mean, 0.95, True),
         Target(name, worst, 0.9, True).because("" if worst >= 0.9 else _DEEP),
     ]
-
-
-def _on_texts(row: Row) -> list[Target]:
-    """Both the mean and the least over attacks: a mean alone would hide what is let through."""
-    found = []
-    for figure, name, least in (("auroc", "AUROC", 0.92), ("tpr_at_5_percent", "TPR at 5%", 0.5)):
-        values = [
-            (attack[figure]["mean"], each)
-            for each, attack in row["attacks"].items()
-            if each != WORST and attack["turned"]["mean"] > _SELDOM
-        ]
-        mean = sum(value for value, _ in values) / len(values)
-        worst, where = min(values)
-        title = f"texts, {row['data']}, {row['model']}: {name}"
-        for value, of in ((mean, "mean over attacks"), (worst, f"least: {where}")):
-            target = Target(f"{title} ({of})", value, least, True)
-            accuracy = row["clean"]["accuracy"]["mean"]
-            found.append(target.because("" if target.met else _WORDS.format(accuracy=accuracy)))
-    return found
 
 
 def _least(row: Row, names: Sequence[str], figure: str) -> tuple[float, str]:

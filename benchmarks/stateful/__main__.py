@@ -10,25 +10,47 @@ nor detector has seen; what alarms pay was chosen with some of them, and of the 
 """
 
 import argparse
-import time
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from benchmarks.report import Target, write_report
-from benchmarks.stateful.attacking import KNOWING, PLAIN, PUBLISHED, attack_rows
-from benchmarks.stateful.extracting import extraction_row
-from benchmarks.stateful.fashion import fashion, unseen
+from benchmarks.report import Target, finish
+from benchmarks.screening import subjects
+from benchmarks.screening.sources import FASHION
+from benchmarks.stateful.attacking import KNOWING, PLAIN, PUBLISHED, attack_rows, extraction_row
 from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
-from benchmarks.subjects import ROOT, Guarded, Subject, load
-from gateway.sessions.evidence import CallerSession
+from benchmarks.subjects import Guarded, Subject, fashion_rows, load
+from gateway.sessions.prints import Printer
 from publishing.calibration.probe import SHIFTS
+
+# Rows of Fashion-MNIST that are in no slice of it.
+_UNSEEN, _MORE = 6600, 4000
+
+
+def fashion() -> Subject:
+    """Fashion-MNIST with the plain model of `benchmarks.screening`. Raises FileNotFoundError where
+    there are no data.
+    """
+    found = subjects.subject(FASHION, subjects.PLAIN, 0)
+    (detector,) = found.detectors()
+    probe = found.probe
+    x, y = found.slices["test"]
+    right = np.flatnonzero(probe.answers(x) == y)
+    guarded = Guarded(probe, detector, Printer(b"k" * 32, "fashion"), alike=True)
+    return Subject(guarded, x, y, right)
+
+
+def unseen(part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and classes that neither model nor detector has seen, part 0 or 1 of them."""
+    found = fashion_rows(_UNSEEN + 2 * _MORE)
+    if found is None:
+        raise FileNotFoundError("Fashion-MNIST")
+    at = slice(_UNSEEN + part * _MORE, _UNSEEN + (part + 1) * _MORE)
+    return found[0][at], found[1][at]
+
 
 Row = dict[str, Any]
 _KNOWN = ("Square, p = 0.8", "HopSkipJump")
-_TIMED = 400
-_OTHERS = "other rows"
 
 
 def run(victims: int, sessions: int, extractions: int) -> None:
@@ -43,8 +65,7 @@ def run(victims: int, sessions: int, extractions: int) -> None:
         rows.append(extraction_row(digits.guarded, digits.x, step, extractions))
         print(rows[-1], flush=True)
     honest = honest_sessions(digits, table, clothes, sessions)
-    costs = [cost(digits.guarded, 64), cost(clothes.guarded, 784)]
-    write_report("stateful", rows + honest + costs, targets(rows, honest))
+    finish("stateful", rows + honest, targets(rows, honest))
 
 
 def honest_sessions(digits: Subject, table: Subject, clothes: Subject, sessions: int) -> list[Row]:
@@ -55,8 +76,6 @@ def honest_sessions(digits: Subject, table: Subject, clothes: Subject, sessions:
     ]
     x, y = unseen(0)
     found.append(drawn_row("Fashion-MNIST", clothes.guarded, x, sessions, 4))
-    for name, guarded, rows in _others(digits, clothes):
-        found.append(drawn_row(f"{name}, {_OTHERS}", guarded, rows, sessions, 5))
     for name, subject, rows, classes in (
         ("digits", digits, digits.x, digits.y),
         ("Fashion-MNIST", clothes, x, y),
@@ -69,35 +88,6 @@ def honest_sessions(digits: Subject, table: Subject, clothes: Subject, sessions:
         found.append(drawn_row(f"digits, {name}", guarded, moved, few, 3))
     for each in found:
         print(each, flush=True)
-    return found
-
-
-def _others(digits: Subject, clothes: Subject) -> list[tuple[str, Guarded, Any]]:
-    """Of digits those that the detector was set on. By these, and half of those of Fashion-MNIST,
-    what alarms pay was chosen.
-    """
-    data = load_file(ROOT / "data" / "digits.safetensors")
-    seen = np.concatenate([data["x_fit"], data["x_calibration"]]).astype(np.float32)
-    return [("digits", digits.guarded, seen), ("Fashion-MNIST", clothes.guarded, unseen(1)[0])]
-
-
-def cost(guarded: Guarded, width: int) -> Row:
-    """What a row costs that comes alone to a session that is full, in microseconds of one core."""
-    rows, session = np.random.default_rng(0).random((6, _TIMED, width), np.float32), CallerSession()
-    taken = []
-    for part in rows:
-        began = time.thread_time()
-        for row in part:
-            (given,) = guarded.printer.of(row[None], 0, 1, guarded.alike)
-            session.add(given, int(10 * row[0]), 0.0)
-        taken.append(time.thread_time() - began)
-    # The first part fills the session.
-    found = {
-        "cost": f"{width} elements",
-        "us_a_row": min(taken[1:]) / _TIMED * 1e6,
-        "bytes_a_row": len(given.encode()),
-    }
-    print(found, flush=True)
     return found
 
 
@@ -119,10 +109,8 @@ def targets(rows: list[Row], honest: list[Row]) -> list[Target]:
             _why(row)
         )
         for row in honest
-        if row["honest"].split(", ")[-1] not in (*SHIFTS, _OTHERS)
+        if row["honest"].split(", ")[-1] not in SHIFTS
     ]
-    for target in found:
-        print(target.line())
     return found
 
 

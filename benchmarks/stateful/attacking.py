@@ -1,4 +1,4 @@
-"""One attack in sessions that are watched: when it was flagged, and when it succeeded."""
+"""Attacks and extractions in watched sessions: when one was flagged, and when it succeeded."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,7 +8,13 @@ import numpy as np
 
 from benchmarks.subjects import Guarded, Rows, Subject
 from gateway.sessions.evidence import CallerSession
-from publishing.calibration.query_attacks import Asking, hop_skip_jump, square
+from inference.screening import attack
+from publishing.calibration.query_attacks import (
+    Asking,
+    hop_skip_jump,
+    jacobian_augmentation,
+    square,
+)
 
 QUERIES = 1500
 # How many honest rows a careful attacker asks between two of their own.
@@ -188,4 +194,37 @@ def _row(name: str, manner: Manner, played: list[Played]) -> dict[str, Any]:
         "flagged_a_query_earlier": sum(each.earlier for each in played) / count,
         "of_those_that_succeeded": sum(each.in_time for each in won) / max(len(won), 1),
         "or_held_by_its_verdict": sum(each.in_time or each.held for each in played) / count,
+    }
+
+
+_ROUNDS = 3
+_SEEDS = 100
+
+
+def extraction_row(guarded: Guarded, x: Rows, step: float, number: int) -> dict[str, Any]:
+    """`number` times 100 rows of x [n, d] and what is made of them by moves of `step`."""
+
+    def sign(rows: Rows) -> Rows:
+        moved = attack.fgsm(guarded.probe.session, rows, 1e-3, -9, 9)
+        return np.sign(moved - rows).astype(np.float32)
+
+    either, alone = [], []
+    for seed in range(number):
+        seeds = x[np.random.default_rng(seed).permutation(len(x))[:_SEEDS]]
+        rows = np.stack(list(jacobian_augmentation(seeds, step, _ROUNDS, sign)))
+        session, prints = CallerSession(), guarded.printer.of(rows, 0, 1, guarded.alike)
+        found = [
+            session.add(given, label, payoff)
+            for given, (label, _, payoff) in zip(prints, guarded.judge(rows), strict=True)
+        ]
+        either.append(next((n for n, each in enumerate(found, 1) if any(each)), None))
+        alone.append(any(extraction for _, extraction in found))
+    caught = [number for number in either if number is not None]
+    return {
+        "extraction": f"Jacobian augmentation, step {step}",
+        "attacks": number,
+        "rows_each": len(rows),
+        "flagged": len(caught) / number,
+        "median_queries_to_flag": float(np.median(caught)) if caught else None,
+        "by_distances_alone": sum(alone) / number,
     }

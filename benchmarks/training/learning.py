@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.training.intervals import Interval, paired
+from benchmarks.intervals import Interval, paired
+from benchmarks.report import Row, Target, shown
 from benchmarks.training.rows import Task
 from training.data.run_data import NO_LABEL, RunData
 from training.data.run_data import TRAIN as TRAIN_SLICE
@@ -51,7 +52,6 @@ class Lesson:
     student: StudentSection
     labels: int
     steps: int
-    hidden: float = 0.0
     seeds: int = 3
     grid: tuple[tuple[float, float], ...] = GRID
 
@@ -132,25 +132,19 @@ def _seed(lesson: Lesson, seed: int) -> Mapping[str, tuple[float, float]]:
     for temperature, weight in lesson.grid:
         step = RecipeStep(DISTIL, temperature=temperature, weight=weight)
         arms[f"soft T={temperature:g} w={weight:g}"] = (step, told)
-    if lesson.hidden:
-        step = RecipeStep(DISTIL, temperature=2.0, weight=0.9, hidden=lesson.hidden)
-        arms["hidden T=2 w=0.9"] = (step, told)
     return {arm: _learn(lesson, *given, seed) for arm, given in arms.items()}
 
 
 def _learn(lesson: Lesson, step: RecipeStep, corpus: TaughtRows, seed: int) -> tuple[float, float]:
     torch.manual_seed(seed)
-    task, rows = lesson.task, corpus.rows
+    task = lesson.task
     student = make(lesson.student, task.material.read)
     batch = min(64, len(corpus))
     each_epoch = -(-len(corpus) // batch)
     step = replace(step, batch=batch, epochs=max(lesson.steps // each_epoch, 1), learning_rate=2e-3)
     objective: torch.nn.Module = LabelLoss()
     if step.kind == DISTIL:
-        widths = None
-        if step.hidden and rows.vectors is not None:
-            widths = (student.head.in_features, rows.vectors.shape[1])
-        objective = (AdaptiveDistillation if step.adaptive else Distillation)(step, widths)
+        objective = (AdaptiveDistillation if step.adaptive else Distillation)(step, None)
     descend(student, objective, corpus, step, seed)
     held = task.material.slices["calibration"]
     x, y = (torch.from_numpy(part) for part in held)
@@ -164,3 +158,28 @@ def _few(y: torch.Tensor, labels: int, seed: int) -> torch.Tensor:
     classes = int(y.max()) + 1
     found = [order[y[order] == each][: labels // classes] for each in range(classes)]
     return torch.cat(found)
+
+
+def targets(rows: list[Row]) -> list[Target]:
+    """Of each data set: what soft targets gain over hard labels, and adaptive over fixed ones."""
+    found = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        arms = {row["arm"]: row for row in rows if row["data"] == data}
+        (best,) = (row for row in arms.values() if row["chosen"])
+        gain, adaptive = best["over_hard"], arms["adaptive"]["over_best_fixed"]
+        percent = 100 * gain["mean"] / arms["hard"]["accuracy"]["mean"]
+        guessed = shown(arms["argmax"]["over_hard"])
+        goals = (
+            ("points that soft targets gain over hard labels, low end", gain, _least(gain), 0.0),
+            ("percent that soft targets gain over hard labels", gain, percent, 12.0),
+            ("points that adaptive gains over fixed, low end", adaptive, _least(adaptive), 0.0),
+        )
+        for name, interval, value, least in goals:
+            goal = Target(f"{data}: {name}", value, least, least=True)
+            why = f"{shown(interval)} points; the teacher's answers as labels gain {guessed}"
+            found.append(goal if goal.met else goal.because(why))
+    return found
+
+
+def _least(interval: Row) -> float:
+    return float(interval["mean"] - interval["off"])

@@ -2,17 +2,13 @@
 
 import warnings
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import matplotlib
 import torch
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from opacus.accountants.utils import get_noise_multiplier
 
-from benchmarks.training.intervals import Interval
+from benchmarks import charts
+from benchmarks.intervals import Interval
+from benchmarks.report import RESULTS, Row, Target
 from benchmarks.training.rows import Task
 from training.models.students import accuracy, make
 from training.recipe.recipe import PERCEPTRON, StudentSection
@@ -25,7 +21,6 @@ BUDGETS = (1.0, 2.0, 8.0)
 _STUDENT = StudentSection(PERCEPTRON, width=256, layers=2)
 _OPEN = RecipeStep(TRAIN, epochs=30, learning_rate=2e-3, weight_decay=0.0)
 _EPOCHS, _BATCH, _DELTA = 8, 200, 1e-4
-Row = dict[str, Any]
 
 
 def compare(task: Task, seeds: int) -> list[Row]:
@@ -94,29 +89,27 @@ def _noise(budget: float, rate: float) -> float:
         )
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def targets(rows: list[Row]) -> list[Target]:
+    return [
+        Target(f"privacy: epsilon spent of {row['budget']:g}", row["spent"], row["budget"])
+        for row in rows
+        if row["budget"]
+    ]
+
+
+def draw(rows: list[Row]) -> None:
     """Accuracy and the attacker's advantage against epsilon, beside those without privacy."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     titles = {"accuracy": "accuracy, %", "advantage": "membership-inference advantage, points"}
     private = [row for row in rows if row["budget"] is not None]
     (plain,) = (row for row in rows if row["budget"] is None)
-    for axis, (key, title) in zip(axes, titles.items(), strict=True):
-        axis.errorbar(
-            [row["budget"] for row in private],
-            [row[key]["mean"] for row in private],
-            [row[key]["off"] for row in private],
-            fmt="o-",
-            color="#084594",
-            capsize=3,
-            label="DP-SGD",
-        )
-        axis.axhline(plain[key]["mean"], color="#969696", linestyle="--", label="without privacy")
-        axis.set_title(title, fontsize="medium", loc="left")
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(BUDGETS, [f"{budget:g}" for budget in BUDGETS])
-        axis.set_xlabel(f"epsilon, at delta {_DELTA:g}")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(linewidth=0.4)
-    axes[0].legend(frameon=False, fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    x = [row["budget"] for row in private]
+    with charts.figure(RESULTS / "privacy.svg", 2, 9, 3.6) as axes:
+        for axis, (key, title) in zip(axes, titles.items(), strict=True):
+            charts.line(axis, x, [row[key]["mean"] for row in private], charts.BLUE, "DP-SGD")
+            low, high = ([r[key]["mean"] + way * r[key]["off"] for r in private] for way in (-1, 1))
+            axis.fill_between(x, low, high, color=charts.BLUE, alpha=0.15, lw=0)
+            without = [plain[key]["mean"]] * len(x)
+            charts.line(axis, x, without, charts.GRAY, "without privacy", "--")
+            charts.name(axis, title, f"epsilon, at delta {_DELTA:g}")
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(x, [f"{budget:g}" for budget in x])

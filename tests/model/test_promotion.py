@@ -1,6 +1,6 @@
 """The state machine of promotion: the protocol holds against it, and it finds bugs that are seeded.
 
-A few runs, always the same; `python -m benchmarks.holes.promotion` makes many.
+A few runs, always the same; `python -m tests.support.oracles.promotion.campaign` makes many.
 """
 
 import pytest

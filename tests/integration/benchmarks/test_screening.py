@@ -10,7 +10,6 @@ import torch
 
 from benchmarks.screening import attacks, knowing, measures, subjects
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
-from benchmarks.screening.served import FEATURES
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
 from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
 from inference.runtime import response_contract
@@ -103,18 +102,6 @@ def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: Subject) -> No
     assert (np.abs(after - few.right[0]) <= few.unit + 1e-6).all()
     assert turned["AutoAttack"] >= turned["FGSM"]
     assert turned["AutoAttack"] > 0.95
-
-
-def test_the_int8_twin_mostly_agrees(plain: Subject) -> None:
-    x = plain.slices["test"][0]
-    logits = plain.probe.measure(x)[0]
-    differences = plain.served().features(x, logits)
-    assert differences.shape == (len(x), FEATURES)
-    assert differences[:, 0].mean() < 0.03
-    # Eight bits are not none: what is compared are two networks.
-    assert differences[:, 2].min() > 0
-    other = np.roll(logits, 1, axis=1)
-    assert plain.served().features(x, other)[:, 0].mean() > 0.9
 
 
 def test_figures_hold_with_margins(plain: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.moving import Asked, Load
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
+from tests.support.harness.alias_callers import Asked, Load
 from tests.support.harness.gateway import GatewayHarness, rows, started_on
 from tests.support.harness.policy_changes import change
 from tests.support.harness.processes.second_gateway import SecondGateway

@@ -10,13 +10,13 @@ from contextlib import ExitStack, suppress
 import grpc
 import pytest
 
-from benchmarks.holes.connection_holder import KINDS
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from tests.support.fakes.blocking_worker import until
 from tests.support.harness.clients.http_client import client_of, harness_with_http
 from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.processes.idle_connections import KINDS
 
 WAYS = [
     *(("grpc", kind) for kind in ("tcp", "tls", "preface")),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.figures import Cell, Spread, best_setting, ratio, summary
+from benchmarks.figures import Cell, Spread, ratio, summary
 
 
 def cell(**more):
@@ -68,8 +68,3 @@ def test_a_row_tells_medians_the_largest_memory_and_every_failure():
 
 def test_a_row_tells_what_the_answer_log_gained():
     assert summary([cell(recorded=1200), cell(recorded=1201)])["recorded"] == 2401
-
-
-def test_the_best_setting_is_the_fastest():
-    tried = [{"setting": name, "rate": rate} for name, rate in (("a", 1.0), ("b", 3.0), ("c", 2.0))]
-    assert best_setting(tried)["setting"] == "b"

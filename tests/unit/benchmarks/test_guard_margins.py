@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.guard.margins import Margins, found_at
 from benchmarks.guard.prompts import Prompts
+from benchmarks.guard.published import Margins, found_at
 from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
 from tests.support.builders import byte_tokens

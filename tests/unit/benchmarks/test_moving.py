@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.moving import Asked, reach
+from tests.support.harness.alias_callers import Asked, reach
 
 
 def asked(sent: float, received: float, version: int) -> Asked:

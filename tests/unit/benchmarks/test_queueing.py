@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.queueing import grouped, mean_wait_md1, mean_wait_mmc, poisson, waits
-from benchmarks.scale import checks, demand
+from benchmarks.scale import demand, grouped, poisson, waits
 from benchmarks.scale_costs import Costs, line_through
+from tests.support.oracles.queueing_formulas import mean_wait_md1, mean_wait_mmc
 
 COSTS = Costs(0.0005, 0.0005, 0.0001, 0.001, 0.004, 0.002, 8e-6, 90e-6, 1000.0, 100.0, 6)
 
@@ -46,10 +46,6 @@ def test_more_than_can_be_served_has_no_mean() -> None:
         mean_wait_mmc(2000.0, 1e-3, 2)
     with pytest.raises(ValueError, match="more than 1 serve"):
         mean_wait_md1(1000.0, 1e-3)
-
-
-def test_the_benchmark_checks_itself() -> None:
-    assert all(target.met for target in checks(100_000, np.random.default_rng(1)))
 
 
 def test_what_gateways_ask_of_one_registry_grows_with_their_square() -> None:

@@ -10,7 +10,6 @@ from benchmarks.screening.measures import WORST
 from benchmarks.screening.sources import DIGITS
 from benchmarks.screening.subjects import HARDENED, PLAIN
 from benchmarks.screening.targets import targets_of
-from benchmarks.screening.texts.corpora import SPAM
 
 
 def mean(value: float) -> dict[str, float]:
@@ -72,22 +71,3 @@ def test_the_knowing_attacker_is_held_against_the_hardened_model() -> None:
     missed = found(row(HARDENED, knowing=strong))[name]
     assert not missed.met
     assert missed.why
-
-
-def test_texts_are_held_to_targets_of_their_own() -> None:
-    text = row(PLAIN, data=SPAM.title)
-    del text["knowing"]
-    figures = {"auroc": mean(0.95), "tpr_at_5_percent": mean(0.7), "turned": mean(0.5)}
-    weak = figures | {"auroc": mean(0.9), "tpr_at_5_percent": mean(0.4)}
-    text["attacks"] = {"HotFlip 20%": figures, "synonyms": weak, WORST: weak}
-    targets = [each for each in targets_of([text]) if each.name.startswith("texts")]
-    by_end = {
-        each.name.rpartition(": ")[2] if "least" in each.name else "": each for each in targets
-    }
-    assert len(targets) == 4
-    assert by_end["synonyms)"].value == 0.4
-    missed = [each for each in targets if not each.met]
-    assert len(missed) == 2
-    assert all(each.why for each in missed)
-    # Of numbers nothing was measured, so nothing is claimed.
-    assert not any("images" in each.name or "unseen" in each.name for each in targets_of([text]))

@@ -1,6 +1,6 @@
 """A process that opens connections without a credential, and keeps them open without a word.
 
-Usage: python -m benchmarks.holes.connection_holder KIND PORT COUNT [again]
+Usage: python -m tests.support.harness.processes.idle_connections KIND PORT COUNT [again]
 
 Prints `ready` once all have been opened. With `again`, each that the other end closes is opened
 anew, for as long as the process runs.

@@ -1,4 +1,5 @@
-"""Many runs of the state machine of promotion: `python -m benchmarks.holes.promotion --runs 50000`.
+"""Many runs of the state machine of promotion: `python -m tests.support.oracles.promotion.campaign
+--runs 50000`.
 
 Each batch of runs has a seed of its own, so a violation can be had again by its seed. The figures
 are written after every batch: runs of at least 20 steps, steps, violations, and how often each
@@ -127,7 +128,7 @@ def targets(rows: list[dict[str, Any]]) -> list[Target]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.holes.promotion")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.oracles.promotion.campaign")
     parser.add_argument("--runs", type=int, default=_RUNS)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=1)

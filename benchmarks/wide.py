@@ -1,0 +1,52 @@
+"""The wide perceptron that `load` and `gpu` measure with.
+
+At batch 1 its time goes into reading weights, which is where batches pay on a processor: on the
+demo's small models Python is the limit, and an INT8 MiniLM costs nearly as much a row in a batch as
+alone.
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from demo.materials import DATA
+from inference.batching.limits import Batching
+from inference.engine import ready_version
+from publishing.sandbox import trial
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
+from training.demo import datasets
+from training.demo.mlp import MlpRecipe
+from training.demo.models import DemoModel, write_model
+
+_BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
+WIDE = DemoModel(
+    "digits-wide",
+    MlpRecipe(seed=1, hidden=(1536, 1536), epochs=8, batch=128, learning_rate=1e-3, smoothing=0.05),
+    "A wide network that reads handwritten digits of 8 by 8 pixels.",
+)
+
+
+def wide_files(folder: Path) -> dict[str, bytes]:
+    """The files of the wide model: trained, and made as publishing makes them, without a mark."""
+    torch.set_num_threads(1)
+    # It warns of packages that it does without.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    write_model(WIDE, datasets.digits(), folder)
+    source = SourceFolder.read(folder / WIDE.folder)
+    data = Dataset.read(DATA / "digits.safetensors")
+    config = replace(source.config, batching=_BATCHING)
+    serving, response = source.serving, source.response
+    slices = data.fit, data.calibration, data.test
+    request = trial.TrialRequest(config, serving, serving, response, *slices, seed=1)
+    made: list[bytes] = []
+    trial.run(request.encode(), made.append)
+    names = (ready_version.INT8, ready_version.GOLDEN, ready_version.DETECTOR)
+    return {
+        ready_version.MODEL: config.encode(),
+        ready_version.FP32: serving,
+        ready_version.RESPONSE: response,
+        **dict(zip(names, made, strict=False)),
+    }
