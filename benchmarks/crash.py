@@ -45,7 +45,7 @@ _CALLERS = 8
 _LONGEST_SECONDS = 0.6
 
 
-class Load:
+class LoadUntilKilled:
     """Callers who ask, and an admin's changes, until the gateway is gone. What was answered stays.
 
     A receipt's leaf is its header and its commitments.
@@ -92,7 +92,7 @@ class Examiner:
         self._stage = stage
         self.seen: dict[str, Checkpoint] = {}
 
-    def look(self, load: Load) -> None:
+    def look(self, load: LoadUntilKilled) -> None:
         """Steps 1 to 3. Raises SealgateError and AssertionError."""
         profile = self._stage.profile("auditor")
         with connect(profile) as channel:
@@ -172,7 +172,7 @@ def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[
     with _installation(kind, folder) as stage:
         examiner = Examiner(stage)
         for number in range(kills):
-            load = Load(stage, number)
+            load = LoadUntilKilled(stage, number)
             time.sleep(chance.random() * _LONGEST_SECONDS)
             kill(stage)
             load.stop()

@@ -58,7 +58,7 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GovernedServer:
     """`refused` counts the inputs that screening refused, which are not sent again."""
 
     server: Server
@@ -122,7 +122,7 @@ def serving(stage: Stage, core: int, log: Path) -> Iterator[Server]:
 @contextmanager
 def running(
     installed: Installed, served: Served, cores: Cores, client: LoadClient, folder: Path
-) -> Iterator[Gateway]:
+) -> Iterator[GovernedServer]:
     """The gateway on its core, and a plan of the requests that its screening lets pass."""
     stage = installed.stage
     profile = stage.profile("client")
@@ -143,7 +143,7 @@ def running(
         write_requests(path, (requests[place] for place in places))
         with connect(stage.profile("auditor")) as channel:
             logs = LogServiceStub(channel)
-            yield Gateway(server, plan, lambda: _entries(logs), len(requests) - len(places))
+            yield GovernedServer(server, plan, lambda: _entries(logs), len(requests) - len(places))
 
 
 def _pass(client: LoadClient, plan: Plan, count: int) -> list[int]:

@@ -20,7 +20,7 @@ from benchmarks.figures import Cell, summary
 from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
 from benchmarks.report import RESULTS, finish, show
-from benchmarks.serve_subjects import SUBJECTS, Subject
+from benchmarks.serve_subjects import SUBJECTS, ServedModel
 from benchmarks.serve_targets import OPEN, targets
 
 IN_FLIGHT = (1, 16, 64)
@@ -99,7 +99,7 @@ def main() -> None:
     _plot(rows, RESULTS / f"{report}.svg")
 
 
-def measure(bench: Bench, subject: Subject) -> tuple[list[Entry], dict[str, list[Cell]]]:
+def measure(bench: Bench, subject: ServedModel) -> tuple[list[Entry], dict[str, list[Cell]]]:
     """Every entry with its cells, and the cells of ONNX Runtime alone by name."""
     model = subject.model
     alone: dict[str, list[Cell]] = {}

@@ -23,7 +23,7 @@ _PATIENCE = ("--seconds", "1800")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ServedModel:
     """A model, whom it is measured with, and the installations that serve it governed. A turn
     lasts `least_seconds` at least.
     """
@@ -34,19 +34,19 @@ class Subject:
     least_seconds: float = 0.0
 
 
-def _digits(folder: Path) -> Subject:
+def _digits(folder: Path) -> ServedModel:
     paths = MODELS / "digits-1", DATA / "digits.safetensors"
     installed = governed.install(folder / "digits", OURS, *paths)
     model = served.digits(installed.graph(), folder)
-    return Subject(model, contenders.ALL, (installed,))
+    return ServedModel(model, contenders.ALL, (installed,))
 
 
-def _minilm(folder: Path) -> Subject | str:
+def _minilm(folder: Path) -> ServedModel | str:
     found = served.minilm_folder()
-    return found if isinstance(found, str) else Subject(served.minilm(found), contenders.ALL)
+    return found if isinstance(found, str) else ServedModel(served.minilm(found), contenders.ALL)
 
 
-def _spam(folder: Path) -> Subject | str:
+def _spam(folder: Path) -> ServedModel | str:
     """MiniLM with a head trained on real e-mails, rows of 32 tokens; installed twice, side by side:
     as publishing decides, which is with two stages of screening, and with the response graph on
     every request.
@@ -65,10 +65,10 @@ def _spam(folder: Path) -> Subject | str:
         found = staged.result(), whole.result()
     measured = served.spam(found[0].graph(), _SPAM_DATA, folder)
     # A batch through the graph takes more than half a second.
-    return Subject(measured, contenders.PEERS, found, least_seconds=3.0)
+    return ServedModel(measured, contenders.PEERS, found, least_seconds=3.0)
 
 
-SUBJECTS: dict[str, Callable[[Path], Subject | str]] = {
+SUBJECTS: dict[str, Callable[[Path], ServedModel | str]] = {
     "digits": _digits,
     "minilm": _minilm,
     "spam": _spam,

@@ -45,7 +45,7 @@ class Guarded:
 
 
 @dataclass(slots=True)
-class Subject:
+class WatchedModel:
     """A model and its test rows `x` [n, d] with classes `y`; `right` are those it tells right."""
 
     guarded: Guarded
@@ -54,7 +54,7 @@ class Subject:
     right: npt.NDArray[np.intp]
 
 
-def load(name: str, eps: float) -> Subject:
+def load(name: str, eps: float) -> WatchedModel:
     """A demo model with a detector fitted on its slices; `eps` is the detector's own step."""
     data = load_file(ROOT / "data" / f"{name}.safetensors")
     options = onnxruntime.SessionOptions()
@@ -68,7 +68,7 @@ def load(name: str, eps: float) -> Subject:
     printer = Printer(b"k" * 32, name)
     guarded = Guarded(Probe(session, eps, domain), detector, printer, measured_alike(config))
     right = np.flatnonzero(guarded.probe.answers(slices[2]) == data["y_test"])
-    return Subject(guarded, slices[2], data["y_test"], right)
+    return WatchedModel(guarded, slices[2], data["y_test"], right)
 
 
 def fashion_rows(number: int) -> tuple[Rows, npt.NDArray[np.int64]] | None:

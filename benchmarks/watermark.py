@@ -24,8 +24,8 @@ from benchmarks.marking.attacks import targets_of
 from benchmarks.marking.decoder import decoder
 from benchmarks.marking.subjects import (
     Floats,
+    MarkedNetwork,
     State,
-    Subject,
     cnn,
     encoder,
     mlp,
@@ -91,7 +91,7 @@ def key_of(seed: int) -> WatermarkKey:
 class Marking:
     """One subject under one key: its marked state, and how to read another in its place."""
 
-    def __init__(self, subject: Subject, seed: int) -> None:
+    def __init__(self, subject: MarkedNetwork, seed: int) -> None:
         self.subject = subject
         self.names = subject.hosts(subject.state)
         self.mark = Mark(key_of(seed), bytes([seed, 1, 2, 3]), _UNMARKED)
@@ -117,7 +117,7 @@ class Marking:
         return align_all([state[name] for name in self.names], without_mark(copy, self.code))
 
 
-def _measured(subject: Subject, seed: int) -> list[Row]:
+def _measured(subject: MarkedNetwork, seed: int) -> list[Row]:
     marking = Marking(subject, seed)
     rng = np.random.default_rng(seed)
     cost = subject.cost(marking.state)
@@ -188,7 +188,7 @@ def _null(keys: int) -> list[Row]:
     return found
 
 
-def _null_of_minilm(subject: Subject) -> list[Row]:
+def _null_of_minilm(subject: MarkedNetwork) -> list[Row]:
     names = subject.hosts(subject.state)
     found = [_largest("unmarked MiniLM", [subject.state[name] for name in names], 50)]
     for seed in range(2):

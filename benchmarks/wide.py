@@ -1,8 +1,7 @@
 """The wide perceptron that `load` and `gpu` measure with.
 
-At batch 1 its time goes into reading weights, which is where batches pay on a processor: on the
-demo's small models Python is the limit, and an INT8 MiniLM costs nearly as much a row in a batch as
-alone.
+At batch 1 its time goes into reading weights, which is where batches pay on a processor. On the
+demo's small models Python is the limit; a row of an INT8 MiniLM costs the same in a batch.
 """
 
 import logging

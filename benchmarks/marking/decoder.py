@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.marking.subjects import Batch, Neurons, State, Subject, heads_of, state_of
+from benchmarks.marking.subjects import Batch, MarkedNetwork, Neurons, State, heads_of, state_of
 
 _CONTEXT = 64
 _WIDTH = 192
 
 
-class Decoder(nn.Module):
+class ByteDecoder(nn.Module):
     """Three causal layers over bytes."""
 
     def __init__(self) -> None:
@@ -54,14 +54,14 @@ class _Block(nn.Module):
         return found
 
 
-def decoder() -> Subject:
+def decoder() -> MarkedNetwork:
     """A small language model of Python's own manual; fine-tuned on Python's source code."""
     torch.manual_seed(0)
     text = _bytes("\n".join(pydoc_data.topics.topics.values()))
     train, test = text[: -_CONTEXT * 400], text[-_CONTEXT * 400 :].reshape(400, -1)
     code = _bytes(Path(functional.__file__).read_text())[: 200 * (_CONTEXT + 1)]
     code_rows = code.reshape(200, -1)
-    module = Decoder()
+    module = ByteDecoder()
     descent = torch.optim.AdamW(module.parameters(), lr=2e-3)
     for _ in range(500):
         starts = torch.randint(len(train) - _CONTEXT - 1, (32, 1))
@@ -95,7 +95,7 @@ def decoder() -> Subject:
             rows = code_rows[start : start + 20]
             yield rows[:, :-1], rows[:, 1:]
 
-    subject = Subject(
+    subject = MarkedNetwork(
         "decoder",
         module,
         state_of(module),

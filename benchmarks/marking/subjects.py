@@ -37,7 +37,7 @@ class Neurons:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class MarkedNetwork:
     """A network; `cost` compares a state with the unmarked one: what was lost, in `unit`."""
 
     name: str
@@ -73,7 +73,7 @@ class Subject:
         return state_of(module)
 
 
-def mlp(seed: int, width: int = 512) -> Subject:
+def mlp(seed: int, width: int = 512) -> MarkedNetwork:
     """Digits, with two hidden layers; a narrow one is cheap enough to train twenty."""
     torch.manual_seed(seed)
     module = nn.Sequential(
@@ -85,7 +85,7 @@ def mlp(seed: int, width: int = 512) -> Subject:
     return _digits("MLP", module, neurons, lambda x: x)
 
 
-def cnn() -> Subject:
+def cnn() -> MarkedNetwork:
     """Digits, with two convolutions."""
     torch.manual_seed(0)
     module = nn.Sequential(
@@ -97,7 +97,7 @@ def cnn() -> Subject:
     return _digits("CNN", module, neurons, lambda x: x.reshape(-1, 1, 8, 8))
 
 
-def encoder(folder: Path) -> Subject:
+def encoder(folder: Path) -> MarkedNetwork:
     """MiniLM-L6 with its published weights; `folder` holds them and the benchmark's rows."""
     module = TextClassifier(MINILM, 2)
     load_bert(module, load_file(folder / "model.safetensors"))
@@ -130,7 +130,7 @@ def encoder(folder: Path) -> Subject:
             part = slice(start, start + 32)
             yield (module.words(ids[part]), mask[part]), labels[part]
 
-    subject = Subject(
+    subject = MarkedNetwork(
         "MiniLM", module, state, tuple(neurons), "1 - cosine", 0.001, cost, other_data, 3e-5
     )
     return subject
@@ -141,7 +141,7 @@ def _digits(
     module: nn.Module,
     neurons: tuple[Neurons, ...],
     shape: Callable[[torch.Tensor], torch.Tensor],
-) -> Subject:
+) -> MarkedNetwork:
     """Trained on 1,000 of the 1,797 digits, each shifted and noisy; another 397 are for thieves."""
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
@@ -177,7 +177,7 @@ def _digits(
         for part in torch.randperm(397).split(50):
             yield shape(rows[theirs][part]), classes[theirs][part]
 
-    subject = Subject(
+    subject = MarkedNetwork(
         name, module, state_of(module), neurons, "points of accuracy", 0.1, cost, other_data, 1e-3
     )
     return subject

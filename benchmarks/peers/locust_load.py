@@ -1,6 +1,6 @@
 """Drives one gateway with Locust, and prints what became of the requests, a line of JSON a step.
 
-Usage: locust_load.py PLAN.json, whose fields are those of `Plan`. Runs where Locust is.
+Usage: locust_load.py PLAN.json, whose fields are those of `StepsPlan`. Runs where Locust is.
 
 Each of Locust's users asks at random moments, `EACH` times a second on average, whatever became of
 what it asked before: an open loop, as the world is one. How many users there are follows the steps.
@@ -35,7 +35,7 @@ _SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepsPlan:
     address: str
     authority: str
     token: str
@@ -127,7 +127,7 @@ class Course:
 
 def main():
     with open(sys.argv[1]) as file:
-        plan = Plan(**json.load(file))
+        plan = StepsPlan(**json.load(file))
     asker = Asker(plan)
     capacity = _capacity(plan, asker)
     print(json.dumps({"capacity": capacity}), flush=True)

@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.report import RESULTS, Row, earlier, finish, show
 from benchmarks.screening import limits_plot, measures
-from benchmarks.screening.sources import SOURCES, Source
+from benchmarks.screening.sources import SOURCES, DataSet
 from benchmarks.screening.subjects import CACHE, MODELS, subject
 from benchmarks.screening.targets import targets_of
 
@@ -69,11 +69,11 @@ def main() -> None:
     limits_plot.draw(rows, RESULTS / "screening-limits.svg")
 
 
-def _names(source: Source, model: str) -> set[str]:
+def _names(source: DataSet, model: str) -> set[str]:
     return {source.name, f"{source.name}/{model}"}
 
 
-def _joined(source: Source, model: str, seeds: int, now: str) -> Row:
+def _joined(source: DataSet, model: str, seeds: int, now: str) -> Row:
     """Each figure's mean and interval over the seeds."""
     measured = list(_measured(source, model, seeds, now))
     return {
@@ -96,7 +96,7 @@ def _over_seeds(values: Sequence[Any]) -> Any:
     return {name: _over_seeds([value[name] for value in values if name in value]) for name in names}
 
 
-def _measured(source: Source, model: str, seeds: int, now: str) -> Iterator[Row]:
+def _measured(source: DataSet, model: str, seeds: int, now: str) -> Iterator[Row]:
     for seed in range(seeds):
         kept = CACHE / source.name / model / str(seed) / f"figures-{now}.json"
         if not kept.exists():

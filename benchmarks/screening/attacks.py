@@ -3,7 +3,8 @@
 FGSM, PGD, CW and HopSkipJump are CleverHans', Square and AutoAttack are ART's (`toolbox`), and
 DeepFool is written from its paper (arXiv 1511.04599), so that its step leaves columns alone which
 may not change. All change what a caller can change and nothing else (`Columns`), and keep the
-domain. Attacks with a bound keep it in every column (`Subject.unit`), the others find what is near.
+domain. Attacks with a bound keep it in every column (`ScreenedModel.unit`), the others find what is
+near.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from cleverhans.torch.attacks.projected_gradient_descent import projected_gradie
 
 from benchmarks.screening import toolbox
 from benchmarks.screening.sources import Labels, Rows
-from benchmarks.screening.subjects import CACHE, Subject
+from benchmarks.screening.subjects import CACHE, ScreenedModel
 
 PGD_STEPS = 40
 L2_SIZE = 2.0
@@ -46,7 +47,7 @@ class Attack:
     name: str
     kind: str
     family: str
-    make: Callable[[Subject, Rows, Labels], Rows]
+    make: Callable[[ScreenedModel, Rows, Labels], Rows]
     rows: int = MANY
     images_only: bool = False
 
@@ -54,7 +55,7 @@ class Attack:
 class _Changeable:
     """What a caller can change of rows x [n, D], and the model as a function of that alone."""
 
-    def __init__(self, subject: Subject, x: Rows) -> None:
+    def __init__(self, subject: ScreenedModel, x: Rows) -> None:
         self.module = subject.module
         self.places = torch.from_numpy(np.flatnonzero(subject.columns.free))
         self.rows = torch.from_numpy(x)
@@ -74,7 +75,7 @@ class _Changeable:
         return _within(self.put(z.detach()))
 
 
-def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> Rows:
+def _bounded(subject: ScreenedModel, x: Rows, y: Labels, size: float, steps: int) -> Rows:
     """In units of which each column may move by the same."""
     free, label = _Changeable(subject, x), torch.from_numpy(y)
     # A column without a spread in the middle of the training rows may not move at all.
@@ -96,7 +97,7 @@ def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> R
     return subject.columns.within(x, free.made(moved * unit))
 
 
-def _pgd_l2(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _pgd_l2(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     moved = projected_gradient_descent(
         subject.module,
         torch.from_numpy(x),
@@ -113,8 +114,8 @@ def _pgd_l2(subject: Subject, x: Rows, y: Labels) -> Rows:
     return _within(moved.detach())
 
 
-def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows]:
-    def make(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _carlini_wagner(confidence: float) -> Callable[[ScreenedModel, Rows, Labels], Rows]:
+    def make(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
         free = _Changeable(subject, x)
         moved = carlini_wagner_l2(
             free.model,
@@ -132,7 +133,7 @@ def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows
     return make
 
 
-def _hop_skip_jump(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _hop_skip_jump(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     found = x.copy()
     for at in range(len(x)):
         free = _Changeable(subject, x[at : at + 1])
@@ -151,7 +152,7 @@ def _hop_skip_jump(subject: Subject, x: Rows, y: Labels) -> Rows:
     return subject.columns.beyond(x, found)
 
 
-def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _deepfool(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     moved, label = torch.from_numpy(x), torch.from_numpy(y)
     free = torch.from_numpy(subject.columns.free)
     for _ in range(DEEPFOOL_STEPS):
@@ -183,11 +184,11 @@ def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
     return subject.columns.beyond(x, _within(moved))
 
 
-def _square(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _square(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     return toolbox.square(subject.module, x, y, subject.source.eps)
 
 
-def _auto(subject: Subject, x: Rows, y: Labels) -> Rows:
+def _auto(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     return toolbox.auto_attack(subject.module, x, y, subject.source.eps)
 
 
@@ -208,7 +209,7 @@ ATTACKS: tuple[Attack, ...] = (
 _CODE = (Path(__file__), Path(toolbox.__file__))
 
 
-def made(subject: Subject, attack: Attack) -> tuple[Rows, Rows, Labels]:
+def made(subject: ScreenedModel, attack: Attack) -> tuple[Rows, Rows, Labels]:
     """The rows before and after, and their classes; kept by data, model, seed and attack."""
     x, y = subject.right
     x, y = x[: attack.rows], y[: attack.rows]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.screening.sources import Labels, Rows
-from benchmarks.screening.subjects import STEP, Subject, TorchSession
+from benchmarks.screening.subjects import STEP, ScreenedModel, TorchSession
 from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, ScoringWeights
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def least_scores(
-    subject: Subject,
+    subject: ScreenedModel,
     detector: Detector,
     x: Rows,
     y: Labels,

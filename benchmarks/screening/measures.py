@@ -11,7 +11,7 @@ from benchmarks.intervals import Interval
 from benchmarks.screening import knowing
 from benchmarks.screening.attacks import ATTACKS, MANY, Attack, made
 from benchmarks.screening.sources import Labels, Rows
-from benchmarks.screening.subjects import Subject
+from benchmarks.screening.subjects import ScreenedModel
 from inference.screening.detector import Detector
 from publishing.calibration.screening_report import auroc
 
@@ -32,7 +32,7 @@ class Judges:
     features: Rows
 
     @classmethod
-    def of(cls, subject: Subject) -> "Judges":
+    def of(cls, subject: ScreenedModel) -> "Judges":
         detector, *others = subject.detectors(FAMILIES)
         features = subject.probe.measure(subject.slices["test"][0])[1]
         return cls(detector, dict(zip(FAMILIES, others, strict=True)), features)
@@ -50,7 +50,7 @@ class Judges:
         }
 
 
-def measure(subject: Subject, attacks: Sequence[Attack] = ATTACKS) -> dict[str, Any]:
+def measure(subject: ScreenedModel, attacks: Sequence[Attack] = ATTACKS) -> dict[str, Any]:
     """Figures of one subject, by kind and name."""
     judges = Judges.of(subject)
     detector, clean = judges.detector, judges.clean
@@ -78,7 +78,7 @@ def alarms(detector: Detector, clean: Floats, wrong: npt.NDArray[np.bool_]) -> d
     }
 
 
-def _attacks(subject: Subject, judges: Judges, attacks: Sequence[Attack]) -> dict[str, Any]:
+def _attacks(subject: ScreenedModel, judges: Judges, attacks: Sequence[Attack]) -> dict[str, Any]:
     """By name; and last, of each row the attack that scores least of those that turned it."""
     found: dict[str, Any] = {}
     worst = np.full(min(len(subject.right[0]), MANY), np.inf)
@@ -101,7 +101,7 @@ def _attacks(subject: Subject, judges: Judges, attacks: Sequence[Attack]) -> dic
     return found
 
 
-def _shifts(subject: Subject, detector: Detector, x: Rows) -> dict[str, float]:
+def _shifts(subject: ScreenedModel, detector: Detector, x: Rows) -> dict[str, float]:
     """How many rows are flagged under each benign change, and under noise as large as attacks."""
     generator = np.random.default_rng(100 + subject.seed)
     found = {
@@ -116,7 +116,7 @@ def _shifts(subject: Subject, detector: Detector, x: Rows) -> dict[str, float]:
 
 
 def _knowing(
-    subject: Subject, detector: Detector, clean: Floats, x: Rows, y: Labels
+    subject: ScreenedModel, detector: Detector, clean: Floats, x: Rows, y: Labels
 ) -> dict[str, float]:
     x, y = x[:KNOWING_ROWS], y[:KNOWING_ROWS]
     least = knowing.least_scores(subject, detector, x, y, knowing.RESTARTS, knowing.STEPS)

@@ -42,7 +42,7 @@ class Hardening:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSet:
     """A data set. An attack of size 1 moves a column by its `unit` [D] at most: by `eps` for a
     whole image's pixels, by that many interquartile ranges for a table's columns. A hardened model
     is trained as `recipe` says against attacks of up to `harder` of the domain; or by the workshop.
@@ -57,7 +57,7 @@ class Source:
     harder: float | Hardening
 
 
-DIGITS = Source(
+DIGITS = DataSet(
     "digits",
     "digits",
     True,
@@ -78,7 +78,7 @@ DIGITS = Source(
         ),
     ),
 )
-CANCER = Source(
+CANCER = DataSet(
     "breast-cancer",
     "breast cancer",
     False,
@@ -87,7 +87,7 @@ CANCER = Source(
     MlpRecipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
     0.05,
 )
-CREDIT = Source(
+CREDIT = DataSet(
     "german-credit",
     "German credit",
     False,
@@ -96,7 +96,7 @@ CREDIT = Source(
     MlpRecipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.3, noise=0.02, smoothing=0.05),
     0.05,
 )
-FASHION = Source(
+FASHION = DataSet(
     "fashion-mnist",
     "Fashion-MNIST",
     True,
@@ -126,7 +126,7 @@ class Cut:
     columns: RowRules
 
 
-def cut(source: Source, seed: int) -> Cut:
+def cut(source: DataSet, seed: int) -> Cut:
     """Raises FileNotFoundError where a data set is not there."""
     read = _READERS[source.name]()
     order = np.random.default_rng(seed).permutation(len(read.x))

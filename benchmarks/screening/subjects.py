@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.screening.sources import Hardening, Labels, Rows, Source, cut
+from benchmarks.screening.sources import DataSet, Hardening, Labels, Rows, cut
 from inference.model.config import InputDomain
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
@@ -64,12 +64,12 @@ class TorchSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ScreenedModel:
     """A model with its slices; `unit` [D] is how far an attack of size 1 may move each column, and
     `columns` what a caller can send at all.
     """
 
-    source: Source
+    source: DataSet
     model: str
     seed: int
     session: TorchSession
@@ -142,7 +142,7 @@ class Remembering:
         return iter(self.made)
 
 
-def subject(source: Source, model: str, seed: int) -> Subject:
+def subject(source: DataSet, model: str, seed: int) -> ScreenedModel:
     """The model, trained or as it was kept. Raises FileNotFoundError where there are no data."""
     found = cut(source, seed)
     x, y = found.slices["train"]
@@ -164,7 +164,7 @@ def subject(source: Source, model: str, seed: int) -> Subject:
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), kept)
     session = TorchSession(module, CleanReference.of_rows(module, x, y))
-    return Subject(source, model, seed, session, found.slices, found.unit, found.columns)
+    return ScreenedModel(source, model, seed, session, found.slices, found.unit, found.columns)
 
 
 def _blank(recipe: MlpRecipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:

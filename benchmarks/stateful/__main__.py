@@ -19,7 +19,7 @@ from benchmarks.screening import subjects
 from benchmarks.screening.sources import FASHION
 from benchmarks.stateful.attacking import KNOWING, PLAIN, PUBLISHED, attack_rows, extraction_row
 from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
-from benchmarks.subjects import Guarded, Subject, fashion_rows, load
+from benchmarks.subjects import Guarded, WatchedModel, fashion_rows, load
 from gateway.sessions.prints import Printer
 from publishing.calibration.probe import SHIFTS
 
@@ -27,7 +27,7 @@ from publishing.calibration.probe import SHIFTS
 _UNSEEN, _MORE = 6600, 4000
 
 
-def fashion() -> Subject:
+def fashion() -> WatchedModel:
     """Fashion-MNIST with the plain model of `benchmarks.screening`. Raises FileNotFoundError where
     there are no data.
     """
@@ -37,7 +37,7 @@ def fashion() -> Subject:
     x, y = found.slices["test"]
     right = np.flatnonzero(probe.answers(x) == y)
     guarded = Guarded(probe, detector, Printer(b"k" * 32, "fashion"), alike=True)
-    return Subject(guarded, x, y, right)
+    return WatchedModel(guarded, x, y, right)
 
 
 def unseen(part: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,9 @@ def run(victims: int, sessions: int, extractions: int) -> None:
     finish("stateful", rows + honest, targets(rows, honest))
 
 
-def honest_sessions(digits: Subject, table: Subject, clothes: Subject, sessions: int) -> list[Row]:
+def honest_sessions(
+    digits: WatchedModel, table: WatchedModel, clothes: WatchedModel, sessions: int
+) -> list[Row]:
     few = sessions // 10
     found = [
         drawn_row("digits", digits.guarded, digits.x, sessions, 1),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.subjects import Guarded, Rows, Subject
+from benchmarks.subjects import Guarded, Rows, WatchedModel
 from gateway.sessions.evidence import CallerSession
 from inference.screening import attack
 from publishing.calibration.query_attacks import (
@@ -150,7 +150,7 @@ PUBLISHED = ("Square, p = 0.05", "Square, p = 0.8", "HopSkipJump")
 
 def attack_rows(
     name: str,
-    subject: Subject,
+    subject: WatchedModel,
     eps: float,
     attacks: tuple[str, ...],
     victims: int,

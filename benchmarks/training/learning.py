@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import Row, Target, shown
-from benchmarks.training.rows import Task
+from benchmarks.training.rows import LearningTask
 from training.data.run_data import NO_LABEL, RunData
 from training.data.run_data import TRAIN as TRAIN_SLICE
 from training.models.head import fit_head
@@ -33,7 +33,7 @@ from training.steps.descent import TaughtRows, descend
 from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss
 from training.steps.teachers import teach
 
-Teach = Callable[[Task, torch.Tensor, int], torch.Tensor]
+Teach = Callable[[LearningTask, torch.Tensor, int], torch.Tensor]
 GRID = ((1.0, 0.9), (2.0, 0.5), (2.0, 0.9), (4.0, 0.9))
 _START = (4.0, 0.9)
 
@@ -46,7 +46,7 @@ class Lesson:
     `teach` gives the teacher's logits [n, C] on the training rows, from labels at some places.
     """
 
-    task: Task
+    task: LearningTask
     teacher: str
     teach: Teach
     student: StudentSection
@@ -56,7 +56,7 @@ class Lesson:
     grid: tuple[tuple[float, float], ...] = GRID
 
 
-def head_on_vectors(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+def head_on_vectors(task: LearningTask, places: torch.Tensor, seed: int) -> torch.Tensor:
     """A linear head over the encoder's vectors, fitted to the labels at `places`."""
     rows = task.corpus.rows
     if rows.vectors is None:
@@ -66,17 +66,17 @@ def head_on_vectors(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor
     return rows.vectors @ weight.T + bias
 
 
-def boosted(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+def boosted(task: LearningTask, places: torch.Tensor, seed: int) -> torch.Tensor:
     """Trees boosted on the labels at `places`."""
     return _taught(BOOSTING, task, places, seed)
 
 
-def spread(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+def spread(task: LearningTask, places: torch.Tensor, seed: int) -> torch.Tensor:
     """The labels at `places`, spread to the rows that lie near."""
     return _taught(NEIGHBOURS, task, places, seed)
 
 
-def _taught(kind: str, task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+def _taught(kind: str, task: LearningTask, places: torch.Tensor, seed: int) -> torch.Tensor:
     x, y = task.material.slices[TRAIN_SLICE]
     few = np.full_like(y, NO_LABEL)
     few[places] = y[places]

@@ -9,7 +9,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from benchmarks import charts
 from benchmarks.intervals import Interval
 from benchmarks.report import RESULTS, Row, Target
-from benchmarks.training.rows import Task
+from benchmarks.training.rows import LearningTask
 from training.models.students import accuracy, make
 from training.recipe.recipe import PERCEPTRON, StudentSection
 from training.recipe.sections import PRIVATE, TRAIN, RecipeStep
@@ -23,7 +23,7 @@ _OPEN = RecipeStep(TRAIN, epochs=30, learning_rate=2e-3, weight_decay=0.0)
 _EPOCHS, _BATCH, _DELTA = 8, 200, 1e-4
 
 
-def compare(task: Task, seeds: int) -> list[Row]:
+def compare(task: LearningTask, seeds: int) -> list[Row]:
     """A row for training without privacy (`epsilon` null), and one for each budget."""
     rows = [_row(task, None, [_learn(task, None, seed) for seed in range(1, seeds + 1)])]
     for budget in BUDGETS:
@@ -33,7 +33,7 @@ def compare(task: Task, seeds: int) -> list[Row]:
     return rows
 
 
-def _row(task: Task, budget: float | None, told: list[tuple[float, float, float]]) -> Row:
+def _row(task: LearningTask, budget: float | None, told: list[tuple[float, float, float]]) -> Row:
     right, advantage, spent = zip(*told, strict=True)
     return {
         "part": "privacy",
@@ -47,7 +47,7 @@ def _row(task: Task, budget: float | None, told: list[tuple[float, float, float]
     }
 
 
-def _learn(task: Task, budget: float | None, seed: int) -> tuple[float, float, float]:
+def _learn(task: LearningTask, budget: float | None, seed: int) -> tuple[float, float, float]:
     """Accuracy on the test rows, the attacker's advantage, and the epsilon spent."""
     torch.manual_seed(seed)
     net = make(_STUDENT, task.material.read)

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import Row, Target
-from benchmarks.training.rows import Task
+from benchmarks.training.rows import LearningTask
 from training.export.classifier import export_serving
 from training.models.students import make
 from training.recipe.recipe import PERCEPTRON, StudentSection
@@ -32,7 +32,7 @@ _RECORDED, _ROWS, _ROUNDS = 640, 64, 60
 _FP32 = "fp32"
 
 
-def compare(task: Task, seeds: int) -> list[dict[str, Any]]:
+def compare(task: LearningTask, seeds: int) -> list[dict[str, Any]]:
     """A row for each graph: accuracy, what it loses to fp32, bytes, and how much faster it is."""
     found: dict[str, list[tuple[float, float, int]]] = {}
     for seed in range(1, seeds + 1):
@@ -61,7 +61,7 @@ def compare(task: Task, seeds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _graphs(task: Task, seed: int) -> Mapping[str, bytes]:
+def _graphs(task: LearningTask, seed: int) -> Mapping[str, bytes]:
     torch.manual_seed(seed)
     rows = task.corpus.rows.x
     net = make(_STUDENT, task.material.read)
@@ -86,13 +86,13 @@ def opened(graph: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _accuracy(graph: bytes, task: Task) -> float:
+def _accuracy(graph: bytes, task: LearningTask) -> float:
     session = opened(graph)
     parts = [session.run(None, {"x": part.numpy()})[0] for part in task.x_test.split(500)]
     return float((np.concatenate(parts).argmax(1) == task.y_test.numpy()).mean())
 
 
-def _milliseconds(graphs: Mapping[str, bytes], task: Task) -> dict[str, float]:
+def _milliseconds(graphs: Mapping[str, bytes], task: LearningTask) -> dict[str, float]:
     """CPU time of 64 rows, the least of rounds in which each graph has its turn."""
     sessions = {name: opened(graph) for name, graph in graphs.items()}
     x = task.x_test[:_ROWS].numpy()

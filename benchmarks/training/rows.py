@@ -33,7 +33,7 @@ _TOKENS, _TESTED = 64, 800
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class LearningTask:
     """Rows to learn from, all with their labels, and rows to be tested on."""
 
     name: str
@@ -51,25 +51,25 @@ class Task:
         return TaughtRows(replace(rows, y=y))
 
 
-def fashion(train: int) -> Task:
+def fashion(train: int) -> LearningTask:
     """Fashion-MNIST: `train` images, and 10,000 that are tested on."""
     asked = SliceSizes(FASHION, train=train, fit=100, calibration=70_000 - train - 10_100)
     return _task("Fashion-MNIST", RunData.cut(sources.read_rows(asked, None), asked))
 
 
-def credit() -> Task:
+def credit() -> LearningTask:
     """German credit: 600 loans, and 300 that are tested on."""
     asked = SliceSizes(TABLE, train=600, fit=50, calibration=50, path=CREDIT, label="creditability")
     return _task("German credit", RunData.cut(sources.read_rows(asked, None), asked))
 
 
-def digits() -> Task:
+def digits() -> LearningTask:
     """617 digits to learn from, and 400 that are tested on."""
     asked = SliceSizes(DIGITS, train=617, fit=300, calibration=480)
     return _task("digits", RunData.cut(sources.read_rows(asked, None), asked))
 
 
-def spam() -> Task:
+def spam() -> LearningTask:
     """1,500 e-mails, and 800 that are tested on; with MiniLM's vectors of each."""
     folder = minilm()
     asked = SliceSizes(SPAM, train=1500, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
@@ -98,7 +98,7 @@ def minilm() -> Path:
     return folder
 
 
-def _task(name: str, material: RunData) -> Task:
+def _task(name: str, material: RunData) -> LearningTask:
     x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
     tested = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices["test"])
-    return Task(name, material, TaughtRows(TrainingBatch(x, y)), *tested)
+    return LearningTask(name, material, TaughtRows(TrainingBatch(x, y)), *tested)

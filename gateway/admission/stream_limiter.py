@@ -40,7 +40,7 @@ class WaitLimits(Enum):
     WATCH = auto()
 
 
-class Cancellable(Protocol):
+class CancellableCall(Protocol):
     def cancel(self) -> None: ...
 
 
@@ -71,7 +71,7 @@ class StreamLimiter:
         self.watchers = ThreadPoolExecutor(
             limits.watchers + _DOORKEEPERS, thread_name_prefix="watcher"
         )
-        self.ends: dict[Cancellable, float] = {}
+        self.ends: dict[CancellableCall, float] = {}
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream-limiter", daemon=True)
@@ -86,18 +86,18 @@ class StreamLimiter:
             self._thread.join()
         self.watchers.shutdown()
 
-    def reading(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
+    def reading(self, call: CancellableCall, caller: str) -> AbstractContextManager[None]:
         """Hold a place for a known caller's call while its one message comes. Raises: QUEUE_FULL,
         also where too many of that caller's wait.
         """
         return self._waiting_for(caller, call, WaitLimits.MESSAGE)
 
-    def streaming(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
+    def streaming(self, call: CancellableCall, caller: str) -> AbstractContextManager[None]:
         """The same while a known caller's stream goes on."""
         return self._waiting_for(caller, call, WaitLimits.STREAM)
 
     @contextmanager
-    def idle(self, call: Cancellable) -> Iterator[None]:
+    def idle(self, call: CancellableCall) -> Iterator[None]:
         """While the block runs, a call that has a place waits for its other end alone."""
         with self._mutex:
             end = self.ends[call]
@@ -110,7 +110,7 @@ class StreamLimiter:
                     self.ends[call] = end
 
     @contextmanager
-    def waiting(self, call: Cancellable, wait: WaitLimits) -> Iterator[None]:
+    def waiting(self, call: CancellableCall, wait: WaitLimits) -> Iterator[None]:
         """Hold a place for the call while the block runs. Raises: QUEUE_FULL."""
         room = self._room[wait]
         if not room.acquire(blocking=False):
@@ -125,7 +125,7 @@ class StreamLimiter:
             room.release()
 
     @contextmanager
-    def _waiting_for(self, caller: str, call: Cancellable, wait: WaitLimits) -> Iterator[None]:
+    def _waiting_for(self, caller: str, call: CancellableCall, wait: WaitLimits) -> Iterator[None]:
         key = wait, caller
         with self._mutex:
             if self._of_one[key] >= self._most_of_one[wait]:

@@ -20,7 +20,7 @@ from sealgate.trust.policy import validity
 from sealgate.trust.policy.health_limits import HealthRules
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
 from sealgate.trust.policy.promotion_rules import UNKNOWN, EvidenceRules, RiskTiers
-from sealgate.trust.policy.rights import ALL, Right, Target, allows, check_known
+from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
 from sealgate.trust.policy.validity import NO_GRACE_PERIOD, NO_WITHDRAWALS, GracePeriod, Withdrawals
 from sealgate.trust.times import parse_time
@@ -173,19 +173,19 @@ class Policy:
         """Return the principal that has an identity (see `Principal`), if any."""
         return self._by_identity.get(identity)
 
-    def target(self, action: str, model: str, alias: str, environment: str = "") -> Target:
+    def target(self, action: str, model: str, alias: str, environment: str = "") -> RequestedAction:
         """Return what somebody wants to do in an environment, with the model's risk tier."""
         tier = UNKNOWN if self.risk is None or model == ALL else self.risk.tier(model)
-        return Target(action, model, alias, environment, tier)
+        return RequestedAction(action, model, alias, environment, tier)
 
-    def check_right(self, principal: Principal, target: Target) -> None:
+    def check_right(self, principal: Principal, target: RequestedAction) -> None:
         """Raises SealgateError(RIGHT_MISSING) where the section `rights` does not allow it."""
         if not allows(self.rights, principal.name, principal.roles, target):
             raise SealgateError(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
 
     def allows_everywhere(self, principal: Principal, action: str) -> bool:
         """Say whether the rights allow an action on every model, whatever the environment."""
-        return allows(self.rights, principal.name, principal.roles, Target(action))
+        return allows(self.rights, principal.name, principal.roles, RequestedAction(action))
 
     def vouches(self, keyid: str, digest: str) -> bool:
         """Whether what a key signed, the document of that digest, still counts."""

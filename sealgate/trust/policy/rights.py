@@ -40,7 +40,7 @@ ACTION_ROLES: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestedAction:
     """An action on a model and an alias, or on ALL of them.
 
     `environment` is the gateway's, `risk_tier` the model's; empty where not known.
@@ -97,20 +97,20 @@ class Right:
         """Whether the right is for that principal, who has these roles."""
         return principal in self.principals or any(role in self.roles for role in roles)
 
-    def covers(self, target: Target) -> bool:
+    def covers(self, asked: RequestedAction) -> bool:
         """Whether the right is for that action on that model and alias, conditions apart."""
         return (
-            target.action in self.actions
-            and (self.models == (ALL,) or target.model in self.models)
-            and (self.aliases == (ALL,) or target.alias in self.aliases)
+            asked.action in self.actions
+            and (self.models == (ALL,) or asked.model in self.models)
+            and (self.aliases == (ALL,) or asked.alias in self.aliases)
         )
 
-    def unmet(self, target: Target) -> str:
+    def unmet(self, asked: RequestedAction) -> str:
         """Return the condition that does not hold, in words; empty if all hold."""
-        if self.environments and target.environment not in self.environments:
-            return f"environment {' or '.join(self.environments)}, not {_known(target.environment)}"
-        if self.risk_tiers and target.risk_tier not in self.risk_tiers:
-            return f"risk tier {' or '.join(self.risk_tiers)}, not {_known(target.risk_tier)}"
+        if self.environments and asked.environment not in self.environments:
+            return f"environment {' or '.join(self.environments)}, not {_known(asked.environment)}"
+        if self.risk_tiers and asked.risk_tier not in self.risk_tiers:
+            return f"risk tier {' or '.join(self.risk_tiers)}, not {_known(asked.risk_tier)}"
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -137,52 +137,55 @@ class RightsDecision:
 
 
 def allows(
-    rights: tuple[Right, ...] | None, principal: str, roles: Iterable[str], target: Target
+    rights: tuple[Right, ...] | None, principal: str, roles: Iterable[str], asked: RequestedAction
 ) -> bool:
     """Whether the rights let a principal whose roles suffice do it."""
     return rights is None or any(
-        right.covers(target) and right.names(principal, roles) and not right.unmet(target)
+        right.covers(asked) and right.names(principal, roles) and not right.unmet(asked)
         for right in rights
     )
 
 
 def decide(
-    rights: tuple[Right, ...] | None, principal: str, roles: tuple[str, ...], target: Target
+    rights: tuple[Right, ...] | None,
+    principal: str,
+    roles: tuple[str, ...],
+    asked: RequestedAction,
 ) -> RightsDecision:
-    """Return whether a call for `target` is allowed, with an explanation.
+    """Return whether the call `asked` is allowed, with an explanation.
 
     1. One of the principal's roles must be one that the action needs.
     2. Without the section `rights`, that is all.
-    3. With it, one right must name the principal and cover the target, and its conditions hold.
+    3. With it, one right must name the principal and cover the action, and its conditions hold.
 
     Raises SealgateError(POLICY_INVALID) for an action that does not exist.
     """
-    if target.action not in ACTION_ROLES:
+    if asked.action not in ACTION_ROLES:
         raise _invalid("there is no such action")
     # 1.
-    needed = ACTION_ROLES[target.action]
+    needed = ACTION_ROLES[asked.action]
     if needed.isdisjoint(roles):
         has = ", ".join(roles) or "no role"
         return RightsDecision(
-            False, f"{target.action} needs {' or '.join(sorted(needed))}, not {has}"
+            False, f"{asked.action} needs {' or '.join(sorted(needed))}, not {has}"
         )
     # 2.
     if rights is None:
         return RightsDecision(True, "the role is enough: the policy has no section rights")
     # 3.
     own = [n for n, right in enumerate(rights, 1) if right.names(principal, roles)]
-    covering = [number for number in own if rights[number - 1].covers(target)]
-    unmet = {number: rights[number - 1].unmet(target) for number in covering}
+    covering = [number for number in own if rights[number - 1].covers(asked)]
+    unmet = {number: rights[number - 1].unmet(asked) for number in covering}
     for number in covering:
         if not unmet[number]:
-            return RightsDecision(True, f"right {number} allows {target}", number)
+            return RightsDecision(True, f"right {number} allows {asked}", number)
     if unmet:
-        asked = "; ".join(f"right {number} asks for {words}" for number, words in unmet.items())
-        return RightsDecision(False, f"{target}: {asked}")
+        needs = "; ".join(f"right {number} asks for {words}" for number, words in unmet.items())
+        return RightsDecision(False, f"{asked}: {needs}")
     if not own:
         return RightsDecision(False, f"no right names {principal} or a role of theirs")
     listed = ", ".join(map(str, own))
-    return RightsDecision(False, f"no right of theirs ({listed}) covers {target}")
+    return RightsDecision(False, f"no right of theirs ({listed}) covers {asked}")
 
 
 def _known(name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from benchmarks.screening import attacks, knowing, measures, subjects
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
-from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
+from benchmarks.screening.subjects import HARDENED, PLAIN, ScreenedModel, TorchSession
 from inference.runtime import response_contract
 from inference.screening.attack import feeds
 from tests.support.builders.models.demo_models import DemoModel
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def short(model: str) -> Subject:
+def short(model: str) -> ScreenedModel:
     """Trained for a third of the time, or a fifth."""
     assert isinstance(DIGITS.harder, Hardening)
     harder = replace(DIGITS.harder, step=replace(DIGITS.harder.step, epochs=40))
@@ -40,7 +40,7 @@ def short(model: str) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Subject:
+def plain() -> ScreenedModel:
     return short(PLAIN)
 
 
@@ -57,14 +57,14 @@ def test_what_is_measured_is_what_versions_compute() -> None:
         assert np.allclose(ours, graph_s, atol=2e-3, rtol=1e-3)
 
 
-def test_no_row_is_in_two_slices_and_seeds_differ(plain: Subject) -> None:
+def test_no_row_is_in_two_slices_and_seeds_differ(plain: ScreenedModel) -> None:
     rows = np.concatenate([x for x, _ in plain.slices.values()])
     assert len(np.unique(rows, axis=0)) == len(rows) == 1797
     other = subjects.subject(plain.source, PLAIN, 8)
     assert not np.array_equal(other.slices["test"][0], plain.slices["test"][0])
 
 
-def test_attacks_keep_to_their_bounds_and_turn_answers(plain: Subject) -> None:
+def test_attacks_keep_to_their_bounds_and_turn_answers(plain: ScreenedModel) -> None:
     for attack in ATTACKS:
         if attack.name not in QUICK:
             continue
@@ -90,7 +90,7 @@ def test_a_table_s_columns_move_by_their_own_spread() -> None:
     assert (np.abs(after - before) <= table.unit + 1e-6).all()
 
 
-def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: Subject) -> None:
+def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: ScreenedModel) -> None:
     few = replace(
         plain, slices={**plain.slices, "test": tuple(p[:40] for p in plain.slices["test"])}
     )
@@ -104,7 +104,7 @@ def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: Subject) -> No
     assert turned["AutoAttack"] > 0.95
 
 
-def test_figures_hold_with_margins(plain: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_hold_with_margins(plain: ScreenedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "KNOWING_ROWS", 30)
     monkeypatch.setattr(knowing, "STEPS", 40)
     monkeypatch.setattr(knowing, "RESTARTS", 1)
@@ -121,7 +121,7 @@ def test_figures_hold_with_margins(plain: Subject, monkeypatch: pytest.MonkeyPat
     assert worst["auroc"] <= min(found["attacks"][name]["auroc"] for name in QUICK) + 0.01
 
 
-def test_whoever_knows_the_detector_works_around_it(plain: Subject) -> None:
+def test_whoever_knows_the_detector_works_around_it(plain: ScreenedModel) -> None:
     x, y = plain.right
     (detector,) = plain.detectors()
     # Where each row counts as turned from the first, its own score is the least.
@@ -136,7 +136,7 @@ def test_whoever_knows_the_detector_works_around_it(plain: Subject) -> None:
     assert np.mean(least <= detector.threshold) > np.mean(unknowing <= detector.threshold) + 0.2
 
 
-def test_an_attack_left_out_is_not_fitted_to(plain: Subject) -> None:
+def test_an_attack_left_out_is_not_fitted_to(plain: ScreenedModel) -> None:
     few = {name: (x[:80], y[:80]) for name, (x, y) in plain.slices.items()}
     everything, without = replace(plain, slices=few).detectors(("pgd",))
     assert any("pgd" in name for name in everything.fitted_on)
@@ -144,7 +144,7 @@ def test_an_attack_left_out_is_not_fitted_to(plain: Subject) -> None:
     assert not any("pgd" in name for name in without.fitted_on)
 
 
-def test_a_model_hardened_by_pgd_gives_way_less(plain: Subject) -> None:
+def test_a_model_hardened_by_pgd_gives_way_less(plain: ScreenedModel) -> None:
     hardened = short(HARDENED)
     (pgd,) = (attack for attack in ATTACKS if attack.name == "PGD-40, half size")
     turned = {}

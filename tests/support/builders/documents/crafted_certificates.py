@@ -1,6 +1,6 @@
 """Certificates with names that no library would write, signed by an authority of their own.
 
-Subject and subjectAltName are DER made by hand; the rest is that of an ordinary caller.
+WatchedModel and subjectAltName are DER made by hand; the rest is that of an ordinary caller.
 """
 
 import os

@@ -106,7 +106,7 @@ def _letters(folder: Path, *kinds: str) -> SliceSizes:
         (folder / kind).mkdir(parents=True)
         for number in range(2):
             place = folder / kind / f"{number}.json"
-            place.write_text(json.dumps({"text": f"Subject: x\n\n{next(texts)}"}))
+            place.write_text(json.dumps({"text": f"WatchedModel: x\n\n{next(texts)}"}))
     return SliceSizes(SPAM, 1, 1, 1, path=folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy, Right
-from sealgate.trust.policy.rights import ACTION_ROLES, ALL, Target, decide
+from sealgate.trust.policy.rights import ACTION_ROLES, ALL, RequestedAction, decide
 from tests.support.builders.documents.people import make_policy, refused
 
 ANNA = Right(("anna",), (), ("approve", "read"), ("digits",), ("production", "canary"))
@@ -36,17 +36,17 @@ def test_a_policy_with_the_section_reads_back(rights: tuple[Right, ...]) -> None
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        (Target("approve", "digits", "production"), True),
-        (Target("approve", "digits", "canary"), True),
-        (Target("approve", "digits", "shadow"), False),
-        (Target("approve", "digits"), False),
-        (Target("approve", "digits-2", "production"), False),
-        (Target("read", "digits"), False),
-        (Target("read"), False),
-        (Target("metadata", "digits", "production"), False),
+        (RequestedAction("approve", "digits", "production"), True),
+        (RequestedAction("approve", "digits", "canary"), True),
+        (RequestedAction("approve", "digits", "shadow"), False),
+        (RequestedAction("approve", "digits"), False),
+        (RequestedAction("approve", "digits-2", "production"), False),
+        (RequestedAction("read", "digits"), False),
+        (RequestedAction("read"), False),
+        (RequestedAction("metadata", "digits", "production"), False),
     ],
 )
-def test_a_right_covers_what_it_names(target: Target, allowed: bool) -> None:
+def test_a_right_covers_what_it_names(target: RequestedAction, allowed: bool) -> None:
     policy = make_policy(rights=RIGHTS)
     anna = policy.principal("anna")
     assert decide(policy.rights, anna.name, anna.roles, target).allowed is allowed
@@ -62,33 +62,33 @@ def test_an_empty_section_denies_everything() -> None:
     for person in policy.principals:
         for action in ACTION_ROLES:
             with refused(Reason.RIGHT_MISSING):
-                policy.check_right(person, Target(action, "digits", "production"))
+                policy.check_right(person, RequestedAction(action, "digits", "production"))
 
 
 def test_without_the_section_roles_alone_decide() -> None:
     policy = make_policy()
     anna = policy.principal("anna")
-    policy.check_right(anna, Target("approve", "digits", "production"))
-    assert decide(None, "anna", anna.roles, Target("approve", "digits")).allowed
-    assert not decide(None, "anna", anna.roles, Target("promote", "digits")).allowed
+    policy.check_right(anna, RequestedAction("approve", "digits", "production"))
+    assert decide(None, "anna", anna.roles, RequestedAction("approve", "digits")).allowed
+    assert not decide(None, "anna", anna.roles, RequestedAction("promote", "digits")).allowed
 
 
 def test_a_right_gives_no_role() -> None:
     grant = (replace(ANNA, actions=("promote",)),)
-    found = decide(grant, "anna", ("approver",), Target("promote", "digits", "production"))
+    found = decide(grant, "anna", ("approver",), RequestedAction("promote", "digits", "production"))
     assert (found.allowed, found.why) == (False, "promote needs admin, not approver")
 
 
 def test_why() -> None:
-    everywhere = Target("infer", "digits", "production")
+    everywhere = RequestedAction("infer", "digits", "production")
     found = decide(RIGHTS, "cleo", ("client",), everywhere)
     assert (found.allowed, found.right) == (True, 2)
-    found = decide(RIGHTS, "cleo", ("client",), Target("infer", "digits", "canary"))
+    found = decide(RIGHTS, "cleo", ("client",), RequestedAction("infer", "digits", "canary"))
     assert found.why == "no right of theirs (2) covers infer on digits/canary"
     found = decide((ANNA,), "cleo", ("client",), everywhere)
     assert found.why == "no right names cleo or a role of theirs"
     with refused(Reason.POLICY_INVALID):
-        decide(RIGHTS, "cleo", ("client",), Target("unheard"))
+        decide(RIGHTS, "cleo", ("client",), RequestedAction("unheard"))
 
 
 @pytest.mark.parametrize(
