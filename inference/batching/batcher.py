@@ -13,13 +13,13 @@ joining request saves. A leader waits longer, at most `delay` seconds, only if t
 rate says that it pays: see `inference.batching.cost_model`.
 """
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic
 
+from inference.batching.burst import Burst
 from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherCounts, BatcherLimits
@@ -27,11 +27,13 @@ from inference.batching.queue import (
     DEFAULT_OPTIONS,
     FairQueue,
     Job,
+    JobGate,
     JobState,
     Part,
     RequestOptions,
     Rows,
 )
+from inference.batching.sizing import BatchSizing
 from sealgate.reasons import Reason, SealgateError
 
 Gate = threading.Lock
@@ -51,12 +53,12 @@ class Batcher(Generic[Rows, Part]):
         """`capacity` limits batches, but not single requests, to what memory allows."""
         self._work = work
         self._limits = limits
-        self._capacity = capacity
         self._mutex = threading.Lock()
         self.arrived = threading.Condition(self._mutex)
         self._drained = threading.Condition(self._mutex)
         self.queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
         self.pace = RateEstimate(limits.lanes)
+        self._sizing = BatchSizing(limits, capacity)
         self.free_lanes = limits.lanes
         self.awaited_rows = 0
         self._running: dict[int, tuple[float, list[Job[Rows, Part]]]] = {}
@@ -76,18 +78,37 @@ class Batcher(Generic[Rows, Part]):
         first, or by the measured times surely would, or if `active` says no; the reason of a failed
         run, or INTERNAL; RUN_HUNG if the run was abandoned.
         """
-        limits = self._limits
-        job: Job[Rows, Part] = Job(x, options, bucket)
-        job.urgent = options.urgent and limits.levels > 1
-        if limits.timeout is not None:
-            end = job.entered / 1e9 + limits.timeout
-            job.deadline = end if job.deadline is None else min(job.deadline, end)
-        if not 1 <= job.rows <= limits.max_rows:
-            raise SealgateError(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
+        job = self._new_job(x, options, bucket)
         gate = self._enter(job)
         if gate is None or self._wait(job, gate):
             self._lead(job)
         return job.result()
+
+    def submit_all(
+        self, requests: Iterable[tuple[Rows, RequestOptions, int]]
+    ) -> list[Part | SealgateError]:
+        """Run a burst of requests, each given as `submit` takes it, on this thread; return for each
+        its part of the result or why there is none.
+
+        They queue like requests of as many threads, so callers share, urgent requests overtake, and
+        requests of other threads may run in the same batches.
+        """
+        burst: Burst[Rows, Part] = Burst()
+        for x, options, bucket in requests:
+            try:
+                burst.add(self._new_job(x, options, bucket))
+            except SealgateError as refusal:
+                burst.refuse(refusal)
+        leader = self._enter_all(burst)
+        while leader is not None or not burst.is_settled():
+            if leader is not None:
+                self._lead(leader, alone=False)
+                burst.led(leader)
+            else:
+                for job in burst.wait():
+                    self._withdraw(job)
+            leader = burst.leader()
+        return burst.results()
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING and wait for the others. False if time ran out."""
@@ -128,28 +149,63 @@ class Batcher(Generic[Rows, Part]):
     def _is_idle(self) -> bool:
         return self.free_lanes == self._limits.lanes
 
+    def _new_job(self, x: Rows, options: RequestOptions, bucket: int) -> Job[Rows, Part]:
+        limits = self._limits
+        job: Job[Rows, Part] = Job(x, options, bucket)
+        job.urgent = options.urgent and limits.levels > 1
+        if limits.timeout is not None:
+            end = job.entered / 1e9 + limits.timeout
+            job.deadline = end if job.deadline is None else min(job.deadline, end)
+        if not 1 <= job.rows <= limits.max_rows:
+            raise SealgateError(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
+        return job
+
     def _enter(self, job: Job[Rows, Part]) -> "threading.Lock | None":
         """Take a free lane (None) or a place in the queue, to wait at the returned gate.
 
         A lane is only free while nobody queues.
         """
         with self._mutex:
-            if self._closed:
-                raise SealgateError(self._closed)
-            self.pace.came(job.entered / 1e9, job.rows)
+            self._check_open(job)
             if self.free_lanes:
                 self.free_lanes -= 1
                 return None
-            if not self.queue.has_room(job):
-                self._clear_room(job)
-            job.gate = gate = Gate()
+            gate = Gate()
             gate.acquire()
-            job.state = JobState.QUEUED
-            self.queue.append(job)
-            if self.awaited_rows and self.queue.rows >= self.awaited_rows:
-                self.awaited_rows = 0
-                self.arrived.notify()
+            self._queue(job, gate)
             return gate
+
+    def _enter_all(self, burst: Burst[Rows, Part]) -> Job[Rows, Part] | None:
+        """Queue a burst. If a lane is free, take it, and return the request that leads first."""
+        with self._mutex:
+            for job in burst.jobs:
+                try:
+                    self._check_open(job)
+                    self._queue(job, burst.gate)
+                except SealgateError as refusal:
+                    job.failure = refusal
+            if not self.free_lanes or not self.queue:
+                return None
+            self.free_lanes -= 1
+            leader = self.queue.take()
+            leader.state = JobState.LEADING
+            return leader
+
+    def _check_open(self, job: Job[Rows, Part]) -> None:
+        if self._closed:
+            raise SealgateError(self._closed)
+        self.pace.came(job.entered / 1e9, job.rows)
+
+    def _queue(self, job: Job[Rows, Part], gate: JobGate) -> None:
+        """Raises QUEUE_FULL."""
+        if not self.queue.has_room(job):
+            self._clear_room(job)
+        job.gate = gate
+        job.state = JobState.QUEUED
+        self.queue.append(job)
+        if self.awaited_rows and self.queue.rows >= self.awaited_rows:
+            self.awaited_rows = 0
+            self.arrived.notify()
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
@@ -181,13 +237,19 @@ class Batcher(Generic[Rows, Part]):
             if job.state is JobState.QUEUED:
                 self.queue.remove(job)
                 self._dropped += 1
+                job.state = JobState.RUNNING
+                job.failure = SealgateError(Reason.DEADLINE_TOO_SHORT, "in the queue")
             return job.state is JobState.LEADING
 
-    def _lead(self, job: Job[Rows, Part]) -> None:
-        """Run one batch, with `job` at its head, and pass the lane on whatever happens."""
+    def _lead(self, job: Job[Rows, Part], alone: bool = True) -> None:
+        """Run one batch, with `job` at its head, and pass the lane on whatever happens.
+
+        The leader of a burst is not `alone`: who can join it already waits.
+        """
         batch, seconds = [job], 0.0
         try:
-            self._let_others_join(job.rows)
+            if alone:
+                self._let_others_join(job.rows)
             self._take_along(batch)
             seconds = self._run(batch)
         except Exception as error:  # whatever it was, it must reach each of the batch's threads
@@ -215,45 +277,23 @@ class Batcher(Generic[Rows, Part]):
             self._await_more(batch[0])
             if self.is_given_up:
                 raise SealgateError(Reason.RUN_HUNG)
-            most = self._most(rows)
+            most = self._sizing.most(rows, self.queue.rows)
             for member in self.queue.take_along(batch[0].bucket, most - rows):
                 member.state = JobState.RUNNING
                 rows += member.rows
                 batch.append(member)
             self._running[id(batch)] = time.monotonic(), batch
 
-    def _most(self, rows: int) -> int:
-        """The largest number of rows of a batch whose first request has `rows`."""
-        limits = self._limits
-        most = self._capacity.rows() if self._capacity is not None else limits.max_rows
-        if not limits.preferred:
-            return most
-        available = min(most, rows + self.queue.rows)
-        sizes = [size for size in limits.preferred if rows <= size <= available]
-        return sizes[-1] if sizes else most
-
     def _await_more(self, head: Job[Rows, Part]) -> None:
         """Wait for more rows if that pays. Newcomers take a free lane, if there is one."""
         if not self._limits.delay or self.awaited_rows or self.free_lanes:
             return
         rows = head.rows + self.queue.rows
-        missing, patience = self._patience(rows)
-        if missing > 0:
-            patience = min(patience, self._spare(head, rows + missing))
+        missing, patience = self._sizing.patience(self.pace, rows, (head, *self.queue))
         if missing > 0 and patience > 0:
             self.awaited_rows = self.queue.rows + missing
             self.arrived.wait_for(lambda: not self.awaited_rows, patience)
             self.awaited_rows = 0
-
-    def _patience(self, rows: int) -> tuple[int, float]:
-        """For how many rows beyond the `rows` at hand to wait, and for how many seconds."""
-        missing = min(self.pace.worth_waiting_for(), self._limits.max_rows) - rows
-        return missing, min(self._limits.delay, missing * self.pace.gap)
-
-    def _spare(self, head: Job[Rows, Part], rows: int) -> float:
-        """How many seconds a batch of `rows` rows can wait without missing a deadline."""
-        ends = [job.deadline for job in (head, *self.queue) if job.deadline is not None]
-        return min(ends, default=math.inf) - time.monotonic() - self.pace.seconds(rows)
 
     def _run(self, batch: list[Job[Rows, Part]]) -> float:
         """Run what is still wanted; returns how many seconds that took."""

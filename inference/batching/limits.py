@@ -8,6 +8,7 @@ allows, urgent requests overtake, and the number of cores limits how many batche
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, Self
 
 from sealgate.reasons import SealgateError
@@ -25,6 +26,14 @@ RUN_SECONDS = 30.0
 """How long a run may take, unless the operator says otherwise."""
 LEVELS = 2
 """Levels of priority that a queue has: urgent and ordinary."""
+
+
+class Pace(Enum):
+    """How long a thread is kept that has a version run."""
+
+    QUICK = "microseconds: a burst runs on the thread that brings it"
+    SLOW = "milliseconds: a burst runs on a thread of its own"
+    AWAY = "another process runs it: each request waits on a thread of its own"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ give up what it sent last.
 """
 
 import heapq
-import threading
 import time
 from collections.abc import Callable, Iterator, Sized
 from enum import Enum, auto
@@ -256,6 +255,14 @@ class JobState(Enum):
     RUNNING = auto()
 
 
+class JobGate(Protocol):
+    """Where a request's thread waits."""
+
+    def release(self) -> object:
+        """Let the thread look at its request."""
+        ...
+
+
 class Job(Generic[Rows, Part]):
     """One request in the batcher. `gate` opens when its thread may continue; `entered` is in ns."""
 
@@ -283,9 +290,14 @@ class Job(Generic[Rows, Part]):
         self.entered = time.monotonic_ns()
         self.waited = 0
         self.state = JobState.RUNNING
-        self.gate: threading.Lock | None = None
+        self.gate: JobGate | None = None
         self.part: Part | None = None
         self.failure: SealgateError | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is a result, or a reason why there is none."""
+        return self.part is not None or self.failure is not None
 
     def is_wanted(self, now: float) -> bool:
         """Whether anyone still waits for the result."""
