@@ -24,7 +24,7 @@ import onnxruntime
 from benchmarks.report import Target, finish, show
 from benchmarks.wide import wide_files
 from demo.materials import test_rows
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.providers import check_provider
@@ -98,7 +98,7 @@ def _ways(
 
 def _alone(files: dict[str, bytes], provider: str) -> tuple[Callable[[Any], object], ...]:
     """The INT8 graph by itself: run as it comes, and on buffers that stay where they are."""
-    session = Session.open(files[ready_version.INT8], ("logits",), 1, RuntimeSettings(provider))
+    session = Session.open(files[version_contents.INT8], ("logits",), 1, RuntimeSettings(provider))
     bound = BoundRuns(session._session, "cpu" if provider == CPU else "cuda")
 
     def plain(x: Any) -> object:

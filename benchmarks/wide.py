@@ -12,7 +12,7 @@ import torch
 
 from demo.materials import DATA
 from inference.batching.limits import Batching
-from inference.engine import ready_version
+from inference.engine import version_contents
 from publishing.sandbox import trial
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
@@ -42,10 +42,10 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     request = trial.TrialRequest(config, serving, serving, response, *slices, seed=1)
     made: list[bytes] = []
     trial.run(request.encode(), made.append)
-    names = (ready_version.INT8, ready_version.GOLDEN, ready_version.DETECTOR)
+    names = (version_contents.INT8, version_contents.GOLDEN, version_contents.DETECTOR)
     return {
-        ready_version.MODEL: config.encode(),
-        ready_version.FP32: serving,
-        ready_version.RESPONSE: response,
+        version_contents.MODEL: config.encode(),
+        version_contents.FP32: serving,
+        version_contents.RESPONSE: response,
         **dict(zip(names, made, strict=False)),
     }

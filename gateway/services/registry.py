@@ -13,7 +13,7 @@ from gateway.services.registry_messages import (
 )
 from gateway.services.request_fields import asked, once, parse_alias, parse_version
 from gateway.services.uploads import UploadParts
-from inference.engine.ready_version import GOLDEN, MODEL
+from inference.engine.version_contents import GOLDEN, MODEL
 from inference.llm.request import GOLDEN as GOLDEN_PROMPTS
 from inference.llm.request import TERMS
 from registry.policy.policies import Policies

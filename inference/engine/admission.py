@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.engine.ready_version import FILES, TOKENIZER
 from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
 from inference.engine.trust_state import Place, PolicyState, TrustState
+from inference.engine.version_contents import FILES, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import (

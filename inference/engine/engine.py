@@ -14,7 +14,7 @@ stops at once.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -164,6 +164,14 @@ class Engine:
         other processes document their own errors.
         """
         return live.ready.submit(x, options)
+
+    def infer_all(
+        self,
+        live: LiveVersion,
+        requests: Sequence[tuple[npt.NDArray[Any], RequestOptions]],
+    ) -> list[InferenceResult | SealgateError]:
+        """`infer` for a burst of requests: for each its result, or why there is none."""
+        return live.ready.submit_all(requests)
 
     def update(self, snapshot: UntrustedSnapshot, source: Source) -> UpdateResult:
         """Bring the live table up to the registry's state, as far as the state can be verified.

@@ -1,22 +1,8 @@
-"""A version that is ready to answer: its graphs are loaded, compared and warmed up.
-
-The files of a version, all of them in its manifest:
-
-    model.json           description and configuration (inference.model.config)
-    model.int8.onnx      the INT8 model that answers
-    model.fp32.onnx      the watermarked float32 model from which the INT8 one was made
-    response.onnx        the screening graph of the same weights
-                         (inference.runtime.response_contract)
-    detector.json        the detector for that graph's features (inference.screening.detector)
-    golden.safetensors   `x` [n, …] and the INT8 graph's `logits` [n, C]; for texts, also those
-                         of `sealgate.probes`
-    tokenizer.json       splits texts into tokens, if the model takes texts
-"""
+"""A version that is ready to answer: its graphs are loaded, compared and warmed up."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Self
@@ -27,108 +13,29 @@ import numpy.typing as npt
 from inference.batching.batcher import Batcher
 from inference.batching.capacity import BatchSizes, RowCapacity
 from inference.batching.cost_model import BatchCosts
-from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, OperatorBounds
+from inference.batching.limits import (
+    NO_BOUNDS,
+    BatcherCounts,
+    BatcherLimits,
+    OperatorBounds,
+)
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.checks import check_answers, check_forward
-from inference.engine.graphs import check_response, open_classifier, open_response
 from inference.engine.result import InferenceResult, split_results
-from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoStage
+from inference.engine.stages import ServingTarget
 from inference.engine.statistics import BatchPhases, RunFault, Statistics
-from inference.model.config import ModelConfig
-from inference.model.forms import InputForm, check_tokenizer, form_of
-from inference.model.golden import Golden
-from inference.runtime.cpu import ALONE, CpuSettings, GraphSpread, RunSettings
+from inference.engine.version_contents import INT8, VersionDocuments, VersionGraphs
+from inference.runtime.cpu import ALONE, CpuSettings, RunSettings
 from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
-from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
-MODEL = "model.json"
-INT8 = "model.int8.onnx"
-FP32 = "model.fp32.onnx"
-RESPONSE = "response.onnx"
-DETECTOR = "detector.json"
-GOLDEN = "golden.safetensors"
-TOKENIZER = "tokenizer.json"
 """Of a text model alone; the others are every version's."""
-FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class VersionDocuments:
-    """What a version's documents say, checked against each other."""
-
-    digest: str
-    config: ModelConfig
-    detector: Detector
-    form: InputForm
-    golden: Golden
-
-    @classmethod
-    def read(cls, digest: str, files: Mapping[str, bytes], bounds: OperatorBounds) -> Self:
-        """Step 1 of `ReadyVersion.build`."""
-        signed = ModelConfig.decode(files[MODEL])
-        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
-        detector = Detector.decode(files[DETECTOR])
-        golden = Golden.decode(files[GOLDEN], config)
-        tokenizer = files.get(TOKENIZER)
-        check_tokenizer(config, tokenizer)
-        form = form_of(config, tokenizer)
-        golden.check_probe(form.probe())
-        return cls(digest, config, detector, form, golden)
-
-    @property
-    def compared(self) -> bool:
-        """Whether answers are compared with the float32 model's."""
-        return self.detector.disagreement is not None
-
-
-@dataclass(frozen=True, slots=True)
-class VersionGraphs:
-    """A version's opened graphs. `whole` is the response graph as signed, on the CPU, and
-    `response` the one that requests run; `float32` is the model from which INT8 was made.
-    """
-
-    serving: ServingTarget
-    response: Session
-    screening: Screening
-    whole: Session
-    float32: Session
-
-    @classmethod
-    def open(
-        cls,
-        files: Mapping[str, bytes],
-        documents: VersionDocuments,
-        spread: GraphSpread,
-        settings: RuntimeSettings,
-        serving: ServingTarget | None,
-    ) -> Self:
-        """Steps 2 and 3 of `ReadyVersion.build`."""
-        # 2.
-        config, detector, threads = documents.config, documents.detector, spread.threads
-        whole, response = open_response(
-            files[RESPONSE], threads, settings, compared=documents.compared
-        )
-        graphs = files[INT8], files[FP32], files[RESPONSE]
-        staged = TwoStage.open(graphs, config, detector, threads, settings)
-        if serving is None:
-            tapped = staged.tapped.session if staged else None
-            served = tapped or open_classifier(files[INT8], config, threads, settings)
-            serving = ServingTarget.here(served, response, spread.lanes, settings)
-        float32 = open_classifier(files[FP32], config, threads)
-        # 3.
-        shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width - detector.first_width - int(documents.compared):
-            raise SealgateError(
-                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
-            )
-        return cls(serving, response, staged or SingleStage(), whole, float32)
 
 
 class ReadyVersion:
@@ -150,6 +57,7 @@ class ReadyVersion:
         "detector",
         "digest",
         "engine",
+        "pace",
         "response",
         "served",
         "statistics",
@@ -163,6 +71,7 @@ class ReadyVersion:
         self.engine = serving.place
         self.arithmetic = serving.arithmetic
         self.config = config
+        self.pace = graphs.pace
         self.detector = documents.detector
         self.served = serving.served
         self.response = graphs.response
@@ -241,6 +150,22 @@ class ReadyVersion:
         """
         rows, bucket = self._form.taken(x)
         return self.batcher.submit(rows, options, bucket)
+
+    def submit_all(
+        self, requests: Sequence[tuple[Array, RequestOptions]]
+    ) -> list[InferenceResult | SealgateError]:
+        """See `Batcher.submit_all`; texts are tokenized first."""
+        taken: list[tuple[Array, RequestOptions, int]] = []
+        refused: dict[int, SealgateError] = {}
+        for place, (x, options) in enumerate(requests):
+            try:
+                rows, bucket = self._form.taken(x)
+            except SealgateError as refusal:
+                refused[place] = refusal
+                continue
+            taken.append((rows, options, bucket))
+        results = iter(self.batcher.submit_all(taken))
+        return [refused.get(place) or next(results) for place in range(len(requests))]
 
     def costs(self) -> BatchCosts:
         """What batches cost now; it runs golden inputs of each size."""

@@ -1,6 +1,6 @@
 """The live table: an immutable view of aliases and versions, read by requests without locks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, Self
@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy.typing as npt
 
 from inference.batching.batcher import BatcherCounts
+from inference.batching.limits import Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
@@ -62,6 +63,15 @@ class ServableVersion(Protocol):
     ) -> InferenceResult:
         """Screen and run the rows of `x`; see `Engine.infer`, which calls this."""
         ...
+
+    def submit_all(
+        self, requests: Sequence[tuple[npt.NDArray[Any], RequestOptions]]
+    ) -> list[InferenceResult | SealgateError]:
+        """Screen and run a burst of requests; return for each its result, or why there is none."""
+        ...
+
+    @property
+    def pace(self) -> Pace: ...
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING and wait for the others. False if time ran out."""

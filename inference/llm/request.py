@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
+from inference.batching.limits import Pace
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, SealgateError
@@ -230,7 +231,12 @@ class NoClassifier:
     def detector(self) -> Detector:
         self._refuse()
 
+    pace = Pace.AWAY
+
     def submit(self, *_: Any, **__: Any) -> NoReturn:
+        self._refuse()
+
+    def submit_all(self, *_: Any, **__: Any) -> NoReturn:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

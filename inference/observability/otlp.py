@@ -1,7 +1,7 @@
 """Sends traces to an OTLP receiver with OpenTelemetry's SDK."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
@@ -76,10 +76,22 @@ class OtlpTracer:
         offset = time.time_ns() - time.monotonic_ns()
         self._tracer.start_span(name, start_time=began + offset).end(ended + offset)
 
-    def say(self, **attributes: str) -> None:
-        trace.get_current_span().set_attributes(
-            {f"sealgate.{name}": value for name, value in attributes.items()}
+    def past_call(
+        self,
+        name: str,
+        parent: ParentSpan | None,
+        began: int,
+        ended: int,
+        attributes: Mapping[str, str],
+    ) -> None:
+        offset = time.time_ns() - time.monotonic_ns()
+        span = self._tracer.start_span(
+            name, _below(parent), SpanKind.SERVER, _named(attributes), start_time=began + offset
         )
+        span.end(ended + offset)
+
+    def say(self, **attributes: str) -> None:
+        trace.get_current_span().set_attributes(_named(attributes))
 
     def traceparent(self) -> str:
         here = trace.get_current_span().get_span_context()
@@ -87,6 +99,10 @@ class OtlpTracer:
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+def _named(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {f"sealgate.{name}": value for name, value in attributes.items()}
 
 
 class _End:

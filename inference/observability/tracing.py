@@ -5,7 +5,7 @@ OpenTelemetry is not loaded. A caller's W3C `traceparent` is followed if it is w
 passed on to engines. Nothing else that a caller sends becomes part of a trace.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -48,6 +48,15 @@ class Tracer(Protocol):
     def span(self, name: str) -> AbstractContextManager[Any]: ...
 
     def past(self, name: str, began: int, ended: int) -> None: ...
+
+    def past_call(
+        self,
+        name: str,
+        parent: ParentSpan | None,
+        began: int,
+        ended: int,
+        attributes: Mapping[str, str],
+    ) -> None: ...
 
     def say(self, **attributes: str) -> None: ...
 
@@ -112,6 +121,19 @@ def past(name: str, began: int, ended: int) -> None:
     """A span of finished work; times are in nanoseconds of the monotonic clock."""
     if active_tracer is not None:
         active_tracer.past(name, began, ended)
+
+
+def past_call(
+    name: str,
+    metadata: Callable[[], Metadata],
+    began: int,
+    ended: int,
+    attributes: Mapping[str, str],
+) -> None:
+    """The span of an incoming call that was answered among others; see `call`, `past`, `say`."""
+    if active_tracer is not None:
+        told = {name: value for name, value in attributes.items() if value}
+        active_tracer.past_call(name, parent_in(metadata()), began, ended, told)
 
 
 def say(**attributes: str) -> None:

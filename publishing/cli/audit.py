@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from inference.engine import ready_version as version_files
+from inference.engine import version_contents
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from publishing.cli.options import worker_options
@@ -77,7 +77,7 @@ def derive(
             "model": model,
             "version": version,
             "digest": signed.manifest.digest,
-            "fp32": signed.manifest.entry(version_files.FP32).digest,
+            "fp32": signed.manifest.entry(version_contents.FP32).digest,
             "int8": found.digest,
             "ranges": found.ranges,
             "found": "the INT8 model follows from the float32 model, byte for byte",
@@ -127,14 +127,14 @@ def replay(
         policies = policy_history(person, channel)
         verified = _verified(Receipt.decode(receipt.read_bytes()), policies)
         signed, files = _files(registry, policies, verified)
-    config = ModelConfig.decode(files[version_files.MODEL])
+    config = ModelConfig.decode(files[version_contents.MODEL])
     fields = verified.fields
     asked = replaying.check_input(config, read_rows(rows), fields["input"])
     found = replaying.replay(files, asked, bounds)
     given = read_rows(answer) if answer is not None else None
     agreed = replaying.compare(found, fields["verdict"], fields["output"], given, tolerance)
     shown = {name: fields[name] for name in ("model", "version", "time", "outcome")}
-    calibration = Detector.decode(files[version_files.DETECTOR]).calibration
+    calibration = Detector.decode(files[version_contents.DETECTOR]).calibration
     why = {
         "score": repr(found.score),
         "calibrated_on": calibration.rows,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from inference.engine import ready_version as version_files
+from inference.engine import version_contents
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder, without_repeats
 from publishing.cli.options import worker_options
@@ -73,7 +73,7 @@ def recalibrate(
     with connected(person) as channel:
         registry, policies = RegistryServiceStub(channel), policy_history(person, channel)
         check_made_from(registry, signed, policies, SourceFolder.read(folder), dataset)
-    earlier = Detector.decode(files[version_files.DETECTOR])
+    earlier = Detector.decode(files[version_contents.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
     vectors = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
     traffic = without_repeats(earlier, vectors)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inference.engine import ready_version as version_files
+from inference.engine import version_contents
 from inference.model.config import ModelConfig
 from inference.screening import calibration
 from inference.screening.detector import Detector
@@ -55,9 +55,9 @@ def evaluate(
     recalibration.
     """
     _, files = fetch(profile(ctx, "auditor"), model, version)
-    rows = red_team.check_rows(ModelConfig.decode(files[version_files.MODEL]), read_rows(data))
+    rows = red_team.check_rows(ModelConfig.decode(files[version_contents.MODEL]), read_rows(data))
     report = red_team.attack(files, rows, red_team.AttackPlan(), bounds)
-    promised = Detector.decode(files[version_files.DETECTOR]).calibration
+    promised = Detector.decode(files[version_contents.DETECTOR]).calibration
     limits = {"flagged": promised.adversarial.bound, "at_least_suspect": promised.suspect.bound}
     shown = [
         {
@@ -121,7 +121,7 @@ def attack(
     """
     person = profile(ctx, "approver-1")
     signed, files = fetch(person, model, version)
-    rows = red_team.check_rows(ModelConfig.decode(files[version_files.MODEL]), read_rows(data))
+    rows = red_team.check_rows(ModelConfig.decode(files[version_contents.MODEL]), read_rows(data))
     report = red_team.attack(files, rows, red_team.AttackPlan(victims, queries, eps), bounds)
     if output is not None or attach:
         _hand_on(person, signed, _sign(person, signed, report), output, attach)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import grpc
 
-from inference.engine import ready_version as version_files
+from inference.engine import version_contents
 from inference.llm.request import is_generator
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
@@ -66,7 +66,7 @@ def fp32_of(
     `SignedVersion`.
     """
     signed = _signed(person, channel, model, version)
-    return signed, signed.file(RegistryServiceStub(channel), version_files.FP32)
+    return signed, signed.file(RegistryServiceStub(channel), version_contents.FP32)
 
 
 def _signed(person: Profile, channel: grpc.Channel, model: str, version: int) -> SignedVersion:
@@ -201,7 +201,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
             form: read_code(
                 weights_of(path, signed.file(registry, path)), record.code, record.slots
             )
-            for form, path in (("fp32", version_files.FP32), ("int8", version_files.INT8))
+            for form, path in (("fp32", version_contents.FP32), ("int8", version_contents.INT8))
         }
     body = {
         "commitment": record.mark.commitment,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.screening.calibration import Floats as Scores
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import FitRows
@@ -65,7 +65,7 @@ def with_traffic(report: VersionReport, data: Dataset, files: Mapping[str, bytes
         return report
     scores, limits = (
         earlier.scores(traffic),
-        Detector.decode(files[ready_version.DETECTOR]).calibration,
+        Detector.decode(files[version_contents.DETECTOR]).calibration,
     )
     flagged = _above(scores, earlier.threshold)
     told = {

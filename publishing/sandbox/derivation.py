@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
@@ -24,7 +24,12 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 TASK = f"{__name__}:run"
-FILES = (ready_version.MODEL, ready_version.FP32, ready_version.INT8, ready_version.GOLDEN)
+FILES = (
+    version_contents.MODEL,
+    version_contents.FP32,
+    version_contents.INT8,
+    version_contents.GOLDEN,
+)
 _MODEL, _FP32, _INT8, _ROWS = "model", "fp32", "int8", "rows"
 _HEADER = 1 << 20
 
@@ -49,8 +54,8 @@ def derive(
 
     Raises SealgateError, also: FORMAT_REFUSED, and the reasons of a worker.
     """
-    config = ModelConfig.decode(files[ready_version.MODEL])
-    texts = {_MODEL: files[ready_version.MODEL], _FP32: files[ready_version.FP32]}
+    config = ModelConfig.decode(files[version_contents.MODEL])
+    texts = {_MODEL: files[version_contents.MODEL], _FP32: files[version_contents.FP32]}
     # 1.
     if data is not None:
         if data.digest != data_digest:
@@ -60,15 +65,15 @@ def derive(
         rows, ranges = data.fit.x, "recorded on the data again"
     else:
         # The quantizer wants rows to run the model on, though their ranges are not used.
-        rows = Golden.decode(files[ready_version.GOLDEN], config).x
-        texts[_INT8] = files[ready_version.INT8]
+        rows = Golden.decode(files[version_contents.GOLDEN], config).x
+        texts[_INT8] = files[version_contents.INT8]
         ranges = "as the INT8 graph states them"
     # 2.
-    int8 = files[ready_version.INT8]
+    int8 = files[version_contents.INT8]
     with process.start(
         TASK, pack_tensors(texts, {_ROWS: rows}), confinement.limits, unsafe=confinement.unsafe
     ) as worker:
-        made = worker.receive(2 * len(files[ready_version.FP32]) + _HEADER)
+        made = worker.receive(2 * len(files[version_contents.FP32]) + _HEADER)
         worker.finish()
     if made != int8:
         raise SealgateError(Reason.DERIVATION_MISMATCH, _difference(made, int8))

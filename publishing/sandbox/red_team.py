@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.graphs import counted
 from inference.model.columns import number
 from inference.model.config import InputDomain, ModelConfig
@@ -43,11 +43,11 @@ from sealgate.trust import canonical, fields
 Rows = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
 FILES = (
-    ready_version.MODEL,
-    ready_version.INT8,
-    ready_version.FP32,
-    ready_version.RESPONSE,
-    ready_version.DETECTOR,
+    version_contents.MODEL,
+    version_contents.INT8,
+    version_contents.FP32,
+    version_contents.RESPONSE,
+    version_contents.DETECTOR,
 )
 _ROWS, _PLAN = "rows", "plan"
 _LARGEST_REPORT = 64 << 10
@@ -101,16 +101,16 @@ def attack(
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
     """In the worker: sends the report. Raises as `ResponseGraph.of` does."""
     asked = unpack_tensors(request)
-    config = ModelConfig.decode(asked[ready_version.MODEL].tobytes())
-    detector = Detector.decode(asked[ready_version.DETECTOR].tobytes())
+    config = ModelConfig.decode(asked[version_contents.MODEL].tobytes())
+    detector = Detector.decode(asked[version_contents.DETECTOR].tobytes())
     plan = AttackPlan(**canonical.decode(asked[_PLAN].tobytes()))
     walker: BorderProber = Probe.of(
-        ResponseGraph.of(asked[ready_version.RESPONSE].tobytes()), config
+        ResponseGraph.of(asked[version_contents.RESPONSE].tobytes()), config
     )
-    int8 = asked[ready_version.INT8].tobytes()
+    int8 = asked[version_contents.INT8].tobytes()
     if detector.first is not None:
-        words = counted(asked[ready_version.RESPONSE].tobytes(), config, detector.first)
-        vectors = ServedVectors.of(int8, asked[ready_version.FP32].tobytes(), config, words)
+        words = counted(asked[version_contents.RESPONSE].tobytes(), config, detector.first)
+        vectors = ServedVectors.of(int8, asked[version_contents.FP32].tobytes(), config, words)
         walker = StagedProber(walker, vectors, detector.first)
     compared = detector.disagreement is not None
     probe = ServedProber(walker, ServingGraph.of(int8, config), compared, border=True)

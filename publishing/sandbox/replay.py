@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine import ready_version
+from inference.engine import ready_version, version_contents
 from inference.model.config import ModelConfig
 from inference.model.inputs import labels
 from inference.runtime.cpu import CpuSettings
@@ -68,7 +68,7 @@ def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -
 
     Raises SealgateError: BATCH_TOO_LARGE, reasons of `ReadyVersion.build`, and those of a worker.
     """
-    config = ModelConfig.decode(files[ready_version.MODEL])
+    config = ModelConfig.decode(files[version_contents.MODEL])
     if len(rows) > config.batching.max_rows:
         raise SealgateError(Reason.BATCH_TOO_LARGE, f"{len(rows)} rows")
     request = pack_tensors(files, {_ROWS: rows})

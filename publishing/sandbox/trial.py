@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import numpy as safetensors_numpy
 
-from inference.engine import ready_version
+from inference.engine import ready_version, version_contents
 from inference.engine.graphs import counted, open_response
 from inference.model.config import ModelConfig
 from inference.model.forms import form_of
@@ -242,13 +242,13 @@ def version_files(
     """By name; of the graphs, the INT8 one comes first, then float32 and response graph."""
     int8, serving, response = graphs
     files = {
-        ready_version.MODEL: config.encode(),
-        ready_version.INT8: int8,
-        ready_version.FP32: serving,
-        ready_version.RESPONSE: response,
-        ready_version.DETECTOR: detector.encode(),
-        ready_version.GOLDEN: golden.encode(),
+        version_contents.MODEL: config.encode(),
+        version_contents.INT8: int8,
+        version_contents.FP32: serving,
+        version_contents.RESPONSE: response,
+        version_contents.DETECTOR: detector.encode(),
+        version_contents.GOLDEN: golden.encode(),
     }
     if tokenizer is not None:
-        files[ready_version.TOKENIZER] = tokenizer
+        files[version_contents.TOKENIZER] = tokenizer
     return files

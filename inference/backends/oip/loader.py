@@ -18,9 +18,10 @@ import numpy.typing as npt
 from inference.backends.oip.server import OipServer, OipSettings
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
 from inference.engine.admission import FileSource, VerifiedPointer, read_files
-from inference.engine.ready_version import GOLDEN, MODEL, ReadyVersion
+from inference.engine.ready_version import ReadyVersion
 from inference.engine.stages import ServingTarget
 from inference.engine.table import ServableVersion
+from inference.engine.version_contents import GOLDEN, MODEL
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings

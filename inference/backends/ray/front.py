@@ -20,7 +20,7 @@ from inference.backends.ray.replica import RemoteRefusal, VersionAddress, unwrap
 from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
-from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds
+from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds, Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import FileSource, VerifiedPointer
 from inference.engine.result import InferenceResult, split_results
@@ -80,6 +80,7 @@ class ReplicatedVersion:
         self.detector = detector
         self.engine = PLACE
         self.arithmetic = INT8
+        self.pace = Pace.AWAY
         self.place = "ray"
         self.statistics = Statistics()
 
@@ -95,6 +96,14 @@ class ReplicatedVersion:
         """See `Batcher.submit`; raises what `ReplicaCaller.infer` does as well."""
         bucket = next(self._turn) if self._text else 0
         return self.batcher.submit(x, options, bucket)
+
+    def submit_all(
+        self, requests: Sequence[tuple[Array, RequestOptions]]
+    ) -> list[InferenceResult | SealgateError]:
+        """See `Batcher.submit_all`."""
+        return self.batcher.submit_all(
+            (x, options, next(self._turn) if self._text else 0) for x, options in requests
+        )
 
     def costs(self) -> BatchCosts:
         """See `ReplicaCaller.costs`."""

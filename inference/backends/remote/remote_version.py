@@ -6,6 +6,7 @@ its own: an engine's answer is checked against the expected shapes before it is 
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.batcher import BatcherCounts
+from inference.batching.limits import Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import FileSource, read_file
-from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import BatchPhases, Statistics
+from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector
@@ -77,6 +79,7 @@ class RemoteVersion:
 
     # An engine of ours runs the INT8 graph.
     arithmetic = INT8
+    pace = Pace.AWAY
 
     def __init__(
         self, engines: EngineCaller, model: str, number: int, digest: str, terms: VersionTerms
@@ -147,6 +150,18 @@ class RemoteVersion:
             self._rows += len(x)
         self.statistics.executed(1, len(x), BatchPhases(0, time.perf_counter_ns() - begun, 0))
         return answer
+
+    def submit_all(
+        self, requests: Sequence[tuple[Array, RequestOptions]]
+    ) -> list[InferenceResult | SealgateError]:
+        """`submit` each, one after another."""
+        return [self._submitted(*request) for request in requests]
+
+    def _submitted(self, x: Array, options: RequestOptions) -> InferenceResult | SealgateError:
+        try:
+            return self.submit(x, options)
+        except SealgateError as refusal:
+            return refusal
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests. The caller waits for those in progress."""

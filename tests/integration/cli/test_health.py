@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from inference.engine.ready_version import GOLDEN, INT8, MODEL, ReadyVersion
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.version_contents import GOLDEN, INT8, MODEL
 from sealgate.health import golden_check
 from sealgate.reasons import Reason
 from sealgate.signed_version import SignedVersion, policy_history

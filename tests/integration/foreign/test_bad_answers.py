@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from inference.engine.ready_version import INT8
+from inference.engine.version_contents import INT8
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.version_files import clean_rows, int8_logits

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from inference.engine.ready_version import INT8
+from inference.engine.version_contents import INT8
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.version_files import clean_rows, int8_logits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demo.questions import reason_for
-from inference.engine.ready_version import INT8, RESPONSE
+from inference.engine.version_contents import INT8, RESPONSE
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from publishing.sandbox.forward import ResponseGraph
 from sealgate.oip import grpc_service_pb2 as oip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine.ready_version import INT8
+from inference.engine.version_contents import INT8
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import CertificateAuthority

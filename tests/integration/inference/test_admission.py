@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
@@ -24,7 +24,7 @@ from tests.support.harness.engine_outcomes import BETTER, FILES, PLACE, only, pr
 
 
 class TestFiles:
-    @pytest.mark.parametrize("path", sorted(ready_version.FILES))
+    @pytest.mark.parametrize("path", sorted(version_contents.FILES))
     def test_one_altered_bit(self, registry: UncheckedRegistry, engine: Engine, path: str) -> None:
         promoted(registry)
         data = bytearray(FILES[path])
@@ -35,16 +35,16 @@ class TestFiles:
 
     def test_two_files_exchanged(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
-        one, two = sha256(FILES[ready_version.INT8]), sha256(FILES[ready_version.FP32])
+        one, two = sha256(FILES[version_contents.INT8]), sha256(FILES[version_contents.FP32])
         registry.files[one], registry.files[two] = registry.files[two], registry.files[one]
         assert only(engine.update(registry, registry)) is Reason.VERSION_ALTERED
 
     def test_a_file_that_is_gone(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
-        del registry.files[sha256(FILES[ready_version.DETECTOR])]
+        del registry.files[sha256(FILES[version_contents.DETECTOR])]
         assert only(engine.update(registry, registry)) is Reason.FILE_MISSING
 
-    @pytest.mark.parametrize("path", sorted(ready_version.FILES))
+    @pytest.mark.parametrize("path", sorted(version_contents.FILES))
     def test_a_version_without_a_file(
         self, registry: UncheckedRegistry, engine: Engine, path: str
     ) -> None:
@@ -69,7 +69,7 @@ class TestFormats:
     """All of these were signed and approved; they are refused all the same."""
 
     @pytest.mark.parametrize(
-        "path", [ready_version.INT8, ready_version.FP32, ready_version.RESPONSE]
+        "path", [version_contents.INT8, version_contents.FP32, version_contents.RESPONSE]
     )
     @pytest.mark.parametrize(
         ("change", "reason"),
@@ -92,13 +92,13 @@ class TestFormats:
         assert only(engine.update(registry, registry)) is reason
 
     def test_wrong_golden_answers(self, registry: UncheckedRegistry, engine: Engine) -> None:
-        promoted(registry, FILES | {ready_version.GOLDEN: BETTER[ready_version.GOLDEN]})
+        promoted(registry, FILES | {version_contents.GOLDEN: BETTER[version_contents.GOLDEN]})
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
 
     def test_a_response_graph_of_another_model(
         self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
-        promoted(registry, FILES | {ready_version.RESPONSE: BETTER[ready_version.RESPONSE]})
+        promoted(registry, FILES | {version_contents.RESPONSE: BETTER[version_contents.RESPONSE]})
         assert only(engine.update(registry, registry)) is Reason.GRAPH_MISMATCH
 
 

@@ -6,7 +6,7 @@ Class 13 of the flaws that other registries had (the rollback and freeze attacks
 from collections.abc import Callable
 from datetime import timedelta
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
@@ -148,7 +148,7 @@ class TestTime:
         promoted(registry)
         engine.update(registry, registry)
         registry.now += FRESH - MINUTE
-        promoted(registry, BETTER | {ready_version.GOLDEN: FILES[ready_version.GOLDEN]})
+        promoted(registry, BETTER | {version_contents.GOLDEN: FILES[version_contents.GOLDEN]})
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
         assert resolved(engine) == 1
         registry.now += GRACE + MINUTE

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from publishing.evidence import signing
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import LARGEST_LOSS
@@ -103,7 +103,7 @@ def test_the_mark_reads_from_each_file_alone(
     built: Mapping[str, BuiltVersion], folder: str
 ) -> None:
     made = built[folder]
-    for name in (ready_version.FP32, ready_version.INT8, ready_version.RESPONSE):
+    for name in (version_contents.FP32, version_contents.INT8, version_contents.RESPONSE):
         detection = read(made.files[name], code(folder))
         assert detection.found, name
         assert detection.z > 15.5
@@ -113,7 +113,7 @@ def test_the_mark_reads_from_each_file_alone(
         assert wrong < 6
     assert abs(read(source(folder).serving, code(folder)).z) < 6
     assert made.report.watermark_int8.z == pytest.approx(
-        read(made.files[ready_version.INT8], code(folder)).z, abs=0.2
+        read(made.files[version_contents.INT8], code(folder)).z, abs=0.2
     )
 
 
@@ -132,7 +132,7 @@ def test_the_signature_is_over_exactly_these_files(
     built: Mapping[str, BuiltVersion], folder: str
 ) -> None:
     made = built[folder]
-    assert set(made.files) == ready_version.FILES
+    assert set(made.files) == version_contents.FILES
     made.manifest.check(made.files)
     assert oms.verify(made.signature, made.manifest, [FILES_KEY.public]) == FILES_KEY.public
     with pytest.raises(SealgateError) as refused:
@@ -203,10 +203,10 @@ def test_the_same_key_and_seed_give_the_same_files(built: Mapping[str, BuiltVers
     assert again.files == built["digits-1"].files
     assert again.evidence == built["digits-1"].evidence
     other_seed = build(source("digits-1"), dataset("digits-1"), mark("digits-1"), seed=2)
-    assert other_seed.files[ready_version.INT8] == again.files[ready_version.INT8]
-    assert other_seed.files[ready_version.GOLDEN] != again.files[ready_version.GOLDEN]
+    assert other_seed.files[version_contents.INT8] == again.files[version_contents.INT8]
+    assert other_seed.files[version_contents.GOLDEN] != again.files[version_contents.GOLDEN]
     other_key = build(source("digits-1"), dataset("digits-1"), mark("digits-1", bytes(32)))
-    assert other_key.files[ready_version.FP32] != again.files[ready_version.FP32]
+    assert other_key.files[version_contents.FP32] != again.files[version_contents.FP32]
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from demo.questions import question, reason_for
-from inference.engine.ready_version import RESPONSE
+from inference.engine.version_contents import RESPONSE
 from inference.model.config import ModelConfig
 from publishing.calibration.probe import Probe
 from publishing.sandbox.forward import ResponseGraph

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from publishing.calibration.served_rows import BORDER
 from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
@@ -53,13 +53,13 @@ def built() -> BuiltVersion:
 def test_a_text_model_s_version_has_its_tokenizer_and_is_made_alike_again(
     built: BuiltVersion,
 ) -> None:
-    assert set(built.files) == ready_version.FILES | {ready_version.TOKENIZER}
-    assert built.files[ready_version.TOKENIZER] == source().tokenizer
+    assert set(built.files) == version_contents.FILES | {version_contents.TOKENIZER}
+    assert built.files[version_contents.TOKENIZER] == source().tokenizer
     assert build(source(), dataset()).files == built.files
 
 
 def test_its_mark_is_in_every_form(built: BuiltVersion) -> None:
-    for name in (ready_version.FP32, ready_version.INT8, ready_version.RESPONSE):
+    for name in (version_contents.FP32, version_contents.INT8, version_contents.RESPONSE):
         read = read_code(weights_of(name, built.files[name]), built.mark.code, built.mark.slots)
         assert read.found, name
 
@@ -81,7 +81,7 @@ def test_its_int8_model_follows_from_its_float32_one(built: BuiltVersion, with_d
     files = {path: built.files[path] for path in derivation.FILES}
     data = dataset() if with_data else None
     found = derive(files, data, dataset().digest, Confinement())
-    assert found.digest == built.manifest.entry(ready_version.INT8).digest
+    assert found.digest == built.manifest.entry(version_contents.INT8).digest
 
 
 def refusal(origin: SourceFolder, data: Dataset) -> Reason:

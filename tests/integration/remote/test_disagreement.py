@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
-from inference.engine.ready_version import DETECTOR
+from inference.engine.version_contents import DETECTOR
 from inference.screening.detector import Verdict
 from sealgate.oip import grpc_service_pb2 as oip
 from tests.support.builders.models.onnx_models import Perceptron

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
@@ -114,7 +114,7 @@ class TestStatements:
 
 class TestFiles:
     @pytest.mark.parametrize(
-        "name", [ready_version.INT8, ready_version.RESPONSE, ready_version.DETECTOR]
+        "name", [version_contents.INT8, version_contents.RESPONSE, version_contents.DETECTOR]
     )
     def test_one_altered_in_the_store(self, room: EngineHarness, name: str) -> None:
         room.registry.promote(room.publish(FILES))
@@ -126,7 +126,7 @@ class TestFiles:
 
     def test_one_that_is_gone(self, room: EngineHarness) -> None:
         room.registry.promote(room.publish(FILES))
-        room.path(FILES[ready_version.GOLDEN]).unlink()
+        room.path(FILES[version_contents.GOLDEN]).unlink()
         assert refusal(room.show) is Reason.VERSION_ALTERED
 
     def test_another_versions_manifest(self, room: EngineHarness) -> None:

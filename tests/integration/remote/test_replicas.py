@@ -12,7 +12,7 @@ import pytest
 from inference.backends.ray.front import ReplicatedVersion
 from inference.backends.ray.replica import RemoteRefusal, VersionAddress
 from inference.batching.batcher import Batcher
-from inference.engine.ready_version import DETECTOR, INT8
+from inference.engine.version_contents import DETECTOR, INT8
 from inference.screening.detector import Detector
 from inference.server.services import write_load
 from sealgate.reasons import Reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector, Verdict
 from publishing.calibration.probe import Probe
@@ -31,7 +31,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayHarn
         for number, folder in enumerate(("digits-2", "digits-1", "digits-2"), 1):
             harness.publish(folder, "digits")
             _, files = fetch(harness.profile("auditor"), "digits", number)
-            if Detector.decode(files[ready_version.DETECTOR]).disagreement is Verdict.ADVERSARIAL:
+            if (
+                Detector.decode(files[version_contents.DETECTOR]).disagreement
+                is Verdict.ADVERSARIAL
+            ):
                 harness.promote("digits", number)
                 yield harness, number, files
                 return
@@ -42,15 +45,15 @@ def attacked(files: Files) -> np.ndarray:
     """Of test rows, those that were turned in the INT8 answer alone, the likest to honest ones
     first.
     """
-    config = ModelConfig.decode(files[ready_version.MODEL])
-    probe = Probe.of(ResponseGraph.of(files[ready_version.RESPONSE]), config)
-    served = ServingGraph.of(files[ready_version.INT8], config)
+    config = ModelConfig.decode(files[version_contents.MODEL])
+    probe = Probe.of(ResponseGraph.of(files[version_contents.RESPONSE]), config)
+    served = ServingGraph.of(files[version_contents.INT8], config)
     prober = ServedProber(probe, served, border=True)
     x = load_file(DATA / "digits.safetensors")["x_test"][:VICTIMS].astype(np.float32)
     moved = dict(prober.attacks(x, np.random.default_rng(0)))[BORDER]
     turned = moved[prober.answers(moved) != prober.answers(x)]
     assert (probe.answers(turned) != prober.answers(turned)).all()
-    detector = Detector.decode(files[ready_version.DETECTOR])
+    detector = Detector.decode(files[version_contents.DETECTOR])
     scores = detector.graph_scores(prober.measure(turned)[1])
     assert (scores <= detector.threshold).sum() > VICTIMS // 5
     return turned[np.argsort(scores)]

@@ -7,8 +7,8 @@ import numpy as np
 from inference.backends.oip.loader import OipLoader
 from inference.backends.oip.server import OipSettings
 from inference.engine.engine import Engine
-from inference.engine.ready_version import INT8
 from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.version_contents import INT8
 from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs

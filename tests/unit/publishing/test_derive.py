@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
 from publishing.sandbox.confinement import Confinement
@@ -27,8 +27,8 @@ CONFINEMENT = Confinement(SandboxLimits(memory=4 << 30, seconds=60))
 def files(int8: bytes = INT8, fp32: bytes | None = None) -> dict[str, bytes]:
     made = VersionFiles.of(PERCEPTRON)
     golden = Golden(ROWS[:8], int8_logits(PERCEPTRON, ROWS[:8]))
-    found = {**made.encode(), ready_version.INT8: int8, ready_version.GOLDEN: golden.encode()}
-    return found if fp32 is None else {**found, ready_version.FP32: fp32}
+    found = {**made.encode(), version_contents.INT8: int8, version_contents.GOLDEN: golden.encode()}
+    return found if fp32 is None else {**found, version_contents.FP32: fp32}
 
 
 def reason(of: dict[str, bytes]) -> SealgateError:

@@ -11,7 +11,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from inference.engine import ready_version
+from inference.engine import ready_version, version_contents
 from inference.model.config import UNBOUNDED as DOMAIN
 from inference.model.config import Batching, ModelConfig, TensorSpec, TrainingDataInfo
 from inference.runtime.cpu import CpuSettings
@@ -129,13 +129,13 @@ def version_files() -> Mapping[str, bytes]:
     trial.run(request.encode(), sent.append)
     int8, golden, detector, _ = sent
     return {
-        ready_version.MODEL: source().config.encode(),
-        ready_version.INT8: int8,
-        ready_version.FP32: marked.serving,
-        ready_version.RESPONSE: marked.response,
-        ready_version.DETECTOR: detector,
-        ready_version.GOLDEN: golden,
-        ready_version.TOKENIZER: source().tokenizer or b"",
+        version_contents.MODEL: source().config.encode(),
+        version_contents.INT8: int8,
+        version_contents.FP32: marked.serving,
+        version_contents.RESPONSE: marked.response,
+        version_contents.DETECTOR: detector,
+        version_contents.GOLDEN: golden,
+        version_contents.TOKENIZER: source().tokenizer or b"",
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.graphs import open_tapped
 from inference.screening.calibration import Calibration, ScoreThreshold
 from inference.screening.detector import Detector
@@ -54,4 +54,4 @@ def two_stage_files(
         zeros = (0.0,) * size
         read = replace(read, vectors=replace(read.vectors, mean=zeros, basis=zeros * count))
     detector = staged(files.detector, by_margin(read, cut))
-    return files.encode() | {ready_version.DETECTOR: detector.encode()}, detector
+    return files.encode() | {version_contents.DETECTOR: detector.encode()}, detector

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.model.config import Batching, InputDomain, ModelConfig, TensorSpec, TrainingDataInfo
 from inference.model.golden import Golden
 from inference.screening import calibration
@@ -53,12 +53,12 @@ class VersionFiles:
     def encode(self, **replaced: bytes) -> dict[str, bytes]:
         """The files by path; `replaced` gives other bytes, by the path with `_` for each dot."""
         files = {
-            ready_version.MODEL: self.config.encode(),
-            ready_version.INT8: self.perceptron.int8(),
-            ready_version.FP32: self.perceptron.serving(),
-            ready_version.RESPONSE: self.perceptron.response(),
-            ready_version.DETECTOR: self.detector.encode(),
-            ready_version.GOLDEN: self.golden.encode(),
+            version_contents.MODEL: self.config.encode(),
+            version_contents.INT8: self.perceptron.int8(),
+            version_contents.FP32: self.perceptron.serving(),
+            version_contents.RESPONSE: self.perceptron.response(),
+            version_contents.DETECTOR: self.detector.encode(),
+            version_contents.GOLDEN: self.golden.encode(),
         }
         other = {name.replace("_", "."): data for name, data in replaced.items()}
         assert other.keys() <= files.keys()

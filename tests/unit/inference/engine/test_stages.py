@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.stages import ServingTarget
 from inference.runtime.cpu import CpuSettings
@@ -128,11 +128,11 @@ def test_the_features_of_both_stages_are_counted() -> None:
     scaling = FeatureScaling((0.0,) * 3, (1.0,) * 3, 6.0)
     narrow = replace(DETECTOR, scaling=scaling, clean=weights, trained=weights)
     with pytest.raises(SealgateError) as refused:
-        build({**FILES, ready_version.DETECTOR: narrow.encode()})
+        build({**FILES, version_contents.DETECTOR: narrow.encode()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_a_graph_that_ends_in_no_layer_takes_no_first_stage() -> None:
     with pytest.raises(SealgateError) as refused:
-        build({**FILES, ready_version.FP32: constant_model()})
+        build({**FILES, version_contents.FP32: constant_model()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from inference.batching.capacity import BatchSizes, Work
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings, RunSettings
@@ -158,18 +158,18 @@ class Drifting:
 @pytest.mark.parametrize(
     ("graph", "settings", "loads"),
     [
-        (ready_version.INT8, RuntimeSettings(), False),
-        (ready_version.INT8, RuntimeSettings(tolerance=1e-3), True),
+        (version_contents.INT8, RuntimeSettings(), False),
+        (version_contents.INT8, RuntimeSettings(tolerance=1e-3), True),
         # One row at a time, whose answers are off by as much in all company.
-        (ready_version.INT8, RuntimeSettings(tolerance=1e-3, deterministic=True), True),
-        (ready_version.INT8, RuntimeSettings(deterministic=True), True),
-        (ready_version.RESPONSE, RuntimeSettings(), True),
+        (version_contents.INT8, RuntimeSettings(tolerance=1e-3, deterministic=True), True),
+        (version_contents.INT8, RuntimeSettings(deterministic=True), True),
+        (version_contents.RESPONSE, RuntimeSettings(), True),
     ],
 )
 def test_how_far_answers_may_be_off_is_stated_and_checked(
     graph: str, settings: RuntimeSettings, loads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = ready_version.open_classifier, ready_version.open_response
+    opened = version_contents.open_classifier, version_contents.open_response
 
     def classifier(data: bytes, *rest: Any) -> Any:
         session = opened[0](data, *rest)
@@ -177,11 +177,11 @@ def test_how_far_answers_may_be_off_is_stated_and_checked(
 
     def response(data: bytes, *rest: Any, **named: Any) -> Any:
         whole, pruned = opened[1](data, *rest, **named)
-        return whole, Drifting(pruned, 1e-6) if graph == ready_version.RESPONSE else pruned
+        return whole, Drifting(pruned, 1e-6) if graph == version_contents.RESPONSE else pruned
 
     files = VersionFiles.of(MODEL).encode()
-    monkeypatch.setattr(ready_version, "open_classifier", classifier)
-    monkeypatch.setattr(ready_version, "open_response", response)
+    monkeypatch.setattr(version_contents, "open_classifier", classifier)
+    monkeypatch.setattr(version_contents, "open_response", response)
 
     def build() -> ReadyVersion:
         return ReadyVersion.build("", files, CpuSettings(1), running=RunSettings(settings))
@@ -197,15 +197,17 @@ def test_screening_that_changes_with_its_company_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = VersionFiles.of(MODEL).encode()
-    opened = ready_version.open_response
+    opened = version_contents.open_response
 
     def response(*given: Any, **named: Any) -> Any:
         whole, pruned = opened(*given, **named)
-        return whole, Drifting(pruned, 5e-3 if given[0] == files[ready_version.RESPONSE] else 0.0)
+        return whole, Drifting(
+            pruned, 5e-3 if given[0] == files[version_contents.RESPONSE] else 0.0
+        )
 
     # Golden inputs in batches of 16 show nothing: they are what the graphs are compared by.
-    files[ready_version.GOLDEN] = _first(files[ready_version.GOLDEN], 16)
-    monkeypatch.setattr(ready_version, "open_response", response)
+    files[version_contents.GOLDEN] = _first(files[version_contents.GOLDEN], 16)
+    monkeypatch.setattr(version_contents, "open_response", response)
     with refused(Reason.GOLDEN_MISMATCH):
         ReadyVersion.build("", files, CpuSettings(1))
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
 from inference.engine.stages import ServingTarget
@@ -38,7 +38,7 @@ SURE = _NEAR[np.argsort(-margin(MODEL.logits(_NEAR)))[:12]]
 def build(
     detector: Detector, files: Mapping[str, bytes] | None = None, **more: Any
 ) -> ReadyVersion:
-    files = dict(files or FILES.encode()) | {ready_version.DETECTOR: detector.encode()}
+    files = dict(files or FILES.encode()) | {version_contents.DETECTOR: detector.encode()}
     return ReadyVersion.build("sha256:" + "0" * 64, files, CPU, **more)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.engine.graphs import counted
 from inference.screening.detector import Detector
 from inference.screening.first_stage import FEATURES, PLACES, VOTES, WordTables
@@ -78,21 +78,23 @@ def test_counts_of_another_model_are_refused(sizes: tuple[int, int]) -> None:
 
 def vectors(found: WordTables | None) -> ServedVectors:
     files = text_models.version_files()
-    return ServedVectors.of(files[ready_version.INT8], files[ready_version.FP32], CONFIG, found)
+    return ServedVectors.of(
+        files[version_contents.INT8], files[version_contents.FP32], CONFIG, found
+    )
 
 
 @pytest.mark.parametrize("by_words", [True, False])
 def test_a_loaded_version_reads_what_its_stage_was_fitted_to(by_words: bool) -> None:
     """A stage of before there were counts reads embeddings, also beside a graph that has counts."""
     files, rows = text_models.version_files(), text_models.dataset().fit.x
-    response = with_counts(files[ready_version.RESPONSE])
+    response = with_counts(files[version_contents.RESPONSE])
     known = counted(response, CONFIG)
     assert known is not None
     shown = vectors(known if by_words else None)
     readings = fit_readings(shown.of_rows(rows))
     assert readings is not None
     assert readings.inputs.size == (known.size if by_words else 32)
-    detector = staged(Detector.decode(files[ready_version.DETECTOR]), by_margin(readings, 0.0))
+    detector = staged(Detector.decode(files[version_contents.DETECTOR]), by_margin(readings, 0.0))
     ready = text_models.ready(response_onnx=response, detector_json=detector.encode())
     texts = text_models.sentences(5, 6)[0]
     found = ready.submit(text_models.asked(*texts)).features[:, :FEATURES]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from inference.model.columns import Column
 from inference.model.config import ModelConfig
 from inference.model.row_rules import RowRules
@@ -98,7 +98,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, x: np.ndarray, config: ModelConfig) -
         return measure(self, rows)
 
     monkeypatch.setattr(Probe, "measure", watched)
-    files = {**FILES.encode(), ready_version.MODEL: config.encode()}
+    files = {**FILES.encode(), version_contents.MODEL: config.encode()}
     plan = canonical.encode({"victims": VICTIMS, "queries": 400, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
     red_team.run(pack_tensors({**needed, "plan": plan}, {"rows": x}), reports.append)

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from inference.engine import ready_version
+from inference.engine import version_contents
 from publishing.calibration.served_rows import ServedVectors
 from publishing.sandbox.forward import ServingGraph, run_golden
 from sealgate.reasons import Reason, SealgateError
@@ -25,7 +25,7 @@ class Means:
     def __init__(self) -> None:
         files = version_files()
         self._vectors = ServedVectors.of(
-            files[ready_version.INT8], files[ready_version.FP32], CONFIG
+            files[version_contents.INT8], files[version_contents.FP32], CONFIG
         )
 
     def logits(self, rows: npt.NDArray[np.int64]) -> Floats:
@@ -41,11 +41,11 @@ def test_the_mean_of_a_text_does_not_depend_on_its_batch() -> None:
 
 def test_a_batch_is_answered_as_by_the_signed_graph() -> None:
     files, rows = version_files(), dataset().test.x
-    served = ServingGraph.of(files[ready_version.INT8], CONFIG)
+    served = ServingGraph.of(files[version_contents.INT8], CONFIG)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     signed = onnxruntime.InferenceSession(
-        files[ready_version.INT8], options, providers=["CPUExecutionProvider"]
+        files[version_contents.INT8], options, providers=["CPUExecutionProvider"]
     )
     (expected,) = served.form.run(
         rows, lambda part: tuple(signed.run(["logits"], served.form.serving(part)))

@@ -9,7 +9,7 @@ import pytest
 from gateway.screening.prompt_classifier import TextVersion
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.batching.queue import RequestOptions
-from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
+from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
 from inference.server.services import FEATURES_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip

@@ -1,0 +1,118 @@
+"""The files of a version, and what is opened of them.
+
+All of them are in its manifest:
+
+    model.json           description and configuration (inference.model.config)
+    model.int8.onnx      the INT8 model that answers
+    model.fp32.onnx      the watermarked float32 model from which the INT8 one was made
+    response.onnx        the screening graph of the same weights
+                         (inference.runtime.response_contract)
+    detector.json        the detector for that graph's features (inference.screening.detector)
+    golden.safetensors   `x` [n, …] and the INT8 graph's `logits` [n, C]; for texts, also those
+                         of `sealgate.probes`
+    tokenizer.json       splits texts into tokens, if the model takes texts
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from inference.batching.limits import (
+    OperatorBounds,
+    Pace,
+)
+from inference.engine.graphs import check_response, open_classifier, open_response
+from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoStage
+from inference.model.config import ModelConfig
+from inference.model.forms import InputForm, check_tokenizer, form_of
+from inference.model.golden import Golden
+from inference.runtime.cpu import SMALL_GRAPH, GraphSpread
+from inference.runtime.session import Session
+from inference.runtime.settings import RuntimeSettings
+from inference.screening.detector import Detector
+from sealgate.reasons import Reason, SealgateError
+
+MODEL = "model.json"
+INT8 = "model.int8.onnx"
+FP32 = "model.fp32.onnx"
+RESPONSE = "response.onnx"
+DETECTOR = "detector.json"
+GOLDEN = "golden.safetensors"
+TOKENIZER = "tokenizer.json"
+"""Of a text model alone; the others are every version's."""
+FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDocuments:
+    """What a version's documents say, checked against each other."""
+
+    digest: str
+    config: ModelConfig
+    detector: Detector
+    form: InputForm
+    golden: Golden
+
+    @classmethod
+    def read(cls, digest: str, files: Mapping[str, bytes], bounds: OperatorBounds) -> Self:
+        """Step 1 of `ReadyVersion.build`."""
+        signed = ModelConfig.decode(files[MODEL])
+        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
+        detector = Detector.decode(files[DETECTOR])
+        golden = Golden.decode(files[GOLDEN], config)
+        tokenizer = files.get(TOKENIZER)
+        check_tokenizer(config, tokenizer)
+        form = form_of(config, tokenizer)
+        golden.check_probe(form.probe())
+        return cls(digest, config, detector, form, golden)
+
+    @property
+    def compared(self) -> bool:
+        """Whether answers are compared with the float32 model's."""
+        return self.detector.disagreement is not None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionGraphs:
+    """A version's opened graphs. `whole` is the response graph as signed, on the CPU, and
+    `response` the one that requests run; `float32` is the model from which INT8 was made.
+    """
+
+    serving: ServingTarget
+    response: Session
+    screening: Screening
+    whole: Session
+    float32: Session
+    pace: Pace
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, bytes],
+        documents: VersionDocuments,
+        spread: GraphSpread,
+        settings: RuntimeSettings,
+        serving: ServingTarget | None,
+    ) -> Self:
+        """Steps 2 and 3 of `ReadyVersion.build`."""
+        # 2.
+        config, detector, threads = documents.config, documents.detector, spread.threads
+        whole, response = open_response(
+            files[RESPONSE], threads, settings, compared=documents.compared
+        )
+        graphs = files[INT8], files[FP32], files[RESPONSE]
+        staged = TwoStage.open(graphs, config, detector, threads, settings)
+        if serving is None:
+            tapped = staged.tapped.session if staged else None
+            served = tapped or open_classifier(files[INT8], config, threads, settings)
+            serving = ServingTarget.here(served, response, spread.lanes, settings)
+        float32 = open_classifier(files[FP32], config, threads)
+        # 3.
+        shape = check_response(files[RESPONSE], config)
+        if shape.features != detector.width - detector.first_width - int(documents.compared):
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
+            )
+        small = len(files[INT8]) < SMALL_GRAPH and config.tokens is None
+        pace = Pace.QUICK if small and isinstance(serving.served, Session) else Pace.SLOW
+        return cls(serving, response, staged or SingleStage(), whole, float32, pace)
