@@ -35,6 +35,7 @@ from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
 from gateway.sync.registry_sync import RegistrySync
+from gateway.transport.bursts import BurstServer
 from gateway.transport.connections import Bounds, room_for_unknown
 from gateway.transport.grpc_connections import GrpcConnections, NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners
@@ -119,7 +120,7 @@ class Gateway:
         self.witnesses = WitnessUpdater(config.witnesses, logs, store.witnessed, store.halt, often)
         self.inference = self._new_predict()
         self._generate = self._new_generate()
-        self._add_services()
+        self.bursts = self._add_services(interceptor)
         self.metrics = self._new_metrics(config, interceptor, tls)
         self.ports |= self.metrics.ports
 
@@ -158,6 +159,7 @@ class Gateway:
         self._server.stop(self._limits.drain).wait()
         self._connections.stop()
         self.http.stop()
+        self.bursts.stop()
         self._generate.wait(self._limits.drain)
         self.stream_limiter.stop()
         self.rollout.stop()
@@ -232,7 +234,7 @@ class Gateway:
             self.sessions,
         )
 
-    def _add_services(self) -> None:
+    def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:
         withdrawn = self.drift.withdrawn
         inference = InferenceService(
             self.engine, self.inference, self._generate, self._rights, withdrawn
@@ -266,6 +268,14 @@ class Gateway:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [service.full_name for service in SERVICES], self._server
+        )
+        return BurstServer(
+            interceptor,
+            self.authenticator,
+            self.inference,
+            inference,
+            self.stream_limiter,
+            self._limits,
         )
 
     def _record_refusal(self, call: Call, refusal: SealgateError) -> None:

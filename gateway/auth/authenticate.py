@@ -11,7 +11,7 @@ from gateway.auth.certificates import ClientCertificate
 from gateway.auth.fetch import Fetcher, by_discovery, from_url
 from gateway.auth.key_table import KeyTable
 from gateway.auth.remote_keys import RemoteKeys, Schedule
-from gateway.auth.tokens import Issuer, TokenVerifier
+from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedToken
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import TokenIssuer
 from registry.registry import Registry
@@ -72,6 +72,10 @@ class CallAuthenticator:
         if found[0].name != found[-1].name:
             raise SealgateError(Reason.CREDENTIAL_AMBIGUOUS, "token and certificate differ")
         return found[0]
+
+    def verified_token(self, authorization: str) -> VerifiedToken | None:
+        """The token of an `authorization` value, if it was verified within the last minute."""
+        return self.tokens.known(authorization[len(_SCHEME) :])
 
     def _bearer_principal(
         self, bearer: str, certificate: ClientCertificate | None, policy: Policy

@@ -175,8 +175,10 @@ class AuthInterceptor(grpc.ServerInterceptor):
             guarded.experimental_thread_pool = self._stream_limiter.watchers  # type: ignore[attr-defined]
         return guarded
 
-    def admit(self, call: Call, method: str) -> None:
-        """Steps 1 to 4, by the rule of `method`. Raises: RULE_MISSING, ROLE_TOO_LOW, and more."""
+    def admit(self, call: Call, method: str, authenticator: Authenticator | None = None) -> None:
+        """Steps 1 to 4, by the rule of `method`; an `authenticator` takes the place of the usual
+        one. Raises: RULE_MISSING, ROLE_TOO_LOW, and more.
+        """
         # 1.
         roles = RULES.get(method)
         if roles is None:
@@ -187,7 +189,8 @@ class AuthInterceptor(grpc.ServerInterceptor):
         # 3.
         # Of a stream, whose caller is looked at again with each message, the first time is told.
         with tracing.span("authenticate") if call.is_anonymous else nullcontext():
-            principal = self._authenticator.principal(call.context, self._policy())
+            chosen = authenticator or self._authenticator
+            principal = chosen.principal(call.context, self._policy())
         call.identify(principal)
         # 4.
         if roles.isdisjoint(call.principal.roles):
@@ -238,9 +241,13 @@ class AuthInterceptor(grpc.ServerInterceptor):
         if code() is not None and not isinstance(error, NotImplementedError):
             # A handler of a foreign servicer has aborted by itself.
             raise error
+        call.abort_with_status(self.status_of(call, error))
+
+    def status_of(self, call: Call, error: Exception) -> grpc.Status:
+        """What the caller hears of an error, recorded or counted (`refused`)."""
         refusal, receipt = self.refused(call, error)
         metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
-        call.abort_with_status(grpc_status(refusal, *metadata))
+        return grpc_status(refusal, *metadata)
 
     def refused(self, call: Call, error: Exception) -> tuple[SealgateError, bytes | None]:
         """What the caller hears, recorded or counted, and the receipt of it where one is due."""

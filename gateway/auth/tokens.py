@@ -126,7 +126,7 @@ class TokenVerifier:
         """
         # 1.
         now = self._clock()
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(token)
         verified = self._verified.get(digest)
         if verified is None or not verified.holds(now, policy):
             verified = self._verify(token, now, policy)
@@ -136,6 +136,10 @@ class TokenVerifier:
             shown = None if certificate is None else certificate.thumbprint()
             verified.confirmation.check(shown)
         return verified.identity
+
+    def known(self, token: str) -> VerifiedToken | None:
+        """What was found of a token that was verified, whether or not it still holds."""
+        return self._verified.get(_digest(token))
 
     def _verify(self, token: str, now: float, policy: str) -> VerifiedToken:
         # 2.
@@ -157,6 +161,10 @@ class TokenVerifier:
             policy=policy,
             until=min(now + VerifiedTokens.SECONDS, float(claims["exp"])),
         )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _decode(

@@ -72,16 +72,23 @@ class Call:
     and the stream limiter that admitted it. All else is the context's.
     """
 
-    __slots__ = ("_principal", "_stream_limiter", "cleanup", "context", "method")
+    __slots__ = ("_cleanup", "_principal", "_stream_limiter", "context", "method")
 
     def __init__(
         self, context: grpc.ServicerContext, method: str, stream_limiter: StreamLimiter
     ) -> None:
         self.context = context
         self.method = method
-        self.cleanup = CallCleanup(context)
+        self._cleanup: CallCleanup | None = None
         self._stream_limiter = stream_limiter
         self._principal: Principal | None = None
+
+    @property
+    def cleanup(self) -> CallCleanup:
+        """What the end of the call runs. Only the call's own thread registers first."""
+        if self._cleanup is None:
+            self._cleanup = CallCleanup(self.context)
+        return self._cleanup
 
     @property
     def principal(self) -> Principal:

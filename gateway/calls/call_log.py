@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inference.observability import tracing
+from inference.observability.trace_context import Metadata
 from sealgate.process_log import REQUESTS, RequestIds, current_request
 
 _log = logging.getLogger(REQUESTS)
@@ -45,29 +46,41 @@ class CallerIds(Protocol):
     def principal(self) -> Any: ...
 
 
+class TracedCall(CallerIds, Protocol):
+    def invocation_metadata(self) -> Metadata: ...
+
+
+def new_log(method: str) -> CallLog:
+    """The log of a call that begins now."""
+    return CallLog(f"{_OURS}-{next(_NUMBERS)}", method=method)
+
+
 @contextmanager
 def following(method: str, caller: CallerIds) -> Iterator[CallLog]:
     """The block's lines bear the call's ids; if the log is to tell of each call, it does when the
     block ends.
     """
-    line = CallLog(f"{_OURS}-{next(_NUMBERS)}", method=method)
-    current_request.set(line)
-    began = time.perf_counter()
+    log = new_log(method)
+    current_request.set(log)
+    began = time.monotonic_ns()
     try:
-        yield line
+        yield log
     finally:
         if tracing.is_on():
-            tracing.say(
-                request=line.id,
-                model=line.model,
-                version=line.version,
-                verdict=line.verdict,
-                outcome=line.outcome or _OK,
-            )
-        if _log.isEnabledFor(logging.INFO):
-            _tell(line, caller, time.perf_counter() - began)
+            tracing.say(**_attributes(log))
+        _tell(log, caller, began)
         # Not reset: a stream may be closed by another thread than began it.
         current_request.set(None)
+
+
+def end_log(log: CallLog, call: TracedCall, began: int) -> None:
+    """Trace and tell of a call that began at `began` (nanoseconds, monotonic) and ends now, in the
+    middle of other work of its thread.
+    """
+    if tracing.is_on():
+        now = time.monotonic_ns()
+        tracing.past_call(log.method, call.invocation_metadata, began, now, _attributes(log))
+    _tell(log, call, began)
 
 
 def line_of_call() -> CallLog:
@@ -81,14 +94,26 @@ def cleaned(caller_id: str) -> str:
     return _UNCLEAN.sub("?", caller_id[:_LONGEST_ID])
 
 
-def _tell(line: CallLog, caller: CallerIds, seconds: float) -> None:
+def _attributes(log: CallLog) -> dict[str, str]:
+    return {
+        "request": log.id,
+        "model": log.model,
+        "version": log.version,
+        "verdict": log.verdict,
+        "outcome": log.outcome or _OK,
+    }
+
+
+def _tell(log: CallLog, caller: CallerIds, began: int) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
     told = {
         "principal": "" if caller.is_anonymous else caller.principal.name,
-        "model": line.model,
-        "version": line.version,
-        "verdict": line.verdict,
-        "outcome": line.outcome or _OK,
-        "seconds": round(seconds, 6),
+        "model": log.model,
+        "version": log.version,
+        "verdict": log.verdict,
+        "outcome": log.outcome or _OK,
+        "seconds": round((time.monotonic_ns() - began) / 1e9, 6),
     }
     fields = {name: value for name, value in told.items() if value != ""}
-    _log.info("%s", line.method, extra={"fields": fields})
+    _log.info("%s", log.method, extra={"fields": fields})

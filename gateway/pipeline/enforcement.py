@@ -107,8 +107,21 @@ class ResponseDelay:
         began: int,
         remaining: float | None,
     ) -> None:
-        """Wait until the request that came at `began` may be answered, `remaining` seconds at
-        most.
+        """Wait as long as `seconds_left` says."""
+        left = self.seconds_left(live, answer, session, began, remaining)
+        if left > 0:
+            self._sleep(left)
+
+    def seconds_left(
+        self,
+        live: LiveVersion,
+        answer: InferenceResult | None,
+        session: str | None,
+        began: int,
+        remaining: float | None,
+    ) -> float:
+        """In how many seconds the request that came at `began` may be answered, `remaining` at
+        most; to be asked once.
 
         `session` is what the policy says of a session like this one, if it looks like an attack.
         """
@@ -121,8 +134,7 @@ class ResponseDelay:
         if session == SLOW and screen.sessions:
             least += screen.sessions.slow_ms / 1000
         left = least - took
-        if left > 0:
-            self._sleep(left if remaining is None else max(0.0, min(left, remaining)))
+        return max(0.0, left if remaining is None else min(left, remaining))
 
     def wait_least(self, screen: ScreeningRules, began: float) -> None:
         """Wait until `hold_ms` have passed since `began`, in seconds of the same clock."""

@@ -1,46 +1,53 @@
-"""The path of a request, top to bottom.
+"""The path of inference requests, top to bottom.
 
-The auth interceptor has authenticated the caller and checked the method against the policy. Then:
+The unit of work is a burst: requests that are ready together go through steps 4 to 7 together, on
+one thread, so that each step is paid for once. The auth interceptor has authenticated the callers
+and checked the method against the policy. Then, for each request by itself:
 
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version, which is not `shadow`'s alone;
 3. read the tensors, find whether `canary` answers in production's stead, refuse what has less time
    than it is held to (`gateway.pipeline.enforcement`), and hold the tensors against the
    version's signature;
-4. screen and infer, one batched trip to the inference engine;
-5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
+
+and for a burst:
+
+4. screen and infer, one trip to the inference engine for each version;
+5. decide by the policy whether each answer may leave, or of its rows the likeliest classes alone
    (`gateway.pipeline.enforcement`);
-6. record, durably, before anything is answered;
-7. answer, no sooner than the policy lets it, with the receipt where it was asked for; `shadow` may
-   be asked afterwards.
+6. record all, durably, before anything is answered;
+7. answer, no sooner than the policy lets it, with the receipt where it was asked for;
+8. afterwards, what no answer waits for: drift, kept features, `shadow`.
 
 A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
+An error of one request is no other's.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
 from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import cleaned, line_of_call
-from gateway.calls.params import InferenceParams, read_id, read_params
+from gateway.calls.params import read_id, read_params
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
+from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
-from gateway.recording.recorder import (
-    AuditRecord,
-    AuditRecorder,
-    actions_of,
-    record_of,
-    screening_of,
-)
+from gateway.pipeline.pending import PendingRequest
+from gateway.recording.burst import PreparedRecord
+from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.writer import Recorded
 from gateway.rollout.rollout import Rollout
-from inference.engine.engine import Engine, InferenceResult, LiveVersion, RequestOptions
+from inference.batching.batcher import Batcher
+from inference.batching.limits import BatcherLimits, Pace
+from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs
+from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, SealgateError
+from sealgate.process_log import current_request
+from sealgate.reasons import SealgateError
 from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_outputs
 from sealgate.trust.policy.principals import LABEL_ONLY
 from sealgate.trust.receipts.answer_entry import (
@@ -53,24 +60,9 @@ from sealgate.trust.receipts.answer_entry import (
 )
 from sealgate.trust.statements.allowance import ALLOWED
 
-
-@dataclass(slots=True)
-class _Findings:
-    """What is known of a request so far; a refusal is recorded with whatever there is."""
-
-    live: LiveVersion | None = None
-    request_id: str = ""
-    parameters: str = ""
-    input_digest: str = ""
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    answer: InferenceResult | None = None
-    # That by which it left: a newer one may be in force than when its version was looked up.
-    policy: str = ""
-    # By their outcomes, the outputs of entries that go before the answer's own.
-    beside: dict[str, str] = field(default_factory=dict)
-    session: str | None = None
-    # What the policy did, in the entry's words.
-    actions: set[str] = field(default_factory=set)
+LARGEST_BURST = 256
+"""As many entries as the log takes in one group."""
+_WAITING = 4096
 
 
 class InferencePipeline:
@@ -94,113 +86,208 @@ class InferencePipeline:
         self._enforcement = enforcement
         self.observation = observation
         self._rollout = rollout
-        self._clock = clock
+        self.clock = clock
         self.longest = longest
         self.unresolved = Statistics()
+        self._bursts: Batcher[list[PendingRequest], bool] = Batcher(
+            self._finish_together, BatcherLimits(max_rows=LARGEST_BURST, queue_rows=_WAITING)
+        )
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
-        """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
-        began = time.monotonic_ns()
-        findings = _Findings()
-        line_of_call().caller_id = cleaned(request.id)
-        # What an error is to the caller that is no refusal.
-        reason = Reason.INTERNAL.name
-        try:
-            response = self._respond(request, call, findings, began)
-            reason = ""
-            return response
-        except SealgateError as refusal:
-            reason = refusal.reason.name
-            raise
-        finally:
-            self._count(findings, reason, time.monotonic_ns() - began)
-            if findings.live is not None:
-                found, session, left = findings.answer, findings.session, call.time_remaining()
-                self._enforcement.delay.wait(findings.live, found, session, began, left)
+        """Answer a request on its own thread; quick ones of several threads share bursts.
 
-    def _respond(
-        self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
-    ) -> oip.ModelInferResponse:
-        now = self._clock()
-        params = None
+        Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded.
+        """
+        pending = PendingRequest(request, call, line_of_call(), self.clock())
         try:
-            findings.request_id = read_id(request)  # 1
-            findings.parameters = parameters_digest(request)
-            params = read_params(request)
-            outputs = self._answer(params, request, call, findings, began / 1e9)  # 1 to 5
-        except SealgateError as refusal:
-            record = self._audit_record(now, call, params, findings, refusal.reason.name, "")
-            receipt = self._recorder.record(record)
-            wanted = params is not None and params.receipt
-            raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
-        digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
-        record = self._audit_record(now, call, params, findings, "answered", digest)
-        for beside, output in findings.beside.items():
-            self._recorder.record(_beside(record, beside, output))
-        receipt = self._recorder.record(record)  # 6
-        if findings.live and findings.answer:
-            self._rollout.answered(findings.live, findings.tensors, findings.answer, record)
-        response = oip.ModelInferResponse(  # 7
-            model_name=params.model,
-            model_version=str(findings.live.version) if findings.live else "",
-            id=request.id,
+            self.prepare(pending)
+            self._finish_with_others(pending)
+        finally:
+            time.sleep(self.seconds_to_hold(pending))
+        return self.response(pending)
+
+    def prepare(self, pending: PendingRequest) -> None:
+        """Steps 1 to 3. What goes wrong is the request's `error`, which `finish` records."""
+        current_request.set(pending.log)
+        pending.log.caller_id = cleaned(pending.request.id)
+        try:
+            self._read(pending)
+        except Exception as error:
+            pending.error = error
+
+    def finish(self, burst: Sequence[PendingRequest]) -> None:
+        """Steps 4 to 6 for requests that were prepared: each is recorded then, and has its answer
+        or its `error`.
+        """
+        for live, group in _by_version(each for each in burst if each.error is None):
+            self._infer(live, group)
+        for pending in burst:
+            if pending.error is None:
+                self._attempt(pending, self._decide)
+        self._record(burst)
+        for pending in burst:
+            self._count(pending)
+
+    def settle(self, burst: Sequence[PendingRequest]) -> None:
+        """Step 8, once the answers have left."""
+        for live, group in _by_version(each for each in burst if each.answer is not None):
+            seen = [each for each in group if each.session is None]
+            answers = [each.answer for each in seen if each.answer is not None]
+            if answers:
+                self.observation.settle(live, answers, [e.call.principal.name for e in seen])
+            for pending in group:
+                self._show(live, pending)
+
+    def _show(self, live: LiveVersion, pending: PendingRequest) -> None:
+        answer = pending.answer
+        if answer is None:
+            return
+        self.observation.keep(live, answer)
+        if pending.error is None and pending.record is not None:
+            record = partial(AuditRecord.of, pending.record, pending.time)
+            caller, digest = pending.call.principal.name, pending.input_digest
+            self._rollout.answered(live, pending.tensors, answer, caller, digest, record)
+
+    def seconds_to_hold(self, pending: PendingRequest) -> float:
+        """For how long an answer or refusal must still be held back (step 7)."""
+        if pending.live is None:
+            return 0.0
+        left = pending.call.time_remaining()
+        return self._enforcement.delay.seconds_left(
+            pending.live, pending.answer, pending.session, pending.began, left
         )
-        write_outputs(response, outputs)
-        if params.receipt:
-            response.parameters["receipt"].string_param = receipt.encode().decode()
+
+    def response(self, pending: PendingRequest) -> oip.ModelInferResponse:
+        """The answer of a finished request (step 7). Raises its `error`."""
+        if pending.error is not None:
+            raise pending.error
+        response = oip.ModelInferResponse(
+            model_name=pending.request.model_name,
+            model_version=str(pending.live.version) if pending.live else "",
+            id=pending.request.id,
+        )
+        write_outputs(response, pending.outputs)
+        if pending.receipt is not None:
+            response.parameters["receipt"].string_param = pending.receipt.decode()
         return response
 
-    def _answer(
-        self,
-        params: InferenceParams,
-        request: oip.ModelInferRequest,
-        call: Call,
-        findings: _Findings,
-        began: float,
-    ) -> list[Tensor]:
-        live = findings.live = self._enforcement.resolve(call, params)  # 1, 2
+    def _finish_with_others(self, pending: PendingRequest) -> None:
+        if pending.pace is not Pace.QUICK:
+            self._finish_together([[pending]])
+            return
+        began = time.monotonic_ns()
+        try:
+            self._bursts.submit([pending], pending.queueing())
+        except SealgateError as refusal:
+            # Nobody else can record it: the bursts are full.
+            pending.error = refusal
+            self.finish([pending])
+        tracing.past("burst", began, time.monotonic_ns())
+
+    def _finish_together(self, groups: list[list[PendingRequest]]) -> list[bool]:
+        burst = [pending for group in groups for pending in group]
+        own = current_request.get()
+        self.finish(burst)
+        self.settle(burst)
+        current_request.set(own)
+        return [True] * len(groups)
+
+    def _read(self, pending: PendingRequest) -> None:
+        request, call = pending.request, pending.call
+        pending.request_id = read_id(request)  # 1
+        pending.parameters = parameters_digest(request)
+        params = pending.params = read_params(request)
+        live = pending.live = self._enforcement.resolve(call, params)  # 2
         self._enforcement.check_answers(live)
-        tensors = findings.tensors = read_inputs(request)  # 3
-        findings.input_digest = tensors_digest(
+        tensors = pending.tensors = read_inputs(request)  # 3
+        pending.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
         )
         caller = call.principal.name
-        live = findings.live = self._rollout.select_version(
-            live, params, caller, findings.input_digest
+        live = pending.live = self._rollout.select_version(
+            live, params, caller, pending.input_digest
         )
         if params.alias not in (None, live.alias):
-            findings.actions.add(BY_CANARY)
+            pending.actions.add(BY_CANARY)
         self._enforcement.delay.admit(live, own := requested_seconds(call, params))
-        array = model_input(live.config, tensors)
-        wanted = wanted_outputs(live.config, params.outputs)
-        until, active = self._granted(live, call, began, own)
-        run = partial(
-            self._engine.infer, live, array, RequestOptions(until, active, params.urgent, caller)
-        )
-        answer = findings.answer = self._rollout.alias_health.run(live, run)  # 4
-        session = findings.session = self.observation.observe(caller, live, array, answer)  # 5
-        released = self._enforcement.decide(
-            live, params, call.principal, findings.input_digest, answer, session
-        )
-        findings.policy = released.policy
-        if released.allowance:
-            findings.actions.add(BY_ALLOWANCE)
-            findings.beside[ALLOWED] = released.allowance
-        if session == LABEL_ONLY:
-            findings.beside[REDUCED] = SESSION
-        if released.labels_only:
-            findings.actions.add(LABELS)
-            return [labels(answer.outputs[live.config.output.name])]
-        return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+        pending.array = model_input(live.config, tensors)
+        pending.wanted = wanted_outputs(live.config, params.outputs)
+        until, active = self._granted(live, call, pending.began / 1e9, own)
+        pending.options = RequestOptions(until, active, params.urgent, caller)
 
-    def _count(self, findings: _Findings, reason: str, ns: int) -> None:
+    def _infer(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
+        """Step 4 for requests of one version."""
+        began = time.monotonic()
+        requests = [(each.array, each.options) for each in group if each.array is not None]
+        results = self._engine.infer_all(live, requests)
+        self._rollout.alias_health.ran(live, results, time.monotonic() - began)
+        for pending, result in zip(group, results, strict=True):
+            if isinstance(result, SealgateError):
+                pending.error = result
+            else:
+                pending.answer = result
+
+    def _attempt(self, pending: PendingRequest, step: Callable[[PendingRequest], None]) -> None:
+        current_request.set(pending.log)
+        try:
+            step(pending)
+        except Exception as error:
+            pending.error = error
+
+    def _decide(self, pending: PendingRequest) -> None:
+        """Step 5."""
+        live, answer, params = pending.live, pending.answer, pending.params
+        if live is None or answer is None or params is None or pending.array is None:
+            return
+        principal = pending.call.principal
+        session = pending.session = self.observation.session(
+            principal.name, live, pending.array, answer
+        )
+        released = self._enforcement.decide(
+            live, params, principal, pending.input_digest, answer, session
+        )
+        pending.policy = released.policy
+        if released.allowance:
+            pending.actions.add(BY_ALLOWANCE)
+            pending.beside[ALLOWED] = released.allowance
+        if session == LABEL_ONLY:
+            pending.beside[REDUCED] = SESSION
+        if released.labels_only:
+            pending.actions.add(LABELS)
+            pending.outputs = [labels(answer.outputs[live.config.output.name])]
+        else:
+            pending.outputs = [Tensor.of(name, answer.outputs[name]) for name in pending.wanted]
+
+    def _record(self, burst: Sequence[PendingRequest]) -> None:
+        """Step 6: one trip to the log. An error that is no refusal is recorded by whoever answers
+        the call.
+        """
+        entries = BurstEntries(self._enforcement.policy)
+        records: list[PreparedRecord] = []
+        recorded: list[tuple[PendingRequest, int]] = []
+        for pending in burst:
+            if pending.error is None or isinstance(pending.error, SealgateError):
+                own = entries.of(pending)
+                pending.record = own[-1]
+                records += own
+                recorded.append((pending, len(records)))
+        began = time.monotonic_ns()
+        results = self._recorder.record_burst(records)
+        tracing.past("record", began, time.monotonic_ns())
+        start = 0
+        for pending, end in recorded:
+            _take_receipt(pending, results[start:end])
+            start = end
+
+    def _count(self, pending: PendingRequest) -> None:
         """Counts the request for its version, if it got that far, before its caller hears of it."""
-        live, answer = findings.live, findings.answer
+        live, answer = pending.live, pending.answer
         verdict = answer.verdict.value if answer else ""
         statistics = live.statistics if live else self.unresolved
-        statistics.ended(RequestEnding(verdict, reason), ns)
+        ending = RequestEnding(verdict, pending.reason)
+        statistics.ended(ending, time.monotonic_ns() - pending.began)
         if live:
-            line_of_call().ran(live.model, live.version, verdict)
+            pending.log.ran(live.model, live.version, verdict)
 
     def _granted(
         self, live: LiveVersion, call: Call, began: float, own: float | None
@@ -217,40 +304,25 @@ class InferencePipeline:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
 
-    def _audit_record(
-        self,
-        now: datetime,
-        call: Call,
-        params: InferenceParams | None,
-        findings: _Findings,
-        outcome: str,
-        output_digest: str,
-    ) -> AuditRecord:
-        live, answer = findings.live, findings.answer
-        return record_of(
-            call,
-            now,
-            params,
-            live,
-            findings.policy,
-            self._enforcement.policy,
-            input=findings.input_digest,
-            output=output_digest,
-            outcome=outcome,
-            verdict=answer.verdict.value if answer else "",
-            score=repr(answer.score) if answer else "",
-            threshold=repr(answer.threshold) if answer else "",
-            engine=(answer and answer.engine) or (live.ready.engine if live else ""),
-            parameters=findings.parameters,
-            request_id=findings.request_id,
-            screening=screening_of(live) if live and answer else "",
-            arithmetic=live.ready.arithmetic if live and answer else "",
-            actions=actions_of(outcome, findings.actions),
-        )
+
+def _by_version(
+    burst: Iterable[PendingRequest],
+) -> Iterable[tuple[LiveVersion, list[PendingRequest]]]:
+    groups: dict[int, tuple[LiveVersion, list[PendingRequest]]] = {}
+    for pending in burst:
+        if pending.live is not None:
+            groups.setdefault(id(pending.live), (pending.live, []))[1].append(pending)
+    return groups.values()
 
 
-def _beside(record: AuditRecord, beside: str, output: str) -> AuditRecord:
-    """An entry of its own that goes before an answer's, and is no run of an engine's."""
-    passed = replace(record, outcome=beside, output=output, engine="", actions="")
-    unjudged = replace(passed, verdict="", score="", threshold="")
-    return replace(unjudged, screening="", arithmetic="")
+def _take_receipt(pending: PendingRequest, results: Sequence[Recorded]) -> None:
+    """What became of a request's entries, of which its own is the last."""
+    own = results[-1]
+    failed = next((each for each in results if isinstance(each, SealgateError)), None)
+    if failed is not None or isinstance(own, SealgateError):
+        pending.error = failed
+        return
+    wanted = pending.params is not None and pending.params.receipt
+    pending.receipt = own.receipt() if wanted else None
+    if isinstance(pending.error, SealgateError):
+        pending.error = RecordedRefusal(pending.error, pending.receipt)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -35,19 +35,27 @@ class Observation:
         self._mutex = threading.Lock()
         self.session_actions: Counter[tuple[str, str]] = Counter()
 
-    def observe(
+    def session(
         self, caller: str, live: LiveVersion, array: npt.NDArray[Any], answer: InferenceResult
     ) -> str | None:
         """The action that the policy has for a session like the caller's; None for none."""
         live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
-        self._features.keep(live.digest, answer.features)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
         session = self._sessions.observe(rules, caller, live, array, answer, holds)
-        if session is None:
-            # An attacker's rows are no evidence of how others have changed.
-            self._drift.observe(live, answer, caller)
-        else:
+        if session is not None:
             with self._mutex:
                 self.session_actions[live.model, session] += 1
         return session
+
+    def settle(
+        self, live: LiveVersion, answers: Sequence[InferenceResult], callers: Sequence[str]
+    ) -> None:
+        """What no answer waits for, of requests of one version, each by its caller. An attacker's
+        rows are no evidence of how others have changed, so they are not among them.
+        """
+        self._drift.observe_all(live, answers, callers)
+
+    def keep(self, live: LiveVersion, answer: InferenceResult) -> None:
+        """Keep an answer's features, where the gateway is set to."""
+        self._features.keep(live.digest, answer.features)

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
+from gateway.recording.burst import PreparedRecord
 from gateway.recording.erasure import Erasure, ErasureBarrier
 from gateway.recording.writer import BurstWriter, Recordable, Recorded
 from inference.engine.statistics import Duration
@@ -59,6 +61,12 @@ class AuditRecord:
     screening: str = ""
     arithmetic: str = ""
     actions: str = ""
+
+    @classmethod
+    def of(cls, prepared: PreparedRecord, time: datetime) -> "AuditRecord":
+        """The record of that time that was prepared from its values."""
+        values: dict[str, Any] = dict(zip(answer_entry.FIELDS, prepared.fields, strict=True))
+        return cls(subject=prepared.subject, **values | {"time": time})
 
     def values(self) -> tuple[str, ...]:
         """The values in the order of the leaf's fields."""

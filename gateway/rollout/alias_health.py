@@ -8,7 +8,7 @@ full queue and a log that cannot be written say nothing of a version.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.engine.result import InferenceResult
@@ -126,6 +126,26 @@ class AliasHealth:
             now = self._clock()
             if limits.p99_ms is not None and now - began > limits.p99_ms / 1000:
                 names.append("slow")
+            self._add(live, limits, now, *names)
+
+    def ran(
+        self,
+        live: LiveVersion,
+        results: Sequence[InferenceResult | SealgateError],
+        seconds: float,
+    ) -> None:
+        """Count how a burst of requests of the version went, which took so long together."""
+        limits = self._limits(live.model, live.alias)
+        if limits is None:
+            return
+        now = self._clock()
+        slow = limits.p99_ms is not None and seconds > limits.p99_ms / 1000
+        for result in results:
+            names = ["requests", "slow"] if slow else ["requests"]
+            if isinstance(result, SealgateError):
+                names += ["errors"] if result.reason in FAULTS else []
+            elif result.verdict != "clean":
+                names.append("screened")
             self._add(live, limits, now, *names)
 
     def compared(self, live: LiveVersion, agreed: bool) -> None:

@@ -80,12 +80,14 @@ class Rollout:
         live: LiveVersion,
         tensors: Mapping[str, Tensor],
         answer: InferenceResult,
-        record: AuditRecord,
+        caller: str,
+        input_digest: str,
+        record: Callable[[], AuditRecord],
     ) -> None:
         """Have the answer compared where it is in the share of `shadow`, or `canary`'s own."""
         if live.alias == DEFAULT_ALIAS:
             other = self._engine.share(live.model, SHADOW)
-            place = (SHADOW, live.model, record.principal, record.input)
+            place = (SHADOW, live.model, caller, input_digest)
             if other is None or not in_share(other.share, other.digest, *place):
                 return
         else:
@@ -93,7 +95,7 @@ class Rollout:
             other = self._engine.live().get((live.model, DEFAULT_ALIAS))
             if limits is None or limits.disagreement_percent is None or other is None:
                 return
-        self.comparisons.offer(ShadowComparison(live, other, tensors, answer, record))
+        self.comparisons.offer(ShadowComparison(live, other, tensors, answer, record()))
 
     def _limits(self, model: str, alias: str) -> HealthLimits | None:
         policy = self._engine.policy

@@ -21,11 +21,11 @@ import bisect
 import hashlib
 import logging
 import math
-import random
+import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +43,13 @@ EPOCH = 20_000
 _JUMP = 0.0001
 _TAIL = 0.05
 _TAIL_STAKE = 0.1
+# What a bettor keeps of each bet, and what each gets of the rest; and what the bet on the uppermost
+# scores gains.
+_STAY, _MOVED = 1 - _JUMP, _JUMP / 4
+_TAIL_LOSES = 1 - _TAIL_STAKE
+_TAIL_WINS = _TAIL_LOSES + _TAIL_STAKE / _TAIL
 _CALLERS = 1024
+_DRAWN = 512
 # In whose name the registry's log holds what the gateway itself reports.
 _SERVICE = "gateway"
 
@@ -60,21 +66,20 @@ class DriftReports(Protocol):
 class Jumper:
     """The capital of a bettor on p-values, who moves a little of it between the bets each time."""
 
-    _shares: tuple[float, ...] = (0.25,) * 4
+    _shares: tuple[float, float, float, float] = (0.25, 0.25, 0.25, 0.25)
     _log: float = 0.0
 
     def add(self, p: float) -> float:
         """Bet on one p-value; return the logarithm of the capital."""
-        tail = 1 - _TAIL_STAKE + (_TAIL_STAKE / _TAIL if p <= _TAIL else 0.0)
-        gains = (1.0, 1.5 - p, 0.5 + p, tail)
-        # Plain numbers: of so few, at each request, numpy's cost four times as much.
-        shares = [
-            ((1 - _JUMP) * share + _JUMP / 4) * gain
-            for share, gain in zip(self._shares, gains, strict=True)
-        ]
-        total = sum(shares)
+        # Plain numbers, written out: at each request, a loop or numpy cost several times as much.
+        even, small, large, tail = self._shares
+        even = _STAY * even + _MOVED
+        small = (_STAY * small + _MOVED) * (1.5 - p)
+        large = (_STAY * large + _MOVED) * (0.5 + p)
+        tail = (_STAY * tail + _MOVED) * (_TAIL_WINS if p <= _TAIL else _TAIL_LOSES)
+        total = even + small + large + tail
         self._log += math.log(total)
-        self._shares = tuple(share / total for share in shares)
+        self._shares = even / total, small / total, large / total, tail / total
         return self._log
 
 
@@ -99,15 +104,32 @@ class Traffic:
             self._epoch += 1
         # What is not a number is above all that is.
         score = math.inf if math.isnan(score) else score
-        above = len(self.scores) - bisect.bisect_right(self.scores, score)
-        level = bisect.bisect_right(self.scores, score) - bisect.bisect_left(self.scores, score)
-        p = (above + self._draw() * (level + 1)) / (len(self.scores) + 1)
-        bisect.insort(self.scores, score)
+        scores = self.scores
+        behind = bisect.bisect_right(scores, score)
+        level = behind - bisect.bisect_left(scores, score, 0, behind)
+        p = (len(scores) - behind + self._draw() * (level + 1)) / (len(scores) + 1)
+        scores.insert(behind, score)
         self.requests += 1
         # The chances of the epochs are ALPHA / 2, / 4, / 8 …
         self.log10 = self._jumper.add(p) / math.log(10) - self._epoch * math.log10(2)
         self.most = max(self.most, self.log10)
         return bool(self.log10 >= -math.log10(ALPHA))
+
+
+class SystemDraws:
+    """Draws from 0 to 1 from the system's randomness, which it asks for many at once. Not safe for
+    threads.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[float] = []
+
+    def draw(self) -> float:
+        if not self._left:
+            drawn = np.frombuffer(os.urandom(8 * _DRAWN), np.uint64)
+            # Of 64 bits the 53 that a float64 holds, so that 1 is never drawn.
+            self._left = ((drawn >> np.uint64(11)) * 2.0**-53).tolist()
+        return self._left.pop()
 
 
 class Followed:
@@ -133,8 +155,25 @@ class Followed:
 
     def add(self, score: float, features: npt.NDArray[np.floating[Any]], caller: str) -> bool:
         """Take a request by its row's score and features [1, F]; say whether the bound falls."""
+        return self.add_all([score], features, [caller])
+
+    def add_all(
+        self,
+        scores: Sequence[float],
+        features: npt.NDArray[np.floating[Any]],
+        callers: Sequence[str],
+    ) -> bool:
+        """Take requests by their rows' scores and features [n, F], until the bound falls; say
+        whether it does.
+        """
+        places = quantized_features(self._compared, features)
+        for score, place, caller in zip(scores, places, callers, strict=True):
+            if self._add(score, place.tobytes(), caller):
+                return True
+        return False
+
+    def _add(self, score: float, place: bytes, caller: str) -> bool:
         self._every.add(score)
-        place = quantized_features(self._compared, features).tobytes()
         row = int.from_bytes(hashlib.blake2b(place, digest_size=8, key=self._key).digest())
         if row not in self.seen:
             if len(self.seen) >= EPOCH:
@@ -167,7 +206,7 @@ class DriftWatch:
         """`origin` is the gateway's answer log; `draw` draws from 0 to 1."""
         self._drifts = drifts
         self._origin = origin
-        self._draw = draw or random.SystemRandom().random
+        self._draw = draw or SystemDraws().draw
         self._mutex = threading.Lock()
         # Nobody who does not know it finds rows that are taken for one another.
         self._key = secrets.token_bytes(32)
@@ -177,20 +216,28 @@ class DriftWatch:
 
     def observe(self, live: LiveVersion, answer: InferenceResult, caller: str) -> None:
         """Take a request of which nothing but its arrival decided that it is taken."""
+        self.observe_all(live, [answer], [caller])
+
+    def observe_all(
+        self, live: LiveVersion, answers: Sequence[InferenceResult], callers: Sequence[str]
+    ) -> None:
+        """`observe` for requests of one version, each by its caller."""
         if live.digest in self._withdrawn or live.digest in self._found:
             return
         detector = live.ready.detector
-        # That of the first row: the highest of several is no row's like any other.
-        first = answer.features[:1]
-        one = len(answer.features) == 1
-        score = answer.score if one else float(detector.scores(first)[0])
+        # Those of the first rows: the highest score of several is no row's like any other.
+        first = np.concatenate([answer.features[:1] for answer in answers])
+        scores = [
+            answer.score if len(answer.features) == 1 else float(detector.scores(features[None])[0])
+            for answer, features in zip(answers, first, strict=True)
+        ]
         with self._mutex:
             followed = self._followed.get(live.digest)
             if followed is None:
                 calibration = detector.calibration.scores
                 followed = Followed(calibration, self._draw, comparison_steps(detector), self._key)
                 self._followed[live.digest] = followed
-            if followed.add(score, first, caller):
+            if followed.add_all(scores, first, callers):
                 self._found[live.digest] = live, followed.finding()
                 del self._followed[live.digest]
 

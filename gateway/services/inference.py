@@ -71,7 +71,7 @@ class InferenceService(GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         choose_encoding(call)
-        if self._generate.generates(request.model_name):
+        if self.generates(request.model_name):
             # It takes as long as a stream does, and as many threads would be taken by it.
             with call.staying():
                 return self._generate.whole(request, call)
@@ -88,6 +88,10 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> Iterator[oip.ModelInferResponse]:
         """A language model's answer, for doors of another form; see `GenerationPipeline.parts`."""
         return self._generate.parts(request, call, streams, full=True)
+
+    def generates(self, model: str) -> bool:
+        """Whether a live version of that model is a language model."""
+        return self._generate.generates(model)
 
     def generators(self, call: Call) -> list[str]:
         """The language models in production that the caller's rights let them see, in order."""

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _CUT_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
-_BACKLOG = 128
+_BACKLOG = 4096
 # Connections beyond `connections`. Those that have been ended take a while to go.
 _ROOM = 256
 

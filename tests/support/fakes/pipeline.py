@@ -1,6 +1,7 @@
 """The path of a request in front of an engine of its own, whose version has two stages."""
 
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,9 @@ from gateway.calls.call import RecordedRefusal
 from gateway.pipeline.enforcement import EnforcedAnswer, Enforcement
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
+from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecord
+from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
@@ -26,6 +29,7 @@ from tests.support.builders.models.version_files import VersionFiles
 MODEL = Perceptron.random()
 CONFIG = VersionFiles.of(MODEL).config
 STAGED = two_stage_files(MODEL, -0.5)[1]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FIRST, GRAPH = 0.005, 0.25
 """How many seconds each stage takes."""
 PASSES, GOES_ON = (np.full((1, *CONFIG.input.row), value, np.float32) for value in (0.25, 0.75))
@@ -36,6 +40,17 @@ class Separate:
 
     def __init__(self) -> None:
         self.asked = 0
+
+    def infer_all(
+        self, live: Any, requests: list[tuple[np.ndarray, RequestOptions]]
+    ) -> list[InferenceResult | SealgateError]:
+        found: list[InferenceResult | SealgateError] = []
+        for request in requests:
+            try:
+                found.append(self.infer(live, *request))
+            except SealgateError as refusal:
+                found.append(refusal)
+        return found
 
     def infer(self, live: Any, x: np.ndarray, options: RequestOptions) -> InferenceResult:
         if not (options.active and options.active()):
@@ -60,7 +75,9 @@ class Separate:
             policy="",
             config=CONFIG,
             statistics=Statistics(),
-            ready=SimpleNamespace(detector=STAGED, engine="separate", arithmetic="int8"),
+            ready=SimpleNamespace(
+                detector=STAGED, engine="separate", arithmetic="int8", pace=Pace.AWAY
+            ),
         )
 
 
@@ -74,11 +91,11 @@ class Spy:
         self.withdrawal = ""
 
     def observe(self, *shown: Any) -> None:
-        if len(shown) > 3:
-            self.rows.append(float(shown[3][0, 0]))
-            self.bound_holds.append(shown[5])
-        else:
-            self.drift += 1
+        self.rows.append(float(shown[3][0, 0]))
+        self.bound_holds.append(shown[5])
+
+    def observe_all(self, live: Any, answers: list[InferenceResult], callers: list[str]) -> None:
+        self.drift += len(answers)
 
     def withdrawn(self, digest: str) -> str:
         return self.withdrawal
@@ -114,22 +131,25 @@ class PipelineHarness:
         policy = make_policy(screens=ScreeningPolicy({CONFIG.name: screen}))
         self.engine, self.spy = Separate(), Spy()
         self.recorded: list[AuditRecord] = []
-        told = SimpleNamespace(encode=lambda: b"{}")
         features: Any = SimpleNamespace(keep=lambda *kept: None)
         self.enforcement = FreeEnforcement(self.engine, policy)
         self.predict = InferencePipeline(
             self.engine,
-            SimpleNamespace(record=lambda outcome: self.recorded.append(outcome) or told),
+            SimpleNamespace(record_burst=self._record),
             self.enforcement,
             Observation(lambda: policy, self.spy, self.spy, features),
             SimpleNamespace(
                 select_version=lambda live, *asked: live,
-                alias_health=SimpleNamespace(run=lambda live, run: run()),
+                alias_health=SimpleNamespace(ran=lambda *told: None),
                 answered=lambda *told: None,
             ),
-            lambda: None,
+            lambda: NOON,
             longest=60.0,
         )
+
+    def _record(self, records: list[PreparedRecord]) -> list[Any]:
+        self.recorded += [AuditRecord.of(record, NOON) for record in records]
+        return [SimpleNamespace(receipt=lambda: b"{}") for _ in records]
 
     def ask(self, row: np.ndarray, timeout: int | None = None) -> tuple[str, float]:
         """What came of it, and how many seconds it took."""

@@ -1,0 +1,109 @@
+"""A request on its way through the inference pipeline, with what is known of it so far."""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy.typing as npt
+
+from gateway.calls.call import Call
+from gateway.calls.call_log import CallLog
+from gateway.calls.params import InferenceParams
+from gateway.recording.burst import PreparedRecord
+from inference.batching.limits import Pace
+from inference.batching.queue import RequestOptions
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, SealgateError
+from sealgate.tensors import Tensor
+
+_NO_TENSORS: Mapping[str, Tensor] = {}
+
+
+class PendingRequest:
+    """One ModelInfer request. The pipeline fills it in, step by step; a refusal is recorded with
+    whatever there is.
+
+    `time` is when it came, for its entry, and `began` the same in nanoseconds of the monotonic
+    clock. `outputs` leave if `error` is None. `policy` is the digest of the policy by which the
+    answer left: a newer one may be in force than when its version was looked up. `beside` are the
+    outputs of entries that go before the answer's own, by their outcomes, and `actions` what the
+    policy did, in the entry's words.
+    """
+
+    __slots__ = (
+        "actions",
+        "answer",
+        "array",
+        "began",
+        "beside",
+        "call",
+        "error",
+        "input_digest",
+        "live",
+        "log",
+        "options",
+        "outputs",
+        "parameters",
+        "params",
+        "policy",
+        "receipt",
+        "record",
+        "request",
+        "request_id",
+        "session",
+        "tensors",
+        "time",
+        "wanted",
+    )
+
+    def __init__(
+        self, request: oip.ModelInferRequest, call: Call, log: CallLog, time_of_arrival: datetime
+    ) -> None:
+        self.request = request
+        self.call = call
+        self.log = log
+        self.time = time_of_arrival
+        self.began = time.monotonic_ns()
+        self.params: InferenceParams | None = None
+        self.request_id = ""
+        self.parameters = ""
+        self.live: LiveVersion | None = None
+        self.tensors = _NO_TENSORS
+        self.input_digest = ""
+        self.array: npt.NDArray[Any] | None = None
+        self.options = RequestOptions()
+        self.wanted: tuple[str, ...] = ()
+        self.answer: InferenceResult | None = None
+        self.session: str | None = None
+        self.policy = ""
+        self.beside: dict[str, str] = {}
+        self.actions: set[str] = set()
+        self.outputs: list[Tensor] = []
+        self.record: PreparedRecord | None = None
+        self.receipt: bytes | None = None
+        self.error: Exception | None = None
+
+    @property
+    def pace(self) -> Pace:
+        """How long finishing it keeps its thread. To record a refusal takes no longer than that of
+        a quick version.
+        """
+        return Pace.QUICK if self.error or self.live is None else self.live.ready.pace
+
+    @property
+    def reason(self) -> str:
+        """The reason of the refusal, `INTERNAL` for another error, empty for none."""
+        if self.error is None:
+            return ""
+        return (
+            self.error.reason.name
+            if isinstance(self.error, SealgateError)
+            else Reason.INTERNAL.name
+        )
+
+    def queueing(self) -> RequestOptions:
+        """How it queues for a burst: its time is looked at just before the run, not here."""
+        return RequestOptions(urgent=self.options.urgent, caller=self.call.principal.name)

@@ -1,0 +1,243 @@
+"""Answers inference calls that a transport hands over whole, in bursts.
+
+One thread brings each burst. Requests for quick versions are answered on it, together; those for
+others go to threads of their own, so that a slow model delays no fast one: a group for each version
+whose runs take milliseconds, and one for each request that another process runs. Callers share a
+burst as they share a version's queue (`inference.batching.queue`).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+
+from gateway.admission.load_shedder import Threads
+from gateway.admission.quotas import nothing
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.auth.burst_authenticator import BurstAuthenticator, TokenAuthenticator
+from gateway.auth.interceptor import AuthInterceptor
+from gateway.calls.call import Call, RecordedRefusal
+from gateway.calls.call_log import CallLog, end_log, new_log
+from gateway.calls.compression import choose_encoding
+from gateway.calls.messages import parse_message
+from gateway.config.sections import GatewayLimits
+from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline
+from gateway.pipeline.pending import PendingRequest
+from gateway.services.inference import InferenceService
+from gateway.transport.delayed import DelayedAnswers
+from inference.batching.limits import Pace
+from inference.batching.queue import FairQueue
+from inference.observability import tracing
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.process_log import current_request
+from sealgate.reasons import Reason, SealgateError
+from sealgate.remote.errors import grpc_status
+
+_log = logging.getLogger(__name__)
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+_UNBOUNDED = 1 << 62
+
+
+class WholeCall(Protocol):
+    """A unary call whose message has come; else a gRPC context (`gateway.calls.call.Call`)."""
+
+    @property
+    def message(self) -> bytes: ...
+
+    def note_caller(self) -> None:
+        """Note that a call has authenticated on the connection."""
+        ...
+
+    def answer(self, message: bytes) -> None:
+        """End the call with its answer. From any thread, once."""
+        ...
+
+    def refuse(self, status: grpc.Status) -> None:
+        """End the call with an error. From any thread, once."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Served:
+    """A call on its way, also as an item of the fair queue."""
+
+    context: Any
+    call: Call
+    log: CallLog
+    began: int
+    leave: Callable[[], None] = nothing
+    pending: PendingRequest | None = None
+    rows: int = 1
+    urgent: bool = False
+    caller: str = ""
+    bucket: int = field(default=0, init=False)
+
+
+class BurstServer:
+    """Handles bursts of ModelInfer calls; to be called by one thread at a time."""
+
+    def __init__(
+        self,
+        interceptor: AuthInterceptor,
+        authenticator: TokenAuthenticator,
+        pipeline: InferencePipeline,
+        service: InferenceService,
+        stream_limiter: StreamLimiter,
+        limits: GatewayLimits,
+    ) -> None:
+        self._interceptor = interceptor
+        self._pipeline = pipeline
+        self._service = service
+        self._stream_limiter = stream_limiter
+        # For slow versions.
+        self._threads = Threads(limits.threads)
+        self._largest = limits.message_bytes
+        self._delayed = DelayedAnswers()
+        self._authenticator = BurstAuthenticator(authenticator)
+
+    def __call__(self, contexts: Sequence[WholeCall]) -> None:
+        """Answer a burst; what is not answered on return will be, by another thread."""
+        now = self._pipeline.clock()
+        self._authenticator.begin()
+        quick: list[_Served] = []
+        slow: dict[int, list[_Served]] = {}
+        for context in contexts:
+            served = self._admit(context, now)
+            if served is None or served.pending is None:
+                continue
+            pace = served.pending.pace
+            if pace is Pace.QUICK:
+                quick.append(served)
+            elif pace is Pace.SLOW:
+                slow.setdefault(id(served.pending.live), []).append(served)
+            else:
+                self._threads.submit(self._finish, [served])
+        for group in slow.values():
+            self._threads.submit(self._finish, group)
+        for burst in _fairly(quick):
+            self._finish(burst)
+
+    def stop(self) -> None:
+        """Let the answers go that are held back."""
+        self._delayed.stop()
+
+    def _admit(self, context: WholeCall, now: datetime) -> _Served | None:
+        """A call that was admitted and prepared; one that was refused is answered."""
+        call = Call(context, METHOD, self._stream_limiter)  # type: ignore[arg-type]
+        served = _Served(context, call, new_log(METHOD), time.monotonic_ns())
+        current_request.set(served.log)
+        try:
+            self._interceptor.admit(call, METHOD, self._authenticator)
+            context.note_caller()
+            served.leave = self._interceptor.enter(call)
+            choose_encoding(call)
+            request = parse_message(
+                context.message, oip.ModelInferRequest.FromString, self._largest
+            )
+            if self._service.generates(request.model_name):
+                self._threads.submit(self._answer_alone, served, request)
+                return None
+        except Exception as error:
+            self._refuse(served, error)
+            return None
+        pending = served.pending = PendingRequest(request, call, served.log, now)
+        self._pipeline.prepare(pending)
+        served.caller, served.urgent = call.principal.name, pending.options.urgent
+        if pending.array is not None:
+            served.rows = len(pending.array)
+        return served
+
+    def _finish(self, group: Sequence[_Served]) -> None:
+        """Steps 4 to 8 of the pipeline for calls that were prepared."""
+        burst = [served.pending for served in group if served.pending is not None]
+        try:
+            with tracing.span("burst"):
+                self._pipeline.finish(burst)
+        except Exception as error:
+            _log.exception("answering a burst")
+            for served in group:
+                self._refuse(served, error)
+            return
+        for served in group:
+            self._deliver(served)
+        current_request.set(None)
+        self._pipeline.settle(burst)
+
+    def _deliver(self, served: _Served) -> None:
+        """Step 7: answer, no sooner than the policy lets it."""
+        pending = served.pending
+        if pending is None:
+            return
+        current_request.set(served.log)
+        try:
+            hold = self._pipeline.seconds_to_hold(pending)
+        except Exception as error:
+            self._refuse(served, error)
+            return
+        if hold > 0:
+            self._delayed.add(hold, partial(self._respond, served, pending))
+        else:
+            self._respond(served, pending)
+
+    def _respond(self, served: _Served, pending: PendingRequest) -> None:
+        try:
+            message = self._pipeline.response(pending).SerializeToString()
+        except Exception as error:
+            self._refuse(served, error)
+            return
+        self._end(served, partial(served.context.answer, message))
+
+    def _answer_alone(self, served: _Served, request: oip.ModelInferRequest) -> None:
+        """A language model's answer, on a thread of its own."""
+        current_request.set(served.log)
+        try:
+            with tracing.call(METHOD, served.call.invocation_metadata):
+                message = self._service.ModelInfer(request, served.call).SerializeToString()
+        except Exception as error:
+            self._refuse_now(served, error)
+            return
+        self._end(served, partial(served.context.answer, message))
+
+    def _refuse(self, served: _Served, error: Exception) -> None:
+        """On another thread, where the refusal is yet to be recorded: nobody else waits for it."""
+        if served.call.is_anonymous or isinstance(error, RecordedRefusal):
+            self._refuse_now(served, error)
+        else:
+            self._threads.submit(self._refuse_now, served, error)
+
+    def _refuse_now(self, served: _Served, error: Exception) -> None:
+        current_request.set(served.log)
+        try:
+            status = self._interceptor.status_of(served.call, error)
+        except Exception:
+            # The caller must hear of it all the same.
+            _log.exception("refusing a call")
+            status = grpc_status(SealgateError(Reason.INTERNAL))
+        self._end(served, partial(served.context.refuse, status))
+
+    def _end(self, served: _Served, tell: Callable[[], None]) -> None:
+        """End a call: what is counted of it is, before its caller hears."""
+        try:
+            served.leave()
+            end_log(served.log, served.call, served.began)
+        finally:
+            tell()
+
+
+def _fairly(calls: Sequence[_Served]) -> Sequence[Sequence[_Served]]:
+    """The calls in bursts: callers share them, and urgent calls come first."""
+    if len(calls) <= LARGEST_BURST:
+        return (calls,) if calls else ()
+    queue: FairQueue[_Served] = FairQueue(_UNBOUNDED)
+    for served in calls:
+        queue.append(served)
+    bursts: list[list[_Served]] = []
+    while len(queue):
+        bursts.append([queue.take() for _ in range(min(LARGEST_BURST, len(queue)))])
+    return bursts
