@@ -3,15 +3,19 @@
 from sealgate.trust.receipts.receipt import (
     CALLER_FIELDS,
     Receipt,
-    ReceiptGroup,
     VerifiedReceipt,
+    encode_caller_receipt,
+    receipt_path,
+    receipt_tail,
     verify_receipt,
 )
 
 __all__ = [
     "CALLER_FIELDS",
     "Receipt",
-    "ReceiptGroup",
     "VerifiedReceipt",
+    "encode_caller_receipt",
+    "receipt_path",
+    "receipt_tail",
     "verify_receipt",
 ]
