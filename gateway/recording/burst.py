@@ -10,11 +10,13 @@ The records of one route differ in few fields. A `RecordTemplate` holds the othe
         else: recorded.receipt()
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from registry.answers.encryption import Opening
+from registry.answers.entries import Entries
 from registry.log.tile_log import Appended
-from sealgate.trust.receipts import Receipt, ReceiptGroup
+from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail
+from sealgate.trust.receipts.answer_entry import SALT_SIZE
 from sealgate.trust.transparency import TlogProof
 
 
@@ -93,53 +95,69 @@ class RecordTemplate:
 
 
 class RecordedGroup:
-    """Entries that were committed together: what their receipts share is made once, when the
-    first is asked for.
+    """Entries that were committed together. What their receipts share is made once, when the first
+    is asked for.
     """
 
-    __slots__ = ("_receipts", "appended")
+    __slots__ = ("_paths", "_tail", "appended")
 
     def __init__(self, appended: Appended) -> None:
         self.appended = appended
-        self._receipts: ReceiptGroup | None = None
+        self._tail = ""
+        self._paths: dict[tuple[int, int], str] = {}
 
     @property
-    def receipts(self) -> ReceiptGroup:
-        found = self._receipts
+    def tail(self) -> str:
+        """The end of each receipt."""
+        if not self._tail:
+            self._tail = receipt_tail(self.appended.note)
+        return self._tail
+
+    def path(self, index: int) -> str:
+        """The hashes of an entry's inclusion proof, in a receipt's text."""
+        if not self.appended.frontier.height:
+            return ""
+        return self._own(0, index) + self._above(1, index >> 1)
+
+    def _above(self, level: int, node: int) -> str:
+        """The hashes from a level up: those of one node are the same for all entries under it."""
+        found = self._paths.get((level, node))
         if found is None:
-            found = self._receipts = ReceiptGroup(self.appended.note)
+            found = ""
+            if level < self.appended.frontier.height:
+                found = self._own(level, node) + self._above(level + 1, node >> 1)
+            self._paths[level, node] = found
         return found
+
+    def _own(self, level: int, node: int) -> str:
+        sibling = self.appended.frontier.sibling(level, node)
+        return receipt_path((sibling,)) if sibling else ""
 
 
 class RecordedAnswer:
     """A record that is on the disk, at `index` of the log."""
 
-    __slots__ = ("_group", "_leaf", "_salts", "_values", "index")
+    __slots__ = ("_at", "_group", "_made", "_opening", "index")
 
     def __init__(
-        self,
-        group: RecordedGroup,
-        index: int,
-        leaf: bytes,
-        values: tuple[str, ...],
-        salts: Sequence[bytes],
+        self, group: RecordedGroup, index: int, opening: Opening, made: Entries, at: int
     ) -> None:
+        """It is number `at` of the entries that were `made` together."""
         self.index = index
         self._group = group
-        self._leaf = leaf
-        self._values = values
-        self._salts = salts
+        self._opening = opening
+        self._made = made
+        self._at = at
 
     def receipt(self) -> bytes:
         """The encoded receipt that opens what the caller may see. Made anew at each call."""
-        appended = self._group.appended
-        path = appended.proof(self.index)
-        receipts = self._group.receipts
-        return receipts.encode(self._leaf, self._values, self._salts, self.index, path)
+        group = self._group
+        return self._made.receipt(self._at, self.index, group.path(self.index), group.tail)
 
     def whole(self) -> Receipt:
         """The same receipt, decoded."""
         appended = self._group.appended
-        path = appended.proof(self.index)
-        proof = TlogProof(self.index, path, appended.note)
-        return Receipt.of(self._leaf, self._values, self._salts, proof)
+        proof = TlogProof(self.index, appended.proof(self.index), appended.note)
+        salts, leaf = self._made.salts(self._at), self._made.leaves[self._at]
+        apart = [salts[at : at + SALT_SIZE] for at in range(0, len(salts), SALT_SIZE)]
+        return Receipt.of(leaf, self._opening.fields, apart, proof)

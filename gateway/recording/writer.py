@@ -7,18 +7,20 @@ one durable commit. Groups of several threads are joined where they fit (see
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, repeat
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.recording.burst import RecordedAnswer, RecordedGroup
 from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.engine.statistics import Duration
-from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.encryption import Opening
+from registry.answers.entries import Entries
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.tile_log import LARGEST_GROUP
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.receipts import answer_entry
 
 NONCE_BYTES = 16
 _WAITING = 4096
@@ -38,11 +40,14 @@ Recorded: TypeAlias = RecordedAnswer | SealgateError
 
 
 class _Entry(NamedTuple):
-    """A record that is ready to be appended, and its place in the burst."""
+    """A record that is ready to be appended, its place in the burst, and its place among the
+    entries that were `made` together.
+    """
 
     place: int
     logged: LoggedAnswer
-    salts: Sequence[bytes]
+    made: Entries
+    at: int
 
 
 class _Written(NamedTuple):
@@ -94,45 +99,59 @@ class BurstWriter:
         found: dict[int, Recorded],
     ) -> None:
         """Write the records about some subjects. An append that fails fails those behind it."""
-        entries = self._entries(records, wanted, found)
+        entries = self._entries(self._openings(records, wanted, found), found)
         failed: SealgateError | None = None
         for at in range(0, len(entries), LARGEST_GROUP):
             chunk = entries[at : at + LARGEST_GROUP]
             if failed is None:
                 try:
-                    written = self._groups.submit([entry.logged for entry in chunk])
+                    group, first = self._groups.submit([entry.logged for entry in chunk])
                 except SealgateError as refusal:
                     failed = refusal
-            for index, (place, logged, salts) in enumerate(chunk, 0 if failed else written.first):
-                found[place] = failed or RecordedAnswer(
-                    written.group, index, logged.leaf, logged.opening.fields, salts
-                )
+            if failed is not None:
+                found |= dict.fromkeys([entry.place for entry in chunk], failed)
+                continue
+            for index, (place, logged, made, number) in enumerate(chunk, first):
+                found[place] = RecordedAnswer(group, index, logged.opening, made, number)
 
-    def _entries(
+    def _openings(
         self,
         records: Sequence[Recordable],
         wanted: Callable[[str], bool],
         found: dict[int, Recorded],
-    ) -> list[_Entry]:
-        """The entries of the records that can have one; `found` says why the others have none."""
-        entries = []
+    ) -> dict[int, Opening]:
+        """What opens the entries of those records that are wanted, by their places; `found` says
+        why there is none.
+        """
+        openings: dict[int, Opening] = {}
+        nonces = secrets.token_bytes(NONCE_BYTES * len(records))
         for place, record in enumerate(records):
             subject = record.subject
             if not wanted(subject):
                 continue
+            nonce = nonces[place * NONCE_BYTES : (place + 1) * NONCE_BYTES]
             try:
-                values, nonce = record.values(), secrets.token_bytes(NONCE_BYTES)
                 key = self._subjects.key(subject)
-                salts = answer_entry.salts(key, nonce)
-                leaf = answer_entry.leaf(values, salts)
-            except SealgateError as refusal:
-                found[place] = refusal
+                openings[place] = Opening(record.values(), nonce, subject, key)
             except Exception as error:  # one record's mistake must not fail the others
-                found[place] = SealgateError(Reason.INTERNAL, f"no entry: {error!r}")
-            else:
-                logged = LoggedAnswer(leaf, Opening(values, nonce, subject, key))
-                entries.append(_Entry(place, logged, salts))
-        return entries
+                found[place] = _refusal(error)
+        return openings
+
+    def _entries(
+        self, openings: Mapping[int, Opening], found: dict[int, Recorded]
+    ) -> Sequence[_Entry]:
+        """The entries that openings have; `found` says why one has none."""
+        if not openings:
+            return []
+        try:
+            answers, made = self._log.entries(list(openings.values()))
+        except Exception as error:  # of whichever it is
+            if len(openings) == 1:
+                found |= dict.fromkeys(openings, _refusal(error))
+                return []
+            alone = [self._entries({place: each}, found) for place, each in openings.items()]
+            return [entry for entries in alone for entry in entries]
+        return list(map(_Entry, openings, answers, repeat(made), count()))
 
     def _append(self, groups: list[list[LoggedAnswer]]) -> Sequence[_Written]:
         begun = time.perf_counter_ns()
@@ -143,3 +162,9 @@ class BurstWriter:
             written.append(_Written(shared, first))
             first += len(group)
         return written
+
+
+def _refusal(error: Exception) -> SealgateError:
+    if isinstance(error, SealgateError):
+        return error
+    return SealgateError(Reason.INTERNAL, f"no entry: {type(error).__name__}")

@@ -5,19 +5,22 @@ which holds commitments alone, the log keeps what they commit to, so that an aud
 more than the caller's receipt opens: encrypted under a key of its subject, and found by keyed tags.
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, insert, select
 
 from registry.answers.encryption import (
+    IV_BYTES,
+    EncryptedOpening,
     IndexKeys,
     Opening,
     OpeningCipher,
     Subjects,
 )
+from registry.answers.entries import Entries, EntryMaker, entry_maker
 from registry.answers.openings import Openings
 from registry.answers.plain_openings import encrypt_plain_openings
 from registry.answers.postings import Postings
@@ -30,24 +33,36 @@ from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint
+from sealgate.trust.transparency.merkle import leaf_hash
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedAnswer:
-    """One answer or refusal to be recorded: the leaf and its opening."""
+class LoggedAnswer(NamedTuple):
+    """One answer or refusal to be recorded: the leaf and its opening, and what follows from both
+    where that is known.
+    """
 
     leaf: bytes
     opening: Opening
+    hash: bytes | None = None
+    encrypted: EncryptedOpening | None = None
 
 
 class AnswerLog:
     """The one writer of an answer log, and its reader."""
 
-    def __init__(self, database: Database, log: TileLog, subjects: Subjects) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: TileLog,
+        subjects: Subjects,
+        make: EntryMaker | None = None,
+    ) -> None:
+        """`make` makes entries; without it, the fastest that is installed does."""
         self.database = database
         self._log = log
         self._cipher = OpeningCipher(subjects)
         self._postings = Postings(subjects.index_keys)
+        self._make = make or entry_maker()
         self.reader = LogReader(database, ANSWERS, log.vkey)
         self.openings = Openings(database, self._cipher, self._postings)
 
@@ -61,6 +76,7 @@ class AnswerLog:
         *,
         known: Checkpoint | None = None,
         memory: CheckpointMemory | None = None,
+        make: EntryMaker | None = None,
     ) -> "AnswerLog":
         """Open the log at `place`, a SQLite file or a URL, or begin it; see `TileLog.open`.
 
@@ -77,7 +93,7 @@ class AnswerLog:
                 connection.commit()
             log = TileLog.open(database, ANSWERS, origin, signer, known=known, memory=memory)
             encrypt_plain_openings(database, subjects)
-            return cls(database, log, subjects)
+            return cls(database, log, subjects, make)
         except BaseException:
             database.close()
             raise
@@ -100,6 +116,18 @@ class AnswerLog:
         """Record nothing any more; see `TileLog.halt`."""
         self._log.halt(detail)
 
+    def entries(self, openings: Sequence[Opening]) -> tuple[list[LoggedAnswer], Entries]:
+        """Make the entries of one or more openings, as `append` takes them, and what makes their
+        receipts.
+
+        Raises an exception where one of them cannot be that of an entry.
+        """
+        days, owners, keys = zip(*self._cipher.plan(openings), strict=True)
+        made = self._make(openings, keys, os.urandom(IV_BYTES * len(openings)))
+        stored = map(EncryptedOpening, days, owners, made.sealed)
+        answers = list(map(LoggedAnswer, made.leaves, openings, made.hashes, stored))
+        return answers, made
+
     def append(self, answers: Sequence[LoggedAnswer]) -> Appended:
         """Record 1 to 256 answers together; on return they are on the disk.
 
@@ -108,12 +136,16 @@ class AnswerLog:
         Raises SealgateError: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
         LOG_FENCED, LOG_INCONSISTENT.
         """
-        encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
-        group = self._postings.group(enumerate([answer.opening for answer in answers]))
         leaves = [answer.leaf for answer in answers]
+        hashes = [answer.hash or leaf_hash(answer.leaf) for answer in answers]
+        encrypted = [
+            answer.encrypted or self._cipher.encrypt(answer.leaf, answer.opening)
+            for answer in answers
+        ]
+        group = self._postings.group(enumerate([answer.opening for answer in answers]))
         with self._log.lock, self.database.appending() as transaction:
             self._log.check_turn(transaction)
-            appended = self._log.append(transaction, leaves)
+            appended = self._log.append(transaction, leaves, hashes)
             rows = [(index, *each) for index, each in enumerate(encrypted, appended.first)]
             transaction.run_many(_ADD_OPENING, rows)
             self._postings.add(transaction, appended.first, group)

@@ -16,7 +16,6 @@ import hmac
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -77,16 +76,15 @@ def _derive(secret: bytes, name: bytes, length: int) -> bytes:
 
 
 _LABEL = b"sealgate/opening/v1 "
-_KEY_BYTES = 32
+KEY_BYTES = 32
 _ID_BYTES = 8
-_NONCE_BYTES = 12
+IV_BYTES = 12
 _PADDED = 1024
-_DATE_LENGTH = 10
+DATE_LENGTH = 10
 _CACHED = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """The data that opens a leaf: a value for each of its fields, a nonce, and its subject's key,
     from which the salts derive.
     """
@@ -94,12 +92,16 @@ class Opening:
     fields: tuple[str, ...]
     nonce: bytes
     subject: str
-    key: bytes = field(repr=False)
+    key: bytes
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Opening({self.fields!r}, {self.nonce!r}, {self.subject!r})"
 
     @property
     def day(self) -> str:
         """The date of the entry's time."""
-        return self.fields[0][:_DATE_LENGTH]
+        return self.fields[0][:DATE_LENGTH]
 
 
 class KnownSubject(NamedTuple):
@@ -128,6 +130,14 @@ class EncryptedOpening(NamedTuple):
     sealed: bytes
 
 
+class PlannedEncryption(NamedTuple):
+    """How an opening is to be encrypted: with a key of 32 bytes, and behind it the key's id."""
+
+    day: str
+    owner: bytes
+    key: bytes
+
+
 class StoredOpening(NamedTuple):
     """An opening as it was read, with the leaf of its entry."""
 
@@ -146,10 +156,14 @@ class DecryptedOpening(NamedTuple):
 
 
 class _Cipher(NamedTuple):
-    """The cipher for the openings of one subject on one day."""
+    """The cipher for the openings of one subject on one day. `key` is its key, the id behind it."""
 
-    key_id: bytes
+    key: bytes
     cipher: AESGCM
+
+    @property
+    def key_id(self) -> bytes:
+        return self.key[KEY_BYTES:]
 
 
 class OpeningCipher:
@@ -166,16 +180,27 @@ class OpeningCipher:
         """Return the tag that an entry of a day stores instead of its subject's name."""
         return self._keys.owner(self._keys.tag(subject), day)
 
+    def plan(self, openings: Iterable[Opening]) -> list[PlannedEncryption]:
+        """How each opening is to be encrypted. Those of one subject and day share a plan."""
+        known: dict[tuple[bytes, str, str], PlannedEncryption] = {}
+        plans = []
+        for opening in openings:
+            fields, _, subject, key = opening
+            day = fields[0][:DATE_LENGTH]
+            plan = known.get((key, subject, day))
+            if plan is None:
+                sealing = self._cipher(key, day).key
+                plan = PlannedEncryption(day, self._owner(subject, day), sealing)
+                known[key, subject, day] = plan
+            plans.append(plan)
+        return plans
+
     def encrypt(self, leaf: bytes, opening: Opening) -> EncryptedOpening:
         """Encrypt what a leaf commits to."""
-        day = opening.day
-        key_id, cipher = self._cipher(opening.key, day)
-        text = json.dumps(opening.fields, separators=(",", ":")).encode("ascii")
-        plain = bytes([len(opening.nonce)]) + opening.nonce + text
-        plain = plain.ljust(-(-len(plain) // _PADDED) * _PADDED)
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = key_id + nonce + cipher.encrypt(nonce, plain, leaf)
-        return EncryptedOpening(day, self._owner(opening.subject, day), sealed)
+        key, cipher = self._cipher(opening.key, opening.day)
+        iv = os.urandom(IV_BYTES)
+        sealed = key[KEY_BYTES:] + iv + cipher.encrypt(iv, padded(opening), leaf)
+        return EncryptedOpening(opening.day, self._owner(opening.subject, opening.day), sealed)
 
     def decrypt(self, rows: Sequence[StoredOpening]) -> DecryptedOpening:
         """Decrypt openings whose subjects have a key. Raises SealgateError as `Subjects.find`."""
@@ -205,6 +230,13 @@ class OpeningCipher:
         self._owner.cache_clear()
 
 
+def padded(opening: Opening) -> bytes:
+    """The plain text of an opening."""
+    text = json.dumps(opening.fields, separators=(",", ":")).encode("ascii")
+    plain = bytes([len(opening.nonce)]) + opening.nonce + text
+    return plain.ljust(-(-len(plain) // _PADDED) * _PADDED)
+
+
 def read_fields(text: str | bytes) -> tuple[str, ...] | None:
     """The fields from a JSON list; nothing where somebody edited it into another."""
     try:
@@ -219,13 +251,13 @@ def read_fields(text: str | bytes) -> tuple[str, ...] | None:
 
 def _cipher(subject_key: bytes, day: str) -> _Cipher:
     info = _LABEL + day.encode("utf-8")
-    hkdf = HKDF(algorithm=SHA256(), length=_KEY_BYTES + _ID_BYTES, salt=None, info=info)
+    hkdf = HKDF(algorithm=SHA256(), length=KEY_BYTES + _ID_BYTES, salt=None, info=info)
     derived = hkdf.derive(subject_key)
-    return _Cipher(derived[_KEY_BYTES:], AESGCM(derived[:_KEY_BYTES]))
+    return _Cipher(derived, AESGCM(derived[:KEY_BYTES]))
 
 
 def _open(cipher: AESGCM, row: StoredOpening, subject: KnownSubject) -> Opening | None:
-    start = _ID_BYTES + _NONCE_BYTES
+    start = _ID_BYTES + IV_BYTES
     try:
         plain = cipher.decrypt(row.sealed[_ID_BYTES:start], row.sealed[start:], row.leaf)
     except (InvalidTag, ValueError):

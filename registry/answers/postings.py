@@ -12,11 +12,12 @@ entries and adds none.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from registry.answers.encryption import IndexKeys, Opening
+from registry.answers.encryption import DATE_LENGTH, IndexKeys, Opening
 from registry.log.tables import DAYS, POSTINGS
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.trust.receipts.answer_entry import fields_of
@@ -68,22 +69,27 @@ class Postings:
 
     def group(self, openings: Iterable[tuple[int, Opening]]) -> PostingGroup:
         """The index rows of some entries, given by their distance from the first one."""
-        days: set[str] = set()
-        offsets: dict[int, bytearray] = {}
+        # Most entries of a group have few combinations of values between them.
+        alike: dict[tuple[str, ...], bytearray] = {}
+        unique: list[tuple[int, int]] = []
         for offset, opening in openings:
-            fields, day = opening.fields, opening.day
+            fields, day = opening.fields, opening.fields[0][:DATE_LENGTH]
             places = _places(len(fields))
-            days.add(day)
-            tags = self._tags(day, opening.subject, *[fields[place] for place in places.repeated])
+            values = (day, opening.subject, *places.repeated(fields))
+            if values in alike:
+                alike[values].append(offset)
+            else:
+                alike[values] = bytearray((offset,))
             for place in places.unique:
                 if fields[place]:
-                    tags += (self._new_tag(_UNIQUE, day, fields[place]),)
-            for tag in tags:
-                if tag in offsets:
-                    offsets[tag].append(offset)
-                else:
-                    offsets[tag] = bytearray((offset,))
-        return PostingGroup(frozenset(days), offsets)
+                    unique.append((self._new_tag(_UNIQUE, day, fields[place]), offset))
+        offsets: dict[int, bytearray] = {}
+        for values, those in alike.items():
+            for tag in self._tags(*values):
+                offsets[tag] = bytearray(sorted(offsets[tag] + those)) if tag in offsets else those
+        for tag, offset in unique:
+            offsets[tag] = bytearray(sorted((*offsets.get(tag, ()), offset)))
+        return PostingGroup(frozenset(values[0] for values in alike), offsets)
 
     def add(self, transaction: DriverTransaction, first: int, group: PostingGroup) -> None:
         """Add a group whose first entry is `first`."""
@@ -158,9 +164,9 @@ def remove_before(connection: Connection, end: int) -> None:
 
 
 class _Places(NamedTuple):
-    """The positions of an entry's indexed fields: those with frequent values, and others."""
+    """An entry's indexed fields: takes those with frequent values; the positions of others."""
 
-    repeated: tuple[int, ...]
+    repeated: Callable[[Sequence[str]], tuple[str, ...]]
     unique: tuple[int, ...]
 
 
@@ -168,7 +174,7 @@ class _Places(NamedTuple):
 def _places(count: int) -> _Places:
     names = fields_of(count)
     unique = tuple(place for place, name in enumerate(names) if name == _UNIQUE)
-    return _Places(tuple(map(names.index, _REPEATED)), unique)
+    return _Places(itemgetter(*map(names.index, _REPEATED)), unique)
 
 
 def _of(segment: int, group: PostingGroup) -> frozenset[tuple[int, str]]:

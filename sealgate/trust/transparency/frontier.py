@@ -92,17 +92,23 @@ class Frontier:
         """
         if not self._levels or not self._levels[0][0] <= index < self.size:
             raise SealgateError(Reason.ENTRY_UNKNOWN, f"entry {index} was not just appended")
-        proof = []
-        node = index
-        for level in range((self.size - 1).bit_length()):
-            first, nodes = self._levels[level]
-            sibling = (node ^ 1) - first
-            if sibling < len(nodes):
-                proof.append(nodes[sibling])
-            elif sibling == len(nodes) and self._rests[level]:
-                proof.append(self._rests[level])
-            node >>= 1
-        return proof
+        siblings = [self.sibling(level, index >> level) for level in range(self.height)]
+        return [hash_ for hash_ in siblings if hash_]
+
+    @property
+    def height(self) -> int:
+        """How many levels lie under the root."""
+        return (self.size - 1).bit_length()
+
+    def sibling(self, level: int, node: int) -> bytes:
+        """Return what the proofs of the leaves under a node have on its level, which is nothing
+        where the node has no sibling. The leaves are of the last append.
+        """
+        first, nodes = self._levels[level]
+        place = (node ^ 1) - first
+        if place < len(nodes):
+            return nodes[place]
+        return self._rests[level] if place == len(nodes) else b""
 
     def _peak(self, level: int) -> bytes:
         return self._levels[level][1][-1]

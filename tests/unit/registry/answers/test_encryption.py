@@ -1,7 +1,5 @@
 """Encryption of openings: what a row tells without its key, and what an edited row opens."""
 
-from dataclasses import replace
-
 import pytest
 
 from registry.answers.encryption import IndexKeys, Opening, OpeningCipher, StoredOpening
@@ -37,7 +35,7 @@ def stored(
 
 def test_what_was_encrypted_comes_back(subjects: MemorySubjects, cipher: OpeningCipher) -> None:
     new = opened(subjects, principal="carla", input='{"é": "\\u0000"}\x00')
-    old = replace(new, fields=new.fields[: len(V1_FIELDS)])
+    old = new._replace(fields=new.fields[: len(V1_FIELDS)])
     rows = [stored(cipher, new), stored(cipher, old, 1)]
     assert cipher.decrypt(rows) == ({0: new, 1: old}, frozenset())
 
@@ -123,7 +121,7 @@ def test_a_destroyed_key_opens_nothing(subjects: MemorySubjects, cipher: Opening
 def test_old_entries_of_who_came_back_are_closed_not_altered(
     subjects: MemorySubjects, cipher: OpeningCipher
 ) -> None:
-    old = replace(opened(subjects), key=b"a key that was destroyed")
+    old = opened(subjects)._replace(key=b"a key that was destroyed")
     assert cipher.decrypt([stored(cipher, old)]) == ({}, frozenset())
 
 
