@@ -1,13 +1,30 @@
-//! Sealgate's native transport: ends TLS, HTTP/2 and gRPC framing and hands Python bursts of calls.
+//! Sealgate's native transport: ends TLS, HTTP/2 and gRPC framing on one thread that never takes the
+//! interpreter lock, and hands Python bursts of whole calls. All other calls go on unchanged to the
+//! server behind, on a private unix socket.
+
+mod answers;
+mod call;
+pub mod connection;
+mod entries;
+mod front;
+mod gather;
+mod json;
+pub mod limits;
+pub mod meter;
+mod proxy;
+mod replies;
+mod server;
+pub mod shared;
+pub mod tls;
+mod wire;
 
 use pyo3::prelude::*;
-
-mod entries;
-mod json;
 
 /// TLS, HTTP/2 and gRPC framing off the interpreter; hands Python bursts of calls.
 #[pymodule]
 fn sealgate_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_class::<entries::Entries>()
+    module.add_class::<call::Call>()?;
+    module.add_class::<entries::Entries>()?;
+    module.add_class::<front::Front>()?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
 }
