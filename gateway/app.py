@@ -36,10 +36,9 @@ from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
 from gateway.sync.registry_sync import RegistrySync
 from gateway.transport.bursts import BurstServer
-from gateway.transport.connections import Bounds, room_for_unknown
-from gateway.transport.grpc_connections import GrpcConnections, NotingAuthenticator
+from gateway.transport.grpc_connections import NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners
-from gateway.transport.listeners import listen, new_server
+from gateway.transport.listeners import GrpcTransport
 from gateway.transport.tls import ServerTls
 from gateway.witnesses.updates import WitnessUpdater
 from sealgate.oip import grpc_service_pb2
@@ -55,9 +54,6 @@ from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
 from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from sealgate.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
-
-# As many as `[listen]` and `[http]` have addresses at most.
-_LISTENERS = 5
 
 SERVICES = (
     grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
@@ -83,20 +79,16 @@ class Gateway:
         self.authenticator = CallAuthenticator.of(config, now)
         self.stream_limiter = StreamLimiter(config.limits)
         self.quotas = QuotaLimiter.of(config.quotas, config.quota_store)
-        bounds = Bounds.of(config.limits)
-        self._connections = GrpcConnections(bounds, lambda: self._grpc_ports.values())
         interceptor = self._new_interceptor(config)
-        room = room_for_unknown(bounds, _LISTENERS)
-        self._server = new_server(config.limits, interceptor, room)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         tls = ServerTls.of(config.tls)
         http = self.http = HttpListeners(config, tls, interceptor)
-        self._grpc_ports = listen(self._server, config, tls)
-        self.ports = self._grpc_ports | http.ports
+        self._grpc = GrpcTransport(config, interceptor, tls)
+        self.ports = self._grpc.ports | http.ports
         try:
             self.store = store = GatewayStore.open(config, now)
         except BaseException:
-            self._server.stop(None)
+            self._grpc.stop(None)
             http.finish()
             raise
         self.backends = Backends.open(config, store.roots, now)
@@ -144,8 +136,7 @@ class Gateway:
         self.witnesses.start()
         self.rollout.start()
         self._features.start()
-        self._connections.start()
-        self._server.start()
+        self._grpc.start(self.bursts)
         self.http.start()
         self.metrics.readiness.phase = Phase.SERVING
 
@@ -156,8 +147,7 @@ class Gateway:
         self.witnesses.stop()
         self.event_streams.stop()
         self.http.finish()
-        self._server.stop(self._limits.drain).wait()
-        self._connections.stop()
+        self._grpc.stop(self._limits.drain)
         self.http.stop()
         self.bursts.stop()
         self._generate.wait(self._limits.drain)
@@ -175,7 +165,7 @@ class Gateway:
 
     def _new_interceptor(self, config: GatewayConfig) -> AuthInterceptor:
         return AuthInterceptor(
-            NotingAuthenticator(self.authenticator, self._connections),
+            NotingAuthenticator(self.authenticator, lambda peer: self._grpc.note_caller(peer)),
             self.policy,
             self._record_refusal,
             self._record_read,
@@ -239,18 +229,17 @@ class Gateway:
         inference = InferenceService(
             self.engine, self.inference, self._generate, self._rights, withdrawn
         )
-        add_GRPCInferenceServiceServicer_to_server(inference, self._server)
+        server = self._grpc.server
+        add_GRPCInferenceServiceServicer_to_server(inference, server)
         self.http.serve(inference)
         registry = self.store.registry
         add_RegistryServiceServicer_to_server(
-            RegistryService(registry, self._rights, self.event_streams.changes), self._server
+            RegistryService(registry, self._rights, self.event_streams.changes), server
         )
-        add_UploadServiceServicer_to_server(
-            UploadService(self.store.uploads, self._rights), self._server
-        )
-        add_PolicyServiceServicer_to_server(PolicyService(registry.policies), self._server)
+        add_UploadServiceServicer_to_server(UploadService(self.store.uploads, self._rights), server)
+        add_PolicyServiceServicer_to_server(PolicyService(registry.policies), server)
         credentials = CredentialService(registry, self.authenticator.api_keys)
-        add_CredentialServiceServicer_to_server(credentials, self._server)
+        add_CredentialServiceServicer_to_server(credentials, server)
         answers = OwnAnswers(self.store.answers.origin, self.recorder, registry.erasures)
         add_LogServiceServicer_to_server(
             LogService(
@@ -261,14 +250,12 @@ class Gateway:
                 answers.erase,
                 self._rights,
             ),
-            self._server,
+            server,
         )
         audit = AuditService(registry.audit_trail, answers.search, self._rights)
-        add_AuditServiceServicer_to_server(audit, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            [service.full_name for service in SERVICES], self._server
-        )
+        add_AuditServiceServicer_to_server(audit, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
         return BurstServer(
             interceptor,
             self.authenticator,

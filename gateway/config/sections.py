@@ -13,6 +13,8 @@ from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.fields import check_name
 
+_TRANSPORTS = ("auto", "native", "grpcio")
+
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
@@ -22,8 +24,15 @@ class Listeners:
     mutual: str = ""
     insecure: str = ""
     """Without TLS, for this machine alone."""
+    transport: str = "auto"
+    """What speaks gRPC there: `native` needs the package `sealgate-front`; `grpcio` needs nothing;
+    `auto` is `native` where that is installed."""
 
     def __post_init__(self) -> None:
+        if self.transport not in _TRANSPORTS:
+            raise ConfigError(
+                f"[listen] transport = {self.transport!r} is none of {', '.join(_TRANSPORTS)}"
+            )
         if not (self.tls or self.mutual or self.insecure):
             raise ConfigError("[listen] names no address: set tls, mutual or both")
         for address in filter(None, (self.tls, self.mutual, self.insecure)):

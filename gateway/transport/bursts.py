@@ -62,6 +62,10 @@ class WholeCall(Protocol):
         """End the call with an error. From any thread, once."""
         ...
 
+    def flush(self) -> None:
+        """Have what was answered so far in this burst leave now."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class _Served:
@@ -166,6 +170,7 @@ class BurstServer:
             return
         for served in group:
             self._deliver(served)
+        group[0].context.flush()
         current_request.set(None)
         self._pipeline.settle(burst)
 

@@ -26,7 +26,6 @@ import grpc
 
 from gateway.auth.interceptor import Authenticator
 from gateway.transport.connections import Bounds
-from gateway.transport.http.peer import HttpContext
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
@@ -144,17 +143,19 @@ class GrpcConnections:
 class NotingAuthenticator:
     """Notes on which connections a call has authenticated."""
 
-    def __init__(self, authenticator: Authenticator, connections: GrpcConnections) -> None:
+    def __init__(self, authenticator: Authenticator, note_caller: Callable[[str], None]) -> None:
+        """`note_caller` is told the peer where the call's context cannot note it."""
         self._authenticator = authenticator
-        self._connections = connections
+        self._note_caller = note_caller
 
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
         """Raises whatever the authenticator raises."""
         principal = self._authenticator.principal(context, policy)
-        if isinstance(context, HttpContext):
-            context.note_caller()
+        note = getattr(context, "note_caller", None)
+        if note is not None:
+            note()
         else:
-            self._connections.note_caller(context.peer())
+            self._note_caller(context.peer())
         return principal
 
 

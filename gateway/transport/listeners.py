@@ -1,9 +1,11 @@
-"""The server's sockets: TLS for callers with tokens, mutual TLS for callers with certificates.
+"""The gRPC listeners: TLS for callers with tokens, mutual TLS for callers with certificates.
 
-gRPC's TLS speaks 1.2 and 1.3 and nothing older.
+By the native transport where that is chosen, else by grpcio. Both speak TLS 1.2 and 1.3 and nothing
+older, and everything behind them is the same server.
 """
 
 import logging
+from collections.abc import Collection
 
 import grpc
 
@@ -11,7 +13,12 @@ from gateway.admission.load_shedder import LoadShedder, Threads
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
+from gateway.transport.connections import Bounds, room_for_unknown
+from gateway.transport.grpc_connections import GrpcConnections
+from gateway.transport.native import BurstHandler, NativeFront, UpstreamSocket, chosen, front_limits
+from gateway.transport.native.upstream import PeerInterceptor
 from gateway.transport.tls import ServerTls
+from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -22,23 +29,109 @@ _METADATA_BYTES = 16 * 1024
 _HANDSHAKE_MS = 5_000
 _IDLE_MS = 300_000
 _UNREAD = 2
+# What the native transport adds to a caller's metadata.
+_OWN_METADATA_BYTES = 1024
+# As many as `[listen]` and `[http]` have addresses at most.
+_LISTENERS = 5
 
 
-def new_server(limits: GatewayLimits, interceptor: AuthInterceptor, room: int) -> grpc.Server:
+class GrpcTransport:
+    """The gRPC listeners of a gateway and the `server` behind them. `ports` has each listener's.
+
+    It listens when it is built, and answers from `start` on.
+    """
+
+    def __init__(
+        self, config: GatewayConfig, interceptor: AuthInterceptor, tls: ServerTls | None
+    ) -> None:
+        """Raises: ConfigError where an address cannot be bound, there is no certificate to serve,
+        or the native transport is asked for and not installed.
+        """
+        self._interceptor = interceptor
+        bounds = Bounds.of(config.limits)
+        room = room_for_unknown(bounds, _LISTENERS)
+        self._socket = UpstreamSocket() if chosen(config.listen) else None
+        self._front: NativeFront | None = None
+        if self._socket is None:
+            self.server = new_server(config.limits, interceptor, room)
+            self.ports = listen(self.server, config, tls)
+            self._connections = GrpcConnections(bounds, self._numbers)
+            return
+        try:
+            peers = PeerInterceptor(self._socket.secret)
+            self.server = new_server(config.limits, interceptor, room * _LISTENERS, peers)
+            self._socket.listen(self.server)
+            self._front = NativeFront(
+                config.listen,
+                tls,
+                self._socket,
+                bounds,
+                front_limits(config.limits, room),
+                self._count_refused,
+            )
+            peers.show(self._front)
+        except BaseException:
+            self._socket.remove()
+            raise
+        self.ports = self._front.ports
+
+    @property
+    def is_native(self) -> bool:
+        return self._front is not None
+
+    def note_caller(self, peer: str) -> None:
+        """Say that a call of grpcio's has authenticated on the peer's connection."""
+        if self._front is None:
+            self._connections.note_caller(peer)
+
+    def start(self, handler: BurstHandler) -> None:
+        """`handler` gets the bursts of the native transport."""
+        if self._front is None:
+            self._connections.start()
+            self.server.start()
+        else:
+            self.server.start()
+            self._front.start(handler)
+        _log.info("gRPC is spoken by %s", "sealgate-front" if self.is_native else "grpcio")
+
+    def stop(self, seconds: float | None) -> None:
+        """Answer what is in progress, for so long at most, and end; at once with None."""
+        if self._front is not None:
+            self._front.drain()
+            self._front.stop(seconds or 0.0)
+        self.server.stop(seconds).wait()
+        if self._front is None:
+            self._connections.stop()
+        if self._socket is not None:
+            self._socket.remove()
+
+    def _numbers(self) -> Collection[int]:
+        return self.ports.values()
+
+    def _count_refused(self, count: int) -> None:
+        self._interceptor.counted_refusals[Reason.QUEUE_FULL.name] += count
+
+
+def new_server(
+    limits: GatewayLimits,
+    interceptor: AuthInterceptor,
+    room: int,
+    peers: PeerInterceptor | None = None,
+) -> grpc.Server:
     """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
     Connections beyond `connections` and `room` on a listener are closed at once, so that the
     process keeps file descriptors for its own work; which of the others are ended, because nobody
     authenticates on them, `gateway.transport.connections` says. Calls beyond `concurrent_calls` are
     refused with RESOURCE_EXHAUSTED, and inference long before: see
-    `gateway.admission.load_shedder`.
+    `gateway.admission.load_shedder`. With `peers` it is the one behind the native transport.
     """
     threads = Threads(limits.threads)
     load_shedder = LoadShedder(threads, limits.waiting_calls, interceptor.counted_refusals)
     return grpc.server(
         # gRPC asks of it what `Threads` has, though not by its stated type.
         threads,  # type: ignore[arg-type]
-        interceptors=[load_shedder, interceptor],
+        interceptors=[load_shedder, *([peers] if peers else []), interceptor],
         maximum_concurrent_rpcs=limits.concurrent_calls,
         options=[
             # The auth interceptor says why it refuses a message that is too large; a far larger one
@@ -53,7 +146,7 @@ def new_server(limits: GatewayLimits, interceptor: AuthInterceptor, room: int) -
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
             ("grpc.max_concurrent_streams", limits.streams_per_connection),
-            ("grpc.max_metadata_size", _METADATA_BYTES),
+            ("grpc.max_metadata_size", _METADATA_BYTES + (_OWN_METADATA_BYTES if peers else 0)),
             # Two gateways must not share a port unnoticed.
             ("grpc.so_reuseport", 0),
         ],

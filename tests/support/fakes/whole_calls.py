@@ -67,6 +67,9 @@ class FakeWholeCall:
     def note_caller(self) -> None:
         self.is_known = True
 
+    def flush(self) -> None:
+        """What was answered has left already."""
+
     def invocation_metadata(self) -> Sequence[tuple[str, str]]:
         return self._metadata
 
