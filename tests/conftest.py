@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
+from gateway.transport.native import is_available
 from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
 from tests.support.harness.servers.postgres import PostgresServer, other_schema
 
@@ -60,6 +61,14 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = (crash.message if crash else report.longreprtext).strip().splitlines() or ["no reason"]
     return str(lines[0] if crash else lines[-1])[:300]
+
+
+@pytest.fixture(scope="session", params=["grpcio", "native"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What speaks gRPC, for a harness: each in turn. A test that has this runs on both."""
+    if request.param == "native" and not is_available():
+        pytest.skip("the native transport is not built: make front")
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -26,10 +26,12 @@ def deployment(tmp_path: Path) -> Iterator[GatewayDeployment]:
 
 
 @pytest.fixture(scope="module")
-def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayDeployment]:
+def open_deployment(
+    tmp_path_factory: pytest.TempPathFactory, transport: str
+) -> Iterator[GatewayDeployment]:
     """Running, with digits 1 in production, and listening for gRPC and HTTP in clear as well."""
     deployment = GatewayDeployment(
-        GatewayHarness(tmp_path_factory.mktemp("open") / "state", "digits-1")
+        GatewayHarness(tmp_path_factory.mktemp("open") / "state", "digits-1", transport=transport)
     )
     try:
         deployment.listen_in_clear(free_ports())

@@ -18,6 +18,11 @@ SAME = question("digits", np.repeat(rows(), 64, axis=0))
 ALGORITHMS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
+@pytest.fixture(scope="module")
+def harness(harness_by_transport):
+    return harness_by_transport
+
+
 def bytes_of(harness, compression=None, encoding=None):
     """What a call sends and receives on a connection that is up, and its answer."""
     profile = harness.profile("client")

@@ -34,9 +34,11 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def test_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_connections_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
     monkeypatch.setattr(listeners, "_HANDSHAKE_MS", 10_000)
-    harness = GatewayHarness(tmp_path / "state")
+    harness = GatewayHarness(tmp_path / "state", transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(f"\n[limits]\nconnections = {_MOST}\n")
     harness.start()

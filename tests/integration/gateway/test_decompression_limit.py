@@ -20,8 +20,12 @@ _MOST = 64
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayDeployment]:
-    deployment = GatewayDeployment(GatewayHarness(tmp_path_factory.mktemp("house") / "state"))
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, transport: str
+) -> Iterator[GatewayDeployment]:
+    deployment = GatewayDeployment(
+        GatewayHarness(tmp_path_factory.mktemp("house") / "state", transport=transport)
+    )
     deployment.listen_in_clear(free_ports())
     try:
         deployment.harness.start()

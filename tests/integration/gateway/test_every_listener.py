@@ -41,9 +41,9 @@ def spiffe(person: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory):
+def harness(tmp_path_factory, transport):
     """Everybody is known by a token, a certificate and a workload's name."""
-    harness = GatewayHarness(tmp_path_factory.mktemp("listeners") / "state")
+    harness = GatewayHarness(tmp_path_factory.mktemp("listeners") / "state", transport=transport)
     path = harness.state / "trust" / "policy.json"
     document = json.loads(Envelope.decode(path.read_bytes()).payload)
     for person in document["principals"]:

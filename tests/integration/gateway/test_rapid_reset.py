@@ -15,8 +15,8 @@ from tests.support.harness.gateway import GatewayHarness, question, rows, runnin
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("house") / "state") as harness:
+def harness(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[GatewayHarness]:
+    with running(tmp_path_factory.mktemp("house") / "state", transport=transport) as harness:
         yield harness
 
 

@@ -22,8 +22,10 @@ _LIMITS = f"\n[limits]\nthreads = {_THREADS}\ndeadline = 5.0\nstream = 10.0\n"
 
 
 @pytest.fixture(scope="module")
-def small_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state")
+def small_harness(
+    tmp_path_factory: pytest.TempPathFactory, transport: str
+) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(_LIMITS)
     harness.start()
@@ -113,8 +115,8 @@ def test_a_malformed_message_is_refused_by_reason(
 
 
 @pytest.fixture
-def harness(tmp_path) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path / "state")
+def harness(tmp_path, transport) -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(tmp_path / "state", transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(f"\n[limits]\nthreads = {_THREADS}\ndeadline = 60.0\n")
     harness.start()

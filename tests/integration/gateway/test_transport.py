@@ -19,6 +19,11 @@ from sealgate.setup.credentials import CertificateAuthority, mint_token, new_iss
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
 
 
+@pytest.fixture(scope="module")
+def harness(harness_by_transport: GatewayHarness) -> GatewayHarness:
+    return harness_by_transport
+
+
 def handshake(harness: GatewayHarness, version: ssl.TLSVersion) -> str | None:
     context = ssl.create_default_context(cafile=harness.profile("client").server_authority)
     # Old versions need the old ciphers to be offered at all.
@@ -145,9 +150,9 @@ def test_a_short_deadline_is_passed_on(harness):
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_stopping_drains(tmp_path):
+def test_stopping_drains(tmp_path, transport):
     """Every request that was let in is answered; afterwards the port is closed."""
-    harness = GatewayHarness(tmp_path / "state")
+    harness = GatewayHarness(tmp_path / "state", transport=transport)
     harness.start()
     stub = harness.inference()
     stub.ServerLive(oip.ServerLiveRequest(), timeout=60)

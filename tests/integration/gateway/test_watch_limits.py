@@ -27,9 +27,11 @@ _WATCHERS = 50
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+def harness(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[GatewayHarness]:
     """With the limits that a gateway has by default."""
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(
+        tmp_path_factory.mktemp("house") / "state", "digits-1", transport=transport
+    ) as harness:
         yield harness
 
 

@@ -27,25 +27,27 @@ LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 NEVER = 3_600.0
 
 
-def harness_with(path, **limits: float) -> Iterator[GatewayHarness]:
+def harness_with(path, transport: str, **limits: float) -> Iterator[GatewayHarness]:
     lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
-    harness = harness_with_http(path / "state", f"\n[limits]\n{lines}")
+    harness = harness_with_http(path / "state", f"\n[limits]\n{lines}", transport)
     harness.start()
     yield harness
     harness.stop()
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+def strict(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[GatewayHarness]:
     """Few at once of an address, with all the time that they want."""
     folder = tmp_path_factory.mktemp("strict")
-    yield from harness_with(folder, unauthenticated_per_address=3, authenticate_within=NEVER)
+    yield from harness_with(
+        folder, transport, unauthenticated_per_address=3, authenticate_within=NEVER
+    )
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
+def hasty(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[GatewayHarness]:
     """Many at once, with little time."""
-    yield from harness_with(tmp_path_factory.mktemp("hasty"), authenticate_within=3)
+    yield from harness_with(tmp_path_factory.mktemp("hasty"), transport, authenticate_within=3)
 
 
 def opened(

@@ -65,6 +65,7 @@ class GatewayHarness:
         *versions: str,
         engine: EnginePlace | None = None,
         ml_dsa_logs: bool = False,
+        transport: str = "auto",
     ) -> None:
         self.state = state
         self.gateway: Gateway | None = None
@@ -76,6 +77,7 @@ class GatewayHarness:
             assert not ml_dsa_logs
             shutil.copytree(_published(versions), state)
             _move(state, port)
+            self._speak(transport)
             return
         ports = Ports(port, port + 1)
         Installation(
@@ -87,6 +89,7 @@ class GatewayHarness:
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
         ).make()
+        self._speak(transport)
 
     def start(self) -> None:
         gateway = build(patient(GatewayConfig.read(self.state / "gateway.toml")))
@@ -104,6 +107,17 @@ class GatewayHarness:
         gateway, self.gateway = self.gateway, None
         if gateway is not None:
             gateway.stop()
+
+    def _speak(self, transport: str) -> None:
+        configuration = self.state / "gateway.toml"
+        text = configuration.read_text()
+        text = re.sub(r'transport = "\w+"\n', "", text)
+        assert "[listen]\n" in text
+        # Below the addresses, for tests put theirs right behind the section's name.
+        said = f'\ntransport = "{transport}"\n\n'
+        head, _, rest = text.partition("[listen]\n")
+        addresses, _, others = rest.partition("\n\n")
+        configuration.write_text(f"{head}[listen]\n{addresses}{said}{others}")
 
     def profile(self, person: str) -> Profile:
         return Profile.read(self.state / "people" / person / "profile.toml")
@@ -258,8 +272,8 @@ def refusal(call, *arguments, **options) -> Reason:
 
 
 @contextmanager
-def running(state: Path, *versions: str) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(state, *versions)
+def running(state: Path, *versions: str, transport: str = "auto") -> Iterator[GatewayHarness]:
+    harness = GatewayHarness(state, *versions, transport=transport)
     harness.start()
     try:
         yield harness

@@ -21,11 +21,11 @@ class Http2:
     def __init__(self, port: int, window: int = 65535) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
-        self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
+        self.socket.sendall(_PREFACE + frame(_SETTINGS, 0, 0, settings))
         self._incoming = self.socket.makefile("rb")
         # The server's settings come first.
         assert self._frame()[0] == _SETTINGS
-        self.socket.sendall(_frame(_SETTINGS, _ACK, 0))
+        self.socket.sendall(frame(_SETTINGS, _ACK, 0))
         self._next = 1
 
     def opened(self, path: str, *headers: tuple[str, str]) -> tuple[int, bytes]:
@@ -40,24 +40,34 @@ class Http2:
             *headers,
         )
         block = b"".join(b"\0" + _text(name) + _text(value) for name, value in head)
-        return stream, _frame(_HEADERS, _END_HEADERS, stream, block)
+        return stream, frame(_HEADERS, _END_HEADERS, stream, block)
 
     def call(
         self, path: str, message: bytes, *headers: tuple[str, str], packed: bool = False
     ) -> bytes:
         """The frames of a whole call; `packed`: the message is compressed, as a header says."""
+        framed = struct.pack(">BI", packed, len(message)) + message
+        return self.call_with(path, framed, *headers)
+
+    def call_with(self, path: str, body: bytes, *headers: tuple[str, str]) -> bytes:
+        """The frames of a call with that body, whatever is in it."""
         stream, head = self.opened(path, *headers)
-        body = struct.pack(">BI", packed, len(message)) + message
-        pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
+        pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)] or [
+            b""
+        ]
         data = [
-            _frame(_DATA, _END_STREAM if at == len(pieces) - 1 else 0, stream, piece)
+            frame(_DATA, _END_STREAM if at == len(pieces) - 1 else 0, stream, piece)
             for at, piece in enumerate(pieces)
         ]
         return head + b"".join(data)
 
+    def data(self, stream: int, body: bytes, ends: bool = False) -> bytes:
+        """The frame of a part of a call."""
+        return frame(_DATA, _END_STREAM if ends else 0, stream, body)
+
     def reset(self, stream: int) -> bytes:
         """The frame that cancels a stream."""
-        return _frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
+        return frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
 
     def await_end(self) -> None:
         """Wait until the server has ended one of the streams. Raises: OSError where it does
@@ -68,20 +78,42 @@ class Http2:
             kind, flags = self._frame()
             ended = kind == _RESET or (kind in (_DATA, _HEADERS) and bool(flags & _END_STREAM))
 
+    def next_frame(self) -> tuple[int, int, int, bytes]:
+        """The kind, flags, stream and payload of the next frame that comes. Raises:
+        ConnectionError.
+        """
+        head = self._incoming.read(9)
+        if len(head) < 9:
+            raise ConnectionError("the server has closed")
+        payload = self._incoming.read(int.from_bytes(head[:3]))
+        return head[3], head[4], int.from_bytes(head[5:]), payload
+
+    def body(self) -> bytes:
+        """What comes of an answer until its end."""
+        found = b""
+        while True:
+            kind, flags, _, payload = self.next_frame()
+            found += payload if kind == _DATA else b""
+            if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
+                return found
+
+    def __enter__(self) -> "Http2":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._incoming.close()
         self.socket.close()
 
     def _frame(self) -> tuple[int, int]:
         """The kind and the flags of the next frame that comes. Raises: ConnectionError."""
-        head = self._incoming.read(9)
-        if len(head) < 9:
-            raise ConnectionError("the server has closed")
-        self._incoming.read(int.from_bytes(head[:3]))
-        return head[3], head[4]
+        kind, flags, _, _ = self.next_frame()
+        return kind, flags
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 

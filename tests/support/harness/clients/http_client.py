@@ -20,9 +20,9 @@ from tests.support.harness.gateway import GatewayHarness
 HTTP = '\n[http]\ntls = "127.0.0.1:0"\ninsecure = "127.0.0.1:0"\n'
 
 
-def harness_with_http(state: Path, more: str = "") -> GatewayHarness:
+def harness_with_http(state: Path, more: str = "", transport: str = "auto") -> GatewayHarness:
     """Not started yet."""
-    harness = GatewayHarness(state)
+    harness = GatewayHarness(state, transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(HTTP + more)
     return harness

@@ -1,0 +1,226 @@
+"""Calls that the native transport hands over: what a handler sees of them, and how they end."""
+
+import gzip
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import grpc
+import pytest
+
+from gateway.transport.native import FrontContext
+from sealgate.reasons import Reason
+from sealgate.remote import reason_of
+from sealgate.remote.connection import retry_after_of
+from tests.support.harness.native_front import INFER, echo, front_with
+
+PATIENCE = 60
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def failed(call: grpc.Future) -> grpc.RpcError:
+    error = call.exception(timeout=PATIENCE)
+    assert isinstance(error, grpc.RpcError)
+    return error
+
+
+def test_every_call_of_many_gets_its_own_answer() -> None:
+    with front_with(echo) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        calls = {
+            message: infer.future(message, timeout=PATIENCE)
+            for message in (str(number).encode() for number in range(300))
+        }
+        assert all(call.result() == message for message, call in calls.items())
+        assert sum(map(len, front.bursts)) == 300
+        until(lambda: front.front.counts()["calls"] == 0)
+
+
+def test_calls_that_came_meanwhile_are_one_burst() -> None:
+    go = threading.Event()
+
+    def waiting(context: FrontContext) -> None:
+        go.wait(PATIENCE)
+        echo(context)
+
+    with front_with(waiting) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        calls = [infer.future(b"x", timeout=PATIENCE) for _ in range(50)]
+        until(lambda: front.front.counts()["handed"] == 50)
+        go.set()
+        assert all(call.result() == b"x" for call in calls)
+        assert len(front.bursts) <= 10
+        assert max(map(len, front.bursts)) >= 30
+
+
+def test_a_handler_sees_what_the_caller_sent() -> None:
+    with front_with(echo) as front, front.channel() as channel:
+        metadata = (("a-name", "a value"), ("some-bin", b"\0\xff"), ("twice", "1"), ("twice", "2"))
+        channel.unary_unary(INFER)(b"message", metadata=metadata, timeout=PATIENCE)
+        ((context,),) = front.bursts
+        assert context.path == INFER
+        assert context.message == b"message"
+        found = [pair for pair in context.invocation_metadata() if pair[0] != "user-agent"]
+        assert found == list(metadata)
+        assert context.peer().startswith("ipv4:127.0.0.1:")
+        assert context.auth_context() == {}
+        assert context.call.connection > 0
+        assert not context.is_active()
+
+
+def test_a_message_is_handed_over_as_it_was_compressed() -> None:
+    with front_with(echo) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        packed = infer(bytes(1000), compression=grpc.Compression.Gzip, timeout=PATIENCE)
+        ((context,),) = front.bursts
+        assert context.call.is_compressed
+        assert context.message == packed
+        assert gzip.decompress(packed) == bytes(1000)
+
+
+@pytest.mark.parametrize("kind", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_an_answer_is_compressed_for_who_takes_that(kind: grpc.Compression) -> None:
+    def packing(context: FrontContext) -> None:
+        context.set_compression(kind)
+        echo(context)
+
+    with front_with(packing) as front, front.channel() as channel:
+        assert channel.unary_unary(INFER)(bytes(5000), timeout=PATIENCE) == bytes(5000)
+        with front.raw() as plain:
+            # This one says of no encoding that it takes it.
+            plain.socket.sendall(plain.call(INFER, bytes(5000)))
+            assert bytes(5000) in plain.body()
+
+
+def test_a_refusal_comes_with_its_details() -> None:
+    def refusing(context: FrontContext) -> None:
+        context.refuse_internal()
+
+    with front_with(refusing) as front, front.channel() as channel:
+        error = failed(channel.unary_unary(INFER).future(b"", timeout=PATIENCE))
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert reason_of(error) is Reason.INTERNAL
+
+
+def test_a_handler_that_fails_refuses_its_burst() -> None:
+    def failing(context: FrontContext) -> None:
+        raise RuntimeError("by test")
+
+    with front_with(failing) as front, front.channel() as channel:
+        error = failed(channel.unary_unary(INFER).future(b"", timeout=PATIENCE))
+        assert reason_of(error) is Reason.INTERNAL
+
+
+def test_a_malformed_answer_loses_no_other() -> None:
+    held: list[FrontContext] = []
+    with front_with(held.append) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        calls = [infer.future(b"x", timeout=PATIENCE) for _ in range(3)]
+        until(lambda: len(held) == 3)
+        first, second, third = (context.call for context in held)
+        malformed = [(first, b"1"), (second, "text"), "nothing", (), (third, b"3")]
+        with pytest.raises(ValueError, match="3 answers are malformed"):
+            front.respond(malformed)
+        codes = sorted(str(call.exception(PATIENCE) and failed(call).code()) for call in calls)
+        assert codes == ["None", "None", "StatusCode.INTERNAL"]
+
+
+def test_a_call_is_answered_once() -> None:
+    def twice(context: FrontContext) -> None:
+        context.answer(b"first")
+        context.answer(b"second")
+        context.refuse_internal()
+
+    with front_with(twice) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        assert [infer(b"", timeout=PATIENCE) for _ in range(3)] == [b"first"] * 3
+
+
+def test_who_cancels_is_noticed() -> None:
+    held: SimpleQueue[FrontContext] = SimpleQueue()
+    with front_with(held.put) as front, front.channel() as channel:
+        call = channel.unary_unary(INFER).future(b"", timeout=PATIENCE)
+        context, over = held.get(timeout=PATIENCE), threading.Event()
+        assert context.is_active()
+        assert context.add_callback(over.set)
+        call.cancel()
+        assert over.wait(PATIENCE)
+        assert not context.is_active()
+        assert context.code() is None
+        assert not context.add_callback(over.set)
+        context.answer(b"too late")
+        # Its place is free when nobody works on it any more.
+        del context
+        front.bursts.clear()
+        until(lambda: front.front.counts()["calls"] == 0)
+
+
+def test_who_disconnects_is_noticed() -> None:
+    held: SimpleQueue[FrontContext] = SimpleQueue()
+    with front_with(held.put) as front:
+        connection = front.raw()
+        connection.socket.sendall(connection.call(INFER, b""))
+        context, over = held.get(timeout=PATIENCE), threading.Event()
+        assert context.add_callback(over.set)
+        connection.close()
+        assert over.wait(PATIENCE)
+        assert not context.is_active()
+
+
+def test_a_deadline_ends_a_call() -> None:
+    held: SimpleQueue[FrontContext] = SimpleQueue()
+    with front_with(held.put) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b"", ("grpc-timeout", "200m")))
+        context, over = held.get(timeout=PATIENCE), threading.Event()
+        left = context.time_remaining()
+        assert left is not None
+        assert left <= 0.2
+        assert context.add_callback(over.set)
+        assert over.wait(PATIENCE)
+        assert context.time_remaining() == 0
+        assert not context.is_active()
+        # DEADLINE_EXCEEDED in the answer's head, which ends the stream.
+        connection.await_end()
+
+
+def test_calls_without_a_deadline_have_none() -> None:
+    with front_with(echo) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b""))
+        connection.await_end()
+        assert front.bursts[0][0].time_remaining() is None
+
+
+def test_calls_beyond_the_bound_are_refused_with_when_to_retry() -> None:
+    held: list[FrontContext] = []
+    with front_with(held.append, handed=3) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        calls = [infer.future(b"", timeout=PATIENCE) for _ in range(3)]
+        until(lambda: len(held) == 3)
+        error = failed(infer.future(b"", timeout=PATIENCE))
+        assert reason_of(error) is Reason.QUEUE_FULL
+        assert retry_after_of(error) == 0.1
+        until(lambda: front.refused == 1)
+        for context in held:
+            context.answer(b"")
+        assert all(call.result() == b"" for call in calls)
+        # Their places are free again.
+        again = infer.future(b"", timeout=PATIENCE)
+        until(lambda: len(held) == 4)
+        held[3].answer(b"")
+        assert again.result() == b""
+
+
+def test_a_cancelled_call_says_so() -> None:
+    def cancelling(context: FrontContext) -> None:
+        context.cancel()
+
+    with front_with(cancelling) as front, front.channel() as channel:
+        error = failed(channel.unary_unary(INFER).future(b"", timeout=PATIENCE))
+        assert error.code() is grpc.StatusCode.CANCELLED

@@ -1,0 +1,320 @@
+"""What the native transport bears: floods, silence, slowness, and the end of a connection."""
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from gateway.transport.native import FrontContext
+from tests.support.harness.clients.http2 import Http2, frame
+from tests.support.harness.native_front import (
+    ECHO,
+    INFER,
+    STREAM,
+    FrontHarness,
+    echo,
+    front_with,
+)
+
+PATIENCE = 60
+HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 1, 3, 4, 6, 7, 8, 9
+ACK = END_STREAM = 1
+END_HEADERS = 4
+ENHANCE_YOUR_CALM = 11
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def frames(connection: Http2) -> Iterator[tuple[int, int, int, bytes]]:
+    """Those that come until the connection is closed."""
+    while True:
+        try:
+            yield connection.next_frame()
+        except OSError:
+            return
+
+
+def goaway(connection: Http2) -> int | None:
+    """The reason that the server gives for going away; None where it just closes."""
+    reasons = [
+        int.from_bytes(payload[4:8]) for kind, _, _, payload in frames(connection) if kind == GOAWAY
+    ]
+    return reasons[-1] if reasons else None
+
+
+def answers(front: FrontHarness) -> bool:
+    with front.channel() as channel:
+        return bool(channel.unary_unary(INFER)(b"x", timeout=PATIENCE) == b"x")
+
+
+def sent(connection: Http2, pieces: Iterator[bytes], most: int) -> int:
+    """How many pieces the server took before it closed."""
+    count = 0
+    for piece in pieces:
+        try:
+            connection.socket.sendall(piece)
+        except OSError:
+            break
+        count += 1
+        if count >= most:
+            break
+    return count
+
+
+def pings() -> Iterator[bytes]:
+    while True:
+        yield frame(PING, 0, 0, bytes(8)) * 100
+
+
+def settings() -> Iterator[bytes]:
+    while True:
+        yield frame(SETTINGS, 0, 0) * 100
+
+
+def rapid_resets(connection: Http2) -> Iterator[bytes]:
+    while True:
+        calls = b""
+        for _ in range(50):
+            stream, head = connection.opened(ECHO)
+            calls += head + connection.reset(stream)
+        yield calls
+
+
+def made_resets(connection: Http2) -> Iterator[bytes]:
+    """Each call makes the server reset it: a window may not grow by nothing (RFC 9113, 6.9)."""
+    while True:
+        calls = b""
+        for _ in range(50):
+            stream, head = connection.opened(ECHO)
+            calls += head + frame(WINDOW_UPDATE, 0, stream, bytes(4))
+        yield calls
+
+
+def continuations(connection: Http2) -> Iterator[bytes]:
+    stream, head = connection.opened(ECHO)
+    # The head without the flag that ends it.
+    yield head[:4] + bytes([0]) + head[5:]
+    while True:
+        yield frame(CONTINUATION, 0, stream) * 10
+
+
+FLOODS = {
+    "pings": lambda connection: pings(),
+    "settings": lambda connection: settings(),
+    "rapid resets": rapid_resets,
+    "made resets": made_resets,
+    "continuations": continuations,
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_ends_its_connection_and_no_other(name: str) -> None:
+    with front_with(echo) as front, front.raw() as connection, front.channel() as other:
+        infer = other.unary_unary(INFER)
+        assert infer(b"x", timeout=PATIENCE) == b"x"
+        count = sent(connection, FLOODS[name](connection), 10_000)
+        assert count < 10_000
+        assert infer(b"x", timeout=PATIENCE) == b"x"
+        until(lambda: front.front.counts()["connections"] == 1)
+        until(lambda: front.front.counts()["calls"] == 0)
+
+
+def test_a_flood_is_told_why() -> None:
+    with front_with(echo) as front, front.raw() as connection:
+        connection.socket.sendall(frame(PING, 0, 0, bytes(8)) * 600)
+        assert goaway(connection) == ENHANCE_YOUR_CALM
+
+
+def test_pings_are_answered() -> None:
+    with front_with(echo) as front, front.raw() as connection:
+        connection.socket.sendall(frame(PING, 0, 0, b"12345678"))
+        found = next(each for each in frames(connection) if each[0] == PING)
+        assert (found[1], found[3]) == (ACK, b"12345678")
+
+
+def test_headers_are_bounded() -> None:
+    with front_with(echo, headers=4096) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b"x", ("large", "x" * 8000)))
+        connection.await_end()
+        assert not front.bursts
+        connection.socket.sendall(connection.call(INFER, b"x", ("small", "x" * 1000)))
+        assert b"x" in connection.body()
+        assert len(front.bursts) == 1
+
+
+def test_streams_of_a_connection_are_bounded() -> None:
+    held: list[FrontContext] = []
+    with front_with(held.append, streams=4) as front, front.raw() as connection:
+        # Its settings say so, and whoever opens more is refused those.
+        connection.socket.sendall(b"".join(connection.call(INFER, b"") for _ in range(6)))
+        refused = {stream for kind, _, stream, _ in take(connection, RESET, 2) if kind == RESET}
+        assert refused == {9, 11}
+        until(lambda: len(held) == 4)
+        for context in held:
+            context.answer(b"")
+
+
+def take(connection: Http2, kind: int, count: int) -> Iterator[tuple[int, int, int, bytes]]:
+    """The next so many frames of a kind."""
+    for found in frames(connection):
+        if found[0] == kind:
+            yield found
+            count -= 1
+            if not count:
+                return
+
+
+def test_answers_that_are_not_taken_end_the_connection() -> None:
+    with front_with(echo, write=0.3) as front, front.raw(window=0) as connection:
+        connection.socket.sendall(connection.call(INFER, bytes(100)))
+        until(lambda: len(front.bursts) == 1)
+        assert goaway(connection) is None
+        until(lambda: front.front.counts()["unsent"] == 0)
+        assert front.front.counts()["connections"] == 0
+
+
+def test_answers_that_are_not_taken_fill_no_memory() -> None:
+    with front_with(echo, unsent=1000, write=30.0) as front, front.raw(window=0) as connection:
+        connection.socket.sendall(connection.call(INFER, bytes(800)))
+        until(lambda: front.front.counts()["unsent"] >= 800)
+        connection.socket.sendall(connection.call(INFER, bytes(800)))
+        found = next(each for each in frames(connection) if each[0] == RESET)
+        assert (found[2], int.from_bytes(found[3])) == (3, ENHANCE_YOUR_CALM)
+        assert front.front.counts()["unsent"] < 1000
+        # Who takes theirs is not concerned.
+        assert answers(front)
+
+
+def test_a_silent_peer_is_asked_and_then_left() -> None:
+    with front_with(echo, keepalive=0.2) as front, front.raw() as connection:
+        kinds = [kind for kind, *_ in frames(connection)]
+        assert PING in kinds
+        until(lambda: front.front.counts()["connections"] == 0)
+
+
+def test_a_peer_that_answers_is_not_left() -> None:
+    with front_with(echo, keepalive=0.2) as front, front.raw() as connection:
+        for _ in range(5):
+            found = next(each for each in frames(connection) if each[0] == PING)
+            connection.socket.sendall(frame(PING, ACK, 0, found[3]))
+        connection.socket.sendall(connection.call(INFER, b"still"))
+        assert b"still" in connection.body()
+
+
+@pytest.mark.parametrize("bound", ["idle", "age"])
+def test_a_connection_is_told_to_go(bound: str) -> None:
+    with front_with(echo, **{bound: 0.2}) as front, front.raw() as connection:
+        assert goaway_soon(connection) == 0
+        assert answers(front)
+
+
+def goaway_soon(connection: Http2) -> int:
+    """The reason of the first GOAWAY."""
+    for kind, _, _, payload in frames(connection):
+        if kind == PING:
+            connection.socket.sendall(frame(PING, ACK, 0, payload))
+        if kind == GOAWAY:
+            return int.from_bytes(payload[4:8])
+    raise AssertionError("closed without a word")
+
+
+def test_a_connection_with_a_call_is_not_idle() -> None:
+    held: list[FrontContext] = []
+    with front_with(held.append, idle=0.2) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b""))
+        until(lambda: len(held) == 1)
+        time.sleep(0.6)
+        held[0].answer(b"late")
+        assert b"late" in connection.body()
+
+
+def test_draining_finishes_calls_and_takes_no_connection() -> None:
+    held: list[FrontContext] = []
+    with front_with(held.append) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b""))
+        until(lambda: len(held) == 1)
+        front.front.drain()
+        assert goaway_soon(connection) == 0
+        until(lambda: refuses(front.port))
+        held[0].answer(b"done")
+        assert b"done" in connection.body()
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_who_says_nothing_of_http2_is_closed() -> None:
+    with front_with(echo, handshake=0.2) as front:
+        with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as silent:
+            # Its settings come all the same.
+            while silent.recv(4096):
+                pass
+        until(lambda: front.front.counts()["connections"] == 0)
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\0\x05", bytes(100)])
+def test_another_protocol_is_closed(said: bytes) -> None:
+    with front_with(echo) as front:
+        with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as other:
+            other.sendall(said)
+            other.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionResetError):
+                while other.recv(4096):
+                    pass
+        until(lambda: front.front.counts()["connections"] == 0)
+        assert answers(front)
+
+
+def test_a_half_closed_peer_is_let_go() -> None:
+    with front_with(echo) as front, front.raw() as connection:
+        stream, head = connection.opened(STREAM)
+        connection.socket.sendall(head + connection.data(stream, b"\0\0\0\0\x01a"))
+        until(lambda: bool(front.behind.contexts))
+        connection.socket.shutdown(socket.SHUT_WR)
+        assert front.behind.ended.acquire(timeout=PATIENCE)
+        until(lambda: front.front.counts()["connections"] == 0)
+
+
+def test_what_is_no_grpc_is_refused() -> None:
+    with front_with(echo) as front, front.raw() as connection:
+        stream, _ = connection.opened(INFER)
+        # :method GET, :scheme http, :path / of HPACK's static table.
+        connection.socket.sendall(frame(HEADERS, END_STREAM | END_HEADERS, stream, b"\x82\x86\x84"))
+        connection.await_end()
+        assert not front.bursts
+        assert not front.behind.contexts
+
+
+def test_connections_of_a_listener_are_bounded() -> None:
+    with front_with(echo, connections=3) as front:
+        connections = [front.raw() for _ in range(3)]
+        with pytest.raises((ConnectionError, OSError)):
+            front.raw().next_frame()
+        connections.pop().close()
+        until(lambda: front.front.counts()["connections"] == 2)
+        assert answers(front)
+        for connection in connections:
+            connection.close()
+
+
+def test_a_setting_of_a_window_is_kept() -> None:
+    """A caller's small window is filled and no more, and grows by what it says."""
+    with front_with(echo) as front, front.raw(window=10) as connection:
+        connection.socket.sendall(connection.call(INFER, bytes(20)))
+        kind, _, stream, payload = next(each for each in frames(connection) if each[0] == 0)
+        assert (kind, len(payload)) == (0, 10)
+        connection.socket.sendall(frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 100)))
+        assert len(connection.body()) == 15

@@ -1,0 +1,129 @@
+"""A native transport without a gateway: it hands calls over to a handler, and passes all others
+to a grpcio server, of the test.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from gateway.config.sections import GatewayLimits, Listeners
+from gateway.transport.connections import Bounds
+from gateway.transport.native import FrontContext, NativeFront, UpstreamSocket, front_limits
+from gateway.transport.native.front import HANDED
+from gateway.transport.native.upstream import PeerInterceptor
+from gateway.transport.tls import ServerTls
+from tests.support.harness.clients.http2 import Http2
+
+(INFER,) = HANDED
+ECHO, STREAM = "/test.Behind/Echo", "/test.Behind/Stream"
+
+
+class Behind(grpc.GenericRpcHandler):
+    """Methods of the server behind: one echoes a message, one a stream; contexts are kept."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Any] = []
+        self.ended = threading.Semaphore(0)
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        if details.method == STREAM:
+            return grpc.stream_stream_rpc_method_handler(self._stream)
+        return grpc.stream_unary_rpc_method_handler(self._echo)
+
+    def _noted(self, context: Any) -> None:
+        self.contexts.append(context)
+        if not context.add_callback(self.ended.release):
+            self.ended.release()
+
+    def _echo(self, messages: Iterator[bytes], context: Any) -> bytes:
+        self._noted(context)
+        return b"".join(messages)
+
+    def _stream(self, messages: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        self._noted(context)
+        yield from messages
+
+
+class FrontHarness:
+    """`bursts` are the calls that were handed over, as they came."""
+
+    def __init__(
+        self,
+        handler: Callable[[FrontContext], None],
+        tls: ServerTls | None = None,
+        **limits: float,
+    ) -> None:
+        """`limits` are the crate's, where they differ from a gateway's."""
+        self._handler = handler
+        self.bursts: list[Sequence[FrontContext]] = []
+        self.refused = 0
+        self.behind = Behind()
+        self.upstream = UpstreamSocket()
+        peers = PeerInterceptor(self.upstream.secret)
+        self.server = grpc.server(
+            ThreadPoolExecutor(16),
+            handlers=(self.behind,),
+            interceptors=[peers],
+            options=[("grpc.max_receive_message_length", -1)],
+        )
+        self.upstream.listen(self.server)
+        bounds = GatewayLimits()
+        self.front = NativeFront(
+            Listeners(insecure="127.0.0.1:0", tls="127.0.0.1:0" if tls else ""),
+            tls,
+            self.upstream,
+            Bounds.of(bounds),
+            front_limits(bounds, 64) | limits,
+            self._count,
+        )
+        peers.show(self.front)
+        self.port = self.front.ports["insecure"]
+
+    def start(self) -> None:
+        self.server.start()
+        self.front.start(self._take)
+
+    def close(self) -> None:
+        self.front.close()
+        self.server.stop(None).wait()
+        self.upstream.remove()
+
+    def channel(self) -> grpc.Channel:
+        """To the listener without TLS, on a connection of its own."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        return grpc.insecure_channel(f"127.0.0.1:{self.port}", options)
+
+    def raw(self, window: int = 65535) -> Http2:
+        return Http2(self.port, window)
+
+    def respond(self, answers: Sequence[Any]) -> None:
+        """Answer past the contexts."""
+        self.front.respond(answers)
+
+    def _take(self, burst: Sequence[FrontContext]) -> None:
+        self.bursts.append(burst)
+        for context in burst:
+            self._handler(context)
+
+    def _count(self, count: int) -> None:
+        self.refused += count
+
+
+@contextmanager
+def front_with(
+    handler: Callable[[FrontContext], None], tls: ServerTls | None = None, **limits: float
+) -> Iterator[FrontHarness]:
+    harness = FrontHarness(handler, tls, **limits)
+    harness.start()
+    try:
+        yield harness
+    finally:
+        harness.close()
+
+
+def echo(context: FrontContext) -> None:
+    context.answer(context.message)
