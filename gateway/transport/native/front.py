@@ -1,6 +1,5 @@
 """The native transport of a gateway: its listeners, its bursts, its connections."""
 
-import importlib.util
 import logging
 import socket
 import threading
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MODULE = "sealgate_front"
 HANDED = frozenset({"/inference.GRPCInferenceService/ModelInfer"})
 METADATA_BYTES = 16 * 1024
 _HANDSHAKE_SECONDS = 5.0
@@ -42,8 +40,12 @@ that are made while it runs leave together when it returns."""
 
 
 def is_available() -> bool:
-    """Whether the wheel of the native transport is installed."""
-    return importlib.util.find_spec(MODULE) is not None
+    """Whether the wheel of the native transport is installed, and none from before it had one."""
+    try:
+        import sealgate_front
+    except ImportError:
+        return False
+    return hasattr(sealgate_front, "Front")
 
 
 def chosen(listen: Listeners) -> bool:
