@@ -216,10 +216,15 @@ class InferencePipeline:
         pending.options = RequestOptions(until, active, params.urgent, caller)
 
     def _infer(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
-        """Step 4 for requests of one version."""
+        """Step 4 for requests of one version, whose defects are no other's."""
         began = time.monotonic()
         requests = [(each.array, each.options) for each in group if each.array is not None]
-        results = self._engine.infer_all(live, requests)
+        try:
+            results = self._engine.infer_all(live, requests)
+        except Exception as error:
+            for pending in group:
+                pending.error = error
+            return
         self._rollout.alias_health.ran(live, results, time.monotonic() - began)
         for pending, result in zip(group, results, strict=True):
             if isinstance(result, SealgateError):

@@ -32,15 +32,17 @@ ALL_RIGHT = {"golden", "serving", "freshness", "policy", "certificate"}
 
 @pytest.fixture(scope="module", autouse=True)
 def runtime_that_errs() -> Iterator[None]:
-    submit = ReadyVersion.submit
+    submit_all = ReadyVersion.submit_all
 
-    def errs(self: ReadyVersion, *arguments: Any, **options: Any) -> Any:
-        answer = submit(self, *arguments, **options)
+    def errs(self: ReadyVersion, requests: Any) -> Any:
         off = OFF.get(self.digest, 0.0)
-        return replace(answer, outputs={n: data + off for n, data in answer.outputs.items()})
+        return [
+            replace(answer, outputs={n: data + off for n, data in answer.outputs.items()})
+            for answer in submit_all(self, requests)
+        ]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReadyVersion, "submit", errs)
+        patch.setattr(ReadyVersion, "submit_all", errs)
         patch.setattr(golden_check, "_PAUSE_SECONDS", 0.01)
         yield
 
@@ -110,7 +112,7 @@ def test_an_answer_that_is_off_is_wrong(harness: GatewayHarness, tmp_path: Path)
 def test_a_version_that_fails_is_wrong(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ReadyVersion, "submit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(ReadyVersion, "submit_all", lambda *_, **__: 1 / 0)
     status, found = health(harness)
     assert status == 1
     assert found["golden digits/production"]["detail"].startswith(Reason.INTERNAL.name)

@@ -1,7 +1,7 @@
 """A version that passes the policy's limits is rolled back by a service, and by nobody else."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,15 +28,21 @@ FAILING: set[str] = set()
 @pytest.fixture(scope="module", autouse=True)
 def failing_runtime() -> Iterator[None]:
     """The runtime fails every request of the versions whose digests are in FAILING."""
-    submit = ReadyVersion.submit
+    submit, submit_all = ReadyVersion.submit, ReadyVersion.submit_all
 
     def fails(self: ReadyVersion, *arguments: object, **options: object) -> object:
         if self.digest in FAILING:
             raise SealgateError(Reason.INTERNAL, "the runtime failed")
         return submit(self, *arguments, **options)
 
+    def fails_all(self: ReadyVersion, requests: Sequence[Any]) -> Any:
+        if self.digest in FAILING:
+            return [SealgateError(Reason.INTERNAL, "the runtime failed") for _ in requests]
+        return submit_all(self, requests)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ReadyVersion, "submit", fails)
+        patch.setattr(ReadyVersion, "submit_all", fails_all)
         yield
 
 

@@ -64,13 +64,13 @@ def test_more_rows_than_the_operator_allows_are_refused(tight):
 
 def test_the_batcher_knows_whose_request_it_is(tight, monkeypatch):
     callers: list[str] = []
-    submit = ReadyVersion.submit
+    submit_all = ReadyVersion.submit_all
 
-    def listening(version: ReadyVersion, x: Any, options: RequestOptions) -> Any:
-        callers.append(options.caller)
-        return submit(version, x, options)
+    def listening(version: ReadyVersion, requests: list[tuple[Any, RequestOptions]]) -> Any:
+        callers.extend(options.caller for _, options in requests)
+        return submit_all(version, requests)
 
-    monkeypatch.setattr(ReadyVersion, "submit", listening)
+    monkeypatch.setattr(ReadyVersion, "submit_all", listening)
     tight.inference().ModelInfer(question(1), timeout=60)
     assert callers == ["client"]
 

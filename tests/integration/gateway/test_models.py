@@ -118,13 +118,14 @@ def test_a_request_may_shorten_its_time_and_not_lengthen_it(stub):
 def test_neither_deadline_nor_timeout_lengthens_what_is_configured(harness, stub, monkeypatch):
     granted = []
     engine = type(harness.gateway.engine)
-    infer = engine.infer
+    infer_all = engine.infer_all
 
-    def spy(self, live, x, options):
+    def spy(self, live, requests):
+        [(x, options)] = requests
         granted.append(options.deadline - time.monotonic())
-        return infer(self, live, x, options._replace(deadline=None))
+        return infer_all(self, live, [(x, options._replace(deadline=None))])
 
-    monkeypatch.setattr(engine, "infer", spy)
+    monkeypatch.setattr(engine, "infer_all", spy)
     request, most = question("digits", rows()), PATIENCE
     for timeout, seconds, longest in (
         (None, None, most),

@@ -45,8 +45,8 @@ class Staged:
     def resolve(self, *asked):
         return self.engine.resolve(*asked)
 
-    def infer(self, *asked):
-        return replace(self.engine.infer(*asked), **self.said)
+    def infer_all(self, *asked):
+        return [replace(answer, **self.said) for answer in self.engine.infer_all(*asked)]
 
 
 def predict(harness, **said):
