@@ -14,6 +14,7 @@ from datetime import datetime
 
 from gateway.auth.api_keys import ApiKeyMaker, KnownKeys, now
 from registry.registry import Registry
+from registry.storage.changes import Changes
 from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class KeyTable:
         self._known: KnownKeys | None = None
         self._token: object = None
         self._confirmed_at = 0.0
+        self._changes: Changes | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
 
@@ -63,6 +65,8 @@ class KeyTable:
     def close(self) -> None:
         self._stopping.set()
         if self._thread.is_alive():
+            if self._changes is not None:
+                self._changes.wake()
             self._thread.join()
 
     def follow(self) -> None:
@@ -104,7 +108,7 @@ class KeyTable:
     def _run(self) -> None:
         if self.registry is None:
             return
-        changes = self.registry.changes()
+        changes = self._changes = self.registry.changes()
         try:
             while not self._stopping.is_set():
                 if changes.wait(_WAIT_SECONDS) and not self._stopping.is_set():

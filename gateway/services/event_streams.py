@@ -22,7 +22,7 @@ from registry.answers.answer_log import AnswerLog
 from registry.audit.feed import FeedChange
 from registry.log.reader import LogReader
 from registry.registry import Registry
-from registry.storage.changes import POLL_SECONDS, Changes, PollingChanges
+from registry.storage.changes import Changes, PollingChanges
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.transparency import open_checkpoint
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 # A database that failed is asked again after this long.
 _RETRY_SECONDS = 1.0
+_WAIT_SECONDS = 0.5
 # Few, for an entry may have 64 KiB, and what one message holds must fit into one.
 PAGE = 32
 _KEPT = 16
@@ -55,6 +56,9 @@ class LogFollower:
         self._seen: object = None
         self._stopped = False
         self._condition = threading.Condition()
+        # Set while somebody waits: nobody else needs the database to be looked at.
+        self._wanted = threading.Event()
+        self._waiting = 0
         self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
 
     def start(self) -> None:
@@ -65,6 +69,8 @@ class LogFollower:
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
+        self._wanted.set()
+        self._changes.wake()
         if self._thread.is_alive():
             self._thread.join()
         self._changes.close()
@@ -76,7 +82,12 @@ class LogFollower:
         """
         with self._condition:
             if self._size <= known and not self._stopped:
+                self._waiting += 1
+                self._wanted.set()
                 self._condition.wait(seconds)
+                self._waiting -= 1
+                if not self._waiting and not self._stopped:
+                    self._wanted.clear()
             if self._stopped:
                 raise SealgateError(Reason.DRAINING)
             return self._size
@@ -88,8 +99,9 @@ class LogFollower:
 
     def _run(self) -> None:
         while not self._stopped:
+            self._wanted.wait()
             try:
-                if self._changes.wait(POLL_SECONDS):
+                if self._changes.wait(_WAIT_SECONDS):
                     self._look()
                 continue
             except SealgateError as refusal:

@@ -73,7 +73,7 @@ class RegistrySnapshot:
 _log = logging.getLogger(__name__)
 
 # One wait lasts this long at most, so that stopping takes no longer.
-_WAIT_SECONDS = 0.1
+_WAIT_SECONDS = 0.5
 # A registry that failed is asked again after this long.
 _RETRY_SECONDS = 1.0
 _UPKEEP_SECONDS = 5.0
@@ -151,6 +151,7 @@ class RegistrySync:
     def stop(self) -> None:
         """Anchor what the answer log holds, and end."""
         self._stopping.set()
+        self.changes.wake()
         if self._thread.is_alive():
             self._thread.join()
         self.changes.close()
@@ -171,7 +172,8 @@ class RegistrySync:
             behind = self._behind
             if behind:
                 self._stopping.wait(_RETRY_SECONDS)
-            if (self.changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self.follow):
+            patience = 0.0 if self._cold else _WAIT_SECONDS
+            if (self.changes.wait(patience) or behind) and not self._guarded(self.follow):
                 self.token = None
             if self._cold:
                 self._guarded(self._warm)

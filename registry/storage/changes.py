@@ -19,6 +19,10 @@ class Changes(Protocol):
         """
         ...
 
+    def wake(self) -> None:
+        """End a wait soon, from any thread."""
+        ...
+
     def close(self) -> None:
         """Release what waiting holds."""
         ...
@@ -30,6 +34,9 @@ class PollingChanges:
     def wait(self, seconds: float) -> bool:
         time.sleep(min(seconds, POLL_SECONDS))
         return True
+
+    def wake(self) -> None:
+        """Does nothing: no wait is long."""
 
     def close(self) -> None:
         """Does nothing."""

@@ -16,8 +16,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
-from registry.storage.changes import Changes, PollingChanges
+from registry.storage.changes import Changes
 from registry.storage.driver import DriverTransaction
+from registry.storage.file_changes import changes_of
 from sealgate.reasons import Reason, SealgateError
 
 ChangeToken = tuple[int, ...]
@@ -158,7 +159,10 @@ class Database:
 
     def changes(self) -> Changes:
         """Return a signal for when to ask for the change token again."""
-        return self._postgres.Listener(self.engine) if self._postgres else PollingChanges()
+        if self._postgres:
+            listener: Changes = self._postgres.Listener(self.engine)
+            return listener
+        return changes_of(Path(self.engine.url.database or ""))
 
     @contextmanager
     def _refusing_driver(self, reason: Reason) -> Iterator[None]:

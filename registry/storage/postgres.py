@@ -196,6 +196,9 @@ class Listener:
         self._look_at = time.monotonic() + _LOOK_SECONDS
         return True
 
+    def wake(self) -> None:
+        """Does nothing: whoever waits asks for parts of a second."""
+
     def close(self) -> None:
         """End the connection."""
         self._drop()
