@@ -45,6 +45,7 @@ const OPENED: [usize; 19] = [20, 15, 19, 14, 8, 2, 3, 10, 9, 16, 6, 7, 1, 17, 18
 const HEADER: &[u8] = b"sealgate/answer/v2\n";
 const SALTS_HEADER: &[u8] = b"sealgate/salts/v1\n";
 const LEAF_PREFIX: &[u8] = b"\x00";
+const LONGEST_NAME: usize = 16;
 const SALT: usize = 16;
 const HASH: usize = 32;
 const LEAF: usize = HEADER.len() + HASH * FIELDS.len();
@@ -72,8 +73,9 @@ struct Entry {
     leaf: Vec<u8>,
     hash: [u8; HASH],
     sealed: Vec<u8>,
-    /// The opened fields of a caller's receipt, but for their salts.
-    values: Vec<String>,
+    /// The values that a caller's receipt opens, quoted, one behind the other, and their ends.
+    values: Vec<u8>,
+    ends: [usize; OPENED.len()],
 }
 
 /// The entries of some openings, in order.
@@ -146,28 +148,31 @@ impl Entries {
         tail: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let entry = self.entry(at)?;
-        let mut text = String::with_capacity(6144 + path.len() + tail.len());
-        text.push_str("{\"commitments\":[\"");
+        let fixed = 2 * (LEAF + SALTS) + 1024;
+        let mut text = Vec::with_capacity(fixed + entry.values.len() + path.len() + tail.len());
+        text.extend_from_slice(b"{\"commitments\":[\"");
         for (place, commitment) in entry.leaf[HEADER.len()..].chunks_exact(HASH).enumerate() {
             if place > 0 {
-                text.push_str("\",\"");
+                text.extend_from_slice(b"\",\"");
             }
             push_hex(&mut text, commitment);
         }
-        text.push_str("\"],\"opened\":{");
-        for (place, (&field, value)) in OPENED.iter().zip(&entry.values).enumerate() {
-            text.push_str(if place > 0 { "},\"" } else { "\"" });
-            text.push_str(FIELDS[field]);
-            text.push_str("\":{\"salt\":\"");
+        text.extend_from_slice(b"\"],\"opened\":{");
+        let mut start = 0;
+        for (&field, &end) in OPENED.iter().zip(&entry.ends) {
+            text.extend_from_slice(if start > 0 { b"},\"" } else { b"\"" });
+            text.extend_from_slice(FIELDS[field].as_bytes());
+            text.extend_from_slice(b"\":{\"salt\":\"");
             push_hex(&mut text, &entry.salts[field * SALT..(field + 1) * SALT]);
-            text.push_str("\",\"value\":");
-            text.push_str(value);
+            text.extend_from_slice(b"\",\"value\":");
+            text.extend_from_slice(&entry.values[start..end]);
+            start = end;
         }
-        text.push_str("}},\"proof\":\"c2sp.org/tlog-proof@v1\\nindex ");
-        text.push_str(&index.to_string());
-        text.push_str(path);
-        text.push_str(tail);
-        Ok(PyBytes::new_bound(py, text.as_bytes()))
+        text.extend_from_slice(b"}},\"proof\":\"c2sp.org/tlog-proof@v1\\nindex ");
+        text.extend_from_slice(index.to_string().as_bytes());
+        text.extend_from_slice(path.as_bytes());
+        text.extend_from_slice(tail.as_bytes());
+        Ok(PyBytes::new_bound(py, &text))
     }
 }
 
@@ -245,13 +250,12 @@ fn entry(opening: &Opening<'_>, cipher: &LessSafeKey) -> PyResult<Entry> {
     hash.update(&leaf);
     let mut own = [0; HASH];
     own.copy_from_slice(hash.finish().as_ref());
-    Ok(Entry {
-        sealed: seal(opening, &leaf, cipher)?,
-        values: OPENED.iter().map(|&field| quote(opening.values[field])).collect(),
-        hash: own,
-        leaf,
-        salts,
-    })
+    let mut values = Vec::with_capacity(PADDED);
+    let ends = OPENED.map(|field| {
+        quote(&mut values, opening.values[field]);
+        values.len()
+    });
+    Ok(Entry { sealed: seal(opening, &leaf, cipher)?, hash: own, leaf, salts, values, ends })
 }
 
 fn salts(subject_key: &[u8], nonce: &[u8]) -> PyResult<[u8; SALTS]> {
@@ -267,9 +271,11 @@ fn salts(subject_key: &[u8], nonce: &[u8]) -> PyResult<[u8; SALTS]> {
 
 fn commitment(salt: &[u8], name: &str, value: &str) -> PyResult<[u8; HASH]> {
     let mut hash = Context::new(&SHA256);
-    hash.update(salt);
-    hash.update(&[length(name.len())?]);
-    hash.update(name.as_bytes());
+    let mut head = [0; SALT + 1 + LONGEST_NAME];
+    head[..SALT].copy_from_slice(salt);
+    head[SALT] = length(name.len())?;
+    head[SALT + 1..=SALT + name.len()].copy_from_slice(name.as_bytes());
+    hash.update(&head[..=SALT + name.len()]);
     hash.update(value.as_bytes());
     let mut digest = [0; HASH];
     digest.copy_from_slice(hash.finish().as_ref());
@@ -278,22 +284,17 @@ fn commitment(salt: &[u8], name: &str, value: &str) -> PyResult<[u8; HASH]> {
 
 /// The opening of a leaf, encrypted: key's id | nonce | AES-256-GCM of the padded plain text.
 fn seal(opening: &Opening<'_>, leaf: &[u8], cipher: &LessSafeKey) -> PyResult<Vec<u8>> {
-    let mut plain = String::with_capacity(PADDED);
-    plain.push('[');
-    for (place, value) in opening.values.iter().enumerate() {
-        if place > 0 {
-            plain.push(',');
-        }
-        quote_ascii(&mut plain, value);
-    }
-    plain.push(']');
-    let size = (1 + opening.nonce.len() + plain.len()).next_multiple_of(PADDED);
-    let mut sealed = Vec::with_capacity(KEY_ID + IV + size + TAG);
+    let mut sealed = Vec::with_capacity(KEY_ID + IV + PADDED + TAG);
     sealed.extend_from_slice(&opening.sealing_key[KEY..]);
     sealed.extend_from_slice(&opening.iv);
     sealed.push(length(opening.nonce.len())?);
     sealed.extend_from_slice(opening.nonce);
-    sealed.extend_from_slice(plain.as_bytes());
+    for (place, value) in opening.values.iter().enumerate() {
+        sealed.push(if place > 0 { b',' } else { b'[' });
+        quote_ascii(&mut sealed, value);
+    }
+    sealed.push(b']');
+    let size = (sealed.len() - KEY_ID - IV).next_multiple_of(PADDED);
     sealed.resize(KEY_ID + IV + size, b' ');
     let nonce = Nonce::assume_unique_for_key(opening.iv);
     let tag = cipher

@@ -1,33 +1,31 @@
-//! Text as Python's `json` writes it, and hexadecimal.
+//! Text as Python's `json` writes it, and hexadecimal, appended to bytes.
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Append bytes in hexadecimal.
-pub fn push_hex(text: &mut String, data: &[u8]) {
-    for &byte in data {
-        text.push(DIGITS[usize::from(byte >> 4)].into());
-        text.push(DIGITS[usize::from(byte & 15)].into());
-    }
+pub fn push_hex(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend(
+        data.iter()
+            .flat_map(|&byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+    );
 }
 
-/// A JSON string, as `json.dumps(text, ensure_ascii=False)` has it.
-pub fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
+/// Append a JSON string, as `json.dumps(text, ensure_ascii=False)` has it.
+pub fn quote(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        quoted.push_str(text);
+        out.extend_from_slice(text.as_bytes());
     } else {
-        text.chars().for_each(|each| push_escaped(&mut quoted, each));
+        text.chars().for_each(|each| push_escaped(out, each));
     }
-    quoted.push('"');
-    quoted
+    out.push(b'"');
 }
 
 /// Append a JSON string of ASCII alone, as `json.dumps(text)` has it.
-pub fn quote_ascii(out: &mut String, text: &str) {
-    out.push('"');
+pub fn quote_ascii(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
-        out.push_str(text);
+        out.extend_from_slice(text.as_bytes());
     } else {
         for each in text.chars() {
             if each < '\x7f' {
@@ -37,25 +35,25 @@ pub fn quote_ascii(out: &mut String, text: &str) {
             }
         }
     }
-    out.push('"');
+    out.push(b'"');
 }
 
-fn push_escaped(out: &mut String, each: char) {
+fn push_escaped(out: &mut Vec<u8>, each: char) {
     match each {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\x08' => out.push_str("\\b"),
-        '\x0c' => out.push_str("\\f"),
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\x08' => out.extend_from_slice(b"\\b"),
+        '\x0c' => out.extend_from_slice(b"\\f"),
         control if control < ' ' => push_unit(out, control as u16),
-        other => out.push(other),
+        other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
     }
 }
 
-fn push_unit(out: &mut String, unit: u16) {
-    out.push_str("\\u");
+fn push_unit(out: &mut Vec<u8>, unit: u16) {
+    out.extend_from_slice(b"\\u");
     push_hex(out, &unit.to_be_bytes());
 }
 
@@ -67,9 +65,11 @@ mod tests {
     fn strings_are_escaped_as_python_does() {
         let text = "a\"\\/\n\r\t\u{8}\u{c}\u{0}\u{1f}\u{7f}é\u{2028}\u{1f600}";
         let escaped = r#""a\"\\/\n\r\t\b\f\u0000\u001f"#;
-        assert_eq!(quote(text), format!("{escaped}\u{7f}é\u{2028}\u{1f600}\""));
-        let mut ascii = String::new();
+        let mut quoted = Vec::new();
+        quote(&mut quoted, text);
+        assert_eq!(quoted, format!("{escaped}\u{7f}é\u{2028}\u{1f600}\"").as_bytes());
+        let mut ascii = Vec::new();
         quote_ascii(&mut ascii, text);
-        assert_eq!(ascii, format!(r#"{escaped}\u007f\u00e9\u2028\ud83d\ude00""#));
+        assert_eq!(ascii, format!(r#"{escaped}\u007f\u00e9\u2028\ud83d\ude00""#).as_bytes());
     }
 }

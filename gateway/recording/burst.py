@@ -10,6 +10,7 @@ The records of one route differ in few fields. A `RecordTemplate` holds the othe
         else: recorded.receipt()
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from registry.answers.encryption import Opening
@@ -99,10 +100,12 @@ class RecordedGroup:
     is asked for.
     """
 
-    __slots__ = ("_paths", "_tail", "appended")
+    __slots__ = ("_height", "_paths", "_sibling", "_tail", "appended")
 
     def __init__(self, appended: Appended) -> None:
         self.appended = appended
+        self._sibling = appended.frontier.sibling
+        self._height = appended.frontier.height
         self._tail = ""
         self._paths: dict[tuple[int, int], str] = {}
 
@@ -113,51 +116,47 @@ class RecordedGroup:
             self._tail = receipt_tail(self.appended.note)
         return self._tail
 
-    def path(self, index: int) -> str:
-        """The hashes of an entry's inclusion proof, in a receipt's text."""
-        if not self.appended.frontier.height:
+    def path(self, index: int, level: int = 0) -> str:
+        """The hashes of an entry's inclusion proof, in a receipt's text; or those from a level up,
+        which are the same for all entries under a node.
+        """
+        if level >= self._height:
             return ""
-        return self._own(0, index) + self._above(1, index >> 1)
-
-    def _above(self, level: int, node: int) -> str:
-        """The hashes from a level up: those of one node are the same for all entries under it."""
-        found = self._paths.get((level, node))
+        sibling, above = self._sibling(level, index), (level + 1, index >> 1)
+        found = self._paths.get(above)
         if found is None:
-            found = ""
-            if level < self.appended.frontier.height:
-                found = self._own(level, node) + self._above(level + 1, node >> 1)
-            self._paths[level, node] = found
-        return found
+            found = self._paths[above] = self.path(index >> 1, level + 1)
+        return receipt_path((sibling,)) + found if sibling else found
 
-    def _own(self, level: int, node: int) -> str:
-        sibling = self.appended.frontier.sibling(level, node)
-        return receipt_path((sibling,)) if sibling else ""
+
+class MadeEntries(NamedTuple):
+    """The entries of some openings."""
+
+    openings: Sequence[Opening]
+    entries: Entries
 
 
 class RecordedAnswer:
     """A record that is on the disk, at `index` of the log."""
 
-    __slots__ = ("_at", "_group", "_made", "_opening", "index")
+    __slots__ = ("_at", "_group", "_made", "index")
 
-    def __init__(
-        self, group: RecordedGroup, index: int, opening: Opening, made: Entries, at: int
-    ) -> None:
+    def __init__(self, group: RecordedGroup, index: int, made: MadeEntries, at: int) -> None:
         """It is number `at` of the entries that were `made` together."""
         self.index = index
         self._group = group
-        self._opening = opening
         self._made = made
         self._at = at
 
     def receipt(self) -> bytes:
         """The encoded receipt that opens what the caller may see. Made anew at each call."""
-        group = self._group
-        return self._made.receipt(self._at, self.index, group.path(self.index), group.tail)
+        group, index = self._group, self.index
+        return self._made.entries.receipt(self._at, index, group.path(index), group.tail)
 
     def whole(self) -> Receipt:
         """The same receipt, decoded."""
-        appended = self._group.appended
+        appended, (openings, entries) = self._group.appended, self._made
         proof = TlogProof(self.index, appended.proof(self.index), appended.note)
-        salts, leaf = self._made.salts(self._at), self._made.leaves[self._at]
+        salts, leaf = entries.salts(self._at), entries.leaves[self._at]
         apart = [salts[at : at + SALT_SIZE] for at in range(0, len(salts), SALT_SIZE)]
-        return Receipt.of(leaf, self._opening.fields, apart, proof)
+        return Receipt.of(leaf, openings[self._at].fields, apart, proof)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count, repeat
 from typing import NamedTuple, Protocol, TypeAlias
 
-from gateway.recording.burst import RecordedAnswer, RecordedGroup
+from gateway.recording.burst import MadeEntries, RecordedAnswer, RecordedGroup
 from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.engine.statistics import Duration
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
-from registry.answers.entries import Entries
+from registry.answers.entries import PythonEntries
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.tile_log import LARGEST_GROUP
 from sealgate.reasons import Reason, SealgateError
@@ -39,15 +39,15 @@ Recorded: TypeAlias = RecordedAnswer | SealgateError
 """What became of a record: it is on the disk, or it is not, and why."""
 
 
-class _Entry(NamedTuple):
-    """A record that is ready to be appended, its place in the burst, and its place among the
-    entries that were `made` together.
-    """
+class _Made(NamedTuple):
+    """Records that are ready to be appended, and their places in the burst."""
 
-    place: int
-    logged: LoggedAnswer
-    made: Entries
-    at: int
+    places: Sequence[int]
+    answers: Sequence[LoggedAnswer]
+    entries: MadeEntries
+
+
+_NOTHING = _Made((), (), MadeEntries((), PythonEntries((), (), b"")))
 
 
 class _Written(NamedTuple):
@@ -64,7 +64,7 @@ class BurstWriter:
         self._log = log
         self._subjects = subjects
         self._barrier = barrier
-        self._groups: Batcher[list[LoggedAnswer], _Written] = Batcher(
+        self._groups: Batcher[Sequence[LoggedAnswer], _Written] = Batcher(
             self._append, BatcherLimits(max_rows=LARGEST_GROUP, queue_rows=_WAITING)
         )
         # One group after another is written, so nobody else changes it meanwhile.
@@ -99,20 +99,23 @@ class BurstWriter:
         found: dict[int, Recorded],
     ) -> None:
         """Write the records about some subjects. An append that fails fails those behind it."""
-        entries = self._entries(self._openings(records, wanted, found), found)
+        made = self._entries(self._openings(records, wanted, found), found)
         failed: SealgateError | None = None
-        for at in range(0, len(entries), LARGEST_GROUP):
-            chunk = entries[at : at + LARGEST_GROUP]
-            if failed is None:
-                try:
-                    group, first = self._groups.submit([entry.logged for entry in chunk])
-                except SealgateError as refusal:
-                    failed = refusal
+        for at in range(0, len(made.places), LARGEST_GROUP):
+            failed = failed or self._submit(made, at, found)
             if failed is not None:
-                found |= dict.fromkeys([entry.place for entry in chunk], failed)
-                continue
-            for index, (place, logged, made, number) in enumerate(chunk, first):
-                found[place] = RecordedAnswer(group, index, logged.opening, made, number)
+                found |= dict.fromkeys(made.places[at : at + LARGEST_GROUP], failed)
+
+    def _submit(self, made: _Made, at: int, found: dict[int, Recorded]) -> SealgateError | None:
+        """Append the entries from number `at` on, as many as a group has."""
+        places, answers, entries = made
+        try:
+            group, first = self._groups.submit(answers[at : at + LARGEST_GROUP])
+        except SealgateError as refusal:
+            return refusal
+        written = map(RecordedAnswer, repeat(group), count(first), repeat(entries), count(at))
+        found.update(zip(places[at : at + LARGEST_GROUP], written, strict=False))
+        return None
 
     def _openings(
         self,
@@ -137,23 +140,30 @@ class BurstWriter:
                 found[place] = _refusal(error)
         return openings
 
-    def _entries(
-        self, openings: Mapping[int, Opening], found: dict[int, Recorded]
-    ) -> Sequence[_Entry]:
-        """The entries that openings have; `found` says why one has none."""
-        if not openings:
-            return []
+    def _entries(self, openings: Mapping[int, Opening], found: dict[int, Recorded]) -> _Made:
+        """The entries that openings have, together; `found` says why one has none."""
+        some = list(openings.values())
+        if not some:
+            return _NOTHING
         try:
-            answers, made = self._log.entries(list(openings.values()))
+            answers, entries = self._log.entries(some)
         except Exception as error:  # of whichever it is
-            if len(openings) == 1:
-                found |= dict.fromkeys(openings, _refusal(error))
-                return []
-            alone = [self._entries({place: each}, found) for place, each in openings.items()]
-            return [entry for entries in alone for entry in entries]
-        return list(map(_Entry, openings, answers, repeat(made), count()))
+            good = {place: each for place, each in openings.items() if self._can_be(each)}
+            bad = openings.keys() - good.keys() or openings.keys()
+            found |= dict.fromkeys(bad, _refusal(error))
+            rest = {place: each for place, each in good.items() if place not in bad}
+            return self._entries(rest, found)
+        return _Made(list(openings), answers, MadeEntries(some, entries))
 
-    def _append(self, groups: list[list[LoggedAnswer]]) -> Sequence[_Written]:
+    def _can_be(self, opening: Opening) -> bool:
+        """Whether an opening can be that of an entry."""
+        try:
+            self._log.entries([opening])
+        except Exception:  # whatever it is, the same happens in a burst
+            return False
+        return True
+
+    def _append(self, groups: list[Sequence[LoggedAnswer]]) -> Sequence[_Written]:
         begun = time.perf_counter_ns()
         appended = self._log.append([entry for group in groups for entry in group])
         self.commits += Duration(1, time.perf_counter_ns() - begun)

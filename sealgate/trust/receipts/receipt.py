@@ -126,7 +126,7 @@ def receipt_tail(note: str) -> str:
 
 def receipt_path(hashes: Iterable[bytes]) -> str:
     """Hashes of an inclusion proof, as they stand in an encoded receipt."""
-    return "".join(["\\n" + b2a_base64(item, newline=False).decode() for item in hashes])
+    return "".join([f"\\n{b2a_base64(item, newline=False).decode()}" for item in hashes])
 
 
 def encode_caller_receipt(

@@ -125,10 +125,14 @@ def test_one_record_that_cannot_be_made_does_not_fail_the_others(
     keys.away = "away"
     half_a_character = PreparedRecord("carla", ("\ud800",) * 21)
     too_few = PreparedRecord("carla", ("",) * 20)
-    burst = [*records(1), *records(1, "away"), half_a_character, too_few, *records(1)]
+    burst = [*records(2), *records(1, "away"), half_a_character, too_few, *records(1)]
     recorded = recorder.record_burst(burst)
-    assert reasons(recorded) == ["", "RECORD_FAILED", "INTERNAL", "INTERNAL", ""]
-    assert recorder.size == 2
+    assert reasons(recorded) == ["", "", "RECORD_FAILED", "INTERNAL", "INTERNAL", ""]
+    kept = [each for each in recorded if isinstance(each, RecordedAnswer)]
+    assert [each.index for each in kept] == [0, 1, 2]
+    assert request_ids(kept) == ["0", "1", "0"]
+    # They are still committed together.
+    assert recorder.commits.count == 1
 
 
 def test_a_subject_that_is_erased_holds_up_its_own_records_alone(
