@@ -55,6 +55,7 @@ class FrontHarness:
         self,
         handler: Callable[[FrontContext], None],
         tls: ServerTls | None = None,
+        host: str = "127.0.0.1",
         **limits: float,
     ) -> None:
         """`limits` are the crate's, where they differ from a gateway's."""
@@ -72,8 +73,9 @@ class FrontHarness:
         )
         self.upstream.listen(self.server)
         bounds = GatewayLimits()
+        secure = {"tls": f"{host}:0", "mutual": f"{host}:0"} if tls else {}
         self.front = NativeFront(
-            Listeners(insecure="127.0.0.1:0", tls="127.0.0.1:0" if tls else ""),
+            Listeners(insecure=f"{host}:0", **secure),
             tls,
             self.upstream,
             Bounds.of(bounds),
@@ -115,9 +117,12 @@ class FrontHarness:
 
 @contextmanager
 def front_with(
-    handler: Callable[[FrontContext], None], tls: ServerTls | None = None, **limits: float
+    handler: Callable[[FrontContext], None],
+    tls: ServerTls | None = None,
+    host: str = "127.0.0.1",
+    **limits: float,
 ) -> Iterator[FrontHarness]:
-    harness = FrontHarness(handler, tls, **limits)
+    harness = FrontHarness(handler, tls, host, **limits)
     harness.start()
     try:
         yield harness
