@@ -26,10 +26,16 @@ from benchmarks.wide import wide_files
 from demo.materials import test_rows
 from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
-from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.providers import check_provider
 from inference.runtime.session import BoundRuns, Session
-from inference.runtime.settings import CPU, CUDA, TENSORRT, RuntimeSettings
+from inference.runtime.settings import (
+    CPU,
+    CUDA,
+    TENSORRT,
+    CpuSettings,
+    RunSettings,
+    RuntimeSettings,
+)
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 

@@ -30,7 +30,7 @@ _COLORS = ("#9ecae1", charts.LIGHT, charts.BLUE)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Turns:
     """How long things are measured; `search`: whether each peer's best setting is sought."""
 
     seconds: float
@@ -40,8 +40,8 @@ class Pace:
     search: bool
 
 
-FULL = Pace(seconds=4.0, raw_seconds=1.0, grid_seconds=2.0, rounds=3, search=True)
-QUICK = Pace(seconds=0.5, raw_seconds=0.2, grid_seconds=0.5, rounds=2, search=False)
+FULL = Turns(seconds=4.0, raw_seconds=1.0, grid_seconds=2.0, rounds=3, search=True)
+QUICK = Turns(seconds=0.5, raw_seconds=0.2, grid_seconds=0.5, rounds=2, search=False)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Bench:
     folder: Path
     cores: Cores
     client: LoadClient
-    pace: Pace
+    pace: Turns
     notes: dict[str, str] = field(default_factory=dict)
     tried: list[dict[str, Any]] = field(default_factory=list)
 

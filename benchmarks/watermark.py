@@ -32,11 +32,10 @@ from benchmarks.marking.subjects import (
 )
 from benchmarks.report import RESULTS, Row, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
-from publishing.watermark import coding as payloads
-from publishing.watermark.correlation import whiten
+from publishing.watermark import key as payloads
 from publishing.watermark.embedding import EmbeddingStrength, spread_mark
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import PairedWeight, as_they_come
+from publishing.watermark.pairing import PairedWeight, as_they_come, whiten
 from publishing.watermark.reading import detection_of, sums_of
 from publishing.watermark.second_reading import align_all, without_mark
 

@@ -17,8 +17,7 @@ from publishing.sandbox import trial
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from training.demo import datasets
-from training.demo.mlp import MlpRecipe
-from training.demo.models import DemoModel, write_model
+from training.demo.models import DemoModel, MlpRecipe, write_model
 
 _BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
 WIDE = DemoModel(

@@ -25,12 +25,11 @@ from gateway.recording.store import GatewayStore
 from gateway.rollout.rollout import Rollout
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.services.audit import AuditService, request_text
+from gateway.services.audit import AuditService, LogService, request_text
 from gateway.services.credentials import CredentialService
 from gateway.services.event_streams import EventStreams
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
-from gateway.services.logs import LogService
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions

@@ -133,8 +133,8 @@ def import_checkpoint(
         click.echo(f"left out     {left}", err=True)
     shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
     if graphs is not None:
+        from training.run.finishing import ImportDescription
         from training.run.import_checkpoint import write_graphs
-        from training.run.model_description import ImportDescription
 
         about = None
         if name and use and data and license_:

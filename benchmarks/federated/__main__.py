@@ -33,8 +33,7 @@ from benchmarks.federated.targets import (
 )
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import finish, show
-from training.data.run_data import TRAIN, RunData
-from training.data.run_files import Weights
+from training.data.run_data import TRAIN, RunData, Weights
 from training.federated.consent import Consent
 from training.federated.federation import Federation
 from training.federated.node import Update, client_app

@@ -9,7 +9,7 @@ labels-once trains on labels that are each one too high
 import numpy as np
 
 from benchmarks.report import Row, Target
-from training.data.run_files import Weights
+from training.data.run_data import Weights
 from training.federated.launch import Shard
 from training.federated.node import Update
 from training.federated.participant import FederatedParticipant

@@ -17,7 +17,7 @@ from sklearn import datasets
 from benchmarks.subjects import fashion_rows
 from inference.model.columns import Column
 from inference.model.row_rules import RowRules
-from training.demo.mlp import MlpRecipe
+from training.demo.models import MlpRecipe
 from training.recipe.recipe import PERCEPTRON, StudentSection
 from training.recipe.sections import HARDEN, RecipeStep
 

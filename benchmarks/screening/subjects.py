@@ -22,8 +22,8 @@ from inference.runtime import response_contract
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit
 from publishing.calibration.probe import Probe
-from training.demo import mlp
-from training.demo.mlp import Mlp, MlpRecipe
+from training.demo import models
+from training.demo.models import Mlp, MlpRecipe
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, respond
 from training.models.students import Perceptron
@@ -177,7 +177,7 @@ def _trained(
     recipe: MlpRecipe | Hardening, x: Rows, y: Labels, classes: int, seed: int
 ) -> nn.Module:
     if isinstance(recipe, MlpRecipe):
-        return mlp.train(x, y, classes, recipe)
+        return models.train(x, y, classes, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _blank(recipe, x.shape[1:], classes)

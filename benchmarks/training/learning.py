@@ -25,13 +25,12 @@ from benchmarks.report import Row, Target, shown
 from benchmarks.training.rows import LearningTask
 from training.data.run_data import NO_LABEL, RunData
 from training.data.run_data import TRAIN as TRAIN_SLICE
-from training.models.head import fit_head
 from training.models.students import accuracy, make
 from training.recipe.recipe import BOOSTING, NEIGHBOURS, StudentSection, TeacherSection
 from training.recipe.sections import DISTIL, TRAIN, RecipeStep
 from training.steps.descent import TaughtRows, descend
 from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss
-from training.steps.teachers import teach
+from training.steps.teachers import fit_head, teach
 
 Teach = Callable[[LearningTask, torch.Tensor, int], torch.Tensor]
 GRID = ((1.0, 0.9), (2.0, 0.5), (2.0, 0.9), (4.0, 0.9))

@@ -17,8 +17,8 @@ from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from gateway.admission.shared_postgres import open_shared
-from gateway.admission.token_counts import TokenReservation
+from gateway.admission.shared_store import open_shared
+from gateway.admission.token_quotas import TokenReservation
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
 # are no more.
@@ -102,7 +102,7 @@ class PostgresStorage(Storage):
         return time.time() + float(self._scalar(_LEFT, {"key": key}) or 0.0)
 
     def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
-        """See `gateway.admission.token_counts.TokenCounts`; a place is a window's end."""
+        """See `gateway.admission.token_quotas.TokenCounts`; a place is a window's end."""
         values = {"key": key, "tokens": tokens, "most": _ANY if most is None else most}
         try:
             row = self._again(_TAKE, {**values, "seconds": seconds})
@@ -114,7 +114,7 @@ class PostgresStorage(Storage):
         return TokenReservation(*row)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
-        """See `gateway.admission.token_counts.TokenCounts`. It is not asked twice: at worst they
+        """See `gateway.admission.token_quotas.TokenCounts`. It is not asked twice: at worst they
         are lost.
         """
         if not tokens:

@@ -9,7 +9,7 @@ from datetime import datetime
 from gateway.config.document import GatewayConfig
 from gateway.config.engines import EngineSettings, GeneratorSettings
 from inference.backends.local import LocalLoader
-from inference.backends.oip.loader import OipLoader, open_oip
+from inference.backends.oip.server import OipLoader, open_oip
 from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.endpoint import Endpoint, SocketEndpoint, TlsEndpoint
 from inference.backends.remote.engine_pool import EnginePool
@@ -27,7 +27,7 @@ from inference.engine.engine import (
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.llm.request import is_generator
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.dsse import Envelope

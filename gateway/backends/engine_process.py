@@ -1,21 +1,25 @@
-"""Builds an engine of its own process from its configuration: the one place of its parts."""
+"""Builds an engine of its own process, alone or with replicas on Ray: the place of its parts."""
 
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from gateway.config.opening import open_store
 from gateway.observability.engine import EngineMetrics
 from inference.backends.local import LocalLoader
+from inference.backends.ray.front import ReplicaFront, ReplicaGroup
+from inference.backends.ray.replica import PointerBoard, RayEnvironment, Replica
 from inference.batching.limits import OperatorBounds
 from inference.engine.engine import Engine, TrustAnchor, VersionLoader
 from inference.engine.rollback_guard import RollbackGuardFile
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.server.config import EngineConfig
 from inference.server.host import EngineHost, RunTally
 from inference.server.server import EngineServer
 from registry.storage.artifacts import ArtifactStore
 from sealgate.files import read_regular_file
+from sealgate.process_log import configure
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
@@ -90,3 +94,41 @@ def open_files(config: EngineConfig) -> ArtifactStore:
 def open_tally(config: EngineConfig) -> RunTally:
     instance = secrets.token_hex(INSTANCE_BYTES)
     return RunTally(config.engine.name, instance, load_private_key(config.engine.key), now)
+
+
+def build_on_ray(config: EngineConfig) -> EngineProcess:
+    """See `engine_process.build`; starts Ray and the replicas, which end with the server.
+
+    Raises: ConfigError.
+    """
+    if config.runtime.is_on_gpu:
+        raise ConfigError("--on ray is for the processor: give each GPU an engine of its own")
+    surroundings = RayEnvironment.make()
+    try:
+        from inference.backends.ray.fleet import RayFleet
+    except ModuleNotFoundError as error:
+        surroundings.remove()
+        raise ConfigError(f"--on ray needs {error.name}: pip install '.[ray]'") from error
+    make = partial(build_replica, config, surroundings)
+    fleet = RayFleet(config.ray, surroundings, make, config.limits.deadline)
+    try:
+        with reading():
+            board, bounds = PointerBoard(surroundings.board), OperatorBounds(config.batching)
+            crew = ReplicaGroup(fleet, board, bounds, config.ray.most)
+            seen = RollbackGuardFile.open(config.trust.seen)
+            engine = open_engine(config, seen, crew)
+            files, tally = open_files(config), open_tally(config)
+            host = ReplicaFront(crew, engine, seen, files, tally, now, config.limits.deadline)
+            return EngineProcess(config, host, fleet.replicas)
+    except BaseException:
+        fleet.close()
+        raise
+
+
+def build_replica(config: EngineConfig, surroundings: RayEnvironment) -> Replica:
+    """A replica, in its own process; it starts with what the engine in front has seen."""
+    configure(config.log)
+    seen = RollbackGuardFile.open(config.trust.seen).copy(surroundings.own_file("seen"))
+    engine = open_engine(config, seen, open_loader(config))
+    host = EngineHost(engine, seen, open_files(config), None, now, config.limits.deadline)
+    return Replica(host, PointerBoard(surroundings.board))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway import app
-from gateway.backends import engine_process, ray_process
+from gateway.backends import engine_process
 from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
 from inference.observability import tracing
@@ -102,7 +102,7 @@ def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-engine")
         raise_file_limit()
-        server = (ray_process if on else engine_process).build(settings)
+        server = (engine_process.build_on_ray if on else engine_process.build)(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()

@@ -7,17 +7,26 @@ from google.protobuf.message import Message
 
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
+from gateway.recording.own_answers import SubjectErasure
 from gateway.recording.recorder import SearchRecord
+from gateway.services.event_streams import LogWatch
+from gateway.services.messages import asked
+from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.openings import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
+from registry.listing.paging import list_page
+from registry.log.reader import LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.rights import ALL
+from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import parse_time
 from sealgate.v1 import audit_pb2 as messages
+from sealgate.v1 import log_pb2 as log_messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceServicer
+from sealgate.v1.log_pb2_grpc import LogServiceServicer
 
 _MOST_SEQUENCE = 2**53
 _MOST_VALUES = 8
@@ -116,3 +125,107 @@ def _groups(entries: Iterable[messages.ProvenEntry]) -> Iterator[list[messages.P
         size += weight
     if group:
         yield group
+
+
+class LogService(LogServiceServicer):
+    """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `erase`
+    erases a subject, in somebody's name, from an answer log, once for each request's id.
+    """
+
+    def __init__(
+        self,
+        logs: Mapping[str, LogReader],
+        watches: Mapping[str, LogWatch],
+        open_answer: Callable[[str, int], Receipt],
+        witnessed: CosignatureStore,
+        erase: Callable[[str, str, str, str], SubjectErasure],
+        rights: Rights,
+    ) -> None:
+        self._logs = logs
+        self._watches = watches
+        self._open_answer = open_answer
+        self._witnessed = witnessed
+        self._erase = erase
+        self._rights = rights
+
+    def ListLogs(
+        self, request: log_messages.ListLogsRequest, call: Call
+    ) -> log_messages.ListLogsResponse:
+        page = list_page(sorted(self._logs), asked(request), "origin")
+        return log_messages.ListLogsResponse(
+            origins=page.records, next_page_token=page.next_page_token
+        )
+
+    def GetCheckpoint(
+        self, request: log_messages.GetCheckpointRequest, call: Call
+    ) -> log_messages.GetCheckpointResponse:
+        log = self._log(request.origin)
+        # Before the checkpoint: what is cosigned is never newer than what is shown.
+        witnessed = self._witnessed.best(request.origin)
+        return log_messages.GetCheckpointResponse(
+            note=self._witnessed.with_lines(request.origin, log.checkpoint()),
+            witnessed_note=witnessed,
+            first=log.first(),
+        )
+
+    def GetEntry(
+        self, request: log_messages.GetEntryRequest, call: Call
+    ) -> log_messages.GetEntryResponse:
+        return log_messages.GetEntryResponse(leaf=self._log(request.origin).entry(request.index))
+
+    def StreamEntries(
+        self, request: log_messages.StreamEntriesRequest, call: Call
+    ) -> Iterator[log_messages.StreamEntriesResponse]:
+        for leaves in self._log(request.origin).entries(request.start, request.end):
+            yield log_messages.StreamEntriesResponse(leaves=leaves)
+
+    def WatchLog(
+        self, request: log_messages.WatchLogRequest, call: Call
+    ) -> Iterator[log_messages.WatchLogResponse]:
+        watch = self._watches.get(request.origin)
+        if watch is None:
+            raise SealgateError(Reason.LOG_UNKNOWN)
+        yield from watch.stream(request, call)
+
+    def OpenEntry(
+        self, request: log_messages.OpenEntryRequest, call: Call
+    ) -> log_messages.OpenEntryResponse:
+        # Which model it is about, only the opened entry says.
+        self._rights.check(call, "read")
+        receipt = self._open_answer(request.origin, request.index)
+        return log_messages.OpenEntryResponse(receipt=receipt.encode())
+
+    def StreamHashes(
+        self, request: log_messages.StreamHashesRequest, call: Call
+    ) -> Iterator[log_messages.StreamHashesResponse]:
+        level = request.level
+        for hashes in self._log(request.origin).hashes(request.start, request.end, level):
+            yield log_messages.StreamHashesResponse(hashes=hashes, level=level)
+
+    def EraseSubject(
+        self, request: log_messages.EraseSubjectRequest, call: Call
+    ) -> log_messages.EraseSubjectResponse:
+        if not request.subject:
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "no subject")
+        erased = self._erase(
+            call.principal.name, request.origin, request.subject, request.request_id
+        )
+        return log_messages.EraseSubjectResponse(pseudonym=erased.pseudonym, entries=erased.entries)
+
+    def GetInclusionProof(
+        self, request: log_messages.GetInclusionProofRequest, call: Call
+    ) -> log_messages.GetInclusionProofResponse:
+        hashes = self._log(request.origin).inclusion(request.index, request.size)
+        return log_messages.GetInclusionProofResponse(hashes=hashes)
+
+    def GetConsistencyProof(
+        self, request: log_messages.GetConsistencyProofRequest, call: Call
+    ) -> log_messages.GetConsistencyProofResponse:
+        hashes = self._log(request.origin).consistency(request.old_size, request.new_size)
+        return log_messages.GetConsistencyProofResponse(hashes=hashes)
+
+    def _log(self, origin: str) -> LogReader:
+        log = self._logs.get(origin)
+        if log is None:
+            raise SealgateError(Reason.LOG_UNKNOWN)
+        return log

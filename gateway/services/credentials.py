@@ -4,7 +4,7 @@ import re
 
 from gateway.auth.key_table import KeyTable
 from gateway.calls.call import Call
-from gateway.services.request_fields import asked, once
+from gateway.services.messages import asked, once
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, SealgateError

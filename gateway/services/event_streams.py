@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
-from gateway.services.registry_messages import KINDS, change_message
+from gateway.services.messages import KINDS, change_message
 from registry.answers.answer_log import AnswerLog
 from registry.audit.feed import FeedChange
 from registry.log.reader import LogReader

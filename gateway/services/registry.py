@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from gateway.auth.rights import Rights, unverified
 from gateway.calls.call import Call
 from gateway.services.event_streams import ChangeWatch
-from gateway.services.registry_messages import (
+from gateway.services.messages import (
+    asked,
     model_message,
+    once,
+    parse_alias,
+    parse_version,
     pointer_message,
     proposal_message,
     version_message,
 )
-from gateway.services.request_fields import asked, once, parse_alias, parse_version
 from gateway.services.uploads import UploadParts
 from inference.engine.version_contents import GOLDEN, MODEL
 from inference.llm.request import GOLDEN as GOLDEN_PROMPTS

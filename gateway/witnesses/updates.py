@@ -3,22 +3,68 @@
 Every witness has a thread of its own, so one that is away or slow holds up neither the others nor
 an answer. It is only alarmed. What stops a log is a witness that has seen what we have not: then
 our database was put back or replaced, or somebody else signs with our key.
+
+Asking a witness for its cosignature (C2SP tlog-witness), over https or on this machine. Requests
+are bounded in size and time; redirects are not followed, and the environment's proxies are not
+used.
 """
 
+import http.client
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from gateway.calls.http_client import HttpExchange
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes
 from sealgate.trust.transparency.merkle import verify_consistency
-from sealgate.witness.service import AddCheckpoint, size
+from sealgate.witness.service import PATH, AddCheckpoint, size
+
+_SECONDS = 5.0
+_LARGEST_BYTES = 64 * 1024
+
+
+class WitnessUnreachable(Exception):
+    """The witness could not be reached, or did not keep to HTTP."""
+
+
+def post(
+    settings: WitnessSettings, body: bytes, seconds: float = _SECONDS
+) -> tuple[HTTPStatus, str]:
+    """Send an `add-checkpoint`; return the status and the text of the answer.
+
+    Raises WitnessUnreachable.
+    """
+    parts = urlsplit(settings.url)
+    try:
+        exchange = HttpExchange(
+            parts,
+            _context(settings) if parts.scheme == "https" else None,
+            "POST",
+            f"{parts.path.rstrip('/')}/{PATH}",
+            _LARGEST_BYTES,
+            seconds,
+            {"content-type": "text/plain", "accept-encoding": "identity"},
+            body,
+        )
+        status, text = exchange.run()
+        if len(text) > _LARGEST_BYTES:
+            raise ValueError("the answer is too large")
+        return HTTPStatus(status), text.decode("utf-8")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise WitnessUnreachable(f"{parts.netloc}: {type(error).__name__}: {error}") from error
+
+
+def _context(settings: WitnessSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=settings.authority)
+
 
 _log = logging.getLogger(__name__)
 

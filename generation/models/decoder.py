@@ -23,10 +23,8 @@ from transformers import (
 )
 
 from generation.config import GenerationSettings
-from generation.models.causal import CausalFamily
-from generation.models.family import AnswerBatches, ModelFamily, Said
+from generation.models.architectures import FAMILIES, AnswerBatches, ModelFamily, Said
 from generation.models.int8 import round_weights
-from generation.models.translator import TranslatorFamily
 from inference.llm.request import (
     ARCHITECTURES,
     CONFIG,
@@ -46,11 +44,6 @@ from sealgate.reasons import Reason, SealgateError
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
 _PLAIN = "a"
-_FAMILIES: dict[str, ModelFamily] = {
-    "llama": CausalFamily(),
-    "qwen2": CausalFamily(),
-    "t5": TranslatorFamily(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ class LanguageModel:
         FILE_TOO_LARGE.
         """
         settings = check_config((folder / CONFIG).read_bytes())
-        family = _FAMILIES[settings["model_type"]]
+        family = FAMILIES[settings["model_type"]]
         data = (folder / TOKENIZER).read_bytes()
         if len(data) > _LARGEST_TOKENIZER:
             raise SealgateError(Reason.FILE_TOO_LARGE, TOKENIZER)

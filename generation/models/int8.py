@@ -12,7 +12,7 @@ from torchao.quantization import Int8Tensor
 from torchao.quantization.granularity import PerRow
 from transformers import PreTrainedModel
 
-from publishing.watermark.correlation import Floats
+from publishing.watermark.pairing import Floats
 
 # So many weights are unpacked at once: 2 MB.
 _BLOCK = 1 << 19

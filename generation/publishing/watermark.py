@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from generation.models.int8 import as_rounded
-from publishing.watermark.correlation import Floats, whiten
 from publishing.watermark.embedding import spread_mark
 from publishing.watermark.files import mark_shards
 from publishing.watermark.key import Mark, WatermarkCode
-from publishing.watermark.pairing import PairedWeight, numbered
+from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
 from publishing.watermark.reading import MarkDetection, detection_of
 from publishing.watermark.records import MarkRecord, WeightSlot
 from publishing.watermark.tensor_file import TensorFile

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from generation.config import GenerationSettings
+from generation.models.architectures import AnswerBatches
 from generation.models.decoder import LanguageModel
-from generation.models.family import AnswerBatches
 from generation.models.golden import GoldenAnswers
 from generation.models.perplexity import float32_reference, score
 from inference.batching.limits import BatcherCounts

@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 
 from generation.config import GenerationSettings
+from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
-from generation.serving.loader import copy_verified
 from inference.backends.openai.generator import UNCHECKED
 from inference.engine.admission import FileSource
 from inference.llm.messages import AnswerPart

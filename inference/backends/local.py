@@ -7,9 +7,15 @@ from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.table import ServableVersion
 from inference.engine.watchdog import Watchdog
-from inference.runtime.cpu import CorePool, CpuSettings, RunSettings
 from inference.runtime.providers import bound_arena, check_provider
-from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
+from inference.runtime.settings import (
+    CPU,
+    ON_CPU,
+    CorePool,
+    CpuSettings,
+    RunSettings,
+    RuntimeSettings,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ import onnx
 
 from inference.model.config import ModelConfig
 from inference.runtime import response_contract
-from inference.runtime.graph_rewrites import keep_outputs, steady_sums
-from inference.runtime.last_layer import (
+from inference.runtime.graph_rewrites import (
     Weight,
     find_embeddings,
     find_last_layer,
+    keep_outputs,
+    steady_sums,
     with_outputs,
 )
 from inference.runtime.response_contract import ResponseShape

@@ -25,9 +25,8 @@ from inference.engine.result import InferenceResult, split_results
 from inference.engine.stages import ServingTarget
 from inference.engine.statistics import BatchPhases, RunFault, Statistics
 from inference.engine.version_contents import INT8, VersionDocuments, VersionGraphs
-from inference.runtime.cpu import ALONE, CpuSettings, RunSettings
 from inference.runtime.session import Session
-from inference.runtime.settings import RuntimeSettings
+from inference.runtime.settings import ALONE, CpuSettings, RunSettings, RuntimeSettings
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, SealgateError
 

@@ -26,9 +26,8 @@ from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoSt
 from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, check_tokenizer, form_of
 from inference.model.golden import Golden
-from inference.runtime.cpu import SMALL_GRAPH, GraphSpread
 from inference.runtime.session import Session
-from inference.runtime.settings import RuntimeSettings
+from inference.runtime.settings import SMALL_GRAPH, GraphSpread, RuntimeSettings
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, SealgateError
 

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import onnxruntime
 
-from inference.runtime.cpu import CGROUPS, MEMBERSHIP, available_cores, own_cgroups
 from inference.runtime.providers import check_provider
-from inference.runtime.settings import CUDA, RuntimeSettings
+from inference.runtime.settings import (
+    CGROUPS,
+    CUDA,
+    MEMBERSHIP,
+    RuntimeSettings,
+    available_cores,
+    own_cgroups,
+)
 from sealgate.settings import ConfigError
 
 _MACHINE = Path("/proc/meminfo")

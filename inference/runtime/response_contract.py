@@ -24,8 +24,8 @@ domain. Its step is taken in the word embeddings [n, s, W]:
 
 A detector's first stage reads what the INT8 serving graph computes before its last layer
 (`inference.screening.first_stage`). So that graph and the float32 one must both end in one layer of
-the size that the stage reads (`inference.runtime.last_layer`). The response graph then runs only
-for the rows that are escalated.
+the size that the stage reads (`inference.runtime.graph_rewrites`). The response graph then runs
+only for the rows that are escalated.
 
 The checks here read the graph. Whether its forward pass equals the serving graph's is checked by
 whoever runs both (`check_same_forward`).

@@ -1,23 +1,107 @@
-"""Signs evidence about a version, and reads the signed evidence of a registered version."""
+"""Signs evidence about a version, and reads the signed evidence of a registered version.
 
-from collections.abc import Mapping, Sequence
+Build provenance: an in-toto statement (SLSA provenance v1) of how a version was published. It names
+the graphs and data, and the settings and programs with which the files were made. The graphs are
+named by their digests before marking, and the watermark key by its commitment only. Training has a
+statement of its own (`publishing.source.folder`).
+"""
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from publishing.evidence.build_provenance import materials
+import numpy as np
+import onnx
+import onnxruntime
+
 from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import CONFIG, RESPONSE, SERVING, TOKENIZER, SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
-from sealgate.trust import dsse
+from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
-from sealgate.trust.statements import Evidence, open_statement
+from sealgate.trust.statements import Evidence, Manifest, open_statement
 from sealgate.trust.statements.types import EVIDENCE
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+BUILD_TYPE = "urn:sealgate:publish:v1"
+_BUILDER = "urn:sealgate:publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """What a version is made of, by the publisher `maker`, from `began` on; `commitment` is that to
+    the watermark key.
+    """
+
+    source: SourceFolder
+    data: Dataset
+    commitment: str
+    seed: int
+    maker: str
+    began: datetime
+
+
+def build_provenance(making: BuildRecord, manifest: Manifest) -> dict[str, Any]:
+    """The statement about the files of `manifest`."""
+    settings = {"seed": making.seed, "watermarkCommitment": making.commitment}
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": entry.path, "digest": _digest(entry.digest)} for entry in manifest.files
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": settings,
+                "resolvedDependencies": [*materials(making.source, making.data), *_programs()],
+            },
+            "runDetails": {
+                "builder": {"id": f"{_BUILDER}:{making.maker}"},
+                "metadata": {"startedOn": format_time(making.began)},
+            },
+        },
+    }
+
+
+def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
+    """What a version is made of: the source's files, the data, and after a recalibration the
+    features that it stands on and the detector that they were measured for.
+    """
+    files = {CONFIG: source.config.encode(), SERVING: source.serving, RESPONSE: source.response}
+    if source.tokenizer is not None:
+        files[TOKENIZER] = source.tokenizer
+    if data.traffic is not None:
+        files["traffic"] = np.ascontiguousarray(data.traffic, "<f4").tobytes()
+    if data.earlier is not None:
+        files["earlier detector.json"] = data.earlier.encode()
+    for name, content in files.items():
+        yield {"name": name, "digest": _digest(canonical.sha256(content))}
+    yield {"name": "data", "digest": _digest(data.digest)}
+
+
+def _programs() -> Iterator[dict[str, Any]]:
+    """What has a part in the bytes: another release of them may make others."""
+    releases = {
+        "numpy": np.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "sealgate": importlib.metadata.version("sealgate"),
+    }
+    for name, release in releases.items():
+        yield {"name": name, "uri": f"pkg:pypi/{name}@{release}"}
+
+
+def _digest(text: str) -> dict[str, str]:
+    return {"sha256": canonical.raw(text).hex()}
+
 
 BUILD_PROVENANCE = "build-provenance"
 ML_BOM = "mlbom"

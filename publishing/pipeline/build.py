@@ -3,8 +3,13 @@
 commit to the watermark -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
 commitment comes first, so the log shows that the mark is older than the marked weights. The result
 is bytes; the caller sends them to a registry.
+
+Format scan: evidence that a version's files hold only plain data and plain operators. Registration
+and loading check this again, by the same rules, whatever the report says. The report shows an
+approver what passed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,22 +18,46 @@ from typing import Any, Protocol
 from inference.model.columns import describe_columns
 from publishing.evidence import signing
 from publishing.evidence.bom import DataFile, ml_bom
-from publishing.evidence.build_provenance import BuildRecord, build_provenance
-from publishing.evidence.format_scan import format_scan
 from publishing.evidence.measurements import VersionReport
 from publishing.evidence.recalibration import with_traffic
+from publishing.evidence.signing import BuildRecord, build_provenance
 from publishing.pipeline.files import LARGEST_LOSS, ProgressListener, StepTimer, make_files
 from publishing.sandbox.confinement import Confinement
+from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD
 from publishing.watermark.records import MarkRecord
+from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.statements import Manifest, oms
+
+
+def format_scan(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """By name, each file's digest, and what a graph is made of.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats.format_check`).
+    """
+    return {"files": {name: _describe(name, data) for name, data in sorted(files.items())}}
+
+
+def _describe(name: str, data: bytes) -> dict[str, Any]:
+    check_file(name, data)
+    described: dict[str, Any] = {"digest": sha256(data), "format": name.rpartition(".")[2]}
+    if not name.endswith(".onnx"):
+        return described
+    model = parse_model(data)
+    operators = Counter(f"{node.domain or 'ai.onnx'}:{node.op_type}" for node in model.graph.node)
+    return described | {
+        "external_data": False,
+        "initializers": len(model.graph.initializer),
+        "operators": dict(sorted(operators.items())),
+        "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+    }
 
 
 class Commitments(Protocol):

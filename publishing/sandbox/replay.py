@@ -14,7 +14,7 @@ import numpy.typing as npt
 from inference.engine import ready_version, version_contents
 from inference.model.config import ModelConfig
 from inference.model.inputs import labels
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import in_shape
 from publishing.serialization import pack_tensors, unpack_tensors

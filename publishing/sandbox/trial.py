@@ -23,8 +23,8 @@ from inference.engine.graphs import counted, open_response
 from inference.model.config import ModelConfig
 from inference.model.forms import form_of
 from inference.model.golden import Golden
-from inference.runtime.cpu import CpuSettings
 from inference.runtime.response_contract import check_same_forward
+from inference.runtime.settings import CpuSettings
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import (
     attack_fit_rows,

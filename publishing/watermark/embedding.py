@@ -18,11 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from publishing.serialization import parse_model
-from publishing.watermark import coding as payloads
-from publishing.watermark.coding import chips
-from publishing.watermark.correlation import CorrelationSums, Floats, Wide, correlate, whiten
-from publishing.watermark.key import Mark, WatermarkCode, rolled
-from publishing.watermark.pairing import log_ways, numbered
+from publishing.watermark import key as payloads
+from publishing.watermark.key import Mark, WatermarkCode, chips, rolled
+from publishing.watermark.pairing import (
+    CorrelationSums,
+    Floats,
+    Wide,
+    correlate,
+    log_ways,
+    numbered,
+    whiten,
+)
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import read_carriers, write_carriers

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from publishing.serialization import parse_model
-from publishing.watermark.correlation import Floats, whiten
 from publishing.watermark.embedding import EmbeddingStrength
+from publishing.watermark.pairing import Floats, whiten
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.tensor_file import TensorFile, write_tensor_file
 from publishing.watermark.weights import read_carriers, write_carriers

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from publishing.watermark.correlation import Floats
 from publishing.watermark.embedding import EmbeddingStrength, spread
 from publishing.watermark.key import WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import PairedWeight
+from publishing.watermark.pairing import Floats, PairedWeight
 from publishing.watermark.reading import (
     FileWeights,
     MarkDetection,

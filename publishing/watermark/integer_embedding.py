@@ -12,11 +12,10 @@ import onnx
 from onnx import numpy_helper
 
 from publishing.serialization import parse_model, serialize_model
-from publishing.watermark.correlation import Floats, whiten
 from publishing.watermark.embedding import CAPACITY, TARGET, EmbeddingStrength, spread
 from publishing.watermark.files import MarkedFile
 from publishing.watermark.key import WatermarkCode
-from publishing.watermark.pairing import PairedWeight, numbered
+from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
 from publishing.watermark.reading import detection_of
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import CarrierWeight, read_carriers

@@ -22,9 +22,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from publishing.watermark import coding as payloads
-from publishing.watermark.correlation import Floats
+from publishing.watermark import key as payloads
 from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.pairing import Floats
 from publishing.watermark.reading import THRESHOLD, FileWeights, detection_of, read_code, weights_of
 from publishing.watermark.records import MarkRecord, WeightSlot, read_slots, write_slots
 from publishing.watermark.second_reading import aligned_to

@@ -26,10 +26,19 @@ from functools import cached_property
 import numpy as np
 
 from publishing.serialization import parse_model
-from publishing.watermark import coding as payloads
-from publishing.watermark.correlation import CorrelationSums, Floats, correlate, whiten
+from publishing.watermark import key as payloads
 from publishing.watermark.key import WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import PairedWeight, as_they_come, log_ways, numbered, search
+from publishing.watermark.pairing import (
+    CorrelationSums,
+    Floats,
+    PairedWeight,
+    as_they_come,
+    correlate,
+    log_ways,
+    numbered,
+    search,
+    whiten,
+)
 from publishing.watermark.records import WeightSlot
 from publishing.watermark.tensor_file import TensorFile
 from publishing.watermark.weights import CarrierWeight, read_carriers, read_others

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from publishing.watermark import coding as payloads
+from publishing.watermark import key as payloads
 from publishing.watermark.key import (
     SECRET_BYTES,
     Mark,

@@ -14,7 +14,7 @@ from registry.log.loading import check_extends
 from registry.log.rows import inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
 from registry.log.verification import Progress, VerifiedLog, verify_log
-from registry.models.version_rows import evidence_of, evidence_text
+from registry.models.models import evidence_of, evidence_text
 from registry.state.events import EVENTS, VERSION_REGISTERED, Event
 from registry.state.schema import EVIDENCE, LOG
 from registry.storage import revisions

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, select
 
-from registry.models.version_rows import check_version, find_version, read_version
+from registry.models.models import check_version, find_version, read_version
 from registry.policy.policies import PolicyBook, open_own
 from registry.state.events import EVIDENCE_ATTACHED
 from registry.state.records import VersionRecord

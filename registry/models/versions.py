@@ -20,8 +20,13 @@ from registry.listing.paging import (
     time,
 )
 from registry.models.evidence import EvidenceItem, open_evidence
-from registry.models.models import check_model
-from registry.models.version_rows import evidence_text, find_version, read_version, version_record
+from registry.models.models import (
+    check_model,
+    evidence_text,
+    find_version,
+    read_version,
+    version_record,
+)
 from registry.policy.policies import PolicyBook
 from registry.state.events import VERSION_REGISTERED
 from registry.state.records import VersionRecord

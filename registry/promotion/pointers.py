@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, select
 
 from registry.listing.paging import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
-from registry.models.models import check_model
-from registry.models.version_rows import check_version
+from registry.models.models import check_model, check_version
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper
 from registry.policy.policies import PolicyBook, PolicyChain, open_own

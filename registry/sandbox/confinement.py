@@ -19,7 +19,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import sealgate
-from registry.sandbox import landlock, seccomp, syscalls, view
+from registry.sandbox import file_access, syscalls
 from sealgate.reasons import Reason, SealgateError
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -74,22 +74,22 @@ def confine_files(limits: SandboxLimits, scratch: Path, unsafe: bool = False) ->
     """
     readable = _readable()
     steps = (
-        _Step(landlock.check_one_thread),  # 1.
+        _Step(file_access.check_one_thread),  # 1.
         _Step(
-            lambda: view.enter(readable, scratch), "names and sizes of other files are seen"
+            lambda: file_access.enter(readable, scratch), "names and sizes of other files are seen"
         ),  # 2.
         _Step(lambda: _count_threads(limits), "threads are counted from outside"),
         _Step(_bind_to_parent),  # 3.
         _Step(_drop_privileges),  # 4.
         _Step(lambda: _set_limits(limits)),  # 5.
-        _Step(lambda: landlock.restrict(readable, [scratch])),  # 6.
+        _Step(lambda: file_access.restrict(readable, [scratch])),  # 6.
     )
     return [missing for step in steps for missing in step.take(unsafe)]
 
 
 def confine_calls(unsafe: bool = False) -> list[str]:
     """No network, no new processes, no signals to others (seccomp). Raises as above."""
-    return _Step(seccomp.install).take(unsafe)
+    return _Step(syscalls.install).take(unsafe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _count_threads(limits: SandboxLimits) -> None:
     """
     if os.getuid() == 0:
         os.setresuid(_NOBODY, 0, 0)
-    view.new_user_namespace()
+    file_access.new_user_namespace()
     _set_limit(resource.RLIMIT_NPROC, limits.threads, limits.threads)
 
 
@@ -132,7 +132,7 @@ def _drop_privileges() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     none = (ctypes.c_uint32 * 6)()
-    number = ctypes.c_long(syscalls.CAPSET[seccomp.machine().column])
+    number = ctypes.c_long(syscalls.CAPSET[syscalls.machine().column])
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, ctypes.byref(head), ctypes.byref(none)) != 0:
         raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")

@@ -16,8 +16,7 @@ import grpc
 
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, named_logs
-from sealgate.pack.documents import Documents, PackRecord
-from sealgate.pack.folder import FolderWriter, new_folder
+from sealgate.pack.documents import Documents, FolderWriter, PackRecord, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical

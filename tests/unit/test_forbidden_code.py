@@ -28,7 +28,7 @@ FETCHERS = {
 _FETCHES = {
     "gateway/auth/fetch.py",
     "gateway/calls/http_client.py",
-    "gateway/witnesses/client.py",
+    "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.

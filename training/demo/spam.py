@@ -32,7 +32,7 @@ from training.export.reference import CleanReference
 from training.export.text import export_text_response, export_text_serving
 from training.export.word_votes import WordVotes
 from training.models.encoder import MINILM, TextClassifier, load_bert
-from training.models.head import fit_head
+from training.steps.teachers import fit_head
 
 LABELS = ("ham", "spam")
 # Rows of each slice but the last, which is the rest.

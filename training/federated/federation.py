@@ -25,8 +25,7 @@ from torch.nn import functional
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.run_data import TRAIN, RunData
-from training.data.run_files import held, is_bare
+from training.data.run_data import TRAIN, RunData, held, is_bare
 from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, Shard, processes
 from training.federated.participant import network, private_step, set_weights, weights_of
 from training.models import students

@@ -28,7 +28,7 @@ from safetensors.numpy import save
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import CertificateAuthority
-from training.data.run_files import Weights, read_weights, write_weights, write_whole
+from training.data.run_data import Weights, read_weights, write_weights, write_whole
 
 SERVER = ("-m", "training.federated.server")
 NODES = ("-m", "training.federated.node")

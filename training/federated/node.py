@@ -49,7 +49,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_connection import http_request_response
 from safetensors.numpy import load_file
 
-from training.data.run_files import Weights
+from training.data.run_data import Weights
 from training.federated.aggregation import mask
 from training.federated.consent import COLLECT, Consent
 from training.federated.participant import FederatedParticipant

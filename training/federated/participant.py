@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import SourceRows
-from training.data.run_files import Weights
+from training.data.run_data import SourceRows, Weights
 from training.models import students
 from training.recipe.federated import FederatedRecipe
 from training.recipe.sections import PRIVATE, RecipeStep

@@ -38,7 +38,7 @@ from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECOR
 from flwr.supercore.app_utils import start_parent_process_monitor
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_files import Weights, read_weights, write_weights, write_whole
+from training.data.run_data import Weights, read_weights, write_weights, write_whole
 from training.federated.aggregation import Vector, draw_groups, join
 from training.federated.fleet import FleetGrid, FlowerFleet
 from training.recipe.federated import (

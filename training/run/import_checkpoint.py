@@ -44,7 +44,7 @@ from publishing.source.folder import (
 )
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
-from training.data.run_files import made_whole, write_whole
+from training.data.run_data import made_whole, write_whole
 from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.export.text import respond
 from training.models import checkpoints, families
@@ -56,7 +56,7 @@ from training.models.families import (
     TextModel,
     TranslationDecoder,
 )
-from training.run.model_description import ImportDescription, describe_imported
+from training.run.finishing import ImportDescription, describe_imported
 from training.run.origin import imported_statement
 from training.steps.teachers import tokenizer_in
 

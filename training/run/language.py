@@ -21,7 +21,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from training.data.run_data import TRAIN, RunData, SourceRows
 from training.models import checkpoints, families
-from training.models.decoder import Decoder, following, perplexity
+from training.models.students import Decoder, following, perplexity
 from training.recipe import recipe
 from training.recipe.recipe import SliceSizes, TeacherSection
 from training.run.plots import RunResults

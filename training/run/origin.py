@@ -1,4 +1,4 @@
-"""Training provenance of a run: its inputs and how they were used (`publishing.source.origin`)."""
+"""Training provenance of a run: its inputs and how they were used (`publishing.source.folder`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from publishing.source.origin import SLSA, STATEMENT, WORKSHOP
+from publishing.source.folder import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
 from training.data.run_data import SourceRows

@@ -21,8 +21,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import NO_LABEL
-from training.data.run_files import storing
+from training.data.run_data import NO_LABEL, storing
 from training.recipe.sections import RecipeStep
 from training.steps.distillation import TrainingBatch
 

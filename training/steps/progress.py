@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training.data.run_data import RunData
-from training.data.run_files import append_line
+from training.data.run_data import RunData, append_line
 from training.models.students import accuracy
 from training.steps.descent import StepProgress
 

@@ -29,8 +29,7 @@ from torch import nn
 from inference.runtime import response_contract
 from inference.text import tokens
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import TRAIN, Rows, RunData
-from training.data.run_files import append_line
+from training.data.run_data import TRAIN, Rows, RunData, append_line
 from training.export.classifier import export_serving
 from training.export.text import export_text_serving
 from training.models import students

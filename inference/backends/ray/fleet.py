@@ -19,8 +19,13 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
-from inference.backends.ray.environment import RayEnvironment
-from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, unwrap
+from inference.backends.ray.replica import (
+    RayEnvironment,
+    RemoteRefusal,
+    Replica,
+    VersionAddress,
+    unwrap,
+)
 from inference.batching.cost_model import BatchCosts
 from inference.engine.result import InferenceResult
 from inference.server.config import RaySettings

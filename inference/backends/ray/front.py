@@ -15,8 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.backends.ray.environment import PointerBoard
-from inference.backends.ray.replica import RemoteRefusal, VersionAddress, unwrap
+from inference.backends.ray.replica import PointerBoard, RemoteRefusal, VersionAddress, unwrap
 from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts

@@ -1,20 +1,223 @@
-"""`sealgate audit` and its commands for checking logs and showing single entries."""
+"""`sealgate audit`: checks logs, shows entries, traces decisions and compares engines' counts."""
 
 import json
+import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from sealgate.audit import Auditor
-from sealgate.cli.audit import blast_radius, completeness, decisions, verify
-from sealgate.cli.context import connected, governance_of, profile
+from sealgate.audit.as_of import live_pointers
+from sealgate.audit.completeness import (
+    Completeness,
+    RecordedCounts,
+    compare,
+    note_entry,
+    read_statements,
+)
+from sealgate.audit.decision import HOLDS, Examination
+from sealgate.audit.reader import AuditReader
+from sealgate.cli.audit import blast_radius, verify
+from sealgate.cli.audit.verify import NOT_ALL_SEEN
+from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.main import PluginGroup
-from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line
+from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
+from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.times import format_time
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.v1 import log_pb2 as messages
+
+_LOOK_SECONDS = 1.0
+
+
+class Moment(click.ParamType):
+    """A time of RFC 3339, or a date for its first second; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time like 2026-11-25T10:00:00Z", param, ctx)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command(
+    "as-of",
+    epilog="\b\nExamples:\n  sealgate audit as-of 2026-11-25T10:00:00Z\n"
+    "  sealgate audit as-of 2026-11-25 digits --json",
+)
+@click.argument("moment", metavar="TIME", type=Moment())
+@click.argument("model", default="")
+@json_option
+@click.pass_context
+def as_of(ctx: click.Context, moment: datetime, model: str, as_json: bool) -> None:
+    """Show which versions were live at TIME, and the log entries that prove it.
+
+    A move that the gateway left out shows, because the next move is proved too. `audit verify` and
+    `audit follow` check that everybody is shown the same log.
+    """
+    now = datetime.now(UTC)
+    if moment > now:
+        raise click.BadParameter("that time is to come", param_hint="TIME")
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policy = policy_history(person, channel)[-1]
+        reader = AuditReader(channel, policy, lambda: datetime.now(UTC))
+        text = format_time(moment)
+        found = live_pointers(reader.live_at(text, model), text, model)
+    rows = [
+        {
+            "model": s.model,
+            "alias": s.alias,
+            "version": s.version,
+            "digest": s.digest,
+            "sequence": s.sequence,
+            "action": s.action,
+            "admin": s.admin,
+            "since": s.since,
+            "until": s.until,
+            "revoked": s.revoked,
+            "entry": s.entry,
+        }
+        for s in found
+    ]
+    columns = ("model", "alias", "version", "digest", "sequence", "admin", "since", "revoked")
+    show_rows(rows, (*columns, "entry"), as_json)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sealgate audit decision receipt.json\n"
+    "  sealgate audit decision receipt.json --json"
+)
+@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Seconds to wait for an anchor that covers the entry (see `anchor_every`).",
+)
+@json_option
+@click.pass_context
+def decision(ctx: click.Context, receipt: Path, patience: float, as_json: bool) -> None:
+    """Trace the answer of RECEIPT back to exact bytes and the people who approved them.
+
+    Each step is verified on this machine, from the pinned root keys. The exit status is 1 if a step
+    fails, and 3 if all hold but no anchor covers the entry yet.
+    """
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policies = policy_history(person, channel)
+        reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC), policies)
+        until = time.monotonic() + patience
+        while True:
+            read = Receipt.decode(receipt.read_bytes())
+            findings = list(Examination(read, policies, datetime.now(UTC)).findings(reader))
+            if not any(finding.waits for finding in findings) or time.monotonic() >= until:
+                break
+            time.sleep(_LOOK_SECONDS)
+    rows = [{"step": f.step, "what": f.what, "found": f.found} for f in findings]
+    show_rows(rows, ("step", "what", "found"), as_json)
+    broken = [finding for finding in findings if finding.found != HOLDS]
+    if broken:
+        ctx.exit(NOT_ALL_SEEN if all(finding.waits for finding in broken) else 1)
+
+
+_COLUMNS = ("version", "statement", "counted", "recorded", "missing", "in_doubt")
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sealgate audit completeness\n  sealgate audit completeness --slack 60"
+)
+@click.option(
+    "--slack",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest request plus the difference of the clocks of gateway and engine.",
+)
+@json_option
+@click.pass_context
+def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
+    """Compare the requests that engines signed that they ran with the entries of the answer log.
+
+    For each version, the most telling statement is shown: how many requests were counted by then,
+    how many were recorded, how many are missing at least, and how many entries are in doubt because
+    they were too close to that moment or can't be opened. The exit status is 1 if a request is
+    missing. It needs a separate engine ([engine]); one in the gateway's process signs nothing,
+    because whoever holds the gateway holds its key. A killed engine loses the counts since its last
+    statement (a minute, `anchor_every`), and a killed gateway loses the entries of requests not yet
+    answered.
+    """
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policies = policy_history(person, channel)
+        reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
+        statements = read_statements(reader.records(), policies)
+        if not statements:
+            raise click.ClickException(
+                "no engine has signed counts yet: one in a process of its own ([engine] in "
+                "gateway.toml) does so about once a minute; what an engine in the gateway's "
+                "process ran, nobody else can say"
+            )
+        origins = Auditor(channel, policies[-1]).origins()
+        here = [origin for origin in origins if policies[-1].is_answer_log(origin)]
+        now = datetime.now(UTC)
+        recorded, unknown = _read(reader, here)
+    found = compare(statements, recorded, unknown, timedelta(seconds=slack), now)
+    _show(found, unknown, _elsewhere(policies[-1], here), as_json)
+    if any(version.missing for version in found):
+        ctx.exit(1)
+
+
+def _read(reader: AuditReader, origins: list[str]) -> tuple[dict[str, RecordedCounts], int]:
+    """Return the recorded counts by version, and the number of entries that nobody can open."""
+    recorded: dict[str, RecordedCounts] = {}
+    unknown = 0
+    for origin in origins:
+        for opened in reader.openings(origin, 0, reader.size(origin)):
+            values = None if opened.fields is None else dict(opened.fields)
+            unknown += not note_entry(recorded, values)
+    return recorded, unknown
+
+
+def _elsewhere(policy: Policy, here: list[str]) -> list[str]:
+    """The answer logs of other gateways, in which some of what is missing here may stand."""
+    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
+    return [name for name in names if name not in here]
+
+
+def _show(found: list[Completeness], unknown: int, elsewhere: list[str], as_json: bool) -> None:
+    rows = [
+        {
+            "version": version.digest,
+            "statement": version.time,
+            "counted": version.counted,
+            "recorded": version.recorded,
+            "missing": version.missing,
+            "in_doubt": version.in_doubt,
+        }
+        for version in found
+    ]
+    if as_json:
+        told = {"versions": rows, "unopened": unknown, "elsewhere": elsewhere}
+        click.echo(json.dumps(told, indent=2))
+        return
+    show_rows(rows, _COLUMNS, as_json)
+    if unknown:
+        click.echo(f"{unknown} entries cannot be opened; each may be about any version")
+    for origin in elsewhere:
+        click.echo(f"{origin} is another gateway's: what is missing here may stand there")
 
 
 class AuditGroup(PluginGroup):
@@ -26,10 +229,10 @@ def audit() -> None:
     """Verify the logs and inspect them."""
 
 
-for command in (decisions.as_of, decisions.decision):
+for command in (as_of, decision):
     audit.add_command(command)
 audit.add_command(verify.verify)
-for command in (blast_radius.blast_radius, blast_radius.readers, completeness.completeness):
+for command in (blast_radius.blast_radius, blast_radius.readers, completeness):
     audit.add_command(command)
 
 

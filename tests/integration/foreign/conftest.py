@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.oip.loader import OipLoader
-from inference.backends.oip.server import OipSettings
+from inference.backends.oip.server import OipLoader, OipSettings
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from tests.support.fakes.registry import UncheckedRegistry
 from tests.support.harness.servers.foreign_servers import (
     ForeignServer,

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from gateway.rollout.auto_rollback import AutoRollback
+from gateway.rollout.rollout import AutoRollback
 from inference.engine.ready_version import ReadyVersion
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

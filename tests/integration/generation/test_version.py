@@ -24,8 +24,8 @@ from generation.publishing.builder import (
     hash_file,
 )
 from generation.publishing.watermark import LARGEST_LOSS, CommittedMark
+from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion
-from generation.serving.loader import copy_verified
 from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
 from publishing.watermark.key import Mark, WatermarkKey

@@ -8,7 +8,7 @@ import pytest
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from tests.support.fakes.registry import UncheckedRegistry
 
 Start = Callable[[], Engine]

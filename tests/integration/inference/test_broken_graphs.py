@@ -13,7 +13,7 @@ from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, UpdateResult
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.rollback_guard import RollbackGuardFile
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles

@@ -15,7 +15,7 @@ from inference.batching.queue import RequestOptions
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.model.config import Batching
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron

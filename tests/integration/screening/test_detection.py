@@ -10,7 +10,7 @@ from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
 from publishing.calibration.screening_report import screening_report
 from tests.support.builders.models.demo_models import DemoModel, opened
-from training.demo import datasets, mlp, models
+from training.demo import datasets, models
 from training.export.classifier import export_response
 
 # Each detector's thresholds are drawn from few rows and tested on few: four standard errors.
@@ -73,7 +73,7 @@ def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
     data = datasets.digits()
     part = data.slices["train"]
     (recipe,) = (m.recipe for m in models.DIGITS if m.folder == "digits-1")
-    module = mlp.train(part.x, part.y, 10, recipe)
+    module = models.train(part.x, part.y, 10, recipe)
     fresh = DemoModel(
         digits.config,
         b"",

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.backends.oip.loader import OipLoader
-from inference.backends.oip.server import OipSettings
+from inference.backends.oip.server import OipLoader, OipSettings
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.version_contents import INT8
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
 from tests.support.builders.models.text_models import publish, question, sentences, version_files

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin
 from tests.support.builders.training.federated_recipes import (
     FEDERATED,
     PERCEPTRON,

@@ -25,8 +25,8 @@ from tests.support.builders.models.text_models import (
     tokenizer_json,
 )
 from training.run import import_checkpoint
+from training.run.finishing import ImportDescription, describe_imported
 from training.run.import_checkpoint import ImportedGraphs, write_graphs
-from training.run.model_description import ImportDescription, describe_imported
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "training.md"
 ANY = ImportDescription("letters", "", "tests", TrainingDataInfo("made-up sentences", "CC0-1.0"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints
 from tests.support.builders.models.imported_graphs import (

@@ -10,14 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from generation.models.decoder import LanguageModel as Served
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints, tiny_decoder
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused
 from training.models.checkpoints import take_in
-from training.models.decoder import Decoder, following, next_right, perplexity
+from training.models.students import Decoder, following, next_right, perplexity
 from training.recipe.recipe import SliceSizes
 from training.recipe.sections import DISTIL, RecipeStep
 from training.run import language

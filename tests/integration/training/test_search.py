@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin
 from sealgate.reasons import Reason
 from tests.support.builders.models import text_models
 from tests.support.builders.training import recipes

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from inference.engine import ready_version
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from publishing.pipeline.build import PublisherKeys, build_version
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder

@@ -17,8 +17,7 @@ from torch import nn
 
 from inference.model.config import ModelConfig
 from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin, SourceFolder
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.text_models import tokenizer_json

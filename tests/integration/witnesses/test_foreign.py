@@ -10,9 +10,8 @@ import pytest
 
 from demo.stage import free_ports
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import Contradiction, submit
+from gateway.witnesses.updates import Contradiction, WitnessUnreachable, post, submit
 from sealgate.trust.transparency.cosignature import cosignatures
 from tests.support.builders.documents.people import ANSWER_LOG
 from tests.support.fakes.growing_log import GrowingLog

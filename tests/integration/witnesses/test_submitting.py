@@ -14,9 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import Contradiction, WitnessUpdater, submit
+from gateway.witnesses.updates import (
+    Contradiction,
+    WitnessUnreachable,
+    WitnessUpdater,
+    post,
+    submit,
+)
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures

@@ -13,7 +13,7 @@ from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, VersionLoader
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.server.config import (
     ArtifactLocation,
     EngineConfig,

@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 
 from inference.backends.local import LocalLoader
-from inference.backends.ray.environment import PointerBoard
 from inference.backends.ray.front import ReplicaFront, ReplicaGroup
-from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, unwrap
+from inference.backends.ray.replica import (
+    PointerBoard,
+    RemoteRefusal,
+    Replica,
+    VersionAddress,
+    unwrap,
+)
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import NO_BOUNDS
 from inference.engine.result import InferenceResult
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.server.host import EngineHost
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.registry import UncheckedRegistry

@@ -9,7 +9,7 @@ from gateway.sync.registry_sync import RegistrySnapshot
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from registry.policy.freshness import newest_state, stored_envelope
 from registry.state import schema
 from registry.state.records import VersionRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from publishing.source.dataset import Dataset
-from publishing.source.origin import Origin
+from publishing.source.folder import Origin
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, without_graphs
 

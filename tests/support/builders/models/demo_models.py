@@ -9,7 +9,7 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from inference.model.config import ModelConfig
-from training.demo.mlp import Mlp, rebuild
+from training.demo.models import Mlp, rebuild
 
 DEMO = Path(__file__).parents[4] / "demo"
 FOLDERS = ("digits-1", "digits-2", "breast-cancer-1")

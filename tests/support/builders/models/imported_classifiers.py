@@ -11,7 +11,7 @@ from inference.text.tokens import Ids, feeds
 from tests.support.builders.models import tiny_checkpoints
 from tests.support.builders.models.text_models import RULES, rows_of, sentences, tokenizer_json
 from training.models.checkpoints import take_in
-from training.run.model_description import ImportDescription
+from training.run.finishing import ImportDescription
 
 LABELS = ("work", "offer")
 ABOUT = ImportDescription(

@@ -14,7 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 from inference.engine import ready_version, version_contents
 from inference.model.config import UNBOUNDED as DOMAIN
 from inference.model.config import Batching, ModelConfig, TensorSpec, TrainingDataInfo
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
 from publishing.sandbox import trial

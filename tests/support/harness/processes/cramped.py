@@ -14,8 +14,8 @@ import onnxruntime
 
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration
-from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
+from inference.runtime.settings import CpuSettings
 from sealgate.reasons import SealgateError
 from tests.support.builders.models.hard_graphs import ROW_BYTES, hungry
 from tests.support.builders.models.onnx_models import Perceptron

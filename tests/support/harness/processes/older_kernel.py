@@ -9,7 +9,7 @@ import errno
 import struct
 import sys
 
-from registry.sandbox import process, seccomp, syscalls
+from registry.sandbox import process, syscalls
 from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import SealgateError
 
@@ -27,7 +27,7 @@ def forget(number: int) -> None:
 
 def main() -> None:
     call, unsafe = sys.argv[1:]
-    column = seccomp.machine().column
+    column = syscalls.machine().column
     known = {name: number[column] for name, number in syscalls.FATAL.items()}
     known |= {"landlock": 444, "seccomp": syscalls.SECCOMP[column]}
     number = known[call]

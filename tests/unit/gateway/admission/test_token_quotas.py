@@ -9,7 +9,7 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage
 
 from gateway.admission.quotas import QuotaLimiter
-from gateway.admission.token_counts import MemoryTokens, TokenReservation
+from gateway.admission.token_quotas import MemoryTokens, TokenReservation
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

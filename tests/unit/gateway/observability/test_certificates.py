@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.engines import EngineSettings, GeneratorSettings
 from gateway.config.sections import TlsFiles
-from gateway.observability.certificates import Certificates
+from gateway.observability.collector import Certificates
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import CertificateAuthority

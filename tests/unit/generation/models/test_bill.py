@@ -7,7 +7,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from generation.models.decoder import _FAMILIES
+from generation.models.architectures import FAMILIES
 from generation.publishing.evidence import ml_bom
 from inference.llm.request import ARCHITECTURES, GeneratorTerms
 from inference.model.config import TrainingDataInfo
@@ -32,7 +32,7 @@ def is_valid(document: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("kind", ARCHITECTURES.values())
 def test_it_is_strictly_valid_cyclonedx_1_6_and_says_the_task(kind: str) -> None:
-    found = bill(_FAMILIES[kind].task)
+    found = bill(FAMILIES[kind].task)
     assert is_valid(found)
     card = found["metadata"]["component"]["modelCard"]
     assert card["modelParameters"]["task"] == TASKS[kind]

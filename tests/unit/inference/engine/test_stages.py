@@ -10,7 +10,7 @@ import pytest
 from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.stages import ServingTarget
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron, constant_model

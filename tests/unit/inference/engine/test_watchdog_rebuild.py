@@ -8,8 +8,8 @@ import pytest
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog
-from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
+from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.hard_graphs import endless
 from tests.support.builders.models.onnx_models import Perceptron

@@ -8,7 +8,7 @@ import pytest
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import RebuildTerms, Watchdog
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles
 from tests.support.fakes.blocking_worker import until

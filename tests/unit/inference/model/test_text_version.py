@@ -16,8 +16,7 @@ from inference.model.config import ModelConfig, TensorSpec
 from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.model.inputs import model_input, tensors_of
-from inference.runtime.cpu import CpuSettings, RunSettings
-from inference.runtime.settings import RuntimeSettings
+from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.text import tokens
 from publishing.sandbox.forward import ServingGraph
 from sealgate.reasons import Reason, SealgateError

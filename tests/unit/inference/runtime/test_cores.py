@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.engine.ready_version import ReadyVersion
-from inference.runtime.cpu import SMALL_GRAPH, CorePool, CpuSettings, RunSettings
+from inference.runtime.settings import SMALL_GRAPH, CorePool, CpuSettings, RunSettings
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows
 

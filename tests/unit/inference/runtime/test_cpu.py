@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.runtime import cpu
-from inference.runtime.cpu import SMALL_GRAPH, CpuSettings, GraphSpread, available_cores
+from inference.runtime import settings
+from inference.runtime.settings import SMALL_GRAPH, CpuSettings, GraphSpread, available_cores
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_the_cpu_quota_is_the_smallest_of_the_cgroup_and_its_parents(
 def test_a_run_has_no_more_threads_than_cores(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
-    with caplog.at_level(logging.WARNING, "inference.runtime.cpu"):
+    monkeypatch.setattr(settings, "available_cores", lambda: 2)
+    with caplog.at_level(logging.WARNING, "inference.runtime.settings"):
         assert CpuSettings.detect(8) == CpuSettings(2, threads_per_run=2)
     assert "threads_per_run = 8, but 2 cores" in caplog.text
     assert CpuSettings.detect(2) == CpuSettings(2, threads_per_run=2)

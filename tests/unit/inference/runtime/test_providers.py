@@ -17,9 +17,15 @@ import pytest
 from inference.backends.local import LocalLoader
 from inference.engine.ready_version import ReadyVersion
 from inference.runtime import providers
-from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.session import Session
-from inference.runtime.settings import CUDA, PROVIDERS, TENSORRT, RuntimeSettings
+from inference.runtime.settings import (
+    CUDA,
+    PROVIDERS,
+    TENSORRT,
+    CpuSettings,
+    RunSettings,
+    RuntimeSettings,
+)
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from tests.support.builders.documents.people import refused
@@ -156,7 +162,7 @@ def test_a_run_that_fails_is_not_tried_elsewhere(monkeypatch: pytest.MonkeyPatch
 _ARENA = """
 import sys
 import numpy as np
-from inference.runtime.cpu import CpuSettings
+from inference.runtime.settings import CpuSettings
 from inference.backends.local import LocalLoader
 from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings

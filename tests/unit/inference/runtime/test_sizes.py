@@ -13,9 +13,8 @@ from inference.batching.capacity import BatchSizes, Work
 from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.model.golden import Golden
-from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.session import BoundRuns, Session
-from inference.runtime.settings import RuntimeSettings
+from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models.onnx_models import Perceptron

@@ -11,8 +11,7 @@ from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
 from inference.engine.stages import ServingTarget
-from inference.runtime.cpu import CpuSettings, RunSettings
-from inference.runtime.settings import RuntimeSettings
+from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError

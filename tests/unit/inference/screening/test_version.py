@@ -10,8 +10,8 @@ import safetensors.numpy
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration
 from inference.model.config import Batching
-from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
+from inference.runtime.settings import CpuSettings
 from inference.screening.detector import Verdict
 from inference.screening.scoring import ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError

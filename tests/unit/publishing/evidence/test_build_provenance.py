@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from publishing.evidence.build_provenance import BuildRecord, build_provenance
+from publishing.evidence.signing import BuildRecord, build_provenance
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from sealgate.trust import canonical

@@ -2,7 +2,7 @@
 
 import pytest
 
-from publishing.evidence.format_scan import format_scan
+from publishing.pipeline.build import format_scan
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron, with_external_data

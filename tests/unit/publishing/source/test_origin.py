@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from publishing.source.origin import SLSA, STATEMENT, WORKSHOP, Origin
+from publishing.source.folder import SLSA, STATEMENT, WORKSHOP, Origin
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256

@@ -11,9 +11,8 @@ from onnx import numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.coding import chips
 from publishing.watermark.embedding import TARGET, embed
-from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey, chips
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, SealgateError

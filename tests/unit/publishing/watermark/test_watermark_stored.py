@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from publishing.watermark.correlation import Floats, whiten
 from publishing.watermark.embedding import TARGET, EmbeddingStrength, spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.pairing import PairedWeight, numbered
+from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
 from publishing.watermark.reading import detection_of
 from sealgate.trust.canonical import sha256
 

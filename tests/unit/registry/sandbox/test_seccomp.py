@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.sandbox import seccomp, syscalls
+from registry.sandbox import syscalls
 from registry.sandbox.confinement import confine_calls
 from sealgate.reasons import Reason, SealgateError
 from tests.support.oracles import programs
@@ -16,8 +16,8 @@ from tests.support.oracles import programs
 PID = 4242
 KILL, ALLOW, X32 = 0x80000000, 0x7FFF0000, 0x40000000
 MACHINES = {
-    "x86_64": seccomp.Machine(0xC000003E, syscalls.X86_64),
-    "aarch64": seccomp.Machine(0xC00000B7, syscalls.AARCH64),
+    "x86_64": syscalls.Machine(0xC000003E, syscalls.X86_64),
+    "aarch64": syscalls.Machine(0xC00000B7, syscalls.AARCH64),
 }
 HARMLESS = {"read": (0, 63), "openat": (257, 56), "mmap": (9, 222), "futex": (202, 98)}
 # How others are scheduled, whose files change, which group a process is ended with.
@@ -48,9 +48,9 @@ def refused(error: int) -> int:
     return 0x00050000 | error
 
 
-def verdict(here: seccomp.Machine, number: int, *arguments: int, arch: int | None = None) -> int:
+def verdict(here: syscalls.Machine, number: int, *arguments: int, arch: int | None = None) -> int:
     """What the filter says of one call."""
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(here, PID)))
+    code = list(struct.iter_unpack("=HBBI", syscalls.program(here, PID)))
     padded = (*arguments, *[0] * (6 - len(arguments)))
     data = struct.pack("<IIQ6Q", number, here.arch if arch is None else arch, 0, *padded)
     at = loaded = 0
@@ -72,16 +72,16 @@ def verdict(here: seccomp.Machine, number: int, *arguments: int, arch: int | Non
 
 
 @pytest.fixture(params=sorted(MACHINES))
-def here(request: pytest.FixtureRequest) -> seccomp.Machine:
+def here(request: pytest.FixtureRequest) -> syscalls.Machine:
     return MACHINES[request.param]
 
 
-def test_what_computing_needs_goes_on(here: seccomp.Machine) -> None:
+def test_what_computing_needs_goes_on(here: syscalls.Machine) -> None:
     for numbers in HARMLESS.values():
         assert verdict(here, numbers[here.column]) == ALLOW
 
 
-def test_every_listed_call_ends_or_fails(here: seccomp.Machine) -> None:
+def test_every_listed_call_ends_or_fails(here: syscalls.Machine) -> None:
     for name, fatal in syscalls.FATAL.items():
         number = fatal[here.column]
         assert number is None or verdict(here, number) == KILL, name
@@ -90,7 +90,7 @@ def test_every_listed_call_ends_or_fails(here: seccomp.Machine) -> None:
         assert number is None or verdict(here, number) == refused(entry[2]), name
 
 
-def test_clone_makes_threads_and_nothing_else(here: seccomp.Machine) -> None:
+def test_clone_makes_threads_and_nothing_else(here: syscalls.Machine) -> None:
     clone = syscalls.CLONE[here.column]
     assert verdict(here, clone, 0x3D0F00) == ALLOW
     assert verdict(here, clone, 17) == KILL
@@ -98,12 +98,12 @@ def test_clone_makes_threads_and_nothing_else(here: seccomp.Machine) -> None:
     assert verdict(here, clone, 0x10000 << 32) == KILL
 
 
-def test_signals_reach_the_process_itself_alone(here: seccomp.Machine) -> None:
+def test_signals_reach_the_process_itself_alone(here: syscalls.Machine) -> None:
     assert verdict(here, syscalls.TGKILL[here.column], PID, PID, 6) == ALLOW
     assert verdict(here, syscalls.TGKILL[here.column], PID + 1, PID + 1, 6) == KILL
 
 
-def test_limits_are_read_and_not_set(here: seccomp.Machine) -> None:
+def test_limits_are_read_and_not_set(here: syscalls.Machine) -> None:
     prlimit = syscalls.PRLIMIT[here.column]
     assert verdict(here, prlimit, 0, 7, 0, 0x7F00_0000_1000) == ALLOW
     assert verdict(here, prlimit, PID, 7, 0, 0x7F00_0000_1000) == ALLOW
@@ -114,13 +114,13 @@ def test_limits_are_read_and_not_set(here: seccomp.Machine) -> None:
 
 @pytest.mark.parametrize("call", sorted(OF_OTHERS))
 def test_what_reaches_other_processes_does_not_get_through(
-    here: seccomp.Machine, call: str
+    here: syscalls.Machine, call: str
 ) -> None:
     number = OF_OTHERS[call][here.column]
     assert number is None or verdict(here, number, PID + 1) in (KILL, refused(errno.EPERM))
 
 
-def test_other_architectures_and_newer_calls_do_not_get_through(here: seccomp.Machine) -> None:
+def test_other_architectures_and_newer_calls_do_not_get_through(here: syscalls.Machine) -> None:
     read = HARMLESS["read"][here.column]
     assert verdict(here, read, arch=0x40000003) == KILL
     assert verdict(here, syscalls.NEWEST + 1) == refused(errno.ENOSYS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.pack.folder import SUMS, new_folder
+from sealgate.pack.documents import SUMS, new_folder
 from sealgate.pack.tile_folder import TileFolder, entries_path
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint

@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inference.runtime.last_layer import find_embeddings, with_outputs
+from inference.runtime.graph_rewrites import find_embeddings, with_outputs
 from training.export.long_text import export_long_serving
 from training.models.encoder import EncoderSize, TextClassifier
 from training.models.long_encoder import (

@@ -16,7 +16,7 @@ from tests.support.builders.models.text_models import RULES, sentences, tokenize
 from training.data.run_data import CALIBRATION, RunData
 from training.models.students import logits_of, make
 from training.recipe.recipe import AlarmsSection, SliceSizes, StudentSection
-from training.run.alarms import settle
+from training.run.recipe_run import settle
 from training.run.sources import read_rows
 
 TEXTS = [" ".join(two) for two in zip(*(sentences(seed, 500)[0] for seed in (1, 2)), strict=True)]

@@ -23,7 +23,7 @@ from training.recipe.recipe import (
     TeacherSection,
 )
 from training.recipe.sections import RecipeStep
-from training.run.model_description import describe
+from training.run.finishing import describe
 from training.run.sources import read_rows
 
 CSV = "age,job,class\n" + "".join(

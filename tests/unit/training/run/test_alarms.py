@@ -12,7 +12,7 @@ from sealgate.settings import ConfigError
 from training.data.run_data import RunData, SourceRows
 from training.models.students import Perceptron, logits_of
 from training.recipe.recipe import AlarmsSection
-from training.run.alarms import settle
+from training.run.recipe_run import settle
 
 
 def material(clean: int = 400) -> RunData:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from sealgate.cli.main import main
 from training.run import import_checkpoint
-from training.run.model_description import ImportDescription
+from training.run.finishing import ImportDescription
 
 _STATED = {
     "--name": "triage",

@@ -9,12 +9,12 @@ import torch
 
 from training.export.classifier import export_serving
 from training.models.encoder import EncoderSize, TextClassifier
-from training.models.head import fit_head
 from training.models.students import Perceptron, accuracy
 from training.recipe.sections import TRAIN, RecipeStep
 from training.steps import quantization
 from training.steps.descent import TaughtRows, descend
 from training.steps.distillation import LabelLoss, TrainingBatch
+from training.steps.teachers import fit_head
 
 X = torch.rand(320, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long()

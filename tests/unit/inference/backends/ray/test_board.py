@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.ray.environment import PointerBoard
+from inference.backends.ray.replica import PointerBoard
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from sealgate.audit.decision import find_beside, screening_outcome
 from sealgate.audit.entries import LogExcerpt, ProvedEntry
-from sealgate.audit.screening import find_beside, screening_outcome
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
