@@ -37,7 +37,9 @@ check: lint types imports generated front-check test ## What CI runs: lint, type
 test-extra: $(if $(NAME),test/$(NAME),test/list) ## Run long or large tests: NAME=ray; alone, it lists the names
 
 fuzz: $(VENV)/dev ## Fuzz the parsers of bytes from outside (TARGET=receipts SECONDS=60 KEEP=1)
-	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep)
+	$(if $(filter front,$(TARGET)),,$(BIN)/python -m tests.fuzz $(TARGET) \
+		--seconds $(or $(SECONDS),60) $(if $(KEEP),--keep))
+	@$(if $(filter-out front,$(TARGET)),,$(MAKE) --no-print-directory front-fuzz)
 
 bench: $(if $(NAME),bench/$(NAME),bench/list) ## Run a benchmark: NAME=serve; alone, it lists the names
 

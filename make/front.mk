@@ -9,7 +9,7 @@ endif
 HAS_CARGO := $(shell command -v cargo)
 # What installs into the same environment does so before.
 FRONT_AFTER := $(VENV)/$(if $(filter test check,$(MAKECMDGOALS)),dev,serve)
-.PHONY: front front-check
+.PHONY: front front-check front-fuzz
 
 front: $(if $(HAS_CARGO),$(VENV)/front) ## Build the native transport into the environment, where cargo is there
 	@test -n "$(HAS_CARGO)" || echo "There is no cargo: the gateway runs on grpcio"
@@ -32,9 +32,15 @@ build/cargo/config.toml: make/front.mk
 	@printf '[source.crates-io]\nreplace-with = "debian"\n[source.debian]\ndirectory = "%s"\n' \
 		'$(DEBIAN_CRATES)' > $@
 
-front-check: front # The crate's format, lints and own tests
+front-fuzz: build/cargo/config.toml # Frames that are mutated, from another seed each time
+ifneq ($(HAS_CARGO),)
+	cd front && $(CARGO_ENV) SEALGATE_FUZZ_SECONDS=$(or $(SECONDS),60) SEALGATE_FUZZ_SEED=$$(date +%s000) \
+		cargo test --quiet --no-default-features --test mutated -- --nocapture
+endif
+
+front-check: front build/cargo/config.toml # The crate's format, lints and own tests
 ifneq ($(HAS_CARGO),)
 	cd front && cargo fmt --check
 	cd front && $(CARGO_ENV) cargo clippy --quiet --all-targets -- -D warnings
-	cd front && $(CARGO_ENV) cargo test --quiet --no-default-features
+	cd front && $(CARGO_ENV) SEALGATE_FUZZ_SECONDS=$(if $(CI),60,5) cargo test --quiet --no-default-features
 endif

@@ -16,6 +16,7 @@ mod replies;
 mod server;
 pub mod shared;
 pub mod tls;
+pub mod trial;
 mod wire;
 
 use pyo3::prelude::*;

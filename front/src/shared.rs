@@ -40,7 +40,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, listener: usize, address: SocketAddr) -> Self {
+    /// Of a connection that begins now.
+    #[must_use]
+    pub fn new(id: u64, listener: usize, address: SocketAddr) -> Self {
         Self {
             id,
             listener,
