@@ -5,6 +5,7 @@ the databases of the installation are sound.
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.progress import Progress, TaskID
 from gateway.cli.serve import config_option, read_config
 from gateway.config.sections import GatewayLimits
 from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChecks
+from gateway.transport.native import is_available
 from inference.runtime.machine import ADRIFT, HostMachine
 from inference.runtime.settings import CPU, CUDA
 from inference.server.config import EngineLimits
@@ -256,8 +258,16 @@ def _facts(machine: HostMachine, separate: bool) -> dict[str, Any]:
         "clock": machine.clock,
         "python": machine.python,
         "onnxruntime": f"{machine.onnxruntime}, built for {', '.join(machine.providers)}",
+        "transport": _transport(),
         "workers": _workers(),
     }
+
+
+def _transport() -> str:
+    """What speaks gRPC where `[listen] transport` leaves that open."""
+    if is_available():
+        return f"native (sealgate-front {version('sealgate-front')})"
+    return "grpcio: sealgate-front is not installed"
 
 
 def _workers() -> str:

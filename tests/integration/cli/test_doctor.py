@@ -66,3 +66,14 @@ def test_an_engine_file_is_that_of_an_engine_of_its_own(state: Path) -> None:
     result = command(state, "doctor", "--settings", "engine")
     assert result.exit_code == 2
     assert "--separate-engine" in result.output
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_it_says_what_speaks_grpc(
+    state: Path, monkeypatch: pytest.MonkeyPatch, built: bool
+) -> None:
+    monkeypatch.setattr("gateway.doctor.commands.is_available", lambda: built)
+    monkeypatch.setattr("gateway.doctor.commands.version", lambda name: "1.2.3")
+    told = json.loads(command(state, "doctor", "--json").stdout)["transport"]
+    expected = "native (sealgate-front 1.2.3)" if built else "grpcio: "
+    assert told.startswith(expected)
