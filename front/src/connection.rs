@@ -308,6 +308,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
         let busy = self.is_busy();
         if busy {
             self.clock.used = now;
+        } else {
+            self.upstream.rest();
         }
         let idle = now.saturating_duration_since(self.clock.used) >= limits.idle;
         if idle || now.saturating_duration_since(self.peer.since) >= limits.age {

@@ -28,6 +28,13 @@ const WINDOW: u32 = 64 << 10;
 pub(crate) struct Upstream(Mutex<Option<SendRequest<Bytes>>>);
 
 impl Upstream {
+    /// Lets go of the connection, for its caller has no call; one that waits for it keeps it.
+    pub(crate) fn rest(&self) {
+        if let Ok(mut kept) = self.0.try_lock() {
+            *kept = None;
+        }
+    }
+
     async fn ready(&self, shared: &Shared) -> std::io::Result<SendRequest<Bytes>> {
         let mut kept = self.0.lock().await;
         if let Some(sender) = kept.take() {
