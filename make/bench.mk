@@ -25,6 +25,9 @@ bench/guard: $(VENV)/dev build/guard/made ## a prompt classifier on prompts that
 bench/gpu: $(VENV)/dev ## providers, bound buffers and CUDA graphs, on a GPU if there is one (QUICK=1)
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
 
+bench/idle: $(VENV)/dev front ## what 1,000 idle connections and an idle gateway cost, with each transport
+	$(BIN)/python -m benchmarks.idle
+
 bench/crash: $(VENV)/dev ## kills a gateway under load, 100 times on each database
 	$(BIN)/python -m benchmarks.crash
 

@@ -4,6 +4,7 @@ A library would keep the rules that the tests break.
 """
 
 import socket
+import ssl
 import struct
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -16,10 +17,14 @@ GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 
 
 class Http2:
-    """A connection to `port` of loopback, in clear. `window`: how much of an answer it takes."""
+    """A connection to `port` of loopback, in clear unless `tls` is given. `window`: how much of an
+    answer it takes.
+    """
 
-    def __init__(self, port: int, window: int = 65535) -> None:
+    def __init__(self, port: int, window: int = 65535, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
         self.socket.sendall(_PREFACE + frame(_SETTINGS, 0, 0, settings))
         self._incoming = self.socket.makefile("rb")
