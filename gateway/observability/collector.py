@@ -4,6 +4,7 @@ So a request costs the same whether anybody asks or not. A version's numbers beg
 loaded and go when no alias names it, as `ModelStatistics`' do.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from sealgate.files import read_regular_file, stamps
 from sealgate.settings import ConfigError
 from sealgate.trust.times import parse_time
+
+_log = logging.getLogger(__name__)
 
 
 class Certificates:
@@ -198,6 +201,7 @@ class GatewayCollector(Collector):
             # A copy, made in one step: callers go on being refused meanwhile.
             for reason, count in dict(counted).items()
         }
+        yield filled(families.CALL_REFUSALS, refusals)
         yield filled(families.DOOR_REFUSALS, refusals)
         answers = {(status,): n for status, n in dict(self._from.http_answers).items()}
         yield filled(families.HTTP_ANSWERS, answers)
@@ -287,6 +291,8 @@ class MetricsListener:
 
     def start(self) -> None:
         if self._server is not None:
+            for old, new in families.DEPRECATED.items():
+                _log.warning("metric %s is deprecated and ends with 0.3: use %s", old, new)
             self._server.start()
 
     def stop(self) -> None:

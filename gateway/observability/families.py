@@ -166,13 +166,21 @@ POLICY_END = Family(
     (),
     "When the policy in force expires, grace not included",
 )
-DOOR_REFUSALS = Family(
-    "sealgate_door_refusals_total",
+CALL_REFUSALS = Family(
+    "sealgate_call_refusals_total",
     COUNTER,
     ("reason", "recorded"),
     "Calls of any method refused outside the path of an inference request; recorded is no for "
     "those of unknown callers and quotas, which are only counted",
 )
+DOOR_REFUSALS = Family(
+    "sealgate_door_refusals_total",
+    COUNTER,
+    ("reason", "recorded"),
+    f"Deprecated, ends with 0.3: the same as `{CALL_REFUSALS.name}`",
+)
+DEPRECATED = {DOOR_REFUSALS.name: CALL_REFUSALS.name}
+"""Old names that are still shown, by the names that replace them."""
 HTTP_ANSWERS = Family(
     "sealgate_http_answers_total",
     COUNTER,
@@ -229,6 +237,7 @@ FAMILIES = (
     VERSION_READY,
     POLICY_VERSION,
     POLICY_END,
+    CALL_REFUSALS,
     DOOR_REFUSALS,
     HTTP_ANSWERS,
     LOG_ENTRIES,

@@ -1,5 +1,6 @@
 """The listener of `[metrics]`: what a real gateway shows of real requests."""
 
+import logging
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,12 +21,23 @@ CLEAN = {**DIGITS, "verdict": "clean", "reason": ""}
 STRANGE = 'nobody"} 1\nx{y="'
 
 
+WARNED: list[str] = []
+
+
+class Noting(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        WARNED.append(record.getMessage())
+
+
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-1")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
+    log, noting = logging.getLogger("gateway.observability.collector"), Noting()
+    log.addHandler(noting)
     harness.start()
+    log.removeHandler(noting)
     try:
         harness.promote("digits", 1)
         yield harness
@@ -127,13 +139,22 @@ def test_what_screening_follows_is_shown(harness: GatewayHarness) -> None:
     assert after("sealgate_session_actions_total", model="digits", action="slow") == 2
 
 
-def test_refusals_at_the_door_are_counted(harness: GatewayHarness) -> None:
+def test_refused_calls_are_counted_under_both_names(harness: GatewayHarness) -> None:
     before = Scraped(harness)
     request = oip.ModelStatisticsRequest(name="digits")
     assert refusal(harness.inference().ModelStatistics, request, timeout=60) is Reason.ROLE_TOO_LOW
     labels = {"reason": "ROLE_TOO_LOW", "recorded": "yes"}
-    name = "sealgate_door_refusals_total"
-    assert Scraped(harness)(name, **labels) == before(name, **labels) + 1
+    after = Scraped(harness)
+    # The second is the name of release 0.1, shown until 0.3.
+    for name in ("sealgate_call_refusals_total", "sealgate_door_refusals_total"):
+        assert after(name, **labels) == before(name, **labels) + 1
+
+
+def test_a_deprecated_metric_is_named_at_start(harness: GatewayHarness) -> None:
+    assert harness.gateway is not None
+    (warning,) = WARNED
+    assert "sealgate_door_refusals_total is deprecated" in warning
+    assert warning.endswith("use sealgate_call_refusals_total")
 
 
 def test_every_family_is_shown_and_no_other(harness: GatewayHarness) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.observability.families import DEPRECATED
 from sealgate.reasons import Reason
 from tests.support.oracles.metrics import ALL_FAMILIES, documented, tables
 from tests.support.oracles.programs import program, run
@@ -135,7 +136,7 @@ def test_dashboard_and_alerts_choose_by_labels_that_there_are(text: str) -> None
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name for text in dashboard() for name in re.findall(r"\bsealgate_\w+", text)}
     hidden = {family.name for family in ALL_FAMILIES if shown.isdisjoint(family.series)}
-    assert hidden == {"sealgate_policy_version"}
+    assert hidden == {"sealgate_policy_version", *DEPRECATED}
 
 
 def test_alerts_name_reasons_that_there_are() -> None:
