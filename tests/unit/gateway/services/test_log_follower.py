@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.services.event_streams import PAGE, LogFollower, Pages
+from gateway.services.log_follower import PAGE, LogFollower, Pages
 from registry.storage.changes import PollingChanges
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
