@@ -2,11 +2,15 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inference.model.config import TrainingDataInfo
 from sealgate.cli.output import json_option, show_fields
+
+if TYPE_CHECKING:
+    from training.run.finishing import ImportDescription
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "accelerate", "sklearn", "onnxscript", "matplotlib", "safetensors"):
@@ -134,21 +138,24 @@ def import_checkpoint(
     shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
     if graphs is not None:
         from training.run.finishing import ImportDescription
-        from training.run.import_checkpoint import write_graphs
 
         about = None
         if name and use and data and license_:
-            words = (
-                description or f"imported: {found.origin}",
-                use,
-                TrainingDataInfo(data, license_),
-            )
-            about = ImportDescription(name, *words, tokens or 0, eps or 0.0)
-        family = write_graphs(out, graphs, about)
-        shown |= {"graphs": str(graphs), "family": family}
-        if about is None:
-            click.echo(f"to publish   {_HOW.get(family, _HOW_TEXT)}", err=True)
+            described = description or f"imported: {found.origin}"
+            info = TrainingDataInfo(data, license_)
+            about = ImportDescription(name, described, use, info, tokens or 0, eps or 0.0)
+        shown |= _graphs(out, graphs, about)
     show_fields(shown, as_json)
+
+
+def _graphs(out: Path, graphs: Path, about: "ImportDescription | None") -> dict[str, str]:
+    """Write the graphs of the copy in `out`; says how to publish where nothing describes them."""
+    from training.run.import_checkpoint import write_graphs
+
+    family = write_graphs(out, graphs, about)
+    if about is None:
+        click.echo(f"to publish   {_HOW.get(family, _HOW_TEXT)}", err=True)
+    return {"graphs": str(graphs), "family": family}
 
 
 def _tell(step: str, news: object) -> None:

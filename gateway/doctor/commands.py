@@ -1,5 +1,9 @@
-"""`sealgate doctor`: what this machine has, what fits it, a configuration that matches, and whether
-the databases of the installation are sound.
+"""`sealgate doctor`: checks this machine and an installation's databases, and proposes settings.
+
+The proposed sections follow from memory alone, because the other limits cannot be measured by
+looking. A quarter of it is for what runs need beside weights, a quarter for what callers may have
+the process hold at once, and half for versions and the process itself. Cores need no setting: each
+process finds its own.
 """
 
 import re

@@ -6,9 +6,10 @@ import secrets
 import signal
 import tempfile
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,13 +22,14 @@ from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.governance import Governance
 from sealgate.process_log import configure
 from sealgate.reasons import Reason, SealgateError
+from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
 
 if TYPE_CHECKING:
-    from generation.publishing.builder import BuiltGenerator
+    from generation.publishing.builder import BuiltGenerator, GeneratorDescription
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
@@ -133,13 +135,26 @@ def publish_generator(
     that prompts are screened by; T5 cannot say it, so its prompts are answered only where the
     policy lets pass what nobody has measured.
     """
-    from generation.publishing.builder import GeneratorDescription, GeneratorKeys, build
-    from generation.publishing.watermark import CommittedMark
+    from generation.publishing.builder import GeneratorDescription
 
-    person = profile(ctx, "publisher")
     prompts = _read_prompts(source)
     terms = (prompt_tokens, output_tokens, precision)
     about = GeneratorDescription(name, description, use, TrainingDataInfo(data, license_), *terms)
+    told = _publish(profile(ctx, "publisher"), folder, prompts, about, watermark_loss / 100)
+    show_fields(told, as_json)
+
+
+def _publish(
+    person: Profile,
+    folder: Path,
+    prompts: Sequence[str],
+    about: "GeneratorDescription",
+    largest_loss: float,
+) -> dict[str, Any]:
+    """Build and upload a version; the mark is kept before anything is released."""
+    from generation.publishing.builder import GeneratorKeys, build
+    from generation.publishing.watermark import CommittedMark
+
     files, signs = _key(person.model_signing_key), _key(person.signing_key)
     signing = GeneratorKeys(person.name, files, signs)
     marks = watermark_folder(person)
@@ -147,18 +162,18 @@ def publish_generator(
         governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
 
         def commit(unmarked: str) -> CommittedMark:
-            mark = new_mark(marks, name, unmarked, secrets.token_bytes)
-            entry = RegistryCommitments(governance).commit(name, mark.commitment)
+            mark = new_mark(marks, about.name, unmarked, secrets.token_bytes)
+            entry = RegistryCommitments(governance).commit(about.name, mark.commitment)
             return CommittedMark(mark, entry)
 
         made, now = Path(place) / "made", datetime.now(UTC)
-        built = build(folder, prompts, about, made, signing, commit, now, watermark_loss / 100)
+        built = build(folder, prompts, about, made, signing, commit, now, largest_loss)
         # Kept before the release: a mark that is lost proves nothing.
         save_mark(mark_path(marks, built.mark.mark), built.mark)
         version = Uploader(channel).publish(built.package)
     number = int(version.name.rpartition("/")[2])
-    told = {"model": name, "version": number, "digest": version.digest}
-    show_fields({**told, **_summary(built)}, as_json)
+    told = {"model": about.name, "version": number, "digest": version.digest}
+    return {**told, **_summary(built)}
 
 
 def _summary(built: "BuiltGenerator") -> dict[str, object]:

@@ -124,12 +124,7 @@ def build(
     marked = _mark(plain, made, commit)
     decoder, told = _measure(made, about, said, before, largest_loss)
     # 3.
-    golden = GoldenAnswers(
-        tuple(
-            GoldenAnswer(prompt, tuple(ids), tuple(decoder.greedy(ids, TOKENS)))
-            for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
-        )
-    )
+    golden = _golden(decoder, prompts[:_GOLDEN], cut)
     screen = calibrated_screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = GeneratorTerms(
         **{name: getattr(about, name) for name in GeneratorDescription.__slots__}, screening=screen
@@ -140,6 +135,16 @@ def build(
     return BuiltGenerator(
         package, marked.record(package.manifest.digest), findings, decoder.writes_chats
     )
+
+
+def _golden(
+    decoder: LanguageModel, prompts: Sequence[str], cut: Sequence[Sequence[int]]
+) -> GoldenAnswers:
+    answers = [
+        GoldenAnswer(prompt, tuple(ids), tuple(decoder.greedy(list(ids), TOKENS)))
+        for prompt, ids in zip(prompts, cut, strict=False)
+    ]
+    return GoldenAnswers(tuple(answers))
 
 
 def calibrated_screen(

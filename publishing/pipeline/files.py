@@ -82,15 +82,13 @@ def make_files(
     z = f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread"
     steps.done("mark", f"{z}, {says}")
     request = _request(source, marked, data, seed, first_stage).encode()
-    with process.start(
-        trial.TASK, request, confinement.limits, unsafe=confinement.unsafe
-    ) as worker:
+    limits, unsafe = confinement.limits, confinement.unsafe
+    with process.start(trial.TASK, request, limits, unsafe=unsafe) as worker:
         int8 = worker.receive(2 * len(marked.serving) + _HEADER)
         read = _read_mark(int8, marked)
         steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
-        golden = _golden(
-            worker, source.config, golden_rows(data.test, trial.random_generators(seed)[0])
-        )
+        drawn = golden_rows(data.test, trial.random_generators(seed)[0])
+        golden = _golden(worker, source.config, drawn)
         steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         rows = len(trial.rows_to_screen(data.test.x))

@@ -163,21 +163,24 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     answering = ServedProber(prober, served, compared)
     answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
-    measured = TrialMeasurements(
-        golden_report(golden, fp32.logits(golden.x)),
-        report_of(replace(answering, border=True), detector, sample, for_noise)
-        | {"disagreement": str(detector.disagreement or UNSEEN)}
-        | found,
-        Accuracies(
-            accuracy(ServingGraph.of(asked.source, config).logits(test.x), test.y),
-            accuracy(fp32_logits, test.y),
-            accuracy(served.logits(test.x), test.y),
-        ),
-    )
+    screened = report_of(replace(answering, border=True), detector, sample, for_noise)
+    screened |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
+    accuracies = _accuracies(asked, fp32_logits, served)
+    measured = TrialMeasurements(golden_report(golden, fp32.logits(golden.x)), screened, accuracies)
     send(measured.encode())
     both = int8, asked.serving, asked.response
     files = version_files(config, both, detector, golden, asked.tokenizer)
     ready_version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+def _accuracies(
+    asked: TrialRequest, fp32_logits: npt.NDArray[np.float32], served: ServingGraph
+) -> Accuracies:
+    """On the test slice: of the model before its mark, with it, and in INT8."""
+    test = asked.test
+    source = ServingGraph.of(asked.source, asked.config).logits(test.x)
+    every = (source, fp32_logits, served.logits(test.x))
+    return Accuracies(*(accuracy(logits, test.y) for logits in every))
 
 
 def _golden(asked: TrialRequest, served: ServingGraph, draw: np.random.Generator) -> Golden:

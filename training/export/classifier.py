@@ -258,13 +258,8 @@ def export(
         )
 
     given = (*held.values(), *example)
-    graph = make_fx(
-        traced,
-        decomposition_table=table(),
-        tracing_mode="symbolic",
-        _allow_non_fake_inputs=True,
-    )(*given)
-    graph.eval()
+    traces = {"tracing_mode": "symbolic", "_allow_non_fake_inputs": True}
+    graph = make_fx(traced, decomposition_table=table(), **traces)(*given).eval()
     free = [*[{}] * len(held), *_free(inputs, example, columns)]
     model = _to_onnx(graph, given, free, (*names, *inputs), outputs)
     bind(model, {name: value.numpy() for name, value in held.items()})

@@ -74,23 +74,10 @@ def descend_privately(
         raise SealgateError(
             Reason.RECIPE_INVALID, f"one step spends more than epsilon {step.epsilon}"
         )
-    generator = unforeseen()
-    optimizer = torch.optim.AdamW(
-        student.parameters(), step.learning_rate, weight_decay=step.weight_decay
-    )
     engine = PrivacyEngine(accountant=_ACCOUNTANT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module, optimizer, loader = engine.make_private(
-            module=student.train(),
-            optimizer=optimizer,
-            data_loader=DataLoader(
-                TensorDataset(rows.rows.x, rows.rows.y), batch_size=step.batch, generator=generator
-            ),
-            noise_multiplier=step.noise,
-            max_grad_norm=step.clip,
-            noise_generator=generator,
-        )
+        module, optimizer, loader = _private(engine, student, rows, step)
         _steps(module, optimizer, loader, total, watch)
     found = engine.get_epsilon(step.delta)
     module.to_standard_module()
@@ -98,6 +85,26 @@ def descend_privately(
     if found > step.epsilon:
         raise SealgateError(Reason.INTERNAL, f"spent {found} of {step.epsilon}")
     return PrivacySpent(found, step.delta, step.noise, step.clip, rate, total)
+
+
+def _private(
+    engine: PrivacyEngine, student: nn.Module, rows: TaughtRows, step: RecipeStep
+) -> tuple[nn.Module, torch.optim.Optimizer, DataLoader]:
+    """The student, its optimizer and its rows, with gradients that are clipped and noisy."""
+    generator = unforeseen()
+    optimizer = torch.optim.AdamW(
+        student.parameters(), step.learning_rate, weight_decay=step.weight_decay
+    )
+    data = TensorDataset(rows.rows.x, rows.rows.y)
+    module, private, loader = engine.make_private(
+        module=student.train(),
+        optimizer=optimizer,
+        data_loader=DataLoader(data, batch_size=step.batch, generator=generator),
+        noise_multiplier=step.noise,
+        max_grad_norm=step.clip,
+        noise_generator=generator,
+    )
+    return module, private, loader
 
 
 def unforeseen() -> torch.Generator:
