@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from benchmarks.log import sample_outcome
 from benchmarks.long_log import ORIGIN
+from benchmarks.recording import sample_outcome
 from benchmarks.report import RESULTS
 from gateway.recording.recorder import AuditRecorder
 from registry.answers.answer_log import AnswerLog
@@ -54,7 +54,7 @@ class Costs:
             answer_s=answer_seconds(serve),
             record_fixed_s=fixed,
             record_each_s=each,
-            write_s=1 / _figure(log, "entries/s, PostgreSQL, 1 at a time"),
+            write_s=1 / _figure(log, "entries/s, PostgreSQL, 1 a group"),
             look_own_s=own,
             look_server_s=server,
             check_s=_figure(log, "whole log, from its database") / 1e6,
@@ -86,8 +86,7 @@ def answer_seconds(serve: Mapping[str, Any]) -> float:
 def recording(log: Mapping[str, Any]) -> dict[int, float]:
     """How long a group of so many entries took, on SQLite."""
     return {
-        count: count / _figure(log, f"entries/s, SQLite, {count} at a time")
-        for count in (1, 16, 64)
+        count: count / _figure(log, f"entries/s, SQLite, {count} a group") for count in (1, 16, 64)
     }
 
 
