@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.long_log import Row, as_of, large_log, row_of, timed
-from benchmarks.recording import Place, recording, without_native
+from benchmarks.recording import Place, recording
 from benchmarks.report import Target, write_report
 from registry.storage.artifact_folder import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
@@ -32,6 +32,7 @@ _ROUNDS = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each rate is measured")
+    parser.add_argument("--only", choices=["recording"], help="show this part, and write nothing")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the large log")
     parser.add_argument("--megabytes", type=int, default=500, help="of the large file")
     asked = parser.parse_args()
@@ -39,7 +40,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for kind, place in _databases(Path(folder)):
             rows += recording(kind, place, asked.seconds)
-        rows += without_native(lambda name: Path(folder) / f"{name}.db", asked.seconds)
+        if asked.only:
+            show(rows)
+            return
         rows += large_log(Path(folder), asked.entries)
         rows += as_of(Path(folder), asked.entries)
         rows += _large_file(Path(folder), asked.megabytes)

@@ -27,6 +27,9 @@ BEGIN_WRITING = "BEGIN IMMEDIATE"
 """Begins a write transaction, once no other writer has one."""
 
 _CHECKPOINT_MS = 20
+# A commit that reaches so many pages (16 MB) copies the write-ahead log into the file and waits for
+# the disk again. With SQLite's own 1,000 pages, commits of an answer log took twice as long.
+_CHECKPOINT_PAGES = 4000
 
 
 def new_engine(url: URL, busy_ms: int) -> Engine:
@@ -42,6 +45,7 @@ def new_engine(url: URL, busy_ms: int) -> Engine:
         connection.execute(f"PRAGMA busy_timeout={busy_ms:d}")
         _enter_wal(connection, busy_ms)
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES:d}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")
 

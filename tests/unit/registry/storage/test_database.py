@@ -43,11 +43,18 @@ def test_what_makes_a_commit_durable(database: Database) -> None:
     with database.reading() as connection:
         settings = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            for name in (
+                "journal_mode",
+                "synchronous",
+                "wal_autocheckpoint",
+                "foreign_keys",
+                "busy_timeout",
+            )
         }
     assert settings == {
         "journal_mode": "wal",
         "synchronous": 2,
+        "wal_autocheckpoint": 4000,
         "foreign_keys": 1,
         "busy_timeout": 50,
     }
