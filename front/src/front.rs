@@ -57,8 +57,10 @@ impl Front {
         })
     }
 
-    /// Binds `ip:port` for the listener `name`; returns the port. Before `start`.
-    fn listen(&self, name: &str, address: &str) -> PyResult<u16> {
+    /// Binds `ip:port` for the listener `name`; returns the port. Before `start`. `shared`: other
+    /// processes of this user may listen there as well, and the kernel shares out who connects.
+    #[pyo3(signature = (name, address, shared=false))]
+    fn listen(&self, name: &str, address: &str, shared: bool) -> PyResult<u16> {
         let address: SocketAddr = address
             .parse()
             .map_err(|_| PyValueError::new_err(format!("{address:?} is no ip:port")))?;
@@ -66,7 +68,7 @@ impl Front {
         let sockets = sockets.as_mut().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
         let mut listeners = lock(&self.listeners);
         let at = listeners.iter().position(|each| each.name == name).unwrap_or(listeners.len());
-        let port = sockets.bind(at, address).map_err(|error| os_error(&error))?;
+        let port = sockets.bind(at, address, shared).map_err(|error| os_error(&error))?;
         if at == listeners.len() {
             listeners.push(Arc::new(Listener { name: name.to_owned(), tls: Mutex::default() }));
         }

@@ -40,11 +40,18 @@ impl Sockets {
         Ok(Self { runtime, sockets: Vec::new() })
     }
 
-    /// Binds an address for a listener; returns its port. Nobody else may listen there.
-    pub(crate) fn bind(&mut self, listener: usize, address: SocketAddr) -> Result<u16> {
+    /// Binds an address for a listener; returns its port. Nobody else may listen there, unless all
+    /// who do share it.
+    pub(crate) fn bind(
+        &mut self,
+        listener: usize,
+        address: SocketAddr,
+        shared: bool,
+    ) -> Result<u16> {
         let _guard = self.runtime.enter();
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
+        socket.set_reuseport(shared)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
         let port = socket.local_addr()?.port();

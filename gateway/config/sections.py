@@ -27,6 +27,9 @@ class Listeners:
     transport: str = "auto"
     """What speaks gRPC there: `native` needs the package `sealgate-front`; `grpcio` needs nothing;
     `auto` is `native` where that is installed."""
+    share_ports: bool = False
+    """Let other gateways of this machine and user listen on the same addresses. The kernel shares
+    out who connects."""
 
     def __post_init__(self) -> None:
         if self.transport not in _TRANSPORTS:

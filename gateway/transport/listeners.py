@@ -53,7 +53,8 @@ class GrpcTransport:
         self._socket = UpstreamSocket() if chosen(config.listen) else None
         self._front: NativeFront | None = None
         if self._socket is None:
-            self.server = new_server(config.limits, interceptor, room)
+            shared = config.listen.share_ports
+            self.server = new_server(config.limits, interceptor, room, shares_ports=shared)
             self.ports = listen(self.server, config, tls)
             self._connections = GrpcConnections(bounds, self._numbers)
             return
@@ -117,6 +118,8 @@ def new_server(
     interceptor: AuthInterceptor,
     room: int,
     peers: PeerInterceptor | None = None,
+    *,
+    shares_ports: bool = False,
 ) -> grpc.Server:
     """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
@@ -148,7 +151,7 @@ def new_server(
             ("grpc.max_concurrent_streams", limits.streams_per_connection),
             ("grpc.max_metadata_size", _METADATA_BYTES + (_OWN_METADATA_BYTES if peers else 0)),
             # Two gateways must not share a port unnoticed.
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(shares_ports)),
         ],
     )
 

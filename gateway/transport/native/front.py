@@ -189,22 +189,22 @@ class NativeFront:
                 continue
             if self._tls is None:
                 raise ConfigError("[tls] is incomplete")
-            self.ports[name] = self._bind(name, address)
+            self.ports[name] = self._bind(name, address, listen.share_ports)
         if listen.insecure:
             _log.warning("serving %s WITHOUT TLS, on loopback only", listen.insecure)
-            self.ports["insecure"] = self._bind("insecure", listen.insecure)
+            self.ports["insecure"] = self._bind("insecure", listen.insecure, listen.share_ports)
         if self._tls is not None:
             try:
                 self._serve(self._tls.served)
             except ValueError as error:
                 raise ConfigError(f"[tls] cannot be served: {error}") from error
 
-    def _bind(self, name: str, address: str) -> int:
+    def _bind(self, name: str, address: str, shared: bool) -> int:
         host, _, given = address.rpartition(":")
         port = int(given)
         try:
             for place in _addresses(host):
-                port = self._front.listen(name, f"{place}:{port}")
+                port = self._front.listen(name, f"{place}:{port}", shared)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {address}: is another gateway using it?"
