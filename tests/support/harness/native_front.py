@@ -48,6 +48,12 @@ class Behind(grpc.GenericRpcHandler):
         yield from messages
 
 
+def listeners(tls: ServerTls | None, host: str = "127.0.0.1") -> Listeners:
+    """All of them, each on a port of its own."""
+    secure = {"tls": f"{host}:0", "mutual": f"{host}:0"} if tls else {}
+    return Listeners(insecure=f"{host}:0", **secure)
+
+
 class FrontHarness:
     """`bursts` are the calls that were handed over, as they came."""
 
@@ -55,7 +61,7 @@ class FrontHarness:
         self,
         handler: Callable[[FrontContext], None],
         tls: ServerTls | None = None,
-        host: str = "127.0.0.1",
+        listen: Listeners | None = None,
         **limits: float,
     ) -> None:
         """`limits` are the crate's, where they differ from a gateway's."""
@@ -73,9 +79,8 @@ class FrontHarness:
         )
         self.upstream.listen(self.server)
         bounds = GatewayLimits()
-        secure = {"tls": f"{host}:0", "mutual": f"{host}:0"} if tls else {}
         self.front = NativeFront(
-            Listeners(insecure=f"{host}:0", **secure),
+            listen or listeners(tls),
             tls,
             self.upstream,
             Bounds.of(bounds),
@@ -119,10 +124,10 @@ class FrontHarness:
 def front_with(
     handler: Callable[[FrontContext], None],
     tls: ServerTls | None = None,
-    host: str = "127.0.0.1",
+    listen: Listeners | None = None,
     **limits: float,
 ) -> Iterator[FrontHarness]:
-    harness = FrontHarness(handler, tls, host, **limits)
+    harness = FrontHarness(handler, tls, listen, **limits)
     harness.start()
     try:
         yield harness

@@ -8,7 +8,9 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.config.sections import Listeners
 from gateway.transport.native import FrontContext
+from sealgate.settings import ConfigError
 from tests.support.harness.clients.http2 import Http2, frame
 from tests.support.harness.native_front import (
     ECHO,
@@ -318,3 +320,16 @@ def test_a_setting_of_a_window_is_kept() -> None:
         assert (kind, len(payload)) == (0, 10)
         connection.socket.sendall(frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 100)))
         assert len(connection.body()) == 15
+
+
+def test_a_port_is_shared_by_those_who_all_say_so() -> None:
+    with front_with(echo, listen=Listeners(insecure="127.0.0.1:0", share_ports=True)) as one:
+        address = f"127.0.0.1:{one.port}"
+        both = Listeners(insecure=address, share_ports=True)
+        with front_with(echo, listen=both) as other:
+            assert other.port == one.port
+            # Each connection is one of theirs, by the kernel's hash of its address.
+            until(lambda: answers(one) and bool(one.bursts) and bool(other.bursts))
+        alone = Listeners(insecure=address)
+        with pytest.raises(ConfigError, match="is another gateway using it"):
+            FrontHarness(echo, listen=alone)

@@ -16,7 +16,14 @@ from gateway.transport.native import chosen
 from gateway.transport.tls import ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import CertificateAuthority
-from tests.support.harness.native_front import ECHO, INFER, FrontHarness, echo, front_with
+from tests.support.harness.native_front import (
+    ECHO,
+    INFER,
+    FrontHarness,
+    echo,
+    front_with,
+    listeners,
+)
 
 NOW = datetime.now(UTC)
 PATIENCE = 60
@@ -156,7 +163,8 @@ def test_a_handshake_that_is_not_ended_is_closed(files: TlsFiles) -> None:
 
 
 def test_ipv6_is_spoken(files: TlsFiles) -> None:
-    with front_with(echo, ServerTls(files), host="[::1]") as front:
+    tls = ServerTls(files)
+    with front_with(echo, tls, listeners(tls, "[::1]")) as front:
         with channel(front, "tls") as caller:
             caller.unary_unary(INFER)(b"", timeout=PATIENCE)
             caller.unary_unary(ECHO)(b"", timeout=PATIENCE)
