@@ -14,8 +14,7 @@ from demo.materials import DATA
 from inference.batching.limits import Batching
 from inference.engine import version_contents
 from publishing.sandbox import trial
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from training.demo import datasets
 from training.demo.models import DemoModel, MlpRecipe, write_model
 

@@ -19,8 +19,8 @@ from publishing.evidence import signing
 from publishing.evidence.signing import read_evidence
 from publishing.sandbox import derivation
 from publishing.sandbox import replay as replaying
-from publishing.sandbox.confinement import Confinement
-from publishing.source.dataset import Dataset
+from publishing.source.folder import Dataset
+from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import json_option, show_fields

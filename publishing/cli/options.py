@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from publishing.sandbox.confinement import Confinement
-from registry.sandbox.confinement import SandboxLimits
+from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.trust.keys import write_private_file
 
 _OPTIONS = (

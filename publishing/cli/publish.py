@@ -17,10 +17,9 @@ from publishing.evidence import recalibration
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
-from publishing.sandbox.confinement import Confinement
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
+from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.governance import Governance

@@ -13,9 +13,8 @@ from publishing.cli.options import worker_options
 from publishing.cli.publish import PublishOptions, release
 from publishing.cli.screen import fetch
 from publishing.evidence.signing import check_made_from
-from publishing.sandbox.confinement import Confinement
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
+from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option
 from sealgate.remote.uploads import PARALLEL

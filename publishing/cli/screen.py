@@ -17,7 +17,7 @@ from inference.screening.detector import Detector
 from publishing.cli.options import worker_options
 from publishing.evidence import signing
 from publishing.sandbox import red_team
-from publishing.sandbox.confinement import Confinement
+from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows

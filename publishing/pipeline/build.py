@@ -22,14 +22,13 @@ from publishing.evidence.measurements import VersionReport
 from publishing.evidence.recalibration import with_traffic
 from publishing.evidence.signing import BuildRecord, build_provenance
 from publishing.pipeline.files import LARGEST_LOSS, ProgressListener, StepTimer, make_files
-from publishing.sandbox.confinement import Confinement
 from publishing.serialization import parse_model
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD
 from publishing.watermark.records import MarkRecord
 from registry.formats.format_check import check_file
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope

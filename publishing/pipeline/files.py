@@ -16,16 +16,15 @@ from inference.model.golden import Golden
 from inference.screening.detector import Detector
 from publishing.evidence.measurements import TrialMeasurements, VersionReport
 from publishing.sandbox import trial
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import Array as Rows
 from publishing.sandbox.forward import golden_rows
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.embedding import MarkedGraphs, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of
 from registry.formats.format_check import LARGEST_JSON
 from registry.sandbox import process
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 
 # Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,

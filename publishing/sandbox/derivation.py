@@ -16,10 +16,10 @@ from inference.engine import version_contents
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
-from publishing.sandbox.confinement import Confinement
 from publishing.serialization import pack_tensors, parse_model, unpack_tensors
-from publishing.source.dataset import Dataset
+from publishing.source.folder import Dataset
 from registry.sandbox import process
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 

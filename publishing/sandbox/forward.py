@@ -18,7 +18,7 @@ from inference.model.forms import InputForm, form_of
 from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from publishing.source.dataset import DataSlice
+from publishing.source.folder import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]

@@ -33,10 +33,10 @@ from publishing.calibration.served_rows import (
     ServedVectors,
     StagedProber,
 )
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import ResponseGraph, ServingGraph, in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
 from registry.sandbox import process
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 

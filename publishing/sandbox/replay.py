@@ -15,10 +15,10 @@ from inference.engine import ready_version, version_contents
 from inference.model.config import ModelConfig
 from inference.model.inputs import labels
 from inference.runtime.settings import CpuSettings
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.forward import in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
 from registry.sandbox import process
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest

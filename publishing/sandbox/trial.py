@@ -52,7 +52,7 @@ from publishing.sandbox.forward import (
     golden_report,
     run_golden,
 )
-from publishing.source.dataset import SLICES, DataSlice
+from publishing.source.folder import SLICES, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 TASK = f"{__name__}:run"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from registry.formats import check_task
+from registry.formats import format_check
 from registry.sandbox import process
 from registry.sandbox.confinement import SandboxLimits
 from registry.storage.artifacts import ArtifactStore
@@ -65,7 +65,7 @@ def check_in_worker(manifest: Manifest, artifacts: ArtifactStore) -> None:
             ]
         )
         with process.start(
-            check_task.TASK, request, limits, unsafe=True, descriptors=descriptors
+            format_check.TASK, request, limits, unsafe=True, descriptors=descriptors
         ) as worker:
             worker.finish()
 

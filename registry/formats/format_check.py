@@ -5,17 +5,25 @@ refer to other files have been used to read files of the host. JSON must read th
 so repeated names and extreme values are refused; values are counted before they are built, because
 `[[],[],...]` needs twenty times its size in memory. A file whose metadata says that it is a copy
 exported for a recipient is refused.
+
+The same is the task of a sandboxed worker. A manifest's signature is checked before; so the files
+are a publisher's, and hostile at worst. The worker's reply is whether each file is whole
+(VERSION_ALTERED), of an accepted format (FORMAT_REFUSED, EXTERNAL_DATA) and no exported copy
+(COPY_REFUSED).
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from registry.formats.byte_sources import ByteSource, MemoryBytes
+from registry.formats.byte_sources import ByteSource, FileBytes, MemoryBytes
 from registry.formats.onnx_check import check_onnx
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import canonical
+from sealgate.trust.canonical import raw
 
 MOST_VALUES = 2 << 20
 """Values in a file: a tokenizer of some 200,000 tokens and 500,000 merges."""
@@ -207,3 +215,26 @@ def check_no_copy(path: str, notes: Mapping[str, str]) -> None:
     """Check a file by the notes in its metadata. Raises SealgateError(COPY_REFUSED) for a copy."""
     if PARENT in notes:
         raise SealgateError(Reason.COPY_REFUSED, f"{path} is a copy of {notes[PARENT][:80]}")
+
+
+TASK = "registry.formats.format_check:run"
+_BLOCK = 1 << 20
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """The worker's side. The request is a list of files: path, size, digest and descriptor."""
+    for path, size, digest, descriptor in canonical.decode(request):
+        source = FileBytes(descriptor, size)
+        _check_digest(source, digest)
+        check_no_copy(path, check_source(path, source))
+
+
+def _check_digest(source: FileBytes, digest: str) -> None:
+    hasher, at = hashlib.sha256(), 0
+    while block := source.read(at, _BLOCK):
+        hasher.update(block)
+        at += len(block)
+    # A file that has grown is another one.
+    more = FileBytes(source.descriptor, source.size + 1).read(source.size, 1)
+    if at != source.size or more or hasher.digest() != raw(digest):
+        raise SealgateError(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")

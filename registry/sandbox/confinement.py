@@ -15,7 +15,7 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import sealgate
@@ -182,3 +182,11 @@ def silence(nowhere: int) -> None:
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     os.close(nowhere)
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """How the worker is confined; with `unsafe` it also runs if this system cannot confine it."""
+
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+    unsafe: bool = False

@@ -2,9 +2,18 @@
 
 `Changes` says when; what is new there the caller finds out from a token or from the tables. So a
 notice too many costs one look, and a notice lost costs time, never truth.
+
+On Linux the kernel tells of commits to a SQLite file (inotify(7)): a commit writes to the
+write-ahead log, and a checkpoint to the file itself. Both are watched, so a thread sleeps until one
+is written, by any process. The kernel tells of writes by this machine alone, and so does SQLite:
+its write-ahead log does not work over a network.
 """
 
+import ctypes
+import os
+import select
 import time
+from pathlib import Path
 from typing import Protocol
 
 POLL_SECONDS = 0.01
@@ -40,3 +49,80 @@ class PollingChanges:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+_MODIFY, _ATTRIB = 0x2, 0x4
+_NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
+_LARGEST_READ = 1 << 16
+
+
+def changes_of(database: Path) -> Changes:
+    """A signal of commits to the file; by polling where the system tells nobody of writes."""
+    try:
+        return FileChanges(database)
+    except (OSError, AttributeError):
+        return PollingChanges()
+
+
+class FileChanges:
+    """Waits for writes to a database's files. After each notice, those of POLL_SECONDS count as
+    one. Raises OSError where they cannot be watched.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._files = database, Path(f"{database}-wal")
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._inotify = self._libc.inotify_init1(_NONBLOCK | _CLOEXEC)
+        if self._inotify < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        for file in (self._inotify, self._woken):
+            self._poll.register(file, select.POLLIN)
+        self._told = 0.0
+        try:
+            self._watched = self._watch()
+        except OSError:
+            self.close()
+            raise
+
+    def wait(self, seconds: float) -> bool:
+        """Also true at the end of `seconds`: a look costs little, and a notice may be lost."""
+        rest = self._told + POLL_SECONDS - time.monotonic()
+        if rest > 0:
+            time.sleep(min(rest, seconds))
+        if self._watch() != self._watched:
+            # A file was put in another's place.
+            self._watched = self._watch()
+        elif self._poll.poll(max(0.0, seconds) * 1000):
+            self._drain()
+        self._told = time.monotonic()
+        return True
+
+    def wake(self) -> None:
+        """End a wait now."""
+        os.eventfd_write(self._woken, 1)
+
+    def close(self) -> None:
+        os.close(self._inotify)
+        os.close(self._woken)
+
+    def _watch(self) -> tuple[int, ...]:
+        """Watch the files that are there; the same numbers as long as these are the same."""
+        return tuple(self._add(path) for path in self._files if path.exists())
+
+    def _add(self, path: Path) -> int:
+        # Names may also be removed (ATTRIB): the file is another then.
+        added: int = self._libc.inotify_add_watch(
+            self._inotify, os.fsencode(path), _MODIFY | _ATTRIB
+        )
+        if added < 0:
+            raise OSError(ctypes.get_errno(), f"inotify_add_watch {path}")
+        return added
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self._inotify, _LARGEST_READ):
+                pass
+        except BlockingIOError:
+            return

@@ -16,9 +16,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
-from registry.storage.changes import Changes
+from registry.storage.changes import Changes, changes_of
 from registry.storage.driver import DriverTransaction
-from registry.storage.file_changes import changes_of
 from sealgate.reasons import Reason, SealgateError
 
 ChangeToken = tuple[int, ...]

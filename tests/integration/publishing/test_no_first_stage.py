@@ -12,8 +12,7 @@ from publishing.calibration.first_stage_choice import choose
 from publishing.cli import publish
 from publishing.cli.publish import PublishOptions
 from publishing.sandbox import trial
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 
 DEMO = Path(__file__).parents[3] / "demo"
 FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"

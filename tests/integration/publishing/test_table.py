@@ -13,8 +13,7 @@ from inference.engine.version_contents import RESPONSE
 from inference.model.config import ModelConfig
 from publishing.calibration.probe import Probe
 from publishing.sandbox.forward import ResponseGraph
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from tests.support.builders.models import tables

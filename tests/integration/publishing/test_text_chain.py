@@ -13,11 +13,10 @@ from publishing.calibration.served_rows import BORDER
 from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.sandbox import derivation
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.derivation import derive
-from publishing.source.dataset import Dataset, DataSlice
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, DataSlice, SourceFolder
 from publishing.watermark.reading import read_code, weights_of
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from tests.support.builders.models.text_models import FOLDER, MARK, dataset, source

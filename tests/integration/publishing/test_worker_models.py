@@ -12,11 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from publishing.pipeline.build import PublisherKeys, build_version
-from publishing.sandbox.confinement import Confinement
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from registry.sandbox.confinement import SandboxLimits
+from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

@@ -9,10 +9,9 @@ from onnx import numpy_helper
 from inference.engine import version_contents
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.derivation import derive
 from publishing.serialization import parse_model, serialize_model
-from registry.sandbox.confinement import SandboxLimits
+from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from publishing.source.dataset import Dataset
-from publishing.source.folder import Origin
+from publishing.source.folder import Dataset, Origin
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, without_graphs
 

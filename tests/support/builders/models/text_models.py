@@ -18,8 +18,7 @@ from inference.runtime.settings import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
 from publishing.sandbox import trial
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.oip import grpc_service_pb2 as oip

@@ -10,8 +10,7 @@ import onnxruntime
 import pytest
 
 from publishing.evidence.signing import BuildRecord, build_provenance
-from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import Dataset, SourceFolder
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from publishing.sandbox.forward import ROWS, golden_report, run_golden
-from publishing.source.dataset import DataSlice
+from publishing.source.folder import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 Floats = npt.NDArray[np.float32]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from publishing.sandbox import replay
-from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.replay import Replayed, check_input, compare
-from registry.sandbox.confinement import SandboxLimits
+from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest

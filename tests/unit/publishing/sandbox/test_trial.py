@@ -10,7 +10,7 @@ from inference.screening.detector import Detector, Verdict
 from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import UNSEEN, TrialMeasurements
 from publishing.sandbox import trial
-from publishing.source.dataset import DataSlice
+from publishing.source.folder import DataSlice
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows
 

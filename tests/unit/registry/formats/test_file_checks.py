@@ -71,7 +71,7 @@ class TestWorker:
     def test_parses_nothing_here(
         self, artifacts: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("registry.formats.check_task.check_source", None)
+        monkeypatch.setattr("registry.formats.format_check.check_source", None)
         packed = onnx_bytes() + field(7, field(5, field(7, b"\x01" * (32 << 20))))
         with refused(Reason.FORMAT_REFUSED):
             check_in_worker(stored(artifacts, {"model.onnx": packed}), artifacts)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.storage.changes import PollingChanges
+from registry.storage.changes import FileChanges, PollingChanges, changes_of
 from registry.storage.database import Database
-from registry.storage.file_changes import FileChanges, changes_of
 
 LONG = 60.0
 
