@@ -1,6 +1,7 @@
-"""Kills a gateway at work hundreds of times, on SQLite and on PostgreSQL, and looks after each.
+"""Kills a gateway at work hundreds of times, on SQLite and on PostgreSQL, with the native transport
+and with grpcio, and looks after each.
 
-`python -m benchmarks.crash [--kills 100]`: so many SIGKILLs on each database, each at a random
+`python -m benchmarks.crash [--kills 125]`: so many SIGKILLs of each combination, each at a random
 moment of a load of eight callers and an admin who creates models. Then the gateway starts
 again, which compares every row of the registry's state with every entry of its log, and
 
@@ -12,6 +13,7 @@ again, which compares every row of the registry's state with every entry of its 
 It ends with an error where one of these does not hold.
 """
 
+import itertools
 import random
 import subprocess
 import sys
@@ -124,11 +126,15 @@ def _check(holds: bool, failure: str) -> None:
 
 
 @contextmanager
-def _installation(kind: str, folder: Path) -> Iterator[Stage]:
-    """A gateway with digits in production, whose databases are of one kind."""
+def _installation(kind: str, transport: str, folder: Path) -> Iterator[Stage]:
+    """A gateway with digits in production, with databases of one kind and a transport."""
     stage = Stage(folder / "state")
     stage.console.quiet = True
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
+    path = stage.state / "gateway.toml"
+    text, listen = path.read_text(), "[listen]\n"
+    _check(listen in text, "the configuration has no section [listen]")
+    path.write_text(text.replace(listen, f'{listen}transport = "{transport}"\n'))
     with _databases(kind, stage), governed.started(stage):
         governed.promote(stage)
         time.sleep(1)
@@ -165,11 +171,13 @@ def kill(stage: Stage) -> None:
     stage._gateway = None
 
 
-def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[str, Any]:
+def measure(
+    kind: str, transport: str, kills: int, chance: random.Random, folder: Path
+) -> dict[str, Any]:
     """Kill so many times; return what was there. Raises where something does not hold."""
     answered = changed = 0
     began = time.monotonic()
-    with _installation(kind, folder) as stage:
+    with _installation(kind, transport, folder) as stage:
         examiner = Examiner(stage)
         for number in range(kills):
             load = LoadUntilKilled(stage, number)
@@ -180,11 +188,15 @@ def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[
             examiner.look(load)
             answered, changed = answered + len(load.leaves), changed + len(load.models)
             if sys.stderr.isatty() or (number + 1) % 10 == 0:
-                print(f"{kind}: {number + 1} kills, {answered} answers, {changed} changes")
+                print(
+                    f"{kind}, {transport}: {number + 1} kills, {answered} answers, "
+                    f"{changed} changes"
+                )
         # 4.
         logs = stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     return {
         "database": kind,
+        "transport": transport,
         "kills": kills,
         "answers_kept": answered,
         "changes_kept": changed,
@@ -194,16 +206,17 @@ def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[
 
 
 @click.command()
-@click.option("--kills", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--kills", type=click.IntRange(1), default=125, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--database", "kinds", multiple=True, default=("SQLite", "PostgreSQL"))
-def main(kills: int, seed: int, kinds: tuple[str, ...]) -> None:
+@click.option("--transport", "transports", multiple=True, default=("native", "grpcio"))
+def main(kills: int, seed: int, kinds: tuple[str, ...], transports: tuple[str, ...]) -> None:
     """Kill a gateway under load, start it again, and look whether anything is missing."""
     chance = random.Random(seed)  # noqa: S311
     rows = []
-    for kind in kinds:
+    for kind, transport in itertools.product(kinds, transports):
         with TemporaryDirectory() as folder:
-            rows.append(measure(kind, kills, chance, Path(folder)))
+            rows.append(measure(kind, transport, kills, chance, Path(folder)))
         show(rows)
     finish("crash", rows, [])
 

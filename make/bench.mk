@@ -28,7 +28,7 @@ bench/gpu: $(VENV)/dev ## providers, bound buffers and CUDA graphs, on a GPU if 
 bench/idle: $(VENV)/dev front ## what 1,000 idle connections and an idle gateway cost, with each transport
 	$(BIN)/python -m benchmarks.idle
 
-bench/crash: $(VENV)/dev ## kills a gateway under load, 100 times on each database
+bench/crash: $(VENV)/dev ## kills a gateway under load, 500 times
 	$(BIN)/python -m benchmarks.crash
 
 bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sha256sum
