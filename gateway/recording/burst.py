@@ -20,6 +20,9 @@ from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail
 from sealgate.trust.receipts.answer_entry import SALT_SIZE
 from sealgate.trust.transparency import TlogProof
 
+# Proofs of fewer entries share too little.
+_FEW = 4
+
 
 class PreparedRecord(NamedTuple):
     """A record whose values are in the order of `answer_entry.FIELDS`, and whom it is about."""
@@ -116,16 +119,20 @@ class RecordedGroup:
             self._tail = receipt_tail(self.appended.note)
         return self._tail
 
-    def path(self, index: int, level: int = 0) -> str:
-        """The hashes of an entry's inclusion proof, in a receipt's text; or those from a level up,
-        which are the same for all entries under a node.
-        """
+    def path(self, index: int) -> str:
+        """The hashes of an entry's inclusion proof, in a receipt's text."""
+        if self.appended.size - self.appended.first < _FEW:
+            return receipt_path(self.appended.proof(index))
+        return self._path(0, index)
+
+    def _path(self, level: int, node: int) -> str:
+        """The hashes from a level up, which are the same for all entries under a node."""
         if level >= self._height:
             return ""
-        sibling, above = self._sibling(level, index), (level + 1, index >> 1)
+        sibling, above = self._sibling(level, node), (level + 1, node >> 1)
         found = self._paths.get(above)
         if found is None:
-            found = self._paths[above] = self.path(index >> 1, level + 1)
+            found = self._paths[above] = self._path(*above)
         return receipt_path((sibling,)) + found if sibling else found
 
 

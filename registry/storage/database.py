@@ -35,7 +35,9 @@ class Database:
         self.engine = engine
         self._postgres = _postgres() if engine.dialect.name == "postgresql" else None
         self._begin = self._postgres.BEGIN_WRITING if self._postgres else sqlite.BEGIN_WRITING
-        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        driver_error = engine.dialect.loaded_dbapi.Error
+        self._or_unavailable = _Refusing(Reason.REGISTRY_UNAVAILABLE, driver_error)
+        self._or_failed = _Refusing(Reason.RECORD_FAILED, driver_error)
         self._writers = engine.execution_options(**{sqlite.WRITES: True})
         self._readers = (
             engine.execution_options(isolation_level="REPEATABLE READ")
@@ -53,10 +55,10 @@ class Database:
         up to `busy_ms` milliseconds for another one. Raises REGISTRY_UNAVAILABLE when the
         database cannot be opened, or was written by a newer release.
         """
-        with _refusing(Reason.REGISTRY_UNAVAILABLE):
+        with _Refusing(Reason.REGISTRY_UNAVAILABLE):
             database = cls(_new_engine(place, family, busy_ms))
         try:
-            with database.writing() as connection, _refusing(Reason.REGISTRY_UNAVAILABLE):
+            with database.writing() as connection, _Refusing(Reason.REGISTRY_UNAVAILABLE):
                 with database._patience(connection):
                     revisions.upgrade(connection, family)
                 connection.commit()
@@ -76,7 +78,7 @@ class Database:
 
         Raises REGISTRY_UNAVAILABLE.
         """
-        with _refusing(Reason.REGISTRY_UNAVAILABLE):
+        with _Refusing(Reason.REGISTRY_UNAVAILABLE):
             if isinstance(place, Path):
                 place = URL.create("sqlite", database=str(place.absolute()))
             url = make_url(place)
@@ -87,7 +89,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the database. Raises REGISTRY_UNAVAILABLE."""
-        with _refusing(Reason.REGISTRY_UNAVAILABLE), self._readers.begin() as connection:
+        with _Refusing(Reason.REGISTRY_UNAVAILABLE), self._readers.begin() as connection:
             yield connection
 
     @contextmanager
@@ -97,7 +99,7 @@ class Database:
         Raises REGISTRY_UNAVAILABLE when it cannot begin, and RECORD_FAILED when a statement or
         the commit fails; nothing is written then, unless the connection broke in the commit.
         """
-        with _refusing(Reason.REGISTRY_UNAVAILABLE):
+        with _Refusing(Reason.REGISTRY_UNAVAILABLE):
             connection = self._writers.connect()
             try:
                 connection.begin()
@@ -106,7 +108,7 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        with self._refusing_driver(Reason.RECORD_FAILED), connection:
+        with self._or_failed, connection:
             yield connection
 
     @contextmanager
@@ -114,7 +116,7 @@ class Database:
         """A write transaction like `writing`, for the few statements of every request: beginning
         and ending one of SQLAlchemy's own costs more than running them. Raises likewise.
         """
-        with self._refusing_driver(Reason.REGISTRY_UNAVAILABLE):
+        with self._or_unavailable:
             pooled = self.engine.raw_connection()
             try:
                 transaction = DriverTransaction(pooled, self.engine.dialect)
@@ -122,7 +124,7 @@ class Database:
             except BaseException:
                 pooled.close()
                 raise
-        with self._refusing_driver(Reason.RECORD_FAILED):
+        with self._or_failed:
             try:
                 yield transaction
             finally:
@@ -137,7 +139,7 @@ class Database:
         """
         if self._postgres:
             return ()
-        with _refusing(Reason.REGISTRY_UNAVAILABLE), self._watch_lock:
+        with _Refusing(Reason.REGISTRY_UNAVAILABLE), self._watch_lock:
             if self._version is None:
                 self._version = sqlite.DataVersion(self.engine)
             return (self._version.read(),)
@@ -150,7 +152,7 @@ class Database:
         Raises SealgateError(ERASURE_UNFINISHED) where others kept it from happening for `seconds`,
         or where the database failed; whoever repeats it finishes it.
         """
-        with _refusing(Reason.ERASURE_UNFINISHED):
+        with _Refusing(Reason.ERASURE_UNFINISHED):
             if self._postgres:
                 self._postgres.vacuum(self.engine, tables, rewrite)
             elif not sqlite.purge(self.engine, rewrite, seconds):
@@ -163,15 +165,6 @@ class Database:
             return listener
         return changes_of(Path(self.engine.url.database or ""))
 
-    @contextmanager
-    def _refusing_driver(self, reason: Reason) -> Iterator[None]:
-        """Turn the driver's own errors into a refusal too."""
-        try:
-            with _refusing(reason):
-                yield
-        except self._driver_error as error:
-            raise SealgateError(reason, f"{type(error).__name__}: {error}") from error
-
     def _patience(self, connection: Connection) -> AbstractContextManager[None]:
         return self._postgres.patience(connection) if self._postgres else nullcontext()
 
@@ -183,13 +176,32 @@ class Database:
         self.engine.dispose()
 
 
-@contextmanager
-def _refusing(reason: Reason) -> Iterator[None]:
-    """Turn every error of the database into one refusal; the detail stays in our own log."""
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error, OSError, revisions.RevisionUnknown) as error:
-        raise SealgateError(reason, f"{type(error).__name__}: {error}") from error
+class _Refusing:
+    """Turns every error of the database into one refusal; the detail stays in our own log.
+
+    It has no state, so one serves all threads.
+    """
+
+    __slots__ = ("_errors", "_reason")
+
+    def __init__(self, reason: Reason, *driver: type[Exception]) -> None:
+        """`driver` are the driver's own errors, where its connection is used."""
+        self._reason = reason
+        self._errors = (
+            SQLAlchemyError,
+            sqlite3.Error,
+            OSError,
+            revisions.RevisionUnknown,
+            *driver,
+        )
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, self._errors):
+            detail = f"{type(error).__name__}: {error}"
+            raise SealgateError(self._reason, detail) from error
 
 
 def _new_engine(place: str | URL | Path, family: str, busy_ms: int) -> Engine:
