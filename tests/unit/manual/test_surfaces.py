@@ -1,0 +1,80 @@
+"""Packages with a small surface are imported by it: their other modules are their own affair.
+
+`docs/adr/0001-layout-and-names.md` lists the packages that have no such surface yet.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.structure import PACKAGES, module_of, sources
+
+ROOT = Path(__file__).parents[3]
+SURFACES = {
+    "gateway.backends": {"backends", "engine_process"},
+    "gateway.cli": {"serve"},
+    "gateway.observability": {"collector", "engine", "server"},
+    "gateway.rollout": {"rollout"},
+    "gateway.sync": {"registry_sync"},
+    "gateway.witnesses": {"cosignatures", "updates"},
+    "generation.publishing": {"builder", "watermark"},
+    "generation.serving": {"generator_server", "replay"},
+    "inference.llm": {"messages", "request"},
+    "inference.observability": {"trace_context", "tracing"},
+    "inference.text": {"tokenizer", "tokens", "windows"},
+    "publishing.cli": {"publish"},
+    "publishing.pipeline": {"build", "files", "outbox"},
+    "publishing.source": {"folder"},
+    "registry.credentials": {"api_keys"},
+    "registry.formats": {"byte_sources", "check_queue", "format_check"},
+    "registry.listing": {"paging"},
+    "registry.policy": {"freshness", "policies"},
+    "registry.promotion": {"pointers", "proposals"},
+    "registry.sandbox": {"confinement", "process"},
+    "registry.uploads": {"collection", "open_uploads", "spool"},
+    "sealgate.health": {"check", "findings"},
+    "sealgate.pack": {"export", "tile_folder"},
+    "sealgate.pages": {"receipt_page"},
+    "sealgate.setup": {"configuration", "credentials", "installation"},
+    "sealgate.witness": {"server", "service"},
+    "training.data": {"run_data"},
+    "training.demo": {"spam"},
+    "training.recipe": {"federated", "recipe", "sections"},
+}
+"""The modules of each that other packages import."""
+
+
+def imported(path: Path, modules: set[str]) -> Iterator[str]:
+    """The project's modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in modules else node.module
+
+
+@pytest.fixture(scope="module")
+def uses() -> dict[str, set[tuple[str, str]]]:
+    """By package, who imports which of its modules from outside."""
+    files = sources(*(str(ROOT / top) for top in PACKAGES))
+    names = {module_of(path.relative_to(ROOT)): path for path in files}
+    found: dict[str, set[tuple[str, str]]] = {package: set() for package in SURFACES}
+    for importer, path in names.items():
+        for module in imported(path, set(names)):
+            package, inner = ".".join(module.split(".")[:2]), module.split(".")[2:]
+            if package in found and inner and not importer.startswith(f"{package}."):
+                found[package].add((importer, inner[0]))
+    return found
+
+
+@pytest.mark.parametrize("package", SURFACES)
+def test_siblings_import_a_package_by_its_surface(
+    package: str, uses: dict[str, set[tuple[str, str]]]
+) -> None:
+    inner = {(who, module) for who, module in uses[package] if module not in SURFACES[package]}
+    assert inner == set()
+    assert {module for _, module in uses[package]} == SURFACES[package]
