@@ -74,7 +74,7 @@ class Reason(Enum):
     SELF_APPROVAL = (Kind.DENIED, "Who published or proposed a version cannot approve it.")
     PROMOTION_ONLY = (
         Kind.DENIED,
-        "What is loaded follows from promotions: promote, roll back or revoke a version instead.",
+        "Loading follows from promotions: promote, roll back or revoke a version instead.",
     )
     # the request
     MESSAGE_MALFORMED = (Kind.INVALID, "The request is not a message of this method.")

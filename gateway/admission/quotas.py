@@ -43,7 +43,7 @@ COUNTED = frozenset(
         Reason.QUOTA_UNKNOWN,
     }
 )
-"""What is counted and not recorded one by one, or refusing would cost more than answering."""
+"""Refusals that are counted, not recorded one by one: recording would cost more than answering."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 0.25
-# What may be asked without a credential fits into one packet.
+# Requests that need no credential fit into one packet.
 _ANONYMOUS_SECONDS = 1.0
 _OVERTIME_SECONDS = 5.0
 # Beside those who are let in, for those who are still being looked at.

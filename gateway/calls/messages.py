@@ -47,4 +47,4 @@ def only(parsed: Iterator[Any]) -> Any:
     try:
         return next(parsed)
     except StopIteration:
-        raise SealgateError(Reason.MESSAGE_MALFORMED, "no message came") from None
+        raise SealgateError(Reason.MESSAGE_MALFORMED, "no message was received") from None

@@ -45,7 +45,7 @@ def collect(
 ) -> None:
     """Remove old files that no registered version names, and what broken uploads left.
 
-    The gateway may run meanwhile: its uploads lose nothing. What is removed stands in the
+    The gateway may run meanwhile: its uploads lose nothing. Removals are recorded in the
     registry's log, in the name of operator:USER, the account that runs this.
     """
     before = datetime.now(UTC) - timedelta(hours=older_than)

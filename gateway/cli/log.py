@@ -48,7 +48,7 @@ def prune(
 
     The gateway may run meanwhile. Every checkpoint and every proof is as before, and what was
     pruned stands in the registry's log first, in the name of operator:USER, the account that runs
-    this. What is younger than `[answers] retention_days` (184) is refused; how old an entry is at
+    this. Entries younger than `[answers] retention_days` (184) are refused; how old an entry is at
     least, the anchors in the registry's log say. Entries go in tiles of 256.
     """
     now = datetime.now(UTC)

@@ -82,7 +82,7 @@ class GatewayConfig:
             if self.all_engines and stated not in ((), ON_CPU):
                 raise ConfigError(f"{section} belongs into engine.toml where [engine] is set")
         if self.foreign_engine.address and self.runtime != ON_CPU:
-            raise ConfigError("[runtime] says nothing of what runs in a [foreign_engine]")
+            raise ConfigError("[runtime] has no effect on a [foreign_engine]")
         OperatorBounds(self.batching)
         if len({witness.key for witness in self.witnesses}) != len(self.witnesses):
             raise ConfigError("[[witnesses]] names a key twice")

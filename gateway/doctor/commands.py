@@ -75,7 +75,7 @@ def parameters_that_fit(machine: HostMachine, *, separate: bool = False) -> int:
 
 
 def findings(machine: HostMachine, *, separate: bool = False) -> list[str]:
-    """What is to be seen to before this machine serves, a sentence each."""
+    """Problems to fix before this machine serves, a sentence each."""
     found = []
     if machine.gpu_problem:
         found.append(f"The GPU cannot be used: {machine.gpu_problem}")
@@ -229,7 +229,7 @@ def doctor(
 
 
 def _databases(ctx: click.Context, config: Path | None, quick: bool) -> list[CheckedDatabase]:
-    """What was found of the databases; nothing where there is no installation yet."""
+    """The results of the databases' checks; none where there is no installation yet."""
     if config is None and not (state_folder(ctx) / "gateway.toml").exists():
         return []
     try:

@@ -59,7 +59,7 @@ class Window:
         counts.update(names)
 
     def total(self, now: float) -> Counter[str]:
-        """What was counted in the window that ends now."""
+        """The counts of the window that ends now."""
         first = int(now / self._slice) - _SLICES + 1
         total: Counter[str] = Counter()
         for place, counts in self._slices.items():

@@ -1,7 +1,7 @@
 """Answers computed only to be compared: recorded, and never given to anyone.
 
-One thread asks the other version after the caller was answered. What comes while it is busy and
-its queue is full is dropped and counted, so that nobody waits for a comparison.
+One thread asks the other version after the caller was answered. Requests that arrive while its
+queue is full are dropped and counted, so that nobody waits for a comparison.
 """
 
 import logging

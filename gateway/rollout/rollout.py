@@ -39,7 +39,7 @@ from sealgate.trust.times import format_time
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
-# What may go otherwise when it is tried again, after another window.
+# Failures that may pass: the rollback is tried again after another window.
 _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.RECORD_FAILED, Reason.KEY_UNAVAILABLE})
 
 
@@ -119,7 +119,9 @@ class AutoRollback:
         policy = self._policy()
         holder = policy.holder(signer.public.keyid)
         if holder is None:
-            raise SealgateError(Reason.ROLE_TOO_LOW, "the key of [rollback] is nobody's")
+            raise SealgateError(
+                Reason.ROLE_TOO_LOW, "the policy names no principal with the key of [rollback]"
+            )
         bundle = PointerBundle.decode(self._pointers.previous(breach.model, breach.alias).bundle)
         target = (bundle.returned or bundle).pointer
         earlier = Pointer.decode(target.payload)

@@ -43,14 +43,14 @@ EPOCH = 20_000
 _JUMP = 0.0001
 _TAIL = 0.05
 _TAIL_STAKE = 0.1
-# What a bettor keeps of each bet, and what each gets of the rest; and what the bet on the uppermost
-# scores gains.
+# The share of its stake that a bettor keeps on each bet, the share that moves to each other bet,
+# and the gain of the bet on the uppermost scores.
 _STAY, _MOVED = 1 - _JUMP, _JUMP / 4
 _TAIL_LOSES = 1 - _TAIL_STAKE
 _TAIL_WINS = _TAIL_LOSES + _TAIL_STAKE / _TAIL
 _CALLERS = 1024
 _DRAWN = 512
-# In whose name the registry's log holds what the gateway itself reports.
+# The principal under which the registry's log records the gateway's own reports.
 _SERVICE = "gateway"
 
 
@@ -102,7 +102,7 @@ class Traffic:
         if len(self.scores) - len(self._calibration) >= EPOCH:
             self.scores, self._jumper = sorted(self._calibration), Jumper()
             self._epoch += 1
-        # What is not a number is above all that is.
+        # NaN counts as greater than every number.
         score = math.inf if math.isnan(score) else score
         scores = self.scores
         behind = bisect.bisect_right(scores, score)
@@ -133,7 +133,7 @@ class SystemDraws:
 
 
 class Followed:
-    """What is known of one version's traffic: both bettors, and which rows have come. Of a row a
+    """The state of one version's traffic: both bettors, and which rows have come. Of a row a
     digest of eight bytes is kept, of EPOCH rows at most; then all may come again. Not safe for
     threads.
     """
@@ -180,7 +180,7 @@ class Followed:
                 self.seen.clear()
             self.seen.add(row)
             self._distinct.add(score)
-            # Who comes when so many are known is counted together with others like them.
+            # Beyond that number, further callers are counted together.
             known = caller in self._callers or len(self._callers) < _CALLERS
             self._callers[caller if known else ""] += 1
         return min(self._every.most, self._distinct.most) >= -math.log10(ALPHA)

@@ -1,6 +1,6 @@
 """Keeps the features of all traffic for a while, where the section `[features]` says where.
 
-A thread of its own writes them. What comes while its queue is full is left out: nobody waits for
+A thread of its own writes them. While its queue is full, rows are dropped: no request waits for
 it, and a calibration does not need every row.
 """
 
@@ -79,7 +79,7 @@ class FeatureKeeper:
                 return
 
     def _waiting(self) -> list[tuple[str, npt.NDArray[Any]] | None]:
-        """What has come in the meantime, up to a number."""
+        """The rows queued meanwhile, up to a number."""
         found: list[tuple[str, npt.NDArray[Any]] | None] = []
         with suppress(queue.Empty):
             while len(found) < _TOGETHER:

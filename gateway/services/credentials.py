@@ -39,7 +39,7 @@ class CredentialService(CredentialServiceServicer):
             key.digest,
             once(request),
         )
-        # Whoever has the answer may call with the key.
+        # The key works as soon as its caller has this answer.
         self._table.follow()
         # A repeated request is shown the key that it made, whose secret nobody has kept.
         secret = key.text if record.key_id == key.key_id else ""
@@ -63,7 +63,7 @@ class CredentialService(CredentialServiceServicer):
             record = self._registry.api_keys.revoke(
                 call.principal.name, found[1], request.reason, once(request)
             )
-            # Whoever has the answer may rely on it.
+            # The caller may rely on it as soon as they have this answer.
             self._table.follow()
         except SealgateError as refusal:
             if refusal.reason in _NOT_RECORDED:

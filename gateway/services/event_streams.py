@@ -47,7 +47,7 @@ class _Watcher:
         self._heartbeat = limits.heartbeat
         self._ends = time.monotonic() + limits.stream
         self._beats = time.monotonic() + limits.heartbeat
-        # Whoever has gone gives back their place at once.
+        # A caller that disconnects frees its place at once.
         call.add_callback(follower.wake)
 
     def check(self) -> None:

@@ -22,7 +22,7 @@ from sealgate.trust.policy import DEFAULT_ALIAS
 
 _PREFIX = "models/"
 _POLICY = "policy"
-# Who may ask whether a model is ready may ask it here too.
+# The right to ask whether a model is ready holds here too.
 _MODEL_READY = "/inference.GRPCInferenceService/ModelReady"
 _LOOK_SECONDS = 1.0
 

@@ -1,6 +1,6 @@
 """Watches each caller's session with each model, and says what the policy makes of it.
 
-What is watched are the rows that screening has judged, whether or not their answers leave. How
+It watches the rows that screening has judged, whether or not their answers leave. How
 many sessions are held is bounded; the one that was quiet for longest is forgotten first.
 """
 

@@ -130,7 +130,7 @@ class RegistrySync:
         self._reported: Counter[str] = Counter()
         # Aliases whose version before is not loaded: they have not moved while this gateway ran.
         self._cold: list[tuple[str, str]] = []
-        # What was followed last; None where that must be tried again.
+        # The last state that was applied; None if applying it must be retried.
         self.token: object = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-sync", daemon=True)
@@ -202,7 +202,7 @@ class RegistrySync:
             return
         snapshot = RegistrySnapshot.of(self._registry.snapshot(), self._registry.artifacts)
         if self._remote_engines is not None:
-            # What is revoked ends here first, however long the engine takes.
+            # Revoked versions end here first, however long the engine takes.
             self._engine.update(snapshot, snapshot)
             self._remote_engines.show(snapshot, snapshot)
         update = self._engine.update(snapshot, snapshot)

@@ -50,7 +50,7 @@ Examples:
 """
 )
 @click.argument("receipt", type=_FILE)
-@click.option("--prompt", required=True, type=_FILE, help="What was asked, as it was sent.")
+@click.option("--prompt", required=True, type=_FILE, help="The prompt, as it was sent.")
 @click.option("--chat", is_flag=True, help="It is the JSON of a chat's messages.")
 @click.option("--max-tokens", type=int, default=DEFAULT_TOKENS, show_default=True)
 @click.option("--temperature", type=float, default=0.0, show_default=True)

@@ -177,7 +177,7 @@ def _publish(
 
 
 def _summary(built: "BuiltGenerator") -> dict[str, object]:
-    """What was measured of the model while it was marked."""
+    """The measurements of the model while it was marked."""
     found = built.findings
     return {
         "chats_answered": built.writes_chats,

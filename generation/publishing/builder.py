@@ -81,7 +81,7 @@ class GeneratorKeys:
 
 @dataclass(frozen=True, slots=True)
 class BuiltGenerator:
-    """What is sent to the registry, the publisher's record of the mark, and whether the model
+    """The package for the registry, the publisher's record of the mark, and whether the model
     answers chats.
     """
 

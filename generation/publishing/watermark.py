@@ -49,7 +49,7 @@ def unmarked_digest(weights: Sequence[FileEntry]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MarkedWeights:
-    """What was written where, and what is read of it in the stored weights and in INT8 ones."""
+    """Where the mark was written, and its readings in the stored weights and in INT8 ones."""
 
     committed: CommittedMark
     worded: bool

@@ -57,7 +57,7 @@ class StreamedText:
         return self._release(self._read(), last=False)
 
     def end(self) -> str:
-        """What is left, once no token comes any more; half a character is told as U+FFFD."""
+        """The remaining text, once no token comes any more; half a character is told as U+FFFD."""
         return self._release(self._decoded()[len(self._before) :], last=True)
 
     def _read(self) -> str:
@@ -212,7 +212,7 @@ class GeneratorVersion(NoClassifier):
                 self._dropped += not ended
 
     def counts(self) -> BatcherCounts:
-        """What has been answered since it was loaded; a request is a row and a batch of its own."""
+        """Counts of answers since it was loaded; a request is a row and a batch of its own."""
         with self._mutex:
             return BatcherCounts(self._requests, self._requests, self._requests, self._dropped, 0)
 
@@ -224,7 +224,7 @@ class GeneratorVersion(NoClassifier):
 
     @contextmanager
     def _turn(self, deadline: float, active: Callable[[], bool]) -> Iterator[None]:
-        """One's turn to have a prompt measured. Who has gone meanwhile costs no run."""
+        """A caller's turn to have a prompt measured; one that has disconnected costs no run."""
         while not self.measuring.acquire(timeout=_LOOK_SECONDS):
             _check_awaited(deadline, active)
         try:

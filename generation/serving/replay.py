@@ -68,7 +68,7 @@ def check_told(told: Mapping[str, str]) -> None:
 
 
 def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
-    """What was asked, if its digest is the recorded one; a chat also in the canonical form in which
+    """The prompt, if its digest is the recorded one; a chat also in the canonical form in which
     it comes by OpenAI's protocol. Raises: RECEIPT_MISMATCH.
     """
     forms = [asked]

@@ -92,7 +92,7 @@ class CostMeasurable(Protocol):
 
     @property
     def place(self) -> str:
-        """What runs its graphs."""
+        """The provider that runs its graphs."""
         ...
 
     def costs(self) -> BatchCosts:

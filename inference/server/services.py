@@ -116,7 +116,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
     def RepositoryModelUnload(
         self, request: oip.RepositoryModelUnloadRequest, context: grpc.ServicerContext
     ) -> oip.RepositoryModelUnloadResponse:
-        # What is signed says what is loaded: a version ends by a move or by its revocation.
+        # Loading follows signed statements: a version ends by a move or by its revocation.
         raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
 

@@ -178,8 +178,8 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class TimedGraphs:
-    """What is timed: the INT8 graph as it answers, float32 beside it, and the response graph as it
-    screens.
+    """The graphs that are timed: the INT8 graph as it answers, float32 beside it, and the response
+    graph as it screens.
     """
 
     int8: Session
@@ -202,7 +202,7 @@ class StageTiming:
 
 @dataclass(frozen=True, slots=True)
 class StageChoice:
-    """What was found: a stage, whether or not it is taken, with the share of clean rows that go on,
+    """The result: a stage, whether or not it is used, with the share of clean rows that go on,
     and the AUROC that it loses over all attacks, on the worst of them, and to who knows it.
     """
 

@@ -95,8 +95,8 @@ Examples:
 """
 )
 @click.argument("receipt", type=_FILE)
-@click.option("--input", "rows", required=True, type=_FILE, help="What was asked: .npy or .csv.")
-@click.option("--answer", type=_FILE, help="What was answered, where it need not be bit for bit.")
+@click.option("--input", "rows", required=True, type=_FILE, help="The input rows: .npy or .csv.")
+@click.option("--answer", type=_FILE, help="The recorded answer, if it need not match bit for bit.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),

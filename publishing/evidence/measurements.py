@@ -129,7 +129,7 @@ def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
 
 
 def _compared(value: Any) -> tuple[str, ...]:
-    """What is said of each share of rows, by what disagreement counts for."""
+    """The words for each share of rows, by what disagreement counts for."""
     if value not in (UNSEEN, *Verdict):
         raise fields.malformed("disagreement must count for a verdict or be absent")
     return () if value == UNSEEN else ("disagrees",)

@@ -87,7 +87,7 @@ def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def _programs() -> Iterator[dict[str, Any]]:
-    """What has a part in the bytes: another release of them may make others."""
+    """The packages that influence the bytes: another release of one may write other bytes."""
     releases = {
         "numpy": np.__version__,
         "onnx": onnx.__version__,

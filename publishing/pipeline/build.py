@@ -155,7 +155,7 @@ def _bodies(
     manifest: Manifest,
     report: VersionReport,
 ) -> dict[str, Any]:
-    """What is said of the version, by kind of evidence."""
+    """The evidence about the version, by kind."""
     origin = making.source.origin
     trained = {} if origin is None else {signing.TRAINING: dict(origin.statement)}
     return trained | {

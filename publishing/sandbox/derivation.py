@@ -36,7 +36,7 @@ _HEADER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DerivationResult:
-    """What was shown: the INT8 model's digest, and the source of the activation ranges."""
+    """The result: the INT8 model's digest, and the source of the activation ranges."""
 
     digest: str
     ranges: str

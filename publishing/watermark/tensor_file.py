@@ -107,7 +107,7 @@ class TensorFile:
         return values
 
     def kept(self, name: str, values: Floats) -> Floats:
-        """What is left of values in that tensor's own type."""
+        """The values, rounded to that tensor's own type."""
         return values.astype(_DTYPES[self.entries[name].dtype]).astype(np.float32)
 
     def carriers(self) -> tuple[CarrierWeight, ...]:

@@ -2,7 +2,7 @@
 
 Comparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`,
 and by parentheses. A value is a word or a quoted string. `field:*` asks whether the field is there.
-What is not of this form is refused, and so is what is unreasonably long.
+Filters of another form are refused, and so are unreasonably long ones.
 """
 
 import re

@@ -59,7 +59,7 @@ def open_evidence(
             raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")
         items.append(EvidenceItem(statement.kind, envelope.payload_digest, statement.maker, data))
     if len({item.kind for item in items}) != len(items):
-        raise SealgateError(Reason.EVIDENCE_MISMATCH, "a kind of evidence comes twice")
+        raise SealgateError(Reason.EVIDENCE_MISMATCH, "a kind of evidence occurs twice")
     return tuple(items)
 
 
@@ -92,7 +92,9 @@ class Attachments:
         """
         # 1.
         if len(envelope) > LARGEST_ATTACHMENT:
-            raise SealgateError(Reason.FILE_TOO_LARGE, "too large for evidence that comes later")
+            raise SealgateError(
+                Reason.FILE_TOO_LARGE, "too large for evidence attached after registration"
+            )
         opened = Envelope.decode(envelope)
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             connection = unit.connection

@@ -208,5 +208,7 @@ def open_own(
     """
     statement = open_statement(envelope, kind, policy, roles)
     if statement.author != principal:
-        raise SealgateError(Reason.SIGNER_MISMATCH, f"{principal} handed in what is not theirs")
+        raise SealgateError(
+            Reason.SIGNER_MISMATCH, f"{principal} submitted a document signed by someone else"
+        )
     return statement

@@ -291,7 +291,7 @@ def _oneself_only(number: int, pid: int) -> list[bytes]:
         _step(_EQUAL, 0, 2, 0),
         _step(_EQUAL, pid, 1, 0),
         _step(_RETURN, _ERRNO | errno.EPERM),
-        # What comes next looks at the call's number.
+        # The instructions that follow look at the call's number.
         _step(_LOAD, _NR),
     ]
 

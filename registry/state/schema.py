@@ -119,7 +119,7 @@ POINTERS = _state(
     _bytes("bundle"),
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
 )
-# What was live at a time.
+# Which versions were live at a time.
 Index(None, POINTERS.c.model, POINTERS.c.alias, POINTERS.c.time)
 
 REVOCATIONS = _state(

@@ -85,7 +85,9 @@ def copy_checked(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str
         hasher.update(chunk)
         file.write(chunk)
     if seen != size or hasher.digest() != digests.raw(digest):
-        raise SealgateError(Reason.DIGEST_MISMATCH, f"{seen} of {size} bytes came, or other ones")
+        raise SealgateError(
+            Reason.DIGEST_MISMATCH, f"received {seen} of {size} bytes, or other bytes"
+        )
 
 
 def altered(digest: str) -> SealgateError:

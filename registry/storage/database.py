@@ -128,7 +128,7 @@ class Database:
             try:
                 yield transaction
             finally:
-                # What was not committed is rolled back.
+                # Uncommitted changes are rolled back.
                 pooled.close()
 
     def change_token(self) -> ChangeToken:

@@ -38,7 +38,7 @@ SILENCE_SECONDS = 15.0
 class BoundedConnection(psycopg.Connection[Any]):
     """`patience` is how many seconds a server may say nothing while it is asked; None: for ever.
 
-    Who is given up is closed, so whatever the server was doing, it will roll back.
+    A connection that is given up is closed, so the server rolls back whatever it was doing.
     """
 
     patience: float | None = SILENCE_SECONDS

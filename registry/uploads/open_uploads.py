@@ -113,7 +113,8 @@ class OpenUploads:
         3. A file that is whole is put into the artifact store. Where its bytes are not those of
            the manifest, it is to be sent from its beginning (DIGEST_MISMATCH).
 
-        What has come when the chunks break off stays. Raises SealgateError(STORAGE_FULL) too.
+        If the chunks break off, the bytes received so far stay. Raises SealgateError(STORAGE_FULL)
+        too.
         """
         # 1.
         entry = upload.manifest.entry(path)

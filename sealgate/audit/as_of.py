@@ -66,7 +66,9 @@ def _standing(
         raise SealgateError(Reason.LOG_INCONSISTENT, f"{subject}: {sequence} after {newest}")
     following = excerpt.after(subject, sequence, str(last.body["pointer"]) if last else "")
     if following is not None and following.time <= time:
-        raise SealgateError(Reason.LOG_INCONSISTENT, f"{subject}: another move came in time")
+        raise SealgateError(
+            Reason.LOG_INCONSISTENT, f"{subject}: a later move was already in force"
+        )
     if last is None:
         return None
     # 3.

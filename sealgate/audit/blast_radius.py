@@ -1,6 +1,6 @@
 """The blast radius of a key, version or threshold: the documents and answers that depend on it.
 
-What is signed is found in the whole of the registry's log, so nothing of it can be left out. Of the
+Signed statements are found in the whole of the registry's log, so none can be left out. Of the
 answer logs, whose leaves hold commitments alone, `BlastRadius.touches` says which opened entries
 count.
 """

@@ -115,7 +115,7 @@ class LogExcerpt:
         following = self.move(subject, sequence + 1)
         if following is None:
             raise SealgateError(
-                Reason.LOG_INCONSISTENT, f"{subject}: what followed move {sequence} is not shown"
+                Reason.LOG_INCONSISTENT, f"{subject}: the entry after move {sequence} is missing"
             )
         return following
 

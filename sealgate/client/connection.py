@@ -21,7 +21,7 @@ _SECONDS = 30.0
 
 
 class Options(TypedDict, total=False):
-    """Options of a connection. What is a file's content may be given as its path instead.
+    """Options of a connection. An option that takes a file's content also takes its path.
 
     - `root_keys`, `root_threshold`: the pinned keys of the policy's root, and how many of them
       must have signed the first policy.

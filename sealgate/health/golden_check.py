@@ -1,6 +1,6 @@
 """Sends a version's golden inputs through the gateway and compares the answers.
 
-What is expected comes from the version's own signed files. The registry hands them out, and is not
+Expected answers come from the version's own signed files. The registry hands them out, and is not
 believed: the manifest's signature is checked from the pinned root keys, every file is hashed, and
 the answer's receipt must name the very digest.
 """

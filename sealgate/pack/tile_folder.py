@@ -33,7 +33,7 @@ class TileFolder:
     """The files of the log whose checkpoints `vkey` (a C2SP verifier key) signs, in `folder`."""
 
     def __init__(self, folder: Path, vkey: str) -> None:
-        """What is there already is read and checked.
+        """Existing content is read and checked.
 
         Raises SealgateError: LOG_INCONSISTENT where tiles and checkpoint do not agree,
         SIGNATURE_INVALID, DOCUMENT_MALFORMED.

@@ -54,7 +54,7 @@ def untranspose(model: onnx.ModelProto) -> None:
     """Remove transposes of initializers where the reader can do without, in place.
 
     A transpose of a transpose is the initializer itself, and Gemm takes its second operand either
-    way round. What is left is for the runtime to fold when it loads.
+    way round. The runtime folds the rest when it loads.
     """
     graph = model.graph
     initializers = {tensor.name for tensor in graph.initializer}

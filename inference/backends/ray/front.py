@@ -84,7 +84,7 @@ class ReplicatedVersion:
         self.statistics = Statistics()
 
     def counts(self) -> BatcherCounts:
-        """What has been run since it was loaded."""
+        """Counts of runs since it was loaded."""
         return self.batcher.counts()
 
     def submit(

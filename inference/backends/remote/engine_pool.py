@@ -140,7 +140,7 @@ class EnginePool:
         return f"{name} on {measured.place}" if measured is not None else name
 
     def _heard(self, name: str, digest: str, asked: int) -> str:
-        """What is said of an answer of that engine's."""
+        """How receipts describe an answer of that engine."""
         place = self._place(name, digest)
         if len(self.engines) == 1 and place in (name, f"{name} on {CPU}"):
             return SEPARATE

@@ -65,7 +65,7 @@ class Generator(NoClassifier, ABC):
         return (self._model, self._number) == (cleared.pointer.model, cleared.pointer.version)
 
     def counts(self) -> BatcherCounts:
-        """What was asked from here; a request is a row and a batch of its own."""
+        """Counts of requests sent from here; a request is a row and a batch of its own."""
         with self._mutex:
             return BatcherCounts(self._requests, self._requests, self._requests, self._dropped, 0)
 

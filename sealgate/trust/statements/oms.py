@@ -41,7 +41,7 @@ def verify(bundle: bytes, manifest: Manifest, keys: Iterable[PublicKey]) -> Publ
     payload, hint, signature = _read(bundle)
     # 2.
     if payload != _statement(manifest):
-        raise SealgateError(Reason.DIGEST_MISMATCH, "what was signed is not this manifest")
+        raise SealgateError(Reason.DIGEST_MISMATCH, "another manifest was signed")
     # 3.
     signers = [key for key in keys if key.scheme == ECDSA_P256 and _hint(key) == hint]
     if not signers:
@@ -104,7 +104,7 @@ def _read(bundle: bytes) -> tuple[bytes, str, bytes]:
         raise fields.malformed("a model is signed once")
     signature = fields.unbase64(fields.record(signatures[0], ("sig", "keyid"))["sig"])
     payload = fields.unbase64(envelope["payload"])
-    # What has no bearing on the check must still be what we would have written.
+    # Fields without a bearing on the check must still have the value that we write.
     if value != _bundle(payload, hint, signature):
         raise fields.malformed("a bundle in another form")
     return payload, hint, signature

@@ -235,7 +235,7 @@ def _check_return(
             raise SealgateError(Reason.ROLLBACK_TARGET, f"rollback and promotion differ in {name}")
     if target.action == ROLLBACK or target.sequence >= pointer.sequence:
         raise SealgateError(
-            Reason.ROLLBACK_TARGET, "what is returned to is not an earlier promotion"
+            Reason.ROLLBACK_TARGET, "the target of the rollback is not an earlier promotion"
         )
 
 
