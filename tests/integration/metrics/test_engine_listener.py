@@ -28,22 +28,22 @@ DIGITS = {"model": "digits", "version": "1"}
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHarness]:
-    with engine_harness(UncheckedRegistry(), tmp_path_factory.mktemp("room")) as room:
-        yield room
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHarness]:
+    with engine_harness(UncheckedRegistry(), tmp_path_factory.mktemp("harness")) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def version(room: EngineHarness) -> UncheckedVersion:
-    made = room.publish(FILES)
-    room.registry.promote(made)
-    room.show()
+def version(harness: EngineHarness) -> UncheckedVersion:
+    made = harness.publish(FILES)
+    harness.registry.promote(made)
+    harness.show()
     return made
 
 
 @pytest.fixture(scope="module")
-def metrics(room: EngineHarness, version: UncheckedVersion) -> Iterator[EngineMetrics]:
-    metrics = EngineMetrics(MetricsSettings("127.0.0.1:0"), room.engine, lambda: 3)
+def metrics(harness: EngineHarness, version: UncheckedVersion) -> Iterator[EngineMetrics]:
+    metrics = EngineMetrics(MetricsSettings("127.0.0.1:0"), harness.engine, lambda: 3)
     metrics.start()
     yield metrics
     metrics.stop()
@@ -76,11 +76,11 @@ class Scraped:
 
 
 def test_batches_and_queue(
-    room: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
+    harness: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
 ) -> None:
     before = Scraped(metrics)
     for count in (1, 2, 5):
-        room.ask(version, clean_rows(MODEL, count))
+        harness.ask(version, clean_rows(MODEL, count))
     after = Scraped(metrics)
 
     def grown(name: str, **more: str) -> float:
@@ -97,22 +97,22 @@ def test_batches_and_queue(
 
 
 def test_what_waits_and_what_is_dropped(
-    room: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
+    harness: EngineHarness, version: UncheckedVersion, metrics: EngineMetrics
 ) -> None:
     before = Scraped(metrics)
     assert before("queue_rows", **DIGITS) == 0
-    ready: Any = room.engine.resolve("digits").ready
+    ready: Any = harness.engine.resolve("digits").ready
     batcher = ready.batcher
     batcher.free_lanes -= 1
     with ThreadPoolExecutor(2) as threads:
-        asked = [threads.submit(room.ask, version, clean_rows(MODEL, 3)) for _ in "ab"]
+        asked = [threads.submit(harness.ask, version, clean_rows(MODEL, 3)) for _ in "ab"]
         await_true(lambda: Scraped(metrics)("queue_rows", **DIGITS) == 6)
         batcher.pass_on([])
         assert [each.result().model_version for each in asked] == ["1", "1"]
     batcher.free_lanes -= 1
-    live, x = room.engine.resolve("digits"), clean_rows(MODEL, 1)
+    live, x = harness.engine.resolve("digits"), clean_rows(MODEL, 1)
     with pytest.raises(SealgateError) as caught:
-        room.engine.infer(live, x, RequestOptions(0.0))
+        harness.engine.infer(live, x, RequestOptions(0.0))
     assert caught.value.reason is Reason.DEADLINE_TOO_SHORT
     batcher.pass_on([])
     after = Scraped(metrics)

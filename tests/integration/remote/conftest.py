@@ -15,6 +15,6 @@ def registry() -> UncheckedRegistry:
 
 
 @pytest.fixture
-def room(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[EngineHarness]:
-    with engine_harness(registry, tmp_path) as room:
-        yield room
+def harness(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[EngineHarness]:
+    with engine_harness(registry, tmp_path) as harness:
+        yield harness

@@ -30,10 +30,10 @@ Opened = Callable[[UncheckedRegistry, Path], AbstractContextManager[EngineHarnes
 
 
 class ToRoom:
-    """Asks the room's engine over its socket."""
+    """Asks the separate engine over its socket."""
 
-    def __init__(self, room: EngineHarness) -> None:
-        self.room = room
+    def __init__(self, harness: EngineHarness) -> None:
+        self.harness = harness
 
     def engine(self, digest: str) -> str:
         return "there"
@@ -41,7 +41,7 @@ class ToRoom:
     def ask(
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
     ) -> tuple[oip.ModelInferResponse, str]:
-        return self.room.stub.ModelInfer(request, timeout=60), "there"
+        return self.harness.stub.ModelInfer(request, timeout=60), "there"
 
 
 @pytest.fixture(params=[engine_harness, replicated_engine_harness], ids=["engine", "replicas"])
@@ -49,12 +49,12 @@ def remote(
     request: pytest.FixtureRequest, registry: UncheckedRegistry, tmp_path: Path
 ) -> Iterator[RemoteVersion]:
     opened: Opened = request.param
-    with opened(registry, tmp_path) as room:
-        made = room.publish({**FILES.encode(), DETECTOR: DETECTED.encode()})
+    with opened(registry, tmp_path) as harness:
+        made = harness.publish({**FILES.encode(), DETECTOR: DETECTED.encode()})
         registry.promote(made)
-        room.show()
+        harness.show()
         terms = VersionTerms(FILES.config, DETECTED)
-        yield RemoteVersion(ToRoom(room), "digits", made.number, made.digest, terms)
+        yield RemoteVersion(ToRoom(harness), "digits", made.number, made.digest, terms)
 
 
 def test_an_answer_that_only_int8_gives_is_adversarial(remote: RemoteVersion) -> None:

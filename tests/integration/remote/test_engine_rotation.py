@@ -49,12 +49,12 @@ class Pair:
 
     folder: Path
     server: EngineServer
-    room: RemoteEngine
+    remote: RemoteEngine
 
-    def answers(self, room: RemoteEngine | None = None) -> bool:
+    def answers(self, remote: RemoteEngine | None = None) -> bool:
         """Whether the engine answers, be it that it has not the model."""
         try:
-            (room or self.room).counts()
+            (remote or self.remote).counts()
         except SealgateError:
             return False
         return True
@@ -66,7 +66,7 @@ class Pair:
 
 
 @pytest.fixture
-def pair(room: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def pair(harness: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     monkeypatch.setattr("inference.backends.remote.remote_engine._ASK_SECONDS", 60.0)
     engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
     own(tmp_path, "engine", engine)
@@ -76,13 +76,13 @@ def pair(room: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     config = EngineConfig(
         listen=ListenAddress(tls="127.0.0.1:0"),
         trust=EngineTrustFiles((tmp_path / "root.pem",), 1, tmp_path / "seen.json"),
-        artifacts=ArtifactLocation(room.artifacts),
+        artifacts=ArtifactLocation(harness.artifacts),
         engine=EngineIdentity("engine", tmp_path / "engine.key"),
         tls=EngineTlsFiles(
             tmp_path / "engine.pem", tmp_path / "engine.key", (tmp_path / "gateway-pin.pem",)
         ),
     )
-    server = EngineServer(config, room.host)
+    server = EngineServer(config, harness.host)
     server.start()
     files = (tmp_path / name for name in ("engine-pin.pem", "gateway.pem", "gateway.key"))
     gateway_end = RemoteEngine(TlsEndpoint(server.address, *files))
@@ -103,11 +103,11 @@ def test_both_ends_change_and_no_call_is_lost(pair: Pair) -> None:
     for name, each in made.items():
         own(pair.folder, name, each)
         assert pair.answers()
-    pair.room.probe()
+    pair.remote.probe()
     assert pair.answers()
     for name, each in made.items():
         put(pair.folder / f"{name}-pin.pem", each.certificate)
-    pair.room.probe()
+    pair.remote.probe()
     assert pair.answers()
     newcomer = pair.newcomer()
     assert pair.answers(newcomer)
@@ -131,6 +131,6 @@ def test_files_that_cannot_be_used_change_nothing(
     with caplog.at_level(logging.ERROR):
         put(pair.folder / "gateway-pin.pem", b"nothing")
         put(pair.folder / "gateway.key", engine_certificate().key)
-        pair.room.probe()
+        pair.remote.probe()
         assert pair.answers()
     assert caplog.text.count("the previous certificates stay in use") == 2

@@ -33,14 +33,14 @@ METHODS = [
 
 
 @pytest.fixture
-def ready(room: EngineHarness) -> EngineHarness:
-    room.registry.promote(room.publish(FILES))
-    room.show()
-    return room
+def ready(harness: EngineHarness) -> EngineHarness:
+    harness.registry.promote(harness.publish(FILES))
+    harness.show()
+    return harness
 
 
-def load(room: EngineHarness) -> oip.RepositoryModelLoadRequest:
-    return write_load(room.load())
+def load(harness: EngineHarness) -> oip.RepositoryModelLoadRequest:
+    return write_load(harness.load())
 
 
 def test_a_load_needs_each_of_its_parameters(ready: EngineHarness) -> None:
@@ -72,9 +72,9 @@ def test_parameters_of_another_name_or_type(ready: EngineHarness) -> None:
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
-def test_garbage_in_any_parameter(room: EngineHarness, part: str) -> None:
-    room.registry.promote(room.publish(FILES))
-    genuine = load(room).parameters[part].bytes_param
+def test_garbage_in_any_parameter(harness: EngineHarness, part: str) -> None:
+    harness.registry.promote(harness.publish(FILES))
+    genuine = load(harness).parameters[part].bytes_param
 
     @settings(
         max_examples=40,
@@ -92,15 +92,15 @@ def test_garbage_in_any_parameter(room: EngineHarness, part: str) -> None:
         )
     )
     def shown(data: bytes) -> None:
-        request = load(room)
+        request = load(harness)
         request.parameters[part].bytes_param = data
-        reason = refusal(room.stub.RepositoryModelLoad, request, timeout=60)
+        reason = refusal(harness.stub.RepositoryModelLoad, request, timeout=60)
         assert reason.kind not in (Kind.INTERNAL, Kind.DATA_LOSS)
-        assert room.engine.live() == {}
+        assert harness.engine.live() == {}
 
     shown()
-    room.show()
-    assert resolved(room.engine) == 1
+    harness.show()
+    assert resolved(harness.engine) == 1
 
 
 def test_garbage_beside_a_pointer_that_is_proved_already(ready: EngineHarness) -> None:
@@ -185,18 +185,18 @@ def test_calls_that_say_nothing_do_not_hold_the_engine(
         over.wait(60)
         yield from ()
 
-    with engine_harness(registry, tmp_path, EngineLimits(threads=4, deadline=0.5)) as room:
+    with engine_harness(registry, tmp_path, EngineLimits(threads=4, deadline=0.5)) as harness:
 
         def answers() -> bool:
             try:
-                return room.stub.ServerLive(oip.ServerLiveRequest(), timeout=30).live
+                return harness.stub.ServerLive(oip.ServerLiveRequest(), timeout=30).live
             except grpc.RpcError as error:
                 if reason_of(error) is not Reason.QUEUE_FULL:
                     raise
                 return False
 
         raw = {"request_serializer": bytes, "response_deserializer": bytes}
-        calls = [room.channel.stream_stream(path, **raw)(silent()) for _ in range(20)]
+        calls = [harness.channel.stream_stream(path, **raw)(silent()) for _ in range(20)]
         try:
             until(answers)
         finally:
@@ -214,6 +214,6 @@ def test_a_method_that_there_is_not(ready: EngineHarness) -> None:
 
 @pytest.mark.parametrize("name", ["ModelInfer", "RepositoryModelLoad", "ServerReady"])
 def test_a_malformed_message_is_refused_with_a_reason(tmp_path: Path, name: str) -> None:
-    with engine_harness(UncheckedRegistry(), tmp_path) as room:
-        call = room.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
+    with engine_harness(UncheckedRegistry(), tmp_path) as harness:
+        call = harness.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
         assert refusal(call, b"\x13\x06digits", timeout=60) is Reason.MESSAGE_MALFORMED

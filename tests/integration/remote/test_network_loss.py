@@ -59,11 +59,11 @@ def test_lost_packets_are_noticed_before_the_deadline(
     quick = [(name, min(value, 3_000)) for name, value in endpoint.PINGS]
     monkeypatch.setattr(endpoint, "PINGS", quick)
     files = (tmp_path / name for name in ("engine.pem", "gateway.pem", "gateway.key"))
-    room = RemoteEngine(TlsEndpoint(f"127.0.0.1:{relay.port}", *files))
+    remote = RemoteEngine(TlsEndpoint(f"127.0.0.1:{relay.port}", *files))
     try:
-        assert room.infer(oip.ModelInferRequest(), time.monotonic() + 60).model_version == "1"
+        assert remote.infer(oip.ModelInferRequest(), time.monotonic() + 60).model_version == "1"
         relay.silent = True
         with refused(Reason.ENGINE_UNAVAILABLE):
-            room.infer(oip.ModelInferRequest(), time.monotonic() + 60)
+            remote.infer(oip.ModelInferRequest(), time.monotonic() + 60)
     finally:
-        room.close()
+        remote.close()

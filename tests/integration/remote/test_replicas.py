@@ -39,15 +39,15 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture
-def room(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[ReplicatedEngineHarness]:
-    with replicated_engine_harness(registry, tmp_path) as room:
-        yield room
+def harness(registry: UncheckedRegistry, tmp_path: Path) -> Iterator[ReplicatedEngineHarness]:
+    with replicated_engine_harness(registry, tmp_path) as harness:
+        yield harness
 
 
-def promoted(room: ReplicatedEngineHarness, files: dict[str, bytes] = FILES) -> UncheckedVersion:
-    made = room.publish(files)
-    room.registry.promote(made)
-    room.show()
+def promoted(harness: ReplicatedEngineHarness, files: dict[str, bytes] = FILES) -> UncheckedVersion:
+    made = harness.publish(files)
+    harness.registry.promote(made)
+    harness.show()
     return made
 
 
@@ -55,24 +55,24 @@ def address(made: UncheckedVersion) -> VersionAddress:
     return VersionAddress("digits", made.number, made.digest)
 
 
-def asked_of_each(room: ReplicatedEngineHarness, made: UncheckedVersion) -> list[object]:
+def asked_of_each(harness: ReplicatedEngineHarness, made: UncheckedVersion) -> list[object]:
     """What each replica says of itself, past the engine in front: a reason, or an answer."""
     x = clean_rows(MODEL, 1)
-    said = [each.infer(0, address(made), x, 60.0) for each in room.replicas]
+    said = [each.infer(0, address(made), x, 60.0) for each in harness.replicas]
     return [each.reason if isinstance(each, RemoteRefusal) else "answered" for each in said]
 
 
 def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
-    room: ReplicatedEngineHarness, tmp_path: Path
+    harness: ReplicatedEngineHarness, tmp_path: Path
 ) -> None:
-    made, x = promoted(room), clean_rows(MODEL, 7)
+    made, x = promoted(harness), clean_rows(MODEL, 7)
     (tmp_path / "plain").mkdir()
-    with engine_harness(room.registry, tmp_path / "plain") as plain:
+    with engine_harness(harness.registry, tmp_path / "plain") as plain:
         for data in FILES.values():
             plain.store.put([data], len(data), sha256(data))
         plain.show()
         expected = plain.ask(made, x)
-    assert room.ask(made, x) == expected
+    assert harness.ask(made, x) == expected
 
 
 def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Array) -> list[Any]:
@@ -88,15 +88,15 @@ def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Ar
     return found
 
 
-def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedEngineHarness) -> None:
-    made, x = promoted(room), clean_rows(MODEL, 12)
-    alone = [room.ask(made, row[None]) for row in x]
-    room.batches.clear()
-    ready: Any = room.engine.resolve("digits").ready
+def test_requests_that_wait_together_are_handed_on_as_one(harness: ReplicatedEngineHarness) -> None:
+    made, x = promoted(harness), clean_rows(MODEL, 12)
+    alone = [harness.ask(made, row[None]) for row in x]
+    harness.batches.clear()
+    ready: Any = harness.engine.resolve("digits").ready
     batcher = ready.batcher
-    assert together(lambda row: room.ask(made, row), batcher, x) == alone
-    assert sum(room.batches) == len(x)
-    assert len(room.batches) <= 4
+    assert together(lambda row: harness.ask(made, row), batcher, x) == alone
+    assert sum(harness.batches) == len(x)
+    assert len(harness.batches) <= 4
 
 
 def test_texts_are_handed_on_one_by_one() -> None:
@@ -117,12 +117,12 @@ def test_texts_are_handed_on_one_by_one() -> None:
     assert Line.batches == [1, 1, 1]
 
 
-def test_what_was_run_is_counted_once_and_signed(room: ReplicatedEngineHarness) -> None:
-    made = promoted(room)
-    room.replicas.append(room.new_replica())
+def test_what_was_run_is_counted_once_and_signed(harness: ReplicatedEngineHarness) -> None:
+    made = promoted(harness)
+    harness.replicas.append(harness.new_replica())
     for _ in range(4):
-        room.ask(made, clean_rows(MODEL, 3))
-    stub = EngineServiceStub(room.channel)
+        harness.ask(made, clean_rows(MODEL, 3))
+    stub = EngineServiceStub(harness.channel)
     envelope = Envelope.decode(stub.GetCounts(engine_pb2.GetCountsRequest()).envelope)
     counts = EngineCounts.decode(envelope.payload)
     assert counts.counts == ((made.digest, 4, 12),)
@@ -134,71 +134,73 @@ def test_what_was_run_is_counted_once_and_signed(room: ReplicatedEngineHarness) 
 
 
 class TestReplicas:
-    def test_one_that_starts_later_knows_everything(self, room: ReplicatedEngineHarness) -> None:
-        promoted(room)
-        made = promoted(room, BETTER)
-        room.replicas[:] = [room.new_replica()]
-        assert asked_of_each(room, made) == ["answered"]
-        assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
+    def test_one_that_starts_later_knows_everything(self, harness: ReplicatedEngineHarness) -> None:
+        promoted(harness)
+        made = promoted(harness, BETTER)
+        harness.replicas[:] = [harness.new_replica()]
+        assert asked_of_each(harness, made) == ["answered"]
+        assert harness.ask(made, clean_rows(MODEL, 1)).model_version == "2"
 
     def test_one_that_missed_a_load_reads_it_before_it_answers(
-        self, room: ReplicatedEngineHarness
+        self, harness: ReplicatedEngineHarness
     ) -> None:
-        promoted(room)
-        room.deaf = [room.new_replica()]
-        room.replicas += room.deaf
-        made = promoted(room, BETTER)
-        assert asked_of_each(room, made) == ["answered", "VERSION_NOT_LIVE"]
-        for _ in room.replicas:
-            assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
-        assert asked_of_each(room, made) == ["answered", "answered"]
+        promoted(harness)
+        harness.deaf = [harness.new_replica()]
+        harness.replicas += harness.deaf
+        made = promoted(harness, BETTER)
+        assert asked_of_each(harness, made) == ["answered", "VERSION_NOT_LIVE"]
+        for _ in harness.replicas:
+            assert harness.ask(made, clean_rows(MODEL, 1)).model_version == "2"
+        assert asked_of_each(harness, made) == ["answered", "answered"]
 
-    def test_one_believes_nothing_that_is_on_the_board(self, room: ReplicatedEngineHarness) -> None:
-        made = room.publish(FILES)
-        bundle = room.registry.promote(made)
+    def test_one_believes_nothing_that_is_on_the_board(
+        self, harness: ReplicatedEngineHarness
+    ) -> None:
+        made = harness.publish(FILES)
+        bundle = harness.registry.promote(made)
         pointer = Pointer.decode(bundle.pointer.payload)
         forged = replace(bundle, pointer=sign_statement(pointer, PrivateKey.generate()))
-        room.registry.bundles["digits", "production"] = forged
-        load = replace(room.load(), pointer=forged, freshness=room.registry.refresh())
-        room.board.put(1, write_load(load).SerializeToString())
-        room.replicas[:] = [room.new_replica()]
-        assert room.replicas[0].follow(1) == room.replicas[0].refused[1]
-        assert room.replicas[0].refused[1].reason == "SIGNER_MISMATCH"
-        assert asked_of_each(room, made) == ["VERSION_NOT_LIVE"]
+        harness.registry.bundles["digits", "production"] = forged
+        load = replace(harness.load(), pointer=forged, freshness=harness.registry.refresh())
+        harness.board.put(1, write_load(load).SerializeToString())
+        harness.replicas[:] = [harness.new_replica()]
+        assert harness.replicas[0].follow(1) == harness.replicas[0].refused[1]
+        assert harness.replicas[0].refused[1].reason == "SIGNER_MISMATCH"
+        assert asked_of_each(harness, made) == ["VERSION_NOT_LIVE"]
 
     def test_one_that_cannot_follow_keeps_the_version_out(
-        self, room: ReplicatedEngineHarness
+        self, harness: ReplicatedEngineHarness
     ) -> None:
-        first = promoted(room)
-        made = room.publish(BETTER)
-        room.registry.promote(made)
+        first = promoted(harness)
+        made = harness.publish(BETTER)
+        harness.registry.promote(made)
         # The replica's files alone are others: the engine in front reads neither graph.
-        room.path(BETTER[INT8]).write_bytes(b"another")
-        assert refusal(room.show) is Reason.VERSION_ALTERED
-        assert resolved(room.engine) == 1
-        assert room.ask(first, clean_rows(MODEL, 1)).model_version == "1"
+        harness.path(BETTER[INT8]).write_bytes(b"another")
+        assert refusal(harness.show) is Reason.VERSION_ALTERED
+        assert resolved(harness.engine) == 1
+        assert harness.ask(first, clean_rows(MODEL, 1)).model_version == "1"
         # Whoever starts now is not shown what was refused.
-        assert [number for number, _ in room.board.after(0)] == [1]
+        assert [number for number, _ in harness.board.after(0)] == [1]
 
-    def test_without_any_the_engine_is_away(self, room: ReplicatedEngineHarness) -> None:
-        made = promoted(room)
-        room.replicas.clear()
-        assert refusal(room.ask, made, clean_rows(MODEL, 1)) is Reason.ENGINE_UNAVAILABLE
-        room.registry.promote(room.publish(BETTER))
-        assert refusal(room.show) is Reason.ENGINE_UNAVAILABLE
-        assert resolved(room.engine) == 1
+    def test_without_any_the_engine_is_away(self, harness: ReplicatedEngineHarness) -> None:
+        made = promoted(harness)
+        harness.replicas.clear()
+        assert refusal(harness.ask, made, clean_rows(MODEL, 1)) is Reason.ENGINE_UNAVAILABLE
+        harness.registry.promote(harness.publish(BETTER))
+        assert refusal(harness.show) is Reason.ENGINE_UNAVAILABLE
+        assert resolved(harness.engine) == 1
 
-    def test_the_board_has_what_is_newest(self, room: ReplicatedEngineHarness) -> None:
+    def test_the_board_has_what_is_newest(self, harness: ReplicatedEngineHarness) -> None:
         for _ in range(3):
-            room.registry.refresh()
-            promoted(room)
-        assert len(list(room.shown.iterdir())) == 1
+            harness.registry.refresh()
+            promoted(harness)
+        assert len(list(harness.shown.iterdir())) == 1
 
 
-def test_what_is_revoked_ends_at_once(room: ReplicatedEngineHarness) -> None:
-    made = promoted(room)
-    room.replicas.append(room.new_replica())
-    room.registry.revoke(made)
-    assert refusal(room.show) is Reason.VERSION_REVOKED
-    assert refusal(room.ask, made, clean_rows(MODEL, 1)) is Reason.VERSION_REVOKED
-    assert asked_of_each(room, made) == ["VERSION_REVOKED", "VERSION_REVOKED"]
+def test_what_is_revoked_ends_at_once(harness: ReplicatedEngineHarness) -> None:
+    made = promoted(harness)
+    harness.replicas.append(harness.new_replica())
+    harness.registry.revoke(made)
+    assert refusal(harness.show) is Reason.VERSION_REVOKED
+    assert refusal(harness.ask, made, clean_rows(MODEL, 1)) is Reason.VERSION_REVOKED
+    assert asked_of_each(harness, made) == ["VERSION_REVOKED", "VERSION_REVOKED"]

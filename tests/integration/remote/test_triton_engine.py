@@ -14,14 +14,14 @@ from tests.support.oracles.programs import python_with
 
 
 def test_tritonclient_asks_an_engine_and_cannot_load_what_is_not_proved(
-    room: EngineHarness,
+    harness: EngineHarness,
 ) -> None:
-    made = room.publish(FILES)
-    room.registry.promote(made)
-    room.show()
+    made = harness.publish(FILES)
+    harness.registry.promote(made)
+    harness.show()
     x = clean_rows(MODEL, 3)
     program = Path(__file__).with_name("triton_engine.py")
-    arguments = [str(room.socket), made.digest, json.dumps(x.tolist())]
+    arguments = [str(harness.socket), made.digest, json.dumps(x.tolist())]
     done = subprocess.run(
         [python_with("tritonclient"), program, *arguments], capture_output=True, text=True
     )

@@ -55,7 +55,7 @@ def harness(trio: Trio) -> GatewayHarness:
     return trio[0]
 
 
-def rooms_of(harness: GatewayHarness) -> EnginePool:
+def pool_of(harness: GatewayHarness) -> EnginePool:
     return harness.gateway.backends.shown
 
 
@@ -72,8 +72,8 @@ def both_are_there(harness: GatewayHarness) -> None:
 
 def all_there(harness: GatewayHarness) -> bool:
     digest = harness.gateway.engine.resolve("digits").digest
-    rooms = rooms_of(harness).engines.values()
-    return all(not room.behind and digest in room.measured for room in rooms)
+    remotes = pool_of(harness).engines.values()
+    return all(not remote.behind and digest in remote.measured for remote in remotes)
 
 
 def asked(
@@ -98,8 +98,8 @@ def asked(
 def test_each_has_measured_the_version_and_is_named(harness: GatewayHarness) -> None:
     both_are_there(harness)
     live = harness.gateway.engine.resolve("digits")
-    for room in rooms_of(harness).engines.values():
-        costs = room.measured[live.digest].costs
+    for remote in pool_of(harness).engines.values():
+        costs = remote.measured[live.digest].costs
         assert [size for size, _ in costs.batches] == [1, 2, 4, 8, 16, 32, 64]
         assert costs.seconds(64) >= costs.seconds(1) > 0
     metadata = harness.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
@@ -115,7 +115,7 @@ def test_both_are_used_under_load_and_nothing_is_lost(harness: GatewayHarness) -
     assert min(shares["engine"], shares["second"]) >= 480 * 0.05, shares
     for answer in answers:
         assert (answer.outputs["logits"].argmax(axis=1) == labels(count=64)).all()
-    assert all(rooms_of(harness).placement.waiting(name) == 0 for name in shares)
+    assert all(pool_of(harness).placement.waiting(name) == 0 for name in shares)
 
 
 def test_answers_are_as_near_to_one_another_as_the_settings_say(harness: GatewayHarness) -> None:
@@ -125,8 +125,8 @@ def test_answers_are_as_near_to_one_another_as_the_settings_say(harness: Gateway
     request.parameters["digest"].string_param = live.digest
     write_inputs(request, tensors_of(live.config, x))
     found = [
-        np.frombuffer(room.infer(request, None).raw_output_contents[0], "<f4")
-        for room in rooms_of(harness).engines.values()
+        np.frombuffer(remote.infer(request, None).raw_output_contents[0], "<f4")
+        for remote in pool_of(harness).engines.values()
     ]
     assert np.allclose(found[0], found[1], rtol=_TOLERANCE, atol=_TOLERANCE)
 
@@ -158,7 +158,7 @@ def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
             eventually(lambda: load.versions["1"] > 200)
             assert counted(harness) > 0
             # Only one of them may have been asked so far: that which is done sooner.
-            asked = [bool(counts_of(room).counts) for room in rooms_of(harness).engines.values()]
+            asked = [bool(counts_of(remote).counts) for remote in pool_of(harness).engines.values()]
             engines[asked.index(True)].kill()
             before = load.versions["1"]
             eventually(lambda: load.versions["1"] > before + 200)
@@ -172,8 +172,8 @@ def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
         assert versions[0]["recorded"] >= versions[0]["counted"] > 0
 
 
-def counts_of(room: RemoteEngine) -> EngineCounts:
-    return EngineCounts.decode(room.counts().payload)
+def counts_of(remote: RemoteEngine) -> EngineCounts:
+    return EngineCounts.decode(remote.counts().payload)
 
 
 def counted(harness: GatewayHarness) -> int:

@@ -72,7 +72,7 @@ class EngineHarness:
     def parts(
         self, loader: VersionLoader, seen: RollbackGuardFile, tally: RunTally | None
     ) -> tuple[Any, ...]:
-        """Of a `EngineHost` of this room's."""
+        """The arguments of this harness's `EngineHost`."""
         clock = self.registry.clock
         engine = Engine(self.registry.anchor, seen, clock, loader)
         return engine, seen, self.store, tally, clock, 5.0
@@ -119,8 +119,8 @@ def engine_harness(
     registry: UncheckedRegistry, folder: Path, limits: EngineLimits | None = None
 ) -> Iterator[EngineHarness]:
     with ExitStack() as end:
-        room = EngineHarness(registry, folder, limits)
-        end.callback(room.server.stop)
-        end.enter_context(room.channel)
-        room.server.start()
-        yield room
+        harness = EngineHarness(registry, folder, limits)
+        end.callback(harness.server.stop)
+        end.enter_context(harness.channel)
+        harness.server.start()
+        yield harness

@@ -1,4 +1,4 @@
-"""A paper room whose engine runs its graphs in replicas, which are of this process here.
+"""An engine harness whose graphs run in replicas, which are of this process here.
 
 What Ray Serve does with them, `make test-extra NAME=ray` sees to.
 """
@@ -81,10 +81,10 @@ class ReplicatedEngineHarness(EngineHarness):
 def replicated_engine_harness(
     registry: UncheckedRegistry, folder: Path
 ) -> Iterator[ReplicatedEngineHarness]:
-    room = ReplicatedEngineHarness(registry, folder)
-    room.server.start()
+    harness = ReplicatedEngineHarness(registry, folder)
+    harness.server.start()
     try:
-        yield room
+        yield harness
     finally:
-        room.channel.close()
-        room.server.stop()
+        harness.channel.close()
+        harness.server.stop()

@@ -65,21 +65,21 @@ def engine(tmp_path: Path) -> Iterator[Loading]:
 def test_a_returning_engine_waits_until_it_has_everything(engine: Loading, tmp_path: Path) -> None:
     registry = UncheckedRegistry()
     digest = promoted(registry).digest
-    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
+    remote = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
     engine.may_end.set()
-    room.show(registry, registry)
-    assert list(room.measured) == [digest]
+    remote.show(registry, registry)
+    assert list(remote.measured) == [digest]
     with refused(Reason.ENGINE_UNAVAILABLE):
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
 
     engine.begun.clear()
     engine.may_end.clear()
-    showing = threading.Thread(target=room.show, args=(registry, registry))
+    showing = threading.Thread(target=remote.show, args=(registry, registry))
     showing.start()
     assert engine.begun.wait(60)
     # `EnginePool` asks those first that have measured the version.
-    assert list(room.measured) == []
+    assert list(remote.measured) == []
     engine.may_end.set()
     showing.join()
-    assert list(room.measured) == [digest]
-    room.close()
+    assert list(remote.measured) == [digest]
+    remote.close()

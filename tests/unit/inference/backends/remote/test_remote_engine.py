@@ -87,10 +87,10 @@ def engine(tmp_path: Path) -> Iterator[Refusing]:
 
 
 @pytest.fixture
-def room(engine: Refusing, tmp_path: Path) -> Iterator[RemoteEngine]:
-    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
-    yield room
-    room.close()
+def remote(engine: Refusing, tmp_path: Path) -> Iterator[RemoteEngine]:
+    remote = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
+    yield remote
+    remote.close()
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def room(engine: Refusing, tmp_path: Path) -> Iterator[RemoteEngine]:
     ],
 )
 def test_what_callers_hear(
-    engine: Refusing, room: RemoteEngine, said: Reason | grpc.StatusCode, heard: Reason
+    engine: Refusing, remote: RemoteEngine, said: Reason | grpc.StatusCode, heard: Reason
 ) -> None:
     if isinstance(said, Reason):
         engine.reason = said
     else:
         engine.status = said
     with refused(heard):
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
 
 
 @pytest.mark.parametrize(
@@ -130,46 +130,46 @@ def test_what_callers_hear(
     ],
 )
 def test_an_engine_of_a_newer_release_is_heard_by_its_status(
-    engine: Refusing, room: RemoteEngine, status: grpc.StatusCode, reason: Reason
+    engine: Refusing, remote: RemoteEngine, status: grpc.StatusCode, reason: Reason
 ) -> None:
     engine.newer, engine.status = True, status
     with refused(reason):
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
 
 
 @pytest.mark.parametrize("kind", ["ErrorInfo", "RetryInfo"])
 def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
-    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, kind: str
+    engine: Refusing, remote: RemoteEngine, registry: UncheckedRegistry, kind: str
 ) -> None:
     engine.details = [any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")]
     with refused(Reason.ENGINE_UNAVAILABLE):
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
     # Who follows the registry must outlive it.
-    room.show(registry, registry)
-    room.probe()
-    assert room.behind
+    remote.show(registry, registry)
+    remote.probe()
+    assert remote.behind
 
 
 @pytest.mark.parametrize(
     ("seconds", "heard"), [(1 << 62, 60.0), (-(1 << 62), 0.0), (61, 60.0), (2, 2.0)]
 )
 def test_an_engine_bids_callers_wait_a_while_only(
-    engine: Refusing, room: RemoteEngine, seconds: int, heard: float
+    engine: Refusing, remote: RemoteEngine, seconds: int, heard: float
 ) -> None:
     delay = duration_pb2.Duration(seconds=seconds)
     told = any_pb2.Any()
     told.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     engine.details, engine.status = [told], grpc.StatusCode.RESOURCE_EXHAUSTED
     with refused(Reason.QUEUE_FULL) as caught:
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
     assert caught.value.retry == heard
     # It can be said to the caller.
     assert grpc_status(caught.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_deadline_that_has_passed(room: RemoteEngine) -> None:
+def test_a_deadline_that_has_passed(remote: RemoteEngine) -> None:
     with refused(Reason.DEADLINE_TOO_SHORT):
-        room.infer(oip.ModelInferRequest(), 0.0)
+        remote.infer(oip.ModelInferRequest(), 0.0)
 
 
 @pytest.fixture
@@ -180,15 +180,15 @@ def registry() -> UncheckedRegistry:
 
 
 def test_what_was_taken_is_not_shown_again(
-    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry
+    engine: Refusing, remote: RemoteEngine, registry: UncheckedRegistry
 ) -> None:
     engine.status = grpc.StatusCode.OK
-    room.show(registry, registry)
-    assert (engine.loads, room.behind) == (1, False)
-    room.show(registry, registry)
+    remote.show(registry, registry)
+    assert (engine.loads, remote.behind) == (1, False)
+    remote.show(registry, registry)
     assert engine.loads == 1
     registry.refresh()
-    room.show(registry, registry)
+    remote.show(registry, registry)
     assert engine.loads == 2
 
 
@@ -207,7 +207,7 @@ def test_what_was_taken_is_not_shown_again(
 )
 def test_what_an_engine_says_of_its_costs(
     engine: Refusing,
-    room: RemoteEngine,
+    remote: RemoteEngine,
     registry: UncheckedRegistry,
     rows: int,
     seconds: float,
@@ -218,9 +218,9 @@ def test_what_an_engine_says_of_its_costs(
     batches = [engine_pb2.BatchCost(rows=rows, seconds=seconds)]
     engine.status = grpc.StatusCode.OK
     engine.costs = engine_pb2.GetCostsResponse(batches=batches, lanes=lanes, place=place)
-    room.show(registry, registry)
-    assert [each.place for each in room.measured.values()] == ([place] if believed else [])
-    assert not room.behind
+    remote.show(registry, registry)
+    assert [each.place for each in remote.measured.values()] == ([place] if believed else [])
+    assert not remote.behind
 
 
 @pytest.mark.parametrize(
@@ -234,21 +234,21 @@ def test_what_an_engine_says_of_its_costs(
     ],
 )
 def test_a_refused_load_is_shown_again_where_that_may_help(
-    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, said: Reason, behind: bool
+    engine: Refusing, remote: RemoteEngine, registry: UncheckedRegistry, said: Reason, behind: bool
 ) -> None:
     engine.reason = said
-    room.show(registry, registry)
-    assert room.behind is behind
+    remote.show(registry, registry)
+    assert remote.behind is behind
 
 
 def test_an_engine_that_went_is_noticed(
-    engine: Refusing, room: RemoteEngine, registry: UncheckedRegistry, tmp_path: Path
+    engine: Refusing, remote: RemoteEngine, registry: UncheckedRegistry, tmp_path: Path
 ) -> None:
     engine.status = grpc.StatusCode.OK
-    room.show(registry, registry)
-    room.probe()
-    assert not room.behind
+    remote.show(registry, registry)
+    remote.probe()
+    assert not remote.behind
     (tmp_path / "engine.sock").chmod(0o666)
-    room.probe()
-    assert room.behind
+    remote.probe()
+    assert remote.behind
     assert PLACE in registry.bundles

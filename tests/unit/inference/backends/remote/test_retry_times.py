@@ -20,27 +20,27 @@ from sealgate.remote.errors import grpc_status
 
 
 class Full(GRPCInferenceServiceServicer):
-    """An engine whose queue has room in seven seconds."""
+    """An engine whose queue has remote in seven seconds."""
 
     def ModelInfer(self, request, context):  # noqa: N802
         context.abort_with_status(grpc_status(SealgateError(Reason.QUEUE_FULL, "", 7.0)))
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[RemoteEngine]:
+def remote(tmp_path: Path) -> Iterator[RemoteEngine]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     add_GRPCInferenceServiceServicer_to_server(Full(), server)
     with unix_sockets.private_files():
         server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
     server.start()
-    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
-    yield room
-    room.close()
+    remote = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
+    yield remote
+    remote.close()
     server.stop(None).wait()
 
 
-def test_callers_hear_when_to_retry(room: RemoteEngine) -> None:
+def test_callers_hear_when_to_retry(remote: RemoteEngine) -> None:
     with pytest.raises(SealgateError) as refused:
-        room.infer(oip.ModelInferRequest(), None)
+        remote.infer(oip.ModelInferRequest(), None)
     assert refused.value.reason is Reason.QUEUE_FULL
     assert refused.value.retry == 7.0

@@ -118,28 +118,28 @@ def test_a_gateway_does_not_start_with_an_exposed_socket(listening: Path) -> Non
 
 def test_a_room_asks_nothing_through_an_exposed_socket(listening: Path) -> None:
     listening.chmod(0o666)
-    room = RemoteEngine(SocketEndpoint(listening))
+    remote = RemoteEngine(SocketEndpoint(listening))
     try:
         with refused(Reason.SOCKET_EXPOSED):
-            room.counts()
+            remote.counts()
         with refused(Reason.ENGINE_UNAVAILABLE):
-            room.infer(None, None)
+            remote.infer(None, None)
     finally:
-        room.close()
+        remote.close()
 
 
 def test_callers_hear_only_that_the_engine_cannot_be_reached(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    room = RemoteEngine(SocketEndpoint(tmp_path / "open" / "engine.sock"))
+    remote = RemoteEngine(SocketEndpoint(tmp_path / "open" / "engine.sock"))
     request, deadline = oip.ModelInferRequest(), time.monotonic() + 60
     with (
         pytest.raises(SealgateError) as found,
-        room.streaming(request, deadline, lambda _: None) as responses,
+        remote.streaming(request, deadline, lambda _: None) as responses,
     ):
         next(responses)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     with pytest.raises(SealgateError) as found:
-        room.infer(request, deadline)
+        remote.infer(request, deadline)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
-    room.close()
+    remote.close()
