@@ -310,6 +310,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             self.clock.used = now;
         } else {
             self.upstream.rest();
+            self.wire.rest();
+            self.gathers = Vec::new();
+            self.handed = HashMap::new();
         }
         let idle = now.saturating_duration_since(self.clock.used) >= limits.idle;
         if idle || now.saturating_duration_since(self.peer.since) >= limits.age {

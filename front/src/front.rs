@@ -194,11 +194,17 @@ impl Front {
         }
     }
 
-    /// What is held now, and how many calls were refused because of a bound.
+    /// What is held now, on how many of the connections no call has authenticated, and how many calls
+    /// were refused because of a bound.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let shared = &self.shared;
         let counts = PyDict::new_bound(py);
-        counts.set_item("connections", lock(&shared.peers).len())?;
+        let (connections, unknown) = {
+            let peers = lock(&shared.peers);
+            (peers.len(), peers.values().filter(|peer| !peer.is_known()).count())
+        };
+        counts.set_item("connections", connections)?;
+        counts.set_item("unknown", unknown)?;
         counts.set_item("calls", shared.calls.load(Relaxed))?;
         counts.set_item("handed", shared.handed.load(Relaxed))?;
         counts.set_item("received", shared.received.load(Relaxed))?;

@@ -100,6 +100,14 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
         std::mem::take(&mut lock(&self.0).reset)
     }
 
+    /// Keeps no memory for what may go out again.
+    pub(crate) fn rest(&self) {
+        let inner = &mut *lock(&self.0);
+        if inner.out.is_empty() {
+            inner.out = Vec::new();
+        }
+    }
+
     pub(crate) fn last_read(&self) -> Instant {
         lock(&self.0).read
     }

@@ -167,6 +167,9 @@ class NativeFront:
 
     def look(self) -> int:
         """End the connections that are to be ended; returns how many that were."""
+        counts = self._front.counts()
+        if not counts["unknown"] and counts["connections"] <= self._bounds.connections:
+            return 0
         now = time.monotonic()
         listeners: dict[str, list[FrontConnection]] = {}
         for number, listener, address, age, is_known in self._front.connections():
