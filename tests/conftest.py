@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
-from gateway.transport.native import is_available
 from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
 from tests.support.harness.servers.postgres import PostgresServer, other_schema
+from tests.support.harness.transports import need_native
 
 # The same examples each time, and none fails because a machine is slow: `make fuzz` looks for more.
 hypothesis.settings.register_profile("sealgate", deadline=None, derandomize=True)
@@ -66,8 +66,8 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 @pytest.fixture(scope="session", params=["grpcio", "native"])
 def transport(request: pytest.FixtureRequest) -> str:
     """What speaks gRPC, for a harness: each in turn. A test that has this runs on both."""
-    if request.param == "native" and not is_available():
-        pytest.skip("the native transport is not built: make front")
+    if request.param == "native":
+        need_native()
     return str(request.param)
 
 

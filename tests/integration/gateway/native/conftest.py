@@ -1,11 +1,10 @@
-"""Nothing here runs where the native transport is not built."""
+"""Everything here needs the native transport."""
 
 import pytest
 
-from gateway.transport.native import is_available
+from tests.support.harness.transports import need_native
 
 
 @pytest.fixture(autouse=True)
 def built() -> None:
-    if not is_available():
-        pytest.skip("the native transport is not built: make front")
+    need_native()
