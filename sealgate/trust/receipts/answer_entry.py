@@ -34,6 +34,8 @@ import hmac
 import re
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from operator import itemgetter
 
 from sealgate.reasons import Reason, SealgateError
 
@@ -93,6 +95,8 @@ LEAF_SIZE = len(HEADER) + COMMITMENT_SIZE * len(FIELDS)
 
 _PARAMETERS_HEADER = b"sealgate/parameters/v1\n"
 _TENSORS_HEADER = b"sealgate/tensors/v1\n"
+_FIRST = itemgetter(0)
+_CACHED_HEADS = 1024
 _SALTS_HEADER = b"sealgate/salts/v1\n"
 _PREFIXES = tuple(bytes([len(field)]) + field.encode("ascii") for field in FIELDS)
 _PREFIX_OF = dict(zip(FIELDS, _PREFIXES, strict=True))
@@ -175,19 +179,25 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
     each after its length in UTF-8; the number of dimensions and the dimensions; the raw bytes
     after their length. Every number is 8 bytes, big-endian. Raises SealgateError(TENSOR_DUPLICATE).
     """
-    ordered = sorted(tensors, key=lambda tensor: tensor[0])
+    ordered = sorted(tensors, key=_FIRST)
     digest = hashlib.sha256(_TENSORS_HEADER + struct.pack(">Q", len(ordered)))
     previous = None
     for name, datatype, shape, raw in ordered:
         if name == previous:
             raise SealgateError(Reason.TENSOR_DUPLICATE)
         previous = name
-        texts = (name.encode("utf-8"), datatype.encode("utf-8"))
-        head = [struct.pack(">Q", len(text)) + text for text in texts]
-        head.append(struct.pack(f">{len(shape) + 2}Q", len(shape), *shape, len(raw)))
-        digest.update(b"".join(head))
+        digest.update(_tensor_head(name, datatype, tuple(shape), len(raw)))
         digest.update(raw)
     return "sha256:" + digest.hexdigest()
+
+
+@lru_cache(_CACHED_HEADS)
+def _tensor_head(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
+    """What goes before a tensor's raw bytes. Most tensors of a gateway have the same."""
+    texts = (name.encode("utf-8"), datatype.encode("utf-8"))
+    head = [struct.pack(">Q", len(text)) + text for text in texts]
+    head.append(struct.pack(f">{len(shape) + 2}Q", len(shape), *shape, size))
+    return b"".join(head)
 
 
 SALT_BYTES = 16
