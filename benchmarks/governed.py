@@ -67,13 +67,18 @@ class GovernedServer:
     refused: int
 
 
-def install(state: Path, name: str, source: Path, data: Path, *options: str) -> Installed:
+def install(
+    state: Path, name: str, source: Path, data: Path, *options: str, transport: str = "auto"
+) -> Installed:
     """Make an installation in `state`, publish the model there and promote it; `options` are those
-    of `sealgate model publish`.
+    of `sealgate model publish`, `transport` is that of `[listen]`.
     """
     config = ModelConfig.read((source / CONFIG).read_bytes())
     stage = Stage(state)
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
+    configuration = state / "gateway.toml"
+    listening = f'[listen]\ntransport = "{transport}"\n'
+    configuration.write_text(configuration.read_text().replace("[listen]\n", listening, 1))
     with started(stage):
         promote(stage, source, data, *options)
         shown = stage.command("model", "show", config.name, "1", "--json", person="auditor")

@@ -23,10 +23,11 @@ from benchmarks.report import RESULTS, finish, show
 from benchmarks.serve_subjects import SUBJECTS, ServedModel
 from benchmarks.serve_targets import OPEN, targets
 
-IN_FLIGHT = (1, 16, 64)
+IN_FLIGHT = (1, 16, 64, 256)
+_FULL = 64
 OPEN_SHARE = 0.7
 _PROBE_SECONDS = 10.0
-_COLORS = ("#9ecae1", charts.LIGHT, charts.BLUE)
+_COLORS = ("#c6dbef", "#9ecae1", charts.LIGHT, charts.BLUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def _try(
         return {**point, "rate": 0.0, "failed": str(error)}
     try:
         _await_answer(bench, plan, server)
-        wanted = replace(plan, in_flight=IN_FLIGHT[-1], seconds=bench.pace.grid_seconds)
+        wanted = replace(plan, in_flight=_FULL, seconds=bench.pace.grid_seconds)
         cell = bench.client.measure(wanted, server)
         print(f"{model.name}: {contender.name} {dict(setting)}: {cell.rate:,.0f}/s", flush=True)
         return {**point, "rate": cell.rate, "failures": dict(cell.failures)}
@@ -197,8 +198,8 @@ def _round(bench: Bench, entries: list[Entry], seconds: float) -> None:
             _turn(bench, entry, f"{in_flight} in flight", plan)
     for entry in entries:
         # Of what this round reached: the machine may be slower than it was in the last.
-        rate = OPEN_SHARE * entry.cells[f"{IN_FLIGHT[-1]} in flight"][-1].rate
-        plan = replace(entry.plan, in_flight=IN_FLIGHT[-1], seconds=seconds)
+        rate = OPEN_SHARE * entry.cells[f"{_FULL} in flight"][-1].rate
+        plan = replace(entry.plan, in_flight=_FULL, seconds=seconds)
         if rate:
             _turn(bench, entry, OPEN, replace(plan, rate=rate))
 
@@ -254,9 +255,9 @@ def _plot(rows: list[dict[str, Any]], path: Path) -> None:
             names = list(dict.fromkeys(row["what"] for row in mine))
             for place, (load, color) in enumerate(loads.items()):
                 found = {row["what"]: row[key] for row in mine if row["load"] == load}
-                spots = [names.index(what) + 0.27 * (place - 1) for what in found]
+                spots = [names.index(what) + 0.2 * (place - 1.5) for what in found]
                 middles = [spread["median"] for spread in found.values()]
-                axis.barh(spots, middles, 0.27, color=color, label=load)
+                axis.barh(spots, middles, 0.2, color=color, label=load)
             axis.set_yticks(range(len(names)), names)
             axis.invert_yaxis()
             axis.set_title(f"{model}: {title}", fontsize="medium", loc="left")

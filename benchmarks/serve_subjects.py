@@ -10,8 +10,9 @@ from safetensors.numpy import load_file, save_file
 from benchmarks import contenders, governed, served
 from benchmarks.contenders import Contender
 from benchmarks.governed import Installed, install
-from benchmarks.serve_targets import OURS, STAGED, WHOLE
+from benchmarks.serve_targets import GRPCIO, OURS, STAGED, WHOLE
 from demo.materials import DATA, MODELS
+from gateway.transport.native import is_available
 
 _SPAM = Path("build/bench/spam-32")
 # Written by training with `--tokens`; see the Makefile.
@@ -35,10 +36,15 @@ class ServedModel:
 
 
 def _digits(folder: Path) -> ServedModel:
+    """Installed twice: with each transport."""
     paths = MODELS / "digits-1", DATA / "digits.safetensors"
-    installed = governed.install(folder / "digits", OURS, *paths)
-    model = served.digits(installed.graph(), folder)
-    return ServedModel(model, contenders.ALL, (installed,))
+    installed = tuple(
+        governed.install(folder / transport, name, *paths, transport=transport)
+        for name, transport in ((OURS, "native"), (GRPCIO, "grpcio"))
+        if transport != "native" or is_available()
+    )
+    model = served.digits(installed[0].graph(), folder)
+    return ServedModel(model, contenders.ALL, installed)
 
 
 def _minilm(folder: Path) -> ServedModel | str:

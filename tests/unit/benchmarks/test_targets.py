@@ -8,6 +8,7 @@ import pytest
 from benchmarks import report, serve_targets
 from benchmarks.figures import Cell
 from benchmarks.report import Target, write_report
+from benchmarks.serve_targets import OURS
 
 LOADS = ("1 in flight", "64 in flight", "open loop at 70%")
 
@@ -29,7 +30,7 @@ def found(*entries):
 
 
 def governed(**more):
-    return entry(serve_targets.OURS, 1600, recorded=1600, **more)
+    return entry(OURS, 1600, recorded=1600, **more)
 
 
 def test_a_target_is_a_bound_from_above_or_below():
@@ -39,8 +40,9 @@ def test_a_target_is_a_bound_from_above_or_below():
 
 def test_the_best_peer_is_the_fastest():
     aims = found(governed(), entry("Slow", 100), entry("Fast", 800, p99=20.0))
-    assert aims["governed rate over the best peer's ungoverned rate (Fast)"].value == 2.0
-    assert aims["p99 over the best peer's, 64 in flight (Fast)"].value == 0.5
+    rate = "rate over the best peer's ungoverned, 64 in flight"
+    assert aims[f"{OURS}, receipts: {rate} (Fast)"].value == 2.0
+    assert aims[f"{OURS}, receipts: p99 over the best peer's, 64 in flight (Fast)"].value == 0.5
 
 
 def test_without_peers_there_is_nothing_beside_them():
@@ -79,8 +81,8 @@ def test_screening_of_a_large_model_is_held_against_the_best_peer():
 
 @pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1599, 6), (1601, 6)])
 def test_an_answer_log_that_does_not_match_shows(recorded, missing):
-    name = "entries of the answer log beside what the client heard"
-    ours = entry(serve_targets.OURS, 1600, recorded=recorded)
+    name = f"{OURS}: entries of the answer log beside what the client heard"
+    ours = entry(OURS, 1600, recorded=recorded)
     assert found(ours)[name].value == missing
 
 
@@ -90,7 +92,7 @@ def test_refusals_by_screening_are_recorded_too():
         ours.cells[load] = [
             replace(cell, failures={"InvalidArgument": 2}, recorded=1602) for cell in cells
         ]
-    assert found(ours)["entries of the answer log beside what the client heard"].met
+    assert found(ours)[f"{OURS}: entries of the answer log beside what the client heard"].met
 
 
 @pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1603, 0), (1604, 6)])
@@ -100,14 +102,17 @@ def test_a_refusal_may_be_recorded_or_only_counted(recorded, missing):
         ours.cells[load] = [
             replace(cell, failures={"ResourceExhausted": 3}, recorded=recorded) for cell in cells
         ]
-    name = "entries of the answer log beside what the client heard"
+    name = f"{OURS}: entries of the answer log beside what the client heard"
     assert found(ours)[name].value == missing
 
 
-def test_what_governance_adds_is_taken_from_the_bare_server():
-    ours, bare = governed(), entry(serve_targets.BARE, 5000)
-    ours.cells["1 in flight"] = [replace(cell, p50_ms=4.0) for cell in ours.cells["1 in flight"]]
-    assert found(ours, bare)["p50 added by governance at 1 in flight, ms"].value == 3.0
+def test_each_transport_is_held_against_the_best_peer():
+    ours, grpcio = governed(), entry(serve_targets.GRPCIO, 1000, recorded=1000)
+    aims = found(ours, grpcio, entry("Fast", 800))
+    rate = "receipts: rate over the best peer's ungoverned, 64 in flight (Fast)"
+    both = {name: aims[f"{name}, {rate}"] for name in (OURS, serve_targets.GRPCIO)}
+    values = {name: (aim.value, aim.target) for name, aim in both.items()}
+    assert values == {OURS: (2.0, 4.0), serve_targets.GRPCIO: (1.25, 1.5)}
 
 
 def test_a_report_holds_machine_rows_targets_and_what_else_there_is(tmp_path, monkeypatch):
