@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from gateway.recording.burst import MadeEntries, RecordedAnswer, RecordedGroup
 from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
+from inference.batching.queue import DEFAULT_OPTIONS
 from inference.engine.statistics import Duration
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
@@ -71,7 +72,8 @@ class BurstWriter:
         self.commits = Duration()
 
     def write(self, records: Sequence[Recordable]) -> list[Recorded]:
-        """Write records in this order; see `AuditRecorder.record_burst`.
+        """Write records in this order; see `AuditRecorder.record_burst`. They wait for no others:
+        whoever brings a burst has gathered it.
 
         Those whose subject is being erased come last, for they wait until that is done.
         """
@@ -109,10 +111,10 @@ class BurstWriter:
     def _submit(self, made: _Made, at: int, found: dict[int, Recorded]) -> SealgateError | None:
         """Append the entries from number `at` on, as many as a group has."""
         places, answers, entries = made
-        try:
-            group, first = self._groups.submit(answers[at : at + LARGEST_GROUP])
-        except SealgateError as refusal:
-            return refusal
+        [result] = self._groups.submit_all([(answers[at : at + LARGEST_GROUP], DEFAULT_OPTIONS, 0)])
+        if isinstance(result, SealgateError):
+            return result
+        group, first = result
         written = map(RecordedAnswer, repeat(group), count(first), repeat(entries), count(at))
         found.update(zip(places[at : at + LARGEST_GROUP], written, strict=False))
         return None
