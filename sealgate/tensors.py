@@ -138,19 +138,32 @@ def _read(
     message: oip.ModelInferRequest.InferInputTensor | oip.ModelInferResponse.InferOutputTensor,
     raw: bytes | None,
 ) -> Tensor:
-    datatype = message.datatype
+    if raw is not None:
+        return read_raw(message.name, message.datatype, tuple(message.shape), raw)
+    datatype, shape = message.datatype, tuple(message.shape)
+    data = _from_typed(message.contents, _known(datatype), _element_count(shape))
+    raw = _join_bytes(data.tolist()) if datatype == "BYTES" else data.tobytes()
+    return _finite(Tensor(message.name, datatype, shape, data.reshape(shape), raw))
+
+
+def read_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> Tensor:
+    """The tensor of a raw entry. Raises: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES, TENSOR_RANGE,
+    TENSOR_NOT_FINITE.
+    """
+    data = _from_raw(raw, _known(datatype), _element_count(shape))
+    return _finite(Tensor(name, datatype, shape, data.reshape(shape), raw))
+
+
+def _known(datatype: str) -> str:
     if datatype not in DATATYPES:
         raise SealgateError(Reason.TENSOR_DATATYPE)
-    shape = tuple(message.shape)
-    count = _element_count(shape)
-    if raw is None:
-        data = _from_typed(message.contents, datatype, count)
-        raw = _join_bytes(data.tolist()) if datatype == "BYTES" else data.tobytes()
-    else:
-        data = _from_raw(raw, datatype, count)
-    if datatype in _FLOATS and not np.isfinite(data).all():
+    return datatype
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    if tensor.datatype in _FLOATS and not np.isfinite(tensor.data).all():
         raise SealgateError(Reason.TENSOR_NOT_FINITE)
-    return Tensor(message.name, datatype, shape, data.reshape(shape), raw)
+    return tensor
 
 
 def _element_count(shape: Sequence[int]) -> int:

@@ -30,7 +30,8 @@ from functools import partial
 
 from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import cleaned, line_of_call
-from gateway.calls.params import read_id, read_params
+from gateway.calls.params import InferenceParams, read_id, read_params
+from gateway.calls.request_heads import KnownRequest
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
@@ -109,7 +110,6 @@ class InferencePipeline:
     def prepare(self, pending: PendingRequest) -> None:
         """Steps 1 to 3. What goes wrong is the request's `error`, which `finish` records."""
         current_request.set(pending.log)
-        pending.log.caller_id = cleaned(pending.request.id)
         try:
             self._read(pending)
         except Exception as error:
@@ -162,9 +162,9 @@ class InferencePipeline:
         if pending.error is not None:
             raise pending.error
         response = oip.ModelInferResponse(
-            model_name=pending.request.model_name,
+            model_name=pending.params.model if pending.params else "",
             model_version=str(pending.live.version) if pending.live else "",
-            id=pending.request.id,
+            id=pending.request_id,
         )
         write_outputs(response, pending.outputs)
         if pending.receipt is not None:
@@ -194,12 +194,12 @@ class InferencePipeline:
 
     def _read(self, pending: PendingRequest) -> None:
         request, call = pending.request, pending.call
-        pending.request_id = read_id(request)  # 1
-        pending.parameters = parameters_digest(request)
-        params = pending.params = read_params(request)
+        params = _read_params(pending)  # 1
         live = pending.live = self._enforcement.resolve(call, params)  # 2
         self._enforcement.check_answers(live)
-        tensors = pending.tensors = read_inputs(request)  # 3
+        tensors = pending.tensors = (  # 3
+            request.tensors() if isinstance(request, KnownRequest) else read_inputs(request)
+        )
         pending.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
         )
@@ -308,6 +308,22 @@ class InferencePipeline:
         if live.ready.detector.first is None:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
+
+
+def _read_params(pending: PendingRequest) -> InferenceParams:
+    """Step 1, as far as it needs nobody's rights."""
+    request, log = pending.request, pending.log
+    if isinstance(request, KnownRequest):
+        head = request.head
+        log.caller_id = cleaned(head.request_id)
+        pending.request_id, pending.parameters = head.request_id, head.parameters
+        pending.params = head.params
+        return head.params
+    log.caller_id = cleaned(request.id)
+    pending.request_id = read_id(request)
+    pending.parameters = parameters_digest(request)
+    params = pending.params = read_params(request)
+    return params
 
 
 def _by_version(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gateway.calls.call import Call
 from gateway.calls.call_log import CallLog
 from gateway.calls.params import InferenceParams
+from gateway.calls.request_heads import KnownRequest
 from gateway.recording.burst import PreparedRecord
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
@@ -60,7 +61,11 @@ class PendingRequest:
     )
 
     def __init__(
-        self, request: oip.ModelInferRequest, call: Call, log: CallLog, time_of_arrival: datetime
+        self,
+        request: oip.ModelInferRequest | KnownRequest,
+        call: Call,
+        log: CallLog,
+        time_of_arrival: datetime,
     ) -> None:
         self.request = request
         self.call = call

@@ -25,6 +25,7 @@ from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import CallLog, end_log, new_log
 from gateway.calls.compression import choose_encoding
 from gateway.calls.messages import parse_message
+from gateway.calls.request_heads import KnownRequest, RequestHeads
 from gateway.config.sections import GatewayLimits
 from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline
 from gateway.pipeline.pending import PendingRequest
@@ -103,6 +104,7 @@ class BurstServer:
         self._threads = Threads(limits.threads)
         self._largest = limits.message_bytes
         self._delayed = DelayedAnswers()
+        self._heads = RequestHeads()
         self._authenticator = BurstAuthenticator(authenticator)
 
     def __call__(self, contexts: Sequence[WholeCall]) -> None:
@@ -141,10 +143,10 @@ class BurstServer:
             context.note_caller()
             served.leave = self._interceptor.enter(call)
             choose_encoding(call)
-            request = parse_message(
-                context.message, oip.ModelInferRequest.FromString, self._largest
-            )
-            if self._service.generates(request.model_name):
+            request = self._read(context.message)
+            if isinstance(request, oip.ModelInferRequest) and self._service.generates(
+                request.model_name
+            ):
                 self._threads.submit(self._answer_alone, served, request)
                 return None
         except Exception as error:
@@ -152,10 +154,21 @@ class BurstServer:
             return None
         pending = served.pending = PendingRequest(request, call, served.log, now)
         self._pipeline.prepare(pending)
+        if isinstance(request, oip.ModelInferRequest) and pending.params and not pending.error:
+            told = pending.request_id, pending.parameters, pending.params
+            self._heads.keep(context.message, request, *told)
         served.caller, served.urgent = call.principal.name, pending.options.urgent
         if pending.array is not None:
             served.rows = len(pending.array)
         return served
+
+    def _read(self, message: bytes) -> oip.ModelInferRequest | KnownRequest:
+        """Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED."""
+        known = self._heads.find(message)
+        # A model may have become a language model since.
+        if known is not None and not self._service.generates(known.head.params.model):
+            return known
+        return parse_message(message, oip.ModelInferRequest.FromString, self._largest)
 
     def _finish(self, group: Sequence[_Served]) -> None:
         """Steps 4 to 8 of the pipeline for calls that were prepared."""
