@@ -81,7 +81,9 @@ def recording(kind: str, place: Place, seconds: float) -> list[Row]:
         native = entry_maker()
         bursts = [Bursts(kind, size, recorder(f"group_{size}", native)) for size in GROUPS]
         subjects: list[Subject] = [*bursts]
-        subjects.append(stack.enter_context(closing(Threads(kind, recorder("threads", native)))))
+        subjects.append(
+            stack.enter_context(closing(ThreadedRecords(kind, recorder("threads", native))))
+        )
         if kind == "SQLite":
             for size in (64, 256):
                 own = recorder(f"python_{size}", PythonEntries)
@@ -184,7 +186,7 @@ class Bursts:
         self.taken.append(time.perf_counter() - began)
 
 
-class Threads:
+class ThreadedRecords:
     """Many threads record one record each at a time."""
 
     def __init__(self, kind: str, recorder: AuditRecorder) -> None:

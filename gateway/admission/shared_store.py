@@ -1,7 +1,7 @@
 """PostgreSQL as a place that gateways share beside the registry's, and the breaker before any such.
 
-A circuit breaker: after a service failed, one call a second tries it, and the others fail fast.
-Every call would otherwise wait for the service's time-out and hold a thread for as long.
+After a service failed, one call a second tries it, and the others fail fast. Every call would
+otherwise wait for the service's time-out and hold a thread for as long.
 """
 
 import re

@@ -4,11 +4,10 @@ A window is a hash that goes when it ends: what it holds in all, and of each ans
 was set aside, under a name of its own. So what is sent twice, since nothing was heard of the first
 time, counts once, and what was set aside in a window that is over is not found in the next one.
 
-Counts of tokens, which are set aside before they are used, and some of them given back. `limits`
-counts within windows and takes nothing back: nobody could tell whether the window in which
-something was set aside is the one that is open now, and what is given back to another is more than
-the quota allows. So here whatever was taken has a place of its own, and each step is one step of
-the store, by its clock.
+Some of the tokens that were set aside are given back. `limits` counts within windows and takes
+nothing back: nobody could tell whether the window in which something was set aside is the one that
+is open now, and what is given back to another is more than the quota allows. So here whatever was
+taken has a place of its own, and each step is one step of the store, by its clock.
 """
 
 import secrets

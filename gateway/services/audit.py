@@ -1,4 +1,4 @@
-"""The auditors' service: messages in, messages out; each answer carries what proves it."""
+"""AuditService and LogService: messages in, messages out; each answer carries its proof."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

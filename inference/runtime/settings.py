@@ -1,8 +1,7 @@
 """The section `[runtime]`: execution provider, memory and GPU bounds, and the share of the CPU.
 
-CPU use: how many cores this process may use, and how graphs share them. A container's share is set
-in its cgroup. Neither `os.cpu_count` nor onnxruntime reads it, and more threads than that share
-only take turns.
+A container's share of the CPU is set in its cgroup. Neither `os.cpu_count` nor onnxruntime reads
+it, and more threads than that share only take turns.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Pairs the weights of a file with the marked weights: by their order, or by a search.
+"""Correlates weights with a mark's chips, and pairs a file's weights with the marked ones.
 
 A slot is a weight that was marked: its shape, output channels first, and its place among those of
 that shape. A weight of a file can match a slot in every order of its axes that gives its shape.

@@ -1,4 +1,4 @@
-"""Models, and commitments to watermark keys that precede their versions."""
+"""Models, commitments to watermark keys that precede versions, and the rows of versions."""
 
 from collections.abc import Sequence
 from contextlib import suppress

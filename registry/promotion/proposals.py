@@ -1,4 +1,4 @@
-"""Proposals to promote a version, and their signed approvals."""
+"""Proposals to promote a version with their signed approvals; and signed revocations."""
 
 from contextlib import suppress
 from datetime import datetime

@@ -1,13 +1,14 @@
-"""Numbers of the system calls that a worker is denied, for each supported machine.
+"""The seccomp filter of a worker, and the numbers of the system calls that it denies.
 
-Numbers: Linux `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`
-(which aarch64 uses). A column is None where the machine has no such call.
+Numbers are those of Linux `arch/x86/entry/syscalls/syscall_64.tbl` and
+`include/uapi/asm-generic/unistd.h` (which aarch64 uses). A column is None where the machine has no
+such call.
 
-A seccomp filter for a worker: no network, no new processes, no access to other processes. It is a
-program of classic BPF (Linux `Documentation/userspace-api/seccomp_filter.rst`). It needs no
-privilege, and works in containers: a filter is only ever added to what stands already. Calls are
-refused by name rather than allowed by name, since what numpy and onnxruntime call differs with
-libc, kernel and machine; calls newer than those we know are refused as unknown.
+A worker gets no network, no new processes and no access to other processes. The filter is a program
+of classic BPF (Linux `Documentation/userspace-api/seccomp_filter.rst`). It needs no privilege, and
+works in containers: a filter is only ever added to what stands already. Calls are refused by name
+rather than allowed by name, since what numpy and onnxruntime call differs with libc, kernel and
+machine; calls newer than those we know are refused as unknown.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The signed documents of a pack, each checked against the log and its signer.
+"""A pack's folder and its signed documents, each checked against the log and its signer.
 
 The entries of the registry's log say what there must be; whatever comes with one is taken by its
 digest alone.

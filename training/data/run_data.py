@@ -1,6 +1,6 @@
-"""The data of a run: rows in disjoint slices, and what `model.json` says about them.
+"""The data of a run and its files: rows in disjoint slices, and what `model.json` says of them.
 
-Files of a run: written whole or not at all, by one run at a time. A full disk is reported as such.
+Files are written whole or not at all, by one run at a time. A full disk is reported as such.
 """
 
 import errno

@@ -1,8 +1,8 @@
 """The networks that a recipe can name as students, for training and export.
 
-A small language model of Qwen2's architecture, as transformers computes it. Every place of a row of
-tokens except the last is treated as a row whose class is the next token. So it is trained with the
-objectives of classifiers (`training.steps.distillation`). Its weights have the names of a
+One is a small language model of Qwen2's architecture, as transformers computes it. Every place of a
+row of tokens except the last is treated as a row whose class is the next token. So it is trained
+with the objectives of classifiers (`training.steps.distillation`). Its weights have the names of a
 `Qwen2ForCausalLM` checkpoint.
 """
 

@@ -1,4 +1,4 @@
-"""Finishes a run: exports the model, writes reports and plots.
+"""Finishes a run: describes and exports the model, writes reports and plots.
 
 `training.run.recipe_run` describes the resulting folder.
 """
