@@ -214,7 +214,9 @@ class Environment:
 class GatewayLimits:
     """Bounds that hold before and after authentication. Times are in seconds.
 
-    While `waiting_calls` wait for one of the `threads`, inference is refused at once.
+    While `waiting_calls` wait for one of the `threads`, inference is refused at once. The native
+    transport needs no thread for a call: it refuses inference beyond three quarters of
+    `concurrent_calls`, if that is more.
     `watchers` may follow changes and logs at once, who hold none of the `threads`; each hears from
     us every `heartbeat` seconds at least.
     """

@@ -325,7 +325,8 @@ def front_limits(limits: GatewayLimits, room: int) -> dict[str, float]:
         "streams": limits.streams_per_connection,
         "connections": limits.connections + room,
         "calls": limits.concurrent_calls,
-        "handed": limits.threads + limits.waiting_calls,
+        # The rest is for others, such as an admin who revokes.
+        "handed": max(limits.threads + limits.waiting_calls, limits.concurrent_calls * 3 // 4),
         "handshake": _HANDSHAKE_SECONDS,
         "idle": _IDLE_SECONDS,
         "age": limits.stream,
