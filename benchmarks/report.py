@@ -15,7 +15,7 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
 _PACKAGES = ("grpcio", "onnxruntime-gpu", "numpy", "cryptography", "sqlalchemy")
-_WIDTH = 140
+_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,11 @@ def show(
 ) -> None:
     """Print a table of these columns of the rows; of those of the first row by default."""
     names = columns or [name for name, each in rows[0].items() if not isinstance(each, list)]
-    numbers = {
-        name for name in names if any(isinstance(row.get(name), int | float) for row in rows)
-    }
+    numbers = {n for n in names if any(isinstance(row.get(n), int | float | dict) for row in rows)}
     table = Table(title=title, title_justify="left", box=None)
     for name in names:
-        justify = "right" if name in numbers else "left"
-        table.add_column(name.replace("_", " "), justify=justify)  # type: ignore[arg-type]
+        head, number = name.replace("_", " "), name in numbers
+        table.add_column(head, justify="right" if number else "left", no_wrap=number)
     for row in rows:
         table.add_row(*(shown(row.get(name)) for name in names))
     _console().print(table)

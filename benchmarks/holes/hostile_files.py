@@ -3,40 +3,30 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.builders.protobuf import field
+
 MB = 1 << 20
 # An IR version, and a graph (field 7) with one empty node (field 1), but no operator set.
 _HEAD = b"\x08\x08\x3a\x02\x0a\x00"
 
 
-def _varint(value: int) -> bytes:
-    written = bytearray()
-    while value > 127:
-        written.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*written, value])
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
 def _graph(*fields: bytes) -> dict[str, bytes]:
-    return {"model.int8.onnx": _HEAD + _field(7, b"".join(fields))}
+    return {"model.int8.onnx": _HEAD + field(7, b"".join(fields))}
 
 
 def _packed() -> dict[str, bytes]:
     """A tensor (a graph's field 5) of 250 million packed numbers (its field 7)."""
-    return _graph(_field(5, _field(7, b"\x01" * (250 * MB))))
+    return _graph(field(5, field(7, b"\x01" * (250 * MB))))
 
 
 def _weights() -> dict[str, bytes]:
     """A tensor of 250 MB of raw data, which is no more in memory than on the wire."""
-    return _graph(_field(5, _field(9, b"\x01" * (250 * MB))))
+    return _graph(field(5, field(9, b"\x01" * (250 * MB))))
 
 
 def _attributes() -> dict[str, bytes]:
     """A node of empty attributes (its field 5), two bytes each, as many as are taken."""
-    return _graph(_field(1, b"\x2a\x00" * (MB - 16)))
+    return _graph(field(1, b"\x2a\x00" * (MB - 16)))
 
 
 def _long_json() -> dict[str, bytes]:
