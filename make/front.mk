@@ -6,6 +6,8 @@ ifneq ($(and $(wildcard $(DEBIAN_CRATES)/h2-0.4*),$(wildcard $(DEBIAN_CRATES)/py
 # A home of cargo's whose configuration replaces the public index.
 CARGO_ENV := CARGO_HOME=$(CURDIR)/build/cargo CARGO_NET_OFFLINE=true
 endif
+# The crate's own tests link the interpreter of the environment.
+CARGO_TEST_ENV = $(CARGO_ENV) PYO3_PYTHON=$(CURDIR)/$(BIN)/python
 HAS_CARGO := $(shell command -v cargo)
 # What installs into the same environment does so before.
 FRONT_AFTER := $(VENV)/$(if $(filter test check,$(MAKECMDGOALS)),dev,serve)
@@ -32,15 +34,15 @@ build/cargo/config.toml: make/front.mk
 	@printf '[source.crates-io]\nreplace-with = "debian"\n[source.debian]\ndirectory = "%s"\n' \
 		'$(DEBIAN_CRATES)' > $@
 
-front-fuzz: build/cargo/config.toml # Frames that are mutated, from another seed each time
+front-fuzz: build/cargo/config.toml | $(VENV)/serve # Frames that are mutated, from another seed each time
 ifneq ($(HAS_CARGO),)
-	cd front && $(CARGO_ENV) SEALGATE_FUZZ_SECONDS=$(or $(SECONDS),60) SEALGATE_FUZZ_SEED=$$(date +%s000) \
+	cd front && $(CARGO_TEST_ENV) SEALGATE_FUZZ_SECONDS=$(or $(SECONDS),60) SEALGATE_FUZZ_SEED=$$(date +%s000) \
 		cargo test --quiet --no-default-features --test mutated -- --nocapture
 endif
 
 front-check: front build/cargo/config.toml # The crate's format, lints and own tests
 ifneq ($(HAS_CARGO),)
 	cd front && cargo fmt --check
-	cd front && $(CARGO_ENV) cargo clippy --quiet --all-targets -- -D warnings
-	cd front && $(CARGO_ENV) SEALGATE_FUZZ_SECONDS=$(if $(CI),60,5) cargo test --quiet --no-default-features
+	cd front && $(CARGO_TEST_ENV) cargo clippy --quiet --all-targets -- -D warnings
+	cd front && $(CARGO_TEST_ENV) SEALGATE_FUZZ_SECONDS=$(if $(CI),60,5) cargo test --quiet --no-default-features
 endif

@@ -167,7 +167,7 @@ fn mutated_conversations_end_and_leave_nothing() {
     let (mut count, mut handed) = (0_u64, 0);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
-        let mut random = Random((seed + count) | 1 << 40);
+        let mut random = Random((seed + count) | (1 << 40));
         let mut frames = valid();
         mutate(&mut frames, &mut random);
         let outcome = told(&frames, 1 + random.below(9));
