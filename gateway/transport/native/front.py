@@ -30,6 +30,7 @@ _HANDSHAKE_SECONDS = 5.0
 _IDLE_SECONDS = 300.0
 _BURST = 256
 _LOOK_SECONDS = 0.25
+_GATHER_SECONDS = 0.0003
 # Threads that wait for the front are woken by its end.
 _LONG = 3600.0
 _RETRY_SECONDS = 0.1
@@ -223,9 +224,23 @@ class NativeFront:
         self._served = served
 
     def _take_bursts(self, handler: BurstHandler) -> None:
+        expected = 1
         while not self._stopping.is_set():
+            calls = self._gather(expected)
+            expected = len(calls)
+            self._handle(handler, calls)
             # Nothing of a burst is kept while the next is waited for.
-            self._handle(handler, self._front.recv_batch(_BURST, _LONG))
+            del calls
+
+    def _gather(self, expected: int) -> "list[sealgate_front.Call]":
+        """The next burst. Those who were answered together ask again within moments of each other:
+        while fewer have come than last time, the others are waited for, though not for long.
+        """
+        calls = self._front.recv_batch(_BURST, _LONG)
+        end = time.monotonic() + _GATHER_SECONDS
+        while len(calls) < expected and (left := end - time.monotonic()) > 0:
+            calls += self._front.recv_batch(_BURST - len(calls), left)
+        return calls
 
     def _handle(self, handler: BurstHandler, calls: "list[sealgate_front.Call]") -> None:
         burst = [FrontContext(call, self) for call in calls]
