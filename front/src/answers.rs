@@ -1,6 +1,8 @@
 //! Answers and refusals as gRPC writes them over HTTP/2.
 
-use crate::shared::{Answer, Peer, Piece, Reply, Shared, Status};
+use crate::peer::Peer;
+use crate::places::Piece;
+use crate::shared::{Answer, Reply, Shared, Status};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::Reason;

@@ -5,7 +5,7 @@
 //! after which checks, is decided in one place.
 
 use crate::limits::Limits;
-use crate::shared::{Piece, Place};
+use crate::places::{Piece, Place};
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::RecvStream;

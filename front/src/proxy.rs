@@ -5,7 +5,9 @@
 
 use crate::answers::{send_plain_status, UNAVAILABLE};
 use crate::gather::Open;
-use crate::shared::{Peer, Piece, Place, Shared};
+use crate::peer::Peer;
+use crate::places::{Piece, Place};
+use crate::shared::Shared;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::server::SendResponse;

@@ -2,7 +2,8 @@
 
 use crate::answers;
 use crate::connection::connection;
-use crate::shared::{lock, Peer, Shared};
+use crate::peer::Peer;
+use crate::shared::{lock, Shared};
 use rustls::ServerConfig;
 use std::io::Result;
 use std::net::SocketAddr;

@@ -1,178 +1,24 @@
 //! What the I/O thread and Python's threads share: calls that wait, answers, connections.
 
 use crate::limits::Limits;
-use bytes::{Buf, Bytes};
+use crate::peer::Peer;
+use crate::places::{Piece, Place};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use http::HeaderMap;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Locks; a thread that panicked meanwhile has left nothing half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The other end of a connection.
-#[derive(Debug)]
-pub struct Peer {
-    pub(crate) id: u64,
-    pub(crate) listener: usize,
-    pub(crate) address: SocketAddr,
-    pub(crate) since: Instant,
-    /// DER, verified by the handshake.
-    pub(crate) certificate: OnceLock<Vec<u8>>,
-    pub(crate) known: AtomicBool,
-    /// Notified to end the connection at once.
-    pub(crate) ended: Notify,
-    pub(crate) waker: Mutex<Option<Waker>>,
-    /// Bytes of answers that the other end has not taken, and how many answers it has.
-    pub(crate) unsent: AtomicUsize,
-    pub(crate) sent: AtomicU64,
-}
-
-impl Peer {
-    /// Of a connection that begins now.
-    #[must_use]
-    pub fn new(id: u64, listener: usize, address: SocketAddr) -> Self {
-        Self {
-            id,
-            listener,
-            address,
-            since: Instant::now(),
-            certificate: OnceLock::new(),
-            known: AtomicBool::new(false),
-            ended: Notify::new(),
-            waker: Mutex::default(),
-            unsent: AtomicUsize::new(0),
-            sent: AtomicU64::new(0),
-        }
-    }
-
-    pub(crate) fn is_known(&self) -> bool {
-        self.known.load(Relaxed)
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = &*lock(&self.waker) {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// As gRPC's C core spells it: `ipv4:127.0.0.1:1234`, `ipv6:%5B::1%5D:1234`.
-    pub(crate) fn name(&self) -> String {
-        let (ip, port) = (self.address.ip(), self.address.port());
-        match ip {
-            IpAddr::V4(ip) => format!("ipv4:{ip}:{port}"),
-            IpAddr::V6(ip) => format!("ipv6:%5B{ip}%5D:{port}"),
-        }
-    }
-}
-
-/// A part of an answer on its way to its caller.
-pub struct Piece {
-    data: Bytes,
-    owed: Option<Owed>,
-}
-
-struct Owed {
-    shared: Arc<Shared>,
-    peer: Arc<Peer>,
-    bytes: usize,
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.shared.unsent.fetch_sub(self.bytes, Relaxed);
-        self.peer.unsent.fetch_sub(self.bytes, Relaxed);
-        self.peer.sent.fetch_add(1, Relaxed);
-    }
-}
-
-impl Piece {
-    /// A part whose sending is bounded elsewhere.
-    pub(crate) fn plain(data: Bytes) -> Self {
-        Self { data, owed: None }
-    }
-
-    /// A whole answer, which counts as unsent until h2 has written it. None where its caller leaves
-    /// earlier answers and all callers together leave too much.
-    pub(crate) fn answer(shared: &Arc<Shared>, peer: &Arc<Peer>, data: Bytes) -> Option<Self> {
-        let bytes = data.len();
-        let own = peer.unsent.load(Relaxed);
-        if own > 0 && shared.unsent.load(Relaxed) + bytes > shared.limits.unsent {
-            return None;
-        }
-        shared.unsent.fetch_add(bytes, Relaxed);
-        peer.unsent.fetch_add(bytes, Relaxed);
-        let owed = Owed { shared: shared.clone(), peer: peer.clone(), bytes };
-        Some(Self { data, owed: Some(owed) })
-    }
-}
-
-impl Buf for Piece {
-    fn remaining(&self) -> usize {
-        self.data.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.data.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.data.advance(count);
-        if self.data.is_empty() {
-            self.owed = None;
-        }
-    }
-}
-
-/// One of the places for calls in progress, or so many bytes; free again when it is dropped.
-pub(crate) struct Place {
-    shared: Arc<Shared>,
-    of: fn(&Shared) -> &AtomicUsize,
-    count: usize,
-}
-
-impl Place {
-    /// None where that would be more than `most`.
-    pub(crate) fn take(
-        shared: &Arc<Shared>,
-        of: fn(&Shared) -> &AtomicUsize,
-        most: usize,
-    ) -> Option<Self> {
-        let mut place = Self { shared: shared.clone(), of, count: 0 };
-        place.grow(1, most).then_some(place)
-    }
-
-    pub(crate) fn none(shared: &Arc<Shared>, of: fn(&Shared) -> &AtomicUsize) -> Self {
-        Self { shared: shared.clone(), of, count: 0 }
-    }
-
-    /// False, and nothing taken, where that would be more than `most`.
-    pub(crate) fn grow(&mut self, count: usize, most: usize) -> bool {
-        let counter = (self.of)(&self.shared);
-        if counter.fetch_add(count, Relaxed) + count > most {
-            counter.fetch_sub(count, Relaxed);
-            return false;
-        }
-        self.count += count;
-        true
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        (self.of)(&self.shared).fetch_sub(self.count, Relaxed);
-    }
 }
 
 /// Where the answer of a call goes, and the places that it holds until then.

@@ -4,7 +4,8 @@
 use crate::answers::{framed, send};
 use crate::connection::connection;
 use crate::limits::Limits;
-use crate::shared::{Answer, Peer, Shared};
+use crate::peer::Peer;
+use crate::shared::{Answer, Shared};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

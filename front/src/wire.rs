@@ -5,7 +5,8 @@
 //! `poll_drain` when it has nothing else to do.
 
 use crate::meter::Meter;
-use crate::shared::{lock, Peer};
+use crate::peer::Peer;
+use crate::shared::lock;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
