@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway.config.sections import GatewayLimits, Listeners
+from gateway.config.sections import Listeners
 from gateway.transport.connections import Bounds
 from gateway.transport.native.context import FrontContext, Reply, wire_metadata
 from gateway.transport.native.upstream import UpstreamSocket
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HANDED = frozenset({"/inference.GRPCInferenceService/ModelInfer"})
-METADATA_BYTES = 16 * 1024
-_HANDSHAKE_SECONDS = 5.0
-_IDLE_SECONDS = 300.0
 _BURST = 256
 _LOOK_SECONDS = 0.25
 _GATHER_SECONDS = 0.0003
@@ -38,26 +35,6 @@ _RETRY_SECONDS = 0.1
 BurstHandler: TypeAlias = Callable[[Sequence[FrontContext]], None]
 """Takes a burst, and answers or refuses each of its calls, then or later, from any thread. Answers
 that are made while it runs leave together when it returns."""
-
-
-def is_available() -> bool:
-    """Whether the wheel of the native transport is installed, and none from before it had one."""
-    try:
-        import sealgate_front
-    except ImportError:
-        return False
-    return hasattr(sealgate_front, "Front")
-
-
-def chosen(listen: Listeners) -> bool:
-    """Whether `[listen] transport` comes to the native one. Raises: ConfigError."""
-    transport = listen.transport
-    if transport == "native" and not is_available():
-        raise ConfigError(
-            '[listen] transport = "native" needs the package sealgate-front: run `make front`, or '
-            'set transport = "auto"'
-        )
-    return transport != "grpcio" and is_available()
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,22 +307,6 @@ class NativeFront:
             except ValueError as error:
                 self._served = served
                 _log.error("the new certificates cannot be served: %s", error)
-
-
-def front_limits(limits: GatewayLimits, room: int) -> dict[str, float]:
-    """The crate's bounds for `[limits]`; each listener has `room` for more connections."""
-    return {
-        "message": limits.message_bytes,
-        "headers": METADATA_BYTES,
-        "streams": limits.streams_per_connection,
-        "connections": limits.connections + room,
-        "calls": limits.concurrent_calls,
-        # The rest is for others, such as an admin who revokes.
-        "handed": max(limits.threads + limits.waiting_calls, limits.concurrent_calls * 3 // 4),
-        "handshake": _HANDSHAKE_SECONDS,
-        "idle": _IDLE_SECONDS,
-        "age": limits.stream,
-    }
 
 
 def _addresses(host: str) -> list[str]:

@@ -176,7 +176,7 @@ def test_a_transport_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert chosen(Listeners(tls="127.0.0.1:1"))
     assert chosen(Listeners(tls="127.0.0.1:1", transport="native"))
     assert not chosen(Listeners(tls="127.0.0.1:1", transport="grpcio"))
-    monkeypatch.setattr("gateway.transport.native.front.is_available", lambda: False)
+    monkeypatch.setattr("gateway.transport.native.choice.is_available", lambda: False)
     assert not chosen(Listeners(tls="127.0.0.1:1"))
     with pytest.raises(ConfigError, match="make front"):
         chosen(Listeners(tls="127.0.0.1:1", transport="native"))
