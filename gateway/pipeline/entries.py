@@ -55,7 +55,7 @@ class BurstEntries:
     def _template(self, pending: PendingRequest) -> RecordTemplate:
         live, answer, params = pending.live, pending.answer, pending.params
         principal = pending.call.principal.name
-        subject = params.subject if params and params.subject else principal
+        subject = pending.subject
         model, alias = (params.model, params.alias or "") if params else ("", "")
         # What came to no policy of its own names the one that its version was looked up by.
         policy = pending.policy or (live.policy if live else self._policy().digest)

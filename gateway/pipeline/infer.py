@@ -115,6 +115,13 @@ class InferencePipeline:
         except Exception as error:
             pending.error = error
 
+    def pace(self, pending: PendingRequest) -> Pace:
+        """How long `finish` keeps its thread for the request: a record waits for an erasure of its
+        subject.
+        """
+        pace = pending.pace
+        return Pace.AWAY if self._recorder.is_erasing(pending.subject) else pace
+
     def finish(self, burst: Sequence[PendingRequest]) -> None:
         """Steps 4 to 6 for requests that were prepared: each is recorded then, and has its answer
         or its `error`.
@@ -172,7 +179,7 @@ class InferencePipeline:
         return response
 
     def _finish_with_others(self, pending: PendingRequest) -> None:
-        if pending.pace is not Pace.QUICK:
+        if self.pace(pending) is not Pace.QUICK:
             self._finish_together([[pending]])
             return
         began = time.monotonic_ns()

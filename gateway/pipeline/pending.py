@@ -99,6 +99,12 @@ class PendingRequest:
         return Pace.QUICK if self.error or self.live is None else self.live.ready.pace
 
     @property
+    def subject(self) -> str:
+        """Whom its entry is about."""
+        named = self.params.subject if self.params else ""
+        return named or self.call.principal.name
+
+    @property
     def reason(self) -> str:
         """The reason of the refusal, `INTERNAL` for another error, empty for none."""
         if self.error is None:

@@ -57,6 +57,11 @@ class ErasureBarrier:
         finally:
             self._end(free)
 
+    def is_erasing(self, subject: str) -> bool:
+        """Whether a record about the subject would wait now."""
+        with self._changed:
+            return subject in self._erasing
+
     @contextmanager
     def erasing(self, subject: str) -> Iterator[None]:
         """No record about the subject is in progress. Raises SealgateError(RECORD_FAILED) where one

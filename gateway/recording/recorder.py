@@ -240,6 +240,10 @@ class AuditRecorder:
         finally:
             self._erasing.release()
 
+    def is_erasing(self, subject: str) -> bool:
+        """Whether a record about the subject would wait for its erasure now."""
+        return self._barrier.is_erasing(subject)
+
     def closed(self) -> int:
         """How many entries have no opening, of those that are not pruned."""
         return self._log.openings.closed()

@@ -117,7 +117,7 @@ class BurstServer:
             served = self._admit(context, now)
             if served is None or served.pending is None:
                 continue
-            pace = served.pending.pace
+            pace = self._pipeline.pace(served.pending)
             if pace is Pace.QUICK:
                 quick.append(served)
             elif pace is Pace.SLOW:

@@ -185,6 +185,29 @@ def test_a_slow_version_holds_up_nobody_else(
     assert [call.reason for call in slow] == [None] * 3
 
 
+def test_an_erasure_holds_up_records_about_its_subject_alone(harness: GatewayHarness) -> None:
+    recorder = harness.gateway.recorder
+
+    def about(subject: str) -> FakeWholeCall:
+        request = question("digits", rows())
+        request.parameters["subject"].string_param = subject
+        return asked(harness, request)
+
+    first = about("patient-1")
+    harness.gateway.bursts([first])
+    assert first.answered is not None
+    held, other = about("patient-1"), about("patient-2")
+
+    def erased(_: object) -> None:
+        """In the middle of the erasure, which keeps records about its subject waiting."""
+        harness.gateway.bursts([held, other])
+        assert other.reason is None
+        assert not held.ended.is_set()
+
+    assert recorder.erase("patient-1", erased) >= 1
+    assert held.reason is None
+
+
 def test_callers_share_a_burst_that_is_too_large(harness: GatewayHarness) -> None:
     """One caller's flood does not keep another's call for the last group."""
     ends: list[str] = []

@@ -135,7 +135,7 @@ class PipelineHarness:
         self.enforcement = FreeEnforcement(self.engine, policy)
         self.predict = InferencePipeline(
             self.engine,
-            SimpleNamespace(record_burst=self._record),
+            SimpleNamespace(record_burst=self._record, is_erasing=lambda subject: False),
             self.enforcement,
             Observation(lambda: policy, self.spy, self.spy, features),
             SimpleNamespace(
