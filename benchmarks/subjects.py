@@ -77,4 +77,4 @@ def fashion_rows(number: int) -> tuple[Rows, npt.NDArray[np.int64]] | None:
         found = sources.read_rows(SliceSizes(FASHION, train=1, fit=1, calibration=1), None)
     except SealgateError:
         return None
-    return found.x[:number], found.y[:number]
+    return found.x[:number].reshape(number, -1), found.y[:number]
