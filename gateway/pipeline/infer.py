@@ -24,18 +24,17 @@ An error of one request is no other's.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
 from gateway.calls.call import Call, RecordedRefusal
-from gateway.calls.call_log import cleaned, line_of_call
-from gateway.calls.params import InferenceParams, read_id, read_params
+from gateway.calls.call_log import line_of_call
 from gateway.calls.request_heads import KnownRequest
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
-from gateway.pipeline.pending import PendingRequest
+from gateway.pipeline.pending import PendingRequest, by_version
 from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.recording.writer import Recorded
@@ -49,7 +48,7 @@ from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
-from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_outputs
+from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.policy.principals import LABEL_ONLY
 from sealgate.trust.receipts.answer_entry import (
     BY_ALLOWANCE,
@@ -126,7 +125,7 @@ class InferencePipeline:
         """Steps 4 to 6 for requests that were prepared: each is recorded then, and has its answer
         or its `error`.
         """
-        for live, group in _by_version(each for each in burst if each.error is None):
+        for live, group in by_version(each for each in burst if each.error is None):
             self._infer(live, group)
         for pending in burst:
             if pending.error is None:
@@ -137,7 +136,7 @@ class InferencePipeline:
 
     def settle(self, burst: Sequence[PendingRequest]) -> None:
         """Step 8, once the answers have left."""
-        for live, group in _by_version(each for each in burst if each.answer is not None):
+        for live, group in by_version(each for each in burst if each.answer is not None):
             seen = [each for each in group if each.session is None]
             answers = [each.answer for each in seen if each.answer is not None]
             if answers:
@@ -201,7 +200,7 @@ class InferencePipeline:
 
     def _read(self, pending: PendingRequest) -> None:
         request, call = pending.request, pending.call
-        params = _read_params(pending)  # 1
+        params = pending.read_params()  # 1
         live = pending.live = self._enforcement.resolve(call, params)  # 2
         self._enforcement.check_answers(live)
         tensors = pending.tensors = (  # 3
@@ -238,6 +237,18 @@ class InferencePipeline:
                 pending.error = result
             else:
                 pending.answer = result
+        self._take_prints(live, [each for each in group if each.answer is not None])
+
+    def _take_prints(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
+        arrays = [each.array for each in group if each.array is not None]
+        try:
+            prints = self.observation.prints(live, arrays)
+        except Exception as error:
+            for pending in group:
+                pending.error = error
+            return
+        for pending, made in zip(group, prints, strict=True):
+            pending.prints = made
 
     def _attempt(self, pending: PendingRequest, step: Callable[[PendingRequest], None]) -> None:
         current_request.set(pending.log)
@@ -253,7 +264,7 @@ class InferencePipeline:
             return
         principal = pending.call.principal
         session = pending.session = self.observation.session(
-            principal.name, live, pending.array, answer
+            principal.name, live, pending.array, answer, pending.prints
         )
         released = self._enforcement.decide(
             live, params, principal, pending.input_digest, answer, session
@@ -315,32 +326,6 @@ class InferencePipeline:
         if live.ready.detector.first is None:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
-
-
-def _read_params(pending: PendingRequest) -> InferenceParams:
-    """Step 1, as far as it needs nobody's rights."""
-    request, log = pending.request, pending.log
-    if isinstance(request, KnownRequest):
-        head = request.head
-        log.caller_id = cleaned(head.request_id)
-        pending.request_id, pending.parameters = head.request_id, head.parameters
-        pending.params = head.params
-        return head.params
-    log.caller_id = cleaned(request.id)
-    pending.request_id = read_id(request)
-    pending.parameters = parameters_digest(request)
-    params = pending.params = read_params(request)
-    return params
-
-
-def _by_version(
-    burst: Iterable[PendingRequest],
-) -> Iterable[tuple[LiveVersion, list[PendingRequest]]]:
-    groups: dict[int, tuple[LiveVersion, list[PendingRequest]]] = {}
-    for pending in burst:
-        if pending.live is not None:
-            groups.setdefault(id(pending.live), (pending.live, []))[1].append(pending)
-    return groups.values()
 
 
 def _take_receipt(pending: PendingRequest, results: Sequence[Recorded]) -> None:

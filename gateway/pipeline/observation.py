@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
+from gateway.sessions.prints import Print
 from gateway.sessions.watch import SessionWatch
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
@@ -35,14 +36,25 @@ class Observation:
         self._mutex = threading.Lock()
         self.session_actions: Counter[tuple[str, str]] = Counter()
 
+    def prints(
+        self, live: LiveVersion, arrays: Sequence[npt.NDArray[Any]]
+    ) -> list[list[Print] | None]:
+        """The fingerprints of each request's rows, for `session`."""
+        return self._sessions.prints(self._policy().screen(live.model).sessions, live, arrays)
+
     def session(
-        self, caller: str, live: LiveVersion, array: npt.NDArray[Any], answer: InferenceResult
+        self,
+        caller: str,
+        live: LiveVersion,
+        array: npt.NDArray[Any],
+        answer: InferenceResult,
+        prints: list[Print] | None = None,
     ) -> str | None:
         """The action that the policy has for a session like the caller's; None for none."""
         live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
-        session = self._sessions.observe(rules, caller, live, array, answer, holds)
+        session = self._sessions.observe(rules, caller, live, array, answer, holds, prints)
         if session is not None:
             with self._mutex:
                 self.session_actions[live.model, session] += 1

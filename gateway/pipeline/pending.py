@@ -1,24 +1,25 @@
 """A request on its way through the inference pipeline, with what is known of it so far."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
 
 from gateway.calls.call import Call
-from gateway.calls.call_log import CallLog
-from gateway.calls.params import InferenceParams
+from gateway.calls.call_log import CallLog, cleaned
+from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.calls.request_heads import KnownRequest
 from gateway.recording.burst import PreparedRecord
+from gateway.sessions.prints import Print
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor
+from sealgate.tensors import Tensor, parameters_digest
 
 _NO_TENSORS: Mapping[str, Tensor] = {}
 
@@ -50,6 +51,7 @@ class PendingRequest:
         "parameters",
         "params",
         "policy",
+        "prints",
         "receipt",
         "record",
         "request",
@@ -82,6 +84,7 @@ class PendingRequest:
         self.options = RequestOptions()
         self.wanted: tuple[str, ...] = ()
         self.answer: InferenceResult | None = None
+        self.prints: list[Print] | None = None
         self.session: str | None = None
         self.policy = ""
         self.beside: dict[str, str] = {}
@@ -115,6 +118,34 @@ class PendingRequest:
             else Reason.INTERNAL.name
         )
 
+    def read_params(self) -> InferenceParams:
+        """Note what was asked for, as far as it needs nobody's rights. Raises like
+        `gateway.calls.params.read_params`.
+        """
+        request = self.request
+        if isinstance(request, KnownRequest):
+            head = request.head
+            self.log.caller_id = cleaned(head.request_id)
+            self.request_id, self.parameters = head.request_id, head.parameters
+            self.params = head.params
+            return head.params
+        self.log.caller_id = cleaned(request.id)
+        self.request_id = read_id(request)
+        self.parameters = parameters_digest(request)
+        params = self.params = read_params(request)
+        return params
+
     def queueing(self) -> RequestOptions:
         """How it queues for a burst: its time is looked at just before the run, not here."""
         return RequestOptions(urgent=self.options.urgent, caller=self.call.principal.name)
+
+
+def by_version(
+    burst: Iterable[PendingRequest],
+) -> Iterable[tuple[LiveVersion, list[PendingRequest]]]:
+    """The requests of each version that was resolved, in order."""
+    groups: dict[int, tuple[LiveVersion, list[PendingRequest]]] = {}
+    for pending in burst:
+        if pending.live is not None:
+            groups.setdefault(id(pending.live), (pending.live, []))[1].append(pending)
+    return groups.values()

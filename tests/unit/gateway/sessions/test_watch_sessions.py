@@ -198,3 +198,25 @@ def test_findings_of_many_threads_are_all_counted() -> None:
     for thread in threads:
         thread.join()
     assert dict(watch.found) == {("digits", "search"): THREADS}
+
+
+def test_prints_of_a_burst_are_those_of_its_requests() -> None:
+    watch = SessionWatch(OwnStore(), KEY)
+    rows = np.random.default_rng(3)
+    requests = [rows.random((count, 64), np.float32) for count in (1, 3, 2)]
+    together = watch.prints(RULES, a_live(), requests)
+    alone = [watch.prints(RULES, a_live(), [each])[0] for each in requests]
+    for some, others in zip(together, alone, strict=True):
+        assert some is not None
+        assert others is not None
+        assert [each.encode() for each in some] == [each.encode() for each in others]
+
+
+def test_prints_of_requests_of_several_shapes_are_made() -> None:
+    watch = SessionWatch(OwnStore(), KEY)
+    requests = [np.full((1, width), 7, np.int64) for width in (4, 8)]
+    assert [len(each or ()) for each in watch.prints(RULES, a_live(row=(8,)), requests)] == [1, 1]
+
+
+def test_without_rules_no_prints_are_made() -> None:
+    assert SessionWatch(OwnStore(), KEY).prints(None, a_live(), [ROW, ROW]) == [None, None]
