@@ -60,11 +60,13 @@ class PythonEntries:
             for each, salts in zip(openings, self._salts, strict=True)
         ]
         self.hashes = list(map(leaf_hash, self.leaves))
+        # Most entries of a burst have one key between them.
+        ciphers = {key: AESGCM(key[:KEY_BYTES]) for key in set(keys)}
         self.sealed = []
         for at, (opening, key, leaf) in enumerate(zip(openings, keys, self.leaves, strict=True)):
             iv = ivs[at * IV_BYTES : (at + 1) * IV_BYTES]
-            cipher = AESGCM(key[:KEY_BYTES])
-            self.sealed.append(key[KEY_BYTES:] + iv + cipher.encrypt(iv, padded(opening), leaf))
+            sealed = ciphers[key].encrypt(iv, padded(opening), leaf)
+            self.sealed.append(key[KEY_BYTES:] + iv + sealed)
 
     def salts(self, at: int) -> bytes:
         return b"".join(self._salts[at])
