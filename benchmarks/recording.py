@@ -47,7 +47,7 @@ _ROUTE = RecordTemplate(
 
 Place = Callable[[str], Path | str]
 """Where a new database of a name is."""
-_TURNS = 10
+_TURNS = 40
 
 
 @dataclass(frozen=True, slots=True)
