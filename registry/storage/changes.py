@@ -5,8 +5,10 @@ notice too many costs one look, and a notice lost costs time, never truth.
 
 On Linux the kernel tells of commits to a SQLite file (inotify(7)): a commit writes to the
 write-ahead log, and a checkpoint to the file itself. Both are watched, so a thread sleeps until one
-is written, by any process. The kernel tells of writes by this machine alone, and so does SQLite:
-its write-ahead log does not work over a network.
+is written, by any process. A commit shows only once its bytes are on the disk, of which the kernel
+tells nobody: for a while after each write, there is reason to look every POLL_SECONDS. The kernel
+tells of writes by this machine alone, and so does SQLite: its write-ahead log does not work over a
+network.
 """
 
 import ctypes
@@ -51,9 +53,11 @@ class PollingChanges:
         """Does nothing."""
 
 
-_MODIFY, _ATTRIB = 0x2, 0x4
+_MODIFY, _ATTRIB, _MOVED_TO, _CREATE = 0x2, 0x4, 0x80, 0x100
 _NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _LARGEST_READ = 1 << 16
+# A commit that takes longer shows when whoever waits looks again by themselves.
+_BUSY_SECONDS = 0.25
 
 
 def changes_of(database: Path) -> Changes:
@@ -65,9 +69,7 @@ def changes_of(database: Path) -> Changes:
 
 
 class FileChanges:
-    """Waits for writes to a database's files. After each notice, those of POLL_SECONDS count as
-    one. Raises OSError where they cannot be watched.
-    """
+    """Waits for writes to a database's files. Raises OSError where they cannot be watched."""
 
     def __init__(self, database: Path) -> None:
         self._files = database, Path(f"{database}-wal")
@@ -79,8 +81,10 @@ class FileChanges:
         self._poll = select.poll()
         for file in (self._inotify, self._woken):
             self._poll.register(file, select.POLLIN)
-        self._told = 0.0
+        self._busy_until = 0.0
         try:
+            # The write-ahead log may come and go.
+            self._add(database.parent, _CREATE | _MOVED_TO)
             self._watched = self._watch()
         except OSError:
             self.close()
@@ -88,15 +92,16 @@ class FileChanges:
 
     def wait(self, seconds: float) -> bool:
         """Also true at the end of `seconds`: a look costs little, and a notice may be lost."""
-        rest = self._told + POLL_SECONDS - time.monotonic()
-        if rest > 0:
-            time.sleep(min(rest, seconds))
-        if self._watch() != self._watched:
+        watched = self._watch()
+        if watched != self._watched:
             # A file was put in another's place.
-            self._watched = self._watch()
-        elif self._poll.poll(max(0.0, seconds) * 1000):
-            self._drain()
-        self._told = time.monotonic()
+            self._watched = watched
+            self._busy_until = time.monotonic() + _BUSY_SECONDS
+        elif time.monotonic() < self._busy_until:
+            time.sleep(min(seconds, POLL_SECONDS))
+            self._note(0.0)
+        else:
+            self._note(seconds)
         return True
 
     def wake(self) -> None:
@@ -107,15 +112,21 @@ class FileChanges:
         os.close(self._inotify)
         os.close(self._woken)
 
+    def _note(self, seconds: float) -> None:
+        """Wait for a write, or for being woken."""
+        ready = {file for file, _ in self._poll.poll(max(0.0, seconds) * 1000)}
+        if self._inotify in ready:
+            self._drain()
+            self._busy_until = time.monotonic() + _BUSY_SECONDS
+
     def _watch(self) -> tuple[int, ...]:
         """Watch the files that are there; the same numbers as long as these are the same."""
-        return tuple(self._add(path) for path in self._files if path.exists())
-
-    def _add(self, path: Path) -> int:
         # Names may also be removed (ATTRIB): the file is another then.
-        added: int = self._libc.inotify_add_watch(
-            self._inotify, os.fsencode(path), _MODIFY | _ATTRIB
-        )
+        files = [path for path in self._files if path.exists()]
+        return tuple(self._add(path, _MODIFY | _ATTRIB) for path in files)
+
+    def _add(self, path: Path, events: int) -> int:
+        added: int = self._libc.inotify_add_watch(self._inotify, os.fsencode(path), events)
         if added < 0:
             raise OSError(ctypes.get_errno(), f"inotify_add_watch {path}")
         return added
