@@ -20,6 +20,8 @@ from gateway.calls.params import InferenceParams
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, read_raw
 
+LARGEST_HEAD = 4096
+"""In bytes; whoever sends a longer one has it read each time."""
 _RAW = 0x3A
 _MOST = 1024
 
@@ -87,7 +89,11 @@ class RequestHeads:
         raw, tensor = request.raw_input_contents[0], request.inputs[0]
         tail = bytes([_RAW]) + _varint(len(raw))
         size = len(message) - len(tail) - len(raw)
-        if size <= 0 or message[size:] != tail + raw or not _is_message(message[:size]):
+        if (
+            not 0 < size <= LARGEST_HEAD
+            or message[size:] != tail + raw
+            or not _is_message(message[:size])
+        ):
             return
         if len(self._heads) >= self._most:
             self._heads.clear()

@@ -115,6 +115,14 @@ def test_raw_contents_in_the_middle_have_no_head() -> None:
     assert len(kept(sent)) == 0
 
 
+def test_a_large_head_is_not_kept() -> None:
+    """Protobuf passes over fields that it does not know, whatever their size."""
+    sent = b"\xfa\x7f\xff\x3f" + bytes(0x1FFF) + message()
+    assert oip.ModelInferRequest.FromString(sent).model_name == "digits"
+    assert len(kept(sent)) == 0
+    assert len(kept(b"\xfa\x7f\x01\x00" + message())) == 1
+
+
 def test_heads_are_bounded() -> None:
     heads = RequestHeads(most=3)
     for number in range(10):
