@@ -131,15 +131,15 @@ def test_an_attack_is_refused_with_a_receipt(client):
 
 
 def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(harness, client, monkeypatch):
-    infer, refusals = harness.gateway.engine.infer, []
+    infer_all, refusals = harness.gateway.engine.infer_all, []
 
     def busy(*arguments):
         if len(refusals) < 2:
-            refusals.append(Reason.QUEUE_FULL)
-            raise SealgateError(Reason.QUEUE_FULL)
-        return infer(*arguments)
+            refusals.append(SealgateError(Reason.QUEUE_FULL))
+            return refusals[-1:]
+        return infer_all(*arguments)
 
-    monkeypatch.setattr(harness.gateway.engine, "infer", busy)
+    monkeypatch.setattr(harness.gateway.engine, "infer_all", busy)
     size, begun = harness.gateway.recorder.size, time.monotonic()
     assert client.infer("digits", {"x": rows()}).version == 1
     # The gateway names 0.1 s each time.
