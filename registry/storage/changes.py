@@ -56,7 +56,6 @@ class PollingChanges:
 _MODIFY, _ATTRIB, _MOVED_TO, _CREATE = 0x2, 0x4, 0x80, 0x100
 _NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _LARGEST_READ = 1 << 16
-_MISSING_SECONDS = 0.1
 # A commit that takes longer shows when whoever waits looks again by themselves.
 _BUSY_SECONDS = 0.25
 
@@ -104,11 +103,6 @@ class FileChanges:
         else:
             self._note(seconds)
         return True
-
-    def _longest(self, seconds: float) -> float:
-        """A write-ahead log that is not there yet tells nobody of its first commit."""
-        missing = len(self._watched) < len(self._files)
-        return min(seconds, _MISSING_SECONDS) if missing else seconds
 
     def wake(self) -> None:
         """End a wait now."""

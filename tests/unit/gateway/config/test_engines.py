@@ -45,7 +45,7 @@ def test_what_runs_graphs_here(tmp_path: Path) -> None:
         (TWO + "[[batching]]\nmax_rows = 4\n", "belongs into engine.toml"),
         (ONE + "[runtime]\ndeterministic = true\n", "belongs into engine.toml"),
         (TWO + '[foreign_engine]\naddress = "127.0.0.1:1"\n', "cannot both"),
-        ('[foreign_engine]\naddress = "127.0.0.1:1"\n[runtime]\narena_mb = 9\n', "says nothing"),
+        ('[foreign_engine]\naddress = "127.0.0.1:1"\n[runtime]\narena_mb = 9\n', "has no effect"),
         ('[runtime]\nprovider = "gpu"\n', "provider is one of"),
         ("[runtime]\nthreads_per_run = 0\n", "must be positive"),
     ],
