@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inference.observability import tracing
-from inference.observability.trace_context import Metadata
+from inference.observability.tracing import CallSpan
 from sealgate.process_log import REQUESTS, RequestIds, current_request
 
 _log = logging.getLogger(REQUESTS)
@@ -46,10 +46,6 @@ class CallerIds(Protocol):
     def principal(self) -> Any: ...
 
 
-class TracedCall(CallerIds, Protocol):
-    def invocation_metadata(self) -> Metadata: ...
-
-
 def new_log(method: str) -> CallLog:
     """The log of a call that begins now."""
     return CallLog(f"{_OURS}-{next(_NUMBERS)}", method=method)
@@ -73,14 +69,13 @@ def following(method: str, caller: CallerIds) -> Iterator[CallLog]:
         current_request.set(None)
 
 
-def end_log(log: CallLog, call: TracedCall, began: int) -> None:
+def end_log(log: CallLog, caller: CallerIds, began: int, span: CallSpan | None) -> None:
     """Trace and tell of a call that began at `began` (nanoseconds, monotonic) and ends now, in the
     middle of other work of its thread.
     """
-    if tracing.is_on():
-        now = time.monotonic_ns()
-        tracing.past_call(log.method, call.invocation_metadata, began, now, _attributes(log))
-    _tell(log, call, began)
+    if span is not None:
+        span.end(_attributes(log))
+    _tell(log, caller, began)
 
 
 def line_of_call() -> CallLog:

@@ -294,9 +294,7 @@ class InferencePipeline:
                 pending.record = own[-1]
                 records += own
                 recorded.append((pending, len(records)))
-        began = time.monotonic_ns()
         results = self._recorder.record_burst(records)
-        tracing.past("record", began, time.monotonic_ns())
         start = 0
         for pending, end in recorded:
             _take_receipt(pending, results[start:end])

@@ -34,6 +34,7 @@ from gateway.transport.delayed import DelayedAnswers
 from inference.batching.limits import Pace
 from inference.batching.queue import FairQueue
 from inference.observability import tracing
+from inference.observability.tracing import CallSpan
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import Reason, SealgateError
@@ -76,6 +77,7 @@ class _Served:
     call: Call
     log: CallLog
     began: int
+    span: CallSpan | None
     leave: Callable[[], None] = nothing
     pending: PendingRequest | None = None
     rows: int = 1
@@ -136,10 +138,12 @@ class BurstServer:
     def _admit(self, context: WholeCall, now: datetime) -> _Served | None:
         """A call that was admitted and prepared; one that was refused is answered."""
         call = Call(context, METHOD, self._stream_limiter)  # type: ignore[arg-type]
-        served = _Served(context, call, new_log(METHOD), time.monotonic_ns())
+        span = tracing.begin(METHOD, call.invocation_metadata)
+        served = _Served(context, call, new_log(METHOD), time.monotonic_ns(), span)
         current_request.set(served.log)
         try:
-            self._interceptor.admit(call, METHOD, self._authenticator)
+            with tracing.within(span):
+                self._interceptor.admit(call, METHOD, self._authenticator)
             context.note_caller()
             served.leave = self._interceptor.enter(call)
             choose_encoding(call)
@@ -174,8 +178,7 @@ class BurstServer:
         """Steps 4 to 8 of the pipeline for calls that were prepared."""
         burst = [served.pending for served in group if served.pending is not None]
         try:
-            with tracing.span("burst"):
-                self._pipeline.finish(burst)
+            self._finish_traced(group, burst)
         except Exception as error:
             _log.exception("answering a burst")
             for served in group:
@@ -186,6 +189,17 @@ class BurstServer:
         group[0].context.flush()
         current_request.set(None)
         self._pipeline.settle(burst)
+
+    def _finish_traced(self, group: Sequence[_Served], burst: list[PendingRequest]) -> None:
+        """The first call's trace shows the parts of the burst, the others how long it took."""
+        began = time.monotonic_ns()
+        with tracing.within(group[0].span):
+            self._pipeline.finish(burst)
+        if group[0].span is not None:
+            ended = time.monotonic_ns()
+            for served in group[1:]:
+                with tracing.within(served.span):
+                    tracing.past("burst", began, ended)
 
     def _deliver(self, served: _Served) -> None:
         """Step 7: answer, no sooner than the policy lets it."""
@@ -215,7 +229,7 @@ class BurstServer:
         """A language model's answer, on a thread of its own."""
         current_request.set(served.log)
         try:
-            with tracing.call(METHOD, served.call.invocation_metadata):
+            with tracing.within(served.span):
                 message = self._service.ModelInfer(request, served.call).SerializeToString()
         except Exception as error:
             self._refuse_now(served, error)
@@ -232,7 +246,8 @@ class BurstServer:
     def _refuse_now(self, served: _Served, error: Exception) -> None:
         current_request.set(served.log)
         try:
-            status = self._interceptor.status_of(served.call, error)
+            with tracing.within(served.span):
+                status = self._interceptor.status_of(served.call, error)
         except Exception:
             # The caller must hear of it all the same.
             _log.exception("refusing a call")
@@ -243,7 +258,7 @@ class BurstServer:
         """End a call: what is counted of it is, before its caller hears."""
         try:
             served.leave()
-            end_log(served.log, served.call, served.began)
+            end_log(served.log, served.call, served.began, served.span)
         finally:
             tell()
 

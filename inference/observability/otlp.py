@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Self, TypeVar
 
 from opentelemetry import context, trace
@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
 from inference.observability.trace_context import ParentSpan
 
@@ -76,19 +76,8 @@ class OtlpTracer:
         offset = time.time_ns() - time.monotonic_ns()
         self._tracer.start_span(name, start_time=began + offset).end(ended + offset)
 
-    def past_call(
-        self,
-        name: str,
-        parent: ParentSpan | None,
-        began: int,
-        ended: int,
-        attributes: Mapping[str, str],
-    ) -> None:
-        offset = time.time_ns() - time.monotonic_ns()
-        span = self._tracer.start_span(
-            name, _below(parent), SpanKind.SERVER, _named(attributes), start_time=began + offset
-        )
-        span.end(ended + offset)
+    def begin(self, name: str, parent: ParentSpan | None) -> "OtlpCallSpan":
+        return OtlpCallSpan(self._tracer.start_span(name, _below(parent), SpanKind.SERVER))
 
     def say(self, **attributes: str) -> None:
         trace.get_current_span().set_attributes(_named(attributes))
@@ -103,6 +92,21 @@ class OtlpTracer:
 
 def _named(attributes: Mapping[str, str]) -> dict[str, str]:
     return {f"sealgate.{name}": value for name, value in attributes.items()}
+
+
+class OtlpCallSpan:
+    """A `tracing.CallSpan`."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._here = trace.set_span_in_context(span)
+
+    def within(self) -> AbstractContextManager[None]:
+        return _within(self._here)
+
+    def end(self, attributes: Mapping[str, str]) -> None:
+        self._span.set_attributes(_named({k: text for k, text in attributes.items() if text}))
+        self._span.end()
 
 
 class _End:

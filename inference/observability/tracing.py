@@ -36,6 +36,16 @@ class TraceSettings:
             raise ConfigError("[traces] share must not be greater than 1")
 
 
+class CallSpan(Protocol):
+    """The span of a call whose work is done in parts, by any thread."""
+
+    def within(self) -> AbstractContextManager[Any]: ...
+
+    def end(self, attributes: Mapping[str, str]) -> None:
+        """End it now; empty attributes are left out."""
+        ...
+
+
 class Tracer(Protocol):
     """Makes spans. Times are in nanoseconds of the monotonic clock."""
 
@@ -49,14 +59,7 @@ class Tracer(Protocol):
 
     def past(self, name: str, began: int, ended: int) -> None: ...
 
-    def past_call(
-        self,
-        name: str,
-        parent: ParentSpan | None,
-        began: int,
-        ended: int,
-        attributes: Mapping[str, str],
-    ) -> None: ...
+    def begin(self, name: str, parent: ParentSpan | None) -> CallSpan: ...
 
     def say(self, **attributes: str) -> None: ...
 
@@ -123,17 +126,16 @@ def past(name: str, began: int, ended: int) -> None:
         active_tracer.past(name, began, ended)
 
 
-def past_call(
-    name: str,
-    metadata: Callable[[], Metadata],
-    began: int,
-    ended: int,
-    attributes: Mapping[str, str],
-) -> None:
-    """The span of an incoming call that was answered among others; see `call`, `past`, `say`."""
-    if active_tracer is not None:
-        told = {name: value for name, value in attributes.items() if value}
-        active_tracer.past_call(name, parent_in(metadata()), began, ended, told)
+def begin(name: str, metadata: Callable[[], Metadata]) -> CallSpan | None:
+    """The span of an incoming call with this metadata, which is answered among others; None where
+    nothing is traced.
+    """
+    return None if active_tracer is None else active_tracer.begin(name, parent_in(metadata()))
+
+
+def within(span: CallSpan | None) -> AbstractContextManager[Any]:
+    """This thread's work in the block is a part of the call's span."""
+    return _OFF if span is None else span.within()
 
 
 def say(**attributes: str) -> None:
