@@ -17,7 +17,7 @@ from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from gateway.admission.shared_store import open_shared
+from gateway.admission.shared_postgres import open_shared
 from gateway.admission.token_quotas import TokenReservation
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from gateway.admission.shared_store import CircuitBreaker, open_shared
+from gateway.admission.circuit_breaker import CircuitBreaker
+from gateway.admission.shared_postgres import open_shared
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.watch import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError

@@ -7,7 +7,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from gateway.admission.shared_store import CircuitBreaker
+from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.watch import LONGEST_ROW
 from sealgate.reasons import Reason, SealgateError

@@ -1,0 +1,22 @@
+"""What an extra brings is imported only where it is used: a gateway starts without it."""
+
+import subprocess
+import sys
+
+import pytest
+
+# What `sealgate serve` and `sealgate serve engine` import at start.
+_STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealgate.cli.main"
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        *("psycopg", "redis", "boto3", "pkcs11", "opentelemetry", "torch", "transformers"),
+        *("ray", "flwr", "sealgate_front"),
+    ],
+)
+def test_a_gateway_starts_without_what_extras_bring(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; {_STARTS}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
