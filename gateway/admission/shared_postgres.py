@@ -1,4 +1,4 @@
-"""PostgreSQL as a place that gateways share beside the registry's. It needs the extra `postgres`."""
+"""PostgreSQL as a place that gateways share beside the registry's, for the extra `postgres`."""
 
 import re
 from typing import Any

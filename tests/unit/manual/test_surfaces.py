@@ -22,7 +22,7 @@ SURFACES = {
     "generation.publishing": {"builder", "watermark"},
     "generation.serving": {"generator_server", "replay"},
     "inference.llm": {"messages", "request"},
-    "inference.observability": {"trace_context", "tracing"},
+    "inference.observability": {"tracing"},
     "inference.text": {"tokenizer", "tokens", "windows"},
     "publishing.cli": {"publish"},
     "publishing.pipeline": {"build", "files", "outbox"},
