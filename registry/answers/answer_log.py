@@ -63,6 +63,7 @@ class AnswerLog:
         self._cipher = OpeningCipher(subjects)
         self._postings = Postings(subjects.index_keys)
         self._make = make or entry_maker()
+        self._checkpointer = database.checkpointer()
         self.reader = LogReader(database, ANSWERS, log.vkey)
         self.openings = Openings(database, self._cipher, self._postings)
 
@@ -153,6 +154,8 @@ class AnswerLog:
             transaction.commit()
             self._log.settle(appended)
             self._postings.settle(appended.first, group)
+        if self._checkpointer is not None:
+            self._checkpointer.written(len(leaves))
         return appended
 
     def _check_written(
@@ -173,6 +176,8 @@ class AnswerLog:
         return self.openings.get(index)
 
     def close(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         self.database.close()
 
 

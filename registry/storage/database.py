@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
 from registry.storage.changes import Changes, changes_of
+from registry.storage.checkpointer import Checkpointer
 from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason, SealgateError
 
@@ -157,6 +158,11 @@ class Database:
                 self._postgres.vacuum(self.engine, tables, rewrite)
             elif not sqlite.purge(self.engine, rewrite, seconds):
                 raise SealgateError(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
+
+    def checkpointer(self) -> Checkpointer | None:
+        """What copies the write-ahead log beside commits; PostgreSQL does that by itself."""
+        path = self.engine.url.database
+        return None if self._postgres or not path else Checkpointer(path)
 
     def changes(self) -> Changes:
         """Return a signal for when to ask for the change token again."""
