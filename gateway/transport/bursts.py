@@ -147,7 +147,8 @@ class BurstServer:
             context.note_caller()
             served.leave = self._interceptor.enter(call)
             choose_encoding(call)
-            request = self._read(context.message)
+            message = context.message
+            request = self._read(message)
             if isinstance(request, oip.ModelInferRequest) and self._service.generates(
                 request.model_name
             ):
@@ -160,7 +161,7 @@ class BurstServer:
         self._pipeline.prepare(pending)
         if isinstance(request, oip.ModelInferRequest) and pending.params and not pending.error:
             told = pending.request_id, pending.parameters, pending.params
-            self._heads.keep(context.message, request, *told)
+            self._heads.keep(message, request, *told)
         served.caller, served.urgent = call.principal.name, pending.options.urgent
         if pending.array is not None:
             served.rows = len(pending.array)

@@ -7,7 +7,7 @@ import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 import grpc
@@ -55,7 +55,7 @@ class FrontContext:
     `add_callback` is told at the call's end, whether that is the answer or the caller's leaving.
     """
 
-    __slots__ = ("__dict__", "_callbacks", "_code", "_mutex", "_packing", "_replies", "call")
+    __slots__ = ("_callbacks", "_code", "_metadata", "_mutex", "_packing", "_replies", "call")
 
     def __init__(
         self,
@@ -69,14 +69,15 @@ class FrontContext:
         self._callbacks: list[Callable[[], None]] | None = []
         self._code: grpc.StatusCode | None = None
         self._packing: grpc.Compression | None = None
+        self._metadata: list[tuple[str, Value]] | None = None
 
     @property
     def path(self) -> str:
         return self.call.path
 
-    @cached_property
+    @property
     def message(self) -> bytes:
-        """The request as it came, still compressed where its caller compressed it."""
+        """The request as it came, still compressed where its caller compressed it; a copy."""
         return self.call.message
 
     def answer(self, message: bytes) -> None:
@@ -109,11 +110,9 @@ class FrontContext:
     # What gRPC's context offers.
 
     def invocation_metadata(self) -> Sequence[tuple[str, Value]]:
+        if self._metadata is None:
+            self._metadata = list(_read_metadata(self.call.metadata()))
         return self._metadata
-
-    @cached_property
-    def _metadata(self) -> list[tuple[str, Value]]:
-        return list(_read_metadata(self.call.metadata()))
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         return certificate_properties(self.call.certificate)
