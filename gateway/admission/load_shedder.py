@@ -73,6 +73,7 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self._missing = most
+        self._mutex = threading.Lock()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.waited = 0.0
         weakref.finalize(self, self._tasks.put, None)
@@ -83,11 +84,13 @@ class Threads:
         return self._tasks.qsize()
 
     def submit(self, work: Callable[..., Any], /, *given: Any) -> Task:
-        """Have `work` done soon. By gRPC's one serving thread alone."""
+        """Have `work` done soon. From any thread."""
         task = Task(self, work, given)
         self._tasks.put(task)
-        if self._missing:
-            self._missing -= 1
+        with self._mutex:
+            is_missing = self._missing > 0
+            self._missing -= is_missing
+        if is_missing:
             threading.Thread(target=_run, args=(self._tasks,), name="call", daemon=True).start()
         return task
 

@@ -1,6 +1,7 @@
 """The threads of the server: each call is handled once, and its end is told once."""
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -87,3 +88,31 @@ def test_threads_end_with_whom_they_work_for() -> None:
     del threads
     gc.collect()
     until(lambda: not any(thread.is_alive() for thread in found))
+
+
+def test_many_submitters_get_no_more_threads_than_there_may_be() -> None:
+    """A burst's thread submits, and so do those that it has started."""
+    threads, seen = Threads(3), set()
+    done = threading.Semaphore(0)
+
+    def work() -> None:
+        seen.add(threading.get_ident())
+        done.release()
+
+    def submit() -> None:
+        for _ in range(50):
+            threads.submit(work)
+
+    submitters = [threading.Thread(target=submit) for _ in range(16)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for each in submitters:
+            each.start()
+        for each in submitters:
+            each.join()
+    finally:
+        sys.setswitchinterval(interval)
+    for _ in range(16 * 50):
+        assert done.acquire(timeout=60)
+    assert 1 <= len(seen) <= 3
