@@ -23,6 +23,7 @@ A refusal in steps 1 to 5 is recorded just as an answer is; a request that canno
 An error of one request is no other's.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -59,6 +60,8 @@ from sealgate.trust.receipts.answer_entry import (
     tensors_digest,
 )
 from sealgate.trust.statements.allowance import ALLOWED
+
+_log = logging.getLogger(__name__)
 
 LARGEST_BURST = 256
 """As many entries as the log takes in one group."""
@@ -135,7 +138,13 @@ class InferencePipeline:
             self._count(pending)
 
     def settle(self, burst: Sequence[PendingRequest]) -> None:
-        """Step 8, once the answers have left."""
+        """Step 8, once the answers have left: what goes wrong here is no answer's."""
+        try:
+            self._settle(burst)
+        except Exception:
+            _log.exception("after a burst was answered")
+
+    def _settle(self, burst: Sequence[PendingRequest]) -> None:
         for live, group in by_version(each for each in burst if each.answer is not None):
             seen = [each for each in group if each.session is None]
             answers = [each.answer for each in seen if each.answer is not None]
