@@ -1,9 +1,10 @@
 """Authenticates the calls of a burst, looking once at what holds for all of them.
 
 A token that was verified is known again by the SHA-256 of its `authorization` value, for as long as
-its verification holds (`gateway.auth.tokens`), under the same policy and with the same key set.
-Both are looked at when a burst begins, so a change holds for every call that comes after it. API
-keys and certificates are looked up each time: the tables of what is revoked are in memory.
+its verification holds (`gateway.auth.tokens`), under the same policy and with the same key set. The
+policy is looked at for each call, a key set once a burst, so a change holds for every call that
+comes after it. API keys and certificates are looked up each time: the tables of what is revoked are
+in memory.
 """
 
 import hashlib

@@ -4,7 +4,7 @@ Its `Check` is open to anyone, as load balancers need it, but which models exist
 know. So a name that begins with `models/` is answered to known callers alone; to all others every
 such name, of a model or not, gets the same refusal. `Watch` and `List` know the services alone,
 and whoever watches is looked at again every second. The name `policy` is not serving once the
-policy has expired, though what stands goes on in its grace: for whoever is to bring another.
+policy has expired, so that an admin brings another while its grace still runs.
 """
 
 from collections.abc import Callable, Iterator

@@ -159,7 +159,7 @@ def test_a_deprecated_metric_is_named_at_start(harness: GatewayHarness) -> None:
 
 def test_every_family_is_shown_and_no_other(harness: GatewayHarness) -> None:
     shown = {(each.name, each.type) for each in Scraped(harness).families}
-    # The parser calls a counter by what stands before `_total`.
+    # The parser calls a counter by its name without `_total`.
     assert shown == {(each.name.removesuffix("_total"), each.kind) for each in FAMILIES}
     labels = {each: set(family.labels) for family in FAMILIES for each in family.series}
     for sample in Scraped(harness).samples:
