@@ -15,7 +15,6 @@ _log = logging.getLogger(__name__)
 
 _EVERY = 2048
 _TRIES = 8
-_BUSY_MS = 50
 
 
 class Checkpointer:
@@ -53,7 +52,7 @@ class Checkpointer:
     def _run(self) -> None:
         try:
             with closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
-                connection.execute(f"PRAGMA busy_timeout={_BUSY_MS:d}")
+                connection.execute("PRAGMA busy_timeout=50")
                 while self._is_due():
                     self._copy(connection)
         except sqlite3.Error as error:
