@@ -8,9 +8,9 @@ import numpy.typing as npt
 import onnxruntime
 from safetensors.numpy import load_file
 
-from gateway.sessions.evidence import verdict_payoff
-from gateway.sessions.prints import Printer
-from gateway.sessions.watch import measured_alike
+from gateway.sessions.fingerprints import Printer
+from gateway.sessions.query_attacks import verdict_payoff
+from gateway.sessions.session_screen import measured_alike
 from inference.model.config import InputDomain, ModelConfig
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector

@@ -13,8 +13,8 @@ import torch
 from demo.materials import DATA
 from inference.batching.limits import Batching
 from inference.engine import version_contents
-from publishing.sandbox import trial
 from publishing.source.folder import Dataset, SourceFolder
+from publishing.worker_tasks import trial
 from training.demo import datasets
 from training.demo.models import DemoModel, MlpRecipe, write_model
 

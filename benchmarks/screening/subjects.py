@@ -29,7 +29,7 @@ from training.export.response import LayerTap, respond
 from training.models.students import Perceptron
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
-from training.steps.steps import follow
+from training.steps.runner import follow
 
 CACHE = Path("build/bench/screening")
 DOMAIN = InputDomain(0.0, 1.0)

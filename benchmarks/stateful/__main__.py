@@ -20,7 +20,7 @@ from benchmarks.screening.sources import FASHION
 from benchmarks.stateful.attacking import KNOWING, PLAIN, PUBLISHED, attack_rows, extraction_row
 from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
 from benchmarks.subjects import Guarded, WatchedModel, fashion_rows, load
-from gateway.sessions.prints import Printer
+from gateway.sessions.fingerprints import Printer
 from publishing.calibration.probe import SHIFTS
 
 # Rows of Fashion-MNIST that are in no slice of it.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.subjects import Guarded, Rows, WatchedModel
-from gateway.sessions.evidence import CallerSession
+from gateway.sessions.query_attacks import CallerSession
 from inference.screening import attack
 from publishing.calibration.query_attacks import (
     Asking,

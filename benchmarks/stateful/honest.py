@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.evidence import LEVEL, CallerSession
+from gateway.sessions.query_attacks import LEVEL, CallerSession
 
 LENGTH = 80
 BURSTS = ("frames", "trembling frames", "augmented")

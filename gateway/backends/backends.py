@@ -16,7 +16,6 @@ from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.generator import RemoteGeneratorEngine
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.batching.limits import OperatorBounds
-from inference.engine.admission import FileSource, Source, VerifiedPointer
 from inference.engine.engine import (
     Engine,
     ServableVersion,
@@ -26,6 +25,7 @@ from inference.engine.engine import (
 )
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
+from inference.engine.version_verifier import FileSource, Source, VerifiedPointer
 from inference.llm.request import is_generator
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError

@@ -8,7 +8,7 @@ from functools import partial
 from gateway.config.opening import open_store
 from gateway.observability.engine import EngineMetrics
 from inference.backends.local import LocalLoader
-from inference.backends.ray.front import ReplicaFront, ReplicaGroup
+from inference.backends.ray.engine_host import ReplicaFront, ReplicaGroup
 from inference.backends.ray.replica import PointerBoard, RayEnvironment, Replica
 from inference.batching.limits import OperatorBounds
 from inference.engine.engine import Engine, TrustAnchor, VersionLoader

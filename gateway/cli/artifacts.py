@@ -15,8 +15,8 @@ from registry.uploads.collection import Collector
 from registry.uploads.open_uploads import sweep
 from registry.uploads.spool import Spool
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
+from sealgate.private_keys import open_log_signer
 from sealgate.settings import ConfigError
-from sealgate.signers import open_log_signer
 
 
 @click.group("artifacts", cls=HelpfulGroup)

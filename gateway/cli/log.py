@@ -11,17 +11,17 @@ import click
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import opening
-from registry.answers.openings import closed_between
 from registry.answers.pruning import prune_leaves
+from registry.answers.search import closed_between
 from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
+from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
-from sealgate.signers import open_log_signer
 from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency import log_vkey
 from sealgate.trust.transparency.tiles import WIDTH

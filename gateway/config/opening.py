@@ -15,9 +15,9 @@ from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore, Bucket
 from registry.uploads.open_uploads import OpenUploads
 from registry.uploads.spool import Spool
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
-from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 

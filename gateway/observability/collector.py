@@ -35,7 +35,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.recorder import AuditRecorder
 from gateway.recording.store import GatewayStore
 from gateway.screening.drift import DriftWatch
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.session_screen import SessionWatch
 from gateway.transport.tls import ServerTls
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics

@@ -26,8 +26,8 @@ from gateway.auth.rights import Rights
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
 from inference.engine.engine import Engine
+from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.engine.table import LiveVersion
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal

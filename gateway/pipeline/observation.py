@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.prints import Print
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.fingerprints import Print
+from gateway.sessions.session_screen import SessionWatch
+from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.engine.table import LiveVersion
 from sealgate.trust.policy import Policy
 
 

@@ -12,11 +12,11 @@ from gateway.calls.call_log import CallLog, cleaned
 from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.calls.request_heads import KnownRequest
 from gateway.recording.burst import PreparedRecord
-from gateway.sessions.prints import Print
+from gateway.sessions.fingerprints import Print
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
+from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.engine.table import LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, parameters_digest

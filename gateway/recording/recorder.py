@@ -15,11 +15,11 @@ from gateway.calls.params import InferenceParams
 from gateway.recording.burst import PreparedRecord
 from gateway.recording.erasure import Erasure, ErasureBarrier
 from gateway.recording.writer import BurstWriter, Recordable, Recorded
+from inference.engine.live_table import LiveVersion
 from inference.engine.statistics import Duration
-from inference.engine.table import LiveVersion
 from inference.observability import tracing
 from registry.answers.answer_log import AnswerLog, Opening
-from registry.answers.openings import ANYTHING
+from registry.answers.search import ANYTHING
 from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy

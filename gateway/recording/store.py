@@ -23,7 +23,7 @@ from registry.state.unit_of_work import Clock
 from registry.storage.database import Database
 from registry.uploads.open_uploads import OpenUploads
 from sealgate.files import read_regular_file
-from sealgate.signers import open_log_signer, open_signer
+from sealgate.private_keys import open_log_signer, open_signer
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.transparency import log_vkey, open_checkpoint
 

@@ -12,7 +12,7 @@ from gateway.recording.recorder import SearchRecord
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
 from gateway.witnesses.cosignatures import CosignatureStore
-from registry.answers.openings import SEARCHABLE
+from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
 from registry.listing.paging import list_page
 from registry.log.reader import LogReader

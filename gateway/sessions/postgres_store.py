@@ -14,8 +14,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.admission.shared_postgres import open_shared
-from gateway.sessions.evidence import REMEMBERED
-from gateway.sessions.watch import LONGEST_ROW, START
+from gateway.sessions.query_attacks import REMEMBERED
+from gateway.sessions.session_screen import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 60.0

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, Source, UntrustedSnapshot
+from inference.engine.version_verifier import SignedManifest
 from registry.answers.answer_log import AnswerLog
 from registry.registry import Registry
 from registry.state import records

@@ -19,13 +19,13 @@ from publishing.cli.publish import RegistryCommitments
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.governance import Governance
+from sealgate.private_keys import open_signer
 from sealgate.process_log import configure
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader
 from sealgate.settings import ConfigError
-from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
 
 if TYPE_CHECKING:

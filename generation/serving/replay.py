@@ -16,7 +16,7 @@ from generation.config import GenerationSettings
 from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
 from inference.backends.openai.generator import UNCHECKED
-from inference.engine.admission import FileSource
+from inference.engine.version_verifier import FileSource
 from inference.llm.messages import AnswerPart
 from inference.llm.request import TERMS, GeneratorTerms, SamplingRequest, answer_digest
 from sealgate.reasons import Reason, SealgateError

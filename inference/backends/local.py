@@ -3,9 +3,9 @@
 import logging
 
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
-from inference.engine.admission import FileSource, VerifiedPointer, read_files
+from inference.engine.live_table import ServableVersion
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.table import ServableVersion
+from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
 from inference.engine.watchdog import Watchdog
 from inference.runtime.providers import bound_arena, check_provider
 from inference.runtime.settings import (

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.engine.batch_run import ServingTarget
 from inference.engine.result import InferenceResult
-from inference.engine.stages import ServingTarget
 from inference.model.forms import InputForm
 from inference.model.golden import Golden
 from inference.runtime import response_contract

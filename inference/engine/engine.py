@@ -22,10 +22,7 @@ from typing import Any
 import numpy.typing as npt
 
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
-from inference.engine.admission import Source
-from inference.engine.result import InferenceResult
-from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
-from inference.engine.table import (
+from inference.engine.live_table import (
     EMPTY,
     ClosedAlias,
     IndexedVersion,
@@ -33,6 +30,8 @@ from inference.engine.table import (
     LiveVersion,
     ServableVersion,
 )
+from inference.engine.result import InferenceResult
+from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
 from inference.engine.table_update import RejectedPointer, TableUpdate, VersionLoader
 from inference.engine.trust_state import (
     Place,
@@ -42,6 +41,7 @@ from inference.engine.trust_state import (
     establish,
     establish_policies,
 )
+from inference.engine.version_verifier import Source
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time

@@ -20,9 +20,9 @@ from inference.batching.limits import (
     OperatorBounds,
 )
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
+from inference.engine.batch_run import ServingTarget
 from inference.engine.checks import check_answers, check_forward
 from inference.engine.result import InferenceResult, split_results
-from inference.engine.stages import ServingTarget
 from inference.engine.statistics import BatchPhases, RunFault, Statistics
 from inference.engine.version_contents import INT8, VersionDocuments, VersionGraphs
 from inference.runtime.session import Session

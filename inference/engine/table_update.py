@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.engine.admission import (
+from inference.engine.live_table import ClosedAlias, LiveTable, LiveVersion, ServableVersion
+from inference.engine.trust_state import Place, TrustState
+from inference.engine.version_verifier import (
     FileSource,
     Source,
     VerifiedPointer,
     verify_current_pointer,
     verify_past_pointer,
 )
-from inference.engine.table import ClosedAlias, LiveTable, LiveVersion, ServableVersion
-from inference.engine.trust_state import Place, TrustState
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import PointerBundle, Proposal
 

@@ -21,8 +21,8 @@ from inference.batching.limits import (
     OperatorBounds,
     Pace,
 )
+from inference.engine.batch_run import Screening, ServingTarget, SingleStage, TwoStage
 from inference.engine.graphs import check_response, open_classifier, open_response
-from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoStage
 from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, check_tokenizer, form_of
 from inference.model.golden import Golden

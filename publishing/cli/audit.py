@@ -17,9 +17,9 @@ from inference.screening.detector import Detector
 from publishing.cli.options import worker_options
 from publishing.evidence import signing
 from publishing.evidence.signing import read_evidence
-from publishing.sandbox import derivation
-from publishing.sandbox import replay as replaying
 from publishing.source.folder import Dataset
+from publishing.worker_tasks import derivation
+from publishing.worker_tasks import replay as replaying
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.infer import read_rows

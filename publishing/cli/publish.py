@@ -22,12 +22,12 @@ from publishing.watermark.records import mark_path, new_mark, save_mark, waterma
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.governance import Governance
+from sealgate.private_keys import open_signer
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import send
 from sealgate.remote.uploads import PARALLEL, Package, Uploader
-from sealgate.signers import open_signer
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import Signer
 from sealgate.v1 import registry_pb2 as messages

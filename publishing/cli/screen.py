@@ -16,15 +16,15 @@ from inference.screening import calibration
 from inference.screening.detector import Detector
 from publishing.cli.options import worker_options
 from publishing.evidence import signing
-from publishing.sandbox import red_team
+from publishing.worker_tasks import red_team
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
-from sealgate.signers import open_signer
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

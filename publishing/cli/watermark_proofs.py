@@ -23,10 +23,10 @@ from publishing.watermark.records import MarkRecord, kept_marks, key_path, water
 from publishing.watermark.weights import Floats, read_carriers
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
-from sealgate.signers import open_signer
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence, open_statement
 from sealgate.trust.transparency import TlogProof

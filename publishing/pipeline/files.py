@@ -15,13 +15,13 @@ from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.screening.detector import Detector
 from publishing.evidence.measurements import TrialMeasurements, VersionReport
-from publishing.sandbox import trial
-from publishing.sandbox.forward import Array as Rows
-from publishing.sandbox.forward import golden_rows
 from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.embedding import MarkedGraphs, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of
+from publishing.worker_tasks import trial
+from publishing.worker_tasks.forward import Array as Rows
+from publishing.worker_tasks.forward import golden_rows
 from registry.formats.format_check import LARGEST_JSON
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement

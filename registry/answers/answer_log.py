@@ -21,9 +21,9 @@ from registry.answers.encryption import (
     Subjects,
 )
 from registry.answers.entries import Entries, EntryMaker, entry_maker
-from registry.answers.openings import Openings
+from registry.answers.index import Postings
 from registry.answers.plain_openings import encrypt_plain_openings
-from registry.answers.postings import Postings
+from registry.answers.search import Openings
 from registry.log.reader import LogReader
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS

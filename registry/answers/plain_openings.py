@@ -19,7 +19,7 @@ from registry.answers.encryption import (
     Subjects,
     read_fields,
 )
-from registry.answers.postings import GROUP, Postings
+from registry.answers.index import GROUP, Postings
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction

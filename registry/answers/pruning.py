@@ -6,8 +6,8 @@ is left is a log whose first tiles are pruned, and whoever begins again goes on 
 
 from sqlalchemy import Connection, delete, select
 
+from registry.answers.index import remove_before
 from registry.answers.plain_openings import has_plain_openings
-from registry.answers.postings import remove_before
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.output import HelpfulGroup, ask_hidden, ask_secret, json_option, show_fields
-from sealgate.signers import PASSPHRASE_VARIABLE, open_signer, read_passphrase
+from sealgate.private_keys import PASSPHRASE_VARIABLE, open_signer, read_passphrase
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
 from sealgate.trust.transparency import note
 

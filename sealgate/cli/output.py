@@ -14,9 +14,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from sealgate.private_keys import PASSPHRASE_VARIABLE
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_name_of, reason_of
-from sealgate.signers import PASSPHRASE_VARIABLE
 
 # Whatever reads a pipe takes a row a line, however long.
 _PIPE_WIDTH = 10_000

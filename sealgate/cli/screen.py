@@ -11,8 +11,8 @@ from sealgate.cli.infer import input_options, read_input
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import ask_secret
 from sealgate.client.request import PreparedRequest
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.signers import open_signer
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import NONCE_BYTES, Allowance
 from sealgate.trust.times import format_time

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from sealgate.cli.output import HelpfulGroup, ask_secret
+from sealgate.private_keys import open_signer
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
-from sealgate.signers import open_signer
 from sealgate.witness.server import WitnessConfig, WitnessServer
 from sealgate.witness.service import Witness, WitnessMemory
 

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from sealgate.client.client import Client
 from sealgate.client.request import InferResult, PreparedRequest
-from sealgate.governance import Governance
 from sealgate.health import golden_inputs
 from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_inputs import GoldenPrompts, GoldenRows
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy

@@ -70,8 +70,8 @@ from training.steps import teachers
 from training.steps.descent import CheckpointPlan, TaughtRows
 from training.steps.distillation import TrainingBatch
 from training.steps.progress import ProgressRecorder, Tell, TrainingCurves
+from training.steps.runner import descent_over, follow
 from training.steps.search import StudentSearch, written
-from training.steps.steps import descent_over, follow
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from training.recipe.recipe import Recipe
 from training.recipe.sections import SearchSection
 from training.steps.descent import TaughtRows
 from training.steps.progress import Tell
-from training.steps.steps import follow
+from training.steps.runner import follow
 
 # Proposals, for each trial, until the sampler is taken to have no new ones.
 _ASKED = 30

@@ -16,9 +16,9 @@ from typing import Any
 from inference.backends.openai.server import OpenAiServer
 from inference.backends.remote.calls import OnEnd
 from inference.backends.remote.generator import Generator, StartedAnswer, read_terms
-from inference.engine.admission import FileSource, Source, VerifiedPointer, read_file
-from inference.engine.table import ServableVersion
+from inference.engine.live_table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
+from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
 from inference.llm.messages import ENDS, AnswerPart
 from inference.llm.request import (
     LONGEST_STOP,

@@ -10,10 +10,10 @@ from inference.backends.remote.calls import OnEnd
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.limits import BatcherCounts
-from inference.engine.admission import FileSource, Source, VerifiedPointer, read_file
+from inference.engine.live_table import ServableVersion
 from inference.engine.statistics import Statistics
-from inference.engine.table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
+from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
 from inference.llm.messages import AnswerPart, read_part, read_prologue, write_sampling_request
 from inference.llm.request import (
     TERMS,

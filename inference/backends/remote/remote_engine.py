@@ -15,8 +15,8 @@ from inference.backends.remote.calls import OnEnd, call, one_stream
 from inference.backends.remote.endpoint import Endpoint, RenewableChannel
 from inference.backends.remote.placement import MeasuredEngine
 from inference.batching.cost_model import BatchCosts
-from inference.engine.admission import Source
 from inference.engine.trust_state import Place, UntrustedSnapshot
+from inference.engine.version_verifier import Source
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip

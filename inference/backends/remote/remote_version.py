@@ -16,10 +16,10 @@ import numpy.typing as npt
 from inference.batching.batcher import BatcherCounts
 from inference.batching.limits import Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
-from inference.engine.admission import FileSource, read_file
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import BatchPhases, Statistics
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
+from inference.engine.version_verifier import FileSource, read_file
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector

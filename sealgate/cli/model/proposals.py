@@ -8,7 +8,7 @@ import click
 
 from sealgate.cli.context import alias_option, connected, governance_of, list_options, profile
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
-from sealgate.governance import ProposalReview
+from sealgate.promotion_documents import ProposalReview
 from sealgate.remote.calls import list_all
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Proposal

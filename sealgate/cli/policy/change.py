@@ -8,9 +8,9 @@ import click
 
 from sealgate.cli.context import connected, fetch_chain, newest, policy_option, profile, read_chain
 from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import send
-from sealgate.signers import open_signer
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, check_next_version

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sealgate.cli.main import main
+from sealgate.private_keys import PASSPHRASE_VARIABLE, open_signer
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
-from sealgate.signers import PASSPHRASE_VARIABLE, open_signer
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy

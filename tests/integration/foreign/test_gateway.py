@@ -8,7 +8,7 @@ import pytest
 from demo.questions import reason_for
 from inference.engine.version_contents import INT8, RESPONSE
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
-from publishing.sandbox.forward import ResponseGraph
+from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs

@@ -14,9 +14,9 @@ from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.rollout.rollout import AutoRollback
 from inference.engine.ready_version import ReadyVersion
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
-from sealgate.signers import open_signer
 from sealgate.trust.statements import Pointer, PointerBundle
 from tests.support.harness.gateway import GatewayHarness, question, rows
 from tests.support.harness.rollouts import GUARD, await_true, share, with_guard

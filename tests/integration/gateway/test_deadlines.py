@@ -13,7 +13,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.session_screen import SessionWatch
 from sealgate.reasons import Reason
 from tests.support.harness.gateway import question, rows
 

@@ -11,11 +11,11 @@ from itertools import chain
 import grpc
 import pytest
 
-from sealgate.governance import Governance
+from sealgate.private_keys import open_signer
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.remote.calls import repeat, send
-from sealgate.signers import open_signer
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.receipts.answer_entry import is_pseudonym

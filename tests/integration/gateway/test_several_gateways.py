@@ -14,7 +14,7 @@ from gateway.app import build
 from gateway.config.document import GatewayConfig
 from sealgate.client.client import Client
 from sealgate.client.connection import options_of
-from sealgate.governance import Governance
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
 from sealgate.settings import ConfigError

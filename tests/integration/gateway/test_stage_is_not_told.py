@@ -14,7 +14,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.session_screen import SessionWatch
 from inference.engine.statistics import Duration
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason

@@ -18,9 +18,9 @@ from sealgate.audit.reader import AuditReader
 from sealgate.cli.context import policy_history
 from sealgate.client.connection import connect, options_of
 from sealgate.client.request import PreparedRequest
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal
-from sealgate.signers import open_signer
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import Allowance

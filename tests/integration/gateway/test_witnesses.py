@@ -13,9 +13,9 @@ from gateway.config.document import GatewayConfig
 from gateway.config.optional_sections import WitnessSettings
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.signers import open_signer
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.cosignature import cosignatures
 from sealgate.v1.log_pb2 import GetCheckpointRequest, GetEntryRequest, StreamEntriesRequest

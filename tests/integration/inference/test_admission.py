@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from inference.engine import version_contents
-from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, UpdateResult
+from inference.engine.version_verifier import SignedManifest
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

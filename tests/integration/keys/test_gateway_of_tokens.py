@@ -3,7 +3,7 @@
 import pytest
 
 from registry.log.verification import VerifiedLog
-from sealgate.signers import open_signer
+from sealgate.private_keys import open_signer
 from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import registry_pb2 as messages

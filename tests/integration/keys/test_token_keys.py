@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from sealgate.cli.main import main
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.signers import open_signer
 from sealgate.trust import dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PublicKey
 from sealgate.trust.keys.pkcs11_key import TokenKey

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.pack.documents import SUMS
-from sealgate.signers import open_signer
+from sealgate.private_keys import open_signer
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time

@@ -11,8 +11,8 @@ from inference.screening.detector import Detector
 from publishing.calibration.first_stage_choice import choose
 from publishing.cli import publish
 from publishing.cli.publish import PublishOptions
-from publishing.sandbox import trial
 from publishing.source.folder import Dataset, SourceFolder
+from publishing.worker_tasks import trial
 
 DEMO = Path(__file__).parents[3] / "demo"
 FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"

@@ -12,10 +12,10 @@ from inference.engine import version_contents
 from publishing.calibration.served_rows import BORDER
 from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
-from publishing.sandbox import derivation
-from publishing.sandbox.derivation import derive
 from publishing.source.folder import Dataset, DataSlice, SourceFolder
 from publishing.watermark.reading import read_code, weights_of
+from publishing.worker_tasks import derivation
+from publishing.worker_tasks.derivation import derive
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from inference.backends.ray.front import ReplicatedVersion
+from inference.backends.ray.engine_host import ReplicatedVersion
 from inference.backends.ray.replica import RemoteRefusal, VersionAddress
 from inference.batching.batcher import Batcher
 from inference.engine.version_contents import DETECTOR, INT8

@@ -12,7 +12,7 @@ from inference.screening.detector import Detector, Verdict
 from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.cli.screen import fetch
-from publishing.sandbox.forward import ResponseGraph, ServingGraph
+from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 from sealgate.reasons import Reason
 from tests.support.harness.gateway import DATA, GatewayHarness, question, refusal, running
 

@@ -15,7 +15,7 @@ from tests.support.fakes.dying_objective import FAILED, KILLED, DyingObjective
 from training.recipe.sections import DATA, SPLITS, TENSOR
 from training.run.finishing import FinishedRun
 from training.run.recipe_run import RecipeRun
-from training.steps import steps
+from training.steps import runner
 from training.steps.descent import StepProgress
 from training.steps.progress import TrainingCurves
 
@@ -89,8 +89,8 @@ def test_a_killed_process_ends_the_run_which_then_goes_on(
 
 def end_by(fate: Path, how: str, patch: pytest.MonkeyPatch) -> None:
     fate.write_text(how)
-    objective = steps.objective_of
-    patch.setattr(steps, "objective_of", lambda *given: DyingObjective(objective(*given), fate))
+    objective = runner.objective_of
+    patch.setattr(runner, "objective_of", lambda *given: DyingObjective(objective(*given), fate))
 
 
 def test_what_a_process_failed_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from inference.engine.admission import SignedManifest
 from inference.engine.trust_state import Place, TrustAnchor
+from inference.engine.version_verifier import SignedManifest
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256

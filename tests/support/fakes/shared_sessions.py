@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 class SharedStore:
-    """Keeps everything; see `gateway.sessions.watch.Store`."""
+    """Keeps everything; see `gateway.sessions.session_screen.Store`."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()

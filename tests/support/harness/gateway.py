@@ -27,10 +27,10 @@ from gateway.config.sections import GatewayLimits
 from inference.model.config import ModelConfig
 from publishing.calibration.detector_fit import fit
 from publishing.calibration.probe import Probe
-from publishing.sandbox.forward import ResponseGraph
+from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.cli.main import main
-from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
 from sealgate.setup.configuration import EnginePlace

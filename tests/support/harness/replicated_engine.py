@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inference.backends.local import LocalLoader
-from inference.backends.ray.front import ReplicaFront, ReplicaGroup
+from inference.backends.ray.engine_host import ReplicaFront, ReplicaGroup
 from inference.backends.ray.replica import (
     PointerBoard,
     RemoteRefusal,

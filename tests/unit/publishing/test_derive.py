@@ -9,8 +9,8 @@ from onnx import numpy_helper
 from inference.engine import version_contents
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
-from publishing.sandbox.derivation import derive
 from publishing.serialization import parse_model, serialize_model
+from publishing.worker_tasks.derivation import derive
 from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

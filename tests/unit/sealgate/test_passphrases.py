@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sealgate.private_keys import PASSPHRASE_VARIABLE, open_signer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.signers import PASSPHRASE_VARIABLE, open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
 
 

@@ -17,10 +17,10 @@ from inference.model.config import Batching, ModelConfig, TensorSpec, TrainingDa
 from inference.runtime.settings import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
-from publishing.sandbox import trial
 from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
+from publishing.worker_tasks import trial
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.canonical import sha256

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.sync.registry_sync import RegistrySnapshot
-from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
 from sealgate.reasons import SealgateError
 from sealgate.trust.times import parse_time
 from tests.support.oracles.promotion.documents import Documents, Place, names_when_revoked

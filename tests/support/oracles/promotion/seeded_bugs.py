@@ -12,7 +12,14 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from inference.engine import admission, engine, rollback_guard, table, table_update, trust_state
+from inference.engine import (
+    engine,
+    live_table,
+    rollback_guard,
+    table_update,
+    trust_state,
+    version_verifier,
+)
 from registry.promotion import pointers
 from sealgate.trust import dsse
 from sealgate.trust.statements import verification
@@ -33,7 +40,7 @@ class Bug:
 
 
 def _pointer(right: str, wrong: str) -> Bug:
-    return Bug(verification, right, wrong, "verify_pointer", (admission, pointers))
+    return Bug(verification, right, wrong, "verify_pointer", (version_verifier, pointers))
 
 
 BUGS = {
@@ -62,21 +69,21 @@ BUGS = {
         "if not current.vouches(keyid, bundle.pointer.payload_digest):", "if False:"
     ),
     "a pointer answers at another place": Bug(
-        admission,
+        version_verifier,
         "if (pointer.model, pointer.alias) != place:",
         "if False:",
         "verify_current_pointer",
         (table_update,),
     ),
     "a pointer need not be the newest": Bug(
-        admission,
+        version_verifier,
         "if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
         "if False:",
         "verify_current_pointer",
         (table_update,),
     ),
     "files are not held against the manifest": Bug(
-        admission, "manifest.check(files)", "pass", "read_files", (observed,)
+        version_verifier, "manifest.check(files)", "pass", "read_files", (observed,)
     ),
     "sequences are not remembered": Bug(
         rollback_guard,
@@ -106,14 +113,14 @@ BUGS = {
         verification, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
     ),
     "what is no longer covered answers": Bug(
-        table, "if now >= live.until:", "if False:", "resolve", (table.LiveTable,)
+        live_table, "if now >= live.until:", "if False:", "resolve", (live_table.LiveTable,)
     ),
     "a revoked version is loaded": Bug(
-        admission,
+        version_verifier,
         "if self.seen.is_revoked(self.pointer.model, self.pointer.digest):",
         "if False:",
         "check_not_revoked",
-        (admission.VerifiedPointer,),
+        (version_verifier.VerifiedPointer,),
     ),
     "a live version stays when it is revoked": Bug(
         table_update, "if p not in ended}", "}", "TableUpdate", (engine,)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.pipeline.enforcement import KEPT, ResponseDelay
+from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.engine.table import LiveVersion
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, SessionRules

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.evidence import Alarm, Wealth, verdict_payoff
+from gateway.sessions.query_attacks import Alarm, Wealth, verdict_payoff
 
 ALPHA = 0.001
 

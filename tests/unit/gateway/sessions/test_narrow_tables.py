@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn import datasets
 
-from gateway.sessions.evidence import CallerSession
-from gateway.sessions.prints import Printer
+from gateway.sessions.fingerprints import Printer
+from gateway.sessions.query_attacks import CallerSession
 
 ROWS, SESSIONS = 80, 50
 

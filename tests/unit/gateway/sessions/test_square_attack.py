@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gateway.sessions.evidence import CallerSession, verdict_payoff
-from gateway.sessions.prints import Printer
+from gateway.sessions.fingerprints import Printer
+from gateway.sessions.query_attacks import CallerSession, verdict_payoff
 from publishing.calibration.query_attacks import square
 from tests.support.harness.gateway import DATA
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gateway.config.optional_sections import SessionSettings
-from gateway.sessions.prints import Printer
+from gateway.sessions.fingerprints import Printer
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.watch import _HEAD, START, OwnStore, SessionWatch, measured_alike
+from gateway.sessions.session_screen import _HEAD, START, OwnStore, SessionWatch, measured_alike
 from inference.engine.result import InferenceResult
 from inference.model.config import InputScaling
 from inference.screening.detector import Verdict

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.session_screen import SessionWatch
 from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.trust.policy.screening import ScreeningRules, SessionRules

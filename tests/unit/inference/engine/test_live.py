@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.table import EMPTY, ClosedAlias, IndexedVersion, LiveTable, LiveVersion
+from inference.engine.live_table import EMPTY, ClosedAlias, IndexedVersion, LiveTable, LiveVersion
 from sealgate.reasons import Reason
 
 UNTIL = 100.0

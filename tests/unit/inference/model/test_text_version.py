@@ -18,7 +18,7 @@ from inference.model.golden import Golden
 from inference.model.inputs import model_input, tensors_of
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.text import tokens
-from publishing.sandbox.forward import ServingGraph
+from publishing.worker_tasks.forward import ServingGraph
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from tests.support.builders.models import text_models

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from inference.engine import version_contents
+from inference.engine.batch_run import ServingTarget
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
-from inference.engine.stages import ServingTarget
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights

@@ -11,9 +11,9 @@ from inference.model.columns import Column
 from inference.model.config import ModelConfig
 from inference.model.row_rules import RowRules
 from publishing.calibration.probe import ATTACKS, Probe
-from publishing.sandbox import red_team
-from publishing.sandbox.forward import ResponseGraph
 from publishing.serialization import pack_tensors
+from publishing.worker_tasks import red_team
+from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, margin

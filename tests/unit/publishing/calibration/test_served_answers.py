@@ -9,9 +9,9 @@ import pytest
 from publishing.calibration.detector_fit import attack_fit_rows
 from publishing.calibration.probe import Array, Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
-from publishing.sandbox import red_team
-from publishing.sandbox.forward import ResponseGraph, ServingGraph
 from publishing.serialization import pack_tensors
+from publishing.worker_tasks import red_team
+from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows, compared

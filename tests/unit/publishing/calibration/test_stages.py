@@ -21,8 +21,8 @@ from publishing.calibration.detector_fit import (
 from publishing.calibration.first_stage_choice import StageChoice, TimedGraphs, choose
 from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import ServedVectors, StagedProber
-from publishing.sandbox import trial
-from publishing.sandbox.forward import ResponseGraph
+from publishing.worker_tasks import trial
+from publishing.worker_tasks.forward import ResponseGraph
 from tests.support.builders.models import text_models
 from tests.support.builders.models.counts import with_counts
 from tests.support.builders.models.onnx_models import Perceptron

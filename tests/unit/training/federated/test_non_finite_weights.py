@@ -15,7 +15,7 @@ from training.recipe.federated import FederatedRecipe
 from training.recipe.sections import TRAIN, RecipeStep
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
-from training.steps.steps import follow
+from training.steps.runner import follow
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

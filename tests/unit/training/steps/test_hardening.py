@@ -14,7 +14,7 @@ from training.steps import descent
 from training.steps.descent import CheckpointPlan, TaughtRows, descend
 from training.steps.distillation import TrainingBatch
 from training.steps.hardening import AdversarialLoss, by_pgd, varied
-from training.steps.steps import follow
+from training.steps.runner import follow
 
 PART = datasets.digits().slices["train"]
 X, Y = torch.from_numpy(PART.x), torch.from_numpy(PART.y)

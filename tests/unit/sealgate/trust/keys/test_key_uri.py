@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from sealgate.cli.main import main
+from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason
-from sealgate.signers import open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
 from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE, KeyUri, is_key_uri
 from tests.support.builders.documents.people import key, refused

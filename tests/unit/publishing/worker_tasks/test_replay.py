@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from publishing.sandbox import replay
-from publishing.sandbox.replay import Replayed, check_input, compare
+from publishing.worker_tasks import replay
+from publishing.worker_tasks.replay import Replayed, check_input, compare
 from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.prints import FEWEST_LEVELS, HASHES, Print, distance
+from gateway.sessions.fingerprints import FEWEST_LEVELS, HASHES, Print, distance
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)

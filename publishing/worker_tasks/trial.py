@@ -45,14 +45,14 @@ from publishing.calibration.text_probe import MOST_REPORTED, TextProbe
 from publishing.evidence.measurements import RECALIBRATION, UNSEEN, Accuracies, TrialMeasurements
 from publishing.evidence.recalibration import changes
 from publishing.quantization import quantize
-from publishing.sandbox.forward import (
+from publishing.source.folder import SLICES, DataSlice
+from publishing.worker_tasks.forward import (
     ResponseGraph,
     ServingGraph,
     accuracy,
     golden_report,
     run_golden,
 )
-from publishing.source.folder import SLICES, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 TASK = f"{__name__}:run"

@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from gateway.sessions.evidence import NORMAL, REMEMBERED, CallerSession, normality, verdict_payoff
-from gateway.sessions.prints import Printer
+from gateway.sessions.fingerprints import Printer
+from gateway.sessions.query_attacks import (
+    NORMAL,
+    REMEMBERED,
+    CallerSession,
+    normality,
+    verdict_payoff,
+)
 
 PRINTER = Printer(b"k" * 32, "digits")
 CLEAN = verdict_payoff("clean", 0.01, 0.05)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import grpc
 
+from sealgate.private_keys import Ask, open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send
 from sealgate.signed_version import open_attached, policy_history
-from sealgate.signers import Ask, open_signer
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope

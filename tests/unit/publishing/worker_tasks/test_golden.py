@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from publishing.sandbox.forward import ROWS, golden_report, run_golden
 from publishing.source.folder import DataSlice
+from publishing.worker_tasks.forward import ROWS, golden_report, run_golden
 from sealgate.reasons import Reason, SealgateError
 
 Floats = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ from inference.model.golden import Golden
 from inference.screening.detector import Detector, Verdict
 from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import UNSEEN, TrialMeasurements
-from publishing.sandbox import trial
 from publishing.source.folder import DataSlice
+from publishing.worker_tasks import trial
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows
 

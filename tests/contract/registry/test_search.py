@@ -10,8 +10,8 @@ from sqlalchemy import insert, select, update
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import KnownSubject, Opening
+from registry.answers.index import INDEXED
 from registry.answers.plain_openings import has_plain_openings
-from registry.answers.postings import INDEXED
 from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS

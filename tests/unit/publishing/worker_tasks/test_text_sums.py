@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from inference.engine import version_contents
 from publishing.calibration.served_rows import ServedVectors
-from publishing.sandbox.forward import ServingGraph, run_golden
+from publishing.worker_tasks.forward import ServingGraph, run_golden
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import dataset, source, version_files
 

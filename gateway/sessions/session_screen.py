@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.evidence import CallerSession, verdict_payoff
-from gateway.sessions.prints import Print, Printer
+from gateway.sessions.fingerprints import Print, Printer
+from gateway.sessions.query_attacks import CallerSession, verdict_payoff
+from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.engine.table import LiveVersion
 from inference.model.config import ModelConfig
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW

@@ -15,8 +15,8 @@ from inference.engine import ready_version, version_contents
 from inference.model.config import ModelConfig
 from inference.model.inputs import labels
 from inference.runtime.settings import CpuSettings
-from publishing.sandbox.forward import in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
+from publishing.worker_tasks.forward import in_shape
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError

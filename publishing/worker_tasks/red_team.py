@@ -33,8 +33,8 @@ from publishing.calibration.served_rows import (
     ServedVectors,
     StagedProber,
 )
-from publishing.sandbox.forward import ResponseGraph, ServingGraph, in_shape
 from publishing.serialization import pack_tensors, unpack_tensors
+from publishing.worker_tasks.forward import ResponseGraph, ServingGraph, in_shape
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError

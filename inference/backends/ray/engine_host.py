@@ -21,11 +21,11 @@ from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds, Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
-from inference.engine.admission import FileSource, VerifiedPointer
+from inference.engine.live_table import ServableVersion
 from inference.engine.result import InferenceResult, split_results
 from inference.engine.statistics import BatchPhases, Statistics
-from inference.engine.table import ServableVersion
 from inference.engine.trust_state import Place
+from inference.engine.version_verifier import FileSource, VerifiedPointer
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from inference.server.host import EngineHost

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from registry.answers.encryption import Opening, OpeningCipher, StoredOpening
+from registry.answers.index import DAY, INDEXED, SUBJECT, Postings, all_days, remove_entries
 from registry.answers.plain_openings import has_plain_openings
-from registry.answers.postings import DAY, INDEXED, SUBJECT, Postings, all_days, remove_entries
 from registry.log.rows import newest_checkpoint, next_index
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
 from registry.storage.database import Database

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference.engine import version_contents
+from inference.engine.batch_run import ServingTarget
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.stages import ServingTarget
 from inference.runtime.settings import CpuSettings
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gateway.sessions.evidence import NEAR
-from gateway.sessions.prints import HASHES, LEVELS, SKETCH, Print, Printer, distance
+from gateway.sessions.fingerprints import HASHES, LEVELS, SKETCH, Print, Printer, distance
+from gateway.sessions.query_attacks import NEAR
 
 KEY = b"k" * 32
 DRAW = np.random.default_rng(7)
