@@ -1,5 +1,6 @@
 """From a folder to a signed version, and from its verified files to one that answers."""
 
+import itertools
 import json
 import math
 import shutil
@@ -60,14 +61,20 @@ def build(
     count: int = 60,
     loss: float = LARGEST_LOSS,
     given: Sequence[str] = (),
+    payloads: Sequence[bytes] = (b"mark",),
 ) -> BuiltGenerator:
-    """From `given` prompts, or `count` of the tiny decoder's."""
+    """From `given` prompts, or `count` of the tiny decoder's, with the first mark of these payloads
+    that costs no more than it may.
+    """
     signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
     now = datetime(2026, 11, 26, tzinfo=UTC)
     key = WatermarkKey("tiny", bytes(range(32)))
 
+    drawn = enumerate(itertools.cycle(payloads))
+
     def commit(unmarked: str) -> CommittedMark:
-        return CommittedMark(Mark(key, b"mark", unmarked), 7)
+        entry, payload = next(drawn)
+        return CommittedMark(Mark(key, payload, unmarked), entry)
 
     asked = given or prompts(count)
     return builder.build(folder, asked, about, made, signing, commit, now, loss)
@@ -130,6 +137,22 @@ def test_a_mark_that_costs_too_much_is_not_published(folder: Path, tmp_path: Pat
     with pytest.raises(SealgateError) as found:
         build(folder, tmp_path / "made", loss=-0.5)
     assert found.value.reason is Reason.WATERMARK_COST
+    assert "8 marks were tried" in str(found.value)
+
+
+def test_another_mark_is_drawn_where_the_first_costs_too_much(
+    built: BuiltGenerator, folder: Path, tmp_path: Path
+) -> None:
+    told = built.findings.perplexities
+    limit = told.marked / told.unmarked - 1 - 1e-6
+    payloads = [b"mark", *(bytes(4 * [n]) for n in range(7))]
+    other = build(folder, tmp_path / "made", loss=limit, payloads=payloads)
+    assert (built.mark.entry, built.mark.mark.payload) == (0, b"mark")
+    assert other.mark.mark.payload == payloads[other.mark.entry] != b"mark"
+    assert other.package.commitment == other.mark.mark.commitment
+    told = other.findings.perplexities
+    assert told.marked / told.unmarked - 1 <= limit
+    assert min(other.findings.marked.stored.z, other.findings.marked.int8.z) > THRESHOLD
 
 
 def test_a_version_of_int8_answers_its_golden_prompts(

@@ -61,8 +61,8 @@ class GeneratorHarness(GatewayHarness):
             *("--prompts", str(given), "--use", "tests"),
             *("--data", "Python's manual", "--license", "PSF-2.0"),
             *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
-            # Some of the keys that a publisher draws move models so tiny by more than 0.5%.
-            *("--watermark-loss", "5"),
+            # The tiny translator is smaller still, and moved by its mark.
+            *(("--watermark-loss", "5") if asked else ()),
         )
         assert result.exit_code == 0, result.output
 
