@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.batcher import BatcherCounts
+from inference.batching.limits import BatcherCounts
 from inference.batching.limits import Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult

@@ -211,7 +211,7 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
         first = pool.submit(batcher.submit, rows())
         worker.wait_entered()
         with monkeypatch.context() as patch:
-            patch.setattr("inference.batching.batcher.Gate", Interrupted)
+            patch.setattr("inference.batching.lanes.Gate", Interrupted)
             broken = pool.submit(batcher.submit, rows())
             queued(batcher, 1)
         behind = pool.submit(batcher.submit, rows(2))

@@ -1,0 +1,193 @@
+"""What the threads of a batcher share, behind one mutex: the queue, the lanes and the counts."""
+
+import threading
+import time
+from typing import Generic
+
+from inference.batching.burst import Burst
+from inference.batching.capacity import RowCapacity
+from inference.batching.cost_model import RateEstimate
+from inference.batching.limits import BatcherCounts, BatcherLimits
+from inference.batching.queue import FairQueue, Job, JobGate, JobState, Part, Rows
+from inference.batching.sizing import BatchSizing
+from sealgate.reasons import Reason, SealgateError
+
+Gate = threading.Lock
+
+
+class LaneQueue(Generic[Rows, Part]):
+    """Requests that wait for a lane, and batches that run. Safe for many threads."""
+
+    def __init__(self, limits: BatcherLimits, capacity: RowCapacity | None = None) -> None:
+        """`capacity` limits batches, but not single requests, to what memory allows."""
+        self._limits = limits
+        self._mutex = threading.Lock()
+        self.arrived = threading.Condition(self._mutex)
+        self._drained = threading.Condition(self._mutex)
+        self.queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
+        self.pace = RateEstimate(limits.lanes)
+        self._sizing = BatchSizing(limits, capacity)
+        self.free_lanes = limits.lanes
+        self.awaited_rows = 0
+        self._running: dict[int, tuple[float, list[Job[Rows, Part]]]] = {}
+        self._closed: Reason | None = None
+        self._requests = self._batches = self._rows = self._dropped = self._waited_ns = 0
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DRAINING and wait for the others. False if time ran out."""
+        with self._drained:
+            self._closed = self._closed or Reason.DRAINING
+            return self._drained.wait_for(self._is_idle, timeout)
+
+    @property
+    def is_given_up(self) -> bool:
+        return self._closed is Reason.RUN_HUNG
+
+    def is_running_since(self, moment: float) -> bool:
+        """Whether a batch that began before `moment`, of `time.monotonic`, still runs."""
+        with self._mutex:
+            return any(began < moment for began, _ in self._running.values())
+
+    def give_up(self) -> None:
+        """Fail every new, queued and running request with RUN_HUNG.
+
+        Only the threads that lead a batch must stay until their run ends.
+        """
+        with self._mutex:
+            self._closed = Reason.RUN_HUNG
+            running = [job for _, batch in self._running.values() for job in batch]
+            self._running.clear()
+            queued = [self.queue.take() for _ in range(len(self.queue))]
+            self._dropped += len(running) + len(queued)
+            self.free_lanes = self._limits.lanes
+            for job in (*running, *queued):
+                job.refuse(SealgateError(Reason.RUN_HUNG, "its batch was abandoned as hung"))
+            self._drained.notify_all()
+
+    def counts(self) -> BatcherCounts:
+        with self._mutex:
+            done = self._requests, self._batches, self._rows, self._dropped, self._waited_ns
+            return BatcherCounts(*done, self.queue.rows)
+
+    def _is_idle(self) -> bool:
+        return self.free_lanes == self._limits.lanes
+
+    def _enter(self, job: Job[Rows, Part]) -> "threading.Lock | None":
+        """Take a free lane (None) or a place in the queue, to wait at the returned gate.
+
+        A lane is only free while nobody queues.
+        """
+        with self._mutex:
+            self._check_open(job)
+            if self.free_lanes:
+                self.free_lanes -= 1
+                return None
+            gate = Gate()
+            gate.acquire()
+            self._queue(job, gate)
+            return gate
+
+    def _enter_all(self, burst: Burst[Rows, Part]) -> Job[Rows, Part] | None:
+        """Queue a burst. If a lane is free, take it, and return the request that leads first."""
+        with self._mutex:
+            for job in burst.jobs:
+                try:
+                    self._check_open(job)
+                    self._queue(job, burst.gate)
+                except SealgateError as refusal:
+                    job.failure = refusal
+            if not self.free_lanes or not self.queue:
+                return None
+            self.free_lanes -= 1
+            leader = self.queue.take()
+            leader.state = JobState.LEADING
+            return leader
+
+    def _check_open(self, job: Job[Rows, Part]) -> None:
+        if self._closed:
+            raise SealgateError(self._closed)
+        self.pace.came(job.entered / 1e9, job.rows)
+
+    def _queue(self, job: Job[Rows, Part], gate: JobGate) -> None:
+        """Raises QUEUE_FULL."""
+        if not self.queue.has_room(job):
+            self._clear_room(job)
+        job.gate = gate
+        job.state = JobState.QUEUED
+        self.queue.append(job)
+        if self.awaited_rows and self.queue.rows >= self.awaited_rows:
+            self.awaited_rows = 0
+            self.arrived.notify()
+
+    def _clear_room(self, job: Job[Rows, Part]) -> None:
+        """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
+        retry = self.pace.until_gone(self.queue.rows, self._limits.max_rows) or None
+        full = f"{self.queue.rows} rows wait"
+        for other in self.queue.make_room(job):
+            self._dropped += 1
+            other.refuse(SealgateError(Reason.QUEUE_FULL, full, retry))
+        if not self.queue.has_room(job):
+            raise SealgateError(Reason.QUEUE_FULL, full, retry)
+
+    def _withdraw(self, job: Job[Rows, Part]) -> bool:
+        """Take `job` out of the queue if it is still there; whether it was told to lead."""
+        with self._mutex:
+            if job.state is JobState.QUEUED:
+                self.queue.remove(job)
+                self._dropped += 1
+                job.state = JobState.RUNNING
+                job.failure = SealgateError(Reason.DEADLINE_TOO_SHORT, "in the queue")
+            return job.state is JobState.LEADING
+
+    def _take_along(self, batch: list[Job[Rows, Part]]) -> None:
+        rows = batch[0].rows
+        with self._mutex:
+            self._await_more(batch[0])
+            if self.is_given_up:
+                raise SealgateError(Reason.RUN_HUNG)
+            most = self._sizing.most(rows, self.queue.rows)
+            for member in self.queue.take_along(batch[0].bucket, most - rows):
+                member.state = JobState.RUNNING
+                rows += member.rows
+                batch.append(member)
+            self._running[id(batch)] = time.monotonic(), batch
+
+    def _await_more(self, head: Job[Rows, Part]) -> None:
+        """Wait for more rows if that pays. Newcomers take a free lane, if there is one."""
+        if not self._limits.delay or self.awaited_rows or self.free_lanes:
+            return
+        rows = head.rows + self.queue.rows
+        missing, patience = self._sizing.patience(self.pace, rows, (head, *self.queue))
+        if missing > 0 and patience > 0:
+            self.awaited_rows = self.queue.rows + missing
+            self.arrived.wait_for(lambda: not self.awaited_rows, patience)
+            self.awaited_rows = 0
+
+    def pass_on(self, batch: list[Job[Rows, Part]], seconds: float = 0.0) -> None:
+        """Give the lane to the first in the queue, or free it; then let the batch's threads go."""
+        done = [job for job in batch if job.part is not None]
+        rows = sum(job.rows for job in done)
+        heir = None
+        with self._mutex:
+            if self.is_given_up:  # the lane is gone, and the others have been told
+                return
+            self._running.pop(id(batch), None)
+            self._requests += len(done)
+            self._dropped += len(batch) - len(done)
+            self._batches += bool(done)
+            self._rows += rows
+            if seconds:
+                self.pace.ran(rows, seconds)
+            self._waited_ns += sum(job.waited for job in done)
+            if self.queue:
+                heir = self.queue.take()
+                heir.state = JobState.LEADING
+            else:
+                self.free_lanes += 1
+                if self._closed and self._is_idle():
+                    self._drained.notify_all()
+        if heir is not None and heir.gate is not None:
+            heir.gate.release()
+        for job in batch[1:]:
+            if job.gate is not None:
+                job.gate.release()
