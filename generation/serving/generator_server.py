@@ -28,8 +28,9 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, check_paths
 from inference.server.host import EngineHost, RunTally
+from inference.server.requests import CALLER, DIGEST, read_version
 from inference.server.server import EngineServer
-from inference.server.services import CALLER, DIGEST, EngineInferenceService, read_version
+from inference.server.services import EngineInferenceService
 from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore
 from sealgate.oip import grpc_service_pb2 as oip

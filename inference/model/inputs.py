@@ -15,9 +15,11 @@ from sealgate.tensors import Tensor
 Array = npt.NDArray[Any]
 
 
-def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
+def model_input(
+    config: ModelConfig, tensors: Mapping[str, Tensor], most_rows: int | None = None
+) -> Array:
     """The rows [n, …] of a request, checked against the names, types and shapes of the model's
-    inputs.
+    inputs. By default they are no more than a batch holds.
 
     Numbers [n, …] lie inside the domain, since screening measures responses only there, and a table
     follows its columns, since its attacks make no other rows. Tokens [n, s] are as in
@@ -26,6 +28,7 @@ def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
     """
     if len(tensors) != len(config.inputs):
         raise SealgateError(Reason.TENSOR_NAME)
+    most = config.batching.max_rows if most_rows is None else most_rows
     for spec in config.inputs:
         tensor = tensors.get(spec.name)
         if tensor is None:
@@ -34,7 +37,7 @@ def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
             raise SealgateError(Reason.TENSOR_DATATYPE)
         if not spec.admits(tensor.shape):
             raise SealgateError(Reason.TENSOR_SHAPE)
-        if tensor.shape[0] > config.batching.max_rows:
+        if tensor.shape[0] > most:
             raise SealgateError(Reason.BATCH_TOO_LARGE)
     data = tensors[config.input.name].data
     if config.tokens is None:

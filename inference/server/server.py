@@ -24,7 +24,7 @@ from inference.observability import tracing
 from inference.server import unix_sockets
 from inference.server.config import EngineConfig, EngineLimits
 from inference.server.host import EngineHost
-from inference.server.services import EngineInferenceService, EngineReportService
+from inference.server.services import EngineInferenceService, EngineOwnService
 from inference.server.tls import CertificateReloader
 from inference.server.wait_limits import WaitLimiter
 from sealgate.oip import grpc_service_pb2
@@ -62,7 +62,7 @@ ALLOWED = frozenset(
             "RepositoryModelLoad",
             "RepositoryModelUnload",
         ),
-        "sealgate.v1.EngineService": ("GetCounts", "GetCosts"),
+        "sealgate.v1.EngineService": ("GetCounts", "GetCosts", "InferBurst"),
         # `Watch` would hold a thread for ever.
         "grpc.health.v1.Health": ("Check", "List"),
         "grpc.reflection.v1alpha.ServerReflection": ("ServerReflectionInfo",),
@@ -184,7 +184,9 @@ class EngineServer:
         guard = AccessInterceptor(None if tls is None else lambda: tls.pinned, self._patience)
         self.grpc_server = _new_server(limits, guard)
         self._health = health.HealthServicer()
-        self._add_services(service or EngineInferenceService(host, limits.deadline))
+        self._add_services(
+            service or EngineInferenceService(host, limits.deadline), limits.deadline
+        )
         self.address = _listen(self.grpc_server, config, tls)
 
     def start(self) -> None:
@@ -200,10 +202,10 @@ class EngineServer:
         self._patience.stop()
         self.host.close(self._drain)
 
-    def _add_services(self, inference: GRPCInferenceServiceServicer) -> None:
-        server, host = self.grpc_server, self.host
+    def _add_services(self, inference: GRPCInferenceServiceServicer, longest: float) -> None:
+        server = self.grpc_server
         add_GRPCInferenceServiceServicer_to_server(inference, server)
-        add_EngineServiceServicer_to_server(EngineReportService(host), server)
+        add_EngineServiceServicer_to_server(EngineOwnService(self.host, longest), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
 

@@ -1,14 +1,8 @@
-"""gRPC services of an engine: they convert messages and call the engine host.
+"""gRPC services of an engine: they convert messages and call the engine host."""
 
-An answer has one output more than the model's, `FEATURES_OUTPUT`: the screening features of each
-row, which the gateway judges and removes.
-"""
-
-import re
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
 
 import grpc
 
@@ -16,17 +10,22 @@ from inference.batching.queue import RequestOptions
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost
 from inference.server.load_request import ALIAS, LoadRequest
+from inference.server.requests import (
+    CALLER,
+    DIGEST,
+    URGENT,
+    answer_burst,
+    read_parameters,
+    read_version,
+    write_answers,
+)
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.tensors import read_inputs
 from sealgate.trust.fields import check_name
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer
-
-FEATURES_OUTPUT = "sealgate_features"
-DIGEST, URGENT, CALLER = "digest", "urgent", "caller"
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class EngineInferenceService(GRPCInferenceServiceServicer):
@@ -69,7 +68,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
     ) -> oip.ModelInferResponse:
         model = check_name(request.model_name, Reason.NAME_MALFORMED)
         kinds = {DIGEST: "string_param", URGENT: "bool_param", CALLER: "string_param"}
-        parameters = _parameters(request.parameters, kinds)
+        parameters = read_parameters(request.parameters, kinds)
         digest, urgent = str(parameters.get(DIGEST, "")), bool(parameters.get(URGENT, False))
         caller = str(parameters.get(CALLER, ""))
         live = self._host.resolve(model, read_version(request.model_version), digest)
@@ -82,8 +81,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         response = oip.ModelInferResponse(
             model_name=model, model_version=request.model_version, id=request.id
         )
-        outputs = [Tensor.of(name, data) for name, data in answer.outputs.items()]
-        write_outputs(response, [*outputs, Tensor.of(FEATURES_OUTPUT, answer.features)])
+        write_answers(response, [answer])
         return response
 
     def ModelStreamInfer(
@@ -120,11 +118,13 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
 
-class EngineReportService(EngineServiceServicer):
-    """What the protocol has no words for: signed counts, and what batches cost."""
+class EngineOwnService(EngineServiceServicer):
+    """What the protocol has no words for: signed counts, what batches cost, and bursts."""
 
-    def __init__(self, host: EngineHost) -> None:
+    def __init__(self, host: EngineHost, longest: float) -> None:
+        """`longest` is how many seconds a request may take."""
         self._host = host
+        self._longest = longest
 
     def GetCounts(
         self, request: engine_pb2.GetCountsRequest, context: grpc.ServicerContext
@@ -143,6 +143,13 @@ class EngineReportService(EngineServiceServicer):
             lanes=costs.lanes,
             place=place,
         )
+
+    def InferBurst(
+        self, request: engine_pb2.InferBurstRequest, context: grpc.ServicerContext
+    ) -> engine_pb2.InferBurstResponse:
+        left = context.time_remaining()
+        granted = self._longest if left is None else min(left, self._longest)
+        return answer_burst(self._host, request, granted, context.is_active)
 
 
 def read_load(request: oip.RepositoryModelLoadRequest) -> LoadRequest:
@@ -170,20 +177,3 @@ def write_load(load: LoadRequest) -> oip.RepositoryModelLoadRequest:
     for name, data in load.parts().items():
         request.parameters[name].bytes_param = data
     return request
-
-
-def _parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
-    found = {}
-    for name, value in given.items():
-        kind = value.WhichOneof("parameter_choice")
-        if kind is None or kinds.get(name) != kind:
-            raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
-        found[name] = getattr(value, kind)
-    return found
-
-
-def read_version(text: str) -> int:
-    """A version's number. Raises: VERSION_MALFORMED."""
-    if not _VERSION.fullmatch(text):
-        raise SealgateError(Reason.VERSION_MALFORMED)
-    return int(text)

@@ -22,25 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from sealgate.oip import grpc_service_pb2 as sealgate_dot_oip_dot_grpc__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/engine.proto\x12\x0bsealgate.v1\"\x12\n\x10GetCountsRequest\"%\n\x11GetCountsResponse\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"A\n\x0fGetCostsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"Y\n\x10GetCostsResponse\x12\'\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x16.sealgate.v1.BatchCost\x12\r\n\x05lanes\x18\x02 \x01(\r\x12\r\n\x05place\x18\x03 \x01(\t\"*\n\tBatchCost\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x32\xa4\x01\n\rEngineService\x12J\n\tGetCounts\x12\x1d.sealgate.v1.GetCountsRequest\x1a\x1e.sealgate.v1.GetCountsResponse\x12G\n\x08GetCosts\x12\x1c.sealgate.v1.GetCostsRequest\x1a\x1d.sealgate.v1.GetCostsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/engine.proto\x12\x0bsealgate.v1\x1a\x1fsealgate/oip/grpc_service.proto\"\x12\n\x10GetCountsRequest\"%\n\x11GetCountsResponse\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"A\n\x0fGetCostsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"Y\n\x10GetCostsResponse\x12\'\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x16.sealgate.v1.BatchCost\x12\r\n\x05lanes\x18\x02 \x01(\r\x12\r\n\x05place\x18\x03 \x01(\t\"*\n\tBatchCost\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"f\n\x11InferBurstRequest\x12*\n\x04rows\x18\x01 \x01(\x0b\x32\x1c.inference.ModelInferRequest\x12%\n\x05items\x18\x02 \x03(\x0b\x32\x16.sealgate.v1.BurstItem\"J\n\tBurstItem\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x0e\n\x06urgent\x18\x03 \x01(\x08\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\"n\n\x12InferBurstResponse\x12+\n\x04rows\x18\x01 \x01(\x0b\x32\x1d.inference.ModelInferResponse\x12+\n\x08refusals\x18\x02 \x03(\x0b\x32\x19.sealgate.v1.BurstRefusal\"[\n\x0c\x42urstRefusal\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x1a\n\rretry_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_retry_seconds2\xf3\x01\n\rEngineService\x12J\n\tGetCounts\x12\x1d.sealgate.v1.GetCountsRequest\x1a\x1e.sealgate.v1.GetCountsResponse\x12G\n\x08GetCosts\x12\x1c.sealgate.v1.GetCostsRequest\x1a\x1d.sealgate.v1.GetCostsResponse\x12M\n\nInferBurst\x12\x1e.sealgate.v1.InferBurstRequest\x1a\x1f.sealgate.v1.InferBurstResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealgate.v1.engine_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCOUNTSREQUEST']._serialized_start=41
-  _globals['_GETCOUNTSREQUEST']._serialized_end=59
-  _globals['_GETCOUNTSRESPONSE']._serialized_start=61
-  _globals['_GETCOUNTSRESPONSE']._serialized_end=98
-  _globals['_GETCOSTSREQUEST']._serialized_start=100
-  _globals['_GETCOSTSREQUEST']._serialized_end=165
-  _globals['_GETCOSTSRESPONSE']._serialized_start=167
-  _globals['_GETCOSTSRESPONSE']._serialized_end=256
-  _globals['_BATCHCOST']._serialized_start=258
-  _globals['_BATCHCOST']._serialized_end=300
-  _globals['_ENGINESERVICE']._serialized_start=303
-  _globals['_ENGINESERVICE']._serialized_end=467
+  _globals['_GETCOUNTSREQUEST']._serialized_start=74
+  _globals['_GETCOUNTSREQUEST']._serialized_end=92
+  _globals['_GETCOUNTSRESPONSE']._serialized_start=94
+  _globals['_GETCOUNTSRESPONSE']._serialized_end=131
+  _globals['_GETCOSTSREQUEST']._serialized_start=133
+  _globals['_GETCOSTSREQUEST']._serialized_end=198
+  _globals['_GETCOSTSRESPONSE']._serialized_start=200
+  _globals['_GETCOSTSRESPONSE']._serialized_end=289
+  _globals['_BATCHCOST']._serialized_start=291
+  _globals['_BATCHCOST']._serialized_end=333
+  _globals['_INFERBURSTREQUEST']._serialized_start=335
+  _globals['_INFERBURSTREQUEST']._serialized_end=437
+  _globals['_BURSTITEM']._serialized_start=439
+  _globals['_BURSTITEM']._serialized_end=513
+  _globals['_INFERBURSTRESPONSE']._serialized_start=515
+  _globals['_INFERBURSTRESPONSE']._serialized_end=625
+  _globals['_BURSTREFUSAL']._serialized_start=627
+  _globals['_BURSTREFUSAL']._serialized_end=718
+  _globals['_ENGINESERVICE']._serialized_start=721
+  _globals['_ENGINESERVICE']._serialized_end=964
 # @@protoc_insertion_point(module_scope)

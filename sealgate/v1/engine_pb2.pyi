@@ -1,3 +1,4 @@
+from sealgate.oip import grpc_service_pb2 as _grpc_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -43,3 +44,41 @@ class BatchCost(_message.Message):
     rows: int
     seconds: float
     def __init__(self, rows: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class InferBurstRequest(_message.Message):
+    __slots__ = ("rows", "items")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    rows: _grpc_service_pb2.ModelInferRequest
+    items: _containers.RepeatedCompositeFieldContainer[BurstItem]
+    def __init__(self, rows: _Optional[_Union[_grpc_service_pb2.ModelInferRequest, _Mapping]] = ..., items: _Optional[_Iterable[_Union[BurstItem, _Mapping]]] = ...) -> None: ...
+
+class BurstItem(_message.Message):
+    __slots__ = ("rows", "caller", "urgent", "seconds")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    URGENT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    caller: str
+    urgent: bool
+    seconds: float
+    def __init__(self, rows: _Optional[int] = ..., caller: _Optional[str] = ..., urgent: _Optional[bool] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class InferBurstResponse(_message.Message):
+    __slots__ = ("rows", "refusals")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    rows: _grpc_service_pb2.ModelInferResponse
+    refusals: _containers.RepeatedCompositeFieldContainer[BurstRefusal]
+    def __init__(self, rows: _Optional[_Union[_grpc_service_pb2.ModelInferResponse, _Mapping]] = ..., refusals: _Optional[_Iterable[_Union[BurstRefusal, _Mapping]]] = ...) -> None: ...
+
+class BurstRefusal(_message.Message):
+    __slots__ = ("place", "reason", "retry_seconds")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    reason: str
+    retry_seconds: float
+    def __init__(self, place: _Optional[int] = ..., reason: _Optional[str] = ..., retry_seconds: _Optional[float] = ...) -> None: ...

@@ -44,6 +44,11 @@ class EngineServiceStub:
                 request_serializer=sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.FromString,
                 _registered_method=True)
+        self.InferBurst = channel.unary_unary(
+                '/sealgate.v1.EngineService/InferBurst',
+                request_serializer=sealgate_dot_v1_dot_engine__pb2.InferBurstRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_engine__pb2.InferBurstResponse.FromString,
+                _registered_method=True)
 
 
 class EngineServiceServicer:
@@ -63,6 +68,13 @@ class EngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InferBurst(self, request, context):
+        """Runs several requests for one version. Each ends as it would by `ModelInfer`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EngineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +87,11 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.GetCosts,
                     request_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.SerializeToString,
+            ),
+            'InferBurst': grpc.unary_unary_rpc_method_handler(
+                    servicer.InferBurst,
+                    request_deserializer=sealgate_dot_v1_dot_engine__pb2.InferBurstRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_engine__pb2.InferBurstResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +148,33 @@ class EngineService:
             '/sealgate.v1.EngineService/GetCosts',
             sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.SerializeToString,
             sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InferBurst(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.EngineService/InferBurst',
+            sealgate_dot_v1_dot_engine__pb2.InferBurstRequest.SerializeToString,
+            sealgate_dot_v1_dot_engine__pb2.InferBurstResponse.FromString,
             options,
             channel_credentials,
             insecure,

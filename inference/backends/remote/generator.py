@@ -23,7 +23,7 @@ from inference.llm.request import (
     check_paths,
     is_generator,
 )
-from inference.server.services import CALLER, DIGEST
+from inference.server.requests import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope

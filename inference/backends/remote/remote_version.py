@@ -23,7 +23,7 @@ from inference.engine.version_verifier import FileSource, read_file
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector
-from inference.server.services import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
+from inference.server.requests import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
 from inference.text.tokenizer import TextTokenizer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError

@@ -11,7 +11,7 @@ from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.batching.queue import RequestOptions
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
-from inference.server.services import FEATURES_OUTPUT
+from inference.server.requests import FEATURES_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_outputs
