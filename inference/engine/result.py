@@ -50,9 +50,10 @@ def split_results(
     features: Array,
     scores: Array,
     detector: Detector,
+    engine: str = "",
 ) -> list[InferenceResult]:
     """A batch's logits [n, C], features [n, F] and scores [n], by request: each has one of the
-    `lengths`, whose sum is n.
+    `lengths`, whose sum is n. `engine` computed them all.
     """
     bounds = [0]
     for length in lengths:
@@ -68,6 +69,7 @@ def split_results(
             score,
             detector.verdict(score),
             detector.threshold,
+            engine,
             graph_rows=int(np.count_nonzero(on[start:stop])),
         )
         for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)

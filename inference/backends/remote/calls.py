@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import grpc
 
@@ -17,8 +17,8 @@ _BY_STATUS = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
 }
 _LONGEST_DETAIL = 200
-# An engine's queue is empty sooner; whoever says more would keep callers away.
-_LONGEST_RETRY = 60.0
+LONGEST_RETRY = 60.0
+"""An engine's queue is empty sooner; whoever says more would keep callers away."""
 
 OnEnd: TypeAlias = Callable[[Callable[[], Any]], Any]
 """Is given what ends a stream from another thread, when nobody listens any more."""
@@ -43,11 +43,34 @@ def call(
         raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
 
 
+def begin(method: Any, request: Any, seconds: float | None) -> "grpc.Future[Any]":
+    """A call whose response is waited for elsewhere: see `outcome`. Raises: ENGINE_UNAVAILABLE."""
+    try:
+        return cast("grpc.Future[Any]", method.future(request, timeout=seconds))
+    except ValueError as error:
+        raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+
+
+def is_unknown(call: Any) -> bool:
+    """Whether a call has ended because an engine of an older release does not know its method."""
+    return call.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def outcome(call: "grpc.Future[Any]") -> Any:
+    """The response of a call that has ended. Raises as `call`."""
+    try:
+        return call.result()
+    except grpc.RpcError as error:
+        raise _refused(error) from error
+    except grpc.FutureCancelledError as error:
+        raise SealgateError(Reason.DEADLINE_TOO_SHORT, "nobody waits any more") from error
+
+
 @contextmanager
 def one_stream(
     method: Callable[..., Any],
     request: oip.ModelInferRequest,
-    seconds: float,
+    seconds: float | None,
     on_end: OnEnd,
 ) -> Iterator[Iterator[oip.ModelInferResponse]]:
     """The responses to one request on a stream of its own, which ends with the block.
@@ -75,8 +98,7 @@ def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
         for message in stream:
             if message.error_message:
                 name = message.error_message.partition(":")[0]
-                reason = _known(Reason.named(name)) or Reason.ENGINE_UNAVAILABLE
-                raise SealgateError(reason, message.error_message[:_LONGEST_DETAIL])
+                raise SealgateError(known_reason(name), message.error_message[:_LONGEST_DETAIL])
             yield message.infer_response
     except grpc.RpcError as error:
         raise _refused(error) from error
@@ -87,7 +109,12 @@ def _refused(error: Any) -> SealgateError:
     reason = _known(reason_of(error)) or by_status
     detail = (error.details() or "")[:_LONGEST_DETAIL]
     retry = retry_after_of(error)
-    return SealgateError(reason, detail, None if retry is None else min(retry, _LONGEST_RETRY))
+    return SealgateError(reason, detail, None if retry is None else min(retry, LONGEST_RETRY))
+
+
+def known_reason(name: str) -> Reason:
+    """The reason that an engine names."""
+    return _known(Reason.named(name)) or Reason.ENGINE_UNAVAILABLE
 
 
 def _known(reason: Reason | None) -> Reason | None:

@@ -5,14 +5,13 @@ that was unreachable or has restarted is `behind` until it has been shown everyt
 """
 
 import logging
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from inference.backends.remote.calls import OnEnd, call, one_stream
-from inference.backends.remote.endpoint import Endpoint, RenewableChannel
+from inference.backends.remote.calls import call
+from inference.backends.remote.connection import EngineConnection
+from inference.backends.remote.endpoint import Endpoint
 from inference.backends.remote.placement import MeasuredEngine
 from inference.batching.cost_model import BatchCosts
 from inference.engine.trust_state import Place, UntrustedSnapshot
@@ -20,12 +19,10 @@ from inference.engine.version_verifier import Source
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 from sealgate.v1 import engine_pb2
-from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 
 _log = logging.getLogger(__name__)
 
@@ -35,24 +32,6 @@ _ASK_SECONDS = 5.0
 # The way to an engine is the shortest of so many calls that do nothing.
 _WAYS = 3
 _LONGEST_PLACE = 100
-# Reasons of an engine about a request that are passed on to the gateway's callers.
-_OF_A_REQUEST = frozenset(
-    {
-        Reason.BATCH_TOO_LARGE,
-        Reason.TENSOR_TEXT,
-        Reason.PROMPT_TOO_LONG,
-        Reason.CHAT_MALFORMED,
-        Reason.QUEUE_FULL,
-        Reason.DEADLINE_TOO_SHORT,
-        Reason.VERSION_REVOKED,
-        Reason.POLICY_EXPIRED,
-        Reason.POINTER_STALE,
-        Reason.GRAPH_MISMATCH,
-        Reason.OUT_OF_MEMORY,
-        Reason.RUN_HUNG,
-        Reason.INTERNAL,
-    }
-)
 # What an engine may say of a load, and will not say of the same one when it has recovered.
 _PASSING = frozenset(
     {
@@ -76,7 +55,7 @@ class _ShownPointer:
     refusal: SealgateError | None = None
 
 
-class RemoteEngine:
+class RemoteEngine(EngineConnection):
     """Shows pointers to one engine and sends it requests. Safe for many threads."""
 
     def __init__(self, endpoint: Endpoint, name: str = "engine", *, costs: bool = True) -> None:
@@ -87,19 +66,9 @@ class RemoteEngine:
         """
         self.name = name
         self._costs = costs
-        self._endpoint = endpoint
-        self._way = RenewableChannel(endpoint)
-        self._inference = GRPCInferenceServiceStub(self._way.channel)
-        self._engine = EngineServiceStub(self._way.channel)
+        super().__init__(endpoint)
         self._shown: dict[Place, _ShownPointer] = {}
         self._measured: dict[str, MeasuredEngine] = {}
-        self._behind = threading.Event()
-        self._behind.set()
-
-    @property
-    def behind(self) -> bool:
-        """Whether the engine must be shown everything again."""
-        return self._behind.is_set()
 
     @property
     def measured(self) -> Mapping[str, MeasuredEngine]:
@@ -121,6 +90,7 @@ class RemoteEngine:
             # Until it has been shown everything it is not asked while another is there: what it
             # does not have yet would make it behind again.
             self._measured = {}
+            self.takes_bursts = True
         measured = dict(self._measured)
         self._behind.clear()
         freshness = snapshot.freshness.payload_digest if snapshot.freshness else ""
@@ -147,39 +117,6 @@ class RemoteEngine:
         if shown.refusal is not None:
             raise SealgateError(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
 
-    def infer(
-        self, request: oip.ModelInferRequest, deadline: float | None
-    ) -> oip.ModelInferResponse:
-        """The engine's answer; `deadline` is in seconds of `time.monotonic`.
-
-        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may say of a request.
-        """
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
-        try:
-            if self.behind:
-                self._endpoint.check()
-            return call(self._inference.ModelInfer, request, left)
-        except SealgateError as refusal:
-            raise self._told(refusal) from refusal
-
-    @contextmanager
-    def streaming(
-        self, request: oip.ModelInferRequest, deadline: float, on_end: OnEnd
-    ) -> Iterator[Iterator[oip.ModelInferResponse]]:
-        """The engine's answer part by part; see `infer` and `one_stream`."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
-        try:
-            if self.behind:
-                self._endpoint.check()
-        except SealgateError as refusal:
-            raise self._told(refusal) from refusal
-        with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
-            yield self._heard(responses)
-
     def probe(self) -> None:
         """Notice an engine that stopped or restarted while idle, and changed certificates."""
         self._renew()
@@ -200,30 +137,6 @@ class RemoteEngine:
         self._endpoint.check()
         request = engine_pb2.GetCountsRequest()
         return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
-
-    def close(self) -> None:
-        self._way.close()
-
-    def _heard(
-        self, responses: Iterator[oip.ModelInferResponse]
-    ) -> Iterator[oip.ModelInferResponse]:
-        try:
-            yield from responses
-        except SealgateError as refusal:
-            raise self._told(refusal) from refusal
-
-    def _told(self, refusal: SealgateError) -> SealgateError:
-        """What a caller hears of what the engine said of a request."""
-        if refusal.reason in _OF_A_REQUEST:
-            return refusal
-        # It is away, is draining, or does not have what it was shown.
-        self._behind.set()
-        return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
-
-    def _renew(self) -> None:
-        if self._way.renew():
-            self._inference = GRPCInferenceServiceStub(self._way.channel)
-            self._engine = EngineServiceStub(self._way.channel)
 
     def _away(self) -> SealgateError | None:
         """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
