@@ -9,9 +9,11 @@ request, so the entry records how many engines were asked: see `sealgate.audit.c
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from inference.backends.remote.bursts import Attempt, BurstCalls, Engines
+from inference.backends.remote.messages import Answer, Asked, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import SEPARATE, RemoteVersion, VersionTerms
@@ -34,8 +36,6 @@ _OF_ITSELF = frozenset(
         Reason.OUT_OF_MEMORY,
     }
 )
-# Reasons after which another engine may still answer.
-_ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
 
 
 class EnginePool:
@@ -94,25 +94,23 @@ class EnginePool:
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
     ) -> tuple[oip.ModelInferResponse, str]:
         """See `EngineCaller`."""
-        candidates = {
-            name: engine.measured
-            for name, engine in self.engines.items()
-            if not engine.behind and digest in engine.measured
-        } or {name: engine.measured for name, engine in self.engines.items()}
-        asked, full = 1, None
+        attempt = self._first_attempt(digest)
         while True:
-            with self.placement.placed(digest, rows, candidates) as name:
+            with self.placement.placed(digest, rows, attempt.candidates) as name:
                 try:
                     response = self.engines[name].infer(request, deadline)
-                    return response, self._heard(name, digest, asked)
                 except SealgateError as refusal:
-                    if refusal.reason is Reason.QUEUE_FULL:
-                        full = refusal
-                    if refusal.reason not in _ELSEWHERE or len(candidates) == 1:
-                        # A full queue says when to come again.
-                        raise full or refusal from None
-                    asked += refusal.reason is Reason.ENGINE_UNAVAILABLE
-            candidates = {other: item for other, item in candidates.items() if other != name}
+                    attempt = attempt.after(name, refusal)
+                else:
+                    return response, self._heard(name, digest, attempt.asked)
+
+    def ask_all(
+        self, digest: str, messages: VersionMessages, burst: Mapping[int, Asked], most_rows: int
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """See `EngineCaller`."""
+        engines = Engines(self.engines, self.placement, self._heard)
+        calls = BurstCalls(engines, digest, messages)
+        return calls.answers(burst, self._first_attempt(digest), most_rows)
 
     def probe(self) -> None:
         """See `RemoteEngine.probe`."""
@@ -134,6 +132,16 @@ class EnginePool:
         self._pool.shutdown()
         for engine in self.engines.values():
             engine.close()
+
+    def _first_attempt(self, digest: str) -> Attempt:
+        return Attempt(
+            {
+                name: engine.measured
+                for name, engine in self.engines.items()
+                if not engine.behind and digest in engine.measured
+            }
+            or {name: engine.measured for name, engine in self.engines.items()}
+        )
 
     def _place(self, name: str, digest: str) -> str:
         measured: MeasuredEngine | None = self.engines[name].measured.get(digest)

@@ -58,21 +58,32 @@ class EnginePlacement:
         with self._mutex:
             return self._waiting[name].total()
 
-    @contextmanager
-    def placed(
+    def place(
         self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, MeasuredEngine]]
-    ) -> Iterator[str]:
+    ) -> str:
         """The engine to ask among `candidates`, each with its measurements; its rows count as
-        waiting while the block runs. Engines that have not measured the version come last.
+        waiting until they `leave`. Engines that have not measured the version come last.
         """
         with self._mutex:
             name = min(candidates, key=lambda name: self._rank(digest, rows, name, candidates))
             self._waiting[name][digest] += rows
+        return name
+
+    def leave(self, name: str, digest: str, rows: int) -> None:
+        """Rows that were placed with an engine do not wait there any more."""
+        with self._mutex:
+            self._waiting[name][digest] -= rows
+
+    @contextmanager
+    def placed(
+        self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, MeasuredEngine]]
+    ) -> Iterator[str]:
+        """See `place`; the rows leave at the end of the block."""
+        name = self.place(digest, rows, candidates)
         try:
             yield name
         finally:
-            with self._mutex:
-                self._waiting[name][digest] -= rows
+            self.leave(name, digest, rows)
 
     def _rank(
         self,

@@ -1,33 +1,29 @@
 """A version that runs in remote engines, as the gateway sees it.
 
 The gateway reads the signed configuration and the detector from verified bytes, so the verdict is
-its own: an engine's answer is checked against the expected shapes before it is judged.
+its own (`inference.backends.remote.messages`).
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
-from inference.batching.limits import BatcherCounts
-from inference.batching.limits import Pace
+from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.batching.limits import BatcherCounts, Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import BatchPhases, Statistics
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
 from inference.engine.version_verifier import FileSource, read_file
 from inference.model.config import ModelConfig
-from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector
-from inference.server.requests import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
 from inference.text.tokenizer import TextTokenizer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import write_inputs
 from sealgate.trust.receipts.answer_entry import INT8
 from sealgate.trust.statements import Manifest
 
@@ -50,6 +46,12 @@ class EngineCaller(Protocol):
 
         Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and an engine's own errors.
         """
+        ...
+
+    def ask_all(
+        self, digest: str, messages: VersionMessages, burst: Mapping[int, Asked], most_rows: int
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """`ask` for requests by their places; see `BurstCalls.answers`."""
         ...
 
 
@@ -92,6 +94,7 @@ class RemoteVersion:
         self._requests = self._rows = self._dropped = 0
         self.model = model
         self.digest = digest
+        self._messages = VersionMessages(model, number, digest, terms.config, terms.detector)
         self.statistics = Statistics()
 
     @property
@@ -130,89 +133,75 @@ class RemoteVersion:
         Raises: BATCH_TOO_LARGE, DRAINING, DEADLINE_TOO_SHORT, ANSWER_MALFORMED for an answer of
         another form, and as `EngineCaller.ask`.
         """
-        if not 1 <= len(x) <= self.config.batching.max_rows:
-            raise SealgateError(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
-        if self._closed:
-            raise SealgateError(Reason.DRAINING)
-        if options.active is not None and not options.active():
-            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
-        begun = time.perf_counter_ns()
+        if (refusal := self._refusal(x, options)) is not None:
+            raise refusal
+        begun, rows = time.perf_counter_ns(), len(x)
         try:
-            request = self._request(x, options)
-            response, engine = self._engines.ask(self.digest, len(x), request, options.deadline)
-            answer = self._judged(response, len(x), engine)
+            request = self._messages.request(Asked(x, options))
+            response, engine = self._engines.ask(self.digest, rows, request, options.deadline)
+            answer = self._messages.answer(response, rows, engine)
         except SealgateError:
-            with self._mutex:
-                self._dropped += 1
+            self._count(dropped=1)
             raise
-        with self._mutex:
-            self._requests += 1
-            self._rows += len(x)
-        self.statistics.executed(1, len(x), BatchPhases(0, time.perf_counter_ns() - begun, 0))
+        self._count([answer], begun)
         return answer
 
-    def submit_all(
-        self, requests: Sequence[tuple[Array, RequestOptions]]
-    ) -> list[InferenceResult | SealgateError]:
-        """`submit` each, one after another."""
-        return [self._submitted(*request) for request in requests]
+    def submit_all(self, requests: Sequence[tuple[Array, RequestOptions]]) -> list[Answer]:
+        """`submit` a burst; returns when all of it has been answered."""
+        if len(requests) == 1:
+            try:
+                return [self.submit(*requests[0])]
+            except SealgateError as refusal:
+                return [refusal]
+        found = dict(each for part in self.submit_parts(requests) for each in part)
+        return [found[place] for place in range(len(requests))]
 
-    def _submitted(self, x: Array, options: RequestOptions) -> InferenceResult | SealgateError:
-        try:
-            return self.submit(x, options)
-        except SealgateError as refusal:
-            return refusal
+    def submit_parts(
+        self, requests: Sequence[tuple[Array, RequestOptions]]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """`submit` a burst; yields the place and the answer of requests as these come."""
+        begun = time.perf_counter_ns()
+        burst = {place: Asked(*request) for place, request in enumerate(requests)}
+        refused = {
+            place: refusal
+            for place, asked in burst.items()
+            if (refusal := self._refusal(*asked)) is not None
+        }
+        if refused:
+            yield list(refused.items())
+        wanted = {place: asked for place, asked in burst.items() if place not in refused}
+        most = self.config.batching.max_rows
+        for part in self._engines.ask_all(self.digest, self._messages, wanted, most):
+            answered = [answer for _, answer in part if isinstance(answer, InferenceResult)]
+            self._count(answered, begun, dropped=len(part) - len(answered))
+            yield part
+
+    def _refusal(self, x: Array, options: RequestOptions) -> SealgateError | None:
+        """Why no engine is even asked."""
+        if not 1 <= len(x) <= self.config.batching.max_rows:
+            return SealgateError(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
+        if self._closed:
+            return SealgateError(Reason.DRAINING)
+        if options.active is not None and not options.active():
+            return SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
+        return None
+
+    def _count(
+        self, answers: Sequence[InferenceResult] = (), begun: int = 0, dropped: int = 0
+    ) -> None:
+        rows = sum(len(answer.features) for answer in answers)
+        with self._mutex:
+            self._requests += len(answers)
+            self._rows += rows
+            self._dropped += dropped
+        if answers:
+            phases = BatchPhases(0, time.perf_counter_ns() - begun, 0)
+            self.statistics.executed(len(answers), rows, phases)
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests. The caller waits for those in progress."""
         self._closed = True
         return True
-
-    def _request(self, x: Array, options: RequestOptions) -> oip.ModelInferRequest:
-        request = oip.ModelInferRequest(model_name=self.model, model_version=str(self._number))
-        request.parameters[DIGEST].string_param = self.digest
-        if options.urgent:
-            request.parameters[URGENT].bool_param = True
-        if options.caller:
-            request.parameters[CALLER].string_param = options.caller
-        write_inputs(request, tensors_of(self.config, x))
-        return request
-
-    def _judged(self, response: oip.ModelInferResponse, rows: int, engine: str) -> InferenceResult:
-        output, detector = self.config.output, self._terms.detector
-        arrays = read_arrays(response)
-        expected = {
-            output.name: (rows, *output.row),
-            FEATURES_OUTPUT: (rows, detector.width),
-        }
-        if {name: array.shape for name, array in arrays.items()} != expected:
-            raise SealgateError(Reason.ANSWER_MALFORMED, "the engine's answer has another shape")
-        features = arrays.pop(FEATURES_OUTPUT)
-        return InferenceResult.judged(arrays, features, detector, engine)
-
-
-def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:
-    """The float32 outputs of an engine's answer by name, finite or not.
-
-    Raises SealgateError(ANSWER_MALFORMED).
-    """
-    raws = response.raw_output_contents
-    names = [tensor.name for tensor in response.outputs]
-    if len(raws) != len(names) or len(set(names)) != len(names):
-        raise SealgateError(
-            Reason.ANSWER_MALFORMED, "the engine's outputs are not one raw entry each"
-        )
-    arrays = {}
-    for tensor, raw in zip(response.outputs, raws, strict=True):
-        if tensor.datatype != "FP32" or len(tensor.shape) != 2 or min(tensor.shape) < 1:
-            raise SealgateError(
-                Reason.ANSWER_MALFORMED, "an engine's output is not float32 of two axes"
-            )
-        shape = tuple(tensor.shape)
-        if len(raw) != 4 * shape[0] * shape[1]:
-            raise SealgateError(Reason.ANSWER_MALFORMED, "an engine's output has another size")
-        arrays[tensor.name] = np.frombuffer(raw, "<f4").reshape(shape)
-    return arrays
 
 
 def _verified(manifest: Manifest, name: str, source: FileSource) -> bytes:
