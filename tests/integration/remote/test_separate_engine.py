@@ -14,7 +14,11 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceStub
+from tests.support.fakes.whole_calls import FakeWholeCall
 from tests.support.harness.gateway import GatewayHarness, labels, question, refusal, rows
 from tests.support.harness.processes.engine_process import separate
 
@@ -185,6 +189,55 @@ def states(harness: GatewayHarness, least: int) -> dict[str, tuple[str, str]]:
                 return {item.version: (item.state, item.reason) for item in index}
             time.sleep(0.05)
     raise TimeoutError("the gateway has not shown the engine its pointers")
+
+
+def burst(harness: GatewayHarness, count: int) -> list[FakeWholeCall]:
+    request = question("digits", rows())
+    return [FakeWholeCall.by(harness.profile("client"), request) for _ in range(count)]
+
+
+def counted(harness: GatewayHarness) -> tuple[int, int]:
+    """How many requests and rows the engine has run."""
+    with grpc.insecure_channel(f"unix:{harness.state / 'engine' / 'engine.sock'}") as channel:
+        said = EngineServiceStub(channel).GetCounts(engine_pb2.GetCountsRequest(), timeout=60)
+    counts = EngineCounts.decode(Envelope.decode(said.envelope).payload).counts
+    return sum(each[1] for each in counts), sum(each[2] for each in counts)
+
+
+def test_a_burst_is_answered_and_recorded_together(harness, engine):
+    recorder, before = harness.gateway.recorder, counted(harness)
+    size, commits = recorder.size, recorder.commits.count
+    calls = burst(harness, 40)
+    harness.gateway.bursts(calls)
+    assert [call.reason for call in calls] == [None] * 40
+    assert {call.answered.model_version for call in calls} == {"1"}
+    assert counted(harness) == (before[0] + 40, before[1] + 40)
+    assert recorder.size == size + 40
+    assert recorder.commits.count < commits + 20
+
+
+def test_a_burst_to_an_engine_that_is_away_is_refused_and_recorded(harness, engine):
+    size = harness.gateway.recorder.size
+    engine.kill()
+    calls = burst(harness, 5)
+    harness.gateway.bursts(calls)
+    assert [call.reason for call in calls] == [Reason.ENGINE_UNAVAILABLE] * 5
+    assert harness.gateway.recorder.size == size + 5
+    engine.start()
+    assert eventually(lambda: ask(harness)).model_version == "1"
+
+
+def test_who_has_little_time_waits_for_no_other_of_a_burst(harness, engine):
+    late, *others = calls = burst(harness, 4)
+    late.left = 0.3
+    engine.pause()
+    try:
+        harness.gateway.bursts(calls)
+        assert late.reason is Reason.DEADLINE_TOO_SHORT
+        assert not any(call.ended.is_set() for call in others)
+    finally:
+        engine.resume()
+    assert [call.reason for call in others] == [None] * 3
 
 
 def test_a_revocation_stops_the_engine(harness):

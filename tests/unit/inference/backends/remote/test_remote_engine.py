@@ -1,5 +1,6 @@
 """The gateway's end of an engine that misbehaves: what its refusals mean for callers and loads."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -11,7 +12,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from inference.backends.remote.endpoint import SocketEndpoint
+from inference.backends.remote.messages import Asked, VersionMessages
 from inference.backends.remote.remote_engine import RemoteEngine
+from inference.batching.queue import RequestOptions
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
@@ -23,8 +26,9 @@ from sealgate.remote.errors import grpc_status
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
 from tests.support.builders.documents.people import refused
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 from tests.support.fakes.registry import UncheckedRegistry
-from tests.support.harness.engine_outcomes import FILES, PLACE
+from tests.support.harness.engine_outcomes import FILES, MODEL, PLACE
 
 
 class Refusing(GRPCInferenceServiceServicer, EngineServiceServicer):
@@ -165,6 +169,33 @@ def test_an_engine_bids_callers_wait_a_while_only(
     assert caught.value.retry == heard
     # It can be said to the caller.
     assert grpc_status(caught.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_an_engine_that_knows_no_bursts(engine: Refusing, remote: RemoteEngine) -> None:
+    source = VersionFiles.of(MODEL)
+    messages = VersionMessages("digits", 1, "sha256:1", source.config, source.detector)
+    requests = [Asked(clean_rows(MODEL, 1), RequestOptions())] * 2
+
+    def asked(burst: list[Asked]) -> None:
+        call = remote.begin(messages, burst)
+        with contextlib.suppress(grpc.RpcError):
+            call.result()
+        remote.end(call, together=len(burst) > 1)
+
+    with refused(Reason.METHOD_UNSUITED):
+        asked(requests)
+    assert not remote.takes_bursts
+    engine.status = grpc.StatusCode.UNIMPLEMENTED
+    with refused(Reason.ENGINE_UNAVAILABLE):
+        asked(requests[:1])
+
+
+def test_an_engine_of_a_newer_release_is_asked_for_bursts_again(
+    engine: Refusing, remote: RemoteEngine, registry: UncheckedRegistry
+) -> None:
+    remote.takes_bursts = False
+    remote.show(registry, registry)
+    assert remote.takes_bursts
 
 
 def test_a_deadline_that_has_passed(remote: RemoteEngine) -> None:
