@@ -25,41 +25,32 @@ An error of one request is no other's.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 
-from gateway.calls.call import Call, RecordedRefusal
+from gateway.calls.call import Call
 from gateway.calls.call_log import line_of_call
 from gateway.calls.request_heads import KnownRequest
+from gateway.pipeline.burst_steps import BurstSteps
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
-from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
-from gateway.pipeline.pending import PendingRequest, by_version
-from gateway.recording.burst import PreparedRecord
-from gateway.recording.recorder import AuditRecord, AuditRecorder
-from gateway.recording.writer import Recorded
+from gateway.pipeline.pending import PendingRequest
+from gateway.recording.recorder import AuditRecorder
 from gateway.rollout.rollout import Rollout
 from inference.batching.batcher import Batcher
 from inference.batching.limits import BatcherLimits, Pace
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
-from inference.engine.statistics import RequestEnding, Statistics
-from inference.model.inputs import labels, model_input, wanted_outputs
+from inference.engine.statistics import Statistics
+from inference.model.inputs import model_input, wanted_outputs
 from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
-from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.policy.principals import LABEL_ONLY
+from sealgate.tensors import read_inputs, write_outputs
 from sealgate.trust.receipts.answer_entry import (
-    BY_ALLOWANCE,
     BY_CANARY,
-    LABELS,
-    REDUCED,
-    SESSION,
     tensors_digest,
 )
-from sealgate.trust.statements.allowance import ALLOWED
 
 _log = logging.getLogger(__name__)
 
@@ -84,14 +75,16 @@ class InferencePipeline:
         clock: Callable[[], datetime],
         longest: float,
     ) -> None:
-        self._engine = engine
         self._recorder = recorder
         self._enforcement = enforcement
-        self.observation = observation
         self._rollout = rollout
+        self.observation = observation
         self.clock = clock
         self.longest = longest
         self.unresolved = Statistics()
+        self._steps = BurstSteps(
+            engine, recorder, enforcement, observation, rollout, self.unresolved
+        )
         self._bursts: Batcher[list[PendingRequest], bool] = Batcher(
             self._finish_together, BatcherLimits(max_rows=LARGEST_BURST, queue_rows=_WAITING)
         )
@@ -122,46 +115,29 @@ class InferencePipeline:
         subject.
         """
         pace = pending.pace
-        return Pace.AWAY if self._recorder.is_erasing(pending.subject) else pace
+        return Pace.ALONE if self._recorder.is_erasing(pending.subject) else pace
 
     def finish(self, burst: Sequence[PendingRequest]) -> None:
         """Steps 4 to 6 for requests that were prepared: each is recorded then, and has its answer
         or its `error`.
         """
-        for live, group in by_version(each for each in burst if each.error is None):
-            self._infer(live, group)
-        for pending in burst:
-            if pending.error is None:
-                self._attempt(pending, self._decide)
-        self._record(burst)
-        for pending in burst:
-            self._count(pending)
+        self._steps.run(burst)
+        self._steps.conclude(burst)
+
+    def finish_parts(self, burst: Sequence[PendingRequest]) -> Iterator[Sequence[PendingRequest]]:
+        """`finish` where another process runs them: yields requests that are recorded, as their
+        answers come.
+        """
+        for part in self._steps.run_parts(burst):
+            self._steps.conclude(part)
+            yield part
 
     def settle(self, burst: Sequence[PendingRequest]) -> None:
         """Step 8, once the answers have left: what goes wrong here is no answer's."""
         try:
-            self._settle(burst)
+            self._steps.settle(burst)
         except Exception:
             _log.exception("after a burst was answered")
-
-    def _settle(self, burst: Sequence[PendingRequest]) -> None:
-        for live, group in by_version(each for each in burst if each.answer is not None):
-            seen = [each for each in group if each.session is None]
-            answers = [each.answer for each in seen if each.answer is not None]
-            if answers:
-                self.observation.settle(live, answers, [e.call.principal.name for e in seen])
-            for pending in group:
-                self._show(live, pending)
-
-    def _show(self, live: LiveVersion, pending: PendingRequest) -> None:
-        answer = pending.answer
-        if answer is None:
-            return
-        self.observation.keep(live, answer)
-        if pending.error is None and pending.record is not None:
-            record = partial(AuditRecord.of, pending.record, pending.time)
-            caller, digest = pending.call.principal.name, pending.input_digest
-            self._rollout.answered(live, pending.tensors, answer, caller, digest, record)
 
     def seconds_to_hold(self, pending: PendingRequest) -> float:
         """For how long an answer or refusal must still be held back (step 7)."""
@@ -230,95 +206,6 @@ class InferencePipeline:
         until, active = self._granted(live, call, pending.began / 1e9, own)
         pending.options = RequestOptions(until, active, params.urgent, caller)
 
-    def _infer(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
-        """Step 4 for requests of one version, whose defects are no other's."""
-        began = time.monotonic()
-        requests = [(each.array, each.options) for each in group if each.array is not None]
-        try:
-            results = self._engine.infer_all(live, requests)
-        except Exception as error:
-            for pending in group:
-                pending.error = error
-            return
-        self._rollout.alias_health.ran(live, results, time.monotonic() - began)
-        for pending, result in zip(group, results, strict=True):
-            if isinstance(result, SealgateError):
-                pending.error = result
-            else:
-                pending.answer = result
-        self._take_prints(live, [each for each in group if each.answer is not None])
-
-    def _take_prints(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
-        arrays = [each.array for each in group if each.array is not None]
-        try:
-            prints = self.observation.prints(live, arrays)
-        except Exception as error:
-            for pending in group:
-                pending.error = error
-            return
-        for pending, made in zip(group, prints, strict=True):
-            pending.prints = made
-
-    def _attempt(self, pending: PendingRequest, step: Callable[[PendingRequest], None]) -> None:
-        current_request.set(pending.log)
-        try:
-            step(pending)
-        except Exception as error:
-            pending.error = error
-
-    def _decide(self, pending: PendingRequest) -> None:
-        """Step 5."""
-        live, answer, params = pending.live, pending.answer, pending.params
-        if live is None or answer is None or params is None or pending.array is None:
-            return
-        principal = pending.call.principal
-        session = pending.session = self.observation.session(
-            principal.name, live, pending.array, answer, pending.prints
-        )
-        released = self._enforcement.decide(
-            live, params, principal, pending.input_digest, answer, session
-        )
-        pending.policy = released.policy
-        if released.allowance:
-            pending.actions.add(BY_ALLOWANCE)
-            pending.beside[ALLOWED] = released.allowance
-        if session == LABEL_ONLY:
-            pending.beside[REDUCED] = SESSION
-        if released.labels_only:
-            pending.actions.add(LABELS)
-            pending.outputs = [labels(answer.outputs[live.config.output.name])]
-        else:
-            pending.outputs = [Tensor.of(name, answer.outputs[name]) for name in pending.wanted]
-
-    def _record(self, burst: Sequence[PendingRequest]) -> None:
-        """Step 6: one trip to the log. An error that is no refusal is recorded by whoever answers
-        the call.
-        """
-        entries = BurstEntries(self._enforcement.policy)
-        records: list[PreparedRecord] = []
-        recorded: list[tuple[PendingRequest, int]] = []
-        for pending in burst:
-            if pending.error is None or isinstance(pending.error, SealgateError):
-                own = entries.of(pending)
-                pending.record = own[-1]
-                records += own
-                recorded.append((pending, len(records)))
-        results = self._recorder.record_burst(records)
-        start = 0
-        for pending, end in recorded:
-            _take_receipt(pending, results[start:end])
-            start = end
-
-    def _count(self, pending: PendingRequest) -> None:
-        """Counts the request for its version, if it got that far, before its caller hears of it."""
-        live, answer = pending.live, pending.answer
-        verdict = answer.verdict.value if answer else ""
-        statistics = live.statistics if live else self.unresolved
-        ending = RequestEnding(verdict, pending.reason)
-        statistics.ended(ending, time.monotonic_ns() - pending.began)
-        if live:
-            pending.log.ran(live.model, live.version, verdict)
-
     def _granted(
         self, live: LiveVersion, call: Call, began: float, own: float | None
     ) -> tuple[float, Callable[[], bool]]:
@@ -333,16 +220,3 @@ class InferencePipeline:
         if live.ready.detector.first is None:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
-
-
-def _take_receipt(pending: PendingRequest, results: Sequence[Recorded]) -> None:
-    """What became of a request's entries, of which its own is the last."""
-    own = results[-1]
-    failed = next((each for each in results if isinstance(each, SealgateError)), None)
-    if failed is not None or isinstance(own, SealgateError):
-        pending.error = failed
-        return
-    wanted = pending.params is not None and pending.params.receipt
-    pending.receipt = own.receipt() if wanted else None
-    if isinstance(pending.error, SealgateError):
-        pending.error = RecordedRefusal(pending.error, pending.receipt)

@@ -1,9 +1,9 @@
 """Answers inference calls that a transport hands over whole, in bursts.
 
 One thread brings each burst. Requests for quick versions are answered on it, together; those for
-others go to threads of their own, so that a slow model delays no fast one: a group for each version
-whose runs take milliseconds, and one for each request that another process runs. Callers share a
-burst as they share a version's queue (`inference.batching.queue`).
+others go to threads of their own, so that a slow model delays no fast one: a group for each other
+version. What another process runs is answered as its answers come. Callers share a burst as they
+share a version's queue (`inference.batching.queue`).
 """
 
 import logging
@@ -115,6 +115,7 @@ class BurstServer:
         self._authenticator.begin()
         quick: list[_Served] = []
         slow: dict[int, list[_Served]] = {}
+        away: dict[int, list[_Served]] = {}
         for context in contexts:
             served = self._admit(context, now)
             if served is None or served.pending is None:
@@ -124,10 +125,14 @@ class BurstServer:
                 quick.append(served)
             elif pace is Pace.SLOW:
                 slow.setdefault(id(served.pending.live), []).append(served)
+            elif pace is Pace.AWAY:
+                away.setdefault(id(served.pending.live), []).append(served)
             else:
                 self._threads.submit(self._finish, [served])
         for group in slow.values():
             self._threads.submit(self._finish, group)
+        for group in away.values():
+            self._threads.submit(self._finish_parts, group)
         for burst in _fairly(quick):
             self._finish(burst)
 
@@ -185,11 +190,29 @@ class BurstServer:
             for served in group:
                 self._refuse(served, error)
             return
+        self._deliver_all(group)
+
+    def _finish_parts(self, group: Sequence[_Served]) -> None:
+        """`_finish` for calls of a version in another process."""
+        left = {id(served.pending): served for served in group}
+        parts = self._pipeline.finish_parts([s.pending for s in group if s.pending is not None])
+        try:
+            while left:
+                with tracing.within(group[0].span):
+                    part = next(parts)
+                self._deliver_all([left.pop(id(pending)) for pending in part])
+        except Exception as error:
+            _log.exception("answering a burst")
+            for served in left.values():
+                self._refuse(served, error)
+
+    def _deliver_all(self, group: Sequence[_Served]) -> None:
+        """Steps 7 and 8."""
         for served in group:
             self._deliver(served)
         group[0].context.flush()
         current_request.set(None)
-        self._pipeline.settle(burst)
+        self._pipeline.settle([each.pending for each in group if each.pending is not None])
 
     def _finish_traced(self, group: Sequence[_Served], burst: list[PendingRequest]) -> None:
         """The first call's trace shows the parts of the burst, the others how long it took."""

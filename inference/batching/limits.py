@@ -33,7 +33,8 @@ class Pace(Enum):
 
     QUICK = "microseconds: a burst runs on the thread that brings it"
     SLOW = "milliseconds: a burst runs on a thread of its own"
-    AWAY = "another process runs it: each request waits on a thread of its own"
+    AWAY = "another process runs it: a burst waits on a thread of its own, and ends bit by bit"
+    ALONE = "nobody knows: each request has a thread of its own"
 
 
 @dataclass(frozen=True, slots=True)

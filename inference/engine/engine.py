@@ -14,7 +14,7 @@ stops at once.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from inference.engine.live_table import (
     IndexedVersion,
     LiveTable,
     LiveVersion,
+    PartedVersion,
     ServableVersion,
 )
 from inference.engine.result import InferenceResult
@@ -172,6 +173,17 @@ class Engine:
     ) -> list[InferenceResult | SealgateError]:
         """`infer` for a burst of requests: for each its result, or why there is none."""
         return live.ready.submit_all(requests)
+
+    def infer_parts(
+        self,
+        live: LiveVersion,
+        requests: Sequence[tuple[npt.NDArray[Any], RequestOptions]],
+    ) -> Iterator[Sequence[tuple[int, InferenceResult | SealgateError]]]:
+        """`infer_all` as the results come: yields the places of requests, and theirs."""
+        if isinstance(live.ready, PartedVersion):
+            yield from live.ready.submit_parts(requests)
+        else:
+            yield list(enumerate(live.ready.submit_all(requests)))
 
     def update(self, snapshot: UntrustedSnapshot, source: Source) -> UpdateResult:
         """Bring the live table up to the registry's state, as far as the state can be verified.

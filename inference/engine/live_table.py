@@ -1,14 +1,13 @@
 """The live table: an immutable view of aliases and versions, read by requests without locks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
 
-from inference.batching.limits import BatcherCounts
-from inference.batching.limits import Pace
+from inference.batching.limits import BatcherCounts, Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
@@ -75,6 +74,19 @@ class ServableVersion(Protocol):
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING and wait for the others. False if time ran out."""
+        ...
+
+
+@runtime_checkable
+class PartedVersion(Protocol):
+    """A version whose answers to a burst come one after another."""
+
+    def submit_parts(
+        self, requests: Sequence[tuple[npt.NDArray[Any], RequestOptions]]
+    ) -> Iterator[Sequence[tuple[int, InferenceResult | SealgateError]]]:
+        """Run a burst of requests; yield the place of each in it, with its result or why there is
+        none, as these come.
+        """
         ...
 
 
