@@ -4,7 +4,7 @@ TLS, token, every request screened, a durable record, a receipt with each answer
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,13 +110,15 @@ def promote(
 
 
 @contextmanager
-def serving(stage: Stage, core: int, log: Path) -> Iterator[Server]:
+def serving(
+    stage: Stage, core: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Its gateway in a process of its own on one core, as `sealgate serve` starts it.
 
     Raises: StartFailed.
     """
     words = [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve"]
-    server = Server(words, core, log, {"OMP_NUM_THREADS": "1"})
+    server = Server(words, core, log, {"OMP_NUM_THREADS": "1", **(environment or {})})
     try:
         server.await_port(int(stage.profile("client").endpoint.rpartition(":")[2]))
         yield server
@@ -126,13 +128,21 @@ def serving(stage: Stage, core: int, log: Path) -> Iterator[Server]:
 
 @contextmanager
 def running(
-    installed: Installed, served: Served, cores: Cores, client: LoadClient, folder: Path
+    installed: Installed,
+    served: Served,
+    cores: Cores,
+    client: LoadClient,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[GovernedServer]:
-    """The gateway on its core, and a plan of the requests that its screening lets pass."""
+    """The gateway on its core, and a plan of the requests that its screening lets pass.
+    `environment` is added to the gateway's.
+    """
     stage = installed.stage
     profile = stage.profile("client")
     port = int(profile.endpoint.rpartition(":")[2])
-    with serving(stage, cores.server, folder / f"{installed.name}.log") as server:
+    log = folder / f"{installed.name}.log"
+    with serving(stage, cores.server, log, environment) as server:
         requests = served.protobuf(installed.model, receipt=True)
         path = folder / f"{installed.name}.requests"
         plan = Plan(

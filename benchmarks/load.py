@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.figures import Cell
-from benchmarks.processes import Server, cpu_seconds, pinned
+from benchmarks.processes import cpu_seconds, pinned
 
 _SOURCE = Path(__file__).parent / "load_client"
 _GOPATHS = ("/usr/share/gocode", os.environ.get("GOPATH", ""))
@@ -35,6 +35,18 @@ class Plan:
     warm: float = 0.5
     seconds: float = 1.0
     each: bool = False
+
+
+class Measured(Protocol):
+    """One server process, or several."""
+
+    def ticks(self) -> dict[int, int]:
+        """See `Server.ticks`."""
+        ...
+
+    def memory(self) -> int:
+        """See `Server.memory`."""
+        ...
 
 
 class LoadClient:
@@ -66,7 +78,7 @@ class LoadClient:
         return cls(program, core)
 
     def measure(
-        self, plan: Plan, server: Server, recorded: Callable[[], int] | None = None
+        self, plan: Plan, server: Measured, recorded: Callable[[], int] | None = None
     ) -> Cell:
         """Drives one cell. `recorded` counts the entries of the server's answer log."""
         entries = recorded() if recorded else 0

@@ -76,6 +76,14 @@ class Server:
                 raise StartFailed(self.last_line())
             time.sleep(_LOOK_SECONDS)
 
+    def await_line(self, start: str) -> None:
+        """Returns once it has said a line that starts so. Raises: StartFailed."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not any(line.startswith(start) for line in self._log.read_text().splitlines()):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise StartFailed(self.last_line())
+            time.sleep(_LOOK_SECONDS)
+
     def last_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else "it said nothing"

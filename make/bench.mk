@@ -13,6 +13,9 @@ bench/list:
 bench/serve: $(VENV)/serve peers build/bench/spam-32/spam.safetensors ## Sealgate beside MLServer, KServe, LitServe, BentoML (QUICK=1: short turns)
 	$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
 
+bench/separate: $(VENV)/serve front ## an engine in a process of its own beside one in the gateway's (AGAINST=FOLDER: and another checkout)
+	$(BIN)/python -m benchmarks.separate $(if $(AGAINST),--against $(AGAINST))
+
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
