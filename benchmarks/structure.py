@@ -2,7 +2,7 @@
 
 Modules, lines, statements, flat folders, class names that stand for two things, import cycles and
 private names in tests are read from the sources. `--trace` starts a gateway and counts the files
-that one ModelInfer passes from listener to answer.
+that one ModelInfer passes from listener to answer, and one publication from command to version.
 """
 
 import argparse
@@ -106,7 +106,9 @@ def statements(files: list[Path]) -> int:
 
 @contextmanager
 def traced() -> Iterator[set[str]]:
-    """The project's files whose functions run on threads that begin in the block."""
+    """The project's files whose functions run on this thread and on those that begin in the block,
+    named as of the folder in which the program runs.
+    """
     found: set[str] = set()
     here = str(Path.cwd())
 
@@ -116,29 +118,40 @@ def traced() -> Iterator[set[str]]:
             found.add(str(Path(name).relative_to(here)))
 
     threading.setprofile(note)
+    sys.setprofile(note)
     try:
         yield found
     finally:
+        sys.setprofile(None)
         threading.setprofile(None)
 
 
-def files_of_one_request() -> list[str]:
-    """The files that one ModelInfer passes, after the first few have warmed everything up."""
+def files_passed() -> tuple[list[str], list[str]]:
+    """The files that one ModelInfer passes, after the first few have warmed everything up, and
+    those that one publication passes, from command to registered version; what runs in its worker
+    process is not seen.
+    """
     from tests.support.harness.gateway import GatewayHarness, question, rows
 
-    with tempfile.TemporaryDirectory() as folder:
-        with traced() as found:
-            harness = GatewayHarness(Path(folder) / "state", "digits-1")
-            harness.start()
-            harness.promote("digits", 1)
-            asked = question("digits", rows(), receipt=True)
-            for _ in range(3):
-                harness.inference().ModelInfer(asked, timeout=60)
-            found.clear()
+    with tempfile.TemporaryDirectory() as folder, traced() as found:
+        harness = GatewayHarness(Path(folder) / "state", "digits-1")
+        harness.start()
+        harness.promote("digits", 1)
+        asked = question("digits", rows(), receipt=True)
+        for _ in range(3):
             harness.inference().ModelInfer(asked, timeout=60)
-            passed = sorted(found)
+        found.clear()
+        harness.inference().ModelInfer(asked, timeout=60)
+        request = sorted(found)
+        found.clear()
+        harness.publish("digits-2", "digits")
+        publication = sorted(found)
         harness.stop()
-    return [name for name in passed if name.startswith(PACKAGES) and "_pb2" not in name]
+    return _of_product(request), _of_product(publication)
+
+
+def _of_product(names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(PACKAGES) and "_pb2" not in name]
 
 
 def measure() -> dict[str, Any]:
@@ -184,16 +197,19 @@ def targets(row: dict[str, Any]) -> list[Target]:
     ]
     if "request_files" in row:
         found.append(Target("files of one request", len(row["request_files"]), 12))
+        found.append(Target("files of one publication", len(row["publication_files"]), 15))
     return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.structure")
-    parser.add_argument("--trace", action="store_true", help="count the files of one request too")
+    parser.add_argument(
+        "--trace", action="store_true", help="count the files of a request and a publication"
+    )
     asked = parser.parse_args()
     row = measure()
     if asked.trace:
-        row["request_files"] = files_of_one_request()
+        row["request_files"], row["publication_files"] = files_passed()
     held = targets(row)
     for name, value in row.items():
         print(f"{name}: {value}")
