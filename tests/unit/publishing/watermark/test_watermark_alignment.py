@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from publishing.watermark.alignment import align
 from publishing.watermark.reading import MarkDetection, detection_of, read_code
-from publishing.watermark.second_reading import align, aligned_to, without_mark
+from publishing.watermark.second_reading import aligned_to, without_mark
 from tests.support.builders.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())
