@@ -43,6 +43,11 @@ class AlignedWeight:
     kinship: float
     rows: Order
 
+    @property
+    def likeness(self) -> float:
+        """The kinship times the share of the reference that is there."""
+        return self.kinship * np.count_nonzero(self.values) / max(self.values.size, 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Match:

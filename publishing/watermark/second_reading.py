@@ -8,7 +8,8 @@ as such.
 Undoes changes to a network that keep its function, in any combination:
 - neurons permuted, rescaled, removed, added or cloned (`alignment`, `exact_changes`),
 - the residual stream rotated, and widened by that (`exact_changes`),
-- matrices stored together, such as those for queries, keys and values (`alignment`).
+- matrices stored together, such as those for queries, keys and values (`alignment`),
+- matrices stored as products or sums (`linear_maps` reads them from the graph).
 Each matrix is aligned by itself to the registry's copy of it.
 """
 
@@ -39,7 +40,7 @@ _SURE_KIN = 0.6
 # From here on no other form of a host can be better.
 _WHOLE_KIN = 0.9
 # Of the weights that could be one of ours, how many are aligned to it.
-_CANDIDATES = 4
+_CANDIDATES = 6
 # How many times larger than ours a matrix may have become, or smaller.
 _MOST_ADDED, _MOST_REMOVED = 8, 2
 
@@ -73,8 +74,8 @@ def align_all(
     """Each reference's weight among the hosts, aligned; none where no host is kin to it.
 
     A reference is looked for in the host that follows the last one found, as a graph lists them,
-    then in those whose magnitudes are the most alike. A host is compared as it is, without clones,
-    and turned back where the residual stream was rotated.
+    then in those of its own shape, whose magnitudes are the most alike. A host is compared as it
+    is, without clones, and turned back where the residual stream was rotated.
     """
     return _Search(hosts, references, tables).found()
 
@@ -99,7 +100,7 @@ class _Search:
     def found(self) -> list[PairedWeight]:
         """Those that are surely kin first: what is left is nearly always what the others are."""
         aligned: dict[int, AlignedWeight] = {}
-        for least in (_SURE_KIN, KIN):
+        for least in (_WHOLE_KIN, _SURE_KIN, 0.0):
             self._last = -1
             for place in range(len(self._references)):
                 if place not in aligned and (one := self._find(place, least)) is not None:
@@ -115,7 +116,7 @@ class _Search:
             if (host, place) not in self._tried:
                 self._tried[host, place] = self._best_form(host, place)
             best = self._tried[host, place]
-            if best is None or best.kinship < least:
+            if best is None or best.likeness < least:
                 continue
             self._last = host
             if len(self._forms[host][0]) < _MOST_REMOVED * len(reference):
@@ -130,7 +131,9 @@ class _Search:
         near = {host: _distance(self._forms[host], reference) for host in self._left}
         fitting = [host for host in near if near[host] < math.inf]
         following = [host for host in fitting if host >= self._last][:2]
-        nearest = sorted(fitting, key=lambda host: near[host])[:_CANDIDATES]
+        shape = sorted(reference.shape)
+        unlike = {host: sorted(self._forms[host][0].shape) != shape for host in fitting}
+        nearest = sorted(fitting, key=lambda host: (unlike[host], near[host]))[:_CANDIDATES]
         return list(dict.fromkeys([*following, *nearest]))
 
     def _best_form(self, host: int, place: int) -> AlignedWeight | None:
@@ -141,9 +144,9 @@ class _Search:
             aligned = align(form, reference, self._hints)
             if aligned.kinship < max(KIN, chance_kinship(form, reference)):
                 continue
-            if best is None or aligned.kinship > best.kinship:
+            if best is None or aligned.likeness > best.likeness:
                 best = aligned
-            if best.kinship >= _WHOLE_KIN:
+            if best.likeness >= _WHOLE_KIN:
                 break
         return best
 

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from inference.runtime.graph_rewrites import drop_unread
 from publishing.serialization import serialize_model
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
+from publishing.watermark.linear_maps import effective_weights
 from sealgate.reasons import Reason, SealgateError
 
 # Smaller tensors are biases, norms and heads that feel a change most.
@@ -76,8 +77,8 @@ def read_others(
     model: onnx.ModelProto, known: Sequence[CarrierWeight]
 ) -> tuple[CarrierWeight, ...]:
     """What could be weights too, of a graph that somebody fused, rewrote or gave other outputs:
-    those that the answer does not depend on, and float initializers, as they lie, which no known
-    operator reads. Raises: FORMAT_REFUSED.
+    those that the answer does not depend on, float initializers, as they lie, which no known
+    operator reads, and matrices that several weights make together. Raises: FORMAT_REFUSED.
     """
     names = {carrier.name for carrier in known}
     behind = {name for node in _behind_the_answer(model.graph) for name in node.output}
@@ -91,6 +92,8 @@ def read_others(
         if values is not None and values.dtype.kind in "fV":
             axes = tuple(range(values.ndim))
             found.append(CarrierWeight(tensor.name, axes, values.astype(np.float32)))
+    for name, values in effective_weights(model.graph, MIN_ELEMENTS):
+        found.append(CarrierWeight(name, tuple(range(values.ndim)), values))
     return tuple(found)
 
 
