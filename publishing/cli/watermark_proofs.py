@@ -9,17 +9,19 @@ from pathlib import Path
 
 import click
 import grpc
+import numpy as np
 
 from inference.engine import version_contents
-from inference.llm.request import is_generator
+from inference.llm.request import WEIGHTS, is_generator
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
 from publishing.serialization import parse_model
-from publishing.watermark.identification import FetchCopy
+from publishing.watermark.identification import FetchCopy, MarkedCopy
 from publishing.watermark.key import load_watermark_key
 from publishing.watermark.ownership import OwnershipClaim, OwnershipProof, settle
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from publishing.watermark.records import MarkRecord, kept_marks, key_path, watermark_folder
+from publishing.watermark.tensor_file import TensorFile
 from publishing.watermark.weights import Floats, read_carriers
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
@@ -39,7 +41,7 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 def fetcher(person: Profile, channel: grpc.Channel) -> FetchCopy:
     """Fetches a version's marked weights by its digest; None for what was never registered."""
 
-    def fetch(record: MarkRecord) -> Sequence[Floats] | None:
+    def fetch(record: MarkRecord) -> MarkedCopy | None:
         model = record.mark.key.model
         registry = RegistryServiceStub(channel)
         asked = messages.ListVersionsRequest(
@@ -49,14 +51,27 @@ def fetcher(person: Profile, channel: grpc.Channel) -> FetchCopy:
         if not found:
             return None
         version = int(found[0].name.rpartition("/")[2])
-        if is_generator(_signed(person, channel, model, version).manifest):
-            # Its weights are no graph of which neurons could be matched.
-            return None
-        _, data = fp32_of(person, channel, model, version)
-        by_name = {each.name: each.values for each in read_carriers(parse_model(data))}
-        return [by_name[slot.name] for slot in record.slots]
+        signed = _signed(person, channel, model, version)
+        if is_generator(signed.manifest):
+            by_name = _tensors_of(signed, registry)
+        else:
+            data = signed.file(registry, version_contents.FP32)
+            by_name = {each.name: each.values for each in read_carriers(parse_model(data))}
+        values = [by_name.pop(slot.name) for slot in record.slots]
+        return MarkedCopy(values, tuple(by_name.values()))
 
     return fetch
+
+
+def _tensors_of(signed: SignedVersion, registry: RegistryServiceStub) -> dict[str, Floats]:
+    """All matrices of a language model's files, by name."""
+    found: dict[str, Floats] = {}
+    for entry in signed.manifest.files:
+        if WEIGHTS.fullmatch(entry.path):
+            data = np.frombuffer(signed.file(registry, entry.path), np.uint8)
+            tensors = TensorFile.parse(data)
+            found |= {name: tensors.floating(name) for name in tensors.floats()}
+    return found
 
 
 def fp32_of(

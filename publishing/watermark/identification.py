@@ -22,8 +22,7 @@ from publishing.watermark.reading import (
     read_payloads,
 )
 from publishing.watermark.records import MarkRecord, kept_keys, kept_marks
-from publishing.watermark.second_reading import aligned_to
-from publishing.watermark.weights import Floats as Floats_of_weights
+from publishing.watermark.second_reading import aligned_to, could_hold
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
@@ -133,8 +132,17 @@ def _load(path: Path) -> CopyRecord:
     return CopyRecord(*(fields.text(document[name]) for name in names))
 
 
-# The marked weights of a version as the registry has them, in the order of the mark's slots.
-FetchCopy = Callable[[MarkRecord], Sequence[Floats_of_weights] | None]
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkedCopy:
+    """A version's weights as the registry has them: the marked ones in the order of the mark's
+    slots, and others, such as a language model's embedding.
+    """
+
+    values: Sequence[Floats]
+    tables: Sequence[Floats] = ()
+
+
+FetchCopy = Callable[[MarkRecord], MarkedCopy | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,8 @@ def find(weights: FileWeights, folder: Path, fetch: FetchCopy | None) -> Identif
     """The version whose mark these weights carry; None where no mark was ever made.
 
     1. All marks of all keys are read, and z is paid for by their number.
-    2. Where none is found, and copies can be fetched, the weights are aligned to each version's.
+    2. Where none is found, and copies can be fetched, the weights are aligned to each version's
+       whose shapes they could have.
     3. Of the version that is found, all recipients are tried, blind or aligned as it was.
 
     Raises: as `kept_keys` and `kept_marks`.
@@ -174,10 +183,11 @@ def find(weights: FileWeights, folder: Path, fetch: FetchCopy | None) -> Identif
     aligned: list[PairedWeight] | None = None
     if not detection.found and fetch is not None:
         for candidate_key, candidate in marks:
-            copy = fetch(candidate)
+            fits = could_hold(weights, [slot.shape for slot in candidate.slots])
+            copy = fetch(candidate) if fits else None
             if copy is None:
                 continue
-            paired = aligned_to(weights, candidate.code, copy)
+            paired = aligned_to(weights, candidate.code, copy.values, copy.tables)
             second = detection_of(paired, candidate.code, math.log(tries))
             if second.z > detection.z:
                 detection, key, record, aligned = second, candidate_key, candidate, paired

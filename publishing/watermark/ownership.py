@@ -145,11 +145,17 @@ class _OpenClaim:
     original: FileWeights
     values: list[Floats]
 
+    @property
+    def tables(self) -> list[Floats]:
+        """What the original has beside the marked weights."""
+        marked = {slot.name for slot in self.slots}
+        return [each.values for each in self.original.ordered if each.name not in marked]
+
     def read(self, weights: FileWeights, tries: int) -> tuple[float, float]:
         """The mark's z, and the share of its weights that are kin to some of these weights."""
         tries *= _WAYS
         blind = read_code(weights, self.code, self.slots, tries)
-        paired = aligned_to(weights, self.code, self.values)
+        paired = aligned_to(weights, self.code, self.values, self.tables)
         aligned = detection_of(paired, self.code, math.log(tries))
         kin = sum(each.values.size for each in paired)
         return max(blind.z, aligned.z), kin / sum(values.size for values in self.values)

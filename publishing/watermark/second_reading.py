@@ -57,6 +57,14 @@ def aligned_to(
     return align_all(hosts, without_mark(copy, code), tables)
 
 
+def could_hold(weights: FileWeights, slots: Sequence[Shape]) -> bool:
+    """Whether weights of these shapes could be half of those that were marked, or more."""
+    shapes = {each.values.shape for each in (*weights.ordered, *weights.others)}
+    shapes |= {shape[::-1] for shape in shapes if len(shape) == 2}
+    held = sum(math.prod(slot) for slot in slots if any(_fits(shape, slot) for shape in shapes))
+    return 2 * held >= sum(math.prod(slot) for slot in slots)
+
+
 def without_mark(hosts: Sequence[Floats], code: WatermarkCode) -> list[Floats]:
     """The registry's copy with what the code reads in it taken out; channels first, in order."""
     taken = []
