@@ -43,6 +43,7 @@ _BY_REASON = {
     Reason.VERSION_ALTERED: "Tell the operator and an auditor: stored bytes were changed.",
     Reason.APPROVALS_MISSING: "Have more people approve.",
     Reason.PROPOSAL_EXPIRED: "Propose again.",
+    Reason.PROPOSAL_REJECTED: "Read why with `sealgate model proposals`, then propose again.",
     Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
     Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
     Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",

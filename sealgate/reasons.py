@@ -251,6 +251,14 @@ class Reason(Enum):
         "The caller has attached as much evidence to the version as one may.",
     )
     PROPOSAL_EXPIRED = (Kind.PRECONDITION, "The proposal's time has run out.")
+    PROPOSAL_REJECTED = (
+        Kind.PRECONDITION,
+        "The proposal was rejected, or withdrawn by its proposer: a new one must be made.",
+    )
+    COMMENTS_TOO_MANY = (
+        Kind.PRECONDITION,
+        "The caller has commented on the proposal as often as one may.",
+    )
     ROLLBACK_TARGET = (
         Kind.PRECONDITION,
         "The alias cannot return to that version: it never named it, or names it now.",

@@ -19,7 +19,13 @@ from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.health_limits import HealthRules
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
-from sealgate.trust.policy.promotion_rules import UNKNOWN, EvidenceRules, RiskTiers
+from sealgate.trust.policy.promotion_rules import (
+    SERVING,
+    UNKNOWN,
+    EvidenceRules,
+    RejectionRules,
+    RiskTiers,
+)
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
 from sealgate.trust.policy.validity import NO_GRACE_PERIOD, NO_WITHDRAWALS, GracePeriod, Withdrawals
@@ -30,6 +36,7 @@ from sealgate.trust.transparency.note import Verifier
 _KINDS: Mapping[str, Any] = {
     "risk": RiskTiers,
     "evidence": EvidenceRules,
+    "rejections": RejectionRules,
     "withdrawn": Withdrawals,
     "health": HealthRules,
     "ml_dsa": LogCosigners,
@@ -87,6 +94,7 @@ class Policy:
     rights: tuple[Right, ...] | None = None
     risk: RiskTiers | None = None
     evidence: EvidenceRules | None = None
+    rejections: RejectionRules | None = None
     health: HealthRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
@@ -217,6 +225,11 @@ class Policy:
             raise SealgateError(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
         least = self.rules.approvals[alias]
         return max(least, self.risk.approvals_for(alias, model)) if self.risk else least
+
+    @property
+    def rejections_stop_serving(self) -> bool:
+        """Whether a rejection also stops a version that is live already."""
+        return self.rejections is not None and self.rejections.stops == SERVING
 
     def screen(self, model: str) -> ScreeningRules:
         """Return what screening leads to for the model."""

@@ -1,10 +1,12 @@
-"""The sections `risk` and `evidence`: how many approvals and which evidence a promotion needs.
+"""The sections `risk`, `evidence` and `rejections`: what a promotion needs, and what stops it.
 
 `risk` gives models a risk tier. A model that the section does not name counts as one of the
 strictest tier when approvals are counted, and as one of no tier when a right names tiers. A policy
 without the section knows no tiers.
 
 `evidence` names the kinds of evidence that a proposal must carry, and the roles that may make them.
+
+`rejections` says what an approver's rejection stops. Without the section it stops the promotion.
 """
 
 from collections.abc import Iterable, Mapping
@@ -109,3 +111,28 @@ class EvidenceRules:
     @classmethod
     def from_json(cls, value: object) -> Self:
         return cls({kind: fields.texts(roles) for kind, roles in fields.mapping(value).items()})
+
+
+PROMOTION, SERVING = "promotion", "serving"
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionRules:
+    """`stops`: `promotion`, so that a rejection counts until the alias moves; or `serving`, so that
+    it also takes a version out of service that the proposal has already brought into it.
+
+    Raises SealgateError(POLICY_INVALID).
+    """
+
+    stops: str
+
+    def __post_init__(self) -> None:
+        if self.stops not in (PROMOTION, SERVING):
+            raise SealgateError(Reason.POLICY_INVALID, "a rejection stops something unknown")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stops": self.stops}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls(fields.text(fields.record(value, ("stops",))["stops"]))

@@ -1,12 +1,13 @@
 """Statements: what people and services sign, and the checks of what follows from it."""
 
+from sealgate.trust.statements.bundle import PointerBundle
 from sealgate.trust.statements.manifest import FileEntry, Manifest
+from sealgate.trust.statements.replies import Comment, ProposalWithdrawal, Rejection
 from sealgate.trust.statements.types import (
     Approval,
     Evidence,
     Freshness,
     Pointer,
-    PointerBundle,
     Proposal,
     Revocation,
 )
@@ -22,6 +23,7 @@ from sealgate.trust.statements.verification import (
 
 __all__ = [
     "Approval",
+    "Comment",
     "Evidence",
     "FileEntry",
     "Freshness",
@@ -29,6 +31,8 @@ __all__ = [
     "Pointer",
     "PointerBundle",
     "Proposal",
+    "ProposalWithdrawal",
+    "Rejection",
     "Revocation",
     "check_covered",
     "is_revoked",

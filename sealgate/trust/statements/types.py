@@ -6,11 +6,10 @@ to one another by the digest of the payload. Times are text, as `sealgate.trust.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from sealgate.trust import canonical, fields
+from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.shares import check_share
 from sealgate.trust.statements import base as form
 from sealgate.trust.statements.base import Check, Statement
@@ -178,8 +177,9 @@ class Freshness(Statement):
     """An online key's word on what is live now: every pointer and every revocation.
 
     `pointers` holds (`model/alias`, sequence, digest of the pointer), sorted; `revoked` digests
-    of versions, sorted. As TUF's snapshot and timestamp do, it keeps anyone from serving an older
-    state that was once approved.
+    of versions and `rejected` digests of proposals that were rejected or withdrawn, both sorted. As
+    TUF's snapshot and timestamp do, it keeps anyone from serving an older state that was once
+    approved.
     """
 
     TYPE: ClassVar[str] = "sealgate/freshness/v1"
@@ -190,13 +190,16 @@ class Freshness(Statement):
         "revoked": form.sorted_digests,
         "issued": form.time,
         "expires": form.time,
+        "rejected": form.sorted_digests,
     }
+    OPTIONAL: ClassVar[Mapping[str, Any]] = {"rejected": ()}
 
     sequence: int
     pointers: tuple[tuple[str, int, str], ...]
     revoked: tuple[str, ...]
     issued: str
     expires: str
+    rejected: tuple[str, ...] = ()
 
     def pointer(self, model: str, alias: str) -> tuple[int, str] | None:
         """Return sequence and digest of the alias's pointer, or None where it has none."""
@@ -215,8 +218,10 @@ class Freshness(Statement):
         for place, value in sorted(fields.mapping(record["pointers"]).items()):
             item = fields.record(value, ("sequence", "digest"))
             pointers.append((place, item["sequence"], item["digest"]))
-        revoked = fields.texts(record["revoked"])
-        return {**record, "pointers": tuple(pointers), "revoked": revoked}
+        digests: dict[str, Any] = {
+            n: fields.texts(record[n]) for n in ("revoked", "rejected") if n in record
+        }
+        return {**record, "pointers": tuple(pointers), **digests}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,61 +244,3 @@ class Evidence(Statement):
     maker: str
     created: str
     body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PointerBundle:
-    """A pointer with all that it rests on: its proposal, the approvals, and what it returns to.
-
-    A rollback has the proposal and approvals of `returned`, which is a promotion's bundle.
-    Raises SealgateError(DOCUMENT_MALFORMED).
-    """
-
-    TYPE: ClassVar[str] = "sealgate/pointer-bundle/v1"
-
-    pointer: Envelope
-    proposal: Envelope
-    approvals: tuple[Envelope, ...]
-    returned: Self | None = None
-
-    def __post_init__(self) -> None:
-        back = self.returned
-        if back is None:
-            return
-        if back.returned or (back.proposal, back.approvals) != (self.proposal, self.approvals):
-            raise fields.malformed("a rollback returns to a promotion, and rests on the same")
-
-    @classmethod
-    def rollback(cls, pointer: Envelope, returned: Self) -> Self:
-        """Make the bundle of a rollback to the promotion `returned`."""
-        return cls(pointer, returned.proposal, returned.approvals, returned)
-
-    def encode(self) -> bytes:
-        """Return the canonical JSON; a rollback writes what it shares with `returned` once."""
-        return canonical.encode(self._to_json())
-
-    def _to_json(self) -> dict[str, Any]:
-        if self.returned:
-            rest: dict[str, Any] = {"returned": self.returned._to_json()}
-        else:
-            approvals = [approval.to_json() for approval in self.approvals]
-            rest = {"proposal": self.proposal.to_json(), "approvals": approvals}
-        return {"type": self.TYPE, "pointer": self.pointer.to_json(), **rest}
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
-        return cls._from_json(canonical.decode(data), may_return=True)
-
-    @classmethod
-    def _from_json(cls, value: object, may_return: bool) -> Self:
-        if may_return and "returned" in fields.mapping(value):
-            outer = fields.record(value, ("pointer", "returned"), cls.TYPE)
-            returned = cls._from_json(outer["returned"], may_return=False)
-            return cls.rollback(Envelope.from_json(outer["pointer"]), returned)
-        outer = fields.record(value, ("pointer", "proposal", "approvals"), cls.TYPE)
-        return cls(
-            Envelope.from_json(outer["pointer"]),
-            Envelope.from_json(outer["proposal"]),
-            tuple(Envelope.from_json(item) for item in fields.items(outer["approvals"])),
-        )

@@ -17,12 +17,12 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.shares import approvals_for
 from sealgate.trust.statements.base import Statement
+from sealgate.trust.statements.bundle import PointerBundle
 from sealgate.trust.statements.types import (
     ROLLBACK,
     Approval,
     Freshness,
     Pointer,
-    PointerBundle,
     Proposal,
 )
 from sealgate.trust.times import CLOCK_SKEW, parse_time
@@ -269,7 +269,7 @@ def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Fresh
 def check_covered(pointer: Pointer, freshness: Freshness) -> None:
     """Check that a pointer is the alias's newest and that its version may answer.
 
-    Raises SealgateError: POINTER_STALE or VERSION_REVOKED.
+    Raises SealgateError: POINTER_STALE, VERSION_REVOKED or PROPOSAL_REJECTED.
     """
     if freshness.pointer(pointer.model, pointer.alias) != (
         pointer.sequence,
@@ -278,6 +278,8 @@ def check_covered(pointer: Pointer, freshness: Freshness) -> None:
         raise SealgateError(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
     if is_revoked(freshness.revoked, pointer.model, pointer.digest):
         raise SealgateError(Reason.VERSION_REVOKED, pointer.digest)
+    if pointer.proposal in freshness.rejected:
+        raise SealgateError(Reason.PROPOSAL_REJECTED, pointer.proposal)
 
 
 def _keyids(envelope: Envelope) -> list[str]:
