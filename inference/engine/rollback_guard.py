@@ -3,7 +3,8 @@
 A database that was restored, or stolen and replayed, shows statements that were all valid once
 (the rollback and freeze attacks of The Update Framework, section 5.3 of its specification). So the
 engine keeps the highest policy version, freshness statement and pointer sequences that it has
-verified, the latest signing time, and every version that was ever revoked.
+verified, the latest signing time, every version that was ever revoked, and every proposal that was
+ever rejected.
 
 The file is canonical JSON and is replaced as a whole; one engine writes it. If it is lost, the
 engine starts from its root keys, as if new.
@@ -52,6 +53,7 @@ class RollbackGuard:
     freshness: HighWaterMark | None = None
     pointers: Mapping[str, HighWaterMark] = field(default_factory=lambda: MappingProxyType({}))
     revoked: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
     time: datetime = _LONG_AGO
 
     def now(self, clock: datetime) -> datetime:
@@ -68,12 +70,17 @@ class RollbackGuard:
         return replace(self, policy=after, time=max(self.time, issued))
 
     def with_freshness(
-        self, mark: HighWaterMark, issued: datetime, revoked: frozenset[str]
+        self,
+        mark: HighWaterMark,
+        issued: datetime,
+        revoked: frozenset[str],
+        rejected: frozenset[str] = frozenset(),
     ) -> "RollbackGuard":
         """Raises SealgateError(POINTER_STALE)."""
         after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark
         time = max(self.time, issued)
-        return replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
+        seen = replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
+        return replace(seen, rejected=self.rejected | rejected)
 
     def with_pointer(self, name: str, mark: HighWaterMark) -> "RollbackGuard":
         """`name` is `model/alias`. Raises SealgateError(SEQUENCE_STALE)."""
@@ -82,9 +89,11 @@ class RollbackGuard:
         return replace(self, pointers=MappingProxyType({**self.pointers, name: after}))
 
     def encode(self) -> bytes:
-        """Return the canonical JSON."""
+        """Return the canonical JSON; without `rejected` where nothing was, as it was at first."""
+        rejected = {"rejected": sorted(self.rejected)} if self.rejected else {}
         return canonical.encode(
             {
+                **rejected,
                 "type": TYPE,
                 "policy": _mark_value(self.policy),
                 "freshness": _mark_value(self.freshness),
@@ -98,7 +107,8 @@ class RollbackGuard:
     def decode(cls, data: bytes) -> Self:
         """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
         names = ("policy", "freshness", "pointers", "revoked", "time")
-        top = fields.record(canonical.decode(data), names, TYPE)
+        document = fields.mapping(canonical.decode(data))
+        top = fields.record(document, (*names, *({"rejected"} & document.keys())), TYPE)
         pointers = fields.mapping(top["pointers"]).items()
         return cls(
             policy=_mark(top["policy"]),
@@ -106,7 +116,8 @@ class RollbackGuard:
             pointers=MappingProxyType(
                 {name: mark for name, value in pointers if (mark := _mark(value))}
             ),
-            revoked=frozenset(check_digest(item) for item in fields.items(top["revoked"])),
+            revoked=_digests(top["revoked"]),
+            rejected=_digests(top.get("rejected", [])),
             time=parse_time(top["time"]),
         )
 
@@ -141,6 +152,10 @@ class RollbackGuardFile:
             return
         replace_file(self._path, seen.encode())
         self.seen = seen
+
+
+def _digests(value: Any) -> frozenset[str]:
+    return frozenset(check_digest(item) for item in fields.items(value))
 
 
 def _mark_value(mark: HighWaterMark | None) -> dict[str, Any] | None:

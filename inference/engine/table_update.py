@@ -47,6 +47,15 @@ class VersionLoader(Protocol):
         ...
 
 
+def _ended(live: LiveVersion, standing: TrustState) -> Reason | None:
+    """Why a version may answer no longer, whatever its pointer says; None where it may."""
+    if standing.seen.is_revoked(live.model, live.digest):
+        return Reason.VERSION_REVOKED
+    if live.bundle.proposal.payload_digest in standing.seen.rejected:
+        return Reason.PROPOSAL_REJECTED
+    return None
+
+
 class TableUpdate:
     """One update of the live table: what each alias answers with afterwards."""
 
@@ -65,12 +74,15 @@ class TableUpdate:
         self._loader = loader
         self.seen = standing.seen
         self.previous = dict(previous)
-        is_revoked = standing.seen.is_revoked
-        ended = {p for p, live in table.lives.items() if is_revoked(live.model, live.digest)}
+        ended = {
+            place: reason
+            for place, live in table.lives.items()
+            if (reason := _ended(live, standing)) is not None
+        }
         self.lives = {p: live for p, live in table.lives.items() if p not in ended}
         self.closed = dict(table.closed) | {
-            place: ClosedAlias(table.lives[place].version, Reason.VERSION_REVOKED)
-            for place in ended
+            place: ClosedAlias(table.lives[place].version, reason)
+            for place, reason in ended.items()
         }
         self.loaded: list[Place] = []
         self.rejected: list[RejectedPointer] = []

@@ -133,5 +133,6 @@ def establish(policies: PolicyState, statement: Envelope | None, now: datetime) 
         HighWaterMark(freshness.sequence, statement.payload_digest),
         parse_time(freshness.issued),
         frozenset(freshness.revoked),
+        frozenset(freshness.rejected),
     )
     return TrustState(policies, freshness, seen, seen.now(now))

@@ -9,7 +9,9 @@ The code carries the numbers of these steps (the first two are in `inference.eng
  5. The OMS signature over the manifest is by a publisher's key that the policy still lists
     (SIGNER_MISMATCH, SIGNATURE_INVALID). The key identifies the publisher.
  6. The pointer follows from its proposal and approvals, at least one of them by someone other than
-    the publisher (`verify_pointer`), and is for this model and alias (POINTER_INVALID).
+    the publisher (`verify_pointer`), and is for this model and alias (POINTER_INVALID). Nobody
+    ever rejected or withdrew that proposal in a way that the policy lets stop it
+    (PROPOSAL_REJECTED).
  7. Its sequence is not lower than one seen before (SEQUENCE_STALE).
  8. The version is not revoked and never was (VERSION_REVOKED).
  9. The manifest names exactly the files of a version (FILE_MISSING, FILE_SURPLUS). The loader
@@ -112,6 +114,8 @@ def verify_past_pointer(
     pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
     if (pointer.model, pointer.alias) != place:
         raise SealgateError(Reason.POINTER_INVALID, "the pointer is for another model or alias")
+    if pointer.proposal in seen.rejected:
+        raise SealgateError(Reason.PROPOSAL_REJECTED, pointer.proposal)
     return VerifiedPointer(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
 
 

@@ -225,3 +225,42 @@ class TestRevocation:
         assert engine.update(registry, registry).loaded == (PLACE,)
         assert resolved(engine) == 2
         assert resolved(engine, 1) is Reason.VERSION_NOT_LIVE
+
+
+class TestRejection:
+    def test_a_rejected_proposal_stops_at_once_and_for_good(
+        self, registry: UncheckedRegistry, start: Start
+    ) -> None:
+        bundle = registry.promote(registry.publish(FILES))
+        engine = start()
+        engine.update(registry, registry)
+        assert resolved(engine) == 1
+        registry.reject(bundle)
+        assert only(engine.update(registry, registry)) is Reason.PROPOSAL_REJECTED
+        assert resolved(engine) is Reason.PROPOSAL_REJECTED
+        # A newer statement that leaves it out, by whoever holds that key, changes nothing.
+        registry.rejected.clear()
+        registry.refresh()
+        for again in (engine, start()):
+            assert only(again.update(registry, registry)) is Reason.PROPOSAL_REJECTED
+            assert isinstance(resolved(again), Reason)
+
+    def test_nothing_returns_to_it(self, registry: UncheckedRegistry, engine: Engine) -> None:
+        target = registry.promote(registry.publish(FILES))
+        promoted(registry, BETTER)
+        engine.update(registry, registry)
+        registry.reject(target)
+        assert engine.update(registry, registry) == UpdateResult()
+        registry.roll_back(target)
+        assert only(engine.update(registry, registry)) is Reason.PROPOSAL_REJECTED
+
+    def test_the_same_version_under_a_new_proposal_answers(
+        self, registry: UncheckedRegistry, engine: Engine
+    ) -> None:
+        version = registry.publish(FILES)
+        registry.reject(registry.promote(version))
+        engine.update(registry, registry)
+        registry.now += MINUTE
+        registry.promote(version)
+        assert engine.update(registry, registry).loaded == (PLACE,)
+        assert resolved(engine) == 1

@@ -65,6 +65,7 @@ class UncheckedRegistry:
         self.bundles: dict[Place, PointerBundle] = {}
         self.history: dict[Place, list[PointerBundle]] = {}
         self.revoked: set[str] = set()
+        self.rejected: set[str] = set()
         self.statements = 0
         self.freshness: Envelope | None = None
 
@@ -169,6 +170,11 @@ class UncheckedRegistry:
         self.revoked.add(version.digest)
         self.refresh()
 
+    def reject(self, bundle: PointerBundle) -> None:
+        """Have the next statements say that the proposal of a pointer was rejected."""
+        self.rejected.add(bundle.proposal.payload_digest)
+        self.refresh()
+
     def refresh(self) -> Envelope:
         """A new statement of freshness, of what `bundles` holds."""
         self.statements += 1
@@ -182,6 +188,7 @@ class UncheckedRegistry:
             revoked=tuple(sorted(self.revoked)),
             issued=format_time(self.now),
             expires=format_time(self.now + FRESH),
+            rejected=tuple(sorted(self.rejected)),
         )
         self.freshness = sign_statement(statement, self.keys["freshness"])
         return self.freshness

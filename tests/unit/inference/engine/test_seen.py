@@ -121,3 +121,11 @@ def test_a_damaged_file_is_refused(
     with pytest.raises(SealgateError) as refused:
         RollbackGuardFile.open(path)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_without_rejections_the_file_is_what_it_always_was() -> None:
+    seen = RollbackGuard().with_freshness(HighWaterMark(1, A), NOON, frozenset())
+    assert b"rejected" not in seen.encode()
+    told = seen.with_freshness(HighWaterMark(2, B), NOON, frozenset(), frozenset({A}))
+    assert RollbackGuard.decode(told.encode()) == told
+    assert told.with_freshness(HighWaterMark(3, B), NOON, frozenset()).rejected == {A}
