@@ -25,7 +25,9 @@ from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper, newest_envelope, newest_state
 from registry.policy.policies import PinnedRoot, Policies, PolicyBook
 from registry.promotion.pointers import Pointers
-from registry.promotion.proposals import Proposals, Revocations
+from registry.promotion.proposals import Proposals
+from registry.promotion.replies import ProposalReplies
+from registry.promotion.revocations import Revocations
 from registry.state.logged_state import LoggedFacts
 from registry.state.records import LivePointerRecord, Snapshot
 from registry.state.schema import FRESHNESS, LOG, POINTERS, VERSIONS
@@ -39,7 +41,7 @@ from sealgate.trust.transparency import Checkpoint
 
 
 class Registry:
-    """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
+    """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `replies`, `pointers`,
     `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`, `allowances`,
     `drifts`, `attachments`; `artifacts`, `log` (a reader), `feed` (changes in the log) and
     `audit_trail` (the same, proved) beside them.
@@ -68,6 +70,7 @@ class Registry:
         self.models = Models(ledger, book)
         self.versions = Versions(ledger, book, artifacts)
         self.proposals = Proposals(ledger, book)
+        self.replies = ProposalReplies(ledger, book, freshness)
         self.pointers = Pointers(ledger, book, freshness, self.versions)
         self.revocations = Revocations(ledger, book, freshness, self.versions)
         self.anchors = Anchors(ledger, book)
@@ -161,7 +164,7 @@ class Registry:
             freshness = newest_envelope(connection, last)
             if freshness is None:
                 raise SealgateError(Reason.POINTER_STALE, "there is no freshness statement")
-            newest = [digest for _, _, digest in newest_state(connection)[0]]
+            newest = [digest for _, _, digest in newest_state(connection).pointers]
             found = [_before(connection, digest) for digest in newest] if earlier else newest
             return Snapshot(chain.envelopes, _live(connection, filter(None, found)), freshness)
 

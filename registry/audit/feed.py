@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, select
 from registry.log.reader import LogReader
 from registry.models.versions import Versions
 from registry.promotion.pointers import pointer_record
+from registry.promotion.proposal_records import OPEN, REJECTED, WITHDRAWN
 from registry.promotion.proposals import Proposals
 from registry.state import events
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
@@ -57,8 +58,11 @@ class Feed:
                 (events.MODEL_CREATED, _model),
                 (events.WATERMARK_COMMITTED, lambda row: {"model": row["model"]}),
                 (events.VERSION_REGISTERED, self._registered),
-                (events.PROPOSAL_CREATED, lambda row: self._proposal(row["digest"])),
+                (events.PROPOSAL_CREATED, lambda row: self._proposal(row["digest"], state=OPEN)),
                 (events.APPROVAL_ADDED, self._approved),
+                (events.PROPOSAL_REJECTED, self._rejected),
+                (events.PROPOSAL_WITHDRAWN, self._withdrawn),
+                (events.COMMENT_ADDED, self._commented),
                 (events.POINTER_MOVED, _moved),
                 (events.VERSION_REVOKED, self._revoked),
             )
@@ -93,11 +97,32 @@ class Feed:
         return replace(record, screening_withdrawn="", attached=())
 
     def _approved(self, row: RowMapping) -> dict[str, Any]:
-        return self._proposal(row["proposal"], bytes(row["envelope"]))
+        return self._proposal(row["proposal"], approvals=_envelope(row), state=OPEN)
 
-    def _proposal(self, digest: str, *approvals: bytes) -> dict[str, Any]:
-        record = replace(self._proposals.get(digest), approvals=approvals)
+    def _rejected(self, row: RowMapping) -> dict[str, Any]:
+        return self._proposal(row["proposal"], rejections=_envelope(row), state=REJECTED)
+
+    def _withdrawn(self, row: RowMapping) -> dict[str, Any]:
+        return self._proposal(row["proposal"], withdrawal=_envelope(row)[0], state=WITHDRAWN)
+
+    def _commented(self, row: RowMapping) -> dict[str, Any]:
+        return self._proposal(row["proposal"], comments=_envelope(row))
+
+    def _proposal(self, digest: str, **told: Any) -> dict[str, Any]:
+        """Return a proposal with what the entry tells of it, and nothing that came later."""
+        nothing = {
+            "approvals": (),
+            "rejections": (),
+            "withdrawal": b"",
+            "comments": (),
+            "state": "",
+        }
+        record = replace(self._proposals.get(digest), **nothing | told)
         return {"model": record.model, "alias": record.alias, "record": record}
+
+
+def _envelope(row: RowMapping) -> tuple[bytes]:
+    return (bytes(row["envelope"]),)
 
 
 def _row(connection: Connection, event: events.Event, index: int) -> RowMapping:

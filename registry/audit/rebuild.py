@@ -22,6 +22,8 @@ from registry.state.schema import (
     FRESHNESS,
     LOG,
     POINTERS,
+    PROPOSAL_WITHDRAWALS,
+    REJECTIONS,
     REQUESTS,
     REVOCATIONS,
     VERSIONS,
@@ -47,6 +49,7 @@ class _Replayed:
 
     pointers: dict[str, tuple[int, str]] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
     versions: set[tuple[str, int]] = field(default_factory=set)
     # Time and principal of the entries that remembered requests name.
     requested: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -180,15 +183,12 @@ class Rebuild:
             if statement.sequence != row["sequence"]:
                 wanted, found = str(statement.sequence), str(row["sequence"])
                 yield Difference("freshness", key, Edit.ALTERED, "sequence", wanted, found)
+            wanted = _summary(self._seen.pointers, self._seen.revoked, self._seen.rejected)
             said = {place: (number, digest) for place, number, digest in statement.pointers}
-            if (said, set(statement.revoked)) != (self._seen.pointers, self._seen.revoked):
-                wanted, found = (
-                    f"{_live(pointers)}; {len(revoked)} revoked"
-                    for pointers, revoked in (
-                        (self._seen.pointers, self._seen.revoked),
-                        (said, set(statement.revoked)),
-                    )
-                )
+            revoked, rejected = set(statement.revoked), set(statement.rejected)
+            seen = (self._seen.pointers, self._seen.revoked, self._seen.rejected)
+            if (said, revoked, rejected) != seen:
+                found = _summary(said, revoked, rejected)
                 yield Difference("freshness", key, Edit.ALTERED, "envelope", wanted, found)
 
     def _open_freshness(self, data: bytes) -> Freshness | SealgateError:
@@ -242,6 +242,8 @@ class Rebuild:
             self._seen.pointers[place] = max(state, self._seen.pointers.get(place, (0, "")))
         elif told.table is REVOCATIONS:
             self._seen.revoked.add(columns["version_digest"])
+        elif told.table in (REJECTIONS, PROPOSAL_WITHDRAWALS):
+            self._seen.rejected.add(columns["proposal"])
         elif told.table is VERSIONS:
             self._seen.versions.add((columns["model"], columns["version"]))
 
@@ -278,5 +280,7 @@ def _told_of(envelope: bytes) -> dict[str, str]:
     return {"kind": item.kind, "digest": opened.payload_digest, "maker": item.maker}
 
 
-def _live(pointers: Mapping[str, tuple[int, str]]) -> str:
-    return ", ".join(f"{place} move {state[0]}" for place, state in sorted(pointers.items()))
+def _summary(pointers: Mapping[str, tuple[int, str]], revoked: set[str], rejected: set[str]) -> str:
+    moves = ", ".join(f"{place} move {state[0]}" for place, state in sorted(pointers.items()))
+    told = f"{moves}; {len(revoked)} revoked"
+    return f"{told}; {len(rejected)} rejected" if rejected else told

@@ -1,9 +1,9 @@
 """The freshness statement, in which an online key confirms the newest pointers and revocations.
 
-It is signed in the transaction of every move, revocation and policy, and regularly in between. The
-key signs only what continues its last statement, so an edited database can't have an older state
-confirmed. It signs only what the log records, so pointers and revocations that somebody wrote into
-the tables are never confirmed.
+It is signed in the transaction of every move, revocation, rejection and policy, and regularly in
+between. The key signs only what continues its last statement, so an edited database can't have an
+older state confirmed. It signs only what the log records, so pointers, revocations and rejections
+that somebody wrote into the tables are never confirmed.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from registry.state.schema import FRESHNESS, POINTERS, REVOCATIONS
+from registry.state.schema import (
+    FRESHNESS,
+    POINTERS,
+    PROPOSAL_WITHDRAWALS,
+    REJECTIONS,
+    REVOCATIONS,
+)
 from registry.state.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
@@ -32,6 +38,19 @@ class SignedFreshness:
 
     statement: Freshness
     envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """What a statement says: each alias's newest pointer, and what was revoked and rejected."""
+
+    pointers: Pointers
+    revoked: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+    @classmethod
+    def of(cls, statement: Freshness) -> "LiveState":
+        return cls(statement.pointers, statement.revoked, statement.rejected)
 
 
 class FreshnessKeeper:
@@ -68,8 +87,8 @@ class FreshnessKeeper:
     def renew(self, unit: UnitOfWork, policy: Policy) -> None:
         """Sign what is live now, in the transaction of `unit`.
 
-        Raises SealgateError: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
-        statement is gone or older, or pointers and revocations are not what the log records;
+        Raises SealgateError: LOG_INCONSISTENT when an alias's pointer, a revocation or a rejection
+        of the last statement is gone or older, or they are not what the log records;
         POLICY_INVALID where the policy took the key's role away.
         """
         self.check_key(policy)
@@ -77,15 +96,16 @@ class FreshnessKeeper:
         # A commit that was reported as failed may have reached the database all the same.
         known = (last, self._stored(unit.connection, policy))
         previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
-        pointers, revoked = newest_state(unit.connection)
+        state = newest_state(unit.connection)
         if previous is not None:
-            _check_goes_forward(previous, pointers, revoked)
-        _check_logged(unit, pointers, revoked)
+            _check_goes_forward(previous, state)
+        _check_logged(unit, state)
         expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
         statement = Freshness(
             sequence=previous.sequence + 1 if previous else 1,
-            pointers=pointers,
-            revoked=revoked,
+            pointers=state.pointers,
+            revoked=state.revoked,
+            rejected=state.rejected,
             issued=format_time(unit.now),
             expires=format_time(expires),
         )
@@ -104,8 +124,7 @@ class FreshnessKeeper:
         Raises SealgateError(LOG_INCONSISTENT).
         """
         statement, envelope = self._stored(connection, policy), stored_envelope(connection)
-        pointers, revoked = newest_state(connection)
-        if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
+        if statement is None or LiveState.of(statement) != newest_state(connection):
             raise SealgateError(
                 Reason.LOG_INCONSISTENT, "the freshness statement says something else"
             )
@@ -159,8 +178,8 @@ def newest_envelope(connection: Connection, last: SignedFreshness | None) -> byt
     return stored if number > last.statement.sequence else last.envelope
 
 
-def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
-    """Return the newest pointer of each alias and the revoked digests, as a statement has them."""
+def newest_state(connection: Connection) -> LiveState:
+    """Return what the tables say is live, revoked and rejected, as a statement has it."""
     table = POINTERS
     newest = (
         select(table.c.model, table.c.alias, func.max(table.c.sequence).label("sequence"))
@@ -178,24 +197,31 @@ def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
         for row in connection.execute(query)
     ]
     revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
-    return tuple(sorted(pointers)), tuple(sorted(revoked))
+    rejected = connection.scalars(
+        select(REJECTIONS.c.proposal).union(select(PROPOSAL_WITHDRAWALS.c.proposal))
+    )
+    return LiveState(tuple(sorted(pointers)), tuple(sorted(revoked)), tuple(sorted(rejected)))
 
 
-def _check_logged(unit: UnitOfWork, pointers: Pointers, revoked: tuple[str, ...]) -> None:
+def _check_logged(unit: UnitOfWork, state: LiveState) -> None:
     """Hold what the tables say, with what this change adds, against what the log records."""
     logged, added = unit.logged(), unit.told()
     newest = {**logged.pointers, **added.pointers}
-    if {place: (sequence, digest) for place, sequence, digest in pointers} != newest:
+    if {place: (sequence, digest) for place, sequence, digest in state.pointers} != newest:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
-    if set(revoked) != logged.revoked | added.revoked:
+    if set(state.revoked) != logged.revoked | added.revoked:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
+    if set(state.rejected) != logged.rejected | added.rejected:
+        raise SealgateError(Reason.LOG_INCONSISTENT, "the rejections are not those of the log")
 
 
-def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[str, ...]) -> None:
-    now = {place: (sequence, digest) for place, sequence, digest in pointers}
+def _check_goes_forward(previous: Freshness, state: LiveState) -> None:
+    now = {place: (sequence, digest) for place, sequence, digest in state.pointers}
     for place, sequence, digest in previous.pointers:
         found = now.get(place, (0, ""))
         if found[0] < sequence or (found[0] == sequence and found[1] != digest):
             raise SealgateError(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
-    if not set(previous.revoked) <= set(revoked):
+    if not set(previous.revoked) <= set(state.revoked):
         raise SealgateError(Reason.LOG_INCONSISTENT, "a revocation is gone")
+    if not set(previous.rejected) <= set(state.rejected):
+        raise SealgateError(Reason.LOG_INCONSISTENT, "a rejection is gone")

@@ -10,7 +10,8 @@ from registry.models.models import check_model, check_version
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper
 from registry.policy.policies import PolicyBook, PolicyChain, open_own
-from registry.promotion.proposals import check_sequence, find_proposal
+from registry.promotion.proposal_records import find_proposal
+from registry.promotion.proposals import check_not_rejected, check_sequence
 from registry.state.events import POINTER_MOVED
 from registry.state.records import PointerRecord, check_etag
 from registry.state.schema import APPROVALS, POINTERS
@@ -43,7 +44,8 @@ class Pointers:
            (POINTER_INVALID, reasons of `open_own` and `PolicyChain.check_named`).
         3. The version has the pointer's digest and is not revoked (VERSION_UNKNOWN,
            VERSION_REVOKED); the alias's newest pointer has the etag, if one is given
-           (ETAG_STALE); the sequence is the alias's next (SEQUENCE_STALE).
+           (ETAG_STALE); the sequence is the alias's next (SEQUENCE_STALE); nobody has rejected
+           or withdrawn the proposal (PROPOSAL_REJECTED).
         4. The proposal is known (PROPOSAL_UNKNOWN), and by our own clock its time has not run
            out (PROPOSAL_EXPIRED); the approvals that the pointer names are known
            (APPROVALS_MISSING).
@@ -155,6 +157,7 @@ class Pointers:
         newest = _newest(connection, pointer.model, pointer.alias)
         check_etag(etag, pointer_record(newest).etag if newest else "")
         check_sequence(connection, pointer.model, pointer.alias, pointer.sequence)
+        check_not_rejected(unit, pointer.proposal)
         return pointer, version
 
     def _move(

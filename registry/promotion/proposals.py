@@ -1,32 +1,26 @@
-"""Proposals to promote a version with their signed approvals; and signed revocations."""
+"""Proposals to promote a version, and their signed approvals."""
 
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+from sqlalchemy import Connection, func, select
 
-from registry.listing.paging import (
-    FIRST_PAGE,
-    ListQuery,
-    Page,
-    member,
-    number,
-    read_page,
-    text,
-    time,
-)
-from registry.models.models import check_model, check_version, evidence_of, read_version
-from registry.models.versions import Versions
-from registry.policy.freshness import FreshnessKeeper
+from registry.listing.paging import FIRST_PAGE, ListQuery, Page
+from registry.models.models import check_model, check_version, evidence_of
 from registry.policy.policies import PolicyBook, PolicyChain, open_own
-from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED, VERSION_REVOKED
-from registry.state.records import ProposalRecord, VersionRecord, check_etag
-from registry.state.schema import APPROVALS, POINTERS, PROPOSALS
-from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
+from registry.promotion.proposal_records import (
+    find_proposal,
+    is_known,
+    read_proposal,
+    read_proposals,
+)
+from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED
+from registry.state.records import ProposalRecord
+from registry.state.schema import APPROVALS, POINTERS
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import Approval, Proposal, Revocation, is_revoked
-from sealgate.trust.statements.verification import revoked_model
+from sealgate.trust.statements import Approval, Proposal
 from sealgate.trust.times import parse_time
 
 
@@ -59,8 +53,8 @@ class Proposals:
             policy = chain.current(unit.now)
             # 1.
             proposal = open_own(principal, opened, Proposal, policy, ("publisher", "admin"))
-            if _find(connection, opened.payload_digest) is not None:
-                return _record(connection, opened.payload_digest)
+            if is_known(connection, opened.payload_digest):
+                return read_proposal(connection, opened.payload_digest, unit.now)
             # 2. to 6.
             _check_proposal(connection, chain, proposal, unit.now)
             unit.add(
@@ -82,7 +76,8 @@ class Proposals:
         1. The caller, an approver, has signed it (reasons of `open_own`).
         2. The proposal is known (PROPOSAL_UNKNOWN), and names the newest policy.
         3. The version is not revoked (VERSION_REVOKED); the caller has not published nor proposed
-           it (SELF_APPROVAL), and has not approved before (APPROVAL_EXISTS).
+           it (SELF_APPROVAL), and has not approved before (APPROVAL_EXISTS). Nobody has rejected
+           or withdrawn the proposal (PROPOSAL_REJECTED).
         4. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
            (PROPOSAL_EXPIRED).
         """
@@ -104,8 +99,9 @@ class Proposals:
             here = (APPROVALS.c.proposal == approval.proposal, APPROVALS.c.principal == principal)
             if connection.scalar(select(APPROVALS.c.entry).where(*here)) is not None:
                 raise SealgateError(Reason.APPROVAL_EXISTS, principal)
+            check_not_rejected(unit, approval.proposal)
             # 4.
-            _check_open(connection, proposal, unit.now)
+            check_open(connection, proposal, unit.now)
             unit.add(
                 APPROVAL_ADDED,
                 digest=opened.payload_digest,
@@ -120,34 +116,17 @@ class Proposals:
         SealgateError(PROPOSAL_UNKNOWN).
         """
         with self._ledger.view() as connection:
-            return _record(connection, digest)
+            return read_proposal(connection, digest, self._ledger.clock())
 
-    def list(self, model: str, asked: ListQuery = FIRST_PAGE) -> Page[ProposalRecord]:
-        """Return a page of a model's proposals, oldest first.
+    def list(self, model: str = "", asked: ListQuery = FIRST_PAGE) -> Page[ProposalRecord]:
+        """Return a page of proposals, of a model or of all, oldest first.
 
         Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
-        query = select(PROPOSALS).where(PROPOSALS.c.model == model)
-        scope = ["proposals", model]
         with self._ledger.view() as connection:
-            check_model(connection, model)
-            page = read_page(connection, query, PROPOSALS.c.entry, asked, scope, _FIELDS)
-            return page.map(lambda row: _record(connection, row["digest"]))
-
-
-def _approved_by(name: str) -> ColumnElement[bool]:
-    here = (APPROVALS.c.proposal == PROPOSALS.c.digest, APPROVALS.c.principal == name)
-    return select(APPROVALS.c.entry).where(*here).exists()
-
-
-_FIELDS = {
-    "digest": text(PROPOSALS.c.digest),
-    "alias": text(PROPOSALS.c.alias),
-    "version": number(PROPOSALS.c.version),
-    "proposer": text(PROPOSALS.c.principal),
-    "create_time": time(PROPOSALS.c.time),
-    "approver": member(_approved_by),
-}
+            if model:
+                check_model(connection, model)
+            return read_proposals(connection, model, asked, self._ledger.clock())
 
 
 def _check_proposal(
@@ -169,10 +148,10 @@ def _check_proposal(
         for row in known:
             policy.evidence.check_maker(row["kind"], policy.principal(row["maker"]).roles)
     # 5. and 6.
-    _check_open(connection, proposal, now)
+    check_open(connection, proposal, now)
 
 
-def _check_open(connection: Connection, proposal: Proposal, now: datetime) -> None:
+def check_open(connection: Connection, proposal: Proposal, now: datetime) -> None:
     """Raises SealgateError: SEQUENCE_STALE once the alias has moved, PROPOSAL_EXPIRED in the
     end.
     """
@@ -181,12 +160,12 @@ def _check_open(connection: Connection, proposal: Proposal, now: datetime) -> No
         raise SealgateError(Reason.PROPOSAL_EXPIRED, proposal.not_after)
 
 
-def find_proposal(connection: Connection, digest: str) -> tuple[RowMapping, Proposal]:
-    """Return a proposal's row and content. Raises SealgateError(PROPOSAL_UNKNOWN)."""
-    row = _find(connection, digest)
-    if row is None:
-        raise SealgateError(Reason.PROPOSAL_UNKNOWN, digest)
-    return row, Proposal.decode(Envelope.decode(bytes(row["envelope"])).payload)
+def check_not_rejected(unit: UnitOfWork, proposal: str) -> None:
+    """Raises SealgateError(PROPOSAL_REJECTED) for a proposal that the log says was rejected or
+    withdrawn.
+    """
+    if proposal in unit.logged().rejected:
+        raise SealgateError(Reason.PROPOSAL_REJECTED, proposal)
 
 
 def newest_sequence(connection: Connection, model: str, alias: str) -> int:
@@ -200,77 +179,3 @@ def check_sequence(connection: Connection, model: str, alias: str, sequence: int
     newest = newest_sequence(connection, model, alias)
     if sequence != newest + 1:
         raise SealgateError(Reason.SEQUENCE_STALE, f"{sequence} after {newest}")
-
-
-def _find(connection: Connection, digest: str) -> RowMapping | None:
-    query = select(PROPOSALS).where(PROPOSALS.c.digest == digest)
-    return connection.execute(query).mappings().one_or_none()
-
-
-def _record(connection: Connection, digest: str) -> ProposalRecord:
-    row, _ = find_proposal(connection, digest)
-    query = select(APPROVALS.c.envelope).where(APPROVALS.c.proposal == digest)
-    approvals = connection.scalars(query.order_by(APPROVALS.c.entry))
-    return ProposalRecord(
-        digest=digest,
-        model=row["model"],
-        alias=row["alias"],
-        version=row["version"],
-        proposer=row["principal"],
-        time=row["time"],
-        envelope=bytes(row["envelope"]),
-        approvals=tuple(bytes(approval) for approval in approvals),
-        entry=row["entry"],
-    )
-
-
-class Revocations:
-    """The use case of revoking."""
-
-    def __init__(
-        self, ledger: Ledger, book: PolicyBook, freshness: FreshnessKeeper, versions: Versions
-    ) -> None:
-        self._ledger = ledger
-        self._book = book
-        self._freshness = freshness
-        self._versions = versions
-
-    def revoke(
-        self, principal: str, envelope: bytes, once: RequestKey | None = None, etag: str = ""
-    ) -> VersionRecord:
-        """Revoke a version; where the signer may revoke every model, also the same bytes wherever
-        else they are registered.
-
-        1. The caller, an admin, has signed it (reasons of `open_own`).
-        2. The version has the etag, if one is given (ETAG_STALE).
-        3. It exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
-        4. Without the right over every model, the log names these bytes under this model alone.
-        5. Afterwards the log says that it is revoked (LOG_INCONSISTENT).
-        """
-        opened = Envelope.decode(envelope)
-        claimed = Revocation.decode(opened.payload)
-        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
-            policy = self._book.read_for(unit).current(unit.now)
-            # 1.
-            revocation = open_own(principal, opened, Revocation, policy, ("admin",))
-            # 2.
-            model, version, digest = revocation.model, revocation.version, revocation.digest
-            check_etag(etag, read_version(unit.connection, model, version).etag)
-            # 3.
-            check_version(unit.connection, model, version, digest)
-            # 4.
-            everywhere = policy.allows_everywhere(policy.principal(principal), "revoke")
-            unit.add(
-                VERSION_REVOKED,
-                model=model,
-                version=version,
-                version_digest=digest if everywhere else revoked_model(model, digest),
-                envelope=envelope,
-            )
-            self._freshness.renew(unit, policy)
-            unit.commit()
-        # 5.
-        if not is_revoked(self._ledger.logged().revoked, claimed.model, claimed.digest):
-            # A request that was never carried out, remembered as one that was.
-            raise SealgateError(Reason.LOG_INCONSISTENT, f"no entry revokes {claimed.digest}")
-        return self._versions.get(claimed.model, claimed.version)

@@ -54,6 +54,10 @@ def _alias(row: Values) -> str:
     return f"models/{row['model']}/aliases/{row['alias']}"
 
 
+def _proposal(row: Values) -> str:
+    return f"proposals/{row['proposal']}"
+
+
 def _api_key(row: Values) -> str:
     return f"api-keys/{row['key_id']}"
 
@@ -106,8 +110,29 @@ PROPOSAL_CREATED = Event(
 APPROVAL_ADDED = Event(
     "approval.added",
     schema.APPROVALS,
-    lambda row: f"proposals/{row['proposal']}",
+    _proposal,
     lambda row: {"approval": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+PROPOSAL_REJECTED = Event(
+    "proposal.rejected",
+    schema.REJECTIONS,
+    _proposal,
+    lambda row: {"rejection": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+PROPOSAL_WITHDRAWN = Event(
+    "proposal.withdrawn",
+    schema.PROPOSAL_WITHDRAWALS,
+    _proposal,
+    lambda row: {"withdrawal": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+COMMENT_ADDED = Event(
+    "comment.added",
+    schema.COMMENTS,
+    _proposal,
+    lambda row: {"comment": row["digest"], "envelope": sha256(row["envelope"])},
 )
 
 POINTER_MOVED = Event(
@@ -249,4 +274,7 @@ EVENTS = (
     REQUEST_ALLOWED,
     SCREENING_DRIFTED,
     EVIDENCE_ATTACHED,
+    PROPOSAL_REJECTED,
+    PROPOSAL_WITHDRAWN,
+    COMMENT_ADDED,
 )

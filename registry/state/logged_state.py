@@ -1,8 +1,8 @@
 """The state that gateways act on, read from the registry's log and kept in memory.
 
 Someone with the database can edit its tables, but not the log without the log's key. So API keys,
-used allowances, withdrawn bounds, anchors, policies, pointers and revocations are read from the
-log. Each entry is read once and kept:
+used allowances, withdrawn bounds, anchors, policies, pointers, revocations and rejections are read
+from the log. Each entry is read once and kept:
 
 1. The newest checkpoint is signed by the log's key and is not smaller than the one read before.
 2. The entries up to it, added to those read before, lead to the root that it states.
@@ -101,6 +101,8 @@ class LoggedFacts:
     """Sequence and digest of the newest pointer of each `model/alias`."""
     revoked: set[str] = field(default_factory=set)
     """The digests that revocations named."""
+    rejected: set[str] = field(default_factory=set)
+    """Digests of the proposals that were rejected or withdrawn."""
     engine_counts: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Sequence and envelope digest of the newest counts of each engine instance."""
     erasures: dict[str, LoggedErasure] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class LoggedFacts:
         _add_new(self.erasures, later.erasures)
         self.allowances |= later.allowances
         self.revoked |= later.revoked
+        self.rejected |= later.rejected
         self.policy = max(self.policy, later.policy)
         for origin, anchor in later.anchors.items():
             self.add_anchor(origin, anchor)
@@ -251,6 +254,10 @@ def _revocation(facts: LoggedFacts, columns: Columns) -> None:
     facts.revoked.add(columns["version_digest"])
 
 
+def _rejection(facts: LoggedFacts, columns: Columns) -> None:
+    facts.rejected.add(columns["proposal"])
+
+
 def _erasure(facts: LoggedFacts, columns: Columns) -> None:
     names = ("origin", "entries", "size", "key_digest")
     erasure = LoggedErasure(**{name: columns[name] for name in names})
@@ -271,6 +278,8 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
     schema.POLICIES.name: _policy,
     schema.POINTERS.name: _pointer,
     schema.REVOCATIONS.name: _revocation,
+    schema.REJECTIONS.name: _rejection,
+    schema.PROPOSAL_WITHDRAWALS.name: _rejection,
     schema.ENGINE_COUNTS.name: _engine_counts,
     schema.ERASURES.name: _erasure,
     schema.PRUNINGS.name: _pruning,
@@ -280,5 +289,5 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
 _EVENT = re.compile(
     rb'"event":"(?:api-key\.created|api-key\.revoked|request\.allowed|screening\.drifted|'
     rb"answers\.anchored|policy\.accepted|pointer\.moved|version\.revoked|engine\.counted|"
-    rb"subject\.erased|log\.pruned)\""
+    rb"subject\.erased|log\.pruned|proposal\.rejected|proposal\.withdrawn)\""
 )

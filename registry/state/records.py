@@ -68,7 +68,12 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRecord:
-    """A proposal with the approvals that it has so far, oldest first."""
+    """A proposal with the approvals, rejections and comments that it has so far, oldest first.
+
+    `withdrawal` is empty unless its proposer withdrew it. `state` is `open`, `rejected`,
+    `withdrawn`, `moved` (the alias has moved since it was made) or `expired`; empty where it is not
+    known.
+    """
 
     digest: str
     model: str
@@ -79,6 +84,10 @@ class ProposalRecord:
     envelope: bytes
     approvals: tuple[bytes, ...]
     entry: int
+    rejections: tuple[bytes, ...] = ()
+    withdrawal: bytes = b""
+    comments: tuple[bytes, ...] = ()
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

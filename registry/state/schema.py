@@ -107,6 +107,28 @@ APPROVALS = _state(
     UniqueConstraint("proposal", "principal"),
 )
 
+# An approver's rejection ends its proposal, and so does its proposer's withdrawal.
+REJECTIONS = _state(
+    "rejections",
+    _text("digest", key=True),
+    Column("proposal", Text, ForeignKey("proposals.digest"), nullable=False, unique=True),
+    _bytes("envelope"),
+)
+
+PROPOSAL_WITHDRAWALS = _state(
+    "proposal_withdrawals",
+    _text("digest", key=True),
+    Column("proposal", Text, ForeignKey("proposals.digest"), nullable=False, unique=True),
+    _bytes("envelope"),
+)
+
+COMMENTS = _state(
+    "comments",
+    _text("digest", key=True),
+    Column("proposal", Text, ForeignKey("proposals.digest"), nullable=False, index=True),
+    _bytes("envelope"),
+)
+
 POINTERS = _state(
     "pointers",
     _text("model", key=True),

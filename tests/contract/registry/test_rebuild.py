@@ -72,6 +72,9 @@ def busy_harness(empty_harness: RegistryHarness, tmp_path: Path) -> RegistryHarn
     harness.release(harness.publish("two"), predecessor=1)
     harness.roll_back(first, 3)
     harness.revoke(harness.publish("three"))
+    version = registry.versions.get("digits", 2)
+    harness.reject(harness.comment(harness.propose(version, predecessor=3).digest).digest)
+    harness.withdraw(harness.propose(version, predecessor=3, created=at(hours=-1)).digest)
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for _ in range(2):
         log.append([an_answer()] * 150)

@@ -24,11 +24,14 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.statements import (
     Approval,
+    Comment,
     Evidence,
     Manifest,
     Pointer,
     PointerBundle,
     Proposal,
+    ProposalWithdrawal,
+    Rejection,
     Revocation,
     check_covered,
     oms,
@@ -193,6 +196,22 @@ class RegistryHarness:
             envelope = sign_statement(approval, key(name)).encode()
             proposal = self.registry.proposals.approve(name, envelope)
         return proposal
+
+    def reject(self, digest: str, person: str = "anna", signer: str = "") -> ProposalRecord:
+        said = Rejection(digest, person, "It fails on seven.", format_time(self.now))
+        envelope = sign_statement(said, key(signer or person)).encode()
+        return self.registry.replies.reject(person, envelope)
+
+    def withdraw(self, digest: str, person: str = "paula", signer: str = "") -> ProposalRecord:
+        said = ProposalWithdrawal(digest, person, "A better one comes.", format_time(self.now))
+        envelope = sign_statement(said, key(signer or person)).encode()
+        return self.registry.replies.withdraw(person, envelope)
+
+    def comment(
+        self, digest: str, person: str = "anna", text: str = "See row 17."
+    ) -> ProposalRecord:
+        said = Comment(digest, person, text, format_time(self.now))
+        return self.registry.replies.comment(person, sign_statement(said, key(person)).encode())
 
     def pointer(self, proposal: ProposalRecord, /, **changes: Any) -> Pointer:
         proposed = Proposal.decode(Envelope.decode(proposal.envelope).payload)

@@ -128,9 +128,9 @@ class Intruder:
             stored = stored_envelope(connection)
             assert stored is not None
             before = Freshness.decode(Envelope.decode(stored).payload)
-            pointers, revoked = newest_state(connection)
+            state = newest_state(connection)
             statement = Freshness(
-                before.sequence + 1, pointers, revoked, at(minutes=-1), at(minutes=59)
+                before.sequence + 1, state.pointers, state.revoked, at(minutes=-1), at(minutes=59)
             )
             values = {
                 "sequence": statement.sequence,

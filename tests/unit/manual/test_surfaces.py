@@ -31,7 +31,7 @@ SURFACES = {
     "registry.formats": {"byte_sources", "check_queue", "format_check"},
     "registry.listing": {"paging"},
     "registry.policy": {"freshness", "policies"},
-    "registry.promotion": {"pointers", "proposals"},
+    "registry.promotion": {"pointers", "proposal_records", "proposals", "replies", "revocations"},
     "registry.sandbox": {"confinement", "process"},
     "registry.uploads": {"collection", "open_uploads", "spool"},
     "sealgate.health": {"check", "findings"},

@@ -1,0 +1,145 @@
+"""Rejections, withdrawals and comments: what people sign about a proposal beside approvals.
+
+A rejection or a withdrawal ends a proposal for good. The freshness statement tells engines of it,
+so that none serves a pointer that rests on such a proposal.
+"""
+
+from contextlib import suppress
+
+from sqlalchemy import func, select
+
+from registry.policy.freshness import FreshnessKeeper
+from registry.policy.policies import PolicyBook, open_own
+from registry.promotion.proposal_records import find_proposal, read_proposal
+from registry.promotion.proposals import check_not_rejected, check_open
+from registry.state.events import COMMENT_ADDED, PROPOSAL_REJECTED, PROPOSAL_WITHDRAWN, Event
+from registry.state.records import ProposalRecord
+from registry.state.schema import COMMENTS, POINTERS
+from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.statements import (
+    Comment,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    ProposalWithdrawal,
+    Rejection,
+)
+
+MOST_COMMENTS = 50
+"""Comments that one person may make on one proposal."""
+
+
+class ProposalReplies:
+    """The use cases of rejecting a proposal, withdrawing it, and commenting on it."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook, freshness: FreshnessKeeper) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._freshness = freshness
+
+    def reject(
+        self, principal: str, envelope: bytes, once: RequestKey | None = None
+    ) -> ProposalRecord:
+        """Take in an approver's rejection, which ends the proposal.
+
+        1. The caller, an approver, has signed it (reasons of `open_own`).
+        2. The proposal is known (PROPOSAL_UNKNOWN), and has not ended (PROPOSAL_REJECTED).
+        3. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
+           (PROPOSAL_EXPIRED); or the policy lets a rejection stop what is live, and the alias's
+           newest move rests on this proposal.
+        """
+        opened = Envelope.decode(envelope)
+        claimed = Rejection.decode(opened.payload).proposal
+        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
+            policy = self._book.read_for(unit).current(unit.now)
+            # 1.
+            open_own(principal, opened, Rejection, policy, ("approver",))
+            # 2.
+            _, proposal = find_proposal(unit.connection, claimed)
+            check_not_rejected(unit, claimed)
+            # 3.
+            if not (policy.rejections_stop_serving and _is_live(unit, proposal, claimed)):
+                check_open(unit.connection, proposal, unit.now)
+            self._add(unit, PROPOSAL_REJECTED, opened, claimed)
+            self._freshness.renew(unit, policy)
+            unit.commit()
+        return self._read(claimed)
+
+    def withdraw(
+        self, principal: str, envelope: bytes, once: RequestKey | None = None
+    ) -> ProposalRecord:
+        """Take in the proposer's withdrawal, which ends the proposal.
+
+        1. The caller, a publisher or an admin, has signed it (reasons of `open_own`).
+        2. The proposal is known (PROPOSAL_UNKNOWN), is the caller's own (SIGNER_MISMATCH), and has
+           not ended (PROPOSAL_REJECTED).
+        3. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
+           (PROPOSAL_EXPIRED).
+        """
+        opened = Envelope.decode(envelope)
+        claimed = ProposalWithdrawal.decode(opened.payload).proposal
+        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
+            policy = self._book.read_for(unit).current(unit.now)
+            # 1.
+            open_own(principal, opened, ProposalWithdrawal, policy, ("publisher", "admin"))
+            # 2.
+            row, proposal = find_proposal(unit.connection, claimed)
+            if row["principal"] != principal:
+                raise SealgateError(Reason.SIGNER_MISMATCH, f"{row['principal']} proposed it")
+            check_not_rejected(unit, claimed)
+            # 3.
+            check_open(unit.connection, proposal, unit.now)
+            self._add(unit, PROPOSAL_WITHDRAWN, opened, claimed)
+            self._freshness.renew(unit, policy)
+            unit.commit()
+        return self._read(claimed)
+
+    def comment(
+        self, principal: str, envelope: bytes, once: RequestKey | None = None
+    ) -> ProposalRecord:
+        """Take in a comment; one that is known already changes nothing.
+
+        1. The caller, of a person's role, has signed it (reasons of `open_own`).
+        2. The proposal is known (PROPOSAL_UNKNOWN), and the caller has not made too many comments
+           on it (COMMENTS_TOO_MANY).
+        """
+        opened = Envelope.decode(envelope)
+        claimed = Comment.decode(opened.payload).proposal
+        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
+            policy = self._book.read_for(unit).current(unit.now)
+            # 1.
+            open_own(principal, opened, Comment, policy, STAFF)
+            # 2.
+            find_proposal(unit.connection, claimed)
+            same = select(COMMENTS.c.entry).where(COMMENTS.c.digest == opened.payload_digest)
+            if unit.connection.scalar(same) is not None:
+                return read_proposal(unit.connection, claimed, unit.now)
+            here = (COMMENTS.c.proposal == claimed, COMMENTS.c.principal == principal)
+            count = unit.connection.scalar(select(func.count()).where(*here)) or 0
+            if count >= MOST_COMMENTS:
+                raise SealgateError(Reason.COMMENTS_TOO_MANY, f"{principal}: {count}")
+            self._add(unit, COMMENT_ADDED, opened, claimed)
+            unit.commit()
+        return self._read(claimed)
+
+    def _add(self, unit: UnitOfWork, event: Event, opened: Envelope, proposal: str) -> None:
+        digest = opened.payload_digest
+        unit.add(event, digest=digest, proposal=proposal, envelope=opened.encode())
+
+    def _read(self, digest: str) -> ProposalRecord:
+        with self._ledger.view() as connection:
+            return read_proposal(connection, digest, self._ledger.clock())
+
+
+def _is_live(unit: UnitOfWork, proposal: Proposal, digest: str) -> bool:
+    """Say whether the alias's newest move rests on this proposal."""
+    here = (POINTERS.c.model == proposal.model, POINTERS.c.alias == proposal.alias)
+    newest = select(POINTERS.c.bundle).where(*here).order_by(POINTERS.c.sequence.desc()).limit(1)
+    bundle = unit.connection.scalar(newest)
+    if bundle is None:
+        return False
+    pointer = PointerBundle.decode(bytes(bundle)).pointer
+    return Pointer.decode(pointer.payload).proposal == digest
