@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from registry.audit.feed import FeedChange
 from registry.listing.paging import ListQuery
+from registry.promotion.proposal_records import EXPIRED, MOVED, OPEN, REJECTED, WITHDRAWN
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, SealgateError
@@ -23,8 +24,18 @@ KINDS = {
     "approval.added": messages.CHANGE_KIND_APPROVAL_ADDED,
     "pointer.moved": messages.CHANGE_KIND_POINTER_MOVED,
     "version.revoked": messages.CHANGE_KIND_VERSION_REVOKED,
+    "proposal.rejected": messages.CHANGE_KIND_PROPOSAL_REJECTED,
+    "proposal.withdrawn": messages.CHANGE_KIND_PROPOSAL_WITHDRAWN,
+    "comment.added": messages.CHANGE_KIND_COMMENT_ADDED,
 }
 """The kind of a change by its event's name in the log."""
+_STATES = {
+    OPEN: messages.PROPOSAL_STATE_OPEN,
+    REJECTED: messages.PROPOSAL_STATE_REJECTED,
+    WITHDRAWN: messages.PROPOSAL_STATE_WITHDRAWN,
+    MOVED: messages.PROPOSAL_STATE_MOVED,
+    EXPIRED: messages.PROPOSAL_STATE_EXPIRED,
+}
 
 
 def model_message(record: ModelRecord) -> messages.Model:
@@ -55,7 +66,13 @@ def version_message(record: VersionRecord) -> messages.Version:
 
 def proposal_message(record: ProposalRecord) -> messages.Proposal:
     return messages.Proposal(
-        digest=record.digest, envelope=record.envelope, approvals=record.approvals
+        digest=record.digest,
+        envelope=record.envelope,
+        approvals=record.approvals,
+        rejections=record.rejections,
+        withdrawal=record.withdrawal,
+        comments=record.comments,
+        state=_STATES.get(record.state, messages.PROPOSAL_STATE_UNSPECIFIED),
     )
 
 

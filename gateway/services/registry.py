@@ -21,11 +21,20 @@ from inference.llm.request import GOLDEN as GOLDEN_PROMPTS
 from inference.llm.request import TERMS
 from registry.policy.policies import Policies
 from registry.registry import Registry
+from registry.state.records import ProposalRecord
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import Principal
 from sealgate.trust.policy.rights import ALL, STAFF
-from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
+from sealgate.trust.statements import (
+    Approval,
+    Comment,
+    Pointer,
+    Proposal,
+    ProposalWithdrawal,
+    Rejection,
+    Revocation,
+)
 from sealgate.trust.statements.manifest import check_path
 from sealgate.v1 import policy_pb2 as policy_messages
 from sealgate.v1 import registry_pb2 as messages
@@ -173,9 +182,7 @@ class RegistryService(RegistryServiceServicer):
     def GetProposal(
         self, request: messages.GetProposalRequest, call: Call
     ) -> messages.GetProposalResponse:
-        record = self._registry.proposals.get(request.digest)
-        proposal = unverified(Proposal, record.envelope)
-        self._rights.check(call, "read", proposal.model, proposal.alias)
+        record = self._check_proposal(call, "read", request.digest)
         return messages.GetProposalResponse(proposal=proposal_message(record))
 
     def ListProposals(
@@ -190,13 +197,35 @@ class RegistryService(RegistryServiceServicer):
     def CreateApproval(
         self, request: messages.CreateApprovalRequest, call: Call
     ) -> messages.CreateApprovalResponse:
-        approval = unverified(Approval, request.envelope)
-        proposed = self._registry.proposals.get(approval.proposal)
-        proposal = unverified(Proposal, proposed.envelope)
-        self._rights.check(call, "approve", proposal.model, proposal.alias)
+        self._check_proposal(call, "approve", unverified(Approval, request.envelope).proposal)
         name = call.principal.name
         record = self._registry.proposals.approve(name, request.envelope, once(request))
         return messages.CreateApprovalResponse(proposal=proposal_message(record))
+
+    def CreateRejection(
+        self, request: messages.CreateRejectionRequest, call: Call
+    ) -> messages.CreateRejectionResponse:
+        self._check_proposal(call, "approve", unverified(Rejection, request.envelope).proposal)
+        name = call.principal.name
+        record = self._registry.replies.reject(name, request.envelope, once(request))
+        return messages.CreateRejectionResponse(proposal=proposal_message(record))
+
+    def WithdrawProposal(
+        self, request: messages.WithdrawProposalRequest, call: Call
+    ) -> messages.WithdrawProposalResponse:
+        withdrawn = unverified(ProposalWithdrawal, request.envelope).proposal
+        self._check_proposal(call, "propose", withdrawn)
+        name = call.principal.name
+        record = self._registry.replies.withdraw(name, request.envelope, once(request))
+        return messages.WithdrawProposalResponse(proposal=proposal_message(record))
+
+    def CreateComment(
+        self, request: messages.CreateCommentRequest, call: Call
+    ) -> messages.CreateCommentResponse:
+        self._check_proposal(call, "read", unverified(Comment, request.envelope).proposal)
+        name = call.principal.name
+        record = self._registry.replies.comment(name, request.envelope, once(request))
+        return messages.CreateCommentResponse(proposal=proposal_message(record))
 
     def Promote(self, request: messages.PromoteRequest, call: Call) -> messages.PromoteResponse:
         self._check_pointer(call, "promote", request.envelope)
@@ -244,6 +273,12 @@ class RegistryService(RegistryServiceServicer):
         self, request: messages.WatchChangesRequest, call: Call
     ) -> Iterator[messages.WatchChangesResponse]:
         yield from self._watch.stream(request, call)
+
+    def _check_proposal(self, call: Call, action: str, digest: str) -> ProposalRecord:
+        record = self._registry.proposals.get(digest)
+        proposal = unverified(Proposal, record.envelope)
+        self._rights.check(call, action, proposal.model, proposal.alias)
+        return record
 
     def _check_pointer(self, call: Call, action: str, envelope: bytes) -> None:
         pointer = unverified(Pointer, envelope)

@@ -7,6 +7,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ProposalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROPOSAL_STATE_UNSPECIFIED: _ClassVar[ProposalState]
+    PROPOSAL_STATE_OPEN: _ClassVar[ProposalState]
+    PROPOSAL_STATE_REJECTED: _ClassVar[ProposalState]
+    PROPOSAL_STATE_WITHDRAWN: _ClassVar[ProposalState]
+    PROPOSAL_STATE_MOVED: _ClassVar[ProposalState]
+    PROPOSAL_STATE_EXPIRED: _ClassVar[ProposalState]
+
 class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CHANGE_KIND_UNSPECIFIED: _ClassVar[ChangeKind]
@@ -18,6 +27,15 @@ class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHANGE_KIND_APPROVAL_ADDED: _ClassVar[ChangeKind]
     CHANGE_KIND_POINTER_MOVED: _ClassVar[ChangeKind]
     CHANGE_KIND_VERSION_REVOKED: _ClassVar[ChangeKind]
+    CHANGE_KIND_PROPOSAL_REJECTED: _ClassVar[ChangeKind]
+    CHANGE_KIND_PROPOSAL_WITHDRAWN: _ClassVar[ChangeKind]
+    CHANGE_KIND_COMMENT_ADDED: _ClassVar[ChangeKind]
+PROPOSAL_STATE_UNSPECIFIED: ProposalState
+PROPOSAL_STATE_OPEN: ProposalState
+PROPOSAL_STATE_REJECTED: ProposalState
+PROPOSAL_STATE_WITHDRAWN: ProposalState
+PROPOSAL_STATE_MOVED: ProposalState
+PROPOSAL_STATE_EXPIRED: ProposalState
 CHANGE_KIND_UNSPECIFIED: ChangeKind
 CHANGE_KIND_POLICY_ACCEPTED: ChangeKind
 CHANGE_KIND_MODEL_CREATED: ChangeKind
@@ -27,6 +45,9 @@ CHANGE_KIND_PROPOSAL_CREATED: ChangeKind
 CHANGE_KIND_APPROVAL_ADDED: ChangeKind
 CHANGE_KIND_POINTER_MOVED: ChangeKind
 CHANGE_KIND_VERSION_REVOKED: ChangeKind
+CHANGE_KIND_PROPOSAL_REJECTED: ChangeKind
+CHANGE_KIND_PROPOSAL_WITHDRAWN: ChangeKind
+CHANGE_KIND_COMMENT_ADDED: ChangeKind
 
 class Model(_message.Message):
     __slots__ = ("name", "create_time", "creator", "latest_version")
@@ -69,14 +90,22 @@ class Version(_message.Message):
     def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., publisher: _Optional[str] = ..., create_time: _Optional[str] = ..., manifest: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., revocation_reason: _Optional[str] = ..., watermark_entry: _Optional[int] = ..., etag: _Optional[str] = ..., screening_withdrawn: _Optional[str] = ..., attached: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("digest", "envelope", "approvals")
+    __slots__ = ("digest", "envelope", "approvals", "rejections", "withdrawal", "comments", "state")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    COMMENTS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     digest: str
     envelope: bytes
     approvals: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, digest: _Optional[str] = ..., envelope: _Optional[bytes] = ..., approvals: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    rejections: _containers.RepeatedScalarFieldContainer[bytes]
+    withdrawal: bytes
+    comments: _containers.RepeatedScalarFieldContainer[bytes]
+    state: ProposalState
+    def __init__(self, digest: _Optional[str] = ..., envelope: _Optional[bytes] = ..., approvals: _Optional[_Iterable[bytes]] = ..., rejections: _Optional[_Iterable[bytes]] = ..., withdrawal: _Optional[bytes] = ..., comments: _Optional[_Iterable[bytes]] = ..., state: _Optional[_Union[ProposalState, str]] = ...) -> None: ...
 
 class Pointer(_message.Message):
     __slots__ = ("name", "sequence", "version", "digest", "action", "admin", "time", "reason", "bundle", "etag")
@@ -312,6 +341,48 @@ class CreateApprovalRequest(_message.Message):
     def __init__(self, envelope: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateApprovalResponse(_message.Message):
+    __slots__ = ("proposal",)
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    proposal: Proposal
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ...) -> None: ...
+
+class CreateRejectionRequest(_message.Message):
+    __slots__ = ("envelope", "request_id")
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    envelope: bytes
+    request_id: str
+    def __init__(self, envelope: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateRejectionResponse(_message.Message):
+    __slots__ = ("proposal",)
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    proposal: Proposal
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ...) -> None: ...
+
+class WithdrawProposalRequest(_message.Message):
+    __slots__ = ("envelope", "request_id")
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    envelope: bytes
+    request_id: str
+    def __init__(self, envelope: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class WithdrawProposalResponse(_message.Message):
+    __slots__ = ("proposal",)
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    proposal: Proposal
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ...) -> None: ...
+
+class CreateCommentRequest(_message.Message):
+    __slots__ = ("envelope", "request_id")
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    envelope: bytes
+    request_id: str
+    def __init__(self, envelope: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateCommentResponse(_message.Message):
     __slots__ = ("proposal",)
     PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     proposal: Proposal

@@ -99,6 +99,21 @@ class RegistryServiceStub:
                 request_serializer=sealgate_dot_v1_dot_registry__pb2.CreateApprovalRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateApprovalResponse.FromString,
                 _registered_method=True)
+        self.CreateRejection = channel.unary_unary(
+                '/sealgate.v1.RegistryService/CreateRejection',
+                request_serializer=sealgate_dot_v1_dot_registry__pb2.CreateRejectionRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateRejectionResponse.FromString,
+                _registered_method=True)
+        self.WithdrawProposal = channel.unary_unary(
+                '/sealgate.v1.RegistryService/WithdrawProposal',
+                request_serializer=sealgate_dot_v1_dot_registry__pb2.WithdrawProposalRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_registry__pb2.WithdrawProposalResponse.FromString,
+                _registered_method=True)
+        self.CreateComment = channel.unary_unary(
+                '/sealgate.v1.RegistryService/CreateComment',
+                request_serializer=sealgate_dot_v1_dot_registry__pb2.CreateCommentRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateCommentResponse.FromString,
+                _registered_method=True)
         self.Promote = channel.unary_unary(
                 '/sealgate.v1.RegistryService/Promote',
                 request_serializer=sealgate_dot_v1_dot_registry__pb2.PromoteRequest.SerializeToString,
@@ -217,6 +232,26 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRejection(self, request, context):
+        """An approver's signed no. The proposal takes no approval and no promotion from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawProposal(self, request, context):
+        """The proposer's own end of the proposal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateComment(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Promote(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -322,6 +357,21 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.CreateApproval,
                     request_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateApprovalRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_registry__pb2.CreateApprovalResponse.SerializeToString,
+            ),
+            'CreateRejection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRejection,
+                    request_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateRejectionRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_registry__pb2.CreateRejectionResponse.SerializeToString,
+            ),
+            'WithdrawProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawProposal,
+                    request_deserializer=sealgate_dot_v1_dot_registry__pb2.WithdrawProposalRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_registry__pb2.WithdrawProposalResponse.SerializeToString,
+            ),
+            'CreateComment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateComment,
+                    request_deserializer=sealgate_dot_v1_dot_registry__pb2.CreateCommentRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_registry__pb2.CreateCommentResponse.SerializeToString,
             ),
             'Promote': grpc.unary_unary_rpc_method_handler(
                     servicer.Promote,
@@ -705,6 +755,87 @@ class RegistryService:
             '/sealgate.v1.RegistryService/CreateApproval',
             sealgate_dot_v1_dot_registry__pb2.CreateApprovalRequest.SerializeToString,
             sealgate_dot_v1_dot_registry__pb2.CreateApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRejection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.RegistryService/CreateRejection',
+            sealgate_dot_v1_dot_registry__pb2.CreateRejectionRequest.SerializeToString,
+            sealgate_dot_v1_dot_registry__pb2.CreateRejectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.RegistryService/WithdrawProposal',
+            sealgate_dot_v1_dot_registry__pb2.WithdrawProposalRequest.SerializeToString,
+            sealgate_dot_v1_dot_registry__pb2.WithdrawProposalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateComment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.RegistryService/CreateComment',
+            sealgate_dot_v1_dot_registry__pb2.CreateCommentRequest.SerializeToString,
+            sealgate_dot_v1_dot_registry__pb2.CreateCommentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,7 +74,16 @@ def governance(harness: GatewayHarness) -> dict[str, list[Asked]]:
                 _bytes(messages.CreateProposalRequest(envelope=proposal.envelope)),
             ),
         ],
-        "approver-1": [(f"{_REGISTRY}/CreateApproval", _bytes(signed))],
+        "approver-1": [
+            (f"{_REGISTRY}/CreateApproval", _bytes(signed)),
+            *(
+                (f"{_REGISTRY}/{method}", _bytes(kind(envelope=proposal.envelope)))
+                for method, kind in (
+                    ("CreateRejection", messages.CreateRejectionRequest),
+                    ("CreateComment", messages.CreateCommentRequest),
+                )
+            ),
+        ],
         "admin": [
             (f"{_REGISTRY}/Promote", _bytes(messages.PromoteRequest(envelope=proposal.envelope))),
             (

@@ -16,11 +16,18 @@ from gateway.config.sections import GatewayLimits
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.registry import RegistryService
+from registry.state.records import ProposalRecord
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ACTION_ROLES, ALL
-from sealgate.trust.statements import Revocation, sign_statement
+from sealgate.trust.statements import (
+    Comment,
+    ProposalWithdrawal,
+    Rejection,
+    Revocation,
+    sign_statement,
+)
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.builders.documents.people import (
     VERSION_DIGEST,
@@ -37,6 +44,12 @@ OFFICE = PromotionDocuments(make_policy())
 PROMOTION = OFFICE.promotion()
 POINTER = PROMOTION.pointer.encode()
 REVOCATION = Revocation("digits", 1, VERSION_DIGEST, "stolen", "otto", at())
+
+
+def reply(kind, author):
+    said = kind(PROMOTION.proposal.payload_digest, author, "Words.", at())
+    return sign_statement(said, key(author)).encode()
+
 
 VERSION = "models/digits/versions/1"
 ALIAS = "models/digits/aliases/production"
@@ -64,6 +77,21 @@ ASKED = {
         "approve",
         "production",
         messages.CreateApprovalRequest(envelope=PROMOTION.approvals[0].encode()),
+    ),
+    "CreateRejection": (
+        "approve",
+        "production",
+        messages.CreateRejectionRequest(envelope=reply(Rejection, "anna")),
+    ),
+    "WithdrawProposal": (
+        "propose",
+        "production",
+        messages.WithdrawProposalRequest(envelope=reply(ProposalWithdrawal, "paula")),
+    ),
+    "CreateComment": (
+        "read",
+        "production",
+        messages.CreateCommentRequest(envelope=reply(Comment, "anna")),
     ),
     "Promote": ("promote", "production", messages.PromoteRequest(envelope=POINTER)),
     "Rollback": ("rollback", "production", messages.RollbackRequest(envelope=POINTER)),
@@ -93,7 +121,11 @@ class OneProposal:
         self.proposals = self
 
     def get(self, digest):
-        return SimpleNamespace(envelope=PROMOTION.proposal.encode(), digest=digest, approvals=())
+        envelope = PROMOTION.proposal.encode()
+        told = {"digest": digest, "model": "digits", "alias": "production", "version": 1}
+        return ProposalRecord(
+            **told, proposer="paula", time=at(), envelope=envelope, approvals=(), entry=1
+        )
 
 
 class Asked(Exception):
