@@ -5,13 +5,13 @@ keys, and an approver's machine hashes the version's files itself before it sign
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import grpc
 
 from sealgate.private_keys import Ask, open_signer
+from sealgate.proposals import ProposalReview
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send
@@ -23,31 +23,23 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.statements import (
     Approval,
+    Comment,
     Evidence,
     Manifest,
     Pointer,
     PointerBundle,
     Proposal,
+    ProposalWithdrawal,
+    Rejection,
     Revocation,
     oms,
+    sign_statement,
     types,
 )
+from sealgate.trust.statements.base import Statement
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-
-
-@dataclass(frozen=True, slots=True)
-class ProposalReview:
-    """A proposal and its evidence, all verified on the approver's machine.
-
-    `attached` came after the version, and no proposal names it.
-    """
-
-    proposal: Proposal
-    evidence: tuple[Evidence, ...]
-    publisher: str
-    attached: tuple[Evidence, ...] = ()
 
 
 class Governance:
@@ -109,8 +101,7 @@ class Governance:
             not_after=format_time(now + lifetime),
             share=share,
         )
-        envelope = dsse.sign(types.PROPOSAL, proposal.encode(), self._signing_key())
-        request = messages.CreateProposalRequest(envelope=envelope.encode())
+        request = messages.CreateProposalRequest(envelope=self._sign(proposal))
         return send(self.registry.CreateProposal, request).proposal
 
     def review(self, digest: str, progress: Callable[[str], None]) -> ProposalReview:
@@ -142,10 +133,27 @@ class Governance:
 
     def approve(self, digest: str, meaning: str) -> messages.Proposal:
         """Signs an approval of the proposal with that digest. Call `review` first."""
-        approval = Approval(digest, self._profile.name, meaning, format_time(self._clock()))
-        envelope = dsse.sign(types.APPROVAL, approval.encode(), self._signing_key())
-        request = messages.CreateApprovalRequest(envelope=envelope.encode())
+        approval = Approval(digest, self._profile.name, meaning, self._now())
+        request = messages.CreateApprovalRequest(envelope=self._sign(approval))
         return send(self.registry.CreateApproval, request).proposal
+
+    def reject(self, digest: str, reason: str) -> messages.Proposal:
+        """Signs a rejection of the proposal with that digest, which ends it."""
+        rejection = Rejection(digest, self._profile.name, reason, self._now())
+        request = messages.CreateRejectionRequest(envelope=self._sign(rejection))
+        return send(self.registry.CreateRejection, request).proposal
+
+    def withdraw(self, digest: str, reason: str) -> messages.Proposal:
+        """Ends a proposal that this person made."""
+        withdrawal = ProposalWithdrawal(digest, self._profile.name, reason, self._now())
+        request = messages.WithdrawProposalRequest(envelope=self._sign(withdrawal))
+        return send(self.registry.WithdrawProposal, request).proposal
+
+    def comment(self, digest: str, text: str) -> messages.Proposal:
+        """Signs a comment on the proposal with that digest."""
+        comment = Comment(digest, self._profile.name, text, self._now())
+        request = messages.CreateCommentRequest(envelope=self._sign(comment))
+        return send(self.registry.CreateComment, request).proposal
 
     def promote(self, digest: str, reason: str) -> messages.Pointer:
         """Moves the alias to what an approved proposal names."""
@@ -164,10 +172,10 @@ class Governance:
             returns_to="",
             policy=self.policy().digest,
             admin=self._profile.name,
-            time=format_time(self._clock()),
+            time=self._now(),
             reason=reason,
         )
-        request = messages.PromoteRequest(envelope=self._sign(types.POINTER, pointer.encode()))
+        request = messages.PromoteRequest(envelope=self._sign(pointer))
         return send(self.registry.Promote, request).pointer
 
     def rollback(self, model: str, alias: str, version: int, reason: str) -> messages.Pointer:
@@ -194,12 +202,10 @@ class Governance:
             returns_to=returned.payload_digest,
             policy=self.policy().digest,
             admin=self._profile.name,
-            time=format_time(self._clock()),
+            time=self._now(),
             reason=reason,
         )
-        request = messages.RollbackRequest(
-            envelope=self._sign(types.POINTER, pointer.encode()), etag=live.etag
-        )
+        request = messages.RollbackRequest(envelope=self._sign(pointer), etag=live.etag)
         return send(self.registry.Rollback, request).pointer
 
     def revoke(self, model: str, version: int, reason: str) -> messages.Version:
@@ -211,10 +217,9 @@ class Governance:
             digest=seen.digest,
             reason=reason,
             admin=self._profile.name,
-            time=format_time(self._clock()),
+            time=self._now(),
         )
-        envelope = self._sign(types.REVOCATION, revocation.encode())
-        request = messages.RevokeVersionRequest(envelope=envelope, etag=seen.etag)
+        request = messages.RevokeVersionRequest(envelope=self._sign(revocation), etag=seen.etag)
         return send(self.registry.RevokeVersion, request).version
 
     def attach(self, model: str, version: int, envelope: bytes) -> messages.Version:
@@ -273,8 +278,11 @@ class Governance:
         request = messages.DownloadFileRequest(name=name, path=path)
         return b"".join(part.chunk for part in self.registry.DownloadFile(request))
 
-    def _sign(self, kind: str, payload: bytes) -> bytes:
-        return dsse.sign(kind, payload, self._signing_key()).encode()
+    def _now(self) -> str:
+        return format_time(self._clock())
+
+    def _sign(self, statement: Statement) -> bytes:
+        return sign_statement(statement, self._signing_key()).encode()
 
     def _signing_key(self) -> Signer:
         if self._signer is None:

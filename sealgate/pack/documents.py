@@ -24,7 +24,15 @@ from sealgate.trust.fields import check_name
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.principals import ROLES
 from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
-from sealgate.trust.statements import PointerBundle, open_under, types
+from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.statements import (
+    Comment,
+    PointerBundle,
+    ProposalWithdrawal,
+    Rejection,
+    open_under,
+    types,
+)
 from sealgate.trust.statements.allowance import Allowance
 from sealgate.trust.statements.base import Statement
 from sealgate.v1.audit_pb2 import ProvenEntry
@@ -100,6 +108,9 @@ _ROLES: Mapping[type[Statement], tuple[str, ...]] = {
     types.Evidence: tuple(MAKERS),
     types.Proposal: ("publisher", "admin"),
     types.Approval: ("approver",),
+    Rejection: ("approver",),
+    ProposalWithdrawal: ("publisher", "admin"),
+    Comment: tuple(STAFF),
     types.Pointer: ("admin", "rollback"),
     types.Revocation: ("admin",),
     # By whatever role the policy asked for then; it was checked before the entry was made.
@@ -173,6 +184,9 @@ class Documents:
             "version.revoked": self._write_revocation,
             "proposal.created": self._write_proposal,
             "approval.added": self._write_approval,
+            "proposal.rejected": self._write_rejection,
+            "proposal.withdrawn": self._write_withdrawal,
+            "comment.added": self._write_comment,
             "pointer.moved": self._write_pointer,
             "request.allowed": self._write_allowance,
             "screening.drifted": self._write_drift,
@@ -220,12 +234,27 @@ class Documents:
         self._writer.write(self._proposals[digest] / "proposal.dsse.json", data)
 
     def _write_approval(self, record: PackRecord) -> None:
+        self._write_reply(record, types.Approval, Path("approvals", record.principal))
+
+    def _write_rejection(self, record: PackRecord) -> None:
+        self._write_reply(record, Rejection, Path("rejection"))
+
+    def _write_withdrawal(self, record: PackRecord) -> None:
+        self._write_reply(record, ProposalWithdrawal, Path("withdrawal"))
+
+    def _write_comment(self, record: PackRecord) -> None:
+        name = raw(record.body["comment"]).hex()
+        self._write_reply(record, Comment, Path("comments", name))
+
+    def _write_reply(self, record: PackRecord, kind: type[Statement], name: Path) -> None:
         place = self._proposals.get(record.subject[1])
         # Else it is of a model that is not wanted.
         if place is not None:
             data = record.document(record.body["envelope"])
-            approval = self._open(data, types.Approval)
-            self._writer.write(place / "approvals" / f"{approval.approver}.dsse.json", data)
+            author = check_name(self._open(data, kind).author)
+            if author != record.principal:
+                raise SealgateError(Reason.SIGNER_MISMATCH, f"entry {record.index}")
+            self._writer.write(place / f"{name}.dsse.json", data)
 
     def _write_pointer(self, record: PackRecord) -> None:
         data = record.document(record.body["bundle"])

@@ -17,6 +17,7 @@ from sealgate.cli.context import (
 )
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.model.proposals import SCREENING_REPORT, approve, facts, proposals, propose
+from sealgate.cli.model.replies import comment, reason_option, reject, withdraw
 from sealgate.cli.output import (
     json_lines_option,
     json_option,
@@ -159,11 +160,6 @@ def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: boo
     )
 
 
-_reason_option = click.option(
-    "--reason", required=True, help="The reason, which is signed and recorded."
-)
-
-
 class ModelGroup(PluginGroup):
     joined_by = "sealgate.commands.model"
 
@@ -173,7 +169,7 @@ def model() -> None:
     """Publish, approve, promote, roll back and revoke versions."""
 
 
-for command in (watch, attach, propose, proposals, approve):
+for command in (watch, attach, propose, proposals, approve, reject, withdraw, comment):
     model.add_command(command)
 
 
@@ -268,7 +264,7 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     epilog="\b\nExample:\n  sealgate model promote sha256:0123… --reason 'quarterly release'"
 )
 @click.argument("proposal")
-@_reason_option
+@reason_option
 @json_option
 @click.pass_context
 def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
@@ -282,7 +278,7 @@ def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> No
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @alias_option
-@_reason_option
+@reason_option
 @json_option
 @click.pass_context
 def rollback(
@@ -300,7 +296,7 @@ def rollback(
 )
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
-@_reason_option
+@reason_option
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bool) -> None:

@@ -1,17 +1,16 @@
 """`sealgate model propose`, `proposals` and `approve`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import click
 
 from sealgate.cli.context import alias_option, connected, governance_of, list_options, profile
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
-from sealgate.promotion_documents import ProposalReview
+from sealgate.proposals import ProposalDiscussion, ProposalReview, waiting_for
 from sealgate.remote.calls import list_all
-from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import Approval, Proposal
 from sealgate.v1 import registry_pb2 as messages
 
 SCREENING_REPORT = "screening-report"
@@ -94,26 +93,48 @@ def propose(
 
 
 @click.command(
-    epilog="\b\nExamples:\n  sealgate model proposals digits\n"
+    epilog="\b\nExamples:\n  sealgate model proposals\n"
+    "  sealgate --as approver-1 model proposals --waiting-for me\n"
     "  sealgate model proposals digits --filter 'alias = production AND NOT approver:approver-1'"
 )
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--waiting-for",
+    "waiting",
+    metavar="PERSON",
+    help="Only what waits for this person, or for `me`.",
+)
 @list_options
 @json_option
 @click.pass_context
 def proposals(
-    ctx: click.Context, name: str, filter_: str, limit: int | None, as_json: bool
+    ctx: click.Context,
+    name: str | None,
+    waiting: str | None,
+    filter_: str,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
-    """List the proposals for the model NAME, oldest first."""
+    """List the proposals for the model NAME, or for all models, oldest first.
+
+    An approver is waited for until enough people have approved, and an admin afterwards.
+    """
+    if waiting and filter_:
+        raise click.UsageError("--waiting-for and --filter exclude each other")
     person = profile(ctx, "auditor")
-    request = messages.ListProposalsRequest(model=name, filter=filter_)
+    request = messages.ListProposalsRequest(model=name or "", filter=filter_)
     with connected(person) as channel:
-        registry = governance_of(person, channel).registry
-        rows = [
-            _proposal_row(p) for p in list_all(registry.ListProposals, request, "proposals", limit)
-        ]
-    columns = ("proposal", "alias", "version", "proposer", "approved_by", "until")
+        governance = governance_of(person, channel)
+        if waiting:
+            whom = person.name if waiting == "me" else waiting
+            found = waiting_for(whom, governance.registry, governance.policy(), name or "")
+        else:
+            found = list_all(governance.registry.ListProposals, request, "proposals", limit)
+        rows = [discussion_fields(ProposalDiscussion.of(p)) for p in islice(found, limit)]
+    columns = ("proposal", "model", "alias", "version", "state", "proposer", "approved_by", "until")
     show_rows(rows, columns, as_json)
+    if not as_json:
+        _show_words(rows)
 
 
 @click.command(epilog="\b\nExample:\n  sealgate --as approver-1 model approve sha256:0123…")
@@ -134,21 +155,50 @@ def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: boo
         if meaning is None:
             meaning = click.prompt("What does your signature mean? (for example: reviewed, safe)")
         approved = governance.approve(proposal, meaning)
-    show_fields({"proposal": proposal, "approved_by": _approvers(approved)}, as_json)
+    approved_by = discussion_fields(ProposalDiscussion.of(approved))["approved_by"]
+    show_fields({"proposal": proposal, "approved_by": approved_by}, as_json)
 
 
-def _approvers(proposal: messages.Proposal) -> str:
-    approvals = [Approval.decode(Envelope.decode(item).payload) for item in proposal.approvals]
-    return ", ".join(item.approver for item in approvals)
-
-
-def _proposal_row(proposal: messages.Proposal) -> dict[str, Any]:
-    proposed = Proposal.decode(Envelope.decode(proposal.envelope).payload)
+def discussion_fields(told: ProposalDiscussion) -> dict[str, Any]:
+    """A proposal with what people have signed about it, for a table or JSON."""
+    proposal, withdrawal = told.proposal, told.withdrawal
+    words = [("approved", a.approver, a.meaning, a.time) for a in told.approvals]
+    words += [("rejected", r.approver, r.reason, r.time) for r in told.rejections]
+    if withdrawal:
+        words.append(("withdrew", withdrawal.proposer, withdrawal.reason, withdrawal.time))
+    words += [("commented", c.person, c.text, c.time) for c in told.comments]
+    names = ("what", "who", "words", "time")
     return {
-        "proposal": proposal.digest,
-        "alias": proposed.alias,
-        "version": proposed.version,
-        "proposer": proposed.proposer,
-        "approved_by": _approvers(proposal),
-        "until": proposed.not_after,
+        "proposal": told.digest,
+        "model": proposal.model,
+        "alias": proposal.alias,
+        "version": proposal.version,
+        "state": told.state,
+        "proposer": proposal.proposer,
+        "approved_by": ", ".join(approval.approver for approval in told.approvals),
+        "until": proposal.not_after,
+        "said": [dict(zip(names, item, strict=True)) for item in sorted(words, key=_when)],
     }
+
+
+def _when(said: tuple[str, str, str, str]) -> str:
+    return said[3]
+
+
+def show_discussion(proposal: messages.Proposal, as_json: bool) -> None:
+    """Print a proposal with all that people have signed about it."""
+    row = discussion_fields(ProposalDiscussion.of(proposal))
+    show_fields(row if as_json else row | {"said": list(_words(row))}, as_json)
+
+
+def _show_words(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print what each person said, below the table."""
+    for row in rows:
+        for words in _words(row):
+            # Whoever signed them chose the words.
+            click.echo(f"{row['proposal'][:19]}…  {printable(words)}")
+
+
+def _words(row: Mapping[str, Any]) -> Iterator[str]:
+    for said in row["said"]:
+        yield f"{said['who']} {said['what']} at {said['time']}: {said['words']}"

@@ -19,6 +19,8 @@ POLICIES = [
     for path in sorted(Path("policies").glob("*.dsse.json"), key=lambda path: int(path.name[:-10]))
 ]
 
+REPLIES = ("approval.added", "proposal.rejected", "proposal.withdrawn", "comment.added")
+
 
 def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
@@ -107,8 +109,8 @@ def main() -> None:
         elif event == "proposal.created" and of_models:
             require(body["envelope"] in documents, f"the proposal of entry {index}")
             proposals.add(body["proposal"])
-        elif event == "approval.added" and place[1] in proposals:
-            require(body["envelope"] in documents, f"the approval of entry {index}")
+        elif event in REPLIES and place[1] in proposals:
+            require(body["envelope"] in documents, f"the {event} of entry {index}")
         elif event in ("evidence.attached", "request.allowed") and of_models:
             require(body["envelope"] in documents, f"the document of entry {index}")
         elif event == "policy.accepted":

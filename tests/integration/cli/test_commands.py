@@ -64,6 +64,41 @@ def test_an_approver_reads_what_the_evidence_says(harness):
         assert said in result.stderr
 
 
+def test_what_people_say_about_a_proposal(harness):
+    proposal = shown(harness, "model", "propose", "digits", "1", "--alias", "canary")["proposal"]
+    waiting = ("model", "proposals", "--waiting-for", "me")
+    assert proposal in {row["proposal"] for row in shown(harness, *waiting, person="approver-1")}
+    assert proposal not in {row["proposal"] for row in shown(harness, *waiting, person="admin")}
+    told = shown(harness, "model", "comment", proposal, "see row 17", person="approver-1")
+    assert told["state"] == "open"
+    shown(harness, "model", "approve", proposal, "--meaning", "fit", person="approver-1")
+    assert proposal in {row["proposal"] for row in shown(harness, *waiting, person="admin")}
+    for_approver = shown(harness, "model", "proposals", "--waiting-for", "approver-2")
+    assert proposal not in {row["proposal"] for row in for_approver}
+    ended = shown(harness, "model", "reject", proposal, "--reason", "no", person="approver-2")
+    assert ended["state"] == "rejected"
+    said = [(item["who"], item["what"], item["words"]) for item in ended["said"]]
+    assert sorted(said) == [
+        ("approver-1", "approved", "fit"),
+        ("approver-1", "commented", "see row 17"),
+        ("approver-2", "rejected", "no"),
+    ]
+    late = harness.command("model", "promote", proposal, "--reason", "late")
+    assert late.exit_code == 1
+    assert Reason.PROPOSAL_REJECTED.sentence in late.output
+    listed = harness.command("model", "proposals")
+    assert listed.exit_code == 0, listed.output
+    assert "approver-1 commented at" in listed.output
+
+
+def test_a_proposal_is_withdrawn_by_who_made_it(harness):
+    proposal = shown(harness, "model", "propose", "digits", "1", "--alias", "shadow")["proposal"]
+    other = harness.command("model", "withdraw", proposal, "--reason", "no", person="admin")
+    assert other.exit_code == 1
+    assert Reason.SIGNER_MISMATCH.sentence in other.output
+    assert shown(harness, "model", "withdraw", proposal, "--reason", "no")["state"] == "withdrawn"
+
+
 def test_a_command_whose_extra_is_missing_says_which(monkeypatch):
     entry = EntryPoint("serve", "no_such_module:serve [serve]", "sealgate.commands")
     monkeypatch.setattr("sealgate.cli.main.entry_points", lambda group: [entry])
