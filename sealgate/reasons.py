@@ -143,6 +143,10 @@ class Reason(Enum):
         "The file is a copy that was exported for a recipient, and copies are no versions.",
     )
     EXTERNAL_DATA = (Kind.INVALID, "An ONNX file refers to data outside itself.")
+    GRADIENT_MISSING = (
+        Kind.INVALID,
+        "An operator of the graph has no gradient, so FGSM cannot screen the model.",
+    )
     GRAPH_MISMATCH = (Kind.INVALID, "The version's graphs do not agree with one another.")
     EVIDENCE_MISMATCH = (Kind.INVALID, "The evidence is not that of this version.")
     DOCUMENT_MALFORMED = (Kind.INVALID, "A document is not in its canonical form.")
