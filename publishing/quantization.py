@@ -45,6 +45,7 @@ _FLOAT_OUTPUTS = ["Gemm", "MatMul"]
 # mask alone spans ten thousand, which 256 levels cannot hold; the small products of attention cost
 # more to convert than to compute; and what is added up and normed next stays as exact as it came.
 _OF_TEXT = ["Gather", "Gemm", "MatMul"]
+_PRODUCTS = ["Conv", "Gemm", "MatMul"]
 _TEXT_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": _OF_TEXT}
 _BATCH_TEXTS = 16
 
@@ -62,12 +63,16 @@ def quantize(
     input_name: str,
     rows: npt.NDArray[Any],
     ranges: Mapping[str, ActivationRange] | None = None,
+    *,
+    products_only: bool = False,
 ) -> bytes:
     """The QDQ INT8 form of an fp32 model; the same model and rows give the same bytes.
 
     `rows` [n, ...], numbers or tokens (`inference.text.tokens`), are what the ranges of the
     activations are recorded on, but for those in `ranges`: with the ones that `stated_ranges` finds
-    in its result, other rows give it again. Raises: FORMAT_REFUSED, EXTERNAL_DATA.
+    in its result, other rows give it again. With `products_only`, operators
+    before a product stay as they are: one range of 256 levels cannot hold columns of different
+    units. Raises: FORMAT_REFUSED, EXTERNAL_DATA.
     """
     of_text = rows.dtype == np.int64
     parse_model(model)
@@ -84,7 +89,7 @@ def quantize(
                 prepared,
                 quantized,
                 _Rows(_texts(rows) if of_text else _numbers(input_name, rows)),
-                op_types_to_quantize=_OF_TEXT if of_text else None,
+                op_types_to_quantize=_quantized(of_text, products_only),
                 quant_format=quantization.QuantFormat.QDQ,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -95,6 +100,12 @@ def quantize(
         except _ERRORS as error:
             raise SealgateError(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
         return serialize_model(parse_model(quantized.read_bytes()))
+
+
+def _quantized(of_text: bool, products_only: bool) -> list[str] | None:
+    if of_text:
+        return _OF_TEXT
+    return _PRODUCTS if products_only else None
 
 
 def _options(of_text: bool, ranges: Mapping[str, ActivationRange]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ IN_PROCESS = "in-process, digest checked"
 # INT8 answers repeat bit for bit on one machine. Another machine may round the float operations
 # around the integer kernels differently, by no more than this (absolute and relative).
 GOLDEN_TOLERANCE = 1e-5
+# Float32 kernels sum a single row in another order than a full tile, and machines differ.
+FLOAT32_TOLERANCE = 1e-4
 # What screening measures, in float32, may be off by this much in other company: kernels sum in
 # another order for a single row than for a full tile.
 SCREENING_TOLERANCE = 1e-3
@@ -65,13 +67,20 @@ class ServingTarget:
 
     @classmethod
     def here(
-        cls, served: Session, response: Session, lanes: int, settings: RuntimeSettings
+        cls,
+        served: Session,
+        response: Session,
+        lanes: int,
+        settings: RuntimeSettings,
+        arithmetic: str = INT8,
     ) -> "ServingTarget":
         """Graphs of this process: `served` answers, and `response` screens."""
         place = "" if settings.provider == CPU else f", on {served.place}"
         if response.place != served.place:
             place += f", screened on {response.place}"
         stated = settings.tolerance
+        if arithmetic != INT8:
+            stated = max(stated, FLOAT32_TOLERANCE)
         return cls(
             served,
             # A captured graph has one set of buffers.
@@ -80,6 +89,7 @@ class ServingTarget:
             tolerance=stated or GOLDEN_TOLERANCE,
             company=0.0 if settings.deterministic else stated,
             screening=0.0 if settings.deterministic else max(stated, SCREENING_TOLERANCE),
+            arithmetic=arithmetic,
         )
 
 

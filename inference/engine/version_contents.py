@@ -3,12 +3,13 @@
 All of them are in its manifest:
 
     model.json           description and configuration (inference.model.config)
-    model.int8.onnx      the INT8 model that answers
+    model.int8.onnx      the model that answers: INT8, or the float32 one once more where
+                         model.json states that precision
     model.fp32.onnx      the watermarked float32 model from which the INT8 one was made
     response.onnx        the screening graph of the same weights
                          (inference.runtime.response_contract)
     detector.json        the detector for that graph's features (inference.screening.detector)
-    golden.safetensors   `x` [n, …] and the INT8 graph's `logits` [n, C]; for texts, also those
+    golden.safetensors   `x` [n, …] and the answering graph's `logits` [n, C]; for texts, also those
                          of `sealgate.probes`
     tokenizer.json       splits texts into tokens, if the model takes texts
 """
@@ -104,7 +105,9 @@ class VersionGraphs:
         if serving is None:
             tapped = staged.tapped.session if staged else None
             served = tapped or open_classifier(files[INT8], config, threads, settings)
-            serving = ServingTarget.here(served, response, spread.lanes, settings)
+            serving = ServingTarget.here(
+                served, response, spread.lanes, settings, config.arithmetic
+            )
         float32 = open_classifier(files[FP32], config, threads)
         # 3.
         shape = check_response(files[RESPONSE], config)

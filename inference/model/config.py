@@ -4,7 +4,7 @@
      "data": {"name", "license"},
      "input": {"name", "datatype": "FP32", "shape": [-1, ...]},
      "output": {"name", "datatype": "FP32", "shape": [-1, C]},
-     "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"},
+     "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"}, "precision": "float32",
      "batching": {...} (inference.batching.limits),
      "scaling": {"offset": [...], "scale": [...]},
      "columns": [...] (inference.model.columns)}
@@ -21,9 +21,13 @@ The verdicts of a text model flag and do not block, unless `screening` has "bloc
 docs/adr/0023.
 
 `screening.eps` is the small step with which the model's response is measured, not the size of an
-attack. `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) /
-scale, clipped to the domain, with one number for all elements of a row or one for each. The gateway
-does not apply it. `columns` may be absent; it describes the places of one-dimensional rows.
+attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
+range, which all columns then state; otherwise they are in the units of the rows. If `precision` is
+"float32", the version answers in float32: nothing was quantized.
+
+`scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
+clipped to the domain, with one number for all elements of a row or one for each. The gateway does
+not apply it. `columns` may be absent; it describes the places of one-dimensional rows.
 """
 
 import json
@@ -39,6 +43,7 @@ from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
+from sealgate.trust.receipts.answer_entry import FLOAT32, INT8
 
 FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
 TOKENS_SHAPE = (-1, -1)
@@ -92,6 +97,7 @@ class TensorSpec:
 
 
 TYPE = "sealgate/model/v1"
+_BY_COLUMN = "columns"
 _REQUIRED = (
     "name",
     "description",
@@ -143,7 +149,11 @@ class InputScaling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The whole document, checked; `table` holds the rules for rows, if columns are stated."""
+    """The whole document, checked; `table` holds the rules for rows, if columns are stated.
+
+    If `relative`, steps are shares of each column's range. If not `quantized`, it answers in
+    float32.
+    """
 
     name: str
     description: str
@@ -159,6 +169,8 @@ class ModelConfig:
     tokens: TokenRules | None = None
     blocks: bool = True
     columns: tuple[Column, ...] = ()
+    relative: bool = False
+    quantized: bool = True
     table: RowRules | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -191,6 +203,13 @@ class ModelConfig:
             domain = self.domain.min, self.domain.max
             table = RowRules.of(self.columns, domain, scaling.offset, scaling.scale)
             object.__setattr__(self, "table", table)
+        if self.relative and (not self.columns or self.eps > 1):
+            raise fields.malformed("steps in units of columns are at most 1 and need columns")
+
+    @property
+    def arithmetic(self) -> str:
+        """What it answers in, as records say it."""
+        return INT8 if self.quantized else FLOAT32
 
     @property
     def is_text(self) -> bool:
@@ -224,6 +243,10 @@ class ModelConfig:
             value["tokens"] = self.tokens.encode()
             if self.blocks:
                 value["screening"]["blocks"] = True
+        if self.relative:
+            value["screening"]["units"] = _BY_COLUMN
+        if not self.quantized:
+            value["precision"] = FLOAT32
         if self.scaling is not None:
             value["scaling"] = {
                 "offset": list(self.scaling.offset),
@@ -264,9 +287,11 @@ def _config(value: Any) -> ModelConfig:
     given = value if isinstance(value, dict) else {}
     text = "tokens" in given
     kind = "tokens" if text else "domain"
-    stated = [name for name in ("scaling", "columns") if name in given]
+    stated = [name for name in ("scaling", "columns", "precision") if name in given]
     top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
-    eps, blocks = _screening(top["screening"], text)
+    eps, blocks, relative = _screening(top["screening"], text)
+    if top.get("precision", FLOAT32) != FLOAT32:
+        raise fields.malformed('"precision" is stated only if it is float32')
     return ModelConfig(
         name=fields.text(top["name"]),
         description=fields.text(top["description"]),
@@ -282,16 +307,21 @@ def _config(value: Any) -> ModelConfig:
         tokens=TokenRules.decode(top["tokens"]) if text else None,
         blocks=blocks,
         columns=decode_columns(top["columns"]) if "columns" in stated else (),
+        relative=relative,
+        quantized="precision" not in stated,
     )
 
 
-def _screening(value: Any, text: bool) -> tuple[float, bool]:
-    """The step, and whether verdicts may block; for a text model only if stated."""
-    stated = text and isinstance(value, dict) and "blocks" in value
-    item = fields.record(value, ("eps", "blocks") if stated else ("eps",))
-    if stated and item["blocks"] is not True:
-        raise fields.malformed('"blocks" is stated only if it is true')
-    return number(item["eps"]), stated or not text
+def _screening(value: Any, text: bool) -> tuple[float, bool, bool]:
+    """The step; whether verdicts may block, for a text model only if stated; and whether steps are
+    shares of columns.
+    """
+    word = "blocks" if text else "units"
+    stated = isinstance(value, dict) and word in value
+    item = fields.record(value, ("eps", word) if stated else ("eps",))
+    if stated and item[word] != (True if text else _BY_COLUMN):
+        raise fields.malformed(f'"{word}" is stated only if it is not the default')
+    return number(item["eps"]), stated or not text, stated and not text
 
 
 def _data(value: Any) -> TrainingDataInfo:

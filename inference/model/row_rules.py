@@ -92,6 +92,17 @@ class RowRules:
             found, low=np.maximum(found.low, domain[0]), high=np.minimum(found.high, domain[1])
         )
 
+    @property
+    def span(self) -> Floats:
+        """The size of each place's range [D]."""
+        return self.high - self.low
+
+    def in_units(self) -> "RowRules":
+        """The same rules for rows of which each place was mapped to 0..1 by its range."""
+        span, zeros = self.span, np.zeros_like(self.low)
+        ones, zero = np.ones_like(self.low), (self.zero - self.low) / span
+        return replace(self, whole=self.whole / span, low=zeros, high=ones, zero=zero)
+
     def check(self, rows: Rows) -> None:
         """Check that rows [n, D] are possible, up to rounding. Raises: TENSOR_RANGE."""
         self._gate.check(rows)

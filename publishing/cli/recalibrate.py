@@ -81,4 +81,4 @@ def recalibrate(
         err=True,
     )
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
-    release(ctx, folder, dataset, bounds, PublishOptions(), PARALLEL, as_json)
+    release(ctx, folder, dataset, bounds, PublishOptions(unmarked=True), PARALLEL, as_json)

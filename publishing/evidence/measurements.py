@@ -66,8 +66,11 @@ class TrialMeasurements:
         )
 
     @classmethod
-    def decode(cls, data: bytes, golden: Golden, test_rows: int) -> "TrialMeasurements":
-        """Read what `encode` wrote of these golden answers and a test slice of this many rows.
+    def decode(
+        cls, data: bytes, golden: Golden, test_rows: int, same: bool = True
+    ) -> "TrialMeasurements":
+        """Read what `encode` wrote of these golden answers, which are the `same` to the last bit in
+        any batch or not, and a test slice of this many rows.
 
         Every name is one of ours and every value a number where it can lie, so that what is signed
         as evidence has no other content. Raises DOCUMENT_MALFORMED.
@@ -75,23 +78,32 @@ class TrialMeasurements:
         top = fields.record(canonical.decode(data), ("golden", "screening", "accuracies"))
         shares = _shares(top["accuracies"], ("source", "fp32", "int8"))
         return cls(
-            _golden(top["golden"], golden),
+            _golden(top["golden"], golden, same),
             _with_recalibration(top["screening"], test_rows, golden.x.dtype == np.int64),
             Accuracies(**shares),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class VersionReport:
-    """All that was measured; `amplitude` is the mark's, in units of each matrix's spread, `worded`
-    whether it carries its payload, `slots` which weights carry it.
+class MarkFigures:
+    """A mark as it is read in the float32 file and in the one that answers; `amplitude` is in units
+    of each matrix's spread, `worded` whether it carries its payload, `slots` which weights carry
+    it.
     """
 
-    watermark_fp32: MarkDetection
-    watermark_int8: MarkDetection
+    fp32: MarkDetection
+    int8: MarkDetection
     amplitude: float
     worded: bool
     slots: tuple[WeightSlot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """All that was measured; the `mark` is None where the model's `weights` are too few for one."""
+
+    mark: MarkFigures | None
+    weights: int
     measured: TrialMeasurements
 
     @property
@@ -100,10 +112,10 @@ class VersionReport:
         return self.measured.accuracies.source - self.measured.accuracies.fp32
 
 
-def _golden(value: Any, golden: Golden) -> dict[str, Any]:
+def _golden(value: Any, golden: Golden, same: bool) -> dict[str, Any]:
     item = fields.record(value, _GOLDEN)
     told = (item["rows"], item["classes_answered"], item["same_alone_and_in_a_batch"])
-    if told != (len(golden.x), len(np.unique(golden.logits.argmax(axis=1))), True):
+    if told != (len(golden.x), len(np.unique(golden.logits.argmax(axis=1))), same):
         raise fields.malformed("the report is not of these golden answers")
     _share(item["same_class_as_fp32"])
     if number(item["largest_difference_to_fp32"]) < 0:

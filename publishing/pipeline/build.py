@@ -16,14 +16,22 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from inference.model.columns import describe_columns
+from inference.model.config import ModelConfig
 from publishing.evidence import signing
 from publishing.evidence.bom import DataFile, ml_bom
 from publishing.evidence.measurements import VersionReport
 from publishing.evidence.recalibration import with_traffic
 from publishing.evidence.signing import BuildRecord, build_provenance
-from publishing.pipeline.files import LARGEST_LOSS, ProgressListener, StepTimer, make_files
+from publishing.pipeline.files import (
+    LARGEST_LOSS,
+    MarkSettings,
+    ProgressListener,
+    StepTimer,
+    make_files,
+)
 from publishing.serialization import parse_model
 from publishing.source.folder import Dataset, SourceFolder
+from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD
 from publishing.watermark.records import MarkRecord
@@ -81,7 +89,8 @@ class BuiltVersion:
     """Everything that registration needs, and the figures for the publisher.
 
     `signature` is the OpenSSF Model Signing bundle over `files`; `mark` is what the publisher
-    keeps; `seconds` are by step.
+    keeps, None of a model that is too small for one; `entry` is that of the commitment; `seconds`
+    are by step.
     """
 
     model: str
@@ -89,9 +98,17 @@ class BuiltVersion:
     manifest: Manifest
     signature: bytes
     evidence: tuple[Envelope, ...]
-    mark: MarkRecord
+    commitment: str
+    entry: int
+    mark: MarkRecord | None
     report: VersionReport
     seconds: Mapping[str, float]
+    config: ModelConfig
+
+    @property
+    def arithmetic(self) -> str:
+        """What it answers in."""
+        return self.config.arithmetic
 
 
 def build_version(
@@ -107,6 +124,7 @@ def build_version(
     confinement: Confinement | None = None,
     largest_loss: float = LARGEST_LOSS,
     first_stage: bool = True,
+    unmarked: bool = False,
 ) -> BuiltVersion:
     """Makes a version. The same source, data, mark and seed give the same files.
 
@@ -116,7 +134,8 @@ def build_version(
     3. The files are made, and load as a gateway would load them: the model runs in a worker shut in
        by `confinement` (see `publishing.pipeline.files.make_files` for what can refuse them).
        Marking may cost `largest_loss`, a share of the test slice. Without `first_stage` screening
-       has one stage.
+       has one stage. With `unmarked`, a model with too few weights is made without a mark, and the
+       evidence says so.
     4. Evidence and files are signed.
     """
     began = clock()
@@ -128,7 +147,8 @@ def build_version(
     steps.done("commit", f"watermark committed to in log entry {entry}")
     # 3.
     bounds = confinement or Confinement()
-    files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss, first_stage)
+    wanted = MarkSettings(mark, largest_loss, unmarked)
+    files, report = make_files(source, data, wanted, seed, steps, bounds, first_stage)
     manifest = Manifest.of(files)
     report = with_traffic(report, data, files)
     # 4.
@@ -137,8 +157,11 @@ def build_version(
     items = signing.sign_evidence(bodies, manifest.digest, signers.maker, signers.evidence, began)
     made = (files, manifest, oms.sign(manifest, signers.files), items)
     steps.done("sign", f"{len(files)} files, {len(items)} items of evidence")
-    record = MarkRecord(mark, report.worded, entry, manifest.digest, report.slots)
-    return BuiltVersion(mark.key.model, *made, record, report, steps.seconds)
+    record = None
+    if report.mark is not None:
+        record = MarkRecord(mark, report.mark.worded, entry, manifest.digest, report.mark.slots)
+    named = mark.commitment, entry, record
+    return BuiltVersion(mark.key.model, *made, *named, report, steps.seconds, source.config)
 
 
 def _check(source: SourceFolder, data: Dataset, mark: Mark) -> None:
@@ -183,7 +206,7 @@ def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dic
     accuracies = {
         "fp32 before marking": measured.source,
         "fp32 marked": measured.fp32,
-        "INT8 served": measured.int8,
+        f"{making.source.config.arithmetic.upper()} served": measured.int8,
     }
     data = DataFile(making.data.digest, making.data.size)
     origin = making.source.origin
@@ -193,11 +216,14 @@ def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dic
 
 
 def _watermark_check(report: VersionReport, commitment: str, entry: int) -> dict[str, Any]:
+    committed = {"commitment": commitment, "commitment_entry": entry}
+    if report.mark is None:
+        statement = f"no watermark: {report.weights} weights can carry one, {CAPACITY} must"
+        return {**committed, "carried": False, "weights": report.weights, "statement": statement}
     return {
-        "commitment": commitment,
-        "commitment_entry": entry,
+        **committed,
         "threshold": THRESHOLD,
         "accuracy_lost": report.accuracy_lost,
-        "fp32": asdict(report.watermark_fp32),
-        "int8": asdict(report.watermark_int8),
+        "fp32": asdict(report.mark.fp32),
+        "int8": asdict(report.mark.int8),
     }

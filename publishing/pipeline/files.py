@@ -6,6 +6,7 @@ form of the worker's answers is checked, and that the INT8 model carries the mar
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -14,11 +15,13 @@ import numpy as np
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.screening.detector import Detector
-from publishing.evidence.measurements import TrialMeasurements, VersionReport
+from publishing.evidence.measurements import MarkFigures, TrialMeasurements, VersionReport
+from publishing.serialization import parse_model
 from publishing.source.folder import Dataset, SourceFolder
-from publishing.watermark.embedding import MarkedGraphs, embed
+from publishing.watermark.embedding import CAPACITY, MarkedGraphs, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of
+from publishing.watermark.weights import read_carriers
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import Array as Rows
 from publishing.worker_tasks.forward import golden_rows
@@ -33,6 +36,17 @@ _LARGEST_REPORT = 64 << 10
 # The default for the accuracy that marking may cost, as a share of the test slice.
 LARGEST_LOSS = 0.02
 _HEADER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSettings:
+    """The mark, how much accuracy it may cost, as a share of the test slice, and whether a model
+    with too few weights may go without.
+    """
+
+    mark: Mark
+    largest_loss: float = LARGEST_LOSS
+    optional: bool = False
 
 
 class ProgressListener(Protocol):
@@ -62,11 +76,10 @@ class StepTimer:
 def make_files(
     source: SourceFolder,
     data: Dataset,
-    mark: Mark,
+    wanted: MarkSettings,
     seed: int,
     steps: StepTimer,
     confinement: Confinement,
-    largest_loss: float = LARGEST_LOSS,
     first_stage: bool = True,
 ) -> tuple[dict[str, bytes], VersionReport]:
     """The files by name, and the report. Without `first_stage` the version has none, even where one
@@ -75,41 +88,41 @@ def make_files(
     Raises: WATERMARK_CAPACITY, WATERMARK_FAINT, WATERMARK_COST, GRAPH_MISMATCH, GOLDEN_MISMATCH,
     CALIBRATION_TOO_SMALL; WORKER_LIMIT, WORKER_FORBIDDEN, WORKER_FAILED, WORKER_UNCONFINED.
     """
-    marked = embed(source.serving, source.response, mark)
-    _check_mark(marked.detection, "fp32")
-    says = "its payload" if marked.code.bits else "presence only"
-    z = f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread"
-    steps.done("mark", f"{z}, {says}")
-    request = _request(source, marked, data, seed, first_stage).encode()
+    marked, weights = _marked(source, wanted)
+    steps.done("mark", _described(marked, weights))
+    graphs = (source.serving, source.response) if marked is None else marked.graphs
+    request = _request(source, graphs, data, seed, first_stage).encode()
     limits, unsafe = confinement.limits, confinement.unsafe
     with process.start(trial.TASK, request, limits, unsafe=unsafe) as worker:
-        int8 = worker.receive(2 * len(marked.serving) + _HEADER)
-        read = _read_mark(int8, marked)
-        steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
+        int8 = worker.receive(2 * len(graphs[0]) + _HEADER)
+        figures = None if marked is None else _figures(int8, marked)
+        read = "" if figures is None else f"; the file alone reads z = {figures.int8.z:.1f}"
+        steps.done("quantize", f"it answers in {source.config.arithmetic.upper()}{read}")
         drawn = golden_rows(data.test, trial.random_generators(seed)[0])
         golden = _golden(worker, source.config, drawn)
-        steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
+        steps.done("golden", f"{len(golden.x)} answers, alike alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         rows = len(trial.rows_to_screen(data.test.x))
-        measured = TrialMeasurements.decode(worker.receive(_LARGEST_REPORT), golden, rows)
-        report = _report(marked, read, measured, largest_loss)
+        measured = TrialMeasurements.decode(
+            worker.receive(_LARGEST_REPORT), golden, rows, source.config.quantized
+        )
+        report = _checked(VersionReport(figures, weights, measured), wanted)
         flagged = measured.screening["clean"]["flagged"]
         steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
         worker.finish()
         steps.done("admit", "it loads as a gateway loads it, and gives its golden answers")
-    graphs = int8, marked.serving, marked.response
-    files = trial.version_files(source.config, graphs, detector, golden, source.tokenizer)
+    files = trial.version_files(source.config, (int8, *graphs), detector, golden, source.tokenizer)
     return files, report
 
 
 def _request(
-    source: SourceFolder, marked: MarkedGraphs, data: Dataset, seed: int, first_stage: bool
+    source: SourceFolder, graphs: tuple[bytes, bytes], data: Dataset, seed: int, first_stage: bool
 ) -> trial.TrialRequest:
     return trial.TrialRequest(
         config=source.config,
         source=source.serving,
-        serving=marked.serving,
-        response=marked.response,
+        serving=graphs[0],
+        response=graphs[1],
         fit=data.fit,
         calibration=data.calibration,
         test=data.test,
@@ -130,27 +143,37 @@ def _golden(worker: process.Worker, config: ModelConfig, rows: Rows) -> Golden:
     return golden
 
 
-def _report(
-    marked: MarkedGraphs, int8: MarkDetection, measured: TrialMeasurements, largest_loss: float
-) -> VersionReport:
-    report = VersionReport(
-        watermark_fp32=marked.detection,
-        watermark_int8=int8,
-        amplitude=marked.amplitude,
-        worded=marked.code.bits > 0,
-        slots=marked.slots,
-        measured=measured,
-    )
-    if report.accuracy_lost > largest_loss:
-        detail = f"{report.accuracy_lost:.2%} of the test slice, {largest_loss:.2%} may be"
+def _checked(report: VersionReport, wanted: MarkSettings) -> VersionReport:
+    if report.accuracy_lost > wanted.largest_loss:
+        detail = f"{report.accuracy_lost:.2%} of the test slice, {wanted.largest_loss:.2%} may be"
         raise SealgateError(Reason.WATERMARK_COST, detail)
     return report
 
 
-def _read_mark(int8: bytes, marked: MarkedGraphs) -> MarkDetection:
-    read = read_code(weights_of("model.onnx", int8), marked.code, marked.slots)
-    _check_mark(read, "INT8")
-    return read
+def _marked(source: SourceFolder, wanted: MarkSettings) -> tuple[MarkedGraphs | None, int]:
+    """The marked graphs, None where there are too few weights and that is allowed; and how many
+    weights could carry a mark.
+    """
+    weights = sum(each.values.size for each in read_carriers(parse_model(source.serving)))
+    if wanted.optional and weights < CAPACITY:
+        return None, weights
+    marked = embed(source.serving, source.response, wanted.mark)
+    _check_mark(marked.detection, "fp32")
+    return marked, weights
+
+
+def _described(marked: MarkedGraphs | None, weights: int) -> str:
+    if marked is None:
+        return f"none: {weights} weights can carry one, {CAPACITY} must"
+    says = "its payload" if marked.code.bits else "presence only"
+    return f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread, {says}"
+
+
+def _figures(answering: bytes, marked: MarkedGraphs) -> MarkFigures:
+    read = read_code(weights_of("model.onnx", answering), marked.code, marked.slots)
+    _check_mark(read, "the file that answers")
+    worded = marked.code.bits > 0
+    return MarkFigures(marked.detection, read, marked.amplitude, worded, marked.slots)
 
 
 def _check_mark(detection: MarkDetection, form: str) -> None:

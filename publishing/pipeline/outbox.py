@@ -34,13 +34,16 @@ class PendingVersion:
 
 
 class Outbox:
-    """The versions made from one source, a folder with its data: at most one of each waits that
-    was asked for in these `wishes`.
+    """The versions made from one source, a folder or a file with its data: at most one of each
+    waits that was asked for in these `wishes`.
     """
 
     def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
-        names = [*NAMES, *([ORIGIN] if (source / ORIGIN).exists() else [])]
-        parts = [sha256(read_plain_file(source / name)) for name in names]
+        paths = [source]
+        if source.is_dir():
+            kept = [source / name for name in NAMES]
+            paths = [path for path in (*kept, source / ORIGIN) if path.exists()]
+        parts = [sha256(read_plain_file(path)) for path in paths]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))
         name = sha256("\n".join([*parts, data.digest, wishes]).encode())
@@ -54,7 +57,7 @@ class Outbox:
             "manifest": built.manifest.encode().decode(),
             "signature": _text(built.signature),
             "evidence": [_text(envelope.encode()) for envelope in built.evidence],
-            "commitment": built.mark.mark.commitment,
+            "commitment": built.commitment,
             "summary": dict(summary),
         }
         made = self.folder.with_suffix(".new")

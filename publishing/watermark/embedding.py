@@ -186,6 +186,10 @@ class MarkedGraphs:
     slots: tuple[WeightSlot, ...]
     detection: MarkDetection
 
+    @property
+    def graphs(self) -> tuple[bytes, bytes]:
+        return self.serving, self.response
+
 
 def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -> MarkedGraphs:
     """Marks the fp32 weights of the serving graph, and the same initializers of the response graph.

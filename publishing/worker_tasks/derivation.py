@@ -81,11 +81,16 @@ def derive(
 
 
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
-    """In the worker: sends the INT8 model. Raises: FORMAT_REFUSED, EXTERNAL_DATA."""
+    """In the worker: sends the model that answers. Raises: FORMAT_REFUSED, EXTERNAL_DATA."""
     asked = unpack_tensors(request)
     config = ModelConfig.decode(asked[_MODEL].tobytes())
+    fp32 = asked[_FP32].tobytes()
+    if not config.quantized:
+        send(fp32)
+        return
     ranges = stated_ranges(asked[_INT8].tobytes()) if _INT8 in asked else None
-    send(quantize(asked[_FP32].tobytes(), config.input.name, asked[_ROWS], ranges))
+    rows, by_column = asked[_ROWS], config.relative
+    send(quantize(fp32, config.input.name, rows, ranges, products_only=by_column))
 
 
 def _difference(made: bytes, signed: bytes) -> str:

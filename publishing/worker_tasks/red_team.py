@@ -25,7 +25,8 @@ from inference.model.config import InputDomain, ModelConfig
 from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
 from publishing.calibration import query_attacks
-from publishing.calibration.probe import Probe, Prober
+from publishing.calibration.probe import Prober
+from publishing.calibration.relative_probe import number_probe
 from publishing.calibration.screening_report import report_of
 from publishing.calibration.served_rows import (
     BorderProber,
@@ -104,7 +105,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     config = ModelConfig.decode(asked[version_contents.MODEL].tobytes())
     detector = Detector.decode(asked[version_contents.DETECTOR].tobytes())
     plan = AttackPlan(**canonical.decode(asked[_PLAN].tobytes()))
-    walker: BorderProber = Probe.of(
+    walker: BorderProber = number_probe(
         ResponseGraph.of(asked[version_contents.RESPONSE].tobytes()), config
     )
     int8 = asked[version_contents.INT8].tobytes()

@@ -2,7 +2,8 @@
 
 The worker gets no key, and its input is the publisher's own. Its answers, in order:
 
-    the INT8 model            after both marked graphs have computed the same logits
+    the model that answers    INT8, or float32 where the configuration says so, after both marked
+                              graphs have computed the same logits
     golden.safetensors
     detector.json
     measurements              canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from safetensors import numpy as safetensors_numpy
 
 from inference.engine import ready_version, version_contents
+from inference.engine.batch_run import FLOAT32_TOLERANCE
 from inference.engine.graphs import counted, open_response
 from inference.model.config import ModelConfig
 from inference.model.forms import form_of
@@ -33,7 +35,7 @@ from publishing.calibration.detector_fit import (
     set_thresholds,
 )
 from publishing.calibration.first_stage_choice import TimedGraphs, choose
-from publishing.calibration.probe import Probe
+from publishing.calibration.relative_probe import number_probe
 from publishing.calibration.screening_report import report_of
 from publishing.calibration.served_rows import (
     BorderProber,
@@ -146,16 +148,21 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     fp32_logits = fp32.logits(test.x)
     sample = rows_to_screen(test.x)
     check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
-    int8 = quantize(asked.serving, config.input.name, asked.fit.x)
+    int8 = asked.serving
+    if config.quantized:
+        rows, by_column = asked.fit.x, config.relative
+        int8 = quantize(asked.serving, config.input.name, rows, products_only=by_column)
     send(int8)
     served = ServingGraph.of(int8, config)
     golden = _golden(asked, served, for_golden)
     send(golden.encode())
-    prober: BorderProber = Probe.of(graph, config)
+    prober: BorderProber = number_probe(graph, config)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    # A recalibration rests on the features that its version measured on traffic.
-    compared = asked.earlier is None or asked.earlier.disagreement is not None
+    compared = config.quantized
+    if asked.earlier is not None:
+        # A recalibration rests on the features that its version measured on traffic.
+        compared = asked.earlier.disagreement is not None
     response = open_response(asked.response, 1, compared=compared)[1]
     graphs = TimedGraphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
@@ -166,7 +173,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     screened = report_of(replace(answering, border=True), detector, sample, for_noise)
     screened |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
     accuracies = _accuracies(asked, fp32_logits, served)
-    measured = TrialMeasurements(golden_report(golden, fp32.logits(golden.x)), screened, accuracies)
+    report = golden_report(golden, fp32.logits(golden.x), config.quantized)
+    measured = TrialMeasurements(report, screened, accuracies)
     send(measured.encode())
     both = int8, asked.serving, asked.response
     files = version_files(config, both, detector, golden, asked.tokenizer)
@@ -184,7 +192,8 @@ def _accuracies(
 
 
 def _golden(asked: TrialRequest, served: ServingGraph, draw: np.random.Generator) -> Golden:
-    golden = run_golden(served, asked.test, draw)
+    tolerance = 0.0 if asked.config.quantized else FLOAT32_TOLERANCE
+    golden = run_golden(served, asked.test, draw, tolerance)
     probe = form_of(asked.config, asked.tokenizer).probe()
     return golden if probe is None else replace(golden, probes=Golden(probe, served.logits(probe)))
 

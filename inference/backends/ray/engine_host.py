@@ -32,7 +32,6 @@ from inference.server.host import EngineHost
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.receipts.answer_entry import INT8
 
 Array = npt.NDArray[Any]
 
@@ -78,7 +77,7 @@ class ReplicatedVersion:
         self.config = config
         self.detector = detector
         self.engine = PLACE
-        self.arithmetic = INT8
+        self.arithmetic = config.arithmetic
         self.pace = Pace.AWAY
         self.place = "ray"
         self.statistics = Statistics()

@@ -24,7 +24,6 @@ from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.receipts.answer_entry import INT8
 from sealgate.trust.statements import Manifest
 
 Array = npt.NDArray[Any]
@@ -79,8 +78,6 @@ class VersionTerms:
 class RemoteVersion:
     """A `ServableVersion` that runs in remote engines through an `EngineCaller`."""
 
-    # An engine of ours runs the INT8 graph.
-    arithmetic = INT8
     pace = Pace.AWAY
 
     def __init__(
@@ -100,6 +97,11 @@ class RemoteVersion:
     @property
     def config(self) -> ModelConfig:
         return self._terms.config
+
+    @property
+    def arithmetic(self) -> str:
+        """What an engine of ours answers in."""
+        return self.config.arithmetic
 
     @property
     def tokenizer(self) -> TextTokenizer | None:

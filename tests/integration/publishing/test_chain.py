@@ -111,7 +111,7 @@ def test_the_mark_reads_from_each_file_alone(
         )
         assert wrong < 6
     assert abs(read(source(folder).serving, code(folder)).z) < 6
-    assert made.report.watermark_int8.z == pytest.approx(
+    assert made.report.mark.int8.z == pytest.approx(
         read(made.files[version_contents.INT8], code(folder)).z, abs=0.2
     )
 
