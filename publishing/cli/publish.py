@@ -3,7 +3,7 @@
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +12,14 @@ from pathlib import Path
 import click
 import grpc
 
+from publishing.cli.description_options import INT8, PRECISIONS, description_options
 from publishing.cli.options import worker_options
 from publishing.evidence import recalibration
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
+from publishing.ready.description import ModelDescription, describe_input
+from publishing.ready.reading import read_source
 from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
@@ -40,11 +43,16 @@ _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
     """What a publisher may ask of a version: how much accuracy its mark may cost, as a share of the
-    test slice, and whether screening may have a first stage.
+    test slice, whether screening may have a first stage, and whether a model with too few weights
+    may go without a mark; what a file is said to be, and whether to quantize what model.json
+    describes, None being what it says.
     """
 
     largest_loss: float = LARGEST_LOSS
     first_stage: bool = True
+    unmarked: bool = False
+    description: ModelDescription | None = None
+    quantized: bool | None = None
 
 
 class RegistryCommitments:
@@ -71,14 +79,26 @@ Example:
   sealgate model publish demo/models/digits-1 --data demo/data/digits.safetensors
 """
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--data",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The fit, calibration and test slices, as safetensors.",
+    help="The fit, calibration and test slices, as safetensors; or rows x and classes y, which are "
+    "then divided.",
 )
+@description_options
 @worker_options
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What the version answers in: by default what model.json says, and float32 for a file.",
+)
+@click.option(
+    "--allow-unmarked",
+    is_flag=True,
+    help="Publish a folder's model without a watermark if it has too few weights, as a file is.",
+)
 @click.option(
     "--watermark-loss",
     type=click.FloatRange(0, 100),
@@ -102,9 +122,12 @@ Example:
 @click.pass_context
 def publish(
     ctx: click.Context,
-    folder: Path,
+    source: Path,
     data: Path,
+    described: Callable[[Path, str | None], ModelDescription],
     bounds: Confinement,
+    precision: str | None,
+    allow_unmarked: bool,
     watermark_loss: float,
     no_first_stage: bool,
     parallel: int,
@@ -112,29 +135,38 @@ def publish(
 ) -> None:
     """Mark, quantize, calibrate, sign and register a trained model.
 
-    FOLDER holds model.json, serving.onnx and response.onnx. The model's watermark key stays with
+    SOURCE is an ONNX file, described by the options and the data; or a folder with model.json,
+    serving.onnx and, unless it is to be made, response.onnx. The model's watermark key stays with
     the publisher: without it, no mark can be read. The model runs in a worker that has no key, no
     network and no files of yours. Run again after an interruption, this goes on with the version
     that it had made, from where the upload stands.
     """
-    wishes = PublishOptions(watermark_loss / 100, not no_first_stage)
-    release(ctx, folder, Dataset.read(data), bounds, wishes, parallel, as_json)
+    wishes = PublishOptions(
+        watermark_loss / 100,
+        not no_first_stage,
+        allow_unmarked or source.is_file(),
+        described(source, precision) if source.is_file() else None,
+        None if precision is None else precision == INT8,
+    )
+    release(ctx, source, Dataset.read(data), bounds, wishes, parallel, as_json)
 
 
 def release(
     ctx: click.Context,
-    folder: Path,
+    path: Path,
     dataset: Dataset,
     bounds: Confinement,
     wishes: PublishOptions,
     parallel: int,
     as_json: bool,
 ) -> None:
-    """Make a version of the model in `folder`, register it, and show what came of it."""
+    """Make a version of the model at `path`, register it, and show what came of it."""
     person = profile(ctx, "publisher")
-    source = SourceFolder.read(folder)
-    with connected(person) as channel, open_outbox(person, folder, dataset, wishes) as outbox:
+    with connected(person) as channel, open_outbox(person, path, dataset, wishes) as outbox:
         if outbox.is_empty():
+            source = read_source(path, dataset, wishes.description, bounds, wishes.quantized)
+            if wishes.description is not None:
+                _tell("prepare", describe_input(source.config))
             built, summary = _build(channel, person, source, dataset, bounds, wishes)
             waiting = outbox.keep(built, summary)
         else:
@@ -184,9 +216,11 @@ def _build(
         confinement=bounds,
         largest_loss=wishes.largest_loss,
         first_stage=wishes.first_stage,
+        unmarked=wishes.unmarked,
     )
     # Kept before the release: a mark that is lost proves nothing.
-    save_mark(mark_path(folder, mark), built.mark)
+    if built.mark is not None:
+        save_mark(mark_path(folder, mark), built.mark)
     return built, _summary(built)
 
 
@@ -231,12 +265,17 @@ def _key(place: Path | str | None, setting: str) -> Signer:
 
 def _summary(built: BuiltVersion) -> dict[str, object]:
     report = built.report
+    mark: dict[str, object] = {"watermark_payload": f"none: {report.weights} weights are too few"}
+    if report.mark is not None:
+        mark = {
+            "watermark_payload": "carried" if report.mark.worded else "presence only",
+            "watermark_z_fp32": round(report.mark.fp32.z, 2),
+            f"watermark_z_{built.arithmetic}": round(report.mark.int8.z, 2),
+        }
     return {
-        "watermark_entry": built.mark.entry,
-        "watermark_payload": "carried" if built.mark.worded else "presence only",
-        "watermark_z_fp32": round(report.watermark_fp32.z, 2),
-        "watermark_z_int8": round(report.watermark_int8.z, 2),
+        "watermark_entry": built.entry,
+        **mark,
         "accuracy_source": round(report.measured.accuracies.source, 4),
-        "accuracy_int8": round(report.measured.accuracies.int8, 4),
+        f"accuracy_{built.arithmetic}": round(report.measured.accuracies.int8, 4),
         **recalibration.summary(report.measured.screening),
     }

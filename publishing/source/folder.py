@@ -204,6 +204,9 @@ def read_plain_file(path: Path) -> bytes:
 
 
 SLICES = ("fit", "calibration", "test")
+# The shares of the first two slices, where rows come undivided.
+_FIT, _CALIBRATION = 0.5, 0.25
+_INTEGERS = (np.integer, np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +267,7 @@ class Dataset:
 
     @classmethod
     def decode(cls, data: bytes) -> "Dataset":
-        """The slices in a safetensors file's bytes.
+        """The slices in a safetensors file's bytes, or `x` and `y`, which are divided.
 
         Raises: FORMAT_REFUSED (also where a tensor lacks or is one too many), TENSOR_DATATYPE,
         TENSOR_SHAPE, TENSOR_NOT_FINITE.
@@ -273,6 +276,8 @@ class Dataset:
             tensors = safetensors_numpy.load(data)
         except safetensors.SafetensorError as error:
             raise SealgateError(Reason.FORMAT_REFUSED, "not a safetensors file") from error
+        if tensors.keys() == {"x", "y"}:
+            tensors = _divided(tensors["x"], tensors["y"])
         names = {f"{part}_{name}" for part in "xy" for name in SLICES}
         if names - tensors.keys():
             raise SealgateError(Reason.FORMAT_REFUSED, f"no {sorted(names - tensors.keys())}")
@@ -285,3 +290,16 @@ class Dataset:
         """Checks that the rows are this model's: TENSOR_SHAPE, TENSOR_RANGE."""
         for part in (self.fit, self.calibration, self.test):
             part.check(config)
+
+
+def _divided(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Three slices of rows and their classes, in a random order that is always the same."""
+    if x.shape[:1] != y.shape or not any(np.issubdtype(y.dtype, kind) for kind in _INTEGERS):
+        raise SealgateError(Reason.TENSOR_SHAPE, f"x is {x.shape}, y is {y.dtype} {y.shape}")
+    order = np.random.default_rng(0).permutation(len(x))
+    ends = [int(_FIT * len(x)), int((_FIT + _CALIBRATION) * len(x))]
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name, places in zip(SLICES, np.split(order, ends), strict=True):
+        found[f"x_{name}"] = x[places].astype(np.float32)
+        found[f"y_{name}"] = y[places].astype(np.int64)
+    return found

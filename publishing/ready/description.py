@@ -1,0 +1,152 @@
+"""Describes a ready model (`inference.model.config`) by its data and by what its publisher says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.batching.limits import Batching
+from inference.model.columns import Column
+from inference.model.config import (
+    FP32,
+    InputDomain,
+    ModelConfig,
+    TensorSpec,
+    TrainingDataInfo,
+)
+from publishing.source.folder import Dataset
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import canonical, fields
+
+_STEP = 0.03
+# Requests may go this much further than the data did, as a share of a column's range.
+_BEYOND = 0.1
+_BATCHING = Batching(max_rows=64, delay_us=300, queue_rows=4096)
+
+
+@dataclass(frozen=True, slots=True)
+class NormalForm:
+    """The names of a serving graph's input and output, and how many classes it answers."""
+
+    input: str
+    output: str
+    classes: int
+
+    def encode(self) -> bytes:
+        """Return canonical JSON."""
+        return canonical.encode(
+            {"input": self.input, "output": self.output, "classes": self.classes}
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> "NormalForm":
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
+        item = fields.record(canonical.decode(data), ("input", "output", "classes"))
+        texts = fields.text(item["input"]), fields.text(item["output"])
+        return cls(*texts, fields.integer(item["classes"], 2))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What a publisher may say of a ready model; what is empty is taken from the data.
+
+    `domain` is one range for all elements of a row. Without it, each column of a table has its own.
+    """
+
+    name: str
+    labels: tuple[str, ...] = ()
+    description: str = ""
+    intended_use: str = ""
+    data: TrainingDataInfo = field(default_factory=lambda: TrainingDataInfo("unnamed", "unstated"))
+    output: str | None = None
+    domain: tuple[float, float] | None = None
+    columns: tuple[Column, ...] = ()
+    column_names: tuple[str, ...] = ()
+    quantized: bool = False
+
+    def config(self, normal: NormalForm, data: Dataset) -> ModelConfig:
+        """The configuration. Raises: DOCUMENT_MALFORMED, PARAMETER_MALFORMED."""
+        row = data.fit.x.shape[1:]
+        columns = self.columns or self._columns(data, row)
+        low, high = self.domain or _range(columns, data)
+        return ModelConfig(
+            name=self.name,
+            description=self.description or f"The ready model {self.name}.",
+            intended_use=self.intended_use or "Not stated by the publisher.",
+            data=self.data,
+            input=TensorSpec(normal.input, FP32, (-1, *row)),
+            output=TensorSpec(normal.output, FP32, (-1, normal.classes)),
+            labels=self._labels(normal.classes),
+            domain=InputDomain(low, high),
+            eps=_STEP if columns else _STEP * (high - low),
+            batching=_BATCHING,
+            columns=columns,
+            relative=bool(columns),
+            quantized=self.quantized,
+        )
+
+    def _labels(self, classes: int) -> tuple[str, ...]:
+        labels = self.labels or tuple(map(str, range(classes)))
+        if len(labels) != classes:
+            detail = f"{len(labels)} labels are given, and the model has {classes} classes"
+            raise SealgateError(Reason.PARAMETER_MALFORMED, detail)
+        return labels
+
+    def _columns(self, data: Dataset, row: tuple[int, ...]) -> tuple[Column, ...]:
+        """Of a table whose columns have ranges of their own."""
+        if self.domain is not None or len(row) != 1:
+            return ()
+        names = self.column_names or tuple(f"column {at}" for at in range(row[0]))
+        if len(names) != row[0]:
+            detail = f"{len(names)} columns are named, and rows have {row[0]}"
+            raise SealgateError(Reason.PARAMETER_MALFORMED, detail)
+        rows = _all_rows(data)
+        return tuple(_column(name, rows[:, at]) for at, name in enumerate(names))
+
+
+def describe_input(config: ModelConfig) -> str:
+    """For people: what it takes and gives."""
+    row = "x".join(map(str, config.input.row))
+    ranges = "each column in its range" if config.relative else "all in one range"
+    return (
+        f"{config.input.name} [n, {row}] ({ranges}) to {config.output.name} of {len(config.labels)}"
+        f" classes, in {config.arithmetic}"
+    )
+
+
+def _column(name: str, values: npt.NDArray[np.float32]) -> Column:
+    """A column by its values: whole numbers have steps, and one that never changes is immutable."""
+    low, high = float(values.min()), float(values.max())
+    whole = bool((values == np.rint(values)).all()) and high - low < 2**20
+    if low == high:
+        room = max(1.0, abs(low))
+        return Column(name, immutable=True, min=low - room, max=high + room)
+    if whole and high - low <= 1:
+        return Column(name, step=1.0, min=low, max=high)
+    beyond = _BEYOND * (high - low)
+    beyond = float(np.ceil(beyond)) if whole else beyond
+    least, most = low - beyond, high + beyond
+    if low >= 0:
+        least = max(least, 0.0)
+    if whole:
+        return Column(name, step=1.0, min=least, max=most)
+    return Column(name, min=float(np.float32(least)), max=float(np.float32(most)))
+
+
+def _range(columns: Sequence[Column], data: Dataset) -> tuple[float, float]:
+    """Of all elements."""
+    if columns:
+        lows = [column.min for column in columns if column.min is not None]
+        highs = [column.max for column in columns if column.max is not None]
+        # A word is 0 or 1.
+        return min([0.0, *lows]), max([1.0, *highs])
+    rows = _all_rows(data)
+    low, high = float(rows.min()), float(rows.max())
+    if low == high:
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "all numbers of the data are the same")
+    return low, high
+
+
+def _all_rows(data: Dataset) -> npt.NDArray[np.float32]:
+    return np.concatenate([part.x for part in (data.fit, data.calibration, data.test)])

@@ -1,0 +1,102 @@
+"""Writes linear operators of `ai.onnx.ml` in plain ONNX, so that they have gradients and weights.
+
+Converters of scikit-learn emit them. Those that are no such thing, trees above all, stay.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from publishing.differentiate.emitter import Emitter
+
+ML = "ai.onnx.ml"
+_NORMS = {"MAX": ("ReduceMax", False), "L1": ("ReduceL1", False), "L2": ("ReduceL2", False)}
+Attributes = dict[str, Any]
+
+
+def _floats(values: Sequence[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def _scaler(e: Emitter, x: str, given: Attributes) -> str | None:
+    centered = e.op("Sub", x, e.constant(_floats(given.get("offset", [0.0]))))
+    return e.op("Mul", centered, e.constant(_floats(given.get("scale", [1.0]))))
+
+
+def _normalizer(e: Emitter, x: str, given: Attributes) -> str | None:
+    kind, _ = _NORMS[given.get("norm", b"MAX").decode()]
+    return e.op("Div", x, e.op(kind, x, e.integers(1), keepdims=1))
+
+
+def _regressor(e: Emitter, x: str, given: Attributes) -> str | None:
+    if given.get("post_transform", b"NONE") != b"NONE":
+        return None
+    return _product(e, x, given, int(given.get("targets", 1)))
+
+
+def _classifier(e: Emitter, x: str, given: Attributes) -> str | None:
+    """The probabilities."""
+    classes = len(given.get("classlabels_ints") or given.get("classlabels_strings") or ())
+    scores = _product(e, x, given, classes)
+    after = given.get("post_transform", b"NONE")
+    if scores is None or after not in (b"NONE", b"SOFTMAX", b"LOGISTIC"):
+        return None
+    if after == b"SOFTMAX":
+        return e.op("Softmax", scores, axis=1)
+    return scores if after == b"NONE" else e.op("Sigmoid", scores)
+
+
+def _product(e: Emitter, x: str, given: Attributes, rows: int) -> str | None:
+    weights = _floats(given["coefficients"])
+    if not rows or weights.size % rows:
+        return None
+    weights = weights.reshape(rows, -1)
+    shift = _floats(given.get("intercepts") or [0.0] * rows)
+    if shift.size != rows:
+        return None
+    return e.op("Gemm", x, e.constant(weights), e.constant(shift), transB=1)
+
+
+# By operator: which output it gives, and how.
+_WRITTEN: dict[str, tuple[int, Callable[[Emitter, str, Attributes], str | None]]] = {
+    "LinearClassifier": (1, _classifier),
+    "LinearRegressor": (0, _regressor),
+    "Normalizer": (0, _normalizer),
+    "Scaler": (0, _scaler),
+}
+
+
+def write_plainly(model: onnx.ModelProto) -> None:
+    """Replace, in place, the linear operators whose one read output can be written in plain ONNX.
+    A classifier's labels are left out where nothing reads them.
+    """
+    graph = model.graph
+    e = Emitter("plain")
+    read = {name for node in graph.node for name in node.input}
+    read |= {value.name for value in graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in graph.node:
+        written = _written(e, node, read)
+        kept += e.nodes if written else [node]
+        e.nodes.clear()
+    del graph.node[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(e.initializers)
+
+
+def _written(e: Emitter, node: onnx.NodeProto, read: set[str]) -> bool:
+    if node.domain != ML or node.op_type not in _WRITTEN:
+        return False
+    place, write = _WRITTEN[node.op_type]
+    if read.intersection(name for at, name in enumerate(node.output) if at != place):
+        return False
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    found = write(e, node.input[0], given)
+    if found is None:
+        e.nodes.clear()
+        return False
+    e.nodes.append(helper.make_node("Identity", [found], [node.output[place]]))
+    return True
