@@ -31,6 +31,11 @@ Examples:
     help="Port for callers with tokens; the next port is for callers with certificates.",
 )
 @click.option(
+    "--console-port",
+    type=click.IntRange(1, 65535),
+    help="Port of the console; default: the second after --port.",
+)
+@click.option(
     "--separate-engine",
     is_flag=True,
     help="Run the engine in a separate process, behind a unix socket.",
@@ -56,6 +61,7 @@ def init(
     ctx: click.Context,
     name: str,
     port: int,
+    console_port: int | None,
     separate_engine: bool,
     engine_address: str | None,
     ml_dsa_logs: bool,
@@ -76,7 +82,7 @@ def init(
             folder,
             name,
             datetime.now(UTC),
-            Ports(port, port + 1),
+            Ports(port, port + 1, console_port or min(port + 2, 65535)),
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
             passphrase=passphrase,

@@ -1,4 +1,4 @@
-"""The configuration files that a new installation gets: `gateway.toml` and `engine.toml`."""
+"""The configuration files of a new installation: `gateway.toml`, `console.toml`, `engine.toml`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +63,34 @@ log_key = "keys/answers.key"
 """
 
 
+def console_configuration(port: int, mutual: int, root_keys: Sequence[str], threshold: int) -> str:
+    """The text of `console.toml`: on loopback, without TLS, with sign-in by links."""
+    return f"""\
+# Paths are relative to this file.
+
+[listen]
+address = "127.0.0.1:{port}"
+origin = "http://localhost:{port}"
+
+[gateway]
+endpoint = "127.0.0.1:{mutual}"
+authority = "{SERVERS}"
+certificate = "{CONSOLE}.pem"
+key = "{CONSOLE}.key"
+
+[trust]
+root_keys = {list(root_keys)}
+threshold = {threshold}
+
+# Where `sealgate console link` leaves what its links lead to.
+[links]
+folder = "console-links"
+"""
+
+
+SERVERS = "tls/servers.pem"
+# The console's client certificate, which names nobody, with its key.
+CONSOLE = "tls/console"
 SOCKET = "engine/engine.sock"
 NAME = "engine"
 # The engine's certificate, and the gateway's for it, with their keys.

@@ -7,6 +7,7 @@ import ipaddress
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import jwt
 from cryptography import x509
@@ -53,6 +54,10 @@ class CertificateAuthority:
         """A certificate for a server that is reached under `hosts`, names or addresses."""
         alternatives = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         return self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+
+    def nobody(self) -> Certificate:
+        """A certificate that names nobody, for a program that calls with other people's tokens."""
+        return self._issue("", ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
     def caller(self, name: str, *uris: str) -> Certificate:
         """A certificate for a caller, whose identity is `mtls:<name>`; or, with a SPIFFE ID among
@@ -106,7 +111,8 @@ class CertificateAuthority:
 
 
 def _common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    """Of an empty name, there is no part."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -154,9 +160,14 @@ def key_set(issuer_key: bytes) -> bytes:
     return json.dumps({"keys": [entry]}, indent=2).encode()
 
 
-def mint_token(issuer_key: bytes, subject: str, now: datetime, lifetime: timedelta) -> str:
-    """A bearer token for `subject`, valid from `now` for `lifetime`."""
-    claims = {
+def mint_token(
+    issuer_key: bytes, subject: str, now: datetime, lifetime: timedelta, bound_to: str = ""
+) -> str:
+    """A bearer token for `subject`, valid from `now` for `lifetime`.
+
+    With `bound_to`, it holds only together with the client certificate of that `x5t#S256`.
+    """
+    claims: dict[str, Any] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": subject,
@@ -164,4 +175,6 @@ def mint_token(issuer_key: bytes, subject: str, now: datetime, lifetime: timedel
         "nbf": now,
         "exp": now + lifetime,
     }
+    if bound_to:
+        claims["cnf"] = {"x5t#S256": bound_to}
     return jwt.encode(claims, issuer_key, algorithm="ES256", headers={"kid": _KEY_ID})

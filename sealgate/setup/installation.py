@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sealgate.setup import configuration
-from sealgate.setup.configuration import CLIENT, SERVER, EnginePlace
+from sealgate.setup.configuration import CLIENT, CONSOLE, SERVER, EnginePlace
 from sealgate.setup.configuration import NAME as ENGINE
 from sealgate.setup.credentials import (
     ISSUER,
@@ -66,12 +66,13 @@ PEOPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The loopback ports of the gateway: for callers with tokens, and for callers with
-    certificates.
+    """The loopback ports: the gateway's for callers with tokens, and for callers with
+    certificates, and the console's.
     """
 
     tls: int = 8443
     mutual: int = 8444
+    console: int = 8445
 
 
 def check_new(folder: Path) -> None:
@@ -142,6 +143,7 @@ class Installation:
             configuration += self._engine.gateway_section()
             self._engine_room(self._engine)
         self._write("gateway.toml", configuration.encode())
+        self._write("console.toml", self._console().encode())
 
     def _certificates(self) -> CertificateAuthority:
         servers = CertificateAuthority(f"{self._name} servers", self._now, _LIFETIME)
@@ -151,6 +153,9 @@ class Installation:
         self._write("tls/callers.pem", callers.pem)
         self._write("tls/gateway.pem", server.certificate)
         self._write("tls/gateway.key", server.key)
+        console = callers.nobody()
+        self._write(f"{CONSOLE}.pem", console.certificate)
+        self._write(f"{CONSOLE}.key", console.key)
         return callers
 
     def _person(
@@ -225,10 +230,13 @@ class Installation:
 
     def _people(self) -> Iterator[dict[str, Any]]:
         for person in PEOPLE:
-            known = f"jwt:{ISSUER} {person.name}" if person.by_token else f"mtls:{person.name}"
+            # By a token, people are known in the console.
+            known = [f"jwt:{ISSUER} {person.name}"]
+            if not person.by_token:
+                known.append(f"mtls:{person.name}")
             keys = [key.public.keyid for key in self._people_keys[person.name]]
             roles = [role for role in (person.role, person.also) if role]
-            yield {"name": person.name, "roles": roles, "keys": keys, "identities": [known]}
+            yield {"name": person.name, "roles": roles, "keys": keys, "identities": known}
 
     def _engine_room(self, place: EnginePlace) -> None:
         root_keys = [f"trust/{root}.pem" for root in _ROOTS]
@@ -248,6 +256,14 @@ class Installation:
             self._ports.tls,
             self._ports.mutual,
             (self._origin("registry"), self._origin("answers")),
+            [f"trust/{root}.pem" for root in _ROOTS],
+            _ROOT_THRESHOLD,
+        )
+
+    def _console(self) -> str:
+        return configuration.console_configuration(
+            self._ports.console,
+            self._ports.mutual,
             [f"trust/{root}.pem" for root in _ROOTS],
             _ROOT_THRESHOLD,
         )

@@ -58,7 +58,8 @@ def chain(state, path, **changes):
 def test_show(state, tmp_path):
     found, _ = shown(state, "show")
     assert (found["version"], found["rights"]) == (1, None)
-    assert {"principal": "admin", "roles": "admin", "identities": "mtls:admin"} in found["people"]
+    known = "jwt:https://issuer.sealgate.localhost admin, mtls:admin"
+    assert {"principal": "admin", "roles": "admin", "identities": known} in found["people"]
     assert "the roles alone decide" in command(state, "show").output
     policies = chain(state, tmp_path / "2.json", rights=[CLIENTS])
     found, _ = shown(state, "show", *policies)

@@ -213,7 +213,8 @@ def _move(state: Path, port: int) -> None:
     """Let a copied installation listen on `port` and the one after it."""
     before = int(Profile.read(state / "people/client/profile.toml").endpoint.rpartition(":")[2])
     places = {f"127.0.0.1:{before + at}": f"127.0.0.1:{port + at}" for at in range(2)}
-    for file in (state / "gateway.toml", *state.glob("people/*/profile.toml")):
+    configurations = (state / "gateway.toml", state / "console.toml")
+    for file in (*configurations, *state.glob("people/*/profile.toml")):
         file.write_text(re.sub("|".join(places), lambda at: places[at[0]], file.read_text()))
 
 
