@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from console.config import ConsoleConfig
 from gateway.config.document import GatewayConfig
 from generation.config import GeneratorConfig
 from inference.server.config import EngineConfig
@@ -28,6 +29,7 @@ FILES: tuple[tuple[str, type, str], ...] = (
         GeneratorConfig,
         "What `sealgate serve generator` reads: a process that generates.",
     ),
+    ("console.toml", ConsoleConfig, "What `sealgate serve console` reads: the web console."),
     ("witness.toml", WitnessConfig, "What `sealgate witness serve` reads."),
     ("profile.toml", Profile, "What a person's commands read: who they are, and whom they trust."),
 )

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training", "generation")
+_PACKAGES = (
+    "console",
+    "sealgate",
+    "registry",
+    "inference",
+    "gateway",
+    "publishing",
+    "training",
+    "generation",
+)
 
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle"}
 ARCHIVES = {"tarfile", "zipfile", "zipimport", "py7zr", "rarfile"}
@@ -26,6 +35,7 @@ FETCHERS = {
 }
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
 _FETCHES = {
+    "console/oidc.py",
     "gateway/auth/fetch.py",
     "gateway/calls/http_client.py",
     "gateway/witnesses/updates.py",

@@ -14,6 +14,7 @@ _STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealg
     [
         *("psycopg", "redis", "boto3", "pkcs11", "opentelemetry", "torch", "transformers"),
         *("ray", "flwr", "sealgate_front"),
+        *("starlette", "uvicorn", "authlib"),
     ],
 )
 def test_a_gateway_starts_without_what_extras_bring(package: str) -> None:

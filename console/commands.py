@@ -1,0 +1,104 @@
+"""`sealgate serve console` and `sealgate console link`."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from console.app import server
+from console.config import ConsoleConfig
+from console.login_links import write_link
+from console.oidc import thumbprint
+from sealgate.cli.context import state_folder
+from sealgate.cli.output import HelpfulGroup
+from sealgate.process_log import configure
+from sealgate.settings import ConfigError
+from sealgate.setup.credentials import mint_token
+
+_CONFIG = click.Path(dir_okay=False, path_type=Path)
+config_option = click.option(
+    "--config", type=_CONFIG, help="The configuration; default: STATE/console.toml."
+)
+
+
+def _read(ctx: click.Context, config: Path | None) -> ConsoleConfig:
+    try:
+        return ConsoleConfig.read(config or state_folder(ctx) / "console.toml")
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command(
+    "console",
+    epilog="""
+\b
+Examples:
+  sealgate serve console
+  sealgate serve console --config /etc/sealgate/console.toml
+""",
+)
+@config_option
+@click.pass_context
+def serve_console(ctx: click.Context, config: Path | None) -> None:
+    """Start the web console, a process of its own beside the gateway."""
+    settings = _read(ctx, config)
+    configure(settings.log)
+    try:
+        serving = server(settings)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"console: {settings.listen.origin}")
+    serving.run()
+
+
+@click.group(cls=HelpfulGroup)
+def console() -> None:
+    """Sign people in to the web console."""
+
+
+@console.command(
+    epilog="""
+\b
+Examples:
+  sealgate console link approver-1
+  sealgate console link admin --hours 1
+"""
+)
+@click.argument("person")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0.01, 24),
+    default=8.0,
+    show_default=True,
+    help="How long the session may last.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.1, 1440),
+    default=15.0,
+    show_default=True,
+    help="How long the link works.",
+)
+@config_option
+@click.pass_context
+def link(
+    ctx: click.Context, person: str, hours: float, minutes: float, config: Path | None
+) -> None:
+    """Print a link that signs PERSON in to the console, once.
+
+    The installation's own issuer signs the token behind it, bound to the console's certificate.
+    The policy says what PERSON may do. Whoever opens the link first is signed in.
+    """
+    settings = _read(ctx, config)
+    if settings.links.folder is None:
+        raise click.ClickException("this console takes no links: [links] folder is not set")
+    issuer_key = state_folder(ctx) / "issuer" / "issuer.key"
+    try:
+        key = issuer_key.read_bytes()
+        bound_to = thumbprint(settings.gateway.certificate.read_bytes())
+    except OSError as error:
+        raise click.ClickException(f"cannot read {error.filename}: {error.strerror}") from error
+    now = datetime.now(UTC)
+    token = mint_token(key, person, now, timedelta(hours=hours), bound_to=bound_to)
+    code = write_link(settings.links.folder, token, now, timedelta(minutes=minutes))
+    click.echo(f"{settings.listen.origin}/links/{code}")

@@ -1,0 +1,105 @@
+"""Sessions, kept in this process alone: the browser has a random number, and no token.
+
+A session ends after the idle time, after the absolute time, when its token expires, or when its
+person signs out. A restart of the console ends all of them.
+"""
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_BYTES = 32
+MOST = 1_000
+"""Sessions at a time; the one that was idle longest makes room."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A signed-in person: `identity` as the policy knows them, and the token of their calls.
+
+    Times are seconds since 1970. `csrf` is what the forms of this session carry. `agent` says
+    which browser it is, as the browser said it.
+    """
+
+    identity: str
+    token: str
+    begun: float
+    expires: float
+    agent: str = ""
+    seen: float = 0.0
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(_BYTES))
+    handle: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+class SessionStore:
+    """The sessions by the digest of the browser's number, so that a look at them opens none."""
+
+    def __init__(self, idle: float, absolute: float, clock: Callable[[], float]) -> None:
+        self._idle = idle
+        self._absolute = absolute
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+
+    def open(self, identity: str, token: str, token_expires: float, agent: str) -> str:
+        """Begin a session; return the number that goes into the cookie."""
+        now = self._clock()
+        session = Session(
+            identity=identity,
+            token=token,
+            begun=now,
+            expires=min(now + self._absolute, token_expires),
+            agent=agent[:200],
+            seen=now,
+        )
+        number = secrets.token_urlsafe(_BYTES)
+        with self._lock:
+            self._drop_ended(now)
+            while len(self._sessions) >= MOST:
+                oldest = min(self._sessions, key=lambda key: self._sessions[key].seen)
+                del self._sessions[oldest]
+            self._sessions[_digest(number)] = session
+        return number
+
+    def find(self, number: str) -> Session | None:
+        """The session of a cookie, if it holds; its idle time begins anew."""
+        now = self._clock()
+        with self._lock:
+            self._drop_ended(now)
+            session = self._sessions.get(_digest(number))
+            if session is not None:
+                session.seen = now
+            return session
+
+    def of(self, identity: str) -> list[Session]:
+        """The sessions of a person, the newest first."""
+        with self._lock:
+            self._drop_ended(self._clock())
+            found = [s for s in self._sessions.values() if s.identity == identity]
+        return sorted(found, key=lambda session: -session.begun)
+
+    def close(self, session: Session) -> None:
+        self._keep(lambda other: other is not session)
+
+    def close_all(self, identity: str) -> None:
+        """End every session of a person."""
+        self._keep(lambda session: session.identity != identity)
+
+    def _keep(self, wanted: Callable[[Session], bool]) -> None:
+        with self._lock:
+            self._sessions = {key: s for key, s in self._sessions.items() if wanted(s)}
+
+    def _drop_ended(self, now: float) -> None:
+        ended = [
+            key
+            for key, session in self._sessions.items()
+            if now >= session.expires or now >= session.seen + self._idle
+        ]
+        for key in ended:
+            del self._sessions[key]
+
+
+def _digest(number: str) -> str:
+    return hashlib.sha256(number.encode()).hexdigest()
