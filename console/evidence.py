@@ -1,0 +1,290 @@
+"""Evidence as tables and plots: what each kind says, in words and numbers, never as JSON.
+
+A kind that is not known here is shown as a table of its facts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from console.charts import Bar, bars
+from console.formats import plain, size
+from sealgate.trust import fields
+from sealgate.trust.statements import Evidence
+
+_MOST_ROWS = 60
+_TITLES = {
+    "screening-report": "Screening: attacks and benign changes",
+    "golden-run": "INT8 against float32",
+    "watermark-check": "Watermark",
+    "build-provenance": "Build provenance",
+    "mlbom": "Bill of materials",
+    "format-scan": "File formats",
+    "red-team": "Red team",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a caption; cells are text, and `more` rows are not shown."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEvidence:
+    """An item of evidence as a page shows it. `later` says that it came after the version."""
+
+    item: Evidence
+    title: str
+    tables: tuple[Table, ...]
+    charts: tuple[str, ...] = field(default=())
+    later: bool = False
+
+
+def show(item: Evidence, later: bool = False) -> ShownEvidence:
+    """What a page shows of an item; of one with another form than usual, its facts."""
+    title = _TITLES.get(item.kind, item.kind)
+    try:
+        tables, charts = _KINDS.get(item.kind, _plain)(item.body)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        tables, charts = _plain(item.body)
+    return ShownEvidence(item, title, tuple(tables), tuple(charts), later)
+
+
+def differences(ours: Evidence, theirs: Evidence) -> Table | None:
+    """The facts in which two items of one kind differ, side by side; None if in nothing.
+
+    What names files or times differs always, and is left out.
+    """
+    if ours.kind == "screening-report":
+        return _screening_differences(ours.body, theirs.body)
+    mine, other = dict(_facts(ours.body)), dict(_facts(theirs.body))
+    rows = [
+        (name, other.get(name, "—"), mine.get(name, "—"))
+        for name in sorted(mine.keys() | other.keys())
+        if mine.get(name) != other.get(name) and not _always_differs(mine.get(name, ""))
+    ]
+    if not rows:
+        return None
+    return Table(
+        _TITLES.get(ours.kind, ours.kind),
+        ("Fact", "In production", "This version"),
+        tuple(rows[:_MOST_ROWS]),
+        max(0, len(rows) - _MOST_ROWS),
+    )
+
+
+def _screening_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Table | None:
+    """A row for each attack and each benign change, where a share differs."""
+    names = ("succeeded", "answers_changed", "flagged", "at_least_suspect")
+    rows = [
+        (name, *(_both(before.get(share), after.get(share)) for share in names))
+        for group in ("attacks", "shifts")
+        for name, after in fields.mapping(ours.get(group, {})).items()
+        for before in [fields.mapping(fields.mapping(theirs.get(group, {})).get(name, {}))]
+        if before != after
+    ]
+    if not rows:
+        return None
+    columns = ("Attack or change", "Succeeds", "Answers changed", "Flagged", "At least suspect")
+    return Table(_TITLES["screening-report"] + ", in production → here", columns, *_cut(rows))
+
+
+def _both(before: Any, after: Any) -> str:
+    if before is None and after is None:
+        return "—"
+    same = _share(before) == _share(after)
+    return _share(after) if same else f"{_share(before)} → {_share(after)}"
+
+
+def _always_differs(text: str) -> bool:
+    return (len(text) >= 32 and " " not in text) or (text.endswith("Z") and "T" in text)
+
+
+Shown = tuple[list[Table], list[str]]
+
+
+def _screening(body: Mapping[str, Any]) -> Shown:
+    attacks, shifts = body["attacks"], body.get("shifts", {})
+    columns = ("Attack", "Succeeds", "Flagged", "At least suspect", "Caught at 1 %", "AUROC")
+    names = ("succeeded", "flagged", "at_least_suspect", "caught_at_1_percent")
+    rows = [
+        (name, *(_share(found.get(key)) for key in names), plain(found.get("auroc", "—")))
+        for name, found in attacks.items()
+    ]
+    benign = [
+        (name, *(_share(found.get(k)) for k in ("answers_changed", "flagged", "at_least_suspect")))
+        for name, found in [("none", body["clean"]), *shifts.items()]
+    ]
+    caught = [
+        Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
+        for name, found in attacks.items()
+    ]
+    false = [
+        Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
+        for name, found in [("clean rows", body["clean"]), *shifts.items()]
+    ]
+    changed = ("Change", "Answers changed", "Flagged", "At least suspect")
+    tables = [
+        Table(f"Attacks on {plain(body['rows'])} rows", columns, *_cut(rows)),
+        Table("Benign changes", changed, *_cut(benign)),
+    ]
+    return tables, [
+        bars("Share of attacks that screening finds", caught, 1.0),
+        bars("Share of harmless rows that screening doubts", false, 1.0),
+    ]
+
+
+def _suspect(found: Mapping[str, Any]) -> float:
+    return max(0.0, float(found["at_least_suspect"]) - float(found["flagged"]))
+
+
+def _golden(body: Mapping[str, Any]) -> Shown:
+    rows = [
+        ("Rows compared", plain(body["rows"])),
+        ("Same class as float32", _share(body["same_class_as_fp32"])),
+        ("Largest difference to float32", plain(body["largest_difference_to_fp32"])),
+        ("Same alone and in a batch", plain(body["same_alone_and_in_a_batch"])),
+        ("Classes answered", plain(body["classes_answered"])),
+    ]
+    same = [Bar("Same class", (("same", float(body["same_class_as_fp32"])),))]
+    table = Table("Golden answers", ("Fact", "Value"), tuple(rows))
+    return [table], [bars("INT8 answers with float32's class", same, 1.0)]
+
+
+def _watermark(body: Mapping[str, Any]) -> Shown:
+    rows = [
+        (
+            name,
+            f"{body[key]['z']:.2f}",
+            plain(body[key]["bit_errors"]),
+            plain(body[key]["bits"]),
+            f"10^{body[key]['log10_bound']:.1f}",
+        )
+        for name, key in (("float32", "fp32"), ("INT8", "int8"))
+        if key in body
+    ]
+    columns = ("File", "z", "Bit errors", "Bits", "Chance without the mark, at most")
+    facts = (
+        ("Threshold of z", plain(body["threshold"])),
+        ("Accuracy lost", _share(body["accuracy_lost"])),
+        ("Commitment", plain(body["commitment"])),
+        ("Its log entry", plain(body["commitment_entry"])),
+    )
+    marks = [Bar(row[0], (("z", float(row[1])),)) for row in rows]
+    tables = [
+        Table("Mark read from the files", columns, tuple(rows)),
+        Table("Commitment", ("Fact", "Value"), facts),
+    ]
+    return tables, [bars(f"z, threshold {plain(body['threshold'])}", marks)]
+
+
+def _bom(body: Mapping[str, Any]) -> Shown:
+    parts = [
+        (
+            component["name"],
+            component["type"],
+            ", ".join(e["license"].get("id", "—") for e in component.get("licenses", [])) or "—",
+            next((_bytes(p["value"]) for p in component.get("properties", [])), "—"),
+        )
+        for component in body["components"]
+    ]
+    card = body["metadata"]["component"]
+    model = card.get("modelCard", {})
+    metrics = model.get("quantitativeAnalysis", {}).get("performanceMetrics", [])
+    measured = [(m.get("type", "—"), m.get("slice", "—"), m["value"]) for m in metrics]
+    uses = model.get("considerations", {}).get("useCases", [])
+    about = [("Description", card.get("description", "—")), ("Uses", "; ".join(uses) or "—")]
+    tables = [
+        Table("The model", ("Fact", "Value"), tuple(about)),
+        Table("Components", ("Name", "Type", "Licence", "Size"), *_cut(parts)),
+    ]
+    if measured:
+        tables.insert(1, Table("Measured", ("Metric", "Of", "Value"), *_cut(measured)))
+    return tables, []
+
+
+def _bytes(text: str) -> str:
+    return size(int(text)) if text.isascii() and text.isdigit() else text
+
+
+def _provenance(body: Mapping[str, Any]) -> Shown:
+    predicate = body["predicate"]
+    build, run = predicate["buildDefinition"], predicate["runDetails"]
+    facts = [
+        ("Builder", run["builder"]["id"]),
+        ("Kind of build", build["buildType"]),
+        ("Started", run.get("metadata", {}).get("startedOn", "—")),
+        *_facts(build.get("externalParameters", {})),
+    ]
+    made = [
+        (item["name"], plain(item["digest"].get("sha256", "—")))
+        for item in build.get("resolvedDependencies", [])
+    ]
+    return [
+        Table("The build", ("Fact", "Value"), tuple(facts)),
+        Table("Made from", ("Material", "SHA-256"), *_cut(made)),
+    ], []
+
+
+def _formats(body: Mapping[str, Any]) -> Shown:
+    rows = [
+        (
+            path,
+            found["format"],
+            _count(found.get("operators")),
+            ", ".join(f"{name} {number}" for name, number in found.get("opsets", {}).items())
+            or "—",
+            plain(found.get("external_data", "—")),
+        )
+        for path, found in body["files"].items()
+    ]
+    columns = ("File", "Format", "Operators", "Opsets", "External data")
+    return [Table("Formats", columns, *_cut(rows))], []
+
+
+def _count(operators: Mapping[str, int] | None) -> str:
+    return "—" if operators is None else f"{sum(operators.values())} of {len(operators)} kinds"
+
+
+def _plain(body: Mapping[str, Any]) -> Shown:
+    return [Table("Facts", ("Fact", "Value"), *_cut(list(_facts(body))))], []
+
+
+def _facts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each fact with the names that lead to it; lists of more than words are counted."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _facts(inner, f"{name}, {_word(key)}" if name else _word(key))
+    elif isinstance(value, list):
+        short = [item for item in value if isinstance(item, str | int | float)]
+        whole = len(short) == len(value) <= 8
+        yield name, ", ".join(map(plain, short)) if whole else f"{len(value)} items"
+    else:
+        yield name, plain(value)
+
+
+def _word(key: object) -> str:
+    return str(key).replace("_", " ")
+
+
+def _share(value: Any) -> str:
+    return "—" if value is None else f"{100 * float(value):.1f} %"
+
+
+def _cut(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], ...], int]:
+    return tuple(rows[:_MOST_ROWS]), max(0, len(rows) - _MOST_ROWS)
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Shown]] = {
+    "screening-report": _screening,
+    "golden-run": _golden,
+    "watermark-check": _watermark,
+    "mlbom": _bom,
+    "build-provenance": _provenance,
+    "format-scan": _formats,
+}

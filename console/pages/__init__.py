@@ -1,0 +1,13 @@
+"""The pages, each group in a module of its own."""
+
+from console.pages import audit, models, overview, people, proposals, versions
+
+ROUTES = [
+    *overview.ROUTES,
+    *models.ROUTES,
+    *versions.ROUTES,
+    *proposals.ROUTES,
+    *audit.ROUTES,
+    *people.ROUTES,
+]
+"""Path, handler and methods of each page."""

@@ -1,0 +1,136 @@
+"""The audit pages: find decisions, open one, follow its chain, take its receipt, verify the logs.
+
+Each look at entries is itself recorded in the gateway's answer log, in the reader's name.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+from starlette.responses import Response
+
+from console.views import View
+from sealgate.audit import Auditor
+from sealgate.audit.decision import HOLDS, DecisionStep, Examination
+from sealgate.audit.reader import AuditReader, OpenedEntry
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.v1 import log_pb2 as messages
+
+FIELDS = ("principal", "day", "model", "outcome", "request_id", "subject")
+"""What decisions can be found by; the gateway's index has each of them."""
+_SHOWN = 25
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Entries of a log that were found, and where the search goes on; 0 at its end."""
+
+    entries: list[OpenedEntry]
+    next: int
+
+
+def audit(view: View) -> Response:
+    """The search form and, with anything filled in, what it finds."""
+    wanted = {name: value for name in FIELDS if (value := view.query(name))}
+    if "day" in wanted and not _DAY.fullmatch(wanted["day"]):
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "a day is like 2026-11-29")
+    origins = _answer_logs(view)
+    origin = view.query("log") or (origins[0] if origins else "")
+    found = _find(view, _known(origins, origin), wanted) if wanted and origin else None
+    return view.render(
+        "audit.html", wanted=wanted, origins=origins, origin=origin, found=found, fields=FIELDS
+    )
+
+
+def _answer_logs(view: View) -> list[str]:
+    auditor = Auditor(view.calls.channel, view.calls.policy)
+    return [origin for origin in auditor.origins() if view.calls.policy.is_answer_log(origin)]
+
+
+def _known(origins: list[str], origin: str) -> str:
+    if origin not in origins:
+        raise SealgateError(Reason.LOG_UNKNOWN, origin)
+    return origin
+
+
+def _find(view: View, origin: str, wanted: Mapping[str, str]) -> Found:
+    reader = _reader(view)
+    text = view.query("from")
+    start = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+    size = reader.size(origin)
+    entries = list(islice(reader.openings(origin, start, size, where=wanted), _SHOWN + 1))
+    # A gateway of an earlier release may show others; and what cannot be opened is not shown.
+    fits = [entry for entry in entries[:_SHOWN] if _fits(entry, wanted)]
+    return Found(fits, entries[_SHOWN].index if len(entries) > _SHOWN else 0)
+
+
+def _fits(entry: OpenedEntry, wanted: Mapping[str, str]) -> bool:
+    if entry.fields is None:
+        return False
+    values = dict(entry.fields)
+    values["day"] = values["time"][:10]
+    return all(values[name] == value for name, value in wanted.items() if name in values)
+
+
+def _reader(view: View) -> AuditReader:
+    calls = view.calls
+    return AuditReader(calls.channel, calls.policy, view.console.clock, calls.policies)
+
+
+def _open(view: View) -> Receipt:
+    origin = _known(_answer_logs(view), view.query("log"))
+    request = messages.OpenEntryRequest(origin=origin, index=int(view.path("index")))
+    return Receipt.decode(view.calls.ask(view.calls.logs.OpenEntry, request).receipt)
+
+
+def entry(view: View) -> Response:
+    """One decision with every field, opened by a read that is logged."""
+    receipt = _open(view)
+    verified = verify_receipt(receipt, view.calls.policy)
+    steps: list[DecisionStep] = []
+    if view.query("chain"):
+        examination = Examination(receipt, view.calls.policies, view.now)
+        steps = list(examination.findings(_reader(view)))
+    ordered = {name: verified.fields[name] for name in receipt.names if name in verified.fields}
+    return view.render(
+        "entry.html",
+        index=receipt.proof.index,
+        origin=verified.checkpoint.origin,
+        size=verified.checkpoint.size,
+        fields=ordered,
+        steps=[(name, list(found)) for name, found in groupby(steps, lambda each: each.step)],
+        holds=HOLDS,
+    )
+
+
+def receipt(view: View) -> Response:
+    """The receipt as a file, which anybody with the root keys can check offline."""
+    found = _open(view)
+    name = f"receipt-{found.proof.index}.json"
+    return Response(
+        found.encode(),
+        media_type="application/json",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def verify(view: View) -> Response:
+    """The check of every log, with how far it has come."""
+    jobs = view.console.verifications
+    if view.request.method == "POST":
+        calls = view.calls
+        jobs.begin(view.session.handle, Auditor(calls.channel, calls.policy, calls.policies))
+    job = jobs.of(view.session.handle)
+    template = "verify_state.html" if view.query("part") else "verify.html"
+    return view.render(template, job=job)
+
+
+ROUTES = [
+    ("/audit", audit, ("GET",)),
+    ("/audit/entries/{index:int}", entry, ("GET",)),
+    ("/audit/entries/{index:int}/receipt", receipt, ("GET",)),
+    ("/audit/verify", verify, ("GET", "POST")),
+]

@@ -1,0 +1,150 @@
+"""A model: its versions on a time line, its aliases and their moves, and what it is asked."""
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from console.charts import Bar, bars
+from console.pages.overview import ALIASES
+from console.proposals import newest_pointers, recent
+from console.views import View
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.fields import check_name
+from sealgate.v1 import registry_pb2 as messages
+
+_VERSIONS = 10
+_MOVES = 25
+_VERDICTS = ("clean", "suspect", "adversarial")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a live version was asked since this gateway loaded it; times in milliseconds."""
+
+    version: str
+    rows: int
+    answered: int
+    failed: int
+    latency: float
+    queue: float
+    verdicts: tuple[tuple[str, int], ...]
+    withdrawn: str
+
+
+def model(view: View) -> Response:
+    name = check_name(view.path("model"))
+    calls = view.calls
+    pointers = newest_pointers(calls, {(name, alias) for alias in ALIASES})
+    latest = _latest(view, name)
+    newest = min(int(view.query("from") or latest), latest) if _is_number(view) else latest
+    numbers = range(newest, max(0, newest - _VERSIONS), -1)
+    requests = [
+        messages.GetVersionRequest(name=f"models/{name}/versions/{number}") for number in numbers
+    ]
+    versions = [answer.version for answer in calls.ask_all(calls.registry.GetVersion, requests)]
+    live = {pointer.version: alias for (_, alias), pointer in pointers.items() if pointer}
+    traffic = _traffic(view, name)
+    return view.render(
+        "model.html",
+        model=name,
+        latest=latest,
+        newest=newest,
+        older=newest - _VERSIONS,
+        versions=versions,
+        live=live,
+        aliases=[(alias, pointers[name, alias]) for alias in ALIASES],
+        proposals=[shown for shown in recent(calls, view.now, [name]) if shown.state == "open"],
+        traffic=traffic,
+        charts=_charts(traffic),
+    )
+
+
+def _is_number(view: View) -> bool:
+    text = view.query("from")
+    return text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0
+
+
+def _latest(view: View, name: str) -> int:
+    request = messages.ListModelsRequest(filter=f'name = "models/{name}"', page_size=1)
+    found = view.calls.ask(view.calls.registry.ListModels, request).models
+    if not found:
+        raise SealgateError(Reason.MODEL_UNKNOWN, name)
+    return int(found[0].latest_version)
+
+
+def _traffic(view: View, name: str) -> list[Traffic]:
+    request = oip.ModelStatisticsRequest(name=name)
+    try:
+        found = view.calls.ask(view.calls.inference.ModelStatistics, request).model_stats
+    except SealgateError:
+        # Nothing of it is live, or the reader may not know.
+        return []
+    return [_read(item) for item in found]
+
+
+def _read(item: oip.ModelStatistics) -> Traffic:
+    stats = item.inference_stats
+    answered = stats.success.count
+    per_answer = 1e6 * max(1, answered)
+    return Traffic(
+        version=item.version,
+        rows=item.inference_count,
+        answered=answered,
+        failed=stats.fail.count,
+        latency=stats.success.ns / per_answer,
+        queue=stats.queue.ns / (1e6 * max(1, stats.queue.count)),
+        verdicts=tuple((verdict, item.verdicts.get(verdict, 0)) for verdict in _VERDICTS),
+        withdrawn=item.screening_withdrawn,
+    )
+
+
+def _charts(traffic: list[Traffic]) -> list[str]:
+    """A chart of each kind, with a bar for each version that is asked."""
+    if not any(item.answered or item.failed for item in traffic):
+        return []
+    asked = [
+        Bar(
+            f"Version {item.version}",
+            (("answered", item.answered), ("failed", item.failed)),
+        )
+        for item in traffic
+    ]
+    verdicts = [Bar(f"Version {item.version}", item.verdicts) for item in traffic]
+    latency = [
+        Bar(
+            f"Version {item.version}",
+            (
+                ("waiting", round(item.queue, 3)),
+                ("computing", round(max(0.0, item.latency - item.queue), 3)),
+            ),
+        )
+        for item in traffic
+    ]
+    return [
+        bars("Requests", asked),
+        bars("What screening found", verdicts),
+        bars("Milliseconds a request, on average", latency),
+    ]
+
+
+def moves(view: View) -> Response:
+    """Every move of an alias, newest first: who, when and why."""
+    name, alias = check_name(view.path("model")), check_name(view.path("alias"))
+    request = messages.ListPointersRequest(
+        name=f"models/{name}/aliases/{alias}", page_size=_MOVES, page_token=view.query("page")
+    )
+    page = view.calls.ask(view.calls.registry.ListPointers, request)
+    return view.render(
+        "moves.html",
+        model=name,
+        alias=alias,
+        pointers=list(page.pointers),
+        next_page=page.next_page_token,
+    )
+
+
+ROUTES = [
+    ("/models/{model}", model, ("GET",)),
+    ("/models/{model}/aliases/{alias}", moves, ("GET",)),
+]

@@ -1,0 +1,125 @@
+"""The overview: what is live, what waits for the reader, the state of the logs, what ends soon."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from starlette.responses import Response
+
+from console.proposals import newest_pointers, recent
+from console.views import View
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.times import parse_time
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.v1 import log_pb2 as log_messages
+from sealgate.v1 import registry_pb2 as messages
+
+ALIASES = ("production", "canary", "shadow")
+_SOON = timedelta(days=30)
+_MODELS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model with its newest version, and the pointer and the health of each alias."""
+
+    name: str
+    latest: int
+    aliases: tuple[tuple[str, messages.Pointer | None, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A log's size, how many witnesses have cosigned this very state, and the first kept entry."""
+
+    origin: str
+    size: int
+    witnesses: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Something that expires at `time`; `soon` within a month."""
+
+    what: str
+    time: datetime
+    soon: bool
+
+
+def overview(view: View) -> Response:
+    calls = view.calls
+    request = messages.ListModelsRequest(page_size=_MODELS, page_token=view.query("page"))
+    page = calls.ask(calls.registry.ListModels, request)
+    names = [model.name.partition("/")[2] for model in page.models]
+    pointers = newest_pointers(calls, {(name, alias) for name in names for alias in ALIASES})
+    health = _health(view)
+    rows = [
+        ModelRow(
+            name,
+            model.latest_version,
+            tuple(
+                (alias, pointer, _word(health, name, pointer))
+                for alias in ALIASES
+                for pointer in [pointers[name, alias]]
+            ),
+        )
+        for name, model in zip(names, page.models, strict=True)
+    ]
+    waiting = [s for s in recent(calls, view.now, names) if s.waits_for(calls.person)]
+    return view.render(
+        "overview.html",
+        models=rows,
+        next_page=page.next_page_token,
+        waiting=waiting,
+        logs=_logs(view),
+        endings=_endings(view),
+    )
+
+
+def _health(view: View) -> dict[tuple[str, str], str]:
+    """`ready`, or why not, of each version that this gateway should have loaded."""
+    try:
+        found = view.calls.ask(view.calls.inference.RepositoryIndex, oip.RepositoryIndexRequest())
+    except SealgateError as refusal:
+        if refusal.reason is Reason.RIGHT_MISSING:
+            return {}
+        raise
+    return {
+        (item.name, item.version): "ready" if item.state == "READY" else item.reason
+        for item in found.models
+    }
+
+
+def _word(health: dict[tuple[str, str], str], model: str, pointer: messages.Pointer | None) -> str:
+    return "" if pointer is None else health.get((model, str(pointer.version)), "")
+
+
+def _logs(view: View) -> list[LogState]:
+    calls = view.calls
+    origins = list(calls.ask(calls.logs.ListLogs, log_messages.ListLogsRequest()).origins)
+    requests = [log_messages.GetCheckpointRequest(origin=origin) for origin in origins]
+    answers = calls.ask_all(calls.logs.GetCheckpoint, requests)
+    states = []
+    for origin, answer in zip(origins, answers, strict=True):
+        key = calls.policy.log_key(origin)
+        checkpoint = open_checkpoint(answer.note, key)
+        signatures = answer.note.count("\n\u2014 ")
+        states.append(
+            LogState(origin, checkpoint.size, signatures - len(key.split()), answer.first)
+        )
+    return states
+
+
+def _endings(view: View) -> list[Ending]:
+    certificate = x509.load_pem_x509_certificate(view.console.gateway.certificate)
+    policy = view.calls.policy
+    ends = [
+        (f"Policy, version {policy.version}", parse_time(policy.expires)),
+        ("The console's certificate", certificate.not_valid_after_utc),
+    ]
+    return [Ending(what, time, time < view.now + _SOON) for what, time in ends]
+
+
+ROUTES = [("/", overview, ("GET",))]

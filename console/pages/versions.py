@@ -1,0 +1,118 @@
+"""A version: its files and evidence, and how both differ from what is in production."""
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from console.evidence import ShownEvidence, Table, differences, show
+from console.gateway import PersonCalls
+from console.proposals import newest_pointers
+from console.views import View
+from sealgate.reasons import Reason, SealgateError
+from sealgate.signed_version import SignedVersion, open_attached
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy.promotion_rules import MAKERS
+from sealgate.trust.statements import Evidence, Manifest, open_under
+from sealgate.v1 import registry_pb2 as messages
+
+PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownVersion:
+    """A version whose manifest its publisher has signed, with evidence that its makers have."""
+
+    message: messages.Version
+    number: int
+    manifest: Manifest
+    evidence: tuple[Evidence, ...]
+    attached: tuple[Evidence, ...]
+
+    def of(self, kind: str) -> Evidence | None:
+        """The item of that kind, if there is one."""
+        return next((item for item in self.evidence if item.kind == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file of two versions: `change` is `same`, `changed`, `new` or `gone`."""
+
+    path: str
+    size: int
+    digest: str
+    change: str
+
+
+def read_version(calls: PersonCalls, model: str, number: int) -> ShownVersion:
+    """Ask for a version and verify it, from the pinned root keys on.
+
+    Raises SealgateError: reasons of `SignedVersion.of` and `open_under`, DIGEST_MISMATCH,
+    EVIDENCE_MISMATCH.
+    """
+    name = f"models/{model}/versions/{number}"
+    found = calls.ask(calls.registry.GetVersion, messages.GetVersionRequest(name=name)).version
+    policies = calls.policies
+    signed = SignedVersion.of(name, found.manifest, found.signature, found.publisher, policies)
+    if found.digest != signed.manifest.digest:
+        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
+    evidence = tuple(
+        open_under(Envelope.decode(item), Evidence, policies, MAKERS) for item in found.evidence
+    )
+    if any(item.version_digest != found.digest for item in evidence):
+        raise SealgateError(Reason.EVIDENCE_MISMATCH, name)
+    attached = open_attached(found.attached, found.digest, policies)
+    return ShownVersion(found, number, signed.manifest, evidence, attached)
+
+
+def version(view: View) -> Response:
+    model, number = check_name(view.path("model")), int(view.path("number"))
+    shown = read_version(view.calls, model, number)
+    pointer = newest_pointers(view.calls, {(model, PRODUCTION)})[model, PRODUCTION]
+    live = None
+    if pointer is not None and pointer.version != number:
+        live = read_version(view.calls, model, pointer.version)
+    return view.render(
+        "version.html",
+        model=model,
+        version=shown,
+        in_production=pointer is not None and pointer.version == number,
+        live=live,
+        files=file_changes(shown, live),
+        evidence=shown_evidence(shown),
+        compared=compared(shown, live),
+    )
+
+
+def shown_evidence(version: ShownVersion) -> list[ShownEvidence]:
+    """The evidence, what people look at first before the rest."""
+    first = ("screening-report", "golden-run", "watermark-check", "mlbom")
+    order = sorted(
+        version.evidence,
+        key=lambda item: first.index(item.kind) if item.kind in first else len(first),
+    )
+    return [*(show(item) for item in order), *(show(item, later=True) for item in version.attached)]
+
+
+def compared(version: ShownVersion, live: ShownVersion | None) -> list[Table]:
+    """For each kind of evidence that both have, in what they differ."""
+    if live is None:
+        return []
+    pairs = [(item, live.of(item.kind)) for item in version.evidence]
+    tables = [differences(ours, theirs) for ours, theirs in pairs if theirs is not None]
+    return [table for table in tables if table is not None]
+
+
+def file_changes(version: ShownVersion, live: ShownVersion | None) -> list[FileChange]:
+    """The files of the version, beside those of the one in production, if that is another."""
+    before = {entry.path: entry for entry in live.manifest.files} if live else {}
+    changes = []
+    for entry in version.manifest.files:
+        old = before.pop(entry.path, None)
+        change = "new" if old is None else "same" if old.digest == entry.digest else "changed"
+        changes.append(FileChange(entry.path, entry.size, entry.digest, change if live else ""))
+    gone = [FileChange(entry.path, entry.size, entry.digest, "gone") for entry in before.values()]
+    return changes + gone
+
+
+ROUTES = [("/models/{model}/versions/{number:int}", version, ("GET",))]
