@@ -1,0 +1,74 @@
+import pytest
+
+from console.evidence import differences, show
+from sealgate.trust.statements import Evidence
+
+DIGEST = "sha256:" + "0" * 64
+REPORT = {
+    "rows": 400,
+    "clean": {"at_least_suspect": 0.02, "disagrees": 0, "flagged": 0.01},
+    "attacks": {
+        "pgd": {
+            "succeeded": 0.9,
+            "flagged": 0.7,
+            "at_least_suspect": 0.95,
+            "caught_at_1_percent": 0.8,
+            "auroc": 0.99,
+        }
+    },
+    "shifts": {"noise": {"answers_changed": 0.1, "flagged": 0.0, "at_least_suspect": 0.3}},
+}
+GOLDEN = {
+    "rows": 32,
+    "same_class_as_fp32": 1,
+    "largest_difference_to_fp32": 0.1,
+    "same_alone_and_in_a_batch": True,
+    "classes_answered": 10,
+}
+
+
+def item(kind, body):
+    return Evidence(kind, DIGEST, "publisher", "2026-11-29T10:00:00Z", body)
+
+
+def test_a_screening_report_becomes_tables_and_plots():
+    shown = show(item("screening-report", REPORT))
+    attacks, benign = shown.tables
+    assert attacks.rows == (("pgd", "90.0 %", "70.0 %", "95.0 %", "80.0 %", "0.99"),)
+    assert benign.rows[1] == ("noise", "10.0 %", "0.0 %", "30.0 %")
+    assert len(shown.charts) == 2
+
+
+def test_golden_answers_are_told_in_words():
+    (table,) = show(item("golden-run", GOLDEN)).tables
+    assert ("Same alone and in a batch", "yes") in table.rows
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("screening-report", "golden-run", "watermark-check", "mlbom", "build-provenance"),
+        *("format-scan", "something-new"),
+    ],
+)
+def test_evidence_of_another_form_is_shown_as_its_facts(kind):
+    (table,) = show(item(kind, {"one_fact": {"inner": 3}, "many": list(range(20))})).tables
+    assert table.rows == (("one fact, inner", "3"), ("many", "20 items"))
+
+
+def test_long_evidence_is_cut_and_says_so():
+    (table,) = show(item("something-new", {f"fact {n}": n for n in range(100)})).tables
+    assert (len(table.rows), table.more) == (60, 40)
+
+
+def test_differences_name_what_changed_and_leave_out_digests_and_times():
+    ours = item("x", {"a": 1, "same": 2, "digest": DIGEST, "at": "2026-11-29T10:00:00Z"})
+    theirs = item("x", {"a": 5, "same": 2, "digest": "sha256:1", "at": "2025-11-29T10:00:00Z"})
+    assert differences(ours, theirs).rows == (("a", "5", "1"),)
+    assert differences(ours, ours) is None
+
+
+def test_screening_reports_are_compared_attack_by_attack():
+    better = {**REPORT, "attacks": {"pgd": {**REPORT["attacks"]["pgd"], "flagged": 0.9}}}
+    table = differences(item("screening-report", better), item("screening-report", REPORT))
+    assert table.rows == (("pgd", "90.0 %", "—", "70.0 % → 90.0 %", "95.0 %"),)
