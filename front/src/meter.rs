@@ -6,7 +6,8 @@
 //! 1. `RST_STREAM` from the caller (rapid reset, CVE-2023-44487).
 //! 2. `RST_STREAM` that we send because of the caller (`MadeYouReset`, CVE-2025-8671).
 //! 3. `CONTINUATION` frames of one header block (CVE-2024-27316).
-//! 4. `PING`, `SETTINGS`, `PRIORITY` and unknown frames.
+//! 4. `PING`, `SETTINGS`, `PRIORITY` and unknown frames. Each `HEADERS` and `DATA` that we send allows
+//!    one more, as in gRPC's own servers: clients measure the way by a `PING` for each answer.
 //! 5. `WINDOW_UPDATE`, and `DATA` that carries next to nothing.
 
 use std::time::Instant;
@@ -96,6 +97,10 @@ impl Budget {
         self.since = now;
         self.left >= 0.0
     }
+
+    fn give(&mut self, rate: Rate) {
+        self.left = (self.left + 1.0).min(rate.0);
+    }
 }
 
 const RESETS: Rate = Rate(200.0, 50.0);
@@ -111,6 +116,7 @@ pub struct Meter {
     incoming: Splitter,
     outgoing: Splitter,
     continuations: u32,
+    opened: u32,
     resets: Budget,
     own_resets: Budget,
     control: Budget,
@@ -125,6 +131,7 @@ impl Meter {
             incoming: Splitter::of_client(),
             outgoing: Splitter::default(),
             continuations: 0,
+            opened: 0,
             resets: Budget::new(RESETS_OF_KNOWN, now),
             own_resets: Budget::new(OWN_RESETS, now),
             control: Budget::new(CONTROL, now),
@@ -136,7 +143,7 @@ impl Meter {
     #[must_use]
     pub fn came(&mut self, bytes: &[u8], known: bool, now: Instant, reset: &mut Vec<u32>) -> bool {
         let Self { incoming, continuations, resets, control, small, .. } = self;
-        let mut fine = true;
+        let (mut fine, mut last) = (true, self.opened);
         incoming.feed(bytes, |frame| {
             fine &= match frame.kind {
                 0 if frame.flags & END_STREAM == 0 && frame.length < SMALL_DATA => {
@@ -145,6 +152,7 @@ impl Meter {
                 0 => true,
                 1 => {
                     *continuations = 0;
+                    last = last.max(frame.stream);
                     true
                 }
                 3 => {
@@ -160,20 +168,29 @@ impl Meter {
                 _ => control.take(CONTROL, now),
             };
         });
+        if fine {
+            self.opened = last;
+        }
         fine
     }
 
     /// Counts what goes out. False where it is too much.
     #[must_use]
     pub fn goes(&mut self, bytes: &[u8], now: Instant) -> bool {
-        let Self { outgoing, own_resets, .. } = self;
+        let Self { outgoing, own_resets, control, .. } = self;
         let mut fine = true;
-        outgoing.feed(bytes, |frame| {
-            if frame.kind == 3 {
-                fine &= own_resets.take(OWN_RESETS, now);
-            }
+        outgoing.feed(bytes, |frame| match frame.kind {
+            0 | 1 => control.give(CONTROL),
+            3 => fine &= own_resets.take(OWN_RESETS, now),
+            _ => {}
         });
         fine
+    }
+
+    /// The last stream that was passed on: it may have been worked on, and no later one has.
+    #[must_use]
+    pub fn last_opened(&self) -> u32 {
+        self.opened
     }
 
     /// Whether a frame may be added to what goes out.
@@ -246,6 +263,28 @@ mod tests {
         assert_eq!(until_refused(0, 1, false, &[]), 50_000);
         assert_eq!(until_refused(0, 0, false, &[0; 1_000]), 50_000);
         assert_eq!(until_refused(6, ACK, false, &[0; 8]), 50_000);
+    }
+
+    #[test]
+    fn each_answer_allows_a_ping() {
+        let (mut meter, now) = begun();
+        let ping = frame(6, 0, 0, &[0; 8]);
+        for _ in 0..5_000 {
+            assert!(meter.goes(&frame(0, 0, 1, &[0; 100]), now));
+            assert!(meter.came(&ping, true, now, &mut Vec::new()));
+        }
+        let more = (0..5_000).take_while(|_| meter.came(&ping, true, now, &mut Vec::new()));
+        assert_eq!(more.count(), 499);
+    }
+
+    #[test]
+    fn the_last_stream_is_one_that_was_passed_on() {
+        let (mut meter, now) = begun();
+        let call = |stream| frame(1, 4, stream, &[0; 40]);
+        assert!(meter.came(&call(5), true, now, &mut Vec::new()));
+        let flood = [call(7), frame(6, 0, 0, &[0; 8]).repeat(600)].concat();
+        assert!(!meter.came(&flood, true, now, &mut Vec::new()));
+        assert_eq!(meter.last_opened(), 5);
     }
 
     #[test]

@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What may wait for the socket before h2 has to wait.
 const MOST: usize = 64 * 1024;
-/// GOAWAY without a stream that was worked on, `ENHANCE_YOUR_CALM` (RFC 9113, 6.8).
-const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0b];
+/// GOAWAY, before its last stream and its reason (RFC 9113, 6.8).
+const GOAWAY: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];
+const ENHANCE_YOUR_CALM: u32 = 0x0b;
 
 struct Inner<IO> {
     io: IO,
@@ -55,10 +56,13 @@ impl<IO: AsyncWrite + Unpin> Inner<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the connection, saying why if a frame may be added.
+    /// Ends the connection, saying why if a frame may be added. A caller may ask again for streams
+    /// after the last.
     fn too_much(&mut self, cx: &mut Context<'_>) -> Error {
         if self.meter.is_between_frames() {
-            self.out.extend_from_slice(&CALM);
+            self.out.extend_from_slice(&GOAWAY);
+            self.out.extend_from_slice(&self.meter.last_opened().to_be_bytes());
+            self.out.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
             self.unflushed = true;
             let _ = self.poll_drain(cx);
         }

@@ -135,6 +135,32 @@ def test_a_flood_is_told_why() -> None:
         assert goaway(connection) == ENHANCE_YOUR_CALM
 
 
+def test_a_flood_leaves_its_calls_to_no_second_run() -> None:
+    """Who is told that a call was not worked on asks again."""
+    held: list[FrontContext] = []
+    with front_with(held.append) as front, front.raw() as connection:
+        connection.socket.sendall(connection.call(INFER, b"") + connection.call(INFER, b""))
+        until(lambda: len(held) == 2)
+        connection.socket.sendall(frame(PING, 0, 0, bytes(8)) * 600)
+        last = [payload[:4] for kind, _, _, payload in frames(connection) if kind == GOAWAY]
+        assert [int.from_bytes(each) for each in last] == [3]
+
+
+def test_a_busy_client_may_measure_its_way() -> None:
+    """Go's client sends a PING for each answer, unless one is out."""
+    with front_with(echo) as front, front.raw() as connection:
+        for _ in range(60):
+            connection.socket.sendall(b"".join(connection.call(INFER, b"x") for _ in range(20)))
+            ends = 0
+            for kind, flags, _, _ in frames(connection):
+                ends += kind == HEADERS and bool(flags & END_STREAM)
+                if ends == 20:
+                    break
+            connection.socket.sendall(frame(PING, 0, 0, bytes(8)) * 20)
+        connection.socket.sendall(connection.call(INFER, b"last"))
+        assert b"last" in connection.body()
+
+
 def test_pings_are_answered() -> None:
     with front_with(echo) as front, front.raw() as connection:
         connection.socket.sendall(frame(PING, 0, 0, b"12345678"))
