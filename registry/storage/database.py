@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -45,6 +45,8 @@ class Database:
             if self._postgres
             else engine
         )
+        # Connections that were last used to append. SQLite's only: PostgreSQL may close one.
+        self._appenders: list[PoolProxiedConnection] = []
         self._watch_lock = threading.Lock()
         self._version: sqlite.DataVersion | None = None
 
@@ -118,7 +120,7 @@ class Database:
         and ending one of SQLAlchemy's own costs more than running them. Raises likewise.
         """
         with self._or_unavailable:
-            pooled = self.engine.raw_connection()
+            pooled = self._appender()
             try:
                 transaction = DriverTransaction(pooled, self.engine.dialect)
                 transaction.run_text(self._begin)
@@ -129,8 +131,19 @@ class Database:
             try:
                 yield transaction
             finally:
-                # Uncommitted changes are rolled back.
-                pooled.close()
+                transaction.close()
+                if transaction.is_committed and self._postgres is None:
+                    self._appenders.append(pooled)
+                else:
+                    # Uncommitted changes are rolled back.
+                    pooled.close()
+
+    def _appender(self) -> PoolProxiedConnection:
+        """A connection without a transaction: to ask the pool takes longer than a statement."""
+        try:
+            return self._appenders.pop()
+        except IndexError:
+            return self.engine.raw_connection()
 
     def change_token(self) -> ChangeToken:
         """A value that differs after any commit, by this process or another; cheap to ask for.
@@ -179,6 +192,8 @@ class Database:
             if self._version is not None:
                 self._version.close()
                 self._version = None
+        while self._appenders:
+            self._appenders.pop().close()
         self.engine.dispose()
 
 

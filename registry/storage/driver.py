@@ -60,6 +60,7 @@ class DriverTransaction:
         self.connection = connection
         self._pooled = pooled
         self._cursor: Any = pooled.cursor()
+        self.is_committed = False
 
     @classmethod
     def of(cls, connection: Connection) -> "DriverTransaction":
@@ -90,4 +91,10 @@ class DriverTransaction:
         self._cursor.execute(text)
 
     def commit(self) -> None:
+        """The last of a transaction."""
         self._pooled.commit()
+        self.is_committed = True
+
+    def close(self) -> None:
+        """Let go of what was read last."""
+        self._cursor.close()

@@ -68,6 +68,25 @@ def test_nothing_is_written_without_a_commit(database: Database) -> None:
     assert stored(database) == []
 
 
+def test_a_connection_is_used_again_only_after_a_commit(database: Database) -> None:
+    def append(place: int, *, commits: bool) -> object:
+        with database.appending() as transaction:
+            transaction.run(ADD, ROWS[place])
+            # Rows that nobody fetches must not keep the database's state from moving on.
+            transaction.one(FIND, EVERYTHING)
+            if commits:
+                transaction.commit()
+        return stored(database)
+
+    assert append(0, commits=True) == ROWS[:1]
+    assert append(1, commits=False) == ROWS[:1]
+    assert append(1, commits=True) == ROWS[:2]
+    database.purge(OPENINGS)
+    assert append(2, commits=True) == ROWS[:3]
+    database.close()
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
 def test_errors_of_the_driver_are_refusals(database: Database) -> None:
     with refused(Reason.RECORD_FAILED), database.appending() as transaction:
         transaction.run_many(ADD, [ROWS[0], ROWS[0]])
