@@ -90,6 +90,8 @@ class LaneQueue(Generic[Rows, Part]):
     def _enter_all(self, burst: Burst[Rows, Part]) -> Job[Rows, Part] | None:
         """Queue a burst. If a lane is free, take it, and return the request that leads first."""
         with self._mutex:
+            if len(burst.jobs) == 1 and self.free_lanes:
+                return self._lead_alone(burst.jobs[0], burst.gate)
             for job in burst.jobs:
                 try:
                     self._check_open(job)
@@ -102,6 +104,17 @@ class LaneQueue(Generic[Rows, Part]):
             leader = self.queue.take()
             leader.state = JobState.LEADING
             return leader
+
+    def _lead_alone(self, job: Job[Rows, Part], gate: JobGate) -> Job[Rows, Part] | None:
+        """Take a free lane for a request that need not queue: nobody does."""
+        try:
+            self._check_open(job)
+        except SealgateError as refusal:
+            job.failure = refusal
+            return None
+        self.free_lanes -= 1
+        job.gate, job.state = gate, JobState.LEADING
+        return job
 
     def _check_open(self, job: Job[Rows, Part]) -> None:
         if self._closed:
@@ -145,11 +158,12 @@ class LaneQueue(Generic[Rows, Part]):
             self._await_more(batch[0])
             if self.is_given_up:
                 raise SealgateError(Reason.RUN_HUNG)
-            most = self._sizing.most(rows, self.queue.rows)
-            for member in self.queue.take_along(batch[0].bucket, most - rows):
-                member.state = JobState.RUNNING
-                rows += member.rows
-                batch.append(member)
+            if len(self.queue):
+                most = self._sizing.most(rows, self.queue.rows)
+                for member in self.queue.take_along(batch[0].bucket, most - rows):
+                    member.state = JobState.RUNNING
+                    rows += member.rows
+                    batch.append(member)
             self._running[id(batch)] = time.monotonic(), batch
 
     def _await_more(self, head: Job[Rows, Part]) -> None:
