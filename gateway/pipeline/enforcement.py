@@ -6,7 +6,8 @@
    see `ResponseDelay`.
 4. A caller whose session is blocked is refused (SESSION_BLOCKED).
 5. A verdict that blocks is refused (ADVERSARIAL_INPUT), unless the version says that its verdicts
-   do not block: a text's flag alone.
+   do not block: a text's flag alone. So is an answer in whose stead the float32 one would leave, if
+   the policy blocks those.
 6. A verdict that steps up is refused (STEP_UP) unless the request brings a second person's
    allowance, which is used up, in the registry's log, before the answer leaves.
 7. Where verdict, role or session say so, only the likeliest class of each row leaves.
@@ -225,6 +226,8 @@ class Enforcement:
         policy = self.policy()
         screen = policy.screen(live.model)
         action = screen.action(answer.verdict.value, caller.roles, policy.rules)
+        if answer.float32_rows:
+            action = screen.with_disagreement(action, caller.roles)
         # 4.
         if session == BLOCK:
             raise SealgateError(Reason.SESSION_BLOCKED, caller.name)

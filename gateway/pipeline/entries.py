@@ -61,7 +61,8 @@ class BurstEntries:
         policy = pending.policy or (live.policy if live else self._policy().digest)
         engine = (answer and answer.engine) or (live.ready.engine if live else "")
         threshold = answer.threshold if answer else None
-        key = (id(live), principal, subject, model, alias, policy, engine, threshold)
+        arithmetic = answer.arithmetic(live.ready.arithmetic) if answer and live else ""
+        key = (id(live), principal, subject, model, alias, policy, engine, threshold, arithmetic)
         found = self._templates.get(key)
         if found is None:
             judged = live if answer else None
@@ -78,7 +79,7 @@ class BurstEntries:
                 engine=engine,
                 alias=alias,
                 screening=screening_of(judged) if judged else "",
-                arithmetic=judged.ready.arithmetic if judged else "",
+                arithmetic=arithmetic,
             )
         return found
 

@@ -145,7 +145,7 @@ class ShadowComparisons:
             engine=(found and found.engine) or other.ready.engine,
             alias=other.alias,
             screening=screening_of(other) if found else "",
-            arithmetic=other.ready.arithmetic if found else "",
+            arithmetic=found.arithmetic(other.ready.arithmetic) if found else "",
             actions="",
         )
 

@@ -6,7 +6,9 @@ rows that the first stage escalates. If another server answers, the INT8 graph r
 first stage only.
 
 If the response graph also gives its logits, the last feature of each measured row says whether the
-float32 class differs from the answer's class, wherever the answer came from.
+float32 class differs from the answer's class, wherever the answer came from. If the detector says
+so, the float32 logits leave for such a row. They are computed with that row alone: float32 sums
+depend on the batch, and an answer must not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,9 +118,11 @@ class Screening(Protocol):
     ) -> BatchOutput: ...
 
 
+@dataclass(frozen=True, slots=True)
 class SingleStage:
-    """The response graph on every row."""
+    """The response graph on every row; `answers_float32` as the detector says."""
 
+    answers_float32: bool = False
     sessions: Sequence[Session] = ()
 
     def run(
@@ -130,9 +134,10 @@ class SingleStage:
         tracing.past("screen", begun, screened)
         (logits,) = served.run(form.serving(x))
         answered = perf_counter_ns()
-        return BatchOutput(
-            logits, _compared(measured, logits), answered - screened, screened - begun
-        )
+        features = _compared(measured, logits)
+        if self.answers_float32:
+            logits = _by_float32(x, logits, features, response, form)
+        return BatchOutput(logits, features, answered - screened, screened - begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,7 @@ class TwoStage:
     tapped: TappedGraph
     width: int
     spares: bool = True
+    answers_float32: bool = False
 
     @classmethod
     def open(
@@ -173,7 +179,7 @@ class TwoStage:
         if (vectors.classes, vectors.size) != tapped.weight.shape:
             raise SealgateError(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
         spares = not (settings.deterministic or settings.cuda_graphs)
-        return cls(stage, tapped, detector.width, spares)
+        return cls(stage, tapped, detector.width, spares, detector.answers_float32)
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -199,6 +205,8 @@ class TwoStage:
         elif escalates.any():
             measured = self._measured(x[escalates], logits[escalates], response, form)
             features[escalates, width:] = measured
+        if self.answers_float32:
+            logits = _by_float32(x, logits, features, response, form)
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
         return BatchOutput(logits, features, answered - begun, ended - answered)
@@ -235,3 +243,16 @@ def _compared(measured: Sequence[Array], logits: Array) -> Array:
         )
     column = disagreeing(logits, reference[0])[:, np.newaxis]
     return np.concatenate([features, column], axis=1)
+
+
+def _by_float32(
+    x: Array, logits: Array, features: Array, response: LogitsSource, form: InputForm
+) -> Array:
+    """The logits [n, C], with those of the float32 model for rows on which it answers otherwise."""
+    (apart,) = np.nonzero(features[:, -1] == 1)
+    if not len(apart):
+        return logits
+    logits = logits.copy()
+    for row in apart:
+        _, (logits[row],) = response.run(form.screening(x[row : row + 1]))
+    return logits

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.screening.detector import Detector, Verdict
+from sealgate.trust.receipts.answer_entry import FLOAT32, MIXED
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +22,8 @@ class InferenceResult:
     highest of the request's rows, and `verdict` belongs to that row; a row whose score exceeds
     `threshold` is adversarial. Callers receive the outputs only. `engine` says where the answer was
     computed, if that can differ between answers of one version. `graph_rows` is the number of rows
-    that the response graph decided, not the first stage.
+    that the response graph decided, not the first stage; `float32_rows` of those whose float32
+    logits leave, since the INT8 class is another.
     """
 
     outputs: dict[str, Array]
@@ -31,6 +33,13 @@ class InferenceResult:
     threshold: float
     engine: str = ""
     graph_rows: int = 0
+    float32_rows: int = 0
+
+    def arithmetic(self, usual: str) -> str:
+        """What computed the outputs, where `usual` computes those of the version."""
+        if not self.float32_rows:
+            return usual
+        return FLOAT32 if self.float32_rows == len(self.features) else MIXED
 
     @classmethod
     def judged(
@@ -40,7 +49,9 @@ class InferenceResult:
         # A NaN among the rows' scores stays one.
         score = float(detector.scores(features).max())
         verdict, on = detector.verdict(score), int(detector.escalates(features).sum())
-        return cls(outputs, features, score, verdict, detector.threshold, engine, on)
+        apart = detector.answered_float32(features)
+        float32 = 0 if apart is None else int(apart.sum())
+        return cls(outputs, features, score, verdict, detector.threshold, engine, on, float32)
 
 
 def split_results(
@@ -61,7 +72,7 @@ def split_results(
     if len(lengths) < len(logits):
         # The highest score of each request's rows; a NaN among them stays one.
         scores = np.maximum.reduceat(scores, bounds[:-1])
-    on = detector.escalates(features)
+    on, apart = detector.escalates(features), detector.answered_float32(features)
     return [
         InferenceResult(
             {output: logits[start:stop]},
@@ -71,6 +82,7 @@ def split_results(
             detector.threshold,
             engine,
             graph_rows=int(np.count_nonzero(on[start:stop])),
+            float32_rows=0 if apart is None else int(np.count_nonzero(apart[start:stop])),
         )
         for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
     ]

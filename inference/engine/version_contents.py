@@ -117,4 +117,6 @@ class VersionGraphs:
             )
         small = len(files[INT8]) < SMALL_GRAPH and config.tokens is None
         pace = Pace.QUICK if small and isinstance(serving.served, Session) else Pace.SLOW
-        return cls(serving, response, staged or SingleStage(), whole, float32, pace)
+        return cls(
+            serving, response, staged or SingleStage(detector.answers_float32), whole, float32, pace
+        )

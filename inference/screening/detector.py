@@ -11,17 +11,18 @@ read if the first stage lets the row pass. Both stages give one joint score, on 
 calibration rests: at most 0 if the first stage decided, by how far it fell short of the cut; more
 than 0, log(1 + exp(score)), if the response graph decided.
 
-If the document has a field `disagreement`, a row's last feature says whether the answer's class
-differs from that of the float32 model whose response was measured (`disagreeing`); the other
-features then describe a model that did not answer. The field says what such a row becomes:
-adversarial, by a score above all others; suspect, by the highest score that is not adversarial; or
-clean, if disagreement is so common on clean rows that it shows nothing. The thresholds rest on
-those scores, so their bounds cover both. A row that the first stage lets pass is not compared.
+If the document has a field `disagreement`, a row's last feature says whether the INT8 class differs
+from that of the float32 model whose response was measured (`disagreeing`). The field says what
+follows. With `float32` the float32 logits leave for such a row, so that an attack on the rounding
+alone gains nothing, and the score is the other features' alone. Versions of earlier releases
+answer in INT8, and say what such a row becomes: adversarial, by a score above all others; suspect,
+by the highest score that is not adversarial; or clean. Their thresholds rest on those scores. A row
+that the first stage lets pass is not compared.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from inference.screening.calibration import Calibration, Floats
 from inference.screening.first_stage import FEATURES, FirstStage
 from inference.screening.scoring import FeatureScaling, Scoring, ScoringWeights
 from sealgate.trust import canonical, fields
+from sealgate.trust.receipts.answer_entry import FLOAT32
 
 TYPE = "sealgate/detector/v2"
 DISAGREEING = 1e9
@@ -43,6 +45,9 @@ class Verdict(StrEnum):
     CLEAN = "clean"
     SUSPECT = "suspect"
     ADVERSARIAL = "adversarial"
+
+
+Disagreement = Verdict | Literal["float32"]
 
 
 def disagreeing(
@@ -64,7 +69,7 @@ class Detector:
     calibration: Calibration
     fitted_on: tuple[str, ...]
     first: FirstStage | None = None
-    disagreement: Verdict | None = None
+    disagreement: Disagreement | None = None
     _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +129,20 @@ class Detector:
             return np.ones(len(features), np.bool_)
         return self.first.escalates(features[:, :FEATURES])
 
+    @property
+    def answers_float32(self) -> bool:
+        """Whether the float32 logits leave where both models answer different classes."""
+        return self.disagreement == FLOAT32
+
+    def answered_float32(
+        self, features: npt.NDArray[np.floating[Any]]
+    ) -> npt.NDArray[np.bool_] | None:
+        """For which rows [n] the float32 logits left, by their features [n, F]; None for none."""
+        if self.disagreement != FLOAT32:
+            return None
+        apart = np.asarray(features[:, -1] == 1)
+        return apart if apart.any() else None
+
     def graph_scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """The scores by the response graph alone, for features [n, F] that it measured on every
         row.
@@ -153,7 +172,7 @@ class Detector:
         if self.first is not None:
             value["first"] = self.first.value()
         if self.disagreement is not None:
-            value["disagreement"] = self.disagreement.value
+            value["disagreement"] = str(self.disagreement)
         return canonical.encode(value)
 
     @classmethod
@@ -171,7 +190,7 @@ class Detector:
             Calibration.read(top["calibration"]),
             fields.texts(top["fitted_on"]),
             FirstStage.read(top["first"]) if "first" in top else None,
-            _verdict(top["disagreement"]) if "disagreement" in top else None,
+            _disagreement(top["disagreement"]) if "disagreement" in top else None,
         )
 
     def _of_graph(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
@@ -179,7 +198,7 @@ class Detector:
 
     def _compared(self, scores: Floats, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """The scores [n] of rows that the graph decides, raised for answers that disagree."""
-        if self.disagreement in (None, Verdict.CLEAN):
+        if self.disagreement in (None, FLOAT32, Verdict.CLEAN):
             return scores
         adversarial = self.disagreement is Verdict.ADVERSARIAL
         level = DISAGREEING if adversarial else self.threshold
@@ -187,7 +206,9 @@ class Detector:
         return np.where(features[:, -1] != 0, np.maximum(scores, level), scores)
 
 
-def _verdict(value: Any) -> Verdict:
+def _disagreement(value: Any) -> Disagreement:
+    if value == FLOAT32:
+        return FLOAT32
     try:
         return Verdict(fields.text(value))
     except ValueError as error:

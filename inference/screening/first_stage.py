@@ -10,7 +10,9 @@ look like that class. For a text, the input is represented by the statistics of 
 (`WordTables`), or by the mean of their embeddings if no words were counted.
 
 If the score is at most `cut`, this stage alone takes the row for clean; every other row is
-escalated to the response graph. So this stage never makes a row suspect.
+escalated to the response graph. So this stage never makes a row suspect. A row whose margin is
+below `least_margin` is escalated too: the INT8 logits are that far off the float32 ones at most, so
+only such a row may be of another class in float32.
 """
 
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ from sealgate.trust import fields
 
 Rows = npt.NDArray[np.float32]
 FEATURES = 13
+_MARGIN = 0
 _READING = ("mean", "basis", "whitening", "center")
 _TINY = np.float32(1e-6)
 
@@ -160,21 +163,27 @@ class ClassProjections:
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """What the stage reads, how it scores that, and the score up to which a row passes."""
+    """What the stage reads, how it scores that, the score up to which a row passes, and the margin
+    that it has at least then; 0 for versions of earlier releases.
+    """
 
     readings: ClassProjections
     scoring: Scoring
     cut: float
+    least_margin: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.least_margin < 0:
+            raise fields.malformed("a margin is negative")
         if self.scoring.width != FEATURES:
             raise fields.malformed("the first stage scores other features than it reads")
 
     def beyond(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """How far the scores of features [n, FEATURES] exceed the cut: at most 0 if the row passes;
-        NaN if it could not be measured.
+        infinitely if its margin is too small; NaN if it could not be measured.
         """
-        return self.scoring.scores(features) - self.cut
+        found = self.scoring.scores(features) - self.cut
+        return np.where(features[:, _MARGIN] < self.least_margin, np.inf, found)
 
     def escalates(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
         """Which rows [n] are escalated to the response graph, including those that are NaN."""
@@ -182,13 +191,17 @@ class FirstStage:
 
     def value(self) -> dict[str, Any]:
         """As it stands in a detector's document."""
-        return {"readings": self.readings.value(), **self.scoring.value(), "cut": self.cut}
+        least = {"least_margin": self.least_margin} if self.least_margin else {}
+        return {"readings": self.readings.value(), **self.scoring.value(), "cut": self.cut, **least}
 
     @classmethod
     def read(cls, value: Any) -> Self:
         """Read what `value` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
-        item = fields.record(value, ("readings", *scoring.NAMES, "cut"))
-        return cls(ClassProjections.read(item["readings"]), Scoring.read(item), number(item["cut"]))
+        more = ("least_margin",) if "least_margin" in fields.mapping(value) else ()
+        item = fields.record(value, ("readings", *scoring.NAMES, "cut", *more))
+        least = number(item["least_margin"]) if more else 0.0
+        readings = ClassProjections.read(item["readings"])
+        return cls(readings, Scoring.read(item), number(item["cut"]), least)
 
 
 Ids = npt.NDArray[np.int64]

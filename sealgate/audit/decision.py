@@ -24,7 +24,7 @@ from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import STEP_UP
 from sealgate.trust.policy.shares import CANARY
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.trust.receipts.answer_entry import BY_CANARY, REDUCED
+from sealgate.trust.receipts.answer_entry import BY_CANARY, FLOAT32, MIXED, REDUCED
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.allowance import ALLOWED, Allowance, HeldRequest
 from sealgate.trust.times import parse_micros
@@ -70,10 +70,13 @@ def screening_outcome(
         return
     roles = policy.principal(caller).roles
     screen = policy.screen(opened["model"])
-    action = screen.action(verdict, roles, policy.rules)
+    action = by_verdict = screen.action(verdict, roles, policy.rules)
     leads = "which leads to nothing" if verdict == "clean" else f"which leads to {action}"
     exempt = ", from which the version exempts its answers" if action == BLOCK else ""
     yield f"verdict {verdict}, {leads} for {caller}{exempt}"
+    if opened.get("arithmetic") in (FLOAT32, MIXED):
+        action = screen.with_disagreement(action, roles)
+        yield "float32's answer left where that in INT8 was of another class"
     sessions = screen.sessions
     watched = sessions is not None and LABEL_ONLY in (sessions.search, sessions.extraction)
     entries = beside() if action == STEP_UP or watched else {}
@@ -82,7 +85,8 @@ def screening_outcome(
             raise SealgateError(Reason.ENTRY_UNKNOWN, "no allowance is shown by which it passed")
         yield _allowed(opened, policy, entries[ALLOWED], excerpt(entries[ALLOWED]))
     causes = {
-        f"the verdict {verdict}": action == LABEL_ONLY,
+        f"the verdict {verdict}": by_verdict == LABEL_ONLY,
+        "classes that differ in INT8 and float32": action != by_verdict and action == LABEL_ONLY,
         f"a role of {caller}": screen.labels_only(roles),
         f"what the {entries.get(REDUCED)} of {caller} looked like": REDUCED in entries,
     }

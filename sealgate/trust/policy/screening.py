@@ -11,9 +11,10 @@ two actions of its section `screening`, for everybody.
                              "seconds": 3600, "slow_ms": 500}},
      "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"}}}
 
-Everything may be left out. What a role says goes before what the model's `verdicts` say, and these
-before `screening`. Of all of a caller's roles the strictest counts, that of which nothing is said
-included: no role loosens another.
+Everything may be left out. `disagreement`, beside the two verdicts, is what else follows where the
+INT8 model and the float32 one answer different classes. What a role says goes before what the
+model's `verdicts` say, and these before `screening`. Of all of a caller's roles the strictest
+counts, that of which nothing is said included: no role loosens another.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,7 @@ from sealgate.trust.policy.rights import ALL
 STEP_UP = "step-up"
 """The answer is withheld until a second person allows the request (see `allowances`)."""
 STRICTEST_FIRST = (BLOCK, STEP_UP, LABEL_ONLY, FLAG, RECORD)
+DISAGREEMENT = "disagreement"
 SLOW, ALERT = "slow", "alert"
 """A session that looks like an attack is answered later, or is told of and nothing else."""
 _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
@@ -47,27 +49,35 @@ _LONGEST_SECONDS = 30 * 86400
 
 @dataclass(frozen=True, slots=True)
 class VerdictActions:
-    """The action for each verdict (None: set elsewhere), and whether every answer is reduced to its
-    likeliest classes.
+    """The action for each verdict (None: set elsewhere); that for an answer in whose stead the
+    float32 one leaves (None: nothing more); and whether every answer is reduced to its likeliest
+    classes.
     """
 
     adversarial: str | None = None
     suspect: str | None = None
+    disagreement: str | None = None
     labels_only: bool = False
 
     def __post_init__(self) -> None:
-        for action in (self.adversarial, self.suspect):
+        for action in self.actions().values():
             if action is not None and fields.text(action) not in STRICTEST_FIRST:
                 raise invalid("a verdict leads to something that does not exist")
         if not isinstance(self.labels_only, bool):
             raise fields.malformed("labels_only is true or false")
 
-    def action(self, verdict: str) -> str | None:
-        return {"adversarial": self.adversarial, "suspect": self.suspect}.get(verdict)
+    def actions(self) -> dict[str, str | None]:
+        return {
+            "adversarial": self.adversarial,
+            "suspect": self.suspect,
+            DISAGREEMENT: self.disagreement,
+        }
+
+    def action(self, finding: str) -> str | None:
+        return self.actions().get(finding)
 
     def to_json(self) -> dict[str, Any]:
-        values = {"adversarial": self.adversarial, "suspect": self.suspect}
-        said: dict[str, Any] = {name: value for name, value in values.items() if value}
+        said: dict[str, Any] = {name: value for name, value in self.actions().items() if value}
         return said | ({"labels_only": True} if self.labels_only else {})
 
     @classmethod
@@ -180,7 +190,7 @@ class ScreeningRules:
         if not isinstance(self.hold_stage, bool):
             raise fields.malformed("hold_stage is true or false")
         said = [self.verdicts, *self.roles.values()]
-        steps = any(STEP_UP in (item.adversarial, item.suspect) for item in said)
+        steps = any(STEP_UP in item.actions().values() for item in said)
         if steps and self.step_up is None:
             raise invalid("a verdict steps up, and nobody may allow it")
 
@@ -189,6 +199,12 @@ class ScreeningRules:
         general = self.verdicts.action(verdict) or rules.action(verdict)
         said = (self.roles[role].action(verdict) if role in self.roles else None for role in roles)
         return min([action or general for action in said] or [general], key=STRICTEST_FIRST.index)
+
+    def with_disagreement(self, action: str, roles: Iterable[str]) -> str:
+        """The stricter of a verdict's action and of what disagreement leads to."""
+        said = [self.roles[role].disagreement for role in roles if role in self.roles]
+        more = [each for each in (*said, self.verdicts.disagreement) if each]
+        return min([action, *more], key=STRICTEST_FIRST.index)
 
     def labels_only(self, roles: Iterable[str]) -> bool:
         """Whether a caller with these roles gets labels, whatever the verdict."""

@@ -36,6 +36,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from typing import Final
 
 from sealgate.reasons import Reason, SealgateError
 
@@ -62,8 +63,13 @@ FULL, TWO_STAGE, NONE = SCREENINGS = ("full", "two-stage", "none")
 """Every row or prompt was measured; a first stage decided which rows the response graph measures;
 nothing was measured.
 """
-INT8, FLOAT32, ANCHOR = ARITHMETICS = ("int8", "float32", "anchor")
-"""The quantized model; the float32 model; the recorded answer of a near-duplicate."""
+INT8: Final = "int8"
+FLOAT32: Final = "float32"
+MIXED, ANCHOR = "mixed", "anchor"
+ARITHMETICS = (INT8, FLOAT32, MIXED, ANCHOR)
+"""The quantized model; the float32 model, as where its class is another; either, by row; the
+recorded answer of a near-duplicate.
+"""
 BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED = ACTIONS = (
     "allowance",
     "blocked",

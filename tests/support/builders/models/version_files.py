@@ -12,7 +12,7 @@ from inference.model.config import Batching, InputDomain, ModelConfig, TensorSpe
 from inference.model.golden import Golden
 from inference.screening import calibration
 from inference.screening.calibration import Calibration, ScoreThreshold
-from inference.screening.detector import Detector, Verdict
+from inference.screening.detector import Detector, Disagreement, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from tests.support.builders.models.onnx_models import FEATURES, Perceptron
 
@@ -109,7 +109,7 @@ def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> ScoreThreshol
     return ScoreThreshold(bound, rank, float(scores[-rank]))
 
 
-def compared(detector: Detector, counts_for: Verdict = Verdict.ADVERSARIAL) -> Detector:
+def compared(detector: Detector, counts_for: Disagreement = Verdict.ADVERSARIAL) -> Detector:
     """The same where answers are compared with the float32 model's."""
     return replace(detector, disagreement=counts_for)
 

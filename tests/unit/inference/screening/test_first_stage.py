@@ -105,6 +105,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("first/trained", None),
         ("first/cut", None),
         ("first/cut", "none"),
+        ("first/least_margin", -0.1),
+        ("first/least_margin", "none"),
         ("first/cut", True),
         ("first/scaling/center", [0.0]),
         ("first/readings/inputs", None),

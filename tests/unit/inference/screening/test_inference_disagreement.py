@@ -11,10 +11,12 @@ from inference.engine import version_contents
 from inference.engine.batch_run import ServingTarget
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
+from inference.model.golden import Golden
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
 from tests.support.builders.models.version_files import (
@@ -102,6 +104,63 @@ def test_rows_that_the_first_stage_lets_pass_have_no_twin(deterministic: bool) -
         assert np.isnan(answer.features[~on, -1]).all()
 
 
+@pytest.fixture(scope="module")
+def by_float32() -> ReadyVersion:
+    return build(compared(FILES.detector, FLOAT32))
+
+
+def test_where_int8_disagrees_the_float32_class_leaves(by_float32: ReadyVersion) -> None:
+    x = np.stack([SURE, APART], axis=1).reshape(-1, MODEL.inputs)[:16]
+    answer, int8, float32 = by_float32.submit(x), int8_logits(MODEL, x), MODEL.logits(x)
+    logits = answer.outputs["logits"]
+    assert np.array_equal(logits[0::2], int8[0::2])
+    assert np.allclose(logits[1::2], float32[1::2], atol=1e-5)
+    assert np.array_equal(logits.argmax(axis=1), float32.argmax(axis=1))
+    assert (int8[1::2].argmax(axis=1) != logits[1::2].argmax(axis=1)).all()
+    assert (answer.float32_rows, answer.arithmetic("int8")) == (8, "mixed")
+    # It is nobody's alarm.
+    assert answer.score == build(FILES.detector).submit(x).score
+
+
+def test_a_float32_answer_does_not_depend_on_its_company(by_float32: ReadyVersion) -> None:
+    x = np.stack([SURE, APART], axis=1).reshape(-1, MODEL.inputs)[:16]
+    together = by_float32.submit(x).outputs["logits"]
+    for row, logits in zip(x, together, strict=True):
+        assert np.array_equal(by_float32.submit(row[np.newaxis]).outputs["logits"][0], logits)
+    sure, apart, both = by_float32.answer([x[:1], x[1:2], x[2:4]])
+    found = [each.arithmetic("int8") for each in (sure, apart, both)]
+    assert found == ["int8", "float32", "mixed"]
+
+
+def test_golden_answers_are_those_that_leave() -> None:
+    x = np.concatenate([SURE, APART])
+    detector = compared(FILES.detector, FLOAT32)
+    for logits, holds in ((MODEL.logits(x), True), (int8_logits(MODEL, x), False)):
+        golden = Golden(
+            x, np.where(np.arange(24)[:, np.newaxis] < 12, int8_logits(MODEL, x), logits)
+        )
+        files = FILES.encode() | {version_contents.GOLDEN: golden.encode()}
+        if holds:
+            assert build(detector, files).digest
+            continue
+        with pytest.raises(SealgateError) as refused:
+            build(detector, files)
+        assert refused.value.reason is Reason.GOLDEN_MISMATCH
+
+
+def test_no_row_whose_class_could_differ_passes_the_first_stage() -> None:
+    files, staged = two_stage_files(MODEL, -0.01)
+    x, float32 = APART, MODEL.logits(APART)
+    off = int8_logits(MODEL, x) - float32
+    assert staged.first is not None
+    for most, held in ((0.0, False), (float((off.max(axis=1) - off.min(axis=1)).max()), True)):
+        first = replace(staged.first, least_margin=most)
+        answer = build(compared(replace(staged, first=first), FLOAT32), files).submit(x)
+        left = answer.outputs["logits"].argmax(axis=1)
+        assert (left == float32.argmax(axis=1)).all() == held
+        assert (answer.float32_rows == len(x)) is held
+
+
 class Elsewhere:
     """Another server, whose answers are those of `logits`."""
 
@@ -153,3 +212,10 @@ def test_what_crossed_a_wire_is_judged_alike(ready: ReadyVersion) -> None:
         here = ready.submit(x)
         there = InferenceResult.judged(here.outputs, here.features, ready.detector)
         assert (there.score, there.verdict) == (here.score, here.verdict)
+
+
+def test_so_is_whose_answer_left(by_float32: ReadyVersion) -> None:
+    for x, arithmetic in ((APART, "float32"), (SURE, "int8")):
+        here = by_float32.submit(x)
+        there = InferenceResult.judged(here.outputs, here.features, by_float32.detector)
+        assert there.arithmetic("int8") == here.arithmetic("int8") == arithmetic

@@ -1,7 +1,6 @@
 """What follows where the answer is of another class than the float32 model that was measured."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +8,16 @@ import numpy as np
 import pytest
 
 from inference.screening.calibration import Calibration, ScoreThreshold
-from inference.screening.detector import DISAGREEING, Detector, Verdict, disagreeing
+from inference.screening.detector import (
+    DISAGREEING,
+    Detector,
+    Disagreement,
+    Verdict,
+    disagreeing,
+)
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from publishing.calibration.detector_fit import (
     CONFIDENCE,
-    LESS_CONFIDENCE,
     FitRows,
     RowSubset,
     calibrated,
@@ -22,6 +26,7 @@ from publishing.calibration.detector_fit import (
 )
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
 
@@ -30,7 +35,7 @@ STILL = ScoringWeights(0.0, (0.0,), (0.0,), ScoreTail(0.0, 1.0))
 ROWS = 400
 
 
-def detector(counts_for: Verdict | None = Verdict.ADVERSARIAL, **changes: Any) -> Detector:
+def detector(counts_for: Disagreement | None = Verdict.ADVERSARIAL, **changes: Any) -> Detector:
     """One whose score is its one feature of the graph."""
     parts: dict[str, Any] = {
         "scaling": FeatureScaling((0.0,), (1.0,), 100.0),
@@ -66,13 +71,25 @@ def test_disagreement_is_of_classes_and_not_of_logits() -> None:
         (Verdict.ADVERSARIAL, ["clean", "adversarial", "adversarial", "adversarial"]),
         (Verdict.SUSPECT, ["clean", "suspect", "suspect", "adversarial"]),
         (Verdict.CLEAN, ["clean", "clean", "suspect", "adversarial"]),
+        (FLOAT32, ["clean", "clean", "suspect", "adversarial"]),
     ],
 )
-def test_it_counts_for_what_the_document_says(counts_for: Verdict, verdicts: list[str]) -> None:
+def test_it_counts_for_what_the_document_says(
+    counts_for: Disagreement, verdicts: list[str]
+) -> None:
     given = detector(counts_for)
     scores = given.scores(features(np.array([0.0, 0.0, 2.0, 4.0]), np.array([0, 1, 1, 1])))
     assert [given.verdict(score) for score in scores] == verdicts
     assert scores.max() == (DISAGREEING if counts_for is Verdict.ADVERSARIAL else 4.0)
+
+
+def test_whose_float32_logits_left_is_told_by_their_features() -> None:
+    rows = features(np.zeros(4), np.array([0, 1, np.nan, 1]))
+    apart = detector(FLOAT32).answered_float32(rows)
+    assert apart is not None
+    assert apart.tolist() == [False, True, False, True]
+    assert detector(FLOAT32).answered_float32(rows[:1]) is None
+    assert detector(Verdict.CLEAN).answered_float32(rows) is None
 
 
 def test_what_says_neither_is_no_agreement() -> None:
@@ -103,8 +120,8 @@ def test_parts_of_the_score_do_not_see_it() -> None:
     assert np.array_equal(told.surprises(both)[1], plain.surprises(rows)[1])
 
 
-@pytest.mark.parametrize("counts_for", [None, *Verdict])
-def test_a_document_says_what_it_counts_for_or_nothing(counts_for: Verdict | None) -> None:
+@pytest.mark.parametrize("counts_for", [None, *Verdict, FLOAT32])
+def test_a_document_says_what_it_counts_for_or_nothing(counts_for: Disagreement | None) -> None:
     before = detector(counts_for)
     after = Detector.decode(before.encode())
     assert after == before
@@ -136,114 +153,21 @@ def test_thresholds_under_which_it_counts_for_nothing_are_refused(
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
-@pytest.mark.parametrize(
-    ("apart", "backing", "counts_for"),
-    [
-        (0, 480, Verdict.ADVERSARIAL),
-        (2, 480, Verdict.ADVERSARIAL),
-        (3, 480, Verdict.SUSPECT),
-        (10, 480, Verdict.SUSPECT),
-        (11, 480, Verdict.CLEAN),
-        (ROWS, 480, Verdict.CLEAN),
-        # Fewer calibration rows leave few ranks above a threshold, and one would take half.
-        (0, 110, Verdict.SUSPECT),
-        (11, 110, Verdict.SUSPECT),
-        (21, 110, Verdict.CLEAN),
-    ],
-)
-def test_the_fit_slice_says_what_it_is_to_count_for(
-    apart: int, backing: int, counts_for: Verdict
-) -> None:
-    part = RowSubset(np.zeros((ROWS, 1)), np.arange(ROWS), clean(ROWS, 0)[:, :1].astype(np.float32))
+def test_a_version_that_is_made_now_answers_in_float32_and_spends_no_rank() -> None:
+    rows = clean(ROWS, 0)[:, :1].astype(np.float32)
+    part = RowSubset(np.zeros((ROWS, 1)), np.arange(ROWS), rows)
     harmful = {"fgsm-0.1": replace(part, features=part.features + 3)}
-    found = draft_detector(FitRows(part, (part,), harmful, apart / ROWS), backing)
-    assert found.disagreement is counts_for
+    draft = draft_detector(FitRows(part, (part,), harmful, compared=True))
+    assert draft.disagreement == FLOAT32
     assert draft_detector(FitRows(part, (part,), harmful)).disagreement is None
+    alike, apart = (calibrated(draft, clean(480, number), {}) for number in (0, 480))
+    assert alike == apart
+    assert alike.calibration.confidence == CONFIDENCE
 
 
-@pytest.mark.parametrize(
-    ("apart", "counts_for", "confidence"),
-    [
-        (0, Verdict.ADVERSARIAL, CONFIDENCE),
-        # The rank that backs 1% of 480 is the second.
-        (1, Verdict.ADVERSARIAL, CONFIDENCE),
-        (2, Verdict.SUSPECT, LESS_CONFIDENCE),
-        # And for 5% the sixteenth, two of which are at the upper threshold or above by themselves.
-        (13, Verdict.SUSPECT, LESS_CONFIDENCE),
-        (14, Verdict.CLEAN, LESS_CONFIDENCE),
-    ],
-)
-def test_calibration_rows_may_leave_less_room(
-    apart: int, counts_for: Verdict, confidence: float
-) -> None:
-    found = calibrated(detector(), clean(480, apart), {})
-    assert (found.disagreement, found.calibration.confidence) == (counts_for, confidence)
-    assert Detector.decode(found.encode()) == found
-    scores = found.scores(clean(480, apart))
-    assert tuple(np.sort(scores)) == found.calibration.scores
-    assert (scores > found.threshold).sum() <= found.calibration.adversarial.rank - 1
-    assert (scores > found.suspect_threshold).sum() <= found.calibration.suspect.rank - 1
-
-
-def test_what_was_wanted_costs_no_confidence() -> None:
-    for counts_for in (Verdict.SUSPECT, Verdict.CLEAN):
-        found = calibrated(detector(counts_for), clean(480, 3), {})
-        assert (found.disagreement, found.calibration.confidence) == (counts_for, CONFIDENCE)
-
-
-def test_a_benign_change_must_leave_room_too() -> None:
-    # Of 480 rows, 5% backs the sixteenth.
-    for apart, counts_for in ((15, Verdict.ADVERSARIAL), (16, Verdict.SUSPECT)):
-        found = calibrated(detector(), clean(480, 0), {"noise": clean(480, apart)})
-        assert found.disagreement is counts_for
-
-
-def test_a_recalibration_looks_at_traffic() -> None:
-    found = recalibrated(detector(), clean(480, 5).astype(np.float32))
-    assert found.disagreement is Verdict.SUSPECT
-    plain = recalibrated(detector(None), clean(480, 5)[:, :1].astype(np.float32))
-    assert (plain.disagreement, plain.calibration.confidence) == (None, CONFIDENCE)
-
-
-def _drawn(generator: np.random.Generator, n: int, rate: float) -> np.ndarray:
-    scores = generator.normal(size=n)
-    # Honest rows disagree near the border, where scores are higher.
-    apart = generator.random(n) < np.where(scores > 0, 2 * rate, 0)
-    return features(scores, apart)
-
-
-def _alone(draft: Detector, rows: np.ndarray) -> Detector:
-    """Calibrated as if there were no disagreement."""
-    plain = calibrated(replace(draft, disagreement=None), rows[:, :1], {})
-    return replace(plain, disagreement=Verdict.ADVERSARIAL)
-
-
-def _broken(calibrate: Callable[[np.ndarray], Detector], rate: float) -> tuple[int, int]:
-    """In how many of 200 calibrations later rows exceed the bound of either threshold, where 95 and
-    90% confidence is stated.
-    """
-    generator, broken = np.random.default_rng(7), [0, 0]
-    for _ in range(200):
-        found = calibrate(_drawn(generator, 400, rate))
-        limits, scores = found.calibration, found.scores(_drawn(generator, 4000, rate))
-        exceeded = any(
-            float(np.mean(scores > limit.threshold)) > limit.bound
-            for limit in (limits.adversarial, limits.suspect)
-        )
-        broken[limits.confidence == LESS_CONFIDENCE] += exceeded
-    return broken[0], broken[1]
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.002, 0.006, 0.01, 0.05])
-def test_the_bound_is_of_scores_and_disagreement_together(rate: float) -> None:
-    """Each of both limits may fail in one of twenty, or where 90% is stated in one of ten; and so
-    many more that chance exceeds in one of a thousand.
-    """
-    sure, less_sure = _broken(lambda rows: calibrated(detector(), rows, {}), rate)
-    assert sure <= 34
-    assert sure + less_sure <= 58
-
-
-def test_a_bound_of_scores_alone_does_not_hold_with_disagreement() -> None:
-    """What the joint calibration is for."""
-    assert _broken(lambda rows: _alone(detector(), rows), 0.01)[0] > 100
+def test_a_recalibration_changes_thresholds_alone() -> None:
+    for counts_for in (FLOAT32, None):
+        traffic = clean(480, 5)[:, : 1 + (counts_for is not None)].astype(np.float32)
+        found = recalibrated(detector(counts_for), traffic)
+        assert found.disagreement == counts_for
+        assert Detector.decode(found.encode()) == found

@@ -92,6 +92,17 @@ def test_what_a_verdict_leads_to_follows_from_the_policy() -> None:
     assert exempt.endswith("leads to block for carla, from which the version exempts its answers")
 
 
+def test_that_the_float32_answer_left_is_told_with_what_follows() -> None:
+    flagged = VerdictActions(adversarial="flag", disagreement="label-only")
+    for arithmetic in ("float32", "mixed"):
+        said = say(ScreeningRules(flagged), arithmetic=arithmetic)
+        assert said[1:] == [
+            "float32's answer left where that in INT8 was of another class",
+            LABELS + "classes that differ in INT8 and float32",
+        ]
+    assert len(say(ScreeningRules(flagged), arithmetic="int8")) == 1
+
+
 @pytest.mark.parametrize(
     ("screen", "beside", "why"),
     [

@@ -74,6 +74,28 @@ def test_a_role_goes_before_the_model_and_the_strictest_role_counts(
     assert DIGITS.action(verdict, roles, RULES) == action
 
 
+@pytest.mark.parametrize(
+    ("general", "role", "verdict", "action"),
+    [
+        (None, None, "clean", "record"),
+        ("block", None, "clean", "block"),
+        (None, "label-only", "clean", "label-only"),
+        ("flag", "block", "suspect", "block"),
+        ("label-only", "block", "adversarial", "block"),
+        ("label-only", None, "adversarial", "block"),
+    ],
+)
+def test_disagreement_leads_to_the_strictest_that_is_said(
+    general: str | None, role: str | None, verdict: str, action: str
+) -> None:
+    said = VerdictActions(disagreement=role)
+    screen = ScreeningRules(VerdictActions(disagreement=general), {"client": said} if role else {})
+    policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
+    assert Policy.decode(policy.encode()).screen("digits") == screen
+    by_verdict = screen.action(verdict, ("client",), RULES)
+    assert screen.with_disagreement(by_verdict, ("client",)) == action
+
+
 def test_labels_only_is_for_a_role_or_for_everybody() -> None:
     assert DIGITS.labels_only(("client",))
     assert not DIGITS.labels_only(("auditor",))
@@ -88,6 +110,8 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
     ("reason", "screen"),
     [
         (INVALID, {"verdicts": {"adversarial": "step-up"}}),
+        (INVALID, {"verdicts": {"disagreement": "step-up"}}),
+        (INVALID, {"verdicts": {"disagreement": "float32"}}),
         (INVALID, {"roles": {"client": {"suspect": "step-up"}}}),
         (INVALID, {"verdicts": {"adversarial": "shrug"}}),
         (INVALID, {"roles": {"passer-by": {"suspect": "block"}}}),
