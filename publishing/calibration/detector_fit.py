@@ -9,11 +9,8 @@
 4. Set both thresholds on the calibration slice, which took no part in the fit, with
    `inference.screening.calibration`; the upper one holds under each benign change.
 
-If answers are compared with the float32 model's, the fit slice decides what disagreement counts
-for: `adversarial`; or `suspect`, if at most half of what the bound allows disagrees; or nothing. If
-few rows calibrate, it counts as `suspect` at most. Since other rows decide, the choice costs no
-confidence. If the calibration slice has no room for the choice, the next one is tried; the same
-rows have then tested two limits, so the stated chance of error doubles.
+If answers are compared with the float32 model's, that one's leaves where both disagree. Such a row
+needs no alarm, so disagreement takes no part in the score.
 """
 
 from collections.abc import Mapping
@@ -32,17 +29,14 @@ from inference.screening.calibration import (
     Floats,
     ScoreThreshold,
 )
-from inference.screening.detector import DISAGREEING, Detector, Verdict
+from inference.screening.detector import Detector
 from publishing.calibration.probe import Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import FLOAT32
 
 CONFIDENCE = 0.95
-# Where a second limit had to be tried on the same rows: either may fail.
-LESS_CONFIDENCE = 0.9
-# What disagreement may count for, in order of preference.
-_COUNTS_FOR = (Verdict.ADVERSARIAL, Verdict.SUSPECT, Verdict.CLEAN)
 # From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
 MANY_ROWS = 299
 
@@ -74,7 +68,7 @@ def fit(
     attack succeeds, so that there is nothing to tell from clean rows.
     """
     seen = attack_fit_rows(probe, x_fit, generator, compared=compared)
-    draft = draft_detector(seen, len(x_calibration))
+    draft = draft_detector(seen)
     return set_thresholds(draft, probe, x_calibration, generator)
 
 
@@ -90,14 +84,13 @@ class RowSubset:
 @dataclass(frozen=True, slots=True, eq=False)
 class FitRows:
     """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
-    its name what each attack turned. `disagreeing` is the share of the clean slice that is answered
-    otherwise than the float32 model would, if it was looked at.
+    its name what each attack turned. `compared`: whether the rows' answers are.
     """
 
     clean: RowSubset
     shifted: tuple[RowSubset, ...]
     harmful: Mapping[str, RowSubset]
-    disagreeing: float | None = None
+    compared: bool = False
 
 
 def attack_fit_rows(
@@ -105,11 +98,9 @@ def attack_fit_rows(
 ) -> FitRows:
     """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
     own, places = probe.answers(x_fit), np.arange(len(x_fit))
-    # A rule is made of the last feature, and no weight.
+    # The last feature takes no part in the score.
     kept = slice(-1 if compared else None)
-    measured = probe.measure(x_fit)[1]
-    clean = RowSubset(x_fit, places, measured[:, kept])
-    disagreeing = float(measured[:, -1].mean()) if compared else None
+    clean = RowSubset(x_fit, places, probe.measure(x_fit)[1][:, kept])
     shifted = [
         RowSubset(moved, places, probe.measure(moved)[1][:, kept])
         for _, moved in probe.shifts(x_fit, generator)
@@ -123,30 +114,23 @@ def attack_fit_rows(
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice"
         )
-    return FitRows(clean, tuple(shifted), harmful, disagreeing)
+    return FitRows(clean, tuple(shifted), harmful, compared)
 
 
-def draft_detector(seen: FitRows, backing: int = MANY_ROWS) -> Detector:
-    """Step 3: a detector without limits, which so many rows are to back."""
+def draft_detector(seen: FitRows) -> Detector:
+    """Step 3: a detector without limits."""
     clean = seen.clean.features
     # Rows as they are weigh as two of their changes.
     harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
     harmful = np.concatenate([each.features for each in seen.harmful.values()])
     found = fit_scoring(clean, harmless, harmful)
     parts = found.scaling, found.clean, found.trained
-    return Detector(*parts, _NO_LIMITS, tuple(seen.harmful), disagreement=_wanted(seen, backing))
-
-
-def _wanted(seen: FitRows, backing: int) -> Verdict | None:
-    """What disagreement is to count for."""
-    if seen.disagreeing is None:
-        return None
-    upper, lower = bounds(backing)
-    room = {Verdict.ADVERSARIAL: upper / 2, Verdict.SUSPECT: lower / 2, Verdict.CLEAN: 1.0}
-    if backing < MANY_ROWS:
-        # One honest row that disagrees would take half of the few ranks that there are.
-        del room[Verdict.ADVERSARIAL]
-    return next(verdict for verdict, most in room.items() if seen.disagreeing <= most)
+    return Detector(
+        *parts,
+        _NO_LIMITS,
+        tuple(seen.harmful),
+        disagreement=FLOAT32 if seen.compared else None,
+    )
 
 
 def set_thresholds(
@@ -162,40 +146,11 @@ def set_thresholds(
 
 def calibrated(draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]) -> Detector:
     """The draft with limits that stand on the features [n, F] of clean rows, and of the same under
-    each benign change. Disagreement counts for what the draft says, or for less.
-
-    Raises CALIBRATION_TOO_SMALL like `calibrate`.
+    each benign change. Raises CALIBRATION_TOO_SMALL like `calibrate`.
     """
-    wanted = draft.disagreement
-    limits = _limits(draft, clean, shifted)
-    while limits is None:
-        verdict = _COUNTS_FOR[_COUNTS_FOR.index(draft.disagreement) + 1]
-        draft = replace(draft, disagreement=verdict)
-        limits = _limits(draft, clean, shifted)
-    if draft.disagreement is not wanted:
-        limits = replace(limits, confidence=LESS_CONFIDENCE)
+    scores = {name: draft.scores(features) for name, features in shifted.items()}
+    limits = calibrate(draft.scores(clean), scores, least_threshold(draft))
     return replace(draft, calibration=limits)
-
-
-def _limits(
-    draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]
-) -> Calibration | None:
-    """None where more rows disagree than there is room for."""
-    suspect, least = draft.disagreement is Verdict.SUSPECT, least_threshold(draft)
-    judge = replace(draft, disagreement=Verdict.CLEAN) if suspect else draft
-    scores = judge.scores(clean)
-    limits = calibrate(scores, {name: judge.scores(x) for name, x in shifted.items()}, least)
-    upper = limits.adversarial.threshold
-    if not suspect:
-        return limits if upper < DISAGREEING else None
-    # Disagreeing rows reach the upper threshold, and the lower one leaves room for them.
-    apart = replace(draft, disagreement=Verdict.ADVERSARIAL).scores(clean) > scores
-    scores = np.where(apart, np.maximum(scores, upper), scores)
-    lower = _limit(scores, limits.suspect.bound)
-    lower = replace(lower, threshold=max(lower.threshold, least))
-    if lower.threshold >= upper:
-        return None
-    return replace(limits, scores=tuple(np.sort(scores).tolist()), suspect=lower)
 
 
 def least_threshold(detector: Detector) -> float:

@@ -9,7 +9,9 @@
    the smallest is used for which the joint score loses at most MOST_LOST of AUROC against the
    response graph on every row: over all attacks, and against an adaptive attacker who knows the
    stages and sends, of all attacks on a row, the one with the lowest score.
-4. The stage is used if that is reached and both stages cost at most MOST_COST of the graph on every
+4. A row goes on, too, if its margin is below ROOM times the most by which INT8 was off float32 on
+   any of these rows: no other can be of another class there.
+5. The stage is used if that is reached and both stages cost at most MOST_COST of the graph on every
    row.
 
 The calibration slice takes no part, so thresholds set on its joint scores keep their bound
@@ -169,6 +171,9 @@ def _joined(first: Floats, graph: Floats, cut: float) -> Floats:
 
 SHARES = (0.05, 0.1, 0.15, 0.2)
 MOST_LOST = 0.01
+ROOM = 1.5
+"""For rows that are rounded worse than any that was seen."""
+_AT_ONCE = 128
 MOST_COST = 0.5
 # About a millisecond a row: below that a request costs as much in the gateway itself.
 LEAST_SECONDS = 0.02
@@ -260,9 +265,25 @@ def choose(
         lost, known = list(scores.lost(cut)), scores.auroc_drop_adaptive(cut)
         if max(float(np.mean(lost)), known) <= MOST_LOST:
             break
-    stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share))
+    least_margin = ROOM * _rounding(seen, vectors, graphs)
+    stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share), least_margin)
+    share = max(share, float(np.mean(stage.escalates(crossed.clean[0]))))
     timing = _timed(stage, share, vectors, graphs, graph, rows, clock)
     return StageChoice(stage, share, float(np.mean(lost)), max(lost), known, timing)
+
+
+def _rounding(seen: FitRows, vectors: ServedVectors, graphs: TimedGraphs) -> float:
+    """The most by which INT8 logits move one class against another, on the rows that were seen."""
+    most = 0.0
+    for part in (seen.clean, *seen.shifted, *seen.harmful.values()):
+        for at in range(0, len(part.rows), _AT_ONCE):
+            rows = part.rows[at : at + _AT_ONCE]
+            (reference,) = graphs.form.run(
+                rows, lambda each: tuple(graphs.float32.run(graphs.form.serving(each)))
+            )
+            off = vectors.of_rows(rows).logits - reference
+            most = max(most, float((off.max(axis=1) - off.min(axis=1)).max()))
+    return most
 
 
 def _alike(rows: Array) -> Array:

@@ -1,8 +1,8 @@
 """Measures rows as they are served: by the INT8 graph, next to the float32 reference.
 
-The answer changes where the INT8 graph's answer changes. Its decision boundary runs next to the
-float32 reference's, so there are rows between both on which only one of them changes. An attacker
-who has the model finds them on the way to any attack, by bisection.
+The INT8 graph's decision boundary runs next to the float32 reference's, so there are rows between
+both on which only one of them changes its answer. An attacker who has the model finds them on the
+way to any attack, by bisection. They gain nothing where the float32 answer leaves.
 """
 
 from collections.abc import Iterator
@@ -50,28 +50,33 @@ class AnsweringModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedProber:
-    """What a prober measures, with the answers of `served`. Where they are `compared`, the last
-    feature says where both disagree. `border`: whether attacks end with one that turns the served
-    answer alone.
+    """What a prober measures, with the answers that leave: those of `served`, INT8. Where they are
+    `compared`, the last feature says where both disagree; with `answers_float32` the reference's
+    leave there. `border`: whether attacks end with one that turns the INT8 answer alone.
     """
 
     prober: BorderProber
     served: AnsweringModel
     compared: bool = True
+    answers_float32: bool = True
     border: bool = False
 
     def measure(self, x: Array) -> tuple[Floats, Floats]:
-        """Return the served logits [n, C] and features [n, F] of rows x."""
+        """Return the logits [n, C] that leave, and features [n, F], of rows x."""
         reference, features = self.prober.measure(x)
         logits = self.served.logits(x)
         if not self.compared:
             return logits, features
         column = disagreeing(logits, reference)[:, np.newaxis]
+        if self.answers_float32:
+            logits = np.where(column > 0, reference, logits)
         return logits, np.concatenate([features, column], axis=1)
 
     def answers(self, x: Array) -> Labels:
-        """Return the served classes [n] of rows x."""
-        return np.asarray(self.served.logits(x).argmax(axis=1), np.int64)
+        """Return the classes [n] that leave, of rows x."""
+        if self.compared and self.answers_float32:
+            return self.prober.answers(x)
+        return self._int8_answers(x)
 
     def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
         """Yield the name of each benign change and the rows x under it."""
@@ -88,11 +93,14 @@ class ServedProber:
             yield BORDER, self._alone(x, moved)
 
     def _alone(self, x: Array, moved: Array) -> Array:
-        """Where only the served answer turns on the way to `moved`, not the reference's; else x."""
-        rows = self.prober.nearest(x, moved, self.answers)
-        alone = self.answers(rows) != self.answers(x)
+        """Where only the INT8 answer turns on the way to `moved`, not the reference's; else x."""
+        rows = self.prober.nearest(x, moved, self._int8_answers)
+        alone = self._int8_answers(rows) != self._int8_answers(x)
         alone &= self.prober.answers(rows) == self.prober.answers(x)
         return np.where(alone.reshape(-1, *[1] * (x.ndim - 1)), rows, x)
+
+    def _int8_answers(self, x: Array) -> Labels:
+        return np.asarray(self.served.logits(x).argmax(axis=1), np.int64)
 
 
 _BATCH_ROWS = 128

@@ -8,12 +8,12 @@ import numpy as np
 
 from inference.model.columns import number
 from inference.model.golden import Golden
-from inference.screening.detector import Verdict
 from publishing.calibration import probe, text_probe
 from publishing.calibration.served_rows import BORDER
 from publishing.watermark.reading import MarkDetection
 from publishing.watermark.records import WeightSlot
 from sealgate.trust import canonical, fields
+from sealgate.trust.receipts.answer_entry import FLOAT32
 
 UNSEEN = "unseen"
 """Of a version recalibrated from one whose answers are not compared with its float32 model's."""
@@ -141,9 +141,9 @@ def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
 
 
 def _compared(value: Any) -> tuple[str, ...]:
-    """The words for each share of rows, by what disagreement counts for."""
-    if value not in (UNSEEN, *Verdict):
-        raise fields.malformed("disagreement must count for a verdict or be absent")
+    """The words for each share of rows, by whether answers are compared."""
+    if value not in (UNSEEN, FLOAT32):
+        raise fields.malformed("where answers disagree, float32's leaves, or they are not compared")
     return () if value == UNSEEN else ("disagrees",)
 
 

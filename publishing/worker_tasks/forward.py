@@ -1,7 +1,8 @@
 """Runs a version's graphs while it is made, and gives its golden answers.
 
-Golden answers are rows with the logits of the served INT8 model. They are part of the version, so
-that whoever loads it sees that this machine computes what the publisher's did.
+Golden answers are rows with the logits that leave: those of the INT8 model, or where the float32
+one answers another class, that one's. They are part of the version, so that whoever loads it sees
+that this machine computes what the publisher's did.
 """
 
 import math
@@ -66,6 +67,22 @@ class ResponseGraph:
         return _logits(
             rows, form, lambda part: self.run([response_contract.LOGITS], form.screening(part))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedGraphs:
+    """Both models of a version, and which of their answers leaves."""
+
+    served: ServingGraph
+    reference: ResponseGraph
+    config: ModelConfig
+
+    def logits(self, rows: Array) -> Floats:
+        """From rows [n, ...] to logits [n, classes], as `inference.engine.batch_run` does."""
+        logits, reference = self.served.logits(rows), self.reference.logits(rows, self.config)
+        for row in np.flatnonzero(logits.argmax(axis=1) != reference.argmax(axis=1)):
+            logits[row] = self.reference.logits(rows[row : row + 1], self.config)[0]
+        return logits
 
 
 def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:

@@ -114,7 +114,9 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         vectors = ServedVectors.of(int8, asked[version_contents.FP32].tobytes(), config, words)
         walker = StagedProber(walker, vectors, detector.first)
     compared = detector.disagreement is not None
-    probe = ServedProber(walker, ServingGraph.of(int8, config), compared, border=True)
+    probe = ServedProber(
+        walker, ServingGraph.of(int8, config), compared, detector.answers_float32, border=True
+    )
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw)
     if plan.victims:

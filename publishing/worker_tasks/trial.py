@@ -49,6 +49,8 @@ from publishing.evidence.recalibration import changes
 from publishing.quantization import quantize
 from publishing.source.folder import SLICES, DataSlice
 from publishing.worker_tasks.forward import (
+    GoldenModel,
+    ReleasedGraphs,
     ResponseGraph,
     ServingGraph,
     accuracy,
@@ -154,19 +156,20 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         int8 = quantize(asked.serving, config.input.name, rows, products_only=by_column)
     send(int8)
     served = ServingGraph.of(int8, config)
-    golden = _golden(asked, served, for_golden)
-    send(golden.encode())
-    prober: BorderProber = number_probe(graph, config)
-    if config.tokens is not None:
-        prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
     compared = config.quantized
     if asked.earlier is not None:
         # A recalibration rests on the features that its version measured on traffic.
         compared = asked.earlier.disagreement is not None
+    released = ReleasedGraphs(served, graph, config) if compared else served
+    golden = _golden(asked, released, for_golden)
+    send(golden.encode())
+    prober: BorderProber = number_probe(graph, config)
+    if config.tokens is not None:
+        prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
     response = open_response(asked.response, 1, compared=compared)[1]
     graphs = TimedGraphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
-    vectors = _vectors(int8, asked, golden) if asked.first_stage else None
+    vectors = _vectors(int8, asked, served, golden) if asked.first_stage else None
     answering = ServedProber(prober, served, compared)
     answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
@@ -191,7 +194,7 @@ def _accuracies(
     return Accuracies(*(accuracy(logits, test.y) for logits in every))
 
 
-def _golden(asked: TrialRequest, served: ServingGraph, draw: np.random.Generator) -> Golden:
+def _golden(asked: TrialRequest, served: GoldenModel, draw: np.random.Generator) -> Golden:
     tolerance = 0.0 if asked.config.quantized else FLOAT32_TOLERANCE
     golden = run_golden(served, asked.test, draw, tolerance)
     probe = form_of(asked.config, asked.tokenizer).probe()
@@ -209,11 +212,15 @@ def _fitted(
     report says of stages, and of a recalibration.
     """
     seen = attack_fit_rows(prober, asked.fit.x, for_noise, compared=prober.compared)
-    draft = draft_detector(seen, len(asked.calibration.x))
+    draft = draft_detector(seen)
     chosen = choose(seen, vectors, graphs) if vectors is not None else None
     if asked.earlier is not None:
         # The features of a row depend on the version's own first stage.
         stage = asked.earlier.first
+        if stage is not None and prober.compared and not asked.earlier.answers_float32:
+            raise SealgateError(
+                Reason.CALIBRATION_TOO_SMALL, "its first stage knows no least margin: publish again"
+            )
     else:
         stage = chosen.stage if chosen is not None and chosen.pays else None
     if vectors is not None and stage is not None:
@@ -230,7 +237,9 @@ def _fitted(
     return prober, detector, found | {"stages": stages}
 
 
-def _vectors(int8: bytes, asked: TrialRequest, golden: Golden) -> ServedVectors | None:
+def _vectors(
+    int8: bytes, asked: TrialRequest, served: ServingGraph, golden: Golden
+) -> ServedVectors | None:
     """Where the model ends in one layer, and answers the same while it shows what enters that."""
     earlier = None if asked.earlier is None else asked.earlier.first
     words = counted(asked.response, asked.config, earlier)
@@ -240,7 +249,7 @@ def _vectors(int8: bytes, asked: TrialRequest, golden: Golden) -> ServedVectors 
         if refusal.reason is not Reason.GRAPH_MISMATCH:
             raise
         return None
-    same = np.array_equal(vectors.of_rows(golden.x).logits, golden.logits)
+    same = np.array_equal(vectors.of_rows(golden.x).logits, served.logits(golden.x))
     return vectors if same else None
 
 

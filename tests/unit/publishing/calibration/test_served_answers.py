@@ -1,4 +1,4 @@
-"""Attacks count where they change the served INT8 answer."""
+"""Attacks count where they change the answer that leaves, INT8 or float32."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from publishing.calibration.detector_fit import attack_fit_rows
+from inference.screening.detector import Disagreement, Verdict
+from publishing.calibration.detector_fit import attack_fit_rows, draft_detector
 from publishing.calibration.probe import Array, Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.serialization import pack_tensors
@@ -14,7 +15,7 @@ from publishing.worker_tasks import red_team
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 from sealgate.trust import canonical
 from tests.support.builders.models.onnx_models import Perceptron
-from tests.support.builders.models.version_files import VersionFiles, clean_rows, compared
+from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
 MODEL = Perceptron.random(seed=11)
 FILES = VersionFiles.of(MODEL)
@@ -23,8 +24,10 @@ X = clean_rows(MODEL, 300, seed=5)
 
 @pytest.fixture(scope="module")
 def prober() -> ServedProber:
+    """Of a version of an earlier release, which answers in INT8."""
     probe = Probe.of(ResponseGraph.of(MODEL.response()), FILES.config)
-    return ServedProber(probe, ServingGraph.of(MODEL.int8(), FILES.config), border=True)
+    served = ServingGraph.of(MODEL.int8(), FILES.config)
+    return ServedProber(probe, served, answers_float32=False, border=True)
 
 
 def attacks(prober: ServedProber) -> Iterator[tuple[str, Array, Array, Array]]:
@@ -37,8 +40,8 @@ def attacks(prober: ServedProber) -> Iterator[tuple[str, Array, Array, Array]]:
         yield name, rows, prober.answers(rows) != own, prober.prober.answers(rows) != twin
 
 
-def report(counted: bool) -> dict[str, dict[str, float]]:
-    detector = compared(FILES.detector) if counted else FILES.detector
+def report(counts_for: Disagreement | None) -> dict[str, dict[str, float]]:
+    detector = replace(FILES.detector, disagreement=counts_for)
     files = FILES.encode(detector_json=detector.encode())
     plan = canonical.encode({"victims": 0, "queries": 0, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
@@ -58,9 +61,11 @@ def test_some_rows_change_the_served_answer_alone(prober: ServedProber) -> None:
     assert (features[served, -1] == 1).all()
 
 
-@pytest.mark.parametrize("counted", [False, True])
-def test_an_attack_counts_by_the_served_answer(prober: ServedProber, counted: bool) -> None:
-    told, apart = report(counted), 0
+@pytest.mark.parametrize("counts_for", [None, Verdict.ADVERSARIAL])
+def test_an_attack_counts_by_the_served_answer(
+    prober: ServedProber, counts_for: Verdict | None
+) -> None:
+    told, apart, counted = report(counts_for), 0, counts_for is not None
     for name, _, served, twin in attacks(prober):
         assert told[name]["succeeded"] == pytest.approx(served.mean(), abs=1e-4)
         apart += served.sum() != twin.sum()
@@ -68,6 +73,19 @@ def test_an_attack_counts_by_the_served_answer(prober: ServedProber, counted: bo
     assert ("disagrees" in told[BORDER]) is counted
     # A detector from before lets most of them pass.
     assert (told[BORDER]["flagged"] == 1) if counted else (told[BORDER]["flagged"] < 0.5)
+
+
+def test_what_turns_int8_alone_turns_no_answer_that_leaves(prober: ServedProber) -> None:
+    told = report("float32")
+    assert told[BORDER] == {"succeeded": 0}
+    for name, _, _, twin in attacks(prober):
+        if name != BORDER:
+            assert told[name]["succeeded"] == pytest.approx(twin.mean(), abs=1e-4)
+    *_, (_, rows, served, _) = attacks(prober)
+    released = replace(prober, answers_float32=True)
+    logits = released.measure(rows[served])[0]
+    assert np.array_equal(logits, prober.prober.measure(rows[served])[0])
+    assert np.array_equal(logits.argmax(axis=1), released.answers(X[served]))
 
 
 def test_a_detector_is_fitted_to_served_answers(prober: ServedProber) -> None:
@@ -78,5 +96,5 @@ def test_a_detector_is_fitted_to_served_answers(prober: ServedProber) -> None:
     for name, _, served, _ in attacks(prober):
         if name in seen.harmful:
             assert seen.harmful[name].places.tolist() == np.flatnonzero(served).tolist()
-    assert seen.disagreeing == np.mean(prober.measure(X)[1][:, -1])
+    assert draft_detector(seen).answers_float32
     assert seen.clean.features.shape == (len(X), 4)

@@ -75,10 +75,32 @@ def chosen(graph: float, first: float = 0.0, given: FitRows | None = None) -> St
     return found
 
 
+@pytest.fixture(autouse=True)
+def any_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight random numbers leave no margin that rounding could not use up."""
+    monkeypatch.setattr(first_stage_choice, "ROOM", 0.0)
+
+
 @pytest.fixture
 def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a test is of costs, what eight random numbers lose of AUROC does not matter."""
     monkeypatch.setattr(first_stage_choice, "MOST_LOST", 1.0)
+
+
+def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = chosen(graph=0.006)
+    assert before.stage.least_margin == 0
+    monkeypatch.setattr(first_stage_choice, "ROOM", 1.0)
+    found = chosen(graph=0.006)
+    rows = np.concatenate([part.rows for part in (seen().clean, *seen().harmful.values())])
+    shown, reference = VECTORS.of_rows(rows), MODEL.logits(rows)
+    off = shown.logits - reference
+    assert found.stage.least_margin >= (off.max(axis=1) - off.min(axis=1)).max()
+    apart = shown.logits.argmax(axis=1) != reference.argmax(axis=1)
+    features = found.stage.readings.features(shown, VECTORS.weight)
+    assert apart.any()
+    assert found.stage.escalates(features)[apart].all()
+    assert found.share > before.share
 
 
 @pytest.mark.usefixtures("any_loss")
