@@ -124,17 +124,29 @@ class BurstSteps:
                 pending.error = result
             else:
                 pending.answer = result
-        self._take_prints(live, [each for each in group if each.answer is not None])
+        self._watch(live, [each for each in group if each.answer is not None])
 
-    def _take_prints(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
+    def _watch(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
+        """What the callers' sessions look like, with these answers."""
         arrays = [each.array for each in group if each.array is not None]
         try:
             prints = self._observation.prints(live, arrays)
         except Exception as error:
             _fail(group, error)
             return
+        callers: dict[str, list[tuple[PendingRequest, list[bytes] | None]]] = {}
         for pending, made in zip(group, prints, strict=True):
-            pending.prints = made
+            callers.setdefault(pending.call.principal.name, []).append((pending, made))
+        for caller, asked in callers.items():
+            current_request.set(asked[-1][0].log)
+            told = [(made, each.answer) for each, made in asked if each.answer is not None]
+            try:
+                session = self._observation.session(caller, live, told)
+            except Exception as error:
+                _fail([each for each, _ in asked], error)
+                continue
+            for pending, _ in asked:
+                pending.session = session
 
     def _attempt(self, pending: PendingRequest, step: Callable[[PendingRequest], None]) -> None:
         current_request.set(pending.log)
@@ -148,10 +160,7 @@ class BurstSteps:
         live, answer, params = pending.live, pending.answer, pending.params
         if live is None or answer is None or params is None or pending.array is None:
             return
-        principal = pending.call.principal
-        session = pending.session = self._observation.session(
-            principal.name, live, pending.array, answer, pending.prints
-        )
+        principal, session = pending.call.principal, pending.session
         released = self._enforcement.decide(
             live, params, principal, pending.input_digest, answer, session
         )

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.fingerprints import Print
 from gateway.sessions.session_screen import SessionWatch
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
@@ -38,26 +37,28 @@ class Observation:
 
     def prints(
         self, live: LiveVersion, arrays: Sequence[npt.NDArray[Any]]
-    ) -> list[list[Print] | None]:
-        """The fingerprints of each request's rows, for `session`."""
+    ) -> list[list[bytes] | None]:
+        """The fingerprints of each request's rows, for `sessions`."""
         return self._sessions.prints(self._policy().screen(live.model).sessions, live, arrays)
 
     def session(
         self,
         caller: str,
         live: LiveVersion,
-        array: npt.NDArray[Any],
-        answer: InferenceResult,
-        prints: list[Print] | None = None,
+        requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
     ) -> str | None:
-        """The action that the policy has for a session like the caller's; None for none."""
-        live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
+        """The action that the policy has for a session like that of a caller, who sent these
+        requests in one burst; None for none.
+        """
+        rows = sum(len(answer.features) for _, answer in requests)
+        graph = sum(answer.graph_rows for _, answer in requests)
+        live.statistics.screened(rows - graph, graph)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
-        session = self._sessions.observe(rules, caller, live, array, answer, holds, prints)
+        session = self._sessions.observe(rules, caller, live, requests, holds)
         if session is not None:
             with self._mutex:
-                self.session_actions[live.model, session] += 1
+                self.session_actions[live.model, session] += len(requests)
         return session
 
     def settle(

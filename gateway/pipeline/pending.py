@@ -12,7 +12,6 @@ from gateway.calls.call_log import CallLog, cleaned
 from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.calls.request_heads import KnownRequest
 from gateway.recording.burst import PreparedRecord
-from gateway.sessions.fingerprints import Print
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
 from inference.engine.live_table import LiveVersion
@@ -51,7 +50,6 @@ class PendingRequest:
         "parameters",
         "params",
         "policy",
-        "prints",
         "receipt",
         "record",
         "request",
@@ -84,7 +82,6 @@ class PendingRequest:
         self.options = RequestOptions()
         self.wanted: tuple[str, ...] = ()
         self.answer: InferenceResult | None = None
-        self.prints: list[Print] | None = None
         self.session: str | None = None
         self.policy = ""
         self.beside: dict[str, str] = {}

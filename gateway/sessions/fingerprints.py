@@ -23,6 +23,7 @@ Texts and tokens have min-wise hashes of their pairs of neighbours instead, no s
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -61,15 +62,49 @@ class Print:
         parts = (self.hashes, self.sketch, self.levels)
         return self.exact + b"".join(part.tobytes() for part in parts)
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrintColumns:
+    """The prints of rows of one kind, by part: `exact` uint64 [n], `hashes` uint16 [64, n],
+    `sketches` float32 [n, 32 or 0], which hold whole numbers, and `levels` int8 [n levels, n].
+    """
+
+    exact: npt.NDArray[np.uint64]
+    hashes: npt.NDArray[np.uint16]
+    sketches: npt.NDArray[np.float32]
+    levels: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def part(self, rows: slice) -> "PrintColumns":
+        parts = self.exact[rows], self.hashes[:, rows], self.sketches[rows], self.levels[:, rows]
+        return PrintColumns(*parts)
+
+    def joined(self, behind: "PrintColumns") -> "PrintColumns":
+        return PrintColumns(
+            np.concatenate([self.exact, behind.exact]),
+            np.concatenate([self.hashes, behind.hashes], axis=1),
+            np.concatenate([self.sketches, behind.sketches]),
+            np.concatenate([self.levels, behind.levels], axis=1),
+        )
+
     @classmethod
-    def decode(cls, data: bytes) -> "Print":
-        """Read what `encode` wrote. Raises ValueError."""
-        hashes = np.frombuffer(data, np.uint16, HASHES, 8)
-        rest = np.frombuffer(data, np.int8, -1, 8 + 2 * HASHES)
-        sketch, levels = rest[:SKETCH], rest[SKETCH:]
-        if len(sketch) not in (0, SKETCH) or len(levels) not in _LEVELS:
+    def decode(cls, rows: Sequence[bytes]) -> "PrintColumns":
+        """Read what `Print.encode` wrote of rows of one kind. Raises ValueError."""
+        size = len(rows[0]) - 8 - 2 * HASHES
+        sketch = min(size, SKETCH)
+        if sketch not in (0, SKETCH) or size - sketch not in _LEVELS:
             raise ValueError("a sketch, or levels, of another size")
-        return cls(hashes, data[:8], sketch, levels)
+        data = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+        hashes = np.ascontiguousarray(data[:, 8 : 8 + 2 * HASHES]).view(np.uint16)
+        rest = data[:, 8 + 2 * HASHES :].view(np.int8)
+        return cls(
+            np.ascontiguousarray(data[:, :8]).view(np.uint64)[:, 0],
+            np.ascontiguousarray(hashes.T),
+            rest[:, :sketch].astype(np.float32),
+            np.ascontiguousarray(rest[:, sketch:].T),
+        )
 
 
 class Printer:
@@ -86,10 +121,34 @@ class Printer:
         have levels, if they have 64 elements or more. In a table's few columns, each of a range of
         its own, most honest rows lie close to another.
         """
+        if (texts := self._texts(rows)) is not None:
+            return texts
+        exact, *parts = self._parts(rows, low, high, alike)
+        return [Print(*each) for each in zip(parts[0], exact, *parts[1:], strict=True)]
+
+    def encoded(self, rows: Array, low: float, high: float, alike: bool = False) -> list[bytes]:
+        """The same as `Print.encode` writes them."""
+        if (texts := self._texts(rows)) is not None:
+            return [each.encode() for each in texts]
+        exact, *parts = self._parts(rows, low, high, alike)
+        first = np.frombuffer(b"".join(exact), np.uint8).reshape(len(exact), -1)
+        every = np.concatenate(
+            [first, *(np.ascontiguousarray(part).view(np.uint8) for part in parts)], axis=1
+        )
+        size, data = every.shape[1], every.tobytes()
+        return [data[at : at + size] for at in range(0, len(data), size)]
+
+    def _texts(self, rows: Array) -> list[Print] | None:
+        """None where rows are numbers."""
         if rows.dtype == object:
             return [self._text([bytes(word) for word in text.split()]) for text in rows.ravel()]
         if rows.dtype == np.int64:
             return [self._text([b"%d" % token for token in row if token >= 0]) for row in rows]
+        return None
+
+    def _parts(
+        self, rows: Array, low: float, high: float, alike: bool
+    ) -> tuple[list[bytes], Array, Array, Array]:
         flat = np.ascontiguousarray(rows.reshape(len(rows), -1), np.float32)
         tables = self._tables.get(flat.shape[1])
         if tables is None:
@@ -98,8 +157,9 @@ class Printer:
         scaled = (flat - low) / (high - low)
         hashes, sketches = tables.hashes(scaled), tables.sketches(scaled)
         levels = tables.levels(scaled) if alike else np.empty((len(flat), 0), np.int8)
-        exact = [self._exact(row.tobytes()) for row in flat]
-        return [Print(*each) for each in zip(hashes, exact, sketches, levels, strict=True)]
+        size, data = flat.shape[1] * flat.itemsize, flat.tobytes()
+        exact = [self._exact(data[at : at + size]) for at in range(0, len(data), size)]
+        return exact, hashes, sketches, levels
 
     def _exact(self, row: bytes) -> bytes:
         return hashlib.blake2b(row, digest_size=8, key=self._key, person=b"exact").digest()
@@ -174,9 +234,11 @@ class _Stream:
         return self.words(number) / 2.0**64
 
 
-def distance(one: npt.NDArray[np.int8], many: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """About how far a row lies from each of others, by sketches [32] and [n, 32]; in units of the
-    domain's width, as the Euclidean distance is.
+def distances(
+    some: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """About how far rows lie from each of others [n, m], by sketches [n, 32] and [m, 32]; in units
+    of the domain's width, as the Euclidean distance is. In float32 such sums of squares are exact.
     """
-    steps = many.astype(np.int32) - one.astype(np.int32)
-    return np.asarray(np.sqrt((steps * steps).sum(axis=1)) * _SKETCH_STEP)
+    lengths = (some * some).sum(axis=1)[:, None] + (others * others).sum(axis=1)
+    return np.sqrt(lengths - 2 * (some @ others.T)) * np.float32(_SKETCH_STEP)

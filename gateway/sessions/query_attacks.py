@@ -19,21 +19,20 @@ An honest session of t rows raises one of them with a chance of 3 t / LEVEL at m
 statistic W' of Shapiro and Francia. Its level is set on honest sessions, not proved.
 """
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import FEWEST_LEVELS, HASHES, Print, distance
+from gateway.sessions.fingerprints import HASHES, Print, PrintColumns, distances
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
 _STAKES = np.array(_SHARES)
-_NOTHING = (0.0,) * len(_SHARES)
+_NOTHING = (0.0, 0.0, 0.0)
 
 
 def _nothing() -> npt.NDArray[np.float64]:
@@ -49,13 +48,17 @@ class Alarm:
 
     level: float
     # Plain numbers: of so few, arrays would take several times as long.
-    _values: tuple[float, ...] = _NOTHING
+    _values: tuple[float, float, float] = _NOTHING
 
     def add(self, payoff: float) -> bool:
         """Take one payoff; True where the level is passed, and then begin anew."""
-        pairs = zip(_SHARES, self._values, strict=True)
-        self._values = tuple((1 - stake + stake * payoff) * (value + 1) for stake, value in pairs)
-        if sum(self._values) < self.level * len(_SHARES):
+        (one, two, three), (a, b, c) = self._values, _SHARES
+        less = payoff - 1
+        one = (1 + a * less) * (one + 1)
+        two = (1 + b * less) * (two + 1)
+        three = (1 + c * less) * (three + 1)
+        self._values = (one, two, three)
+        if one + two + three < self.level * 3:
             return False
         self._values = _NOTHING
         return True
@@ -104,73 +107,113 @@ _DISTANCES = 400
 # bench-stateful`).
 NORMAL = 0.88
 _FIRST_ROOM = 16
-_ROWS_ALONG = {"hashes": 1, "levels": 1, "exact": 0, "sketches": 0, "labels": 0}
+_AT_ONCE = 64
 
 
 @dataclass(slots=True)
 class _Ring:
-    """The last rows. It grows as rows come, up to REMEMBERED. Hashes and levels have a column for
-    each row: they are compared with all rows at once, and so that is several times as fast.
-    """
+    """The last rows. It grows as rows come, up to REMEMBERED."""
 
-    hashes: npt.NDArray[np.uint16]
-    levels: npt.NDArray[np.int8]
-    exact: npt.NDArray[np.uint64]
-    sketches: npt.NDArray[np.int8]
+    prints: PrintColumns
     labels: npt.NDArray[np.int32]
     count: int = 0
 
     @classmethod
-    def like(cls, given: Print) -> "_Ring":
-        return cls(
-            np.zeros((HASHES, _FIRST_ROOM), np.uint16),
-            np.zeros((len(given.levels), _FIRST_ROOM), np.int8),
-            np.zeros(_FIRST_ROOM, np.uint64),
-            np.zeros((_FIRST_ROOM, len(given.sketch)), np.int8),
-            np.zeros(_FIRST_ROOM, np.int32),
-        )
-
-    def add(self, given: Print, label: int) -> None:
-        room = len(self.labels)
-        if self.count == room < REMEMBERED:
-            for name, axis in _ROWS_ALONG.items():
-                kept: Any = getattr(self, name)
-                setattr(self, name, np.concatenate([kept, np.zeros_like(kept)], axis))
-            room *= 2
-        place = self.count % room
-        self.hashes[:, place], self.levels[:, place] = given.hashes, given.levels
-        self.exact[place], self.sketches[place] = _number(given.exact), given.sketch
-        self.labels[place] = label
-        self.count += 1
-
-    def takes(self, given: Print) -> bool:
-        """Whether a row's prints are of the kind of those before it."""
-        sizes = (self.sketches.shape[1], len(self.levels))
-        return sizes == (len(given.sketch), len(given.levels))
-
-    def near(self, given: Print) -> npt.NDArray[np.bool_]:
-        """Which rows [used] share a quarter of its hashes."""
-        same = self.hashes[:, : self.used] == given.hashes[:, None]
-        return np.asarray(same.sum(axis=0, dtype=np.uint8) >= NEAR)
-
-    def close(self, given: Print) -> npt.NDArray[np.bool_]:
-        """Which rows [used] have no level that is more than one off; none where there are none."""
-        if not len(self.levels):
-            return np.zeros(self.used, np.bool_)
-        found = self._within(given, slice(FEWEST_LEVELS), slice(self.used))
-        (left,) = found.nonzero()
-        if len(left):
-            # The other levels, of the few rows that are not told apart by so many.
-            found[left] = self._within(given, slice(FEWEST_LEVELS, None), left)
-        return found
+    def like(cls, given: PrintColumns) -> "_Ring":
+        return cls(_blank(given, 0), np.zeros(0, np.int32))
 
     @property
     def used(self) -> int:
         return min(self.count, len(self.labels))
 
-    def _within(self, given: Print, levels: slice, rows: Any) -> npt.NDArray[np.bool_]:
-        off = np.abs(self.levels[levels, rows] - given.levels[levels, None])
-        return np.asarray(off.max(axis=0, initial=0) <= 1)
+    def takes(self, given: PrintColumns) -> bool:
+        """Whether prints are of the kind of those before them."""
+        kept = self.prints
+        sizes = kept.sketches.shape[1], len(kept.levels)
+        return sizes == (given.sketches.shape[1], len(given.levels))
+
+    def add(self, given: PrintColumns, labels: npt.NDArray[np.int32]) -> None:
+        self._grow(min(REMEMBERED, self.count + len(given)))
+        places = np.arange(self.count, self.count + len(given)) % len(self.labels)
+        kept = self.prints
+        kept.exact[places], kept.sketches[places] = given.exact, given.sketches
+        kept.hashes[:, places], kept.levels[:, places] = given.hashes, given.levels
+        self.labels[places] = labels
+        self.count += len(given)
+
+    def hides(self, rows: int) -> npt.NDArray[np.bool_]:
+        """Which rows [rows, used] are forgotten when the next ones come, one after another."""
+        overwritten_by = (np.arange(self.used) - self.count) % REMEMBERED
+        return overwritten_by < np.arange(rows)[:, None]
+
+    def _grow(self, least: int) -> None:
+        room = len(self.labels)
+        if least <= room:
+            return
+        room = max(_FIRST_ROOM, 1 << (least - 1).bit_length())
+        kept, grown = self.prints.part(slice(self.used)), _blank(self.prints, room)
+        self.prints = grown
+        labels, self.labels = self.labels[: self.used], np.zeros(room, np.int32)
+        self.labels[: self.used] = labels
+        used = len(kept)
+        grown.exact[:used], grown.sketches[:used] = kept.exact, kept.sketches
+        grown.hashes[:, :used], grown.levels[:, :used] = kept.hashes, kept.levels
+
+
+def _blank(like: PrintColumns, rows: int) -> PrintColumns:
+    return PrintColumns(
+        np.zeros(rows, np.uint64),
+        np.zeros((HASHES, rows), np.uint16),
+        np.zeros((rows, like.sketches.shape[1]), np.float32),
+        np.zeros((len(like.levels), rows), np.int8),
+    )
+
+
+class _Comparison:
+    """Rows [n] beside all that come before each of them: those of a ring, and the first of them.
+
+    `near` [n, all] share a quarter of the hashes; `close` [n, all] have no level that is more than
+    one off, and are none where there are no levels; `touched` [n] are near or close to any; `gaps`
+    [n] are distances to the nearest of the same class, infinite where there is none, and None for
+    texts. `repeats`: whether any row has come before.
+    """
+
+    def __init__(self, ring: _Ring, given: PrintColumns, labels: npt.NDArray[np.int32]) -> None:
+        rows, others = len(given), ring.prints.part(slice(ring.used))
+        self.own, self.labels, self._hidden = labels, ring.labels[: ring.used], ring.hides(rows)
+        if rows > 1:
+            others = others.joined(given)
+            self.labels = np.concatenate([self.labels, labels])
+            later = ~np.tri(rows, rows, -1, np.bool_)
+            self._hidden = np.concatenate([self._hidden, later], axis=1)
+        same = others.hashes[:, None] == given.hashes[:, :, None]
+        shared = same.view(np.uint8).sum(axis=0, dtype=np.uint8)
+        self.near = (shared >= NEAR) & ~self._hidden
+        self.close = self._closeness(given, others.levels)
+        self.touched = (self.near | self.close).any(axis=1).tolist()
+        self.repeats = bool((self.near & (given.exact[:, None] == others.exact)).any())
+        self.gaps: list[float] | None = None
+        if given.sketches.shape[1]:
+            gaps = distances(given.sketches, others.sketches)
+            gaps[self._hidden | (labels[:, None] != self.labels)] = np.inf
+            self.gaps = gaps.min(axis=1, initial=np.inf).tolist()
+
+    def _closeness(
+        self, given: PrintColumns, levels: npt.NDArray[np.int8]
+    ) -> npt.NDArray[np.bool_]:
+        if not len(levels):
+            return np.zeros_like(self._hidden)
+        first = slice(_FIRST_LEVELS)
+        off = np.abs(levels[first, None] - given.levels[first, :, None])
+        found: npt.NDArray[np.bool_] = (off.max(axis=0) <= 1) & ~self._hidden
+        # The other levels, of the few pairs that are not told apart by so many.
+        rows, others_at = found.nonzero()
+        rest = given.levels[_FIRST_LEVELS:, rows] - levels[_FIRST_LEVELS:, others_at]
+        found[rows, others_at] = (np.abs(rest) <= 1).all(axis=0)
+        return found
+
+
+_FIRST_LEVELS = 16
 
 
 @dataclass(slots=True)
@@ -180,56 +223,74 @@ class CallerSession:
     _near: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _verdicts: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _moves: Alarm = field(default_factory=lambda: Alarm(LEVEL))
-    _gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_DISTANCES))
+    _gaps: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(_DISTANCES))
+    _gaps_taken: int = 0
     _ring: _Ring | None = None
 
     def add(self, given: Print, label: int, payoff: float) -> tuple[bool, bool]:
         """Take one row; say whether there is now a search, and an extraction. `label` is the class
         answered, `payoff` that of the verdict.
         """
+        (found,) = self.add_all(PrintColumns.decode([given.encode()]), [label], [payoff])
+        return found
+
+    def add_all(
+        self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
+    ) -> list[tuple[bool, bool]]:
+        """The same of rows of one kind, one after another."""
+        found = []
+        for at in range(0, len(given), _AT_ONCE):
+            rows = slice(at, at + _AT_ONCE)
+            found += self._add(given.part(rows), labels[rows], payoffs[rows])
+        return found
+
+    def _add(
+        self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
+    ) -> list[tuple[bool, bool]]:
         ring = self._ring
         if ring is None or not ring.takes(given):
             # A model whose inputs have become others is another model.
             ring = self._ring = _Ring.like(given)
-        near = ring.near(given)
-        if near.any() and (ring.exact[: ring.used] == _number(given.exact)).any():
-            # Asked again: nobody learns from that what they did not know.
-            return False, False
+        classes = np.array(labels, np.int32)
+        seen = _Comparison(ring, given, classes)
+        if seen.repeats:
+            if len(given) == 1:
+                # Asked again: nobody learns from that what they did not know.
+                return [(False, False)]
+            # What is asked again is not kept, so what others are compared with moves.
+            each = [slice(at, at + 1) for at in range(len(given))]
+            return [f for at in each for f in self._add(given.part(at), labels[at], payoffs[at])]
+        found = [
+            self._judge(ring.count + at, at, seen, payoff) for at, payoff in enumerate(payoffs)
+        ]
+        ring.add(given, classes)
+        return found
+
+    def _judge(self, count: int, at: int, seen: _Comparison, payoff: float) -> tuple[bool, bool]:
+        near = move = 0.0
+        if seen.touched[at]:
+            near = _NEAR_PAYOFF * bool(seen.near[at].any())
+            # Honest texts are often made of one another, and told apart by a word.
+            move = 0.0 if seen.gaps is None else _move_payoff(seen, at, payoff)
         # All, or the others would miss what the first has seen.
-        search = (
-            self._near.add(_NEAR_PAYOFF * near.any())
-            | self._verdicts.add(payoff)
-            | self._moves.add(_move_payoff(ring, given, label, payoff, near))
-        )
-        extraction = self._measure(ring, given, label)
-        ring.add(given, label)
-        return search, extraction
+        search = self._near.add(near) | self._verdicts.add(payoff) | self._moves.add(move)
+        return search, seen.gaps is not None and self._measure(count, seen.gaps[at])
 
-    def _measure(self, ring: _Ring, given: Print, label: int) -> bool:
-        same = ring.sketches[: ring.used][ring.labels[: ring.used] == label]
-        if not same.size:
+    def _measure(self, count: int, gap: float) -> bool:
+        if gap == np.inf:
             return False
-        self._gaps.append(float(distance(given.sketch, same).min()))
-        if len(self._gaps) < _FIRST_TEST or ring.count % _TEST_EVERY:
+        self._gaps[self._gaps_taken % _DISTANCES] = gap
+        self._gaps_taken += 1
+        if self._gaps_taken < _FIRST_TEST or count % _TEST_EVERY:
             return False
-        return normality(np.array(self._gaps)) < NORMAL
+        return normality(self._gaps[: self._gaps_taken]) < NORMAL
 
 
-def _move_payoff(
-    ring: _Ring, given: Print, label: int, payoff: float, near: npt.NDArray[np.bool_]
-) -> float:
-    if not len(given.sketch):
-        # Honest texts are often made of one another, and told apart by a word.
-        return 0.0
-    close = near | ring.close(given)
-    if not close.any():
-        return 0.0
-    turned = bool((ring.labels[: ring.used][close] != label).any())
+def _move_payoff(seen: _Comparison, at: int, payoff: float) -> float:
+    """Of a row that is near or close to another."""
+    others = seen.labels[seen.near[at] | seen.close[at]]
+    turned = bool((others != seen.own[at]).any())
     return (_CLOSE_PAYOFF * (1 + payoff) + _TURNED_PAYOFF * turned) / 3
-
-
-def _number(exact: bytes) -> np.uint64:
-    return np.uint64(int.from_bytes(exact))
 
 
 def normality(values: npt.NDArray[np.float64]) -> float:
@@ -237,11 +298,15 @@ def normality(values: npt.NDArray[np.float64]) -> float:
     deviations are left out, as PRADA does: 1 for a normal sample, less for any other; 0 where all
     are the same.
     """
-    spread = values.std()
-    kept = np.sort(values[np.abs(values - values.mean()) <= 3 * spread])
-    if spread < 1e-9 or kept.std() < 1e-9:
+    off = values - values.mean()
+    spread = np.sqrt(off @ off / len(off))
+    kept = np.sort(off[np.abs(off) <= 3 * spread])
+    kept -= kept.mean()
+    length = kept @ kept
+    if spread < 1e-9 or length < 1e-18 * len(kept):
         return 0.0
-    return float(np.corrcoef(kept, _normal_places(len(kept)))[0, 1] ** 2)
+    places = _normal_places(len(kept))
+    return float((kept @ places) ** 2 / (length * (places @ places)))
 
 
 # As many sizes as a session has distances.

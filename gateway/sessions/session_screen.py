@@ -11,15 +11,15 @@ import struct
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import Print, Printer
+from gateway.sessions.fingerprints import PrintColumns, Printer
 from gateway.sessions.query_attacks import CallerSession, verdict_payoff
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
@@ -108,7 +108,7 @@ class SessionWatch:
 
     def prints(
         self, rules: SessionRules | None, live: LiveVersion, requests: Sequence[npt.NDArray[Any]]
-    ) -> list[list[Print] | None]:
+    ) -> list[list[bytes] | None]:
         """The fingerprints of each request's rows [n, …], made together where the rows are of one
         shape: that costs a tenth for each. None where the policy asks for no sessions.
         """
@@ -125,58 +125,57 @@ class SessionWatch:
         rules: SessionRules | None,
         caller: str,
         live: LiveVersion,
-        rows: npt.NDArray[Any],
-        answer: InferenceResult,
+        requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
         bound_holds: bool = True,
-        prints: list[Print] | None = None,
     ) -> str | None:
-        """Take the rows of a request, and return what the policy says of the session, if anything
-        follows. Where the version's bound no longer holds, verdicts are no evidence. `prints` are
-        those of the rows, where they were made before. Raises
+        """Take a caller's requests of a burst, as their rows' prints and their answers, and return
+        what the policy says of the session, if anything follows: that holds for all of them. Where
+        the version's bound no longer holds, verdicts are no evidence. Raises
         SealgateError(SESSION_UNKNOWN) where the store does not answer.
         """
         if rules is None:
             return None
-        if prints is None:
-            prints = self._prints(live, rows)
-        labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
-        # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
-        verdict = request_payoff(live, answer) if bound_holds else 1.0
-        payoffs = [verdict] + [1.0] * (len(prints) - 1)
         given = [
-            _HEAD.pack(label, payoff) + each.encode()
-            for label, payoff, each in zip(labels, payoffs, prints, strict=True)
+            row
+            for prints, answer in requests
+            for row in _rows(live, prints or (), answer, bound_holds)
         ]
         watched = self._of(caller, live.model)
         with watched.mutex:
             name = self._name(caller, live.model)
             found, watched.cursor = self.store.exchange(name, given, watched.cursor)
-            for row in found:
-                self.take(watched, row, rules.seconds, caller, live.model)
+            for _, alike in groupby(found, len):
+                self.take(watched, list(alike), rules.seconds, caller, live.model)
             return self._action(watched, rules)
 
     def close(self) -> None:
         self.store.close()
 
-    def take(self, watched: _Watched, row: bytes, seconds: int, caller: str, model: str) -> None:
-        label, payoff = _HEAD.unpack_from(row)
-        search, extraction = watched.session.add(Print.decode(row[_HEAD.size :]), label, payoff)
+    def take(
+        self, watched: _Watched, rows: list[bytes], seconds: int, caller: str, model: str
+    ) -> None:
+        """Rows of one length, which are of one kind."""
+        heads = [_HEAD.unpack_from(row) for row in rows]
+        prints = PrintColumns.decode([row[_HEAD.size :] for row in rows])
+        labels, payoffs = [label for label, _ in heads], [payoff for _, payoff in heads]
+        found = watched.session.add_all(prints, labels, payoffs)
+        searches, extractions = (sum(each) for each in zip(*found, strict=True))
         until = self._clock() + seconds
-        if search:
+        if searches:
             watched.search_until = until
-        if extraction:
+        if extractions:
             watched.extraction_until = until
-        for kind, now in (("search", search), ("extraction", extraction)):
-            if now:
+        for kind, times in (("search", searches), ("extraction", extractions)):
+            if times:
                 # Another session's thread may be adding here, too.
                 with self._mutex:
-                    self.found[model, kind] += 1
+                    self.found[model, kind] += times
                 _log.warning("%s asks %s as is done for %s", caller, model, kind)
 
-    def _prints(self, live: LiveVersion, rows: npt.NDArray[Any]) -> list[Print]:
+    def _prints(self, live: LiveVersion, rows: npt.NDArray[Any]) -> list[bytes]:
         domain = live.config.domain
         alike = measured_alike(live.config)
-        return self._printer(live.model).of(rows, domain.min, domain.max, alike)
+        return self._printer(live.model).encoded(rows, domain.min, domain.max, alike)
 
     def _action(self, watched: _Watched, rules: SessionRules) -> str | None:
         now = self._clock()
@@ -202,6 +201,18 @@ class SessionWatch:
     def _name(self, caller: str, model: str) -> str:
         text = f"{caller}/{model}".encode()
         return hashlib.blake2b(text, digest_size=16, key=self._key, person=_FORMAT).hexdigest()
+
+
+def _rows(
+    live: LiveVersion, prints: Sequence[bytes], answer: InferenceResult, bound_holds: bool
+) -> Iterator[bytes]:
+    """A request's rows as a store keeps them."""
+    labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
+    # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
+    payoff = request_payoff(live, answer) if bound_holds else 1.0
+    for label, each in zip(labels, prints, strict=True):
+        yield _HEAD.pack(label, payoff) + each
+        payoff = 1.0
 
 
 def measured_alike(config: ModelConfig) -> bool:

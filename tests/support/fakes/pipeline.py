@@ -90,12 +90,12 @@ class Spy:
         self.drift = 0
         self.withdrawal = ""
 
-    def observe(self, *shown: Any) -> None:
-        self.rows.append(float(shown[3][0, 0]))
-        self.bound_holds.append(shown[5])
+    def observe(self, rules: Any, caller: str, live: Any, requests: Any, holds: bool) -> None:
+        self.rows += [float(row[0, 0]) for row, _ in requests]
+        self.bound_holds.append(holds)
 
-    def prints(self, rules: Any, live: Any, requests: list[np.ndarray]) -> list[None]:
-        return [None] * len(requests)
+    def prints(self, rules: Any, live: Any, requests: list[np.ndarray]) -> list[np.ndarray]:
+        return requests
 
     def observe_all(self, live: Any, answers: list[InferenceResult], callers: list[str]) -> None:
         self.drift += len(answers)

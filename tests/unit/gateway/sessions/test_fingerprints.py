@@ -5,7 +5,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gateway.sessions.fingerprints import HASHES, LEVELS, SKETCH, Print, Printer, distance
+from gateway.sessions.fingerprints import (
+    HASHES,
+    LEVELS,
+    SKETCH,
+    Print,
+    PrintColumns,
+    Printer,
+    distances,
+)
 from gateway.sessions.query_attacks import NEAR
 
 KEY = b"k" * 32
@@ -52,7 +60,8 @@ def test_the_domain_scales_what_is_hashed() -> None:
 def test_sketches_keep_distances() -> None:
     prints = Printer(KEY, "digits").of(ROWS, 0, 1)
     true = np.sqrt(((ROWS[1:] - ROWS[0]) ** 2).sum(axis=1))
-    told = distance(prints[0].sketch, np.array([each.sketch for each in prints[1:]]))
+    columns = PrintColumns.decode([each.encode() for each in prints])
+    told = distances(columns.sketches[:1], columns.sketches[1:])[0]
     assert np.median(np.abs(told / true - 1)) < 0.2
 
 
@@ -110,12 +119,22 @@ def test_a_print_is_read_as_it_was_written_and_holds_no_input() -> None:
         Printer(KEY, "letters").of(np.array([b"a secret text"], object), 0, 1)[0],
     ):
         data = given.encode()
-        read = Print.decode(data)
-        assert (read.exact, read.encode()) == (given.exact, data)
-        assert len(read.levels) == len(given.levels)
+        read = PrintColumns.decode([data, data])
+        assert read.exact.tobytes() == 2 * given.exact
+        assert (given.hashes == read.hashes.T).all()
+        assert (read.sketches == given.sketch).all()
+        assert (given.levels == read.levels.T).all()
         assert len(data) <= 8 + 2 * HASHES + SKETCH + LEVELS
         assert b"secret" not in data
     with pytest.raises(ValueError, match="sketch"):
-        Print.decode(data + b"surplus")
+        PrintColumns.decode([data + b"surplus"])
     with pytest.raises(ValueError, match="levels"):
-        Print.decode(data + bytes(SKETCH + 1))
+        PrintColumns.decode([data + bytes(SKETCH + 1)])
+
+
+def test_many_prints_are_written_at_once() -> None:
+    texts = np.array([b"a secret text", b"another"], object)
+    for rows, alike in ((ROWS, True), (ROWS, False), (ROWS[:, :8], False), (texts, False)):
+        printer = Printer(KEY, "digits")
+        one_by_one = [each.encode() for each in printer.of(rows, 0, 1, alike)]
+        assert printer.encoded(rows, 0, 1, alike) == one_by_one

@@ -73,7 +73,9 @@ def ask(
     answer = InferenceResult(
         {"logits": np.zeros((count, 10), np.float32)}, np.zeros((count, 3)), 0.0, verdict, 1.0
     )
-    return watch.observe(rules, caller, a_live(model, scaling), row, answer)
+    live = a_live(model, scaling)
+    (prints,) = watch.prints(rules, live, [row])
+    return watch.observe(rules, caller, live, [(prints, answer)])
 
 
 def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
@@ -102,6 +104,16 @@ def test_rows_of_one_request_count_one_by_one_and_its_verdict_once() -> None:
     many = DRAW.random((30, 64), np.float32)
     assert ask(watch, many, verdict=Verdict.ADVERSARIAL) is None
     assert ask(watch, np.concatenate(near(4))) == "label-only"
+
+
+def test_what_is_found_in_a_burst_holds_for_all_of_it() -> None:
+    watch, live = SessionWatch(key=KEY), a_live()
+    prints = watch.prints(RULES, live, near(4))
+    clean = InferenceResult(
+        {"logits": np.zeros((1, 10), np.float32)}, np.zeros((1, 3)), 0.0, Verdict.CLEAN, 1.0
+    )
+    assert watch.observe(RULES, "carla", live, [(each, clean) for each in prints]) == "label-only"
+    assert watch.found == {("digits", "search"): 1}
 
 
 def moved(number: int) -> list[np.ndarray]:
@@ -189,8 +201,8 @@ def test_findings_of_many_threads_are_all_counted() -> None:
     row = _HEAD.pack(0, 1.0) + given.encode()
 
     def find() -> None:
-        watched = SimpleNamespace(session=SimpleNamespace(add=lambda *_: (True, False)))
-        watch.take(watched, row, 60.0, "client", "digits")
+        watched = SimpleNamespace(session=SimpleNamespace(add_all=lambda *_: [(True, False)]))
+        watch.take(watched, [row], 60.0, "client", "digits")
 
     threads = [threading.Thread(target=find) for _ in range(THREADS)]
     for thread in threads:
@@ -209,7 +221,7 @@ def test_prints_of_a_burst_are_those_of_its_requests() -> None:
     for some, others in zip(together, alone, strict=True):
         assert some is not None
         assert others is not None
-        assert [each.encode() for each in some] == [each.encode() for each in others]
+        assert some == others
 
 
 def test_prints_of_requests_of_several_shapes_are_made() -> None:

@@ -30,7 +30,8 @@ def test_verdicts_are_evidence_while_the_bound_holds(
     logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
     answer = InferenceResult(logits, np.zeros((1, 3)), 9.0, Verdict.ADVERSARIAL, 1.0)
     for row in draw.random((40, 1, *CONFIG.input.row), np.float32):
-        found = watch.observe(RULES, "carla", live, row, answer, bound_holds)
+        (prints,) = watch.prints(RULES, live, [row])
+        found = watch.observe(RULES, "carla", live, [(prints, answer)], bound_holds)
     assert found == followed
 
 
