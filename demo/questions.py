@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sealgate.client.client import Client
+from sealgate.client.request import LABEL
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError
@@ -41,24 +42,36 @@ def reason_for(stub: GRPCInferenceServiceStub, request: oip.ModelInferRequest) -
     return None
 
 
-def ask_each(client: Client, model: str, rows: Array) -> list[int | Reason]:
-    """Asks for each row by itself: the class answered, its receipt verified, or why it was not."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A class whose receipt was verified; `reduced`: it came alone, since the row is suspect."""
 
-    def ask(row: Array) -> int | Reason:
+    label: int
+    reduced: bool
+
+
+def ask_each(client: Client, model: str, rows: Array) -> list[Answered | Reason]:
+    """Asks for each row by itself: what was answered, or why nothing was."""
+
+    def ask(row: Array) -> Answered | Reason:
         try:
             answer = client.infer(model, {"x": row[None]})
         except SealgateError as refusal:
             return refusal.reason
-        (logits,) = answer.outputs.values()
-        return int(logits[0].argmax())
+        return Answered(int(answer.classes[0]), LABEL in answer.outputs)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(ask, rows))
 
 
-def share_refused(found: Sequence[int | Reason]) -> float:
+def share_refused(found: Sequence[Answered | Reason]) -> float:
     """The share of questions that screening refused."""
     return sum(item is Reason.ADVERSARIAL_INPUT for item in found) / max(len(found), 1)
+
+
+def share_reduced(found: Sequence[Answered | Reason]) -> float:
+    """The share that got a class alone."""
+    return sum(item.reduced for item in found if isinstance(item, Answered)) / max(len(found), 1)
 
 
 @dataclass(slots=True)

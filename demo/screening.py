@@ -7,7 +7,7 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from demo.materials import DATA, MODELS, Array, test_rows
-from demo.questions import ask_each, share_refused
+from demo.questions import Answered, ask_each, share_reduced, share_refused
 from demo.stage import Stage
 from inference.model.config import ModelConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
@@ -28,15 +28,24 @@ def screen(stage: Stage, client: Client, model: str) -> None:
     """Sends clean inputs and attacks on them to a model, and checks what is refused."""
     rows, labels = test_rows(model), load_file(DATA / f"{model}.safetensors")["y_test"]
     found = ask_each(client, model, rows)
-    answered = [(got, want) for got, want in zip(found, labels, strict=True) if type(got) is int]
-    accuracy = float(np.mean([got == want for got, want in answered])) if answered else 0.0
+    answered = [
+        got.label == want
+        for got, want in zip(found, labels, strict=True)
+        if isinstance(got, Answered)
+    ]
+    accuracy = float(np.mean(answered)) if answered else 0.0
     alarms = share_refused(found)
     stage.check(
         f"{model}, clean",
         accuracy >= _ACCURACY and len(answered) == round((1 - alarms) * len(found)),
         f"{len(found)} held-out inputs, accuracy {accuracy:.3f}, every receipt verified",
     )
-    stage.check(f"{model}, false alarms", alarms <= _FALSE_ALARMS[model], f"{alarms:.1%}")
+    reduced = share_reduced(found)
+    stage.check(
+        f"{model}, false alarms",
+        alarms <= _FALSE_ALARMS[model],
+        f"{alarms:.1%} refused, {reduced:.1%} answered with the class alone",
+    )
     folder = MODELS / f"{model}-1"
     config = ModelConfig.read((folder / "model.json").read_bytes())
     session = onnxruntime.InferenceSession(
@@ -44,11 +53,13 @@ def screen(stage: Stage, client: Client, model: str) -> None:
     )
     for name, attacked in _attacks(session, rows, labels, config):
         fooled = attacked[_answers(session, attacked, config) != labels]
-        share = share_refused(ask_each(client, model, fooled))
+        asked = ask_each(client, model, fooled)
+        share, reduced = share_refused(asked), share_reduced(asked)
         stage.check(
             f"{model}, {name}",
             share >= _REFUSED[name],
-            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused",
+            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused, "
+            f"{reduced:.1%} suspect: the class alone",
         )
 
 

@@ -29,6 +29,7 @@ from gateway.calls.params import InferenceParams
 from inference.engine.engine import Engine
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
+from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal
@@ -62,6 +63,7 @@ class ResponseDelay:
     two stages of screening to the slower stage's clock: the longest that any of the last KEPT
     requests with a row for the response graph took. That clock follows the load, and tells of none
     of these requests which stage decided. Before the first such request, only `hold_ms` delays.
+    `suspect_hold_ms` is a longer time for what is suspect or worse.
 
     A request with less time than this delay is refused on arrival, whatever its row: otherwise,
     running out of time would tell that it had a row for the response graph. Such requests could
@@ -132,6 +134,8 @@ class ResponseDelay:
         if _by_stage(screen, live):
             graph = answer is not None and answer.graph_rows > 0
             least = max(least, self._slowest(live.digest, took if graph else None))
+        if answer is not None and answer.verdict is not Verdict.CLEAN:
+            least = max(least, screen.suspect_hold_ms / 1000)
         if session == SLOW and screen.sessions:
             least += screen.sessions.slow_ms / 1000
         left = least - took

@@ -37,7 +37,7 @@ class InferenceResult:
 
     def arithmetic(self, usual: str) -> str:
         """What computed the outputs, where `usual` computes those of the version."""
-        if not self.float32_rows:
+        if not self.float32_rows or usual == FLOAT32:
             return usual
         return FLOAT32 if self.float32_rows == len(self.features) else MIXED
 

@@ -9,7 +9,13 @@ from sealgate.cli.context import state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.setup.configuration import EnginePlace
 from sealgate.setup.credentials import mint_token
-from sealgate.setup.installation import PEOPLE, Installation, Ports, check_new
+from sealgate.setup.installation import (
+    PEOPLE,
+    Installation,
+    InstalledScreening,
+    Ports,
+    check_new,
+)
 
 
 @click.command(
@@ -51,6 +57,13 @@ Examples:
     help="Sign the logs with ML-DSA-44 beside Ed25519, from the first entry on.",
 )
 @click.option(
+    "--sessions",
+    type=click.Choice(["alert", "block", "off"]),
+    default="alert",
+    show_default=True,
+    help="What follows where a caller's requests together look like an attack.",
+)
+@click.option(
     "--unencrypted-keys",
     is_flag=True,
     help="Store keys without a passphrase, for trials: anyone who can read a file can sign.",
@@ -65,6 +78,7 @@ def init(
     separate_engine: bool,
     engine_address: str | None,
     ml_dsa_logs: bool,
+    sessions: str,
     unencrypted_keys: bool,
     passphrase_file: Path | None,
 ) -> None:
@@ -85,6 +99,7 @@ def init(
             Ports(port, port + 1, console_port or min(port + 2, 65535)),
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
+            screening=InstalledScreening(sessions="" if sessions == "off" else sessions),
             passphrase=passphrase,
         ).make()
     except FileExistsError:

@@ -14,6 +14,9 @@ from sealgate.tensors import Array, Tensor, parameters_digest, read_inputs, writ
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.receipts.answer_entry import tensors_digest
 
+LABEL = "label"
+"""The output of an answer that the policy reduced to classes."""
+
 
 @dataclass(frozen=True, slots=True)
 class InferResult:
@@ -27,6 +30,12 @@ class InferResult:
 
     def __getitem__(self, name: str) -> Array:
         return self.outputs[name]
+
+    @property
+    def classes(self) -> Array:
+        """The likeliest class of each row, whether logits left or, by the policy, classes alone."""
+        (found,) = self.outputs.values()
+        return found if LABEL in self.outputs else found.argmax(axis=-1)
 
 
 @dataclass(frozen=True, slots=True)

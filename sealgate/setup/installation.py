@@ -24,7 +24,10 @@ from sealgate.setup.credentials import (
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
+from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.promotion_rules import MAKERS
+from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.screening import ALERT, ScreeningRules, SessionRules
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency import ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import MlDsaKey
@@ -33,6 +36,7 @@ _LIFETIME = timedelta(days=365)
 _TOKEN_LIFETIME = timedelta(hours=12)
 _ROOTS = ("root-1", "root-2", "root-3")
 _ROOT_THRESHOLD = 2
+_SESSION_SECONDS = 3600
 _MAC_KEY_BYTES = 32
 # What `sealgate model publish` makes for every version: a proposal must carry it.
 _EVIDENCE = (
@@ -65,6 +69,26 @@ PEOPLE = (
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledScreening:
+    """What the first policy makes of screening, for every model. `sessions` is what follows where a
+    caller's requests together look like an attack; empty: nobody looks.
+    """
+
+    suspect: str = LABEL_ONLY
+    suspect_hold_ms: int = 100
+    sessions: str = ALERT
+
+    def policy(self) -> dict[str, Any]:
+        """Its sections of the policy."""
+        sessions = self.sessions
+        rules = SessionRules(sessions, sessions, _SESSION_SECONDS) if sessions else None
+        screen = ScreeningRules(suspect_hold_ms=self.suspect_hold_ms, sessions=rules)
+        screens = {ALL: screen.to_json()} if screen.to_json() else {}
+        verdicts = {"adversarial": BLOCK, "suspect": self.suspect}
+        return {"screening": verdicts} | ({"screens": screens} if screens else {})
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """The loopback ports: the gateway's for callers with tokens, and for callers with
     certificates, and the console's.
@@ -94,11 +118,13 @@ class Installation:
         passphrase: bytes | None,
         engine: EnginePlace | None = None,
         ml_dsa_logs: bool = False,
+        screening: InstalledScreening | None = None,
     ) -> None:
         """With an `engine`, it is to run in a process of its own there; with `ml_dsa_logs`, the
         logs sign with ML-DSA-44 keys too. `passphrase` encrypts what roots and people sign with;
         None leaves it open.
         """
+        self._screening = screening or InstalledScreening()
         self._folder = folder
         self._name = name
         self._now = now
@@ -212,7 +238,7 @@ class Installation:
             "principals": [*self._people(), *(_service(role, service[role]) for role in named)],
             "promotion": {"approvals": {"production": 2, "canary": 1, "shadow": 1}},
             "evidence": {kind: list(MAKERS) for kind in _EVIDENCE},
-            "screening": {"adversarial": "block", "suspect": "flag"},
+            **self._screening.policy(),
             "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
             "logs": {
                 "registry": note.vkey(self._origin("registry"), service["registry-log"].public),

@@ -6,7 +6,7 @@ two actions of its section `screening`, for everybody.
     {"digits": {"verdicts": {"adversarial": "step-up"},
                 "roles": {"client": {"suspect": "label-only", "labels_only": true}},
                 "step_up": {"role": "approver", "seconds": 900},
-                "hold_ms": 40, "hold_stage": true,
+                "hold_ms": 40, "hold_stage": true, "suspect_hold_ms": 100,
                 "sessions": {"search": "label-only", "extraction": "alert",
                              "seconds": 3600, "slow_ms": 500}},
      "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"}}}
@@ -171,7 +171,8 @@ class PromptClassifierRules:
 class ScreeningRules:
     """Everything about one model. `hold_ms` is how long after its arrival a request is answered at
     the earliest, so that the time of an answer does not tell what screening did (0: at once).
-    `hold_stage` holds it, too, for as long as screening's slower stage takes.
+    `hold_stage` holds it, too, for as long as screening's slower stage takes, and `suspect_hold_ms`
+    what is suspect or worse, so that a search near a border is slow.
     """
 
     verdicts: VerdictActions = VerdictActions()
@@ -179,13 +180,14 @@ class ScreeningRules:
     step_up: StepUpRule | None = None
     hold_ms: int = 0
     hold_stage: bool = False
+    suspect_hold_ms: int = 0
     sessions: SessionRules | None = None
     guard: PromptClassifierRules | None = None
 
     def __post_init__(self) -> None:
         if not ROLES.issuperset(self.roles):
             raise invalid("screens name a role that does not exist")
-        if fields.integer(self.hold_ms) > _LONGEST_HOLD_MS:
+        if max(map(fields.integer, (self.hold_ms, self.suspect_hold_ms))) > _LONGEST_HOLD_MS:
             raise fields.malformed("no answer is held for longer than a minute")
         if not isinstance(self.hold_stage, bool):
             raise fields.malformed("hold_stage is true or false")
@@ -218,6 +220,7 @@ class ScreeningRules:
             "step_up": self.step_up and self.step_up.to_json(),
             "hold_ms": self.hold_ms,
             "hold_stage": self.hold_stage,
+            "suspect_hold_ms": self.suspect_hold_ms,
             "sessions": self.sessions and self.sessions.to_json(),
             "guard": self.guard and self.guard.to_json(),
         }

@@ -141,3 +141,22 @@ def test_a_person_is_asked_when_signing(state: Path) -> None:
     assert shown.exit_code == 0, shown.output
     wrong = CliRunner().invoke(main, words, input="open barley\n")
     assert Reason.KEY_UNREADABLE.name in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("words", "sessions"),
+    [((), "alert"), (("--sessions", "block"), "block"), (("--sessions", "off"), None)],
+)
+def test_the_first_policy_screens_single_requests_and_sessions(
+    tmp_path: Path, words: tuple[str, ...], sessions: str | None
+) -> None:
+    state = tmp_path / "state"
+    made = init(state, "--unencrypted-keys", *words)
+    assert made.exit_code == 0, made.output
+    policy = Policy.decode(Envelope.decode((state / "trust" / "policy.json").read_bytes()).payload)
+    screen = policy.screen("any-model")
+    actions = [screen.action(v, ("client",), policy.rules) for v in ("suspect", "adversarial")]
+    assert actions == ["label-only", "block"]
+    assert screen.suspect_hold_ms == 100
+    found = screen.sessions
+    assert (found and (found.search, found.extraction)) == (sessions and (sessions, sessions))

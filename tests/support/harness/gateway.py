@@ -34,7 +34,7 @@ from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
 from sealgate.setup.configuration import EnginePlace
-from sealgate.setup.installation import Installation, Ports
+from sealgate.setup.installation import Installation, InstalledScreening, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -88,6 +88,8 @@ class GatewayHarness:
             passphrase=None,
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
+            # A test's requests are answered alike, whatever screening finds suspect.
+            screening=InstalledScreening(suspect="flag", suspect_hold_ms=0, sessions=""),
         ).make()
         self._speak(transport)
 

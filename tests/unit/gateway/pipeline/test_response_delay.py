@@ -52,6 +52,7 @@ class Desk:
         session: str | None = None,
         remaining: float | None = None,
         live: LiveVersion | None = None,
+        verdict: Verdict = Verdict.CLEAN,
     ) -> float:
         """A request, refused where it has no `graph_rows`; returns when it left after it came."""
         began = self.clock.now
@@ -59,7 +60,7 @@ class Desk:
         answer = None
         if graph_rows is not None:
             features = np.zeros((2, 3))
-            answer = InferenceResult({}, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=graph_rows)
+            answer = InferenceResult({}, features, 0.0, verdict, 1.0, graph_rows=graph_rows)
         self.holding.wait(live or self.live, answer, session, began, remaining)
         return (self.clock.now - began) / SECOND
 
@@ -72,6 +73,15 @@ def test_answers_leave_at_once_where_the_policy_says_nothing() -> None:
     desk = Desk(ScreeningRules())
     assert [desk.takes(0.5, 2), desk.takes(0.1, 0)] == [0.5, 0.1]
     assert desk.clock.slept == []
+
+
+def test_what_is_suspect_or_worse_is_held_for_longer() -> None:
+    desk = Desk(ScreeningRules(hold_ms=20, suspect_hold_ms=100))
+    assert desk.takes(0.01, 0) == pytest.approx(0.02)
+    for verdict in (Verdict.SUSPECT, Verdict.ADVERSARIAL):
+        assert desk.takes(0.01, 0, verdict=verdict) == pytest.approx(0.1)
+        assert desk.takes(0.3, 0, verdict=verdict) == pytest.approx(0.3)
+    assert desk.takes(0.01, 0, verdict=Verdict.SUSPECT, remaining=0.05) == pytest.approx(0.06)
 
 
 def test_a_row_that_passes_leaves_when_one_that_goes_on_would() -> None:

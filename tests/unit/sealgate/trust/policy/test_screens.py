@@ -111,6 +111,8 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
     [
         (INVALID, {"verdicts": {"adversarial": "step-up"}}),
         (INVALID, {"verdicts": {"disagreement": "step-up"}}),
+        (MALFORMED, {"suspect_hold_ms": 60_001}),
+        (MALFORMED, {"suspect_hold_ms": "100"}),
         (INVALID, {"verdicts": {"disagreement": "float32"}}),
         (INVALID, {"roles": {"client": {"suspect": "step-up"}}}),
         (INVALID, {"verdicts": {"adversarial": "shrug"}}),
