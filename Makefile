@@ -30,7 +30,7 @@ run: $(VENV)/serve front ## Start a gateway with the demo's digits model (STATE=
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
 
 test: $(VENV)/dev front oracles ## Install what the tests need and run them all
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 40
 
 check: lint types imports generated front-check test ## What CI runs: lint, types, import rules, generated code, tests
 
