@@ -107,8 +107,13 @@ def test_each_has_measured_the_version_and_is_named(harness: GatewayHarness) -> 
     assert told.startswith("separate, digest checked there; up to 2 asked: engine on cpu, second")
 
 
-def test_both_are_used_under_load_and_nothing_is_lost(harness: GatewayHarness) -> None:
+def test_both_are_used_under_load_and_nothing_is_lost(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both_are_there(harness)
+    # On a busy machine one of them may have been measured so slow that it would get nothing.
+    first = next(iter(pool_of(harness).engines.values())).measured
+    monkeypatch.setattr(RemoteEngine, "measured", first)
     answers = asked(harness, 480, 64)
     assert len(answers) == 480
     shares = Counter(answer.engine.partition("; ")[2].partition(" ")[0] for answer in answers)
