@@ -22,8 +22,9 @@ docs/adr/0023.
 
 `screening.eps` is the small step with which the model's response is measured, not the size of an
 attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
-range, which all columns then state; otherwise they are in the units of the rows. If `precision` is
-"float32", the version answers in float32: nothing was quantized.
+range, which all columns then state; otherwise they are in the units of the rows. With "response":
+"differences", the response is measured by finite differences, since the model has no gradient. If
+`precision` is "float32", the version answers in float32: nothing was quantized.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
@@ -97,7 +98,7 @@ class TensorSpec:
 
 
 TYPE = "sealgate/model/v1"
-_BY_COLUMN = "columns"
+_BY_COLUMN, _DIFFERENCES = "columns", "differences"
 _REQUIRED = (
     "name",
     "description",
@@ -152,7 +153,7 @@ class ModelConfig:
     """The whole document, checked; `table` holds the rules for rows, if columns are stated.
 
     If `relative`, steps are shares of each column's range. If not `quantized`, it answers in
-    float32.
+    float32. If `differences`, screening knows no gradient.
     """
 
     name: str
@@ -171,6 +172,7 @@ class ModelConfig:
     columns: tuple[Column, ...] = ()
     relative: bool = False
     quantized: bool = True
+    differences: bool = False
     table: RowRules | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -245,6 +247,8 @@ class ModelConfig:
                 value["screening"]["blocks"] = True
         if self.relative:
             value["screening"]["units"] = _BY_COLUMN
+        if self.differences:
+            value["screening"]["response"] = _DIFFERENCES
         if not self.quantized:
             value["precision"] = FLOAT32
         if self.scaling is not None:
@@ -289,7 +293,7 @@ def _config(value: Any) -> ModelConfig:
     kind = "tokens" if text else "domain"
     stated = [name for name in ("scaling", "columns", "precision") if name in given]
     top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
-    eps, blocks, relative = _screening(top["screening"], text)
+    eps, blocks, stated_words = _screening(top["screening"], text)
     if top.get("precision", FLOAT32) != FLOAT32:
         raise fields.malformed('"precision" is stated only if it is float32')
     return ModelConfig(
@@ -307,21 +311,23 @@ def _config(value: Any) -> ModelConfig:
         tokens=TokenRules.decode(top["tokens"]) if text else None,
         blocks=blocks,
         columns=decode_columns(top["columns"]) if "columns" in stated else (),
-        relative=relative,
+        relative="units" in stated_words,
+        differences="response" in stated_words,
         quantized="precision" not in stated,
     )
 
 
-def _screening(value: Any, text: bool) -> tuple[float, bool, bool]:
-    """The step; whether verdicts may block, for a text model only if stated; and whether steps are
-    shares of columns.
+def _screening(value: Any, text: bool) -> tuple[float, bool, frozenset[str]]:
+    """The step; whether verdicts may block, for a text model only if stated; and which other words
+    are stated.
     """
-    word = "blocks" if text else "units"
-    stated = isinstance(value, dict) and word in value
-    item = fields.record(value, ("eps", word) if stated else ("eps",))
-    if stated and item[word] != (True if text else _BY_COLUMN):
-        raise fields.malformed(f'"{word}" is stated only if it is not the default')
-    return number(item["eps"]), stated or not text, stated and not text
+    words = {"blocks": True} if text else {"units": _BY_COLUMN, "response": _DIFFERENCES}
+    stated = [word for word in words if isinstance(value, dict) and word in value]
+    item = fields.record(value, ("eps", *stated))
+    for word in stated:
+        if item[word] != words[word] or type(item[word]) is not type(words[word]):
+            raise fields.malformed(f'"{word}" is stated only if it is not the default')
+    return number(item["eps"]), "blocks" in stated or not text, frozenset(stated)
 
 
 def _data(value: Any) -> TrainingDataInfo:

@@ -73,6 +73,11 @@ _OPTIONS = (
         help="One range for all numbers of a row, such as 0,1 for pixels. Without it, each column "
         "of a table has its own, from the data.",
     ),
+    click.option(
+        "--without-gradient",
+        is_flag=True,
+        help="Screen by finite differences of a table's columns even if the model has a gradient.",
+    ),
     click.option("--column-names", type=_Words(), help="The names of a table's columns."),
     click.option(
         "--columns",
@@ -114,6 +119,7 @@ _NAMES = frozenset(
         "intended_use",
         "data_name",
         "data_license",
+        "without_gradient",
     }
 )
 
@@ -132,4 +138,5 @@ def _description(said: dict[str, Any], path: Path, precision: str | None) -> Mod
         columns=said["columns"] or (),
         column_names=said["column_names"] or (),
         quantized=precision == INT8,
+        differences=said["without_gradient"],
     )

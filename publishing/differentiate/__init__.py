@@ -1,19 +1,28 @@
 """Differentiates ONNX graphs, and makes response graphs from them.
 
 Surface: `MeasuredGraph.of` runs a model on a few rows and keeps the shapes; `response_graph` makes
-the graph that screens it; `unsupported` names operators without a gradient beforehand.
+the graph that screens it, and `difference_graph` that of a model without gradients; `unsupported`
+names operators without a gradient beforehand.
 """
 
 from publishing.differentiate.backward import unsupported
+from publishing.differentiate.column_likelihood import ColumnLikelihood
+from publishing.differentiate.differences import ColumnMoves, difference_graph, influential
 from publishing.differentiate.layers import reference_layers
 from publishing.differentiate.measured import MeasuredGraph
 from publishing.differentiate.response import RESERVED, Answer, Units, response_graph
+from publishing.differentiate.tree_leaves import add_leaves
 
 __all__ = [
     "RESERVED",
     "Answer",
+    "ColumnLikelihood",
+    "ColumnMoves",
     "MeasuredGraph",
     "Units",
+    "add_leaves",
+    "difference_graph",
+    "influential",
     "reference_layers",
     "response_graph",
     "unsupported",

@@ -32,14 +32,16 @@ _OWN = ("", "ai.onnx")
 
 
 def unsupported(graph: MeasuredGraph, output: str) -> list[str]:
-    """The kinds of operators between the rows and `output` that have no rule."""
+    """The operators between the rows and `output` that have no rule: as `domain:kind`, or of ONNX's
+    own as their kind alone.
+    """
     reached = {output}
     found = {}
     for node in reversed(list(graph.nodes())):
         if reached.intersection(node.outputs) and graph.active.intersection(node.inputs):
             reached.update(node.inputs)
             if _rule(node) is None:
-                found[node.kind] = True
+                found[node.name] = True
     return sorted(found)
 
 

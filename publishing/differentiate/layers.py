@@ -1,6 +1,7 @@
 """Finds the layers whose clean rows a response graph describes."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +23,14 @@ def reference_layers(
     y: npt.NDArray[np.int64],
     classes: int,
     units: Units | None = None,
+    also: Sequence[str] = (),
 ) -> dict[str, ReferenceLayer]:
     """The references of the rows themselves and of what enters the last fully connected layers, by
     the tensor's name; rows x [n, ...] are of classes y [n]. With `units`, the rows are described
-    as shares of their ranges.
+    as shares of their ranges. `also` are further tensors [n, K] to describe.
     """
     x, y = x[:MOST_ROWS], y[:MOST_ROWS]
-    names = _entering(graph)[-_MOST:]
+    names = [*_entering(graph)[-_MOST:], *also]
     found = {}
     if math.prod(row_of(graph)) <= WIDEST:
         rows = x if units is None else (x - units.low) / units.span

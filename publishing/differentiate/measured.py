@@ -53,6 +53,12 @@ class MeasuredNode:
         self._graph = graph
         self._given = {each.name: helper.get_attribute_value(each) for each in proto.attribute}
 
+    @property
+    def name(self) -> str:
+        """The operator: `domain:kind`, or the kind alone of ONNX's own."""
+        domain = self.proto.domain
+        return self.kind if domain in ("", "ai.onnx") else f"{domain}:{self.kind}"
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """The value of an attribute, with text as `str`."""
         value = self._given.get(name, default)
@@ -81,7 +87,7 @@ class MeasuredNode:
 
     def refusal(self, detail: str) -> SealgateError:
         """That this node cannot be differentiated."""
-        name = f"{self.kind} ({self.proto.name or self.outputs[0]})"
+        name = f"{self.name} ({self.proto.name or self.outputs[0]})"
         return SealgateError(
             Reason.GRADIENT_MISSING,
             f"{name}: {detail}; export the model without it, or publish with --without-gradient,"

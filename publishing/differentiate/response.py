@@ -101,13 +101,13 @@ def response_graph(
     """
     e = Emitter("response")
     rows = Rows.of(e, graph.row_input, units)
-    margin_way, own = _margin_slope(e, answer)
+    margin_way, own = margin_slope(e, answer)
     loss_way = _loss_slope(e, answer, own)
     loss_gradient = gradient(e, graph, answer.scores, loss_way)
     margin_gradient = gradient(e, graph, answer.scores, margin_way)
     step = e.op("Mul", rows.step(e, loss_gradient), rows.eps)
     x_adv = rows.clip(e, e.op("Add", rows.x, step))
-    features = _features(e, graph, answer, rows, own, margin_gradient)
+    features = margin_features(e, graph, answer, rows, own, margin_gradient)
     features += reference_features(e, rows, layers, own)
     outputs = {
         response_contract.LOGITS: answer.output,
@@ -130,7 +130,7 @@ def reference_features(
     return found
 
 
-def _margin_slope(e: Emitter, answer: Answer) -> tuple[str, str]:
+def margin_slope(e: Emitter, answer: Answer) -> tuple[str, str]:
     """The gradient of the margin by the scores, and what marks the predicted class [n, C]."""
     own = marked(e, e.op("ArgMax", answer.scores, axis=1, keepdims=1), answer.classes)
     others = e.op("Where", own, e.number(_FLOOR), answer.scores)
@@ -144,18 +144,23 @@ def marked(e: Emitter, label: str, classes: int) -> str:
     return e.op("Equal", label, e.constant(np.arange(classes, dtype=np.int64)))
 
 
-def _loss_slope(e: Emitter, answer: Answer, own: str) -> str:
-    """The gradient of the cross-entropy by the scores: see `training.export.response`."""
+def attacked_class(e: Emitter, answer: Answer, own: str) -> str:
+    """What marks the class to step away from in [n, C]: the label, or the predicted one."""
     label = e.op("Unsqueeze", response_contract.LABEL, e.integers(1))
     given = marked(e, label, answer.classes)
     predicted = e.op("And", e.op("Less", label, e.integers(0)), own)
-    attacked = e.op("Or", predicted, given)
+    return e.op("Or", predicted, given)
+
+
+def _loss_slope(e: Emitter, answer: Answer, own: str) -> str:
+    """The gradient of the cross-entropy by the scores: see `training.export.response`."""
+    attacked = attacked_class(e, answer, own)
     softmax = e.op("Softmax", answer.scores, axis=1)
     others = e.op("Where", attacked, e.number(0.0), softmax)
     return e.op("Where", attacked, e.op("Neg", e.sum(others, 1)), others)
 
 
-def _features(
+def margin_features(
     e: Emitter, graph: MeasuredGraph, answer: Answer, rows: Rows, own: str, slope: str
 ) -> list[str]:
     """The features of the margin [n, k] each, in the order of `training.export.response`."""
@@ -232,11 +237,13 @@ def _part(e: Emitter, name: str, start: int, end: int) -> str:
     return e.op("Slice", name, e.integers(start), e.integers(end), e.integers(0))
 
 
-def forward_again(e: Emitter, graph: MeasuredGraph, wanted: str, rows: str) -> str:
-    """Append a second forward, of other rows; returns what it gives for `wanted`. Nodes that no row
-    reaches are shared.
+def forward_again(
+    e: Emitter, graph: MeasuredGraph, wanted: str, rows: str, prefix: str = _MOVED
+) -> str:
+    """Append another forward, of other rows, whose names begin with `prefix`; returns what it gives
+    for `wanted`. Nodes that no row reaches are shared.
     """
-    names = {name: f"{_MOVED}{name}" for name in graph.moving} | {graph.row_input: rows}
+    names = {name: f"{prefix}{name}" for name in graph.moving} | {graph.row_input: rows}
     for node in graph.model.graph.node:
         if not graph.moving.intersection(node.output):
             continue

@@ -64,6 +64,7 @@ class ModelDescription:
     columns: tuple[Column, ...] = ()
     column_names: tuple[str, ...] = ()
     quantized: bool = False
+    differences: bool = False
 
     def config(self, normal: NormalForm, data: Dataset) -> ModelConfig:
         """The configuration. Raises: DOCUMENT_MALFORMED, PARAMETER_MALFORMED."""
@@ -84,6 +85,7 @@ class ModelDescription:
             columns=columns,
             relative=bool(columns),
             quantized=self.quantized,
+            differences=self.differences,
         )
 
     def _labels(self, classes: int) -> tuple[str, ...]:
@@ -108,10 +110,11 @@ class ModelDescription:
 def describe_input(config: ModelConfig) -> str:
     """For people: what it takes and gives."""
     row = "x".join(map(str, config.input.row))
+    how = "finite differences" if config.differences else "the gradient"
     ranges = "each column in its range" if config.relative else "all in one range"
     return (
         f"{config.input.name} [n, {row}] ({ranges}) to {config.output.name} of {len(config.labels)}"
-        f" classes, in {config.arithmetic}"
+        f" classes, in {config.arithmetic}; screened by {how}"
     )
 
 

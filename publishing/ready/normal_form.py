@@ -118,7 +118,11 @@ def _current(model: onnx.ModelProto) -> onnx.ModelProto:
     if any(a.HasField("g") or a.graphs for node in model.graph.node for a in node.attribute):
         detail = "the graph has branches or loops: export it without control flow"
         raise SealgateError(Reason.GRAPH_MISMATCH, detail)
-    version = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=1)
+    versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
+    if not versions:
+        # Trees alone need none.
+        model.opset_import.append(helper.make_opsetid("", _OPSET))
+    version = max(versions, default=_OPSET)
     if version < _OPSET:
         try:
             model = version_converter.convert_version(model, _OPSET)

@@ -2,18 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skl2onnx
 from safetensors.numpy import save_file
 from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from publishing.evidence.signing import WATERMARK_CHECK
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FLOAT32
+from sealgate.trust.statements import Evidence
+from sealgate.v1.registry_pb2 import GetVersionRequest
 from tests.support.harness.gateway import GatewayHarness, running
 from tests.support.oracles.programs import python_with, run
 
@@ -22,58 +28,78 @@ X = X.astype(np.float32)
 ASKED = X[::15]
 
 
+LOSS = 0.05
+"""By how much a watermark may move a probability, on the mean of the asked rows."""
+
+
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    """Columns as they are measured, from thousandths to thousands, and a scaler within."""
+def models() -> dict[str, Pipeline]:
+    """Columns as they are measured, from thousandths to thousands: a network behind a scaler, and
+    a forest, which has no gradient.
+    """
     network = MLPClassifier((160, 100), max_iter=60, random_state=0)
-    return make_pipeline(StandardScaler(), network).fit(X[::2], Y[::2])
+    kinds = {"network": network, "forest": RandomForestClassifier(20, random_state=0)}
+    return {
+        name: make_pipeline(StandardScaler(), k).fit(X[::2], Y[::2]) for name, k in kinds.items()
+    }
 
 
 @pytest.fixture(scope="module")
-def files(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ready")
-    (folder / "tumours.onnx").write_bytes(skl2onnx.to_onnx(pipeline, X[:1]).SerializeToString())
+def governed(models: dict[str, Pipeline], tmp_path_factory: pytest.TempPathFactory):
+    """A gateway that serves them, and what publishing said of each."""
+    folder, told = tmp_path_factory.mktemp("ready"), {}
     save_file({"x": X, "y": Y}, folder / "data.safetensors")
-    return folder
+    with running(folder / "state") as harness:
+        for name, model in models.items():
+            file = folder / f"{name}.onnx"
+            file.write_bytes(skl2onnx.to_onnx(model, X[:1]).SerializeToString())
+            words = ("--data", str(folder / "data.safetensors"), "--labels", "malignant,benign")
+            result = harness.command("model", "publish", str(file), *words, "--json")
+            assert result.exit_code == 0, result.output
+            told[name] = json.loads(result.stdout)
+            harness.promote(name, 1)
+        yield harness, told
 
 
-@pytest.fixture(scope="module")
-def governed(files: Path, tmp_path_factory: pytest.TempPathFactory):
-    with running(tmp_path_factory.mktemp("governed") / "state") as harness:
-        words = ("--data", str(files / "data.safetensors"), "--labels", "malignant,benign")
-        result = harness.command("model", "publish", str(files / "tumours.onnx"), *words, "--json")
-        assert result.exit_code == 0, result.output
-        harness.promote("tumours", 1)
-        yield harness, json.loads(result.stdout)
+Governed = tuple[GatewayHarness, dict[str, dict[str, Any]]]
 
 
-def test_publishing_says_what_the_model_answers_in_and_loses_little(
-    governed: tuple[GatewayHarness, dict],
-) -> None:
-    told = governed[1]
-    assert told["model"] == "tumours"
-    # The watermark may move rows that lie on the boundary.
-    assert told[f"accuracy_{FLOAT32}"] >= told["accuracy_source"] - 0.02
-    assert told["watermark_payload"] == "presence only"
+def test_publishing_says_what_a_model_answers_in_and_loses_little(governed: Governed) -> None:
+    for name, told in governed[1].items():
+        assert told["model"] == name
+        # The watermark may move rows that lie on the boundary.
+        assert told[f"accuracy_{FLOAT32}"] >= told["accuracy_source"] - 0.02
+    assert governed[1]["network"]["watermark_payload"] == "presence only"
 
 
-def test_tritonclient_gets_the_pipelines_own_probabilities(
-    governed: tuple[GatewayHarness, dict], pipeline: Pipeline
+def test_the_evidence_says_that_a_forest_carries_no_watermark(governed: Governed) -> None:
+    harness, told = governed
+    assert told["forest"]["watermark_payload"] == "none: 0 weights are too few"
+    request = GetVersionRequest(name="models/forest/versions/1")
+    version = harness.registry("auditor").GetVersion(request).version
+    items = [Evidence.decode(Envelope.decode(data).payload) for data in version.evidence]
+    (body,) = [item.body for item in items if item.kind == WATERMARK_CHECK]
+    assert (body["carried"], body["weights"]) == (False, 0)
+    assert body["statement"] == "no watermark: 0 weights can carry one, 15000 must"
+
+
+@pytest.mark.parametrize(("name", "loss"), [("network", LOSS), ("forest", 1e-5)])
+def test_tritonclient_gets_the_models_own_probabilities(
+    governed: Governed, models: dict[str, Pipeline], name: str, loss: float
 ) -> None:
     harness = governed[0]
     client = harness.profile("client")
     endpoint = client.endpoint.replace("127.0.0.1", "localhost")
-    words = [endpoint, client.server_authority, client.token.read_text(), "tumours"]
+    words = [endpoint, client.server_authority, client.token.read_text(), name]
     program = Path(__file__).with_name("triton_rows.py")
     done = run([python_with("tritonclient"), program, *words], json.dumps(ASKED.tolist()))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    expected = pipeline.predict_proba(ASKED)
+    expected = models[name].predict_proba(ASKED)
     pairs = [(*pair[0], pair[1]) for pair in zip(found, expected, strict=True) if pair[0]]
     # Screening may refuse rows, but not most of them.
     assert len(pairs) > len(ASKED) // 2
-    # The watermark moves each weight by less than a tenth of their spread.
-    assert np.mean([np.abs(answer - own).max() for answer, _, own in pairs]) < 0.05
+    assert np.mean([np.abs(answer - own).max() for answer, _, own in pairs]) < loss
     receipt = Receipt.decode(pairs[0][1].encode())
     fields = verify_receipt(receipt, harness.governance("client").policy()).fields
-    assert (fields["model"], fields["arithmetic"]) == ("tumours", FLOAT32)
+    assert (fields["model"], fields["arithmetic"]) == (name, FLOAT32)
