@@ -17,7 +17,7 @@ from typing import Any
 import jwt
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import OAuth2Client
-from httpx import HTTPError
+from httpx2 import HTTPError
 
 from console.config import OidcSettings
 from sealgate.settings import ConfigError
@@ -166,7 +166,7 @@ class OidcSignIn:
     def _metadata(self, client: OAuth2Client) -> dict[str, Any]:
         try:
             place = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-            found = client.get(place, withhold_token=True).raise_for_status().json()
+            found = client.request("GET", place, withhold_token=True).raise_for_status().json()
         except (HTTPError, ValueError) as error:
             raise SignInFailed("the provider cannot be reached") from error
         wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -178,7 +178,7 @@ class OidcSignIn:
 
     def _get(self, client: OAuth2Client, place: str) -> jwt.PyJWKSet:
         try:
-            document = client.get(place, withhold_token=True).raise_for_status().json()
+            document = client.request("GET", place, withhold_token=True).raise_for_status().json()
             return jwt.PyJWKSet.from_dict(document)
         except jwt.PyJWTError as error:
             raise SignInFailed("the provider has no usable keys") from error

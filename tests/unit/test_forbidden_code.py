@@ -28,6 +28,7 @@ FETCHERS = {
     "http.client",
     "requests",
     "httpx",
+    "httpx2",
     "aiohttp",
     "urllib3",
     "ftplib",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
-from httpx import Response
+from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
