@@ -1,33 +1,53 @@
-"""Proposals as pages show them: verified, with who approved, and whether they are still open."""
+"""Proposals as pages show them: verified, with what people said, and for whom they wait."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from typing import NamedTuple, TypeVar
 
 from console.gateway import PersonCalls
+from sealgate.proposals import ProposalDiscussion, waiting_for
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy, Principal
-from sealgate.trust.statements import Approval, Proposal, open_under
-from sealgate.trust.times import format_time, parse_time
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.policy.shares import approvals_for
+from sealgate.trust.statements import (
+    Approval,
+    Comment,
+    Proposal,
+    ProposalWithdrawal,
+    Rejection,
+    open_under,
+)
+from sealgate.trust.statements.base import Statement
 from sealgate.v1 import registry_pb2 as messages
 
-_LONGEST_LIFE = timedelta(days=31)
-_MOST = 200
-OPEN, EXPIRED, PASSED, PROMOTED = "open", "expired", "passed over", "promoted"
+PROPOSERS = ("publisher", "admin")
+_MOST_WAITING = 50
+_S = TypeVar("_S", bound=Statement)
+
+
+class Remark(NamedTuple):
+    """What somebody signed about a proposal: `what` is `approved`, `rejected` and so on."""
+
+    what: str
+    who: str
+    words: str
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShownProposal:
-    """A proposal and its approvals, each signed by who it says under a policy of the chain.
+    """A proposal and what was said about it, signed by whom it says under a policy of the chain.
 
-    `needed` is how many people must approve; `state` is one of OPEN, EXPIRED, PASSED (the alias
-    has moved since) and PROMOTED.
+    `needed` is how many people must approve; `state` is `open`, `rejected`, `withdrawn`, `moved`
+    or `expired`.
     """
 
     digest: str
     proposal: Proposal
     approvals: tuple[Approval, ...]
+    remarks: tuple[Remark, ...]
     needed: int
     state: str
 
@@ -35,73 +55,66 @@ class ShownProposal:
     def missing(self) -> int:
         return max(0, self.needed - len(self.approvals))
 
-    def waits_for(self, person: Principal) -> bool:
-        """Whether this person can do the next step: approve it, or promote it."""
-        if self.state != OPEN:
-            return False
-        if self.missing:
-            approved = {approval.approver for approval in self.approvals}
-            return "approver" in person.roles and person.name not in approved
-        return "admin" in person.roles
 
+def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> ShownProposal:
+    """Verify a proposal and all that was said about it.
 
-def read_proposal(
-    message: messages.Proposal,
-    policies: Sequence[Policy],
-    now: datetime,
-    pointer: messages.Pointer | None,
-) -> ShownProposal:
-    """`pointer` is the newest of its alias, if any. Raises SealgateError as `open_under` does, and
-    DIGEST_MISMATCH for another proposal than the one that is named.
+    Raises SealgateError as `open_under` does, and DIGEST_MISMATCH for another proposal than the one
+    that is named, or words about another.
     """
+    told = ProposalDiscussion.of(message)
     envelope = Envelope.decode(message.envelope)
     if envelope.payload_digest != message.digest:
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-    proposal = open_under(envelope, Proposal, policies, ("publisher", "admin"))
-    approvals = tuple(
-        open_under(Envelope.decode(item), Approval, policies, ("approver",))
-        for item in message.approvals
-    )
-    if any(approval.proposal != message.digest for approval in approvals):
-        raise SealgateError(Reason.DIGEST_MISMATCH, "an approval of another proposal")
-    try:
-        needed = policies[-1].approvals_for(proposal.alias, proposal.model)
-    except SealgateError:
-        needed = 0
-    return ShownProposal(
-        message.digest, proposal, approvals, needed, _state(proposal, now, pointer)
-    )
-
-
-def _state(proposal: Proposal, now: datetime, pointer: messages.Pointer | None) -> str:
-    sequence = pointer.sequence if pointer is not None else 0
-    if sequence > proposal.predecessor:
-        live = pointer is not None and (pointer.sequence, pointer.digest, pointer.action) == (
-            proposal.predecessor + 1,
-            proposal.digest,
-            "promote",
-        )
-        return PROMOTED if live else PASSED
-    return EXPIRED if parse_time(proposal.not_after) <= now else OPEN
-
-
-def recent(calls: PersonCalls, now: datetime, models: Sequence[str]) -> list[ShownProposal]:
-    """The proposals of these models that may still be open by their age; newest first."""
-    since = f'create_time >= "{format_time(now - _LONGEST_LIFE)}"'
-    requests = [
-        messages.ListProposalsRequest(model=model, page_size=_MOST, filter=since)
-        for model in models
+    proposal = open_under(envelope, Proposal, policies, PROPOSERS)
+    approvals = tuple(_opened(message.approvals, Approval, policies, ("approver",)))
+    rejections = list(_opened(message.rejections, Rejection, policies, ("approver",)))
+    withdrawn = [message.withdrawal] if message.withdrawal else []
+    withdrawals = list(_opened(withdrawn, ProposalWithdrawal, policies, PROPOSERS))
+    comments = list(_opened(message.comments, Comment, policies, STAFF))
+    about = {item.proposal for item in (*approvals, *rejections, *withdrawals, *comments)}
+    if about - {message.digest}:
+        raise SealgateError(Reason.DIGEST_MISMATCH, "words about another proposal")
+    remarks = [
+        *(Remark("approved", a.approver, a.meaning, a.time) for a in approvals),
+        *(Remark("rejected", r.approver, r.reason, r.time) for r in rejections),
+        *(Remark("withdrew", w.proposer, w.reason, w.time) for w in withdrawals),
+        *(Remark("commented", c.person, c.text, c.time) for c in comments),
     ]
-    answers = calls.ask_all(calls.registry.ListProposals, requests)
-    found = [message for answer in answers for message in answer.proposals]
-    pointers = newest_pointers(calls, {_place(message) for message in found})
-    shown = [read_proposal(m, calls.policies, now, pointers[_place(m)]) for m in found]
-    return sorted(shown, key=lambda each: each.proposal.created, reverse=True)
+    return ShownProposal(
+        digest=message.digest,
+        proposal=proposal,
+        approvals=approvals,
+        remarks=tuple(sorted(remarks, key=lambda remark: remark.time)),
+        needed=_needed(proposal, policies[-1]),
+        state=told.state,
+    )
 
 
-def _place(message: messages.Proposal) -> tuple[str, str]:
-    proposal = Proposal.decode(Envelope.decode(message.envelope).payload)
-    return proposal.model, proposal.alias
+def _opened(
+    envelopes: Iterable[bytes], kind: type[_S], policies: Sequence[Policy], roles: Iterable[str]
+) -> Iterator[_S]:
+    for data in envelopes:
+        yield open_under(Envelope.decode(data), kind, policies, tuple(roles))
+
+
+def _needed(proposal: Proposal, policy: Policy) -> int:
+    try:
+        return approvals_for(policy, proposal.model, proposal.alias, proposal.share)
+    except SealgateError:
+        # The policy has no rule for the alias any more, and nobody can promote to it.
+        return 0
+
+
+def waiting(calls: PersonCalls) -> list[ShownProposal]:
+    """What waits for the reader, the first of it."""
+    found = waiting_for(calls.person.name, calls.registry, calls.policy)
+    shown = []
+    for message in found:
+        shown.append(read_proposal(message, calls.policies))
+        if len(shown) == _MOST_WAITING:
+            break
+    return shown
 
 
 def newest_pointers(

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from console.charts import Bar, bars
 from console.pages.overview import ALIASES
-from console.proposals import newest_pointers, recent
+from console.proposals import ShownProposal, newest_pointers, read_proposal
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -15,6 +15,7 @@ from sealgate.v1 import registry_pb2 as messages
 
 _VERSIONS = 10
 _MOVES = 25
+_OPEN = 50
 _VERDICTS = ("clean", "suspect", "adversarial")
 
 
@@ -54,10 +55,18 @@ def model(view: View) -> Response:
         versions=versions,
         live=live,
         aliases=[(alias, pointers[name, alias]) for alias in ALIASES],
-        proposals=[shown for shown in recent(calls, view.now, [name]) if shown.state == "open"],
+        proposals=_open(view, name),
         traffic=traffic,
         charts=_charts(traffic),
     )
+
+
+def _open(view: View, name: str) -> list[ShownProposal]:
+    calls = view.calls
+    request = messages.ListProposalsRequest(model=name, filter="state = open", page_size=_OPEN)
+    found = calls.ask(calls.registry.ListProposals, request).proposals
+    shown = [read_proposal(message, calls.policies) for message in found]
+    return [each for each in shown if each.state == "open"]
 
 
 def _is_number(view: View) -> bool:

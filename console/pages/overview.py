@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import grpc
 from cryptography import x509
 from starlette.responses import Response
 
-from console.proposals import newest_pointers, recent
+from console.proposals import ShownProposal, newest_pointers, waiting
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
+from sealgate.remote.errors import refusal_of
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2 as log_messages
@@ -67,15 +69,25 @@ def overview(view: View) -> Response:
         )
         for name, model in zip(names, page.models, strict=True)
     ]
-    waiting = [s for s in recent(calls, view.now, names) if s.waits_for(calls.person)]
     return view.render(
         "overview.html",
         models=rows,
         next_page=page.next_page_token,
-        waiting=waiting,
+        waiting=_waiting(view),
         logs=_logs(view),
         endings=_endings(view),
     )
+
+
+def _waiting(view: View) -> list[ShownProposal]:
+    """What waits for the reader; nothing for those whose rights do not cover all models."""
+    try:
+        return waiting(view.calls)
+    except (SealgateError, grpc.RpcError) as error:
+        refusal = error if isinstance(error, SealgateError) else refusal_of(error)
+        if refusal.reason is Reason.RIGHT_MISSING:
+            return []
+        raise
 
 
 def _health(view: View) -> dict[tuple[str, str], str]:

@@ -1,9 +1,9 @@
-"""Proposals: those of the last month, and one with what it changes and who approved it."""
+"""Proposals: a list by state, and one with what it changes and what was said about it."""
 
 from starlette.responses import Response
 
 from console.pages.versions import compared, file_changes, read_version, shown_evidence
-from console.proposals import newest_pointers, read_proposal, recent
+from console.proposals import newest_pointers, read_proposal, waiting
 from console.views import View
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.dsse import Envelope
@@ -11,29 +11,28 @@ from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Proposal
 from sealgate.v1 import registry_pb2 as messages
 
+STATES = ("open", "rejected", "withdrawn", "moved")
 _SHOWN = 25
-_MOST_MODELS = 200
 
 
 def proposals(view: View) -> Response:
-    model = view.query("model")
-    models = [check_name(model)] if model else _models(view)
-    found = recent(view.calls, view.now, models)
-    start = int(view.query("from")) if view.query("from").isdigit() else 0
+    """Those of a state, of one model or of all, oldest first as the registry lists them."""
+    model, state = view.query("model"), view.query("state") or STATES[0]
+    request = messages.ListProposalsRequest(
+        model=check_name(model) if model else "",
+        page_size=_SHOWN,
+        page_token=view.query("page"),
+        filter=f"state = {state}" if state in STATES else "",
+    )
+    page = view.calls.ask(view.calls.registry.ListProposals, request)
     return view.render(
         "proposals.html",
-        proposals=found[start : start + _SHOWN],
-        total=len(found),
-        start=start,
-        later=start + _SHOWN if start + _SHOWN < len(found) else 0,
+        proposals=[read_proposal(message, view.calls.policies) for message in page.proposals],
+        next_page=page.next_page_token,
+        states=STATES,
+        state=state,
         model=model,
     )
-
-
-def _models(view: View) -> list[str]:
-    request = messages.ListModelsRequest(page_size=_MOST_MODELS)
-    found = view.calls.ask(view.calls.registry.ListModels, request).models
-    return [model.name.partition("/")[2] for model in found]
 
 
 def proposal(view: View) -> Response:
@@ -43,7 +42,7 @@ def proposal(view: View) -> Response:
     named = Proposal.decode(Envelope.decode(message.envelope).payload)
     place = named.model, named.alias
     pointer = newest_pointers(calls, {place})[place]
-    shown = read_proposal(message, calls.policies, view.now, pointer)
+    shown = read_proposal(message, calls.policies)
     version = read_version(calls, named.model, named.version)
     live = None
     if pointer is not None and pointer.version != named.version:
@@ -57,7 +56,7 @@ def proposal(view: View) -> Response:
         files=file_changes(version, live),
         evidence=shown_evidence(version),
         compared=compared(version, live),
-        waits=shown.waits_for(calls.person),
+        waits=any(each.digest == shown.digest for each in waiting(calls)),
     )
 
 

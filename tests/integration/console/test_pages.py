@@ -77,9 +77,24 @@ def test_a_proposal_shows_what_it_changes_and_who_approved(auditor, proposal):
     text = text_of(auditor.get(f"/proposals/{proposal}"))
     assert "Production of digits moves from version 1 to version 2" in text
     assert "Approvals: 1 of 2" in text
-    assert "approver-1: “reads better”" in text
+    assert "approver-1 approved “reads better”" in text
     assert proposal in text
     assert "digits 2 for production" in text_of(auditor.get("/proposals?model=digits"))
+
+
+def test_a_rejected_proposal_says_by_whom_and_why_and_waits_for_nobody(console):
+    gateway = console.gateway
+    digest = gateway.propose("digits", 2, "shadow").digest
+    gateway.governance("approver-1").comment(digest, "see the border attack")
+    gateway.governance("approver-2").reject(digest, "screening got worse")
+    browser = console.signed_in("approver-1")
+    text = text_of(browser.get(f"/proposals/{digest}"))
+    assert "approver-2 rejected “screening got worse”" in text
+    assert "approver-1 commented “see the border attack”" in text
+    assert "model approve" not in text
+    assert digest in browser.get("/proposals?state=rejected").text
+    assert digest not in browser.get("/proposals").text
+    assert digest not in browser.get("/").text
 
 
 @pytest.mark.parametrize(
