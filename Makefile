@@ -26,8 +26,8 @@ demo: $(VENV)/serve front ## Play the whole story once: publish, approve, serve,
 demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model; downloads 0.5 GB once
 	@$(BIN)/python -m demo.llm
 
-run: $(VENV)/serve front ## Start a gateway with the demo's digits model (STATE=state PORT=8443)
-	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
+run: $(VENV)/serve front ## Start a gateway and console with the demo's digits (STATE=state PORT=8443 CONSOLE=0: no console)
+	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT) $(if $(filter 0,$(CONSOLE)),--no-console)
 
 test: $(VENV)/dev front oracles ## Install what the tests need and run them all
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 40

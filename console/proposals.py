@@ -72,7 +72,12 @@ def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> Sho
     withdrawn = [message.withdrawal] if message.withdrawal else []
     withdrawals = list(_opened(withdrawn, ProposalWithdrawal, policies, PROPOSERS))
     comments = list(_opened(message.comments, Comment, policies, STAFF))
-    about = {item.proposal for item in (*approvals, *rejections, *withdrawals, *comments)}
+    about = {
+        *(item.proposal for item in approvals),
+        *(item.proposal for item in rejections),
+        *(item.proposal for item in withdrawals),
+        *(item.proposal for item in comments),
+    }
     if about - {message.digest}:
         raise SealgateError(Reason.DIGEST_MISMATCH, "words about another proposal")
     remarks = [

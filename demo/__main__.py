@@ -23,6 +23,7 @@ def main() -> int:
     except (StepFailed, TimeoutError, grpc.RpcError, SealgateError) as error:
         stage.check("the story", False, str(error))
     finally:
+        stage.stop_console()
         stage.stop_gateway()
     held = stage.show_table()
     stage.console.print(f"{time.monotonic() - began:.0f} seconds; everything is in {state}")

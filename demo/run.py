@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("state"))
     parser.add_argument("--port", type=int, default=8443)
+    parser.add_argument("--no-console", action="store_true")
     arguments = parser.parse_args()
     stage = Stage(arguments.state)
     # Else the gateway would outlive us.
@@ -35,13 +36,15 @@ def main() -> None:
             _renew_token(stage)
         stage.start_gateway()
         _ensure_digits(stage)
-        _say_how(stage)
+        link = "" if arguments.no_console else _start_console(stage)
+        _say_how(stage, link)
         stage.wait()
     except KeyboardInterrupt:
         pass
     except (StepFailed, grpc.RpcError) as error:
         raise SystemExit(f"{error}") from error
     finally:
+        stage.stop_console()
         stage.stop_gateway()
 
 
@@ -67,8 +70,24 @@ def _renew_token(stage: Stage) -> None:
         token.write_text(stage.command("token", "client").strip())
 
 
-def _say_how(stage: Stage) -> None:
+def _start_console(stage: Stage) -> str:
+    """The link that signs the admin in; empty for an installation that has no console."""
+    if not (stage.state / "console.toml").exists():
+        return ""
+    stage.start_console()
+    return str(stage.command("console", "link", "admin")).strip()
+
+
+def _say_how(stage: Stage, link: str) -> None:
     flag = "" if stage.state == Path("state") else f"--state {stage.state} "
+    origin = link.partition("/links/")[0]
+    console = f"""
+The console is at [bold]{origin}[/bold]. This link signs you in as admin, once:
+
+  {link}
+
+For another person: sealgate {flag}console link approver-1
+"""
     stage.console.print(
         f"""
 [bold]The gateway serves digits.[/bold] Tokens at {stage.profile("client").endpoint}, \
@@ -79,7 +98,7 @@ certificates at {stage.profile("admin").endpoint}. From another terminal:
   sealgate {flag}receipt verify {stage.state}/receipt.json
   sealgate {flag}model history digits
   sealgate {flag}audit verify --wait 30
-
+{console if link else ""}
 Ctrl-C stops it; {stage.state} keeps everything for the next time, and the gateway's own log.""",
         soft_wrap=True,
     )

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sealgate
+from console.config import ConsoleConfig
 from sealgate.client.client import Client
 from sealgate.client.connection import options_of
 from sealgate.oip import grpc_service_pb2 as oip
@@ -79,11 +80,16 @@ def _reserve(port: int) -> bool:
 
 def check_free(endpoint: str) -> None:
     """Raises: StepFailed where somebody listens there already."""
+    if not is_free(endpoint):
+        raise StepFailed(f"{endpoint} is in use already: is another gateway running?")
+
+
+def is_free(endpoint: str) -> bool:
+    """Whether nobody listens there."""
     host, _, port = endpoint.rpartition(":")
     with socket.socket() as probe:
         probe.settimeout(1)
-        if probe.connect_ex((host, int(port))) == 0:
-            raise StepFailed(f"{endpoint} is in use already: is another gateway running?")
+        return probe.connect_ex((host, int(port))) != 0
 
 
 class Stage:
@@ -94,6 +100,7 @@ class Stage:
         self.console = Console(highlight=False)
         self.results: list[Result] = []
         self._gateway: subprocess.Popen[bytes] | None = None
+        self._console: subprocess.Popen[bytes] | None = None
         self._log = state / "gateway.log"
 
     def title(self, text: str) -> None:
@@ -156,6 +163,28 @@ class Stage:
                     if self._gateway.poll() is not None or time.monotonic() > deadline:
                         raise StepFailed(f"the gateway did not start; see {self._log}") from error
                     time.sleep(0.05)
+
+    def start_console(self) -> None:
+        """Starts `sealgate serve console` and waits until it listens. Raises: StepFailed."""
+        address = ConsoleConfig.read(self.state / "console.toml").listen.address
+        check_free(address)
+        self.say("sealgate serve console &")
+        with (self.state / "console.log").open("ab") as log:
+            self._console = subprocess.Popen(
+                [*SEALGATE, "--state", str(self.state), "serve", "console"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while is_free(address):
+            if self._console.poll() is not None or time.monotonic() > deadline:
+                raise StepFailed(f"the console did not start; see {self.state / 'console.log'}")
+            time.sleep(0.05)
+
+    def stop_console(self) -> None:
+        """Stops the console, if it runs."""
+        if self._console is not None:
+            self._console.terminate()
+            self._console.wait(timeout=60)
+            self._console = None
 
     def logged(self, text: str) -> bool:
         """Whether the gateway's own log says so."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -26,7 +27,8 @@ _ROLLBACK_SECONDS = 1.0
 
 def initialise(stage: Stage) -> None:
     stage.title("1. Make an installation: keys, certificates, people, a signed policy")
-    stage.command("init", "--unencrypted-keys", "--name", "demo", "--port", str(free_ports()))
+    ports = ("--port", str(free_ports()), "--console-port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", "--name", "demo", *ports)
     people = sorted(path.name for path in (stage.state / "people").iterdir())
     wanted = sorted(person.name for person in PEOPLE)
     stage.check("installation", people == wanted, ", ".join(people))
@@ -64,6 +66,21 @@ def promote(stage: Stage) -> None:
     pointer = stage.command(*_promotion(proposal), "--json", person="admin")
     stage.check("two approvals", pointer["version"] == 1, "digits 1 is in production")
     promote_approved(stage, "breast-cancer", 1)
+    _look(stage)
+
+
+def _look(stage: Stage) -> None:
+    """Sign in to the console by a one-time link, as a person does in a browser."""
+    stage.start_console()
+    link = str(stage.command("console", "link", "auditor")).strip()
+    origin = link.partition("/links/")[0]
+    with httpx2.Client(base_url=origin, headers={"Origin": origin}, timeout=60) as browser:
+        signed_in = browser.post(link).raise_for_status()
+        session = signed_in.headers["set-cookie"].partition(";")[0]
+        page = browser.get("/", headers={"Cookie": session}).raise_for_status().text
+    stage.stop_console()
+    live = [name for name in ("digits", "breast-cancer") if f"/models/{name}/versions/1" in page]
+    stage.check("console", len(live) == 2, f"answered; it shows {' and '.join(live)} live")
 
 
 def ask(stage: Stage) -> None:

@@ -2,8 +2,8 @@
 
 $(VENV)/serve: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the serve extra into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[serve]'
+	@echo "Installing the serve and console extras into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[serve,console]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/serve

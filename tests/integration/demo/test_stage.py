@@ -25,6 +25,7 @@ def in_use(port: int) -> bool:
 def test_the_gateway_ends_with_its_parent(tmp_path: Path) -> None:
     port = free_ports()
     words = ["-m", "demo.run", "--state", str(tmp_path / "state"), "--port", str(port)]
+    words.append("--no-console")
     run = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + _SECONDS
