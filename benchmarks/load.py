@@ -31,6 +31,7 @@ class Plan:
     token: str = ""
     receipt: bool = False
     in_flight: int = 1
+    connections: int = 4
     rate: float = 0.0
     warm: float = 0.5
     seconds: float = 1.0

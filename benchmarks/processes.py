@@ -26,6 +26,9 @@ class Cores:
 
     server: int
     client: int
+    second: int
+    """For another server: that of the load where there are two only."""
+    count: int
 
     @classmethod
     def of_this_machine(cls) -> "Cores":
@@ -33,7 +36,7 @@ class Cores:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             raise SystemExit("this benchmark needs two cores: one for the server, one for the load")
-        return cls(cores[0], cores[-1])
+        return cls(cores[0], cores[-1], cores[1], len(cores))
 
 
 @contextmanager
@@ -124,6 +127,27 @@ class Server:
         for pid in found:
             found += children(pid)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGroup:
+    """Servers that answer together."""
+
+    processes: tuple[Server, ...]
+
+    def ticks(self) -> dict[int, int]:
+        return {pid: used for each in self.processes for pid, used in each.ticks().items()}
+
+    def memory(self) -> int:
+        return sum(each.memory() for each in self.processes)
+
+    def freeze(self) -> None:
+        for each in self.processes:
+            each.freeze()
+
+    def thaw(self) -> None:
+        for each in self.processes:
+            each.thaw()
 
 
 def cpu_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import governed, served
 from benchmarks.figures import Cell, ratio, summary
 from benchmarks.load import LoadClient, Plan
-from benchmarks.processes import Cores, Server, cpu_seconds
+from benchmarks.processes import Cores, Server, ServerGroup, cpu_seconds
 from benchmarks.report import Target, finish, show
 from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
@@ -28,46 +28,25 @@ HERE, SEPARATE = "in the gateway", "separate engine"
 _ENGINE_START = "listening: "
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A gateway, and its engine if that has a process of its own."""
-
-    processes: tuple[Server, ...]
-
-    def ticks(self) -> dict[int, int]:
-        return {pid: used for each in self.processes for pid, used in each.ticks().items()}
-
-    def memory(self) -> int:
-        return sum(each.memory() for each in self.processes)
-
-    def freeze(self) -> None:
-        for each in self.processes:
-            each.freeze()
-
-    def thaw(self) -> None:
-        for each in self.processes:
-            each.thaw()
-
-
 @dataclass(slots=True)
 class Subject:
     """What is measured, with its cells by load; `engine` has the engine's share of the CPU."""
 
     name: str
-    pair: Pair
+    servers: ServerGroup
     plan: Plan
     cells: dict[int, list[Cell]] = field(default_factory=dict)
     engine: dict[int, list[float]] = field(default_factory=dict)
 
     def measure(self, client: LoadClient, in_flight: int, seconds: float) -> None:
-        self.pair.thaw()
-        before, engines = self.pair.ticks(), self.pair.processes[1:]
+        self.servers.thaw()
+        before, engines = self.servers.ticks(), self.servers.processes[1:]
         engine = [each.ticks() for each in engines]
         plan = replace(self.plan, in_flight=in_flight, seconds=seconds)
-        cell = client.measure(plan, self.pair)
-        used = cpu_seconds(before, self.pair.ticks())
+        cell = client.measure(plan, self.servers)
+        used = cpu_seconds(before, self.servers.ticks())
         theirs = sum(cpu_seconds(b, each.ticks()) for b, each in zip(engine, engines, strict=True))
-        self.pair.freeze()
+        self.servers.freeze()
         self.cells.setdefault(in_flight, []).append(cell)
         self.engine.setdefault(in_flight, []).append(theirs / used if used else 0.0)
 
@@ -127,8 +106,8 @@ def _running(
         gateway = stack.enter_context(
             governed.running(installed, model, cores, client, folder, environment)
         )
-        subject = Subject(what, Pair((gateway.server, *engines)), gateway.plan)
-        subject.pair.freeze()
+        subject = Subject(what, ServerGroup((gateway.server, *engines)), gateway.plan)
+        subject.servers.freeze()
         yield subject
 
 

@@ -16,6 +16,9 @@ bench/serve: $(VENV)/serve peers build/bench/spam-32/spam.safetensors ## Sealgat
 bench/separate: $(VENV)/serve front ## an engine in a process of its own beside one in the gateway's (AGAINST=FOLDER: and another checkout)
 	$(BIN)/python -m benchmarks.separate $(if $(AGAINST),--against $(AGAINST))
 
+bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
+	$(BIN)/python -m benchmarks.gateways
+
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 

@@ -24,19 +24,21 @@ import (
 )
 
 type Plan struct {
-	Protocol  string  `json:"protocol"`  // "grpc" or "http"
-	Address   string  `json:"address"`   // host:port
-	Path      string  `json:"path"`      // of the URL, for http
-	Authority string  `json:"authority"` // a PEM file; none: no TLS
-	Token     string  `json:"token"`
-	Requests  string  `json:"requests"` // a file: uint32 length (little-endian) and bytes, repeated
-	Values    int     `json:"values"`   // how many an answer has
-	Receipt   bool    `json:"receipt"`  // whether each answer must carry one
-	InFlight  int     `json:"in_flight"`
-	Rate      float64 `json:"rate"` // requests a second; 0: closed loop
-	Warm      float64 `json:"warm"` // seconds before the measured time
-	Seconds   float64 `json:"seconds"`
-	Each      bool    `json:"each"` // ask each request once, and say which were answered
+	Protocol  string `json:"protocol"`  // "grpc" or "http"
+	Address   string `json:"address"`   // host:port
+	Path      string `json:"path"`      // of the URL, for http
+	Authority string `json:"authority"` // a PEM file; none: no TLS
+	Token     string `json:"token"`
+	Requests  string `json:"requests"` // a file: uint32 length (little-endian) and bytes, repeated
+	Values    int    `json:"values"`   // how many an answer has
+	Receipt   bool   `json:"receipt"`  // whether each answer must carry one
+	InFlight  int    `json:"in_flight"`
+	// So that servers of several processes that share a port all get work.
+	Connections int     `json:"connections"`
+	Rate        float64 `json:"rate"` // requests a second; 0: closed loop
+	Warm        float64 `json:"warm"` // seconds before the measured time
+	Seconds     float64 `json:"seconds"`
+	Each        bool    `json:"each"` // ask each request once, and say which were answered
 }
 
 type Found struct {

@@ -24,8 +24,6 @@ import (
 const (
 	method   = "/inference.GRPCInferenceService/ModelInfer"
 	patience = 10 * time.Second
-	// So that servers of several processes that share a port all get work.
-	connections = 4
 )
 
 var errShape = errors.New("an answer of another shape")
@@ -56,7 +54,7 @@ func dialGRPC(plan Plan) target {
 		pool.AppendCertsFromPEM(pem)
 		secure = credentials.NewTLS(&tls.Config{RootCAs: pool})
 	}
-	channels := make([]*grpc.ClientConn, min(connections, plan.InFlight))
+	channels := make([]*grpc.ClientConn, min(plan.Connections, plan.InFlight))
 	for place := range channels {
 		channel, err := grpc.NewClient(plan.Address, grpc.WithTransportCredentials(secure))
 		if err != nil {
