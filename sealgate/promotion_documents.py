@@ -115,7 +115,7 @@ class Governance:
         proposal = Proposal.decode(envelope.payload)
         if envelope.payload_digest != digest:
             raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-        dsse.verify(envelope, types.PROPOSAL, policy.keys_of(proposal.proposer))
+        dsse.verify(envelope, types.PROPOSAL, policy.signing_keys_of(proposal.proposer))
         registered = self._version(proposal.model, proposal.version)
         manifest = Manifest.decode(registered.manifest)
         for file in manifest.files:
@@ -260,7 +260,7 @@ class Governance:
             item = Evidence.decode(by_digest[digest].payload)
             if item.kind != kind or item.version_digest != proposal.digest:
                 raise SealgateError(Reason.DIGEST_MISMATCH, f"evidence {kind}")
-            dsse.verify(by_digest[digest], types.EVIDENCE, policy.keys_of(item.maker))
+            dsse.verify(by_digest[digest], types.EVIDENCE, policy.signing_keys_of(item.maker))
             if policy.evidence is not None:
                 policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
             checked.append(item)

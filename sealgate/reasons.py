@@ -151,6 +151,16 @@ class Reason(Enum):
     EVIDENCE_MISMATCH = (Kind.INVALID, "The evidence is not that of this version.")
     DOCUMENT_MALFORMED = (Kind.INVALID, "A document is not in its canonical form.")
     SIGNATURE_INVALID = (Kind.INVALID, "A signature does not verify.")
+    WEBAUTHN_MALFORMED = (Kind.INVALID, "What the passkey's authenticator returned is not whole.")
+    WEBAUTHN_TYPE = (Kind.INVALID, "The passkey signed something else than an assertion.")
+    WEBAUTHN_CHALLENGE = (Kind.INVALID, "The passkey signed for another document.")
+    WEBAUTHN_ORIGIN = (Kind.INVALID, "The passkey was used at an origin that is not its own.")
+    WEBAUTHN_RP_ID = (Kind.INVALID, "The passkey was used for another relying party.")
+    WEBAUTHN_USER = (Kind.INVALID, "The authenticator did not verify the passkey's owner.")
+    WEBAUTHN_COUNTER = (
+        Kind.DENIED,
+        "The passkey's signature counter has not grown: another device may have the same key.",
+    )
     THRESHOLD_NOT_MET = (Kind.INVALID, "Too few distinct keys have signed.")
     PROOF_INVALID = (Kind.INVALID, "A proof does not verify.")
     RECEIPT_MISSING = (Kind.INVALID, "An answer came without its receipt.")

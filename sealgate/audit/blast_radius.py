@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from sealgate.audit.entries import ProvedEntry, alias_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys import PublicKey, VerificationKey
+from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Evidence, PointerBundle, oms
 from sealgate.trust.transparency.note import Verifier
@@ -163,10 +164,10 @@ _KINDS = {
 }
 
 
-def _find_key(keyid: str, policies: Sequence[Policy]) -> PublicKey:
+def _find_key(keyid: str, policies: Sequence[Policy]) -> PublicKey | Passkey:
     for policy in reversed(policies):
-        if keyid in policy.keys:
-            return policy.keys[keyid]
+        if policy.lists(keyid):
+            return policy.keys.get(keyid) or policy.webauthn.keys[keyid]
         for vkey in (policy.registry_log, *policy.answer_logs):
             key = Verifier.from_vkey(vkey).key
             if key.keyid == keyid:
@@ -174,11 +175,12 @@ def _find_key(keyid: str, policies: Sequence[Policy]) -> PublicKey:
     raise SealgateError(Reason.KEY_UNKNOWN, keyid)
 
 
-def _signed(entry: ProvedEntry, key: PublicKey) -> Iterator[str]:
+def _signed(entry: ProvedEntry, key: PublicKey | Passkey) -> Iterator[str]:
     """Yield the documents of an entry that the key has signed."""
     body = entry.body
     if entry.event == "version.registered":
-        if oms.names(entry.document(str(body["signature"])), key):
+        signature = entry.document(str(body["signature"]))
+        if isinstance(key, PublicKey) and oms.names(signature, key):
             yield "signed its files"
         for digest in body["evidence"]:
             envelope = Envelope.decode(entry.document(digest))
@@ -193,7 +195,7 @@ def _signed(entry: ProvedEntry, key: PublicKey) -> Iterator[str]:
         yield "signed it"
 
 
-def _signed_bundle(bundle: PointerBundle, key: PublicKey) -> Iterator[str]:
+def _signed_bundle(bundle: PointerBundle, key: VerificationKey) -> Iterator[str]:
     if _by(bundle.pointer, key):
         yield "signed it"
     if _by(bundle.proposal, key):
@@ -202,5 +204,5 @@ def _signed_bundle(bundle: PointerBundle, key: PublicKey) -> Iterator[str]:
         yield "signed an approval of it"
 
 
-def _by(envelope: Envelope, key: PublicKey) -> bool:
+def _by(envelope: Envelope, key: VerificationKey) -> bool:
     return key.keyid in {keyid for keyid, _ in envelope.signatures}

@@ -12,7 +12,7 @@ from typing import Self
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
-from sealgate.trust.keys import PublicKey, Signer
+from sealgate.trust.keys import Signer, VerificationKey
 
 _MOST_SIGNATURES = 32
 
@@ -92,7 +92,7 @@ def add_signature(envelope: Envelope, signer: Signer) -> Envelope:
 
 
 def verify(
-    envelope: Envelope, payload_type: str, keys: Mapping[str, PublicKey], threshold: int = 1
+    envelope: Envelope, payload_type: str, keys: Mapping[str, VerificationKey], threshold: int = 1
 ) -> frozenset[str]:
     """Return the ids of the distinct keys out of `keys` that signed the envelope.
 

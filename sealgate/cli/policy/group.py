@@ -103,10 +103,11 @@ def _rules(policy: Policy) -> dict[str, Any]:
 
 def _keys(policy: Policy) -> Iterator[dict[str, str]]:
     """Return the holder of each key. A former key vouches for what it signed."""
-    for keyid in policy.keys:
+    for keyid in (*policy.keys, *policy.webauthn.keys):
         holder = policy.holder(keyid)
         names = [holder.name] if holder else []
         names += ["the root"] if keyid in policy.root.keys else []
+        names += ["a passkey"] if keyid in policy.webauthn.keys else []
         withdrawn = policy.withdrawn.keys.get(keyid)
         names += [f"withdrawn since entry {withdrawn.since}"] if withdrawn else []
         yield {"key": keyid, "of": ", ".join(names) or "nobody any more"}

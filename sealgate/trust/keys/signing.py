@@ -105,6 +105,19 @@ class PublicKey:
             raise SealgateError(Reason.SIGNATURE_INVALID, f"by key {self.keyid}") from error
 
 
+class VerificationKey(Protocol):
+    """Whatever verifies signatures: a public key, or a passkey."""
+
+    @property
+    def keyid(self) -> str:
+        """The key's id: no two keys have the same."""
+        ...
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raises SealgateError unless `signature` stands for `message`."""
+        ...
+
+
 class Signer(Protocol):
     """Whatever can sign: a key in memory, or one in a token or a service."""
 

@@ -89,7 +89,8 @@ def _follow(current: Policy, envelope: Envelope) -> Policy:
     successor = Policy.decode(envelope.payload)
     _check_own_root(successor, envelope)
     check_next_version(current, successor)
-    successor.withdrawn.check_follows(current.withdrawn, successor.keys)
+    listed = {*successor.keys, *successor.webauthn.keys}
+    successor.withdrawn.check_follows(current.withdrawn, listed)
     return successor
 
 

@@ -10,14 +10,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.health_limits import HealthRules
+from sealgate.trust.policy.passkeys import NO_PASSKEYS, Passkeys
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
 from sealgate.trust.policy.promotion_rules import (
     SERVING,
@@ -33,10 +35,13 @@ from sealgate.trust.times import parse_time
 from sealgate.trust.transparency.ml_dsa import LogCosigners
 from sealgate.trust.transparency.note import Verifier
 
+_K = TypeVar("_K")
+
 _KINDS: Mapping[str, Any] = {
     "risk": RiskTiers,
     "evidence": EvidenceRules,
     "rejections": RejectionRules,
+    "webauthn": Passkeys,
     "withdrawn": Withdrawals,
     "health": HealthRules,
     "ml_dsa": LogCosigners,
@@ -52,7 +57,7 @@ def optional_sections(policy: Any) -> dict[str, Any]:
     sections: dict[str, Any] = {
         name: value.to_json()
         for name, value in found.items()
-        if value not in (None, NO_WITHDRAWALS, NO_GRACE_PERIOD)
+        if value not in (None, NO_WITHDRAWALS, NO_GRACE_PERIOD, NO_PASSKEYS)
     }
     if policy.rights is not None:
         sections["rights"] = [right.to_json() for right in policy.rights]
@@ -95,6 +100,7 @@ class Policy:
     risk: RiskTiers | None = None
     evidence: EvidenceRules | None = None
     rejections: RejectionRules | None = None
+    webauthn: Passkeys = NO_PASSKEYS
     health: HealthRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
@@ -119,11 +125,15 @@ class Policy:
         self._index("_by_name", [(p.name, p) for p in people])
         self._index("_by_identity", [(text, p) for p in people for text in p.identities])
         self._index("_by_key", [(keyid, p) for p in people for keyid in p.keys])
-        if not self.keys.keys() >= {*self._by_key, *self.root.keys}:
+        if self.keys.keys() & self.webauthn.keys.keys():
+            raise invalid("a key is listed twice, once as a passkey")
+        listed = self.keys.keys() | self.webauthn.keys.keys()
+        if not (listed >= self._by_key.keys() and self.keys.keys() >= set(self.root.keys)):
             raise invalid("a key is used that is not listed")
+        self.webauthn.check_holders(people)
         if self.ml_dsa and not self._logs.keys() >= self.ml_dsa.keys.keys():
             raise invalid("an ML-DSA key of a log that is not named")
-        self.withdrawn.check_keys(self.keys.keys() - self._by_key.keys() - set(self.root.keys))
+        self.withdrawn.check_keys(listed - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
         check_known(self.rights or (), self._by_name.keys(), tiers)
         self.root.check_holders(self._by_key)
@@ -197,7 +207,11 @@ class Policy:
 
     def vouches(self, keyid: str, digest: str) -> bool:
         """Whether what a key signed, the document of that digest, still counts."""
-        return keyid in self.keys and self.withdrawn.vouches(keyid, digest)
+        return self.lists(keyid) and self.withdrawn.vouches(keyid, digest)
+
+    def lists(self, keyid: str) -> bool:
+        """Whether the policy lists a key or passkey of that id."""
+        return keyid in self.keys or keyid in self.webauthn.keys
 
     def holder(self, keyid: str) -> Principal | None:
         """Return whose key it is, if anyone's."""
@@ -205,8 +219,16 @@ class Policy:
 
     def keys_of(self, name: str) -> dict[str, PublicKey]:
         """Return the keys of a principal by key id; none if there is no such principal."""
+        return self._keys_of(name, self.keys)
+
+    def signing_keys_of(self, name: str) -> dict[str, PublicKey | Passkey]:
+        """Return all that a person signs statements with, by key id: keys and passkeys."""
+        return {**self._keys_of(name, self.keys), **self._keys_of(name, self.webauthn.keys)}
+
+    def _keys_of(self, name: str, among: Mapping[str, _K]) -> dict[str, _K]:
         principal = self._by_name.get(name)
-        return {keyid: self.keys[keyid] for keyid in principal.keys} if principal else {}
+        named = principal.keys if principal else ()
+        return {keyid: among[keyid] for keyid in named if keyid in among}
 
     def with_role(self, role: str) -> tuple[Principal, ...]:
         """Return the principals that have the role."""

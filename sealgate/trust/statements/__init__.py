@@ -2,6 +2,7 @@
 
 from sealgate.trust.statements.bundle import PointerBundle
 from sealgate.trust.statements.manifest import FileEntry, Manifest
+from sealgate.trust.statements.passkey_signature import passkey_envelope, signing_challenge
 from sealgate.trust.statements.replies import Comment, ProposalWithdrawal, Rejection
 from sealgate.trust.statements.types import (
     Approval,
@@ -38,7 +39,9 @@ __all__ = [
     "is_revoked",
     "open_statement",
     "open_under",
+    "passkey_envelope",
     "sign_statement",
+    "signing_challenge",
     "verify_freshness",
     "verify_pointer",
 ]

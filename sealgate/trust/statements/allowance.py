@@ -95,7 +95,7 @@ def open_allowance(
         raise SealgateError(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
     allowance = Allowance.decode(envelope.payload)
     # 2.
-    keys = policy.keys_of(allowance.person)
+    keys = policy.signing_keys_of(allowance.person)
     signed = [keyid for keyid, _ in envelope.signatures]
     able = keys and step_up.role in policy.principal(allowance.person).roles
     if not able or not keys.keys() >= set(signed) or allowance.person == held.caller:

@@ -44,14 +44,15 @@ def open_statement(
     1. The payload is of `kind` (SIGNATURE_INVALID for another type, DOCUMENT_MALFORMED).
     2. Every signature claims a key that the policy gives to the author (SIGNER_MISMATCH).
     3. The author has one of `roles` under the policy (ROLE_TOO_LOW).
-    4. Every signature verifies (SIGNATURE_INVALID).
+    4. Every signature verifies (SIGNATURE_INVALID, and for a passkey's the reasons of
+       `Passkey.verify_challenge`).
     """
     # 1.
     if envelope.payload_type != kind.PAYLOAD_TYPE:
         raise SealgateError(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
     statement = kind.decode(envelope.payload)
     # 2.
-    keys = policy.keys_of(statement.author)
+    keys = policy.signing_keys_of(statement.author)
     if [keyid for keyid, _ in envelope.signatures if keyid in keys] != _keyids(envelope):
         raise SealgateError(Reason.SIGNER_MISMATCH, f"{kind.TYPE} not signed by {statement.author}")
     # 3.
