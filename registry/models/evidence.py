@@ -100,7 +100,7 @@ class Attachments:
             connection = unit.connection
             policy = self._book.read_for(unit).current(unit.now)
             # 2.
-            item = open_own(principal, opened, Evidence, policy, ATTACHERS)
+            item = open_own(unit, opened, Evidence, policy, ATTACHERS)
             # 3.
             digest = find_version(connection, model, version)["digest"]
             if item.kind not in ATTACHED or item.version_digest != digest:

@@ -12,7 +12,12 @@ from typing import TypeVar
 from sqlalchemy import Connection, select
 
 from registry.policy.freshness import FreshnessKeeper
-from registry.state.events import POINTER_MOVED, POLICY_ACCEPTED, VERSION_REGISTERED
+from registry.state.events import (
+    PASSKEY_USED,
+    POINTER_MOVED,
+    POLICY_ACCEPTED,
+    VERSION_REGISTERED,
+)
 from registry.state.logged_state import NO_POLICY
 from registry.state.records import check_etag, etag
 from registry.state.schema import POLICIES
@@ -20,6 +25,7 @@ from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, Uni
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys.webauthn import Assertion, check_counter
 from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
 from sealgate.trust.policy.validity import Withdrawal
 from sealgate.trust.statements import open_statement
@@ -200,15 +206,25 @@ _S = TypeVar("_S", bound=Statement)
 
 
 def open_own(
-    principal: str, envelope: Envelope, kind: type[_S], policy: Policy, roles: Collection[str]
+    unit: UnitOfWork, envelope: Envelope, kind: type[_S], policy: Policy, roles: Collection[str]
 ) -> _S:
     """Return a statement whose author is the caller: nobody hands in what another has signed.
 
-    Raises SealgateError: SIGNER_MISMATCH, and like `open_statement`.
+    Signature counters of passkeys are recorded with the change. Raises SealgateError:
+    SIGNER_MISMATCH, WEBAUTHN_COUNTER, and like `open_statement`.
     """
     statement = open_statement(envelope, kind, policy, roles)
-    if statement.author != principal:
+    if statement.author != unit.principal:
         raise SealgateError(
-            Reason.SIGNER_MISMATCH, f"{principal} submitted a document signed by someone else"
+            Reason.SIGNER_MISMATCH, f"{unit.principal} submitted a document signed by someone else"
         )
+    for keyid, signature in envelope.signatures:
+        if keyid in policy.webauthn.keys:
+            _note_counter(unit, keyid, Assertion.decode(signature).counter, envelope)
     return statement
+
+
+def _note_counter(unit: UnitOfWork, keyid: str, counter: int, envelope: Envelope) -> None:
+    check_counter(unit.logged().passkey_counters.get(keyid, 0), counter)
+    if counter:
+        unit.add(PASSKEY_USED, keyid=keyid, counter=counter, document=envelope.payload_digest)

@@ -145,7 +145,7 @@ class Pointers:
     ) -> tuple[Pointer, RowMapping]:
         """The steps 2 and 3 of a move; return the pointer and the row of its version."""
         # 2.
-        pointer = open_own(unit.principal, opened, Pointer, chain.current(unit.now), roles)
+        pointer = open_own(unit, opened, Pointer, chain.current(unit.now), roles)
         if pointer.action != action:
             raise SealgateError(
                 Reason.POINTER_INVALID, f"a {pointer.action} where a {action} belongs"

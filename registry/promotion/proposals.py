@@ -52,7 +52,7 @@ class Proposals:
             chain = self._book.read_for(unit)
             policy = chain.current(unit.now)
             # 1.
-            proposal = open_own(principal, opened, Proposal, policy, ("publisher", "admin"))
+            proposal = open_own(unit, opened, Proposal, policy, ("publisher", "admin"))
             if is_known(connection, opened.payload_digest):
                 return read_proposal(connection, opened.payload_digest, unit.now)
             # 2. to 6.
@@ -88,7 +88,7 @@ class Proposals:
             chain = self._book.read_for(unit)
             # 1.
             policy = chain.current(unit.now)
-            approval = open_own(principal, opened, Approval, policy, ("approver",))
+            approval = open_own(unit, opened, Approval, policy, ("approver",))
             # 2.
             row, proposal = find_proposal(connection, approval.proposal)
             chain.check_named(proposal.policy)

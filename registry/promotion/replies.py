@@ -56,7 +56,7 @@ class ProposalReplies:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            open_own(principal, opened, Rejection, policy, ("approver",))
+            open_own(unit, opened, Rejection, policy, ("approver",))
             # 2.
             _, proposal = find_proposal(unit.connection, claimed)
             check_not_rejected(unit, claimed)
@@ -84,7 +84,7 @@ class ProposalReplies:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            open_own(principal, opened, ProposalWithdrawal, policy, ("publisher", "admin"))
+            open_own(unit, opened, ProposalWithdrawal, policy, ("publisher", "admin"))
             # 2.
             row, proposal = find_proposal(unit.connection, claimed)
             if row["principal"] != principal:
@@ -111,7 +111,7 @@ class ProposalReplies:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            open_own(principal, opened, Comment, policy, STAFF)
+            open_own(unit, opened, Comment, policy, STAFF)
             # 2.
             find_proposal(unit.connection, claimed)
             same = select(COMMENTS.c.entry).where(COMMENTS.c.digest == opened.payload_digest)

@@ -43,7 +43,7 @@ class Revocations:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            revocation = open_own(principal, opened, Revocation, policy, ("admin",))
+            revocation = open_own(unit, opened, Revocation, policy, ("admin",))
             # 2.
             model, version, digest = revocation.model, revocation.version, revocation.digest
             check_etag(etag, read_version(unit.connection, model, version).etag)

@@ -254,6 +254,13 @@ EVIDENCE_ATTACHED = Event(
     },
 )
 
+PASSKEY_USED = Event(
+    "passkey.used",
+    schema.PASSKEY_USES,
+    lambda row: f"passkeys/{row['keyid']}",
+    lambda row: {"counter": row["counter"], "document": row["document"]},
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -277,4 +284,5 @@ EVENTS = (
     PROPOSAL_REJECTED,
     PROPOSAL_WITHDRAWN,
     COMMENT_ADDED,
+    PASSKEY_USED,
 )

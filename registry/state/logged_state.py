@@ -103,6 +103,8 @@ class LoggedFacts:
     """The digests that revocations named."""
     rejected: set[str] = field(default_factory=set)
     """Digests of the proposals that were rejected or withdrawn."""
+    passkey_counters: dict[str, int] = field(default_factory=dict)
+    """The highest signature counter that each passkey has shown, by key id."""
     engine_counts: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Sequence and envelope digest of the newest counts of each engine instance."""
     erasures: dict[str, LoggedErasure] = field(default_factory=dict)
@@ -134,6 +136,8 @@ class LoggedFacts:
             self.add_anchor(origin, anchor)
         for place, pointer in later.pointers.items():
             _add_newest(self.pointers, place, pointer)
+        for keyid, counter in later.passkey_counters.items():
+            self.passkey_counters[keyid] = max(counter, self.passkey_counters.get(keyid, 0))
         for instance, counts in later.engine_counts.items():
             _add_newest(self.engine_counts, instance, counts)
         for origin, pruning in later.prunings.items():
@@ -258,6 +262,11 @@ def _rejection(facts: LoggedFacts, columns: Columns) -> None:
     facts.rejected.add(columns["proposal"])
 
 
+def _passkey_use(facts: LoggedFacts, columns: Columns) -> None:
+    keyid, counter = columns["keyid"], columns["counter"]
+    facts.passkey_counters[keyid] = max(counter, facts.passkey_counters.get(keyid, 0))
+
+
 def _erasure(facts: LoggedFacts, columns: Columns) -> None:
     names = ("origin", "entries", "size", "key_digest")
     erasure = LoggedErasure(**{name: columns[name] for name in names})
@@ -281,6 +290,7 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
     schema.REJECTIONS.name: _rejection,
     schema.PROPOSAL_WITHDRAWALS.name: _rejection,
     schema.ENGINE_COUNTS.name: _engine_counts,
+    schema.PASSKEY_USES.name: _passkey_use,
     schema.ERASURES.name: _erasure,
     schema.PRUNINGS.name: _pruning,
 }
@@ -289,5 +299,5 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
 _EVENT = re.compile(
     rb'"event":"(?:api-key\.created|api-key\.revoked|request\.allowed|screening\.drifted|'
     rb"answers\.anchored|policy\.accepted|pointer\.moved|version\.revoked|engine\.counted|"
-    rb"subject\.erased|log\.pruned|proposal\.rejected|proposal\.withdrawn)\""
+    rb"subject\.erased|log\.pruned|proposal\.rejected|proposal\.withdrawn|passkey\.used)\""
 )

@@ -134,6 +134,7 @@ _SUBJECTS = {
     schema.ALLOWANCES: r"models/(?P<model>[^/]+)",
     schema.DRIFTS: r"models/(?P<model>[^/]+)/versions/(?P<version>\d+)",
     schema.ATTACHMENTS: r"models/(?P<model>[^/]+)/versions/(?P<version>\d+)",
+    schema.PASSKEY_USES: r"passkeys/(?P<keyid>.+)",
     schema.COLLECTIONS: r"collections/(?P<number>\d+)",
 }
 _NUMBERS = ("version", "number")

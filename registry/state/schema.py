@@ -253,6 +253,15 @@ ATTACHMENTS = _state(
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
 )
 
+# Signature counters of passkeys, as each use showed them; see `check_counter`.
+PASSKEY_USES = _state(
+    "passkey_uses",
+    _text("keyid", key=True),
+    _number("counter", key=True),
+    # Of the document that was signed.
+    _text("document"),
+)
+
 # Requests that were carried out; `entry` is the first that each made. See `requests`.
 REQUESTS = Table(
     "requests",

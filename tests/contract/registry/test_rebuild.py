@@ -6,6 +6,7 @@ The walk takes every table and every column from the schema, so none is forgotte
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,13 @@ from registry.state.unit_of_work import Ledger, RequestKey
 from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy import Principal
+from sealgate.trust.policy.passkeys import Passkeys
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
-from sealgate.trust.statements import Evidence, sign_statement
+from sealgate.trust.statements import Comment, Evidence, sign_statement
 from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support.builders.documents.allowances import an_allowance, held
+from tests.support.builders.documents.authenticator import Authenticator
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
     REGISTRY_LOG,
@@ -65,8 +68,15 @@ def busy_harness(empty_harness: RegistryHarness, tmp_path: Path) -> RegistryHarn
     engine = Principal("engine-1", ("engine",), (public.keyid,), ())
     people, keys = harness.policy.principals, harness.policy.keys
     screens = ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
+    passkey = Authenticator("anna")
+    people = tuple(
+        replace(p, keys=(*p.keys, passkey.keyid)) if p.name == "anna" else p for p in people
+    )
     harness.accept(
-        principals=(*people, engine), keys={**keys, public.keyid: public}, screens=screens
+        principals=(*people, engine),
+        keys={**keys, public.keyid: public},
+        screens=screens,
+        webauthn=Passkeys({passkey.keyid: passkey.passkey}),
     )
     first = harness.release(harness.publish("one"))
     harness.release(harness.publish("two"), predecessor=1)
@@ -74,7 +84,10 @@ def busy_harness(empty_harness: RegistryHarness, tmp_path: Path) -> RegistryHarn
     harness.revoke(harness.publish("three"))
     version = registry.versions.get("digits", 2)
     harness.reject(harness.comment(harness.propose(version, predecessor=3).digest).digest)
-    harness.withdraw(harness.propose(version, predecessor=3, created=at(hours=-1)).digest)
+    other = harness.propose(version, predecessor=3, created=at(hours=-1))
+    word = Comment(other.digest, "anna", "By passkey.", at())
+    registry.replies.comment("anna", passkey.envelope(word, counter=3).encode())
+    harness.withdraw(other.digest)
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for _ in range(2):
         log.append([an_answer()] * 150)
