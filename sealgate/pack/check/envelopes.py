@@ -2,10 +2,13 @@
 
     python3 check/envelopes.py
 
-Run it in the pack's folder. It prints the first policy's root keys: compare their ids with those
-that you were given by another way than this pack, for all trust comes from them.
+What a passkey signed is checked with `webauthn`, needed only where there is such. Run it in the
+pack's folder. It prints the first policy's root keys: compare their ids with those that you were
+given by another way than this pack, for all trust comes from them.
 """
 
+import base64
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -40,6 +43,38 @@ def check_policies(envelopes: list) -> list:
     return policies
 
 
+def check_passkey(envelope: Envelope, passkey: dict, signature: bytes) -> None:
+    """The challenge is the SHA-256 of what another key would sign."""
+    from webauthn import verify_authentication_response
+    from webauthn.helpers.exceptions import WebAuthnException
+
+    names = ("authenticatorData", "clientDataJSON", "signature")
+    assertion = json.loads(signature)
+    credential = base64url(passkey["credential"])
+    try:
+        verify_authentication_response(
+            credential={
+                "id": credential,
+                "rawId": credential,
+                "type": "public-key",
+                "response": {name: base64url(assertion[name]) for name in names},
+            },
+            expected_challenge=hashlib.sha256(envelope.pae()).digest(),
+            expected_rp_id=passkey["rp_id"],
+            expected_origin=passkey["origins"],
+            credential_public_key=base64.b64decode(passkey["cose_key"]),
+            # The registry held the counter against those before it.
+            credential_current_sign_count=0,
+            require_user_verification=True,
+        )
+    except WebAuthnException as error:
+        raise VerificationError(str(error)) from error
+
+
+def base64url(text: str) -> str:
+    return text.translate(str.maketrans("+/", "-_")).rstrip("=")
+
+
 def check_document(envelope: Envelope, policies: list) -> str:
     """The document is signed by whom it names, with keys that some policy gives to that person."""
     document = json.loads(envelope.payload)
@@ -50,9 +85,22 @@ def check_document(envelope: Envelope, policies: list) -> str:
         for person in policy["principals"]
         if person["name"] == author
         for keyid in person["keys"]
+        if keyid in policy["keys"]
     }
-    envelope.verify([key(keyid, pem) for keyid, pem in keys.items()], 1)
-    meaning = document.get("meaning") or document.get("reason") or ""
+    passkeys = {
+        keyid: policy["webauthn"][keyid]
+        for policy in policies
+        for person in policy["principals"]
+        if person["name"] == author
+        for keyid in person["keys"]
+        if keyid in policy.get("webauthn", {})
+    }
+    signed = {keyid: passkeys[keyid] for keyid in envelope.signatures if keyid in passkeys}
+    for keyid, passkey in signed.items():
+        check_passkey(envelope, passkey, bytes.fromhex(envelope.signatures[keyid].signature))
+    if not signed:
+        envelope.verify([key(keyid, pem) for keyid, pem in keys.items()], 1)
+    meaning = document.get("meaning") or document.get("reason") or document.get("text") or ""
     return f"{author}  {meaning}".rstrip()
 
 
@@ -72,5 +120,13 @@ def main() -> None:
 
 try:
     main()
-except (VerificationError, ValueError, KeyError, TypeError, StopIteration, OSError) as error:
+except (
+    VerificationError,
+    ValueError,
+    ImportError,
+    KeyError,
+    TypeError,
+    StopIteration,
+    OSError,
+) as error:
     sys.exit(f"not verified: {type(error).__name__} {error}")
