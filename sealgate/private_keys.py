@@ -26,7 +26,7 @@ def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
     """
     if not is_key_uri(place):
         path = Path(place)
-        return load_private_key(path, _passphrase(path, ask))
+        return load_private_key(path, passphrase_of(path, ask))
     try:
         # Only the extra `pkcs11` brings what this needs.
         from sealgate.trust.keys.pkcs11_key import TokenKey
@@ -56,8 +56,10 @@ def read_passphrase(path: Path) -> bytes:
     return passphrase
 
 
-def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
-    """Return the passphrase of an encrypted file: from a file, or asked for."""
+def passphrase_of(path: Path, ask: Ask | None) -> bytes | None:
+    """Return the passphrase of an encrypted file: from a file, or asked for. None where the file is
+    not encrypted.
+    """
     try:
         encrypted = b"ENCRYPTED" in read_regular_file(path)
     except OSError:

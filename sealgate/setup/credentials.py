@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sealgate.reasons import Reason, SealgateError
+
 # Clocks of neighbours may run behind ours.
 _BACKDATE = timedelta(minutes=5)
 
@@ -28,23 +30,55 @@ class Certificate:
 
 
 class CertificateAuthority:
-    """A certificate authority of one installation; its key may be thrown away after use."""
+    """A certificate authority of one installation.
 
-    def __init__(self, name: str, now: datetime, lifetime: timedelta) -> None:
+    What it issues lives for `lifetime`, and never longer than the authority itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        now: datetime,
+        lifetime: timedelta,
+        *,
+        own_lifetime: timedelta | None = None,
+        kept: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None,
+    ) -> None:
+        """A new authority, which itself lives for `own_lifetime` or else for `lifetime`; or the one
+        of a key and certificate that were kept.
+        """
         self._now = now
         self._lifetime = lifetime
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _common_name(name)
-        usage = _key_usage(digital_signature=False, key_cert_sign=True)
-        self._certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
-            )
-            .sign(self._key, hashes.SHA256())
-        )
+        self._key, self._certificate = kept or _authority(name, now, own_lifetime or lifetime)
+
+    @classmethod
+    def load(
+        cls,
+        certificate: bytes,
+        key: bytes,
+        passphrase: bytes | None,
+        now: datetime,
+        lifetime: timedelta,
+    ) -> "CertificateAuthority":
+        """The authority of a certificate and its key, both PEM.
+
+        Raises SealgateError(KEY_UNREADABLE) for a wrong passphrase, another kind of key or another
+        authority's.
+        """
+        try:
+            loaded = serialization.load_pem_private_key(key, passphrase)
+            own = x509.load_pem_x509_certificate(certificate)
+        except (ValueError, TypeError) as error:
+            raise SealgateError(Reason.KEY_UNREADABLE, "the authority's key") from error
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise SealgateError(Reason.KEY_UNREADABLE, "the authority's key is not P-256")
+        if loaded.public_key() != own.public_key():
+            raise SealgateError(Reason.KEY_UNREADABLE, "the key is another authority's")
+        return cls("", now, lifetime, kept=(loaded, own))
+
+    def key_pem(self, passphrase: bytes | None) -> bytes:
+        """The authority's private key, encrypted if there is a passphrase."""
+        return _private_pem(self._key, passphrase)
 
     @property
     def pem(self) -> bytes:
@@ -59,6 +93,19 @@ class CertificateAuthority:
         """A certificate that names nobody, for a program that calls with other people's tokens."""
         return self._issue("", ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
+    def renew(self, name: str, key: bytes) -> bytes:
+        """A new certificate for a caller who keeps the key, both PEM.
+
+        Raises SealgateError(KEY_UNREADABLE).
+        """
+        try:
+            loaded = serialization.load_pem_private_key(key, None)
+        except (ValueError, TypeError) as error:
+            raise SealgateError(Reason.KEY_UNREADABLE, f"the TLS key of {name}") from error
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise SealgateError(Reason.KEY_UNREADABLE, f"the TLS key of {name} is not P-256")
+        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, None, loaded).certificate
+
     def caller(self, name: str, *uris: str) -> Certificate:
         """A certificate for a caller, whose identity is `mtls:<name>`; or, with a SPIFFE ID among
         `uris`, `spiffe:<SPIFFE ID>`.
@@ -72,10 +119,13 @@ class CertificateAuthority:
         name: str,
         usage: x509.ObjectIdentifier,
         alternatives: x509.SubjectAlternativeName | None,
+        key: ec.EllipticCurvePrivateKey | None = None,
     ) -> Certificate:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        until = min(self._now + self._lifetime, self._certificate.not_valid_after_utc)
+        issuer = self._certificate.subject
         builder = (
-            self._builder(_common_name(name), key.public_key())
+            _builder(_common_name(name), issuer, key.public_key(), self._now, until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True, key_cert_sign=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -87,27 +137,51 @@ class CertificateAuthority:
         if alternatives is not None:
             builder = builder.add_extension(alternatives, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        return Certificate(
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-        )
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        return Certificate(pem, _private_pem(key, None))
 
-    def _builder(
-        self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - _BACKDATE)
-            .not_valid_after(self._now + self._lifetime)
-        )
+
+def _authority(
+    name: str, now: datetime, lifetime: timedelta
+) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, public = _common_name(name), key.public_key()
+    usage = _key_usage(digital_signature=False, key_cert_sign=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(public)
+    certificate = (
+        _builder(subject, subject, public, now, now + lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, encryption)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    until: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(until)
+    )
 
 
 def _common_name(name: str) -> x509.Name:

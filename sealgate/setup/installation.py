@@ -1,7 +1,8 @@
 """Creates a new installation in a folder: keys, certificates, first policy, configuration.
 
-One folder stands for several machines here, so that a first day needs only one: `roots/` belongs
-offline, each folder of `people/` on that person's machine, the rest on the gateway's.
+One folder stands for several machines here, so that a first day needs only one: `roots/` and
+`authorities/` belong offline, each folder of `people/` on that person's machine, the rest on the
+gateway's.
 """
 
 import secrets
@@ -21,8 +22,9 @@ from sealgate.setup.credentials import (
     mint_token,
     new_issuer_key,
 )
+from sealgate.setup.people import CERTIFICATE_LIFETIME, InstalledPerson, PersonFolder
 from sealgate.trust import canonical, dsse
-from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
+from sealgate.trust.keys import ED25519, PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.promotion_rules import MAKERS
@@ -33,6 +35,7 @@ from sealgate.trust.transparency import ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import MlDsaKey
 
 _LIFETIME = timedelta(days=365)
+_AUTHORITY_LIFETIME = timedelta(days=3650)
 _TOKEN_LIFETIME = timedelta(hours=12)
 _ROOTS = ("root-1", "root-2", "root-3")
 _ROOT_THRESHOLD = 2
@@ -47,14 +50,6 @@ _EVIDENCE = (
     "screening-report",
     "watermark-check",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledPerson:
-    name: str
-    role: str
-    by_token: bool = False
-    also: str = ""
 
 
 PEOPLE = (
@@ -172,11 +167,12 @@ class Installation:
         self._write("console.toml", self._console().encode())
 
     def _certificates(self) -> CertificateAuthority:
-        servers = CertificateAuthority(f"{self._name} servers", self._now, _LIFETIME)
-        callers = CertificateAuthority(f"{self._name} callers", self._now, _LIFETIME)
+        servers, callers = self._authority("servers"), self._authority("callers")
         server = servers.server("gateway", ("localhost", "127.0.0.1", "::1"))
-        self._write("tls/servers.pem", servers.pem)
-        self._write("tls/callers.pem", callers.pem)
+        for kind, authority in (("servers", servers), ("callers", callers)):
+            self._write(f"tls/{kind}.pem", authority.pem)
+            # People are added and certificates renewed with these: `sealgate person`.
+            self._write(f"authorities/{kind}.key", authority.key_pem(self._passphrase))
         self._write("tls/gateway.pem", server.certificate)
         self._write("tls/gateway.key", server.key)
         console = callers.nobody()
@@ -184,41 +180,26 @@ class Installation:
         self._write(f"{CONSOLE}.key", console.key)
         return callers
 
+    def _authority(self, kind: str) -> CertificateAuthority:
+        name, lifetime = f"{self._name} {kind}", CERTIFICATE_LIFETIME
+        return CertificateAuthority(name, self._now, lifetime, own_lifetime=_AUTHORITY_LIFETIME)
+
     def _person(
         self, person: InstalledPerson, callers: CertificateAuthority, issuer_key: bytes
     ) -> None:
-        home = f"people/{person.name}"
-        keys = self._people_keys[person.name] = []
-        settings = {"name": person.name, "server_authority": "../../tls/servers.pem"}
+        home = PersonFolder(self._folder / "people" / person.name, person, self._passphrase)
+        common = {
+            "endpoint": f"127.0.0.1:{self._ports.tls if person.by_token else self._ports.mutual}",
+            "server_authority": "../../tls/servers.pem",
+            "root_keys": [f"../../trust/{root}.pem" for root in _ROOTS],
+            "root_threshold": _ROOT_THRESHOLD,
+        }
         if person.by_token:
             token = mint_token(issuer_key, person.name, self._now, _TOKEN_LIFETIME)
-            self._write(f"{home}/token.jwt", token.encode())
-            settings |= {
-                "endpoint": f"127.0.0.1:{self._ports.tls}",
-                "token": "token.jwt",
-                "witness": "witness.json",
-            }
+            home.write(common, token=token)
         else:
-            caller = callers.caller(person.name)
-            self._write(f"{home}/tls.pem", caller.certificate)
-            self._write(f"{home}/tls.key", caller.key)
-            settings |= {
-                "endpoint": f"127.0.0.1:{self._ports.mutual}",
-                "certificate": "tls.pem",
-                "certificate_key": "tls.key",
-            }
-        if person.role in ("publisher", "approver", "admin"):
-            keys.append(self._persons_key(f"{home}/signing.key"))
-            settings["signing_key"] = "signing.key"
-        if person.role == "publisher":
-            # Verifiers of the Model Signing format take NIST curves only.
-            keys.append(self._persons_key(f"{home}/model-signing.key", ECDSA_P256))
-            settings["model_signing_key"] = "model-signing.key"
-            settings |= {"watermark_keys": "watermarks", "outbox": "outbox"}
-        lines = [f'{key} = "{value}"' for key, value in settings.items()]
-        lines.append(f"root_keys = {[f'../../trust/{root}.pem' for root in _ROOTS]}")
-        lines.append(f"root_threshold = {_ROOT_THRESHOLD}")
-        self._write(f"{home}/profile.toml", "\n".join([*lines, ""]).encode())
+            home.write(common, callers)
+        self._people_keys[person.name] = home.keys
 
     def _policy(self, roots: list[PrivateKey], service: dict[str, PrivateKey]) -> None:
         # Services whose keys sign what the policy must know them for.
@@ -261,15 +242,14 @@ class Installation:
             if not person.by_token:
                 known.append(f"mtls:{person.name}")
             keys = [key.public.keyid for key in self._people_keys[person.name]]
-            roles = [role for role in (person.role, person.also) if role]
-            yield {"name": person.name, "roles": roles, "keys": keys, "identities": known}
+            yield {"name": person.name, "roles": person.roles, "keys": keys, "identities": known}
 
     def _engine_room(self, place: EnginePlace) -> None:
         root_keys = [f"trust/{root}.pem" for root in _ROOTS]
         self._write("engine.toml", place.configuration(root_keys, _ROOT_THRESHOLD).encode())
         if place.address:
             # Each is pinned by the other end, so who signed them does not matter.
-            authority = CertificateAuthority(f"{self._name} engine", self._now, _LIFETIME)
+            authority = self._authority("engine")
             server = authority.server(ENGINE, (ENGINE, place.host))
             for path, made in ((SERVER, server), (CLIENT, authority.caller("gateway"))):
                 self._write(f"{path}.pem", made.certificate)

@@ -37,7 +37,7 @@ SURFACES = {
     "sealgate.health": {"check", "findings"},
     "sealgate.pack": {"export", "tile_folder"},
     "sealgate.pages": {"receipt_page"},
-    "sealgate.setup": {"configuration", "credentials", "installation"},
+    "sealgate.setup": {"configuration", "credentials", "installation", "people"},
     "sealgate.witness": {"server", "service"},
     "training.data": {"run_data"},
     "training.demo": {"spam"},
