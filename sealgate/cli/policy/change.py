@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -53,6 +54,16 @@ def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...
     It has the same content, the next version number, and is valid from now for --days. With
     --policy the gateway is not asked.
     """
+    document = successor_document(ctx, days, policies)
+    with file.open("x", encoding="utf-8") as opened:
+        opened.write(json.dumps(document, indent=2) + "\n")
+    click.echo(f"{file} is version {document['version']}: edit it, then have its roots sign it")
+
+
+def successor_document(
+    ctx: click.Context, days: float, policies: tuple[Path, ...]
+) -> dict[str, Any]:
+    """The policy in force as the next version, valid from now; from the gateway, or `policies`."""
     person = profile(ctx, "admin")
     if policies:
         chain = read_chain(ctx, policies)
@@ -61,14 +72,12 @@ def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...
             chain = fetch_chain(ctx, person, channel)
     current = newest(chain, person)
     now = datetime.now(UTC)
-    document = json.loads(current.encode()) | {
+    document: dict[str, Any] = json.loads(current.encode())
+    return document | {
         "version": current.version + 1,
         "issued": format_time(now),
         "expires": format_time(now + timedelta(days=days)),
     }
-    with file.open("x", encoding="utf-8") as opened:
-        opened.write(json.dumps(document, indent=2) + "\n")
-    click.echo(f"{file} is version {current.version + 1}: edit it, then have its roots sign it")
 
 
 @click.command(

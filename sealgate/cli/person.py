@@ -1,0 +1,249 @@
+"""`sealgate person`: adds, lists, renews and removes people of an installation."""
+
+import json
+import ssl
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sealgate.cli.context import newest, policy_option, profile, read_chain, state_folder
+from sealgate.cli.key import new_passphrase, passphrase_option
+from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_fields, show_rows
+from sealgate.cli.policy.change import read, successor_document
+from sealgate.files import replace_file
+from sealgate.private_keys import passphrase_of
+from sealgate.setup.credentials import ISSUER, CertificateAuthority
+from sealgate.setup.people import (
+    AUTHORITY,
+    AUTHORITY_CERTIFICATE,
+    CERTIFICATE_LIFETIME,
+    InstalledPerson,
+    PersonFolder,
+)
+from sealgate.trust import canonical, fields
+from sealgate.trust.fields import check_name
+from sealgate.trust.keys import read_private_file
+from sealgate.trust.keys.certificate_identity import certificate_validity
+from sealgate.trust.keys.webauthn import Passkey
+from sealgate.trust.policy import Policy
+from sealgate.trust.times import format_time
+
+_ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor")
+_SHARED = ("endpoint", "server_authority", "root_keys", "root_threshold")
+_DAYS = 365.0
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _draft_option(command: F) -> F:
+    return click.option(
+        "--draft",
+        "draft",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default="policy-next.json",
+        show_default=True,
+        help="The draft of the next policy; where the file exists, the change is added to it.",
+    )(command)
+
+
+@click.group(cls=HelpfulGroup)
+def person() -> None:
+    """Add people, list them, renew their certificates, remove them.
+
+    A person comes or goes with a new policy. These commands draft it; the roots sign it.
+    """
+
+
+@person.command(
+    epilog="\b\nExamples:\n  sealgate person add anna --role approver\n"
+    "  sealgate person add bert --role auditor --passkey"
+)
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(_ROLES))
+@click.option(
+    "--passkey",
+    "by_passkey",
+    is_flag=True,
+    help="Make no key and no certificate: the person signs in at the console and adds a passkey.",
+)
+@click.option("--unencrypted-keys", is_flag=True, help="Store the keys without a passphrase.")
+@passphrase_option
+@_draft_option
+@policy_option
+@click.pass_context
+def add(
+    ctx: click.Context,
+    name: str,
+    role: str,
+    by_passkey: bool,
+    unencrypted_keys: bool,
+    passphrase_file: Path | None,
+    draft: Path,
+    policies: tuple[Path, ...],
+) -> None:
+    """Make keys, a certificate and a profile for NAME, and draft the policy that names them."""
+    check_name(name)
+    document = _open_draft(ctx, draft, policies)
+    if name in {known["name"] for known in document["principals"]}:
+        raise click.ClickException(f"the policy names {name} already")
+    found = InstalledPerson(name, role)
+    keys = []
+    if not by_passkey:
+        callers = _authority(ctx)
+        passphrase = None if unencrypted_keys else new_passphrase(passphrase_file)
+        home = PersonFolder(state_folder(ctx) / "people" / name, found, passphrase)
+        home.write(_shared_settings(ctx), callers)
+        keys = [key.public for key in home.keys]
+    document["keys"] |= {key.keyid: key.pem for key in keys}
+    known_as = f"jwt:{ISSUER} {name}" if by_passkey else f"mtls:{name}"
+    entry = {"name": name, "roles": found.roles, "identities": [known_as]}
+    document["principals"].append(entry | {"keys": [key.keyid for key in keys]})
+    _save_draft(draft, document)
+    if by_passkey:
+        click.echo(f"Once the policy is in force: sealgate console link {name}")
+    else:
+        click.echo(
+            f"Hand people/{name} to its owner, who gives the keys a passphrase of their own."
+        )
+
+
+@person.command(
+    epilog="\b\nExample:\n  sealgate person passkey anna anna-passkey.json   "
+    "the file that the console shows at enrolment"
+)
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_draft_option
+@policy_option
+@click.pass_context
+def passkey(
+    ctx: click.Context, name: str, file: Path, draft: Path, policies: tuple[Path, ...]
+) -> None:
+    """Draft the policy that lists the passkey in FILE as one of NAME's."""
+    document = _open_draft(ctx, draft, policies)
+    entry = _principal(document, name)
+    try:
+        found = Passkey.from_json(json.loads(file.read_bytes()))
+    except ValueError as error:
+        raise click.ClickException(f"{file} is not JSON: {error}") from None
+    document.setdefault("webauthn", {})[found.keyid] = found.to_json()
+    entry["keys"] = [*entry["keys"], found.keyid]
+    _save_draft(draft, document)
+    click.echo(f"{found.keyid} signs for {name} at {', '.join(found.origins)}")
+
+
+@person.command(epilog="\b\nExample:\n  sealgate person remove anna")
+@click.argument("name")
+@_draft_option
+@policy_option
+@click.pass_context
+def remove(ctx: click.Context, name: str, draft: Path, policies: tuple[Path, ...]) -> None:
+    """Draft the policy without NAME.
+
+    The keys stay listed, so that what the person signed stays valid. If a key was stolen, withdraw
+    it too.
+    """
+    document = _open_draft(ctx, draft, policies)
+    document["principals"].remove(_principal(document, name))
+    if "rights" in document:
+        named = [_without(right, name) for right in document["rights"]]
+        document["rights"] = [right for right in named if right["principals"] or right["roles"]]
+    _save_draft(draft, document)
+
+
+@person.command(
+    epilog="\b\nExamples:\n  sealgate person renew anna\n  sealgate person renew anna bert"
+)
+@click.argument("names", nargs=-1, required=True)
+@json_option
+@click.pass_context
+def renew(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Issue a new certificate for each of NAMES, who keep their keys.
+
+    The policy stays as it is, and an expired certificate can be renewed too.
+    """
+    callers = _authority(ctx)
+    for name in names:
+        home = state_folder(ctx) / "people" / check_name(name)
+        renewed = callers.renew(name, read_private_file(home / "tls.key"))
+        replace_file(home / "tls.pem", renewed)
+        show_fields({"renewed": name, "until": _certificate_end(ctx, name)}, as_json)
+
+
+@person.command("list", epilog="\b\nExample:\n  sealgate person list")
+@policy_option
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
+    """List who the policy names, and when the certificates kept here expire."""
+    policy = newest(read_chain(ctx, policies), profile(ctx, "auditor"))
+    rows = [
+        {
+            "name": known.name,
+            "roles": ", ".join(known.roles),
+            "keys": sum(keyid in policy.keys for keyid in known.keys),
+            "passkeys": sum(keyid in policy.webauthn.keys for keyid in known.keys),
+            "known_as": ", ".join(known.identities),
+            "certificate_until": _certificate_end(ctx, known.name),
+        }
+        for known in policy.principals
+    ]
+    columns = ("name", "roles", "keys", "passkeys", "known_as", "certificate_until")
+    show_rows(rows, columns, as_json)
+
+
+def _open_draft(ctx: click.Context, file: Path, policies: tuple[Path, ...]) -> dict[str, Any]:
+    """The draft to add a change to: the file, or else the successor of the policy in force."""
+    if not file.exists():
+        return successor_document(ctx, _DAYS, policies)
+    payload, signed = read(file)
+    if signed is not None:
+        raise click.ClickException(f"{file} is signed already; name another with --draft")
+    return fields.mapping(canonical.decode(payload))
+
+
+def _save_draft(file: Path, document: dict[str, Any]) -> None:
+    """Write a draft that is a policy. Raises SealgateError where it contradicts itself."""
+    version = Policy.decode(canonical.encode(document)).version
+    replace_file(file, json.dumps(document, indent=2).encode() + b"\n")
+    click.echo(f"{file} is version {version}; have its roots sign it: sealgate policy sign {file}")
+
+
+def _principal(document: dict[str, Any], name: str) -> dict[str, Any]:
+    for known in document["principals"]:
+        if known["name"] == name:
+            return fields.mapping(known)
+    raise click.ClickException(f"the policy names no {name}")
+
+
+def _without(right: dict[str, Any], name: str) -> dict[str, Any]:
+    return right | {"principals": [known for known in right["principals"] if known != name]}
+
+
+def _authority(ctx: click.Context) -> CertificateAuthority:
+    """Raises SealgateError: KEY_UNREADABLE where `init` kept no such key, and more."""
+    path = state_folder(ctx) / AUTHORITY
+    key = read_private_file(path)
+    certificate = (state_folder(ctx) / AUTHORITY_CERTIFICATE).read_bytes()
+    passphrase = passphrase_of(path, ask_secret)
+    return CertificateAuthority.load(
+        certificate, key, passphrase, datetime.now(UTC), CERTIFICATE_LIFETIME
+    )
+
+
+def _shared_settings(ctx: click.Context) -> dict[str, Any]:
+    """What everyone's profile says, as the admin's does."""
+    path = state_folder(ctx) / "people" / "admin" / "profile.toml"
+    settings = tomllib.loads(path.read_text())
+    return {name: settings[name] for name in _SHARED}
+
+
+def _certificate_end(ctx: click.Context, name: str) -> str:
+    """When the certificate that is kept here expires; empty where there is none."""
+    path = state_folder(ctx) / "people" / name / "tls.pem"
+    if not path.exists():
+        return ""
+    return format_time(certificate_validity(ssl.PEM_cert_to_DER_cert(path.read_text())).end)
