@@ -39,6 +39,8 @@ class RequestHead:
     shape: tuple[int, ...]
     tail: bytes
     """What goes before the raw bytes."""
+    size: int
+    """How many raw bytes the tail announces."""
 
 
 class KnownRequest(NamedTuple):
@@ -73,7 +75,8 @@ class RequestHeads:
         head = self._heads.get(message[:size])
         if head is None or not message.startswith(head.tail, size):
             return None
-        return KnownRequest(head, message[size + len(head.tail) :])
+        raw = message[size + len(head.tail) :]
+        return KnownRequest(head, raw) if len(raw) == head.size else None
 
     def keep(
         self,
@@ -99,8 +102,9 @@ class RequestHeads:
             self._heads.clear()
             self._sizes.clear()
         self._sizes[len(message)] = size
+        name, shape = tensor.name, tuple(tensor.shape)
         self._heads[message[:size]] = RequestHead(
-            request_id, parameters, params, tensor.name, tensor.datatype, tuple(tensor.shape), tail
+            request_id, parameters, params, name, tensor.datatype, shape, tail, len(raw)
         )
 
 

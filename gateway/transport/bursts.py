@@ -2,8 +2,9 @@
 
 One thread brings each burst. Requests for quick versions are answered on it, together; those for
 others go to threads of their own, so that a slow model delays no fast one: a group for each other
-version. What another process runs is answered as its answers come. Callers share a burst as they
-share a version's queue (`inference.batching.queue`).
+version. Compressed requests do so too, for little may unfold to much. What another process runs is
+answered as its answers come. Callers share a burst as they share a version's queue
+(`inference.batching.queue`).
 """
 
 import logging
@@ -23,7 +24,7 @@ from gateway.auth.burst_authenticator import BurstAuthenticator, TokenAuthentica
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import CallLog, end_log, new_log
-from gateway.calls.compression import choose_encoding
+from gateway.calls.compression import choose_encoding, encoding_of
 from gateway.calls.messages import parse_message
 from gateway.calls.request_heads import KnownRequest, RequestHeads
 from gateway.config.sections import GatewayLimits
@@ -153,6 +154,9 @@ class BurstServer:
             served.leave = self._interceptor.enter(call)
             choose_encoding(call)
             message = context.message
+            if encoding_of(message) is not None:
+                self._threads.submit(self._answer_packed, served, message, now)
+                return None
             request = self._read(message)
             if isinstance(request, oip.ModelInferRequest) and self._service.generates(
                 request.model_name
@@ -162,15 +166,23 @@ class BurstServer:
         except Exception as error:
             self._refuse(served, error)
             return None
-        pending = served.pending = PendingRequest(request, call, served.log, now)
-        self._pipeline.prepare(pending)
+        pending = self._prepare(served, request, now)
         if isinstance(request, oip.ModelInferRequest) and pending.params and not pending.error:
             told = pending.request_id, pending.parameters, pending.params
             self._heads.keep(message, request, *told)
+        return served
+
+    def _prepare(
+        self, served: _Served, request: oip.ModelInferRequest | KnownRequest, now: datetime
+    ) -> PendingRequest:
+        """Steps 1 to 3 of the pipeline."""
+        call = served.call
+        pending = served.pending = PendingRequest(request, call, served.log, now)
+        self._pipeline.prepare(pending)
         served.caller, served.urgent = call.principal.name, pending.options.urgent
         if pending.array is not None:
             served.rows = len(pending.array)
-        return served
+        return pending
 
     def _read(self, message: bytes) -> oip.ModelInferRequest | KnownRequest:
         """Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED."""
@@ -248,6 +260,23 @@ class BurstServer:
             self._refuse(served, error)
             return
         self._end(served, partial(served.context.answer, message))
+
+    def _answer_packed(self, served: _Served, message: bytes, now: datetime) -> None:
+        """A compressed request, on a thread of its own: a few bytes may take long to unpack, and
+        those that are unpacked at once are as many as there are threads.
+        """
+        current_request.set(served.log)
+        try:
+            request = parse_message(message, oip.ModelInferRequest.FromString, self._largest)
+            generates = self._service.generates(request.model_name)
+        except Exception as error:
+            self._refuse_now(served, error)
+            return
+        if generates:
+            self._answer_alone(served, request)
+        else:
+            self._prepare(served, request, now)
+            self._finish([served])
 
     def _answer_alone(self, served: _Served, request: oip.ModelInferRequest) -> None:
         """A language model's answer, on a thread of its own."""

@@ -1,11 +1,13 @@
 """Bursts of whole calls: each is answered or refused as it would be alone, and recorded once."""
 
+import gzip
 import threading
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
+from gateway.calls.messages import parse_message
 from inference.batching.limits import Pace
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -83,6 +85,32 @@ def test_each_call_of_a_burst_ends_as_it_would_alone(harness: GatewayHarness) ->
     assert sum(isinstance(each, Reason) for each in found.values()) > 10
     assert harness.gateway.recorder.size == before + len(CORPUS)
     assert all(call.is_known for call in calls.values())
+
+
+def test_compressed_requests_hold_up_no_others(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four kilobytes may unfold to four megabytes, so each is unpacked on a thread of its own."""
+    request, may_go = question("digits", rows()), threading.Event()
+    packed, plain = (
+        asked(harness, gzip.compress(request.SerializeToString())),
+        asked(harness, request),
+    )
+    empty = asked(harness, gzip.compress(b""))
+
+    def held_back(message: bytes, *given):
+        if message == packed.message:
+            assert may_go.wait(60)
+        return parse_message(message, *given)
+
+    monkeypatch.setattr("gateway.transport.bursts.parse_message", held_back)
+    harness.gateway.bursts([packed, empty, plain])
+    assert plain.reason is None
+    assert empty.reason is Reason.NAME_MALFORMED
+    assert not packed.ended.is_set()
+    may_go.set()
+    assert packed.reason is None
+    assert packed.answered == plain.answered
 
 
 def test_a_burst_is_recorded_in_one_group(harness: GatewayHarness) -> None:

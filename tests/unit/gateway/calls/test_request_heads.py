@@ -115,6 +115,23 @@ def test_raw_contents_in_the_middle_have_no_head() -> None:
     assert len(kept(sent)) == 0
 
 
+def texts(raw: bytes) -> bytes:
+    """A request of one text, whose size its shape does not tell."""
+    request = oip.ModelInferRequest(model_name="news")
+    request.inputs.add(name="text", datatype="BYTES", shape=[1])
+    request.raw_input_contents.append(raw)
+    return request.SerializeToString()
+
+
+def test_the_raw_bytes_are_as_many_as_the_tail_says() -> None:
+    """Else what protobuf takes for another field would be read as a part of the text."""
+    longer, shorter = texts(b"\x0c\0\0\0" + b"a" * 12), texts(b"\x06\0\0\0" + b"b" * 6)
+    sent = shorter[:-10] + b"\x0c\0\0\0" + b"b" * 6 + b"\x1a\x04case"
+    assert len(sent) == len(longer)
+    assert oip.ModelInferRequest.FromString(sent).id == "case"
+    assert kept(longer, shorter).find(sent) is None
+
+
 def test_a_large_head_is_not_kept() -> None:
     """Protobuf passes over fields that it does not know, whatever their size."""
     sent = b"\xfa\x7f\xff\x3f" + bytes(0x1FFF) + message()
