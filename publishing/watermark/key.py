@@ -42,11 +42,18 @@ def chips(secret: bytes, model: str, shape: tuple[int, ...], ordinal: int) -> Si
     weights when it quantizes, and a thief would too.
     """
     count = int(np.prod(shape))
-    words = _words(_CHIPS, secret, model, shape, ordinal, -(-count // 64))
+    words = chip_words(secret, model, shape, ordinal)
     bits = np.unpackbits(words.view(np.uint8), count=count, bitorder="little").view(np.int8)
     bits *= 2
     bits -= 1
     return bits.reshape(shape)
+
+
+def chip_words(
+    secret: bytes, model: str, shape: tuple[int, ...], ordinal: int
+) -> npt.NDArray[np.uint64]:
+    """The same signs as bits, the lowest of each word first; those of the last are not all used."""
+    return _words(_CHIPS, secret, model, shape, ordinal, -(-int(np.prod(shape)) // 64))
 
 
 def offsets(

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from publishing.cli import publish
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
+from publishing.watermark.key import Mark
 from publishing.watermark.weights import read_carriers, write_carriers
 from registry.formats.format_check import parent_of
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.builders.models.onnx_models import Perceptron
@@ -187,6 +190,27 @@ def test_integers_alone_are_marked_too(
     small = (str(files / NAMES[1]), str(tmp_path / "small.onnx"))
     assert refused(harness, "watermark", "embed", *small, *words) == "WATERMARK_CAPACITY"
     assert not (tmp_path / "small.onnx").exists()
+
+
+@pytest.mark.parametrize("dear", [1, 4])
+def test_another_mark_is_drawn_where_one_costs_too_much(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, dear: int
+) -> None:
+    drawn: list[Mark] = []
+
+    def build(source: Any, data: Any, mark: Mark, **others: Any) -> Any:
+        drawn.append(mark)
+        if len(drawn) <= dear:
+            raise SealgateError(Reason.WATERMARK_COST, "3.00% of the test slice")
+        raise SealgateError(Reason.WORKER_LIMIT, "that one was built")
+
+    monkeypatch.setattr(publish, "build_version", build)
+    words = (str(MODELS / "digits-2"), "--data", str(DATA / "digits.safetensors"))
+    last = "WATERMARK_COST" if dear == 4 else "WORKER_LIMIT"
+    told = harness.command("model", "publish", *words).stderr
+    assert told.count("another is drawn") == len(drawn) - 1
+    assert f"Error: {last}" in told
+    assert len({mark.payload for mark in drawn}) == len(drawn) == min(dear + 1, 4)
 
 
 def test_who_keeps_no_keys_can_read_no_marks(harness: GatewayHarness, files: Path) -> None:
