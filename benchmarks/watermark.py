@@ -1,78 +1,91 @@
-"""`make bench NAME=watermark`: what a mark costs and survives, and that nothing else reads as one.
+"""`make bench NAME=watermark`: what a mark costs and outlives, and that nothing else reads as one.
 
-Four networks (`marking/`): a CNN and an MLP on digits, MiniLM-L6, and a small decoder,
-each marked under five keys and attacked as `marking/attacks.py` says. Blind readings use no copy;
-where neurons have moved, the reading is aligned to the registry's copy. The null: twenty small MLPs
-that nobody marked under 5,000 keys each, and unmarked MiniLM with fine-tunes of it. Writes
-results/watermark.json and watermark.svg.
+Networks (`marking/`): an MLP and a CNN on digits, a small decoder, and MiniLM-L6. Each is marked as
+a publisher marks it, attacked, and read as `sealgate watermark verify` reads: blind, then aligned
+to the marked copy. `lost` is what the attack costs the model. Then 10,000 wrong keys on each
+network, and networks that nobody marked. Writes results/watermark.json and watermark.svg.
+
+Each part's rows are kept in build/bench/watermark; a part that is there is not measured again.
 """
 
 import argparse
-import hashlib
+import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks import charts
 from benchmarks.marking import attacks
-from benchmarks.marking.attacks import targets_of
-from benchmarks.marking.decoder import decoder
-from benchmarks.marking.subjects import (
-    Floats,
-    MarkedNetwork,
-    State,
-    cnn,
-    encoder,
-    mlp,
-)
+from benchmarks.marking.decoder import decoder, stream
+from benchmarks.marking.marks import Marking, colluding, file_of, published
+from benchmarks.marking.nulls import false_positives, wrong_keys
+from benchmarks.marking.stored import WAYS, stored
+from benchmarks.marking.subjects import MarkedNetwork, State, cnn, encoder, mlp
+from benchmarks.marking.targets import LIVES, targets_of
 from benchmarks.report import RESULTS, Row, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
-from publishing.watermark import key as payloads
-from publishing.watermark.embedding import EmbeddingStrength, spread_mark
-from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import PairedWeight, as_they_come, whiten
-from publishing.watermark.reading import detection_of, sums_of
-from publishing.watermark.second_reading import align_all, without_mark
 
-_SEEDS = 5
-_NETWORKS, _NARROW, _KEYS = 20, 128, 5_000
-_COLORS = {"MLP": "#084594", "CNN": "#4292c6", "MiniLM": "#e6550d", "decoder": "#969696"}
+_KEYS, _INDEPENDENT, _UNRELATED = 10_000, 20, 200
+# Keys that are attacked, and keys whose cost is measured; MiniLM and the decoder take longer.
+_ATTACKED = {"MLP": 1, "CNN": 1, "decoder": 1, "MiniLM": 1}
+_PRICED = {"MLP": 20, "CNN": 20, "decoder": 12, "MiniLM": 3}
+_COLORS = {"MLP": "#084594", "CNN": "#4292c6", "decoder": "#969696", "MiniLM": "#e6550d"}
 _THRESHOLD = 12
-_UNMARKED = "sha256:" + "0" * 64
+_KEPT = Path("build/bench/watermark")
+_TUNED = ((5, 0.1), (20, 0.1), (5, 1.0), (20, 1.0))
+_NOISE = (0.25, 0.5, 1.0, 2.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=_KEYS, help="for each unmarked network")
-    parser.add_argument("--seeds", type=int, default=_SEEDS, help="keys for each network")
-    parser.add_argument("--only", action="append", help="MLP, CNN, decoder or MiniLM")
-    arguments = parser.parse_args()
-    folder, subjects = minilm_folder(), {"MLP": lambda: mlp(0), "CNN": cnn, "decoder": decoder}
-    null, notes = _null(arguments.keys), {}
+    parser.add_argument("--only", action="append", help="MLP, CNN, decoder, MiniLM or networks")
+    only = parser.parse_args().only
+    made: dict[str, Callable[[], MarkedNetwork]] = {
+        "MLP": lambda: mlp(0),
+        "CNN": cnn,
+        "decoder": decoder,
+    }
+    folder, notes = minilm_folder(), {}
     if isinstance(folder, str):
         notes["MiniLM"] = folder
     else:
         weights = published_weights(folder)
-        subjects["MiniLM"] = lambda: encoder(weights)
+        made["MiniLM"] = lambda: encoder(weights)
     rows: list[Row] = []
-    for name, made in subjects.items():
-        if arguments.only and name not in arguments.only:
+    costs: list[Row] = []
+    null: list[Row] = []
+    for name, make in made.items():
+        if only and name not in only and not (_KEPT / f"{name}.json").exists():
             notes[name] = "left out"
             continue
-        subject = made()
-        rows += [row for seed in range(arguments.seeds) for row in _measured(subject, seed)]
-        null += _null_of_minilm(subject) if name == "MiniLM" else []
-        print(f"{name} is measured", flush=True)
-    table = _summary(rows)
-    columns = ("model", "attack", "z_least", "bit_errors_most", "payloads_read", "seeds")
-    show(table, columns, "What is read of a mark: the least z over the seeds")
-    finish("watermark", table, targets_of(table, null), notes, null=null)
-    _draw(table)
+        part = _part(name, partial(_network, name, make))
+        rows, costs, null = rows + part["rows"], costs + part["costs"], null + part["null"]
+    networks: list[Row] = []
+    if not only or "networks" in only or (_KEPT / "networks.json").exists():
+        measure = partial(false_positives, _INDEPENDENT, _UNRELATED)
+        networks = _part("networks", lambda: {"networks": measure()})["networks"]
+    show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
+    show(costs, title="What a mark costs, by key")
+    show(null, title="Wrong keys")
+    targets = targets_of(rows, costs, null, networks)
+    finish("watermark", rows, targets, notes, costs=costs, null=null, networks=networks)
+    _draw(rows)
+
+
+def _part(name: str, measure: Callable[[], dict[str, list[Row]]]) -> dict[str, list[Row]]:
+    path = _KEPT / f"{name}.json"
+    if not path.exists():
+        began = time.perf_counter()
+        found = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found))
+        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    read: dict[str, list[Row]] = json.loads(path.read_text())
+    return read
 
 
 def published_weights(folder: Path) -> Path:
@@ -83,166 +96,126 @@ def published_weights(folder: Path) -> Path:
     return folder
 
 
-def key_of(seed: int) -> WatermarkKey:
-    return WatermarkKey("bench", hashlib.sha256(f"key {seed}".encode()).digest())
+def _network(name: str, make: Callable[[], MarkedNetwork]) -> dict[str, list[Row]]:
+    subject = make()
+    null = [wrong_keys(subject, _KEYS)]
+    print(f"{name}: wrong keys are tried", flush=True)
+    costs = [_cost(subject, _PRICED[name])]
+    print(f"{name}: costs are measured", flush=True)
+    found = [row for seed in range(_ATTACKED[name]) for row in _attacked(subject, seed)]
+    return {"rows": _summary(found), "costs": costs, "null": null}
 
 
-class Marking:
-    """One subject under one key: its marked state, and how to read another in its place."""
-
-    def __init__(self, subject: MarkedNetwork, seed: int) -> None:
-        self.subject = subject
-        self.names = subject.hosts(subject.state)
-        self.mark = Mark(key_of(seed), bytes([seed, 1, 2, 3]), _UNMARKED)
-        hosts = [subject.state[name] for name in self.names]
-        self.spreading = spread_mark(hosts, self.mark)
-        self.code = self.spreading.code
-        self.state = self.moved(dict(zip(self.names, self.spreading.apply(hosts), strict=True)))
-
-    def moved(self, weights: Mapping[str, Floats]) -> State:
-        return {**self.subject.state, **weights}
-
-    def each(self, change: Callable[[Floats], Floats]) -> State:
-        """The marked state with every weight that carries changed."""
-        return {**self.state, **{name: change(self.state[name]) for name in self.names}}
-
-    def paired(self, state: State) -> list[PairedWeight]:
-        hosts = [whiten(state[name]) for name in self.names]
-        return as_they_come(hosts, [self.state[name].shape for name in self.names])
-
-    def aligned(self, state: State) -> list[PairedWeight]:
-        """Not blind: aligned to the marked copy, less its mark."""
-        copy = [self.state[name] for name in self.names]
-        return align_all([state[name] for name in self.names], without_mark(copy, self.code))
+def _cost(subject: MarkedNetwork, keys: int) -> Row:
+    """Over keys, of the first mark that each draws and of the one that is published."""
+    drawn = [published(subject, 100 + seed)[1] for seed in range(keys)]
+    first, last = ([each[place] for each in drawn] for place in (0, -1))
+    return {
+        "model": subject.name,
+        "unit": subject.unit,
+        "limit": subject.limit,
+        "keys": keys,
+        "first_mean": float(np.mean(first)),
+        "first_worst": max(first),
+        "published_worst": max(last),
+        "draws_most": max(map(len, drawn)),
+    }
 
 
-def _measured(subject: MarkedNetwork, seed: int) -> list[Row]:
-    marking = Marking(subject, seed)
+def _attacked(subject: MarkedNetwork, seed: int) -> Iterator[Row]:
+    marking, _ = published(subject, seed)
     rng = np.random.default_rng(seed)
-    cost = subject.cost(marking.state)
-    rows = []
-    for attack, state, paired in _attacked(marking, rng, seed):
-        row = _read(marking.code, paired)
-        row |= {"model": subject.name, "attack": attack, "seed": seed}
-        if attack == "none":
-            row |= {"cost": cost, "unit": subject.unit, "limit": subject.limit}
-            row |= {"amplitude": marking.spreading.amplitude, "bits": marking.code.bits}
-        elif attack.startswith("neurons reordered"):
-            row["cost"] = subject.cost(state)
-        rows.append(row)
-    return rows
+    about = {"model": subject.name, "seed": seed, "unit": subject.unit}
+    for attack, state in _states(marking, rng, seed):
+        reading = marking.read(file_of(state))
+        exact = attack == "residual stream rotated"
+        lost = None if exact else subject.cost(state)
+        yield about | {"attack": attack, "lost": lost} | reading.row()
+    if subject.name == "MLP":
+        layers = [marking.state[name] for name in marking.names]
+        for way in WAYS:
+            row = marking.read(stored(layers, way, rng)).row()
+            yield about | {"attack": f"stored as {way}", "lost": None} | row
+    for count in (2, 4, 8):
+        state = colluding(marking, count)
+        named = marking.named(state)
+        row = marking.read(file_of(state)).row() | {"lost": subject.cost(state)}
+        innocent = sum(each >= count for each in named)
+        yield about | {
+            "attack": f"mean of {count} recipients' copies",
+            **row,
+            "named": len(named) - innocent,
+            "innocent_named": innocent,
+        }
 
 
-def _attacked(
-    marking: Marking, rng: np.random.Generator, seed: int
-) -> Iterator[tuple[str, State, list[PairedWeight]]]:
-    subject = marking.subject
-
-    def blind(name: str, state: State) -> tuple[str, State, list[PairedWeight]]:
-        return name, state, marking.paired(state)
-
-    yield blind("none", marking.state)
-    yield blind("INT8 per tensor", marking.each(attacks.int8_by_tensor))
-    yield blind("INT8 per channel", marking.each(attacks.int8_by_channel))
-    yield blind("INT4, blocks of 32", marking.each(attacks.int4_by_block))
-    for share in (0.5, 0.7, 0.9):
-        state = marking.each(partial(attacks.pruned, share=share))
-        yield blind(f"pruned {share:.0%}", state)
-    yield blind("fine-tuned 10 epochs", subject.finetuned(marking.state, seed))
-    yield blind("overwritten at 5x", _overwritten(marking, seed))
-    yield blind("low-rank update", marking.each(lambda w: attacks.low_rank(w, rng)))
-    yield blind("mean with the base", attacks.mean([marking.state, subject.state]))
-    state = attacks.reordered(marking.state, subject.neurons, rng)
-    yield blind("neurons reordered, blind", state)
-    yield "neurons reordered, aligned", state, marking.aligned(state)
-    state = attacks.without_neurons(marking.state, subject.neurons, 0.2, rng)
-    yield "20% of neurons dropped, aligned", state, marking.aligned(state)
-
-
-def _overwritten(marking: Marking, seed: int) -> State:
-    """Another's mark, five times as strong."""
-    theirs = Mark(key_of(1000 + seed), bytes(4), _UNMARKED).code(worded=marking.code.bits > 0)
-    strong = EmbeddingStrength(
-        theirs, np.full(max(theirs.bits, 1), 5 * marking.spreading.amplitude)
-    )
-    hosts = [marking.state[name] for name in marking.names]
-    return {**marking.state, **dict(zip(marking.names, strong.apply(hosts), strict=True))}
-
-
-def _read(code: WatermarkCode, paired: list[PairedWeight]) -> dict[str, Any]:
-    found = detection_of(paired, code, 0.0)
-    read = None
-    if code.bits:
-        read = payloads.decode_payload(sums_of(paired, code).strengths) == code.payload
-    return {"z": found.z, "bit_errors": found.bit_errors, "payload_read": read}
-
-
-def _null(keys: int) -> list[Row]:
-    """The largest z on networks that nobody marked, under keys that marked none."""
-    found = []
-    for seed in range(_NETWORKS):
-        subject = mlp(100 + seed, _NARROW)
-        weights = [subject.state[name] for name in subject.hosts(subject.state)]
-        found.append(_largest(f"unmarked MLP {seed}", weights, keys))
-    return found
-
-
-def _null_of_minilm(subject: MarkedNetwork) -> list[Row]:
-    names = subject.hosts(subject.state)
-    found = [_largest("unmarked MiniLM", [subject.state[name] for name in names], 50)]
-    for seed in range(2):
-        tuned = subject.finetuned(subject.state, seed)
-        found.append(_largest(f"MiniLM fine-tuned, {seed}", [tuned[name] for name in names], 50))
-    marked = Marking(subject, 0)
-    found.append(_largest("marked MiniLM", [marked.state[name] for name in names], 50))
-    return found
-
-
-def _largest(name: str, weights: list[Floats], keys: int) -> dict[str, Any]:
-    hosts = [whiten(each) for each in weights]
-    paired = as_they_come(hosts, [host.shape for host in hosts])
-    largest = max(
-        detection_of(paired, key_of(10_000 + n).presence(bytes(4)), 0.0).z for n in range(keys)
-    )
-    return {"weights": name, "keys": keys, "largest_z": largest}
+def _states(marking: Marking, rng: np.random.Generator, seed: int) -> Iterator[tuple[str, State]]:
+    subject, state, each = marking.subject, marking.state, marking.each
+    small = subject.name != "MiniLM"
+    yield "none", state
+    yield "INT8 per channel", each(attacks.int8_by_channel)
+    yield "INT4, blocks of 32", each(attacks.int4_by_block)
+    for share in (0.5, 0.9):
+        yield f"pruned {share:.0%}", each(partial(attacks.pruned, share=share))
+    for epochs, share in _TUNED if small else (_TUNED[0], _TUNED[3]):
+        tuned = subject.finetuned(state, seed, epochs, share)
+        yield f"fine-tuned {epochs} epochs on {share:.0%}", tuned
+    for size in _NOISE:
+        noisy = partial(attacks.noisy, size=size, rng=rng)
+        yield f"noise of {size:g} spreads", each(noisy)
+    yield "rank halved", each(attacks.halved_rank)
+    yield "overwritten at 5x", marking.overwritten(seed)
+    yield "mean with the base", attacks.mean([state, subject.state])
+    moved = attacks.reordered(state, subject.neurons, rng)
+    yield "neurons reordered and rescaled", moved
+    for name in marking.names:
+        moved[name] = attacks.int8_by_channel(attacks.pruned(moved[name], 0.5))
+    yield "reordered, pruned 50%, INT8", moved
+    yield "one dead neuron a layer", attacks.with_dead(state, subject.neurons, 0.0, rng)
+    yield "half as many dead neurons", attacks.with_dead(state, subject.neurons, 0.5, rng)
+    yield "half of the neurons cloned", attacks.with_clones(state, subject.neurons, 0.5, rng)
+    dropped = attacks.without_neurons(state, subject.neurons, 0.25, rng)
+    yield "25% of neurons dropped", dropped
+    tuned = subject.finetuned(dropped, seed, 20 if small else 5, 1.0)
+    yield "25% dropped, then fine-tuned on 100%", tuned
+    if subject.name == "decoder":
+        yield "residual stream rotated", attacks.turned(state, *stream(), rng)
 
 
 def _summary(rows: list[Row]) -> list[Row]:
-    """By model and attack: the least z, and the worst of what else there is, over the seeds."""
+    """By attack: the least z with its verdict, and the most lost, over the keys."""
     table = []
-    for model, attack in dict.fromkeys((row["model"], row["attack"]) for row in rows):
-        mine = [row for row in rows if (row["model"], row["attack"]) == (model, attack)]
-        z = [row["z"] for row in mine]
-        summary = {
-            "model": model,
-            "attack": attack,
-            "seeds": len(mine),
-            "z_least": min(z),
-            "z_median": float(np.median(z)),
-            "bit_errors_most": max(row["bit_errors"] for row in mine),
-            "payloads_read": sum(row["payload_read"] is True for row in mine),
+    for attack in dict.fromkeys(row["attack"] for row in rows):
+        mine = [row for row in rows if row["attack"] == attack]
+        worst = min(mine, key=lambda row: row["z"])
+        lost = [row["lost"] for row in mine if row["lost"] is not None]
+        counts = {
+            name: function(row[name] for row in mine)
+            for name, function in (("named", min), ("innocent_named", max))
+            if name in worst
         }
-        if "cost" in mine[0]:
-            costs = [row["cost"] for row in mine]
-            summary |= {"cost_mean": float(np.mean(costs)), "cost_most": max(costs)}
-        kept = ("unit", "limit", "amplitude", "bits")
-        table.append(summary | {name: mine[0][name] for name in kept if name in mine[0]})
+        table.append(
+            {name: worst[name] for name in ("model", "attack", "z", "verdict", "bit_errors")}
+            | {"lost": max(lost) if lost else None, "unit": worst["unit"], "seeds": len(mine)}
+            | {"model_lives": not lost or min(lost) <= LIVES[worst["unit"]]}
+            | counts
+        )
     return table
 
 
 def _draw(table: list[Row]) -> None:
     """The least z over the seeds: a line an attack, a mark a model."""
-    attacks = list(dict.fromkeys(row["attack"] for row in table))[::-1]
-    with charts.figure(RESULTS / "watermark.svg", 1, 9, 0.36 * len(attacks) + 1.2) as (axis,):
+    names = list(dict.fromkeys(row["attack"] for row in table))[::-1]
+    with charts.figure(RESULTS / "watermark.svg", 1, 9, 0.36 * len(names) + 1.2) as (axis,):
         for shift, (model, color) in enumerate(_COLORS.items()):
             mine = [row for row in table if row["model"] == model]
-            places = [attacks.index(row["attack"]) + 0.15 * (1.5 - shift) for row in mine]
-            charts.line(axis, [row["z_least"] for row in mine], places, color, model, "o")
+            places = [names.index(row["attack"]) + 0.15 * (1.5 - shift) for row in mine]
+            charts.line(axis, [row["z"] for row in mine], places, color, model, "o")
         axis.axvline(_THRESHOLD, color="black", linewidth=0.8)
-        axis.text(_THRESHOLD + 0.4, len(attacks) - 0.45, "found from here on", fontsize="small")
-        axis.set_yticks(range(len(attacks)), attacks)
+        axis.text(_THRESHOLD + 0.4, len(names) - 0.45, "found from here on", fontsize="small")
+        axis.set_yticks(range(len(names)), names)
         axis.set_xlabel("z, the least of all keys")
-        axis.set_ylim(-0.7, len(attacks))
+        axis.set_ylim(-0.7, len(names))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """What a thief, or a deployment, does to weights."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from benchmarks.marking.subjects import Floats, Neurons, State
-from benchmarks.report import Target
 
 _BLOCK = 32
 
@@ -47,6 +45,20 @@ def low_rank(weights: Floats, rng: np.random.Generator, rank: int = 8) -> Floats
     update = rng.standard_normal((flat.shape[0], rank)) @ rng.standard_normal((rank, flat.shape[1]))
     update *= 0.33 * np.linalg.norm(flat) / np.linalg.norm(update)
     return (flat + update).reshape(weights.shape).astype(np.float32)
+
+
+def halved_rank(weights: Floats) -> Floats:
+    """With the larger half of its singular values."""
+    flat = weights.reshape(len(weights), -1)
+    left, values, right = np.linalg.svd(flat, full_matrices=False)
+    kept = max(len(values) // 2, 1)
+    return (left[:, :kept] * values[:kept] @ right[:kept]).reshape(weights.shape)
+
+
+def noisy(weights: Floats, size: float, rng: np.random.Generator) -> Floats:
+    """With noise of so many times its own spread."""
+    noise = rng.standard_normal(weights.shape, np.float32)
+    return weights + np.float32(size * weights.std()) * noise
 
 
 def mean(states: list[Mapping[str, Floats]]) -> State:
@@ -92,43 +104,55 @@ def _repeated(order: np.ndarray, repeat: int) -> np.ndarray:
     return (order[:, None] * repeat + np.arange(repeat)).reshape(-1)
 
 
-_LEAST_Z = (
-    "INT8 per tensor",
-    "INT8 per channel",
-    "INT4, blocks of 32",
-    "pruned 50%",
-    "fine-tuned 10 epochs",
-    "overwritten at 5x",
-    "neurons reordered, aligned",
-    "low-rank update",
-    "mean with the base",
-)
-_NO_ERROR = _LEAST_Z[:3]
-_PAYLOAD = ("pruned 90%", "20% of neurons dropped, aligned")
-_WHY = {
-    "fine-tuned 10 epochs": "a small network trained for ten epochs at its first rate is another",
-    "cost": "each bit has to be read with six standard deviations, by few weights a bit",
-}
+def with_dead(
+    state: State, neurons: tuple[Neurons, ...], share: float, rng: np.random.Generator
+) -> State:
+    """A share of neurons more in each layer, which nothing hears; it computes the same."""
+    changed = dict(state)
+    for each in neurons:
+        count = max(int(share * each.count), 1) if each.droppable else 0
+        for name, axis, repeat in each.axes if count else ():
+            values = changed[name]
+            shape = list(values.shape)
+            shape[axis] = count * repeat
+            spread = values.std() if axis == 0 else 0.0
+            new = rng.standard_normal(shape) * spread
+            changed[name] = np.concatenate([values, new], axis).astype(np.float32)
+    return changed
 
 
-def targets_of(table: list[dict[str, Any]], null: list[dict[str, Any]]) -> list[Target]:
-    targets = []
-    for row in table:
-        name, attack = f"{row['model']}: {row['attack']}", row["attack"]
-        if attack in _LEAST_Z:
-            targets.append(_aim(f"{name}: z", row["z_least"], 12, attack, least=True))
-        if attack in _NO_ERROR:
-            targets.append(_aim(f"{name}: bit errors", row["bit_errors_most"], 0, attack))
-        if attack in _PAYLOAD:
-            share = row["payloads_read"] / row["seeds"]
-            targets.append(_aim(f"{name}: payloads read", share, 1, attack, least=True))
-        if attack == "none" and "limit" in row:
-            cost = f"{row['model']}: {row['unit']} lost, mean"
-            targets.append(_aim(cost, row["cost_mean"], row["limit"], "cost"))
-    keys, largest = sum(each["keys"] for each in null), max(each["largest_z"] for each in null)
-    return [*targets, _aim(f"the largest z of {keys:,} wrong keys", largest, 6, "")]
+def with_clones(
+    state: State, neurons: tuple[Neurons, ...], share: float, rng: np.random.Generator
+) -> State:
+    """A share of the neurons stored twice, and what is made of them divided at random; it computes
+    the same.
+    """
+    changed = dict(state)
+    for each in neurons:
+        chosen = rng.permutation(each.count)[: int(share * each.count)]
+        for name, axis, repeat in each.axes if each.droppable else ():
+            values, places = changed[name], _repeated(chosen, repeat)
+            new = np.take(values, places, axis)
+            if axis == 1:
+                new = (rng.standard_normal(new.shape) * values.std()).astype(np.float32)
+                values = values.copy()
+                values[:, places] -= new
+            changed[name] = np.concatenate([values, new], axis)
+    return changed
 
 
-def _aim(name: str, value: float, target: float, why: str, least: bool = False) -> Target:
-    aim = Target(name, value, target, least)
-    return aim if aim.met else aim.because(_WHY.get(why, ""))
+def turned(
+    state: State, read: Mapping[str, str | None], written: tuple[str, ...], rng: np.random.Generator
+) -> State:
+    """The residual stream rotated, as for a network whose norms are folded into what reads them:
+    `read` has the norm of each matrix that reads the stream.
+    """
+    width = state[written[0]].shape[0]
+    turn, _ = np.linalg.qr(rng.standard_normal((width, width)))
+    changed = dict(state)
+    for name, norm in read.items():
+        values = state[name] if norm is None else state[name] * state[norm]
+        changed[name] = (values @ turn).astype(np.float32)
+    for name in written:
+        changed[name] = (turn.T @ state[name]).astype(np.float32)
+    return changed

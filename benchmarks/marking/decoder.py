@@ -54,6 +54,18 @@ class _Block(nn.Module):
         return found
 
 
+def stream() -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """What reads the residual stream, each with the norm before it, and what writes it."""
+    read: dict[str, str | None] = {"words.weight": None, "places.weight": None}
+    written = []
+    for layer in range(3):
+        at = f"layers.{layer}."
+        read |= {f"{at}{name}.weight": f"{at}first.weight" for name in ("query", "key", "value")}
+        read[f"{at}inner.weight"] = f"{at}second.weight"
+        written += [f"{at}mixed.weight", f"{at}outer.weight"]
+    return {**read, "head.weight": "norm.weight"}, tuple(written)
+
+
 def decoder() -> MarkedNetwork:
     """A small language model of Python's own manual; fine-tuned on Python's source code."""
     torch.manual_seed(0)
@@ -90,8 +102,8 @@ def decoder() -> MarkedNetwork:
         subject.load(changed)
         return 100 * (perplexity() / plain - 1)
 
-    def other_data() -> Iterator[Batch]:
-        for start in range(0, len(code_rows), 20):
+    def other_data(share: float) -> Iterator[Batch]:
+        for start in range(0, int(share * len(code_rows)), 20):
             rows = code_rows[start : start + 20]
             yield rows[:, :-1], rows[:, 1:]
 

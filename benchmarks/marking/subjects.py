@@ -47,7 +47,7 @@ class MarkedNetwork:
     unit: str
     limit: float
     cost: Callable[[State], float]
-    other_data: Callable[[], Iterator[Batch]]
+    other_data: Callable[[float], Iterator[Batch]]
     rate: float
 
     def hosts(self, state: Mapping[str, Floats]) -> list[str]:
@@ -55,16 +55,19 @@ class MarkedNetwork:
         return [n for n, w in state.items() if w.ndim >= 2 and w.size >= MIN_ELEMENTS]
 
     def load(self, state: State) -> nn.Module:
-        self.module.load_state_dict({name: torch.from_numpy(w) for name, w in state.items()})
+        """The module with these parameters, of which layers may have more or fewer."""
+        for name, parameter in self.module.named_parameters():
+            parameter.data = torch.from_numpy(np.ascontiguousarray(state[name], np.float32))
+            parameter.grad = None
         return self.module.eval()
 
-    def finetuned(self, state: State, seed: int) -> State:
-        """Ten epochs on data that training has not seen."""
+    def finetuned(self, state: State, seed: int, epochs: int, share: float) -> State:
+        """Epochs on a share of the data that others than the owner have."""
         torch.manual_seed(seed)
-        module = self.load(state).train()
+        module = self.load({name: values.copy() for name, values in state.items()}).train()
         descent = torch.optim.AdamW(module.parameters(), lr=self.rate)
-        for _ in range(10):
-            for x, y in self.other_data():
+        for _ in range(epochs):
+            for x, y in self.other_data(share):
                 logits = module(*x) if isinstance(x, tuple) else module(x)
                 loss = functional.cross_entropy(logits.flatten(0, -2), y.flatten())
                 descent.zero_grad()
@@ -125,8 +128,8 @@ def encoder(folder: Path) -> MarkedNetwork:
         subject.load(changed)
         return 1 - float((vectors() * plain).sum(dim=1).mean())
 
-    def other_data() -> Iterator[Batch]:
-        for start in range(0, len(ids), 32):
+    def other_data(share: float) -> Iterator[Batch]:
+        for start in range(0, max(int(share * len(ids)), 32), 32):
             part = slice(start, start + 32)
             yield (module.words(ids[part]), mask[part]), labels[part]
 
@@ -173,8 +176,8 @@ def _digits(
         subject.load(changed)
         return plain - accuracy()
 
-    def other_data() -> Iterator[Batch]:
-        for part in torch.randperm(397).split(50):
+    def other_data(share: float) -> Iterator[Batch]:
+        for part in torch.randperm(int(share * 397)).split(50):
             yield shape(rows[theirs][part]), classes[theirs][part]
 
     subject = MarkedNetwork(

@@ -1,0 +1,58 @@
+"""A perceptron's layers as a graph that stores them otherwise, and computes the same."""
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from benchmarks.marking.subjects import Floats
+from publishing.watermark.reading import FileWeights, weights_of
+
+WAYS = ("two factors", "a sum", "constants to compute")
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def keep(self, values: npt.ArrayLike) -> str:
+        name = f"w{len(self.tensors)}"
+        kept = np.ascontiguousarray(values, np.float32)
+        self.tensors.append(numpy_helper.from_array(kept, name))
+        return name
+
+    def node(self, kind: str, *inputs: str) -> str:
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name]))
+        return name
+
+
+def stored(layers: list[Floats], way: str, rng: np.random.Generator) -> FileWeights:
+    """The weights of a file with these matrices, output channels first, stored so."""
+    graph, last = _Graph(), "x"
+    for place, layer in enumerate(layers):
+        if place:
+            last = graph.node("Relu", last)
+        last = _product(graph, last, layer.T, way, rng)
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", None])
+        for name in ("x", last)
+    ]
+    whole = helper.make_graph(graph.nodes, "stored", ends[:1], ends[1:], graph.tensors)
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(whole, opset_imports=opsets, ir_version=9)
+    return weights_of("found.onnx", model.SerializeToString())
+
+
+def _product(graph: _Graph, x: str, weights: Floats, way: str, rng: np.random.Generator) -> str:
+    if way == "two factors":
+        mixed = rng.standard_normal((len(weights), len(weights)))
+        half = graph.node("MatMul", x, graph.keep(mixed))
+        return graph.node("MatMul", half, graph.keep(np.linalg.solve(mixed, weights)))
+    noise = rng.standard_normal(weights.shape) * weights.std()
+    if way == "a sum":
+        parts = (weights - noise, noise)
+        return graph.node("Add", *(graph.node("MatMul", x, graph.keep(part)) for part in parts))
+    made = graph.node("Add", graph.keep(weights - noise), graph.keep(noise))
+    return graph.node("MatMul", x, made)

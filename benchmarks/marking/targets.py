@@ -1,0 +1,51 @@
+"""What is asked of marks, and why a target is missed where it is."""
+
+from benchmarks.report import Row, Target
+
+# A model that has lost more is none that a thief would keep.
+LIVES = {"points of accuracy": 5.0, "% perplexity": 25.0, "1 - cosine": 0.1}
+# Changes that keep the function and cost nothing.
+EXACT = (
+    "neurons reordered and rescaled",
+    "one dead neuron a layer",
+    "half as many dead neurons",
+    "half of the neurons cloned",
+    "residual stream rotated",
+    "stored as two factors",
+    "stored as a sum",
+    "stored as constants to compute",
+)
+
+
+def targets_of(
+    rows: list[Row], costs: list[Row], null: list[Row], networks: list[Row]
+) -> list[Target]:
+    targets = []
+    for row in rows:
+        name = f"{row['model']}: {row['attack']}: z"
+        if row["attack"] in EXACT:
+            targets.append(Target(name, row["z"], 12, least=True))
+        elif row["model_lives"]:
+            why = "the model outlives its mark: an honest limit"
+            targets.append(_aim(Target(name, row["z"], 12, least=True), why))
+        if "named" in row:
+            called = f"{row['model']}: {row['attack']}"
+            if row["model_lives"]:
+                why = "the model has too few weights for so strong a mark"
+                aim = Target(f"{called}: recipients named", row["named"], 1, least=True)
+                targets.append(_aim(aim, why))
+            targets.append(Target(f"{called}: innocents named", row["innocent_named"], 0))
+    for row in costs:
+        name = f"{row['model']}: {row['unit']} lost, the worst of {row['keys']} keys"
+        targets.append(Target(name, row["published_worst"], row["limit"]))
+    for row in null:
+        name = f"{row['weights']}: the largest z of {row['keys']:,} wrong keys"
+        targets.append(Target(name, row["largest_z"], 6))
+    for row in networks:
+        name = f"{row['count']} networks, {row['networks']}: claimed"
+        targets.append(Target(name, row["claimed"], 0))
+    return targets
+
+
+def _aim(aim: Target, why: str) -> Target:
+    return aim if aim.met else aim.because(why)
