@@ -39,8 +39,9 @@ KIN = 0.25
 _SURE_KIN = 0.6
 # From here on no other form of a host can be better.
 _WHOLE_KIN = 0.9
-# Of the weights that could be one of ours, how many are aligned to it.
-_CANDIDATES = 6
+# How many weights are aligned to one of ours: of those that follow the last one found, and of the
+# others that could be it.
+_FOLLOWING, _CANDIDATES = 2, 6
 # How many times larger than ours a matrix may have become, or smaller.
 _MOST_ADDED, _MOST_REMOVED = 8, 2
 
@@ -102,6 +103,8 @@ class _Search:
         self._references = references
         self._left = dict.fromkeys(range(len(hosts)))
         self._hints: list[Order] = []
+        self._prints: dict[int, list[Floats]] = {}
+        self._wanted: dict[int, Floats] = {}
         self._tried: dict[tuple[int, int], AlignedWeight | None] = {}
         self._last = -1
 
@@ -120,7 +123,7 @@ class _Search:
 
     def _find(self, place: int, least: float) -> AlignedWeight | None:
         reference = self._references[place]
-        for host in self._candidates(reference):
+        for host in self._candidates(place):
             if (host, place) not in self._tried:
                 self._tried[host, place] = self._best_form(host, place)
             best = self._tried[host, place]
@@ -135,14 +138,31 @@ class _Search:
             return best
         return None
 
-    def _candidates(self, reference: Floats) -> list[int]:
-        near = {host: _distance(self._forms[host], reference) for host in self._left}
-        fitting = [host for host in near if near[host] < math.inf]
-        following = [host for host in fitting if host >= self._last][:2]
-        shape = sorted(reference.shape)
-        unlike = {host: sorted(self._forms[host][0].shape) != shape for host in fitting}
-        nearest = sorted(fitting, key=lambda host: (unlike[host], near[host]))[:_CANDIDATES]
-        return list(dict.fromkeys([*following, *nearest]))
+    def _candidates(self, place: int) -> Iterator[int]:
+        shape = self._references[place].shape
+        fitting = [
+            host for host in self._left if any(True for _ in _turns(self._forms[host], shape))
+        ]
+        following = [host for host in fitting if host >= self._last][:_FOLLOWING]
+        yield from following
+        wanted = sorted(shape)
+        nearest = sorted(
+            fitting,
+            key=lambda host: (
+                sorted(self._forms[host][0].shape) != wanted,
+                self._distance(host, place),
+            ),
+        )
+        yield from (host for host in nearest[:_CANDIDATES] if host not in following)
+
+    def _distance(self, host: int, place: int) -> float:
+        """Between the quantiles of what they hold, whatever its order and scale."""
+        if host not in self._prints:
+            self._prints[host] = [_quantiles(form) for form in self._forms[host]]
+        if place not in self._wanted:
+            self._wanted[place] = _quantiles(self._references[place])
+        wanted = self._wanted[place]
+        return min(float(np.linalg.norm(each - wanted)) for each in self._prints[host])
 
     def _best_form(self, host: int, place: int) -> AlignedWeight | None:
         """The form of the host that is most kin."""
@@ -178,13 +198,7 @@ def _fits(host: Shape, reference: Shape) -> bool:
     )
 
 
-def _distance(forms: Sequence[Floats], reference: Floats) -> float:
-    """Between the quantiles of what they hold, whatever its order and scale; infinite for weights
-    of shapes that have nothing to do with one another.
-    """
+def _quantiles(weights: Floats) -> Floats:
     levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    wanted = np.quantile(np.abs(scaled(reference)[0]), levels)
-    found = (
-        np.quantile(np.abs(scaled(each)[0]), levels) for each in _turns(forms, reference.shape)
-    )
-    return min((float(np.linalg.norm(each - wanted)) for each in found), default=math.inf)
+    found: Floats = np.quantile(np.abs(scaled(weights)[0]), levels)
+    return found
