@@ -31,8 +31,8 @@ from benchmarks.served import ENVIRONMENTS, minilm_folder
 
 _KEYS, _INDEPENDENT, _UNRELATED = 10_000, 20, 200
 # Keys that are attacked, and keys whose cost is measured; MiniLM and the decoder take longer.
-_ATTACKED = {"MLP": 1, "CNN": 1, "decoder": 1, "MiniLM": 1}
-_PRICED = {"MLP": 20, "CNN": 20, "decoder": 12, "MiniLM": 3}
+_ATTACKED = {"MLP": 2, "CNN": 1, "decoder": 1, "MiniLM": 1}
+_PRICED = {"MLP": 40, "CNN": 20, "decoder": 20, "MiniLM": 4}
 _COLORS = {"MLP": "#084594", "CNN": "#4292c6", "decoder": "#969696", "MiniLM": "#e6550d"}
 _THRESHOLD = 12
 _KEPT = Path("build/bench/watermark")

@@ -10,7 +10,7 @@ reference lacks are left over.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -30,23 +30,26 @@ _MOST_MATCHED = 8192
 
 Order = npt.NDArray[np.int64]
 Start = Callable[[], "_Match"]
+Scores = Callable[[], Floats]
 GONE = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignedWeight:
     """A weight in the reference's order and scale, zero where a neuron is gone; how well it
-    correlates with the reference, from -1 to 1; and which of its rows is which of the reference's.
+    correlates with the reference, from -1 to 1; and which of its rows and columns are which of the
+    reference's.
     """
 
     values: Floats
     kinship: float
     rows: Order
+    columns: Order
 
     @property
     def likeness(self) -> float:
         """The kinship times the share of the reference that is there."""
-        return self.kinship * np.count_nonzero(self.values) / max(self.values.size, 1)
+        return self.kinship * float((self.rows != GONE).mean() * (self.columns != GONE).mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +85,10 @@ def align(host: Floats, reference: Floats, hints: Sequence[Order] = ()) -> Align
             break
     # 3.
     if best is None:
-        return AlignedWeight(np.zeros_like(reference), 0.0, np.full(len(reference), GONE))
+        gone = (np.full(size, GONE) for size in reference.shape[:2])
+        return AlignedWeight(np.zeros_like(reference), 0.0, *gone)
     values, kinship = _rescaled(best, host, reference)
-    return AlignedWeight(values, kinship, best.rows)
+    return AlignedWeight(values, kinship, best.rows, best.columns)
 
 
 def _rescaled(match: _Match, host: Floats, reference: Floats) -> tuple[Floats, float]:
@@ -134,9 +138,12 @@ def _starts(given: Floats, wanted: Floats, hints: Sequence[Order]) -> list[Start
         if len(hint) == wanted.shape[1] and hint.max() < given.shape[1]:
             starts.append(partial(_columns_fixed, hint, given, wanted))
     if max(wanted.shape[:2]) <= _MOST_MATCHED:
+        turned, sought = given.transpose(1, 0, 2), wanted.transpose(1, 0, 2)
+        by_rows = cache(partial(_print_scores, given, wanted))
+        by_columns = cache(partial(_print_scores, turned, sought))
         for share in _SURE:
-            starts.append(partial(_rows_guessed, share, given, wanted))
-            starts.append(partial(_columns_guessed, share, given, wanted))
+            starts.append(partial(_rows_guessed, share, by_rows, given, wanted))
+            starts.append(partial(_columns_guessed, share, by_columns, given, wanted))
     return starts
 
 
@@ -152,13 +159,12 @@ def _columns_fixed(columns: Order, given: Floats, wanted: Floats) -> _Match:
     return _Match(rows, columns, signs, ones)
 
 
-def _rows_guessed(share: float, given: Floats, wanted: Floats) -> _Match:
-    return _rows_fixed(_by_quantiles(given, wanted, share), given, wanted)
+def _rows_guessed(share: float, scores: Scores, given: Floats, wanted: Floats) -> _Match:
+    return _rows_fixed(_by_quantiles(scores(), share), given, wanted)
 
 
-def _columns_guessed(share: float, given: Floats, wanted: Floats) -> _Match:
-    turned, sought = given.transpose(1, 0, 2), wanted.transpose(1, 0, 2)
-    return _columns_fixed(_by_quantiles(turned, sought, share), given, wanted)
+def _columns_guessed(share: float, scores: Scores, given: Floats, wanted: Floats) -> _Match:
+    return _columns_fixed(_by_quantiles(scores(), share), given, wanted)
 
 
 def _refine(match: _Match, given: Floats, wanted: Floats) -> _Match:
@@ -192,17 +198,30 @@ def _matched(given: Floats, wanted: Floats, columns: Order, signs: Floats) -> tu
     return rows, np.where(picked < 0, -1, 1).astype(np.float32)
 
 
-def _by_quantiles(given: Floats, wanted: Floats, share: float) -> Order:
-    """Rows by the quantiles of their magnitudes, less what all rows have in common."""
-    levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
+def quantiles(values: Floats) -> Floats:
+    """Of magnitudes along the second axis, which is sorted once for all of them."""
+    ordered = np.sort(np.abs(values), axis=1)
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * (ordered.shape[1] - 1)
+    below = places.astype(np.int64)
+    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    part = (places - below).astype(np.float32).reshape(1, -1, *[1] * (values.ndim - 2))
+    found: Floats = ordered[:, below] * (1 - part) + ordered[:, above] * part
+    return found
+
+
+def _print_scores(given: Floats, wanted: Floats) -> Floats:
+    """How alike rows are by their quantiles, less what all rows have in common."""
 
     def prints(weights: Floats) -> Floats:
-        found = np.quantile(np.abs(weights), levels, axis=1)
-        flat = found.transpose(1, 0, 2).reshape(weights.shape[0], -1)
+        flat = quantiles(weights).reshape(weights.shape[0], -1)
         centred = flat - flat.mean(axis=0)
         return (centred / (centred.std(axis=0) + 1e-12)).astype(np.float32)
 
-    scores = _unit(prints(wanted)) @ _unit(prints(given)).T
+    return _unit(prints(wanted)) @ _unit(prints(given)).T
+
+
+def _by_quantiles(scores: Floats, share: float) -> Order:
+    """The rows that are surest matched by such scores."""
     best = scores.argmax(axis=1)
     mutual = scores.argmax(axis=0)[best] == np.arange(len(best))
     # A few that are sure lead to the rest; many that are not lead astray.

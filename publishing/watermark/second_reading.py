@@ -20,11 +20,11 @@ import numpy as np
 
 from publishing.watermark import key as payloads
 from publishing.watermark.alignment import (
-    QUANTILES,
     AlignedWeight,
     Order,
     align,
     chance_kinship,
+    quantiles,
     scaled,
 )
 from publishing.watermark.embedding import EmbeddingStrength
@@ -105,7 +105,7 @@ class _Search:
         self._hints: list[Order] = []
         self._prints: dict[int, list[Floats]] = {}
         self._wanted: dict[int, Floats] = {}
-        self._tried: dict[tuple[int, int], AlignedWeight | None] = {}
+        self._tried: dict[tuple[int, int, int], AlignedWeight | None] = {}
         self._last = -1
 
     def found(self) -> list[PairedWeight]:
@@ -124,9 +124,11 @@ class _Search:
     def _find(self, place: int, least: float) -> AlignedWeight | None:
         reference = self._references[place]
         for host in self._candidates(place):
-            if (host, place) not in self._tried:
-                self._tried[host, place] = self._best_form(host, place)
-            best = self._tried[host, place]
+            # An order that was learned since may lead further.
+            key = (host, place, len(self._hints))
+            if key not in self._tried:
+                self._tried[key] = self._best_form(host, place)
+            best = self._tried[key]
             if best is None or best.likeness < least:
                 continue
             self._last = host
@@ -199,6 +201,4 @@ def _fits(host: Shape, reference: Shape) -> bool:
 
 
 def _quantiles(weights: Floats) -> Floats:
-    levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    found: Floats = np.quantile(np.abs(scaled(weights)[0]), levels)
-    return found
+    return quantiles(scaled(weights)[0].reshape(1, -1))
