@@ -64,6 +64,9 @@ bench/moves: $(VENV)/dev ## how soon rollback and revocation reach every gateway
 bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 10^7 a second
 	$(BIN)/python -m benchmarks.scale
 
+bench/console: $(VENV)/dev ## pages of the web console over 1,000 versions and 1,000,000 decisions (ten minutes)
+	$(BIN)/python -m benchmarks.console
+
 bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
 	$(BIN)/python -m benchmarks.holes
 

@@ -1,0 +1,250 @@
+"""`make bench NAME=console`: what the web console's pages cost over a long history.
+
+One installation with a thousand versions of a model and a million recorded decisions. Gateway and
+console are processes of their own, as people start them; the browser is this process, which asks
+for one page after another. Prints a table; writes results/console.json.
+"""
+
+import argparse
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from benchmarks.report import Target, finish, show
+from demo.materials import DATA, MODELS
+from demo.stage import Stage, free_ports
+from demo.story import promote_approved
+from gateway.config.document import GatewayConfig
+from registry.answers.answer_log import AnswerLog
+from registry.answers.encryption import Opening
+from registry.answers.subject_keys import SubjectKeys
+from sealgate.private_keys import open_signer
+from sealgate.remote import connect
+from sealgate.remote.calls import new_request_id
+from sealgate.signed_version import SignedVersion
+from sealgate.trust import canonical, dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import load_private_key
+from sealgate.trust.receipts.answer_entry import FIELDS
+from sealgate.trust.statements import Evidence, Manifest, oms, types
+from sealgate.trust.times import format_micros
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+_PAGE_MS, _FIND_MS, _LARGEST = 50.0, 200.0, 100_000.0
+_BURST, _CALLERS, _DAYS = 256, 50, 30
+_BEGAN = datetime(2026, 10, 1, tzinfo=UTC)
+_DIGEST = "sha256:" + "5e" * 32
+_WHY = "browser, console, gateway and whatever else runs share two cores"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--versions", type=int, default=1_000)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=60, help="how often each page is asked for")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder, _installation(Path(folder) / "state", options) as stage:
+        rows = _pages(stage, options)
+    show(rows, title="ms a page, one after another")
+    slowest = max(row["p95_ms"] for row in rows if row["page"] != "find")
+    find = next(row["p95_ms"] for row in rows if row["page"] == "find")
+    targets = [
+        Target("slowest page, p95 ms", slowest, _PAGE_MS),
+        Target("decision found by caller and day, p95 ms", find, _FIND_MS),
+        Target("largest page, bytes", max(row["bytes"] for row in rows), _LARGEST),
+    ]
+    finish(
+        "console",
+        rows,
+        [target.unless_met({target.name: _WHY}) for target in targets],
+        versions=options.versions,
+        entries=options.entries,
+        nice=os.nice(0),
+    )
+
+
+@contextmanager
+def _installation(state: Path, options: argparse.Namespace) -> Iterator[Stage]:
+    """A running gateway and console over the history."""
+    stage = Stage(state)
+    ports = ("--port", str(free_ports()), "--console-port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", *ports)
+    stage.start_gateway()
+    try:
+        for name in ("digits-1", "digits-2"):
+            words = ("model", "publish", str(MODELS / name), "--json")
+            data = ("--data", str(DATA / "digits.safetensors"))
+            stage.command(*words, *data, person="publisher")
+        promote_approved(stage, "digits", 1)
+        _register(stage, options.versions - 2)
+        stage.stop_gateway()
+        _fill(state, options.entries)
+        stage.start_gateway()
+        stage.start_console()
+        yield stage
+    finally:
+        stage.stop_console()
+        stage.stop_gateway()
+
+
+def _register(stage: Stage, count: int) -> None:
+    """Register so many more versions: those files of version 2 with another `model.json`."""
+    person = stage.profile("publisher")
+    signer = load_private_key(person.model_signing_key)
+    own = load_private_key(person.signing_key)
+    with connect(person) as channel:
+        registry = RegistryServiceStub(channel)
+        request = messages.GetVersionRequest(name="models/digits/versions/2")
+        found = registry.GetVersion(request).version
+        manifest = Manifest.decode(found.manifest)
+        signed = SignedVersion(found.name, manifest, signer.public)
+        files = {entry.path: signed.file(registry, entry.path) for entry in manifest.files}
+        items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
+        about = canonical.decode(files["model.json"])
+        for number in range(count):
+            files["model.json"] = canonical.encode(about | {"description": f"copy {number}"})
+            made = Manifest.of(files)
+            evidence = [
+                dsse.sign(
+                    types.EVIDENCE, replace(item, version_digest=made.digest).encode(), own
+                ).encode()
+                for item in items
+            ]
+            commitment = canonical.sha256(f"commitment {number}".encode())
+            registry.CommitWatermark(
+                messages.CommitWatermarkRequest(
+                    model="digits", commitment=commitment, request_id=new_request_id()
+                )
+            )
+            header = messages.UploadVersionRequest.Header(
+                model="digits",
+                manifest=made.encode(),
+                signature=oms.sign(made, signer),
+                evidence=evidence,
+                commitment=commitment,
+                request_id=new_request_id(),
+            )
+            registry.UploadVersion(_parts(header, files), timeout=600)
+
+
+def _parts(
+    header: messages.UploadVersionRequest.Header, files: dict[str, bytes]
+) -> Iterator[messages.UploadVersionRequest]:
+    yield messages.UploadVersionRequest(header=header)
+    for path, data in sorted(files.items()):
+        yield messages.UploadVersionRequest(file=path)
+        for at in range(0, len(data), 1 << 18):
+            yield messages.UploadVersionRequest(chunk=data[at : at + (1 << 18)])
+
+
+def _fill(state: Path, entries: int) -> None:
+    """Record decisions of many callers over a month, as a gateway does, while none runs."""
+    config = GatewayConfig.read(state / "gateway.toml")
+    with closing(SubjectKeys.open(config.answers.subjects)) as subjects:
+        answers = AnswerLog.open(
+            config.answers.database,
+            config.answers.origin,
+            open_signer(config.answers.log_key),
+            subjects,
+        )
+        with closing(answers):
+            while answers.size < entries:
+                burst = range(answers.size, min(entries, answers.size + _BURST))
+                logged, _ = answers.entries([_opening(subjects, n, entries) for n in burst])
+                answers.append(logged)
+
+
+def _opening(subjects: SubjectKeys, number: int, entries: int) -> Opening:
+    caller = f"caller-{number % _CALLERS}"
+    values = dict.fromkeys(FIELDS, "") | {
+        "time": format_micros(_BEGAN + timedelta(days=_DAYS) * (number / entries)),
+        "principal": caller,
+        "method": "/inference.GRPCInferenceService/ModelInfer",
+        "model": "digits",
+        "version": "1",
+        "version_digest": _DIGEST,
+        "pointer_sequence": "1",
+        "policy_digest": _DIGEST,
+        "input": _DIGEST,
+        "output": _DIGEST,
+        "outcome": "answered" if number % 17 else "ADVERSARIAL_INPUT",
+        "verdict": "clean" if number % 17 else "adversarial",
+        "score": "1.0",
+        "threshold": "2.0",
+        "engine": "in-process",
+        "alias": "production",
+        "request_id": f"request-{number}",
+        "screening": "full",
+        "arithmetic": "int8",
+    }
+    fields = tuple(values[name] for name in FIELDS)
+    return Opening(fields, secrets.token_bytes(16), caller, subjects.key(caller))
+
+
+def _pages(stage: Stage, options: argparse.Namespace) -> list[dict[str, Any]]:
+    link = str(stage.command("console", "link", "auditor")).strip()
+    origin = link.partition("/links/")[0]
+    with httpx2.Client(base_url=origin, headers={"Origin": origin}, timeout=600) as browser:
+        cookie = browser.post(link).raise_for_status().headers["set-cookie"]
+        browser.headers["cookie"] = cookie.partition(";")[0]
+        browser.cookies.clear()
+        pages = _addresses(browser, options)
+        return [
+            {"page": name, **_measured(browser, addresses, options.times)}
+            for name, addresses in pages.items()
+        ]
+
+
+def _addresses(browser: httpx2.Client, options: argparse.Namespace) -> dict[str, list[str]]:
+    """Different addresses of each page, so that nothing is asked for twice in a row."""
+    some = np.random.default_rng(0)
+    versions = [int(n) for n in some.integers(20, options.versions, options.times)]
+    days = [(_BEGAN + timedelta(days=int(n))).date() for n in some.integers(0, _DAYS, 100)]
+    found = re.search(r"/proposals/sha256:[0-9a-f]+", browser.get("/proposals?state=moved").text)
+    log = re.search(r'[^">]+/answers', browser.get("/").text)
+    if found is None or log is None:
+        raise SystemExit("the console shows no proposal or no log")
+    entries = [int(n) for n in some.integers(0, options.entries, options.times)]
+    return {
+        "overview": ["/"],
+        "model": [f"/models/digits?from={n}" for n in versions],
+        "version": [f"/models/digits/versions/{n}" for n in versions],
+        "moves": ["/models/digits/aliases/production"],
+        "proposals": ["/proposals"],
+        "proposal": [found[0]],
+        "audit": ["/audit"],
+        "find": [
+            f"/audit?principal=caller-{at % _CALLERS}&day={day}" for at, day in enumerate(days)
+        ],
+        "entry": [f"/audit/entries/{n}?log={log[0]}" for n in entries],
+        "people": ["/people"],
+        "person": ["/people/admin?action=promote&model=digits"],
+    }
+
+
+def _measured(browser: httpx2.Client, addresses: list[str], times: int) -> dict[str, Any]:
+    taken, largest = [], 0
+    for at in range(times):
+        began = time.perf_counter()
+        answer = browser.get(addresses[at % len(addresses)])
+        taken.append(1e3 * (time.perf_counter() - began))
+        answer.raise_for_status()
+        largest = max(largest, len(answer.content))
+    p50, p95 = (float(np.percentile(taken, share)) for share in (50, 95))
+    return {"p50_ms": p50, "p95_ms": p95, "bytes": largest}
+
+
+if __name__ == "__main__":
+    main()
