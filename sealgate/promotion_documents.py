@@ -7,6 +7,7 @@ keys, and an approver's machine hashes the version's files itself before it sign
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -16,22 +17,16 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send
 from sealgate.signed_version import open_attached, policy_history
+from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.statements import (
-    Approval,
-    Comment,
     Evidence,
     Manifest,
-    Pointer,
-    PointerBundle,
     Proposal,
-    ProposalWithdrawal,
-    Rejection,
-    Revocation,
     oms,
     sign_statement,
     types,
@@ -60,6 +55,7 @@ class Governance:
         self._clock = clock
         self._ask = ask
         self._signer: Signer | None = None
+        self._drafts = StatementDrafter(self.registry, profile.name, self.policy, clock)
 
     def policy(self) -> Policy:
         """The newest policy, reached along the chain of signatures from the pinned root keys.
@@ -133,94 +129,34 @@ class Governance:
 
     def approve(self, digest: str, meaning: str) -> messages.Proposal:
         """Signs an approval of the proposal with that digest. Call `review` first."""
-        approval = Approval(digest, self._profile.name, meaning, self._now())
-        request = messages.CreateApprovalRequest(envelope=self._sign(approval))
-        return send(self.registry.CreateApproval, request).proposal
+        return self._send(self._drafts.approve(digest, meaning))
 
     def reject(self, digest: str, reason: str) -> messages.Proposal:
         """Signs a rejection of the proposal with that digest, which ends it."""
-        rejection = Rejection(digest, self._profile.name, reason, self._now())
-        request = messages.CreateRejectionRequest(envelope=self._sign(rejection))
-        return send(self.registry.CreateRejection, request).proposal
+        return self._send(self._drafts.reject(digest, reason))
 
     def withdraw(self, digest: str, reason: str) -> messages.Proposal:
         """Ends a proposal that this person made."""
-        withdrawal = ProposalWithdrawal(digest, self._profile.name, reason, self._now())
-        request = messages.WithdrawProposalRequest(envelope=self._sign(withdrawal))
-        return send(self.registry.WithdrawProposal, request).proposal
+        return self._send(self._drafts.withdraw(digest, reason))
 
     def comment(self, digest: str, text: str) -> messages.Proposal:
         """Signs a comment on the proposal with that digest."""
-        comment = Comment(digest, self._profile.name, text, self._now())
-        request = messages.CreateCommentRequest(envelope=self._sign(comment))
-        return send(self.registry.CreateComment, request).proposal
+        return self._send(self._drafts.comment(digest, text))
 
     def promote(self, digest: str, reason: str) -> messages.Pointer:
         """Moves the alias to what an approved proposal names."""
-        message = self.registry.GetProposal(messages.GetProposalRequest(digest=digest)).proposal
-        proposal = Proposal.decode(Envelope.decode(message.envelope).payload)
-        approvals = sorted(Envelope.decode(item).payload_digest for item in message.approvals)
-        pointer = Pointer(
-            action="promote",
-            model=proposal.model,
-            alias=proposal.alias,
-            version=proposal.version,
-            digest=proposal.digest,
-            sequence=proposal.predecessor + 1,
-            proposal=digest,
-            approvals=tuple(approvals),
-            returns_to="",
-            policy=self.policy().digest,
-            admin=self._profile.name,
-            time=self._now(),
-            reason=reason,
-        )
-        request = messages.PromoteRequest(envelope=self._sign(pointer))
-        return send(self.registry.Promote, request).pointer
+        return self._send(self._drafts.promote(digest, reason))
 
     def rollback(self, model: str, alias: str, version: int, reason: str) -> messages.Pointer:
         """Returns the alias to a version that it named before.
 
         Raises: ROLLBACK_TARGET where it never did.
         """
-        live = self._pointer(model, alias)
-        wanted = f'action = "promote" AND version = {version}'
-        target = next(self.moves(model, alias, wanted, limit=1), None)
-        if target is None:
-            raise SealgateError(Reason.ROLLBACK_TARGET)
-        returned = PointerBundle.decode(target.bundle).pointer
-        earlier = Pointer.decode(returned.payload)
-        pointer = Pointer(
-            action="rollback",
-            model=model,
-            alias=alias,
-            version=version,
-            digest=earlier.digest,
-            sequence=live.sequence + 1,
-            proposal=earlier.proposal,
-            approvals=earlier.approvals,
-            returns_to=returned.payload_digest,
-            policy=self.policy().digest,
-            admin=self._profile.name,
-            time=self._now(),
-            reason=reason,
-        )
-        request = messages.RollbackRequest(envelope=self._sign(pointer), etag=live.etag)
-        return send(self.registry.Rollback, request).pointer
+        return self._send(self._drafts.rollback(model, alias, version, reason))
 
     def revoke(self, model: str, version: int, reason: str) -> messages.Version:
         """Revokes a version permanently: nothing serves it from then on."""
-        seen = self._version(model, version)
-        revocation = Revocation(
-            model=model,
-            version=version,
-            digest=seen.digest,
-            reason=reason,
-            admin=self._profile.name,
-            time=self._now(),
-        )
-        request = messages.RevokeVersionRequest(envelope=self._sign(revocation), etag=seen.etag)
-        return send(self.registry.RevokeVersion, request).version
+        return self._send(self._drafts.revoke(model, version, reason))
 
     def attach(self, model: str, version: int, envelope: bytes) -> messages.Version:
         """Sends evidence about a version that this person has signed."""
@@ -278,8 +214,8 @@ class Governance:
         request = messages.DownloadFileRequest(name=name, path=path)
         return b"".join(part.chunk for part in self.registry.DownloadFile(request))
 
-    def _now(self) -> str:
-        return format_time(self._clock())
+    def _send(self, draft: StatementDraft) -> Any:
+        return send_statement(self.registry, draft, self._sign(draft.statement))
 
     def _sign(self, statement: Statement) -> bytes:
         return sign_statement(statement, self._signing_key()).encode()

@@ -1,0 +1,167 @@
+"""Builds the statements of a promotion's life, for whoever signs them: with a key, or a passkey.
+
+Nothing here is signed or sent. Each draft says what the registry must still hold when it is sent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sealgate.reasons import Reason, SealgateError
+from sealgate.remote.calls import send
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
+from sealgate.trust.statements import (
+    Approval,
+    Comment,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    ProposalWithdrawal,
+    Rejection,
+    Revocation,
+)
+from sealgate.trust.statements.base import Statement
+from sealgate.trust.times import format_time
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+
+@dataclass(frozen=True, slots=True)
+class StatementDraft:
+    """A statement to sign; `etag` is that of the alias or version as its author saw it, if any."""
+
+    statement: Statement
+    etag: str = ""
+
+
+class StatementDrafter:
+    """Drafts one person's statements. Times are taken from `clock`, aware UTC."""
+
+    def __init__(
+        self,
+        registry: RegistryServiceStub,
+        person: str,
+        policy: Callable[[], Policy],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._person = person
+        self._policy = policy
+        self._clock = clock
+
+    def approve(self, proposal: str, meaning: str) -> StatementDraft:
+        return StatementDraft(Approval(proposal, self._person, meaning, self._now()))
+
+    def reject(self, proposal: str, reason: str) -> StatementDraft:
+        return StatementDraft(Rejection(proposal, self._person, reason, self._now()))
+
+    def withdraw(self, proposal: str, reason: str) -> StatementDraft:
+        return StatementDraft(ProposalWithdrawal(proposal, self._person, reason, self._now()))
+
+    def comment(self, proposal: str, text: str) -> StatementDraft:
+        return StatementDraft(Comment(proposal, self._person, text, self._now()))
+
+    def promote(self, digest: str, reason: str) -> StatementDraft:
+        """Moves the alias to what an approved proposal names."""
+        request = messages.GetProposalRequest(digest=digest)
+        message = self._registry.GetProposal(request).proposal
+        proposal = Proposal.decode(Envelope.decode(message.envelope).payload)
+        approvals = sorted(Envelope.decode(item).payload_digest for item in message.approvals)
+        pointer = Pointer(
+            action="promote",
+            model=proposal.model,
+            alias=proposal.alias,
+            version=proposal.version,
+            digest=proposal.digest,
+            sequence=proposal.predecessor + 1,
+            proposal=digest,
+            approvals=tuple(approvals),
+            returns_to="",
+            policy=self._policy().digest,
+            admin=self._person,
+            time=self._now(),
+            reason=reason,
+        )
+        return StatementDraft(pointer)
+
+    def rollback(self, model: str, alias: str, version: int, reason: str) -> StatementDraft:
+        """Returns the alias to a version that it named before.
+
+        Raises: ROLLBACK_TARGET where it never did.
+        """
+        name = f"models/{model}/aliases/{alias}"
+        live = self._registry.GetPointer(messages.GetPointerRequest(name=name)).pointer
+        promotions = messages.ListPointersRequest(
+            name=name, page_size=1, filter=f'action = "promote" AND version = {version}'
+        )
+        found = self._registry.ListPointers(promotions).pointers
+        if not found:
+            raise SealgateError(Reason.ROLLBACK_TARGET)
+        returned = PointerBundle.decode(found[0].bundle).pointer
+        earlier = Pointer.decode(returned.payload)
+        pointer = Pointer(
+            action="rollback",
+            model=model,
+            alias=alias,
+            version=version,
+            digest=earlier.digest,
+            sequence=live.sequence + 1,
+            proposal=earlier.proposal,
+            approvals=earlier.approvals,
+            returns_to=returned.payload_digest,
+            policy=self._policy().digest,
+            admin=self._person,
+            time=self._now(),
+            reason=reason,
+        )
+        return StatementDraft(pointer, live.etag)
+
+    def revoke(self, model: str, version: int, reason: str) -> StatementDraft:
+        """Revokes a version permanently: nothing serves it from then on."""
+        request = messages.GetVersionRequest(name=f"models/{model}/versions/{version}")
+        seen = self._registry.GetVersion(request).version
+        revocation = Revocation(
+            model=model,
+            version=version,
+            digest=seen.digest,
+            reason=reason,
+            admin=self._person,
+            time=self._now(),
+        )
+        return StatementDraft(revocation, seen.etag)
+
+    def _now(self) -> str:
+        return format_time(self._clock())
+
+
+def send_statement(registry: RegistryServiceStub, draft: StatementDraft, envelope: bytes) -> Any:
+    """Send a signed draft by the call that takes its kind, once; return what the registry made.
+
+    Raises grpc.RpcError; SealgateError(DOCUMENT_MALFORMED) for a kind that no call takes.
+    """
+    statement, etag = draft.statement, draft.etag
+    match statement:
+        case Approval():
+            approval = messages.CreateApprovalRequest(envelope=envelope)
+            return send(registry.CreateApproval, approval).proposal
+        case Rejection():
+            rejection = messages.CreateRejectionRequest(envelope=envelope)
+            return send(registry.CreateRejection, rejection).proposal
+        case ProposalWithdrawal():
+            withdrawal = messages.WithdrawProposalRequest(envelope=envelope)
+            return send(registry.WithdrawProposal, withdrawal).proposal
+        case Comment():
+            comment = messages.CreateCommentRequest(envelope=envelope)
+            return send(registry.CreateComment, comment).proposal
+        case Pointer(action="rollback"):
+            rollback = messages.RollbackRequest(envelope=envelope, etag=etag)
+            return send(registry.Rollback, rollback).pointer
+        case Pointer():
+            promotion = messages.PromoteRequest(envelope=envelope, etag=etag)
+            return send(registry.Promote, promotion).pointer
+        case Revocation():
+            revocation = messages.RevokeVersionRequest(envelope=envelope, etag=etag)
+            return send(registry.RevokeVersion, revocation).version
+    raise SealgateError(Reason.DOCUMENT_MALFORMED, f"no call takes a {statement.TYPE}")
