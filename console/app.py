@@ -22,6 +22,7 @@ from console.pages import ROUTES
 from console.security import Guard
 from console.sessions import SessionStore
 from console.sign_in import SignIn
+from console.signing import PendingSignatures
 from console.views import Console, Templates, endpoint, plain
 
 _STATIC = Path(__file__).parent / "static"
@@ -47,7 +48,8 @@ def build(
 
     gateway = GatewayChannel(config.gateway, config.trust, moment)
     sessions = SessionStore(config.sessions.idle, config.sessions.absolute, clock)
-    console = Console(gateway, sessions, Templates(), moment)
+    pending = PendingSignatures(clock)
+    console = Console(gateway, sessions, Templates(), moment, pending, config.listen.origin)
     sign_in = SignIn(console, config.links.folder, _oidc(config, gateway.certificate, clock))
     pages = [
         Route(path, endpoint(console, handler), methods=list(methods))

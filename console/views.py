@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import grpc
 import jinja2
@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from console.formats import FILTERS, visible
 from console.gateway import GatewayChannel, PersonCalls
 from console.sessions import Session, SessionStore
+from console.signing import PendingSignatures
 from console.verification import Verifications
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
@@ -62,7 +63,14 @@ class Console:
     sessions: SessionStore
     templates: Templates
     clock: Callable[[], datetime]
+    pending: PendingSignatures
+    origin: str
     verifications: Verifications = field(default_factory=Verifications)
+
+    @property
+    def host(self) -> str:
+        """The console's host, for which passkeys are made."""
+        return urlsplit(self.origin).hostname or ""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The pages, each group in a module of its own."""
 
-from console.pages import audit, models, overview, people, proposals, versions
+from console.pages import audit, models, overview, people, proposals, signing, versions
 
 ROUTES = [
     *overview.ROUTES,
@@ -9,5 +9,6 @@ ROUTES = [
     *proposals.ROUTES,
     *audit.ROUTES,
     *people.ROUTES,
+    *signing.ROUTES,
 ]
 """Path, handler and methods of each page."""

@@ -149,8 +149,16 @@ def moves(view: View) -> Response:
         model=name,
         alias=alias,
         pointers=list(page.pointers),
+        earlier=_earlier(list(page.pointers)),
         next_page=page.next_page_token,
     )
+
+
+def _earlier(pointers: list[messages.Pointer]) -> list[int]:
+    """The versions that were promoted before the newest move, to which it can be rolled back."""
+    live = pointers[0].version if pointers else 0
+    found = {p.version: None for p in pointers if p.action == "promote" and p.version != live}
+    return list(found)
 
 
 ROUTES = [

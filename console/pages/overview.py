@@ -56,13 +56,13 @@ def overview(view: View) -> Response:
     page = calls.ask(calls.registry.ListModels, request)
     names = [model.name.partition("/")[2] for model in page.models]
     pointers = newest_pointers(calls, {(name, alias) for name in names for alias in ALIASES})
-    health = _health(view)
+    loaded = health(view)
     rows = [
         ModelRow(
             name,
             model.latest_version,
             tuple(
-                (alias, pointer, _word(health, name, pointer))
+                (alias, pointer, health_word(loaded, name, pointer))
                 for alias in ALIASES
                 for pointer in [pointers[name, alias]]
             ),
@@ -90,7 +90,7 @@ def _waiting(view: View) -> list[ShownProposal]:
         raise
 
 
-def _health(view: View) -> dict[tuple[str, str], str]:
+def health(view: View) -> dict[tuple[str, str], str]:
     """`ready`, or why not, of each version that this gateway should have loaded."""
     try:
         found = view.calls.ask(view.calls.inference.RepositoryIndex, oip.RepositoryIndexRequest())
@@ -104,8 +104,11 @@ def _health(view: View) -> dict[tuple[str, str], str]:
     }
 
 
-def _word(health: dict[tuple[str, str], str], model: str, pointer: messages.Pointer | None) -> str:
-    return "" if pointer is None else health.get((model, str(pointer.version)), "")
+def health_word(
+    loaded: dict[tuple[str, str], str], model: str, pointer: messages.Pointer | None
+) -> str:
+    """`ready`, or why not, of what an alias points at; empty where that is not known."""
+    return "" if pointer is None else loaded.get((model, str(pointer.version)), "")
 
 
 def _logs(view: View) -> list[LogState]:

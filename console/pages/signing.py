@@ -1,0 +1,207 @@
+"""Signing with a passkey: the statement as a page shows it, its signature, and what came of it."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console.pages.overview import health, health_word
+from console.proposals import newest_pointers
+from console.signing import enrolled, passkeys_of, signed_envelope
+from console.views import View
+from sealgate.reasons import Reason, SealgateError
+from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_statement
+from sealgate.trust.canonical import check_digest, sha256
+from sealgate.trust.fields import check_name
+from sealgate.trust.keys.webauthn import Assertion
+from sealgate.trust.statements import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class SigningAction:
+    """An action that is signed: how a page calls it, its draft, and where it leads.
+
+    `confirmed` says that its author must type the model's name.
+    """
+
+    title: str
+    draft: Callable[[StatementDrafter, dict[str, str]], StatementDraft]
+    target: Callable[[dict[str, str]], str]
+    confirmed: bool = False
+
+
+def _proposal_page(form: dict[str, str]) -> str:
+    return f"/proposals/{check_digest(form.get('proposal', ''))}"
+
+
+def _live_page(form: dict[str, str]) -> str:
+    model, alias = check_name(form.get("model", "")), check_name(form.get("alias", ""))
+    return f"/models/{model}/aliases/{alias}/live"
+
+
+def _version_page(form: dict[str, str]) -> str:
+    return f"/models/{check_name(form.get('model', ''))}/versions/{_version(form)}"
+
+
+def _version(form: dict[str, str]) -> int:
+    text = form.get("version", "")
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "version")
+    return int(text)
+
+
+def _words(form: dict[str, str]) -> str:
+    return form.get("words", "")
+
+
+ACTIONS = {
+    "approve": SigningAction(
+        "Approve", lambda d, f: d.approve(f["proposal"], _words(f)), _proposal_page
+    ),
+    "reject": SigningAction(
+        "Reject", lambda d, f: d.reject(f["proposal"], _words(f)), _proposal_page
+    ),
+    "comment": SigningAction(
+        "Comment", lambda d, f: d.comment(f["proposal"], _words(f)), _proposal_page
+    ),
+    "promote": SigningAction(
+        "Promote", lambda d, f: d.promote(f["proposal"], _words(f)), _live_page, confirmed=True
+    ),
+    "rollback": SigningAction(
+        "Roll back",
+        lambda d, f: d.rollback(f["model"], f["alias"], _version(f), _words(f)),
+        _live_page,
+        confirmed=True,
+    ),
+    "revoke": SigningAction(
+        "Revoke",
+        lambda d, f: d.revoke(f["model"], _version(f), _words(f)),
+        _version_page,
+        confirmed=True,
+    ),
+}
+
+
+def prepare(view: View) -> Response:
+    """Draft a statement and show it with its digest, before anything is signed."""
+    form, calls = view.form, view.calls
+    action = ACTIONS.get(form.get("action", ""))
+    if action is None:
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "action")
+    target = action.target(form)
+    drafter = StatementDrafter(
+        calls.registry, calls.person.name, lambda: calls.policy, view.console.clock
+    )
+    draft = action.draft(drafter, form)
+    confirm = check_name(form.get("model", "")) if action.confirmed else ""
+    if isinstance(draft.statement, Pointer):
+        # What is moved is what the statement says, whatever the form says.
+        confirm = draft.statement.model
+        target = f"/models/{confirm}/aliases/{draft.statement.alias}/live"
+    number = view.console.pending.add(view.session.handle, draft, target, confirm)
+    return view.render("sign.html", **_shown(view, action, number, draft, confirm))
+
+
+def _shown(
+    view: View, action: SigningAction, number: str, draft: StatementDraft, confirm: str
+) -> dict[str, Any]:
+    statement = draft.statement
+    pending = view.console.pending.get(view.session.handle, number)
+    passkeys = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
+    live = None
+    if isinstance(statement, Pointer):
+        place = statement.model, statement.alias
+        live = newest_pointers(view.calls, {place})[place]
+    return {
+        "title": action.title,
+        "number": number,
+        "statement": json.loads(statement.encode()),
+        "digest": sha256(statement.encode()),
+        "challenge": _url64(pending.challenge),
+        "credentials": " ".join(_url64(key.credential) for key in passkeys.values()),
+        "host": next((key.rp_id for key in passkeys.values()), ""),
+        "confirm": confirm,
+        "moves": statement if isinstance(statement, Pointer) else None,
+        "live": live,
+        "words": str(view.form.get("words", "")),
+    }
+
+
+def sign(view: View) -> Response:
+    """Send a statement with the signature that the browser brings.
+
+    1. It waits in this session.
+    2. The model's name was typed, where that is asked for.
+    3. A passkey of the person's has signed this very statement.
+    4. It is sent once.
+    """
+    # 1.
+    number = view.path("number")
+    pending = view.console.pending.get(view.session.handle, number)
+    # 2.
+    if pending.confirm and view.form.get("confirm") != pending.confirm:
+        raise SealgateError(Reason.PARAMETER_MALFORMED, f"type {pending.confirm} to confirm")
+    # 3.
+    given = Assertion(
+        *(_bytes(view, name) for name in ("authenticator_data", "client_data", "signature"))
+    )
+    passkeys = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
+    envelope = signed_envelope(pending, passkeys, _bytes(view, "credential"), given)
+    # 4.
+    if not view.console.pending.take(number):
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "the statement was signed already")
+    send_statement(view.calls.registry, pending.draft, envelope)
+    return RedirectResponse(pending.target, 303)
+
+
+def live(view: View) -> Response:
+    """Whether what an alias points at now is loaded by this gateway; asked again until it is."""
+    model, alias = check_name(view.path("model")), check_name(view.path("alias"))
+    pointer = newest_pointers(view.calls, {(model, alias)})[model, alias]
+    if pointer is None:
+        raise SealgateError(Reason.ALIAS_UNKNOWN, f"{model}/{alias}")
+    state = health_word(health(view), model, pointer)
+    template = "live_state.html" if view.query("part") else "live.html"
+    return view.render(template, model=model, alias=alias, pointer=pointer, state=state)
+
+
+def passkeys(view: View) -> Response:
+    """The person's passkeys, and the making of a new one, for the roots to sign into the policy."""
+    made = None
+    if view.request.method == "POST":
+        made = enrolled(_bytes(view, "authenticator_data"), view.console.origin)
+    known = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
+    page: HTMLResponse = view.render(
+        "passkeys.html",
+        known=known,
+        made=made,
+        entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
+        host=view.console.host,
+        user=_url64(bytes.fromhex(sha256(view.calls.person.name.encode())[7:39])),
+        challenge=_url64(view.session.csrf.encode()),
+    )
+    return page
+
+
+def _bytes(view: View, name: str) -> bytes:
+    text = view.form.get(name, "")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        raise SealgateError(Reason.WEBAUTHN_MALFORMED, name) from None
+
+
+def _url64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+ROUTES = [
+    ("/sign", prepare, ("POST",)),
+    ("/sign/{number}", sign, ("POST",)),
+    ("/models/{model}/aliases/{alias}/live", live, ("GET",)),
+    ("/passkeys", passkeys, ("GET", "POST")),
+]

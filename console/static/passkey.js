@@ -1,0 +1,58 @@
+// Asks the authenticator: for a signature over the statement that the page shows, or a new passkey.
+"use strict";
+
+const bytesOf = (text) =>
+  Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
+
+const textOf = (buffer) =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer)))
+    .replace(/\+/g, "-")
+    .replace(/\//g, "_")
+    .replace(/=+$/, "");
+
+async function signature({ challenge, host, credentials }) {
+  const answer = await navigator.credentials.get({
+    publicKey: {
+      challenge: bytesOf(challenge),
+      rpId: host,
+      userVerification: "required",
+      allowCredentials: credentials.split(" ").map((id) => ({ type: "public-key", id: bytesOf(id) })),
+    },
+  });
+  return {
+    credential: textOf(answer.rawId),
+    authenticator_data: textOf(answer.response.authenticatorData),
+    client_data: textOf(answer.response.clientDataJSON),
+    signature: textOf(answer.response.signature),
+  };
+}
+
+async function enrolment({ challenge, host, user, name }) {
+  const answer = await navigator.credentials.create({
+    publicKey: {
+      challenge: bytesOf(challenge),
+      rp: { id: host, name: "Sealgate" },
+      user: { id: bytesOf(user), name, displayName: name },
+      pubKeyCredParams: [-7, -8, -257].map((alg) => ({ type: "public-key", alg })),
+      authenticatorSelection: { userVerification: "required", residentKey: "preferred" },
+      attestation: "none",
+    },
+  });
+  return { authenticator_data: textOf(answer.response.getAuthenticatorData()) };
+}
+
+for (const form of document.querySelectorAll("form[data-ceremony]")) {
+  const ceremony = form.dataset.ceremony === "sign" ? signature : enrolment;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const told = form.querySelector("[role=alert]");
+    told.textContent = "";
+    try {
+      const found = await ceremony(form.dataset);
+      for (const [name, value] of Object.entries(found)) form.elements[name].value = value;
+      form.submit();
+    } catch (error) {
+      told.textContent = `Nothing was signed: ${error.message}`;
+    }
+  });
+}
