@@ -102,8 +102,8 @@ def _installation(state: Path, options: argparse.Namespace) -> Iterator[Stage]:
 def _register(stage: Stage, count: int) -> None:
     """Register so many more versions: those files of version 2 with another `model.json`."""
     person = stage.profile("publisher")
-    signer = load_private_key(person.model_signing_key)
-    own = load_private_key(person.signing_key)
+    signer = load_private_key(Path(str(person.model_signing_key)))
+    own = load_private_key(Path(str(person.signing_key)))
     with connect(person) as channel:
         registry = RegistryServiceStub(channel)
         request = messages.GetVersionRequest(name="models/digits/versions/2")

@@ -1,0 +1,242 @@
+"""Approving, rejecting, promoting and rolling back with a passkey; and what is refused, and why."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
+from selenium.webdriver.support.ui import WebDriverWait
+
+from sealgate.trust.policy import Policy
+from tests.support.builders.documents.authenticator import PRESENT, Authenticator
+from tests.support.harness import policy_changes
+from tests.support.harness.clients.browser import chromium
+from tests.support.harness.console import ConsoleHarness, csrf_of
+from tests.support.harness.gateway import GatewayHarness, running
+
+_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory) -> Iterator[GatewayHarness]:
+    """Digits 1 in production, digits 2 to be proposed."""
+    with running(tmp_path_factory.mktemp("signing") / "state", "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        yield harness
+
+
+@pytest.fixture(scope="module")
+def console(gateway) -> ConsoleHarness:
+    return ConsoleHarness(gateway)
+
+
+def list_passkeys(gateway, passkeys) -> Policy:
+    """Have the roots list passkeys, as JSON by key id for each person, in the next policy."""
+    document = policy_changes.document(gateway)
+    for name, entries in passkeys.items():
+        document.setdefault("webauthn", {}).update(entries)
+        policy_changes.person(document, name)["keys"] += list(entries)
+    roots = (policy_changes.root(gateway, 1), policy_changes.root(gateway, 2))
+    policy_changes.send(gateway, policy_changes.signed(document, *roots))
+    policy_changes.follow(gateway, document["version"])
+    return gateway.governance("auditor").policy()
+
+
+@pytest.fixture(scope="module")
+def keys(gateway, console) -> dict[str, Authenticator]:
+    """A passkey for each person who signs, which the policy lists."""
+    people = ("approver-1", "approver-2", "admin")
+    made = {
+        name: Authenticator(f"console {name}", rp_id="localhost", origin=console.origin)
+        for name in people
+    }
+    entries = {name: {key.keyid: key.passkey.to_json()} for name, key in made.items()}
+    list_passkeys(gateway, entries)
+    return made
+
+
+class Signer:
+    """A person at the console who signs with a passkey in software."""
+
+    def __init__(self, console, name, key):
+        self.browser = console.signed_in(name)
+        self.key = key
+        self.csrf = csrf_of(self.browser.get("/sessions").text)
+
+    def prepare(self, action, **form) -> tuple[str, bytes]:
+        """The address to send the signature to, and the challenge."""
+        answer = self.browser.post("/sign", data={"csrf": self.csrf, "action": action, **form})
+        assert answer.status_code == 200, answer.text
+        self.page = answer.text
+        challenge = re.search(r'data-challenge="([^"]+)"', answer.text)[1]
+        return re.search(r'action="(/sign/[^"]+)"', answer.text)[1], _bytes(challenge)
+
+    def send(self, place, challenge, /, key=None, confirm="", **changes):
+        key = key or self.key
+        given = key.answer(challenge, **changes)
+        form = {
+            "csrf": self.csrf,
+            "confirm": confirm,
+            "credential": _text(key.passkey.credential),
+            "authenticator_data": _text(given.authenticator_data),
+            "client_data": _text(given.client_data),
+            "signature": _text(given.signature),
+        }
+        return self.browser.post(place, data=form)
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@pytest.fixture
+def people(console, keys) -> dict[str, Signer]:
+    return {name: Signer(console, name, key) for name, key in keys.items()}
+
+
+def test_a_version_goes_live_and_back_by_passkeys_alone(gateway, people):
+    proposal = gateway.propose("digits", 2).digest
+    for name in ("approver-1", "approver-2"):
+        place, challenge = people[name].prepare("approve", proposal=proposal, words="read it")
+        answer = people[name].send(place, challenge)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/proposals/{proposal}")
+    admin = people["admin"]
+    place, challenge = admin.prepare(
+        "promote", proposal=proposal, model="digits", alias="production", words="reads better"
+    )
+    assert "moves from version 1 to version 2" in admin.page
+    refused = admin.send(place, challenge, confirm="digit")
+    assert "type digits to confirm" in refused.text
+    moved = admin.send(place, challenge, confirm="digits")
+    assert moved.headers["location"] == "/models/digits/aliases/production/live"
+    gateway.await_version("digits", 2)
+    assert "Version 2 answers now" in admin.browser.get(moved.headers["location"]).text
+    place, challenge = admin.prepare(
+        "rollback", model="digits", alias="production", version="1", words="complaints"
+    )
+    assert admin.send(place, challenge, confirm="digits").status_code == 303
+    gateway.await_version("digits", 1)
+
+
+def test_a_rejection_by_passkey_ends_the_proposal(gateway, people):
+    proposal = gateway.propose("digits", 2).digest
+    signer = people["approver-1"]
+    for action, words in (("comment", "too early"), ("reject", "not tested")):
+        place, challenge = signer.prepare(action, proposal=proposal, words=words)
+        assert signer.send(place, challenge).status_code == 303
+    text = signer.browser.get(f"/proposals/{proposal}").text
+    assert "too early" in text
+    assert "not tested" in text
+    assert "rejected" in text
+
+
+@pytest.fixture
+def waiting(gateway, people):
+    """A signer with an approval to sign."""
+    proposal = gateway.propose("digits", 2).digest
+    signer = people["approver-1"]
+    return signer, *signer.prepare("approve", proposal=proposal, words="read it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"flags": PRESENT}, "WEBAUTHN_USER"),
+        ({"origin": "https://evil.example"}, "WEBAUTHN_ORIGIN"),
+        ({"rp_id": "evil.example"}, "WEBAUTHN_RP_ID"),
+        ({"type": "webauthn.create"}, "WEBAUTHN_TYPE"),
+        ({"challenge": "AAAA"}, "WEBAUTHN_CHALLENGE"),
+        ({"crossOrigin": True}, "WEBAUTHN_ORIGIN"),
+        ({"signed": b"something else"}, "SIGNATURE_INVALID"),
+    ],
+)
+def test_a_signature_for_something_else_is_refused(waiting, changes, reason):
+    signer, place, challenge = waiting
+    answer = signer.send(place, challenge, **changes)
+    assert reason in answer.text
+    assert answer.status_code != 303
+
+
+def test_a_signature_is_for_one_statement_and_is_sent_once(gateway, waiting):
+    signer, place, challenge = waiting
+    other, _ = signer.prepare(
+        "approve", proposal=gateway.propose("digits", 2).digest, words="read it"
+    )
+    assert "WEBAUTHN_CHALLENGE" in signer.send(other, challenge).text
+    assert signer.send(place, challenge).status_code == 303
+    assert "waits no more" in signer.send(place, challenge).text
+
+
+def test_another_persons_passkey_and_another_session_are_refused(people, waiting, keys):
+    signer, place, challenge = waiting
+    assert "SIGNER_MISMATCH" in signer.send(place, challenge, key=keys["admin"]).text
+    assert "waits no more" in people["approver-2"].send(place, challenge).text
+    assert "waits no more" in people["admin"].send(place, challenge).text
+
+
+def test_who_has_no_passkey_is_told_and_cannot_sign(console, gateway, keys):
+    proposal = gateway.propose("digits", 2).digest
+    browser = console.signed_in("publisher")
+    csrf = csrf_of(browser.get("/sessions").text)
+    form = {"csrf": csrf, "action": "comment", "proposal": proposal, "words": "hello"}
+    text = browser.post("/sign", data=form).text
+    assert "You have no passkey for this console" in text
+    assert "data-challenge" not in text
+
+
+def test_the_gateway_has_the_last_word(gateway, people):
+    """An approver's signature under a promotion: the console sends it, and it is refused."""
+    proposal = gateway.approved("digits", 2, "shadow")
+    signer = people["approver-1"]
+    place, challenge = signer.prepare(
+        "promote", proposal=proposal, model="digits", alias="shadow", words="now"
+    )
+    answer = signer.send(place, challenge, confirm="digits")
+    assert answer.status_code == 403
+    assert "ROLE_TOO_LOW" in answer.text
+
+
+def test_a_browser_enrols_a_passkey_and_approves_with_it(gateway, console, tmp_path):
+    """Chromium's virtual authenticator: enrolled, listed by the roots, and used."""
+    with console.serving(), chromium(tmp_path / "chromium") as driver:
+
+        def wait(ready):
+            WebDriverWait(driver, _SECONDS, 0.01).until(lambda _: ready())
+
+        def press(selector):
+            driver.find_element(By.CSS_SELECTOR, selector).click()
+
+        options = VirtualAuthenticatorOptions(
+            protocol="ctap2",
+            transport="internal",
+            has_resident_key=True,
+            has_user_verification=True,
+            is_user_verified=True,
+        )
+        driver.add_virtual_authenticator(options)
+        driver.get(console.origin + console.link("approver-2"))
+        press("button.primary")
+        wait(lambda: driver.title.startswith("Overview"))
+        driver.get(console.origin + "/passkeys")
+        press("form[data-ceremony] button")
+        wait(lambda: driver.find_elements(By.ID, "made"))
+        entry = json.loads(driver.find_element(By.CSS_SELECTOR, "main pre").text)
+        list_passkeys(gateway, {"approver-2": entry})
+        # One that was made before the policy changed names the old one, and takes no approval.
+        proposal = gateway.propose("digits", 2).digest
+        driver.get(f"{console.origin}/proposals/{proposal}")
+        form = "form.act:has(input[value=approve])"
+        driver.find_element(By.CSS_SELECTOR, f"{form} input[name=words]").send_keys("read it all")
+        press(f"{form} button")
+        wait(lambda: driver.title.startswith("Approve"))
+        press("form[data-ceremony] button")
+        wait(lambda: driver.title.startswith("Proposal"))
+        assert "approver-2 approved “read it all”" in driver.find_element(By.ID, "main").text
+        assert [line["message"] for line in driver.get_log("browser")] == []
