@@ -16,18 +16,35 @@ from sealgate.trust.statements.base import Statement
 _S = TypeVar("_S", bound=Statement)
 
 
+_MOST_KEPT = 4096
+
+
 class Rights:
-    """Refuses what no right of the policy in force covers, in this gateway's environment."""
+    """Refuses what no right of the policy in force covers, in this gateway's environment.
+
+    What a policy allowed is kept until another one is in force: to look through the rights of a
+    large policy takes longer than the rest of a request.
+    """
 
     def __init__(self, policy: Callable[[], Policy], environment: str = "") -> None:
         self._policy = policy
         self._environment = environment
+        # Together, so that nothing is ever kept for another policy than the one that allowed it.
+        self._allowed: tuple[Policy | None, set[tuple[object, ...]]] = (None, set())
 
     def check(self, call: Call, action: str, model: str = ALL, alias: str | None = None) -> None:
         """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""
-        policy = self._policy()
-        alias = ALL if alias is None else alias
-        policy.check_right(call.principal, policy.target(action, model, alias, self._environment))
+        policy, principal = self._policy(), call.principal
+        under, allowed = self._allowed
+        if under is not policy:
+            self._allowed = (policy, allowed := set())
+        asked = (principal.name, principal.roles, action, model, alias)
+        if asked in allowed:
+            return
+        target = policy.target(action, model, ALL if alias is None else alias, self._environment)
+        policy.check_right(principal, target)
+        if len(allowed) < _MOST_KEPT:
+            allowed.add(asked)
 
 
 def unverified(kind: type[_S], envelope: bytes) -> _S:

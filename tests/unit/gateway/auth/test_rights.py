@@ -236,3 +236,67 @@ def test_each_role_of_an_action_may_call_something():
             for role in allowed
         }
         assert open_to == roles
+
+
+CLIENT = Right((), ("client",), ("infer",), ("digits",), (ALL,))
+NOBODY = Right((), ("auditor",), ("read",), (ALL,), (ALL,))
+
+
+def test_what_was_allowed_is_not_under_the_next_policy() -> None:
+    policies = [make_policy(rights=(CLIENT,))]
+    rights = Rights(lambda: policies[-1])
+    call = SimpleNamespace(principal=policies[0].with_role("client")[0])
+    for _ in range(2):
+        rights.check(call, "infer", "digits")  # type: ignore[arg-type]
+    policies.append(make_policy(rights=(NOBODY,)))
+    for _ in range(2):
+        with refused(Reason.RIGHT_MISSING):
+            rights.check(call, "infer", "digits")  # type: ignore[arg-type]
+    policies.append(make_policy(rights=(CLIENT,)))
+    rights.check(call, "infer", "digits")  # type: ignore[arg-type]
+
+
+def test_what_was_allowed_is_for_that_caller_and_that_alone() -> None:
+    policy = make_policy(rights=(Right((), ("client",), ("infer",), ("digits",), ("production",)),))
+    rights = Rights(lambda: policy)
+    client = SimpleNamespace(principal=policy.with_role("client")[0])
+    other = SimpleNamespace(principal=policy.with_role("publisher")[0])
+    rights.check(client, "infer", "digits", "production")  # type: ignore[arg-type]
+    for call, asked in (
+        (other, ("infer", "digits", "production")),
+        (client, ("infer", "digits", "canary")),
+        (client, ("infer", "digits", None)),
+        (client, ("infer", "letters", "production")),
+        (client, ("read", "digits", "production")),
+    ):
+        with refused(Reason.RIGHT_MISSING):
+            rights.check(call, *asked)  # type: ignore[arg-type]
+
+
+def test_a_decision_is_kept_for_the_policy_that_made_it() -> None:
+    """Where another policy comes into force in the middle of a check."""
+    before, after = make_policy(rights=(CLIENT,)), make_policy(rights=(NOBODY,))
+    call = SimpleNamespace(principal=before.with_role("client")[0])
+    current = [before]
+
+    class Late(Rights):
+        def check_under(self, policy: object) -> None:
+            current[0] = policy
+            super().check(call, "infer", "digits")
+
+    class Principal:
+        """Asked for its roles in the middle: the policy moves on, and is asked by somebody else."""
+
+        name = call.principal.name
+
+        @property
+        def roles(self) -> tuple[str, ...]:
+            if current[0] is before:
+                with refused(Reason.RIGHT_MISSING):
+                    rights.check_under(after)
+            return call.principal.roles
+
+    rights = Late(lambda: current[0])
+    rights.check(SimpleNamespace(principal=Principal()), "infer", "digits")  # type: ignore[arg-type]
+    with refused(Reason.RIGHT_MISSING):
+        rights.check_under(after)
