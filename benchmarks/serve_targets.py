@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from benchmarks.figures import Cell, Spread, ratio
-from benchmarks.governed import REFUSED
+from benchmarks.governed import REDUCED, REFUSED
 from benchmarks.report import Target
 
 OURS = "Sealgate governed"
@@ -163,14 +163,16 @@ def _ratio(ours: Measured, best: Measured, load: str, figure: str) -> float:
 
 
 def _unrecorded(ours: Measured) -> int:
-    """How far the answer log is from what the client got: answers, and refusals by screening. Of
-    what the client was refused otherwise, all or nothing may be recorded: it depends on where.
+    """How far the answer log is from what the client got: answers, whole or reduced by screening,
+    and refusals by screening. Of what the client was refused otherwise, all or nothing may be
+    recorded: it depends on where. An answer that a session reduced has an entry that says so.
     """
     off = 0
     for cell in (cell for found in ours.cells.values() for cell in found):
-        screened = cell.failures.get(REFUSED, 0)
+        reduced = cell.failures.get(REDUCED, 0)
+        screened = cell.failures.get(REFUSED, 0) + reduced
         least = cell.answered + screened
-        most = least + sum(cell.failures.values()) - screened
+        most = least + sum(cell.failures.values()) - screened + reduced
         off += max(least - (cell.recorded or 0), (cell.recorded or 0) - most, 0)
     return off
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import report, serve_targets
 from benchmarks.figures import Cell
+from benchmarks.governed import REDUCED
 from benchmarks.report import Target, write_report
 from benchmarks.serve_targets import OURS
 
@@ -93,6 +94,17 @@ def test_refusals_by_screening_are_recorded_too():
             replace(cell, failures={"InvalidArgument": 2}, recorded=1602) for cell in cells
         ]
     assert found(ours)[f"{OURS}: entries of the answer log beside what the client heard"].met
+
+
+@pytest.mark.parametrize(("recorded", "missing"), [(1601, 6), (1602, 0), (1604, 0), (1605, 6)])
+def test_a_reduced_answer_has_one_entry_or_two(recorded, missing):
+    ours = governed()
+    for load, cells in ours.cells.items():
+        ours.cells[load] = [
+            replace(cell, failures={REDUCED: 2}, recorded=recorded) for cell in cells
+        ]
+    name = f"{OURS}: entries of the answer log beside what the client heard"
+    assert found(ours)[name].value == missing
 
 
 @pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1603, 0), (1604, 6)])
