@@ -19,7 +19,7 @@ from gateway.services.registry import RegistryService
 from registry.state.records import ProposalRecord
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.trust.policy import Right
+from sealgate.trust.policy import Policy, Right
 from sealgate.trust.policy.rights import ACTION_ROLES, ALL
 from sealgate.trust.statements import (
     Comment,
@@ -279,10 +279,9 @@ def test_a_decision_is_kept_for_the_policy_that_made_it() -> None:
     call = SimpleNamespace(principal=before.with_role("client")[0])
     current = [before]
 
-    class Late(Rights):
-        def check_under(self, policy: object) -> None:
-            current[0] = policy
-            super().check(call, "infer", "digits")
+    def check_under(policy: Policy) -> None:
+        current[0] = policy
+        kept.check(call, "infer", "digits")  # type: ignore[arg-type]
 
     class Principal:
         """Asked for its roles in the middle: the policy moves on, and is asked by somebody else."""
@@ -293,10 +292,10 @@ def test_a_decision_is_kept_for_the_policy_that_made_it() -> None:
         def roles(self) -> tuple[str, ...]:
             if current[0] is before:
                 with refused(Reason.RIGHT_MISSING):
-                    rights.check_under(after)
+                    check_under(after)
             return call.principal.roles
 
-    rights = Late(lambda: current[0])
-    rights.check(SimpleNamespace(principal=Principal()), "infer", "digits")  # type: ignore[arg-type]
+    kept = Rights(lambda: current[0])
+    kept.check(SimpleNamespace(principal=Principal()), "infer", "digits")  # type: ignore[arg-type]
     with refused(Reason.RIGHT_MISSING):
-        rights.check_under(after)
+        check_under(after)
