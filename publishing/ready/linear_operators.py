@@ -14,6 +14,8 @@ from publishing.differentiate.emitter import Emitter
 
 ML = "ai.onnx.ml"
 _NORMS = {"MAX": ("ReduceMax", False), "L1": ("ReduceL1", False), "L2": ("ReduceL2", False)}
+# Beyond, an exponential is no float32.
+_LARGEST = 80.0
 Attributes = dict[str, Any]
 
 
@@ -46,7 +48,26 @@ def _classifier(e: Emitter, x: str, given: Attributes) -> str | None:
         return None
     if after == b"SOFTMAX":
         return e.op("Softmax", scores, axis=1)
-    return scores if after == b"NONE" else e.op("Sigmoid", scores)
+    if after == b"LOGISTIC" and _opposite(given, classes):
+        # Of -z and z the logistic functions are the softmax of their halves.
+        return e.op("Softmax", e.op("Mul", scores, e.number(0.5)), axis=1)
+    return scores if after == b"NONE" else _logistic(e, scores)
+
+
+def _logistic(e: Emitter, scores: str) -> str:
+    """1 / (1 + exp(-scores)): the runtime's own Sigmoid has no digits left of small probabilities,
+    and another error in each place of a batch.
+    """
+    bounded = e.op("Clip", scores, e.number(-_LARGEST), e.number(_LARGEST))
+    other = e.op("Exp", e.op("Neg", bounded))
+    return e.op("Reciprocal", e.op("Add", other, e.number(1.0)))
+
+
+def _opposite(given: Attributes, classes: int) -> bool:
+    """Whether there are two classes, whose scores differ in their sign alone."""
+    weights = _floats(given["coefficients"]).reshape(classes, -1)
+    shift = _floats(given.get("intercepts") or [0.0] * classes)
+    return classes == 2 and bool((weights[0] == -weights[1]).all() and shift[0] == -shift[1])
 
 
 def _product(e: Emitter, x: str, given: Attributes, rows: int) -> str | None:

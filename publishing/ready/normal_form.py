@@ -11,11 +11,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
-from inference.model.config import ModelConfig
 from inference.runtime.graph_rewrites import drop_unread
 from inference.runtime.session import Session
 from publishing.differentiate import RESERVED
-from publishing.ready.linear_operators import ML, write_plainly
+from publishing.ready.linear_operators import write_plainly
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
 
@@ -23,7 +22,6 @@ Array = npt.NDArray[Any]
 # Rules of differentiation emit operators as they are since this version.
 _OPSET, _IR = 20, 10
 _LOOKED_AT = 64
-_CLOSE = 1e-3
 _NUMBERS = {
     TensorProto.FLOAT16,
     TensorProto.DOUBLE,
@@ -73,43 +71,6 @@ def normal_model(data: bytes, rows: Array, output: str | None = None) -> NormalM
     # 5.
     _free_names(model, {name, chosen})
     return NormalModel(model, name, chosen, found.shape[1])
-
-
-def are_probabilities(model: onnx.ModelProto, config: ModelConfig, rows: Array) -> bool:
-    """Whether the model answers the first of these rows with probabilities."""
-    session = Session.open(model.SerializeToString(), [config.output.name])
-    (found,) = session.run({config.input.name: rows[:_LOOKED_AT]})
-    if found.min() < -_CLOSE or found.max() > 1 + _CLOSE:
-        return False
-    return bool(np.abs(found.sum(axis=1) - 1).max() < _CLOSE)
-
-
-def scored(
-    serving: onnx.ModelProto, config: ModelConfig, floor: float | None
-) -> tuple[onnx.ModelProto, str, str]:
-    """A copy whose input is `x`, and which has no other reserved name; its output; and the tensor
-    of scores. Those are the output or, where it has probabilities and so a `floor`, what enters the
-    softmax at the end, or the logarithms of what is at least the floor.
-    """
-    model = onnx.ModelProto()
-    model.CopyFrom(serving)
-    graph, entered, answered = model.graph, config.input.name, config.output.name
-    names = {name: f"model/{name}" for name in RESERVED if name != entered} | {entered: "x"}
-    for node in graph.node:
-        node.input[:] = [names.get(each, each) for each in node.input]
-        node.output[:] = [names.get(each, each) for each in node.output]
-    for value in (*graph.input, *graph.output):
-        value.name = names.get(value.name, value.name)
-    output = names.get(answered, answered)
-    if floor is None:
-        return model, output, output
-    if before := _before_softmax(graph, output):
-        return model, output, before
-    least = numpy_helper.from_array(np.array(floor, np.float32), "scores/floor")
-    graph.initializer.append(least)
-    graph.node.append(helper.make_node("Max", [output, "scores/floor"], ["scores/bounded"]))
-    graph.node.append(helper.make_node("Log", ["scores/bounded"], ["scores/log"]))
-    return model, output, "scores/log"
 
 
 def _current(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -237,7 +198,14 @@ def _two_classes(model: onnx.ModelProto, output: str, found: Array) -> tuple[str
     )
     half = numpy_helper.from_array(np.array([[-0.5, 0.5]], np.float32), "two/half")
     graph.initializer.extend([shape, one, half])
-    graph.node.append(helper.make_node("Reshape", [f"{output}/raw", "two/shape"], ["two/column"]))
+    raw = f"{output}/raw"
+    last = next(node for node in graph.node if raw in node.output)
+    if last.op_type == "Sigmoid":
+        # The sigmoid comes after the reshape, so that what enters it is a column as well.
+        graph.node.append(helper.make_node("Reshape", [last.input[0], "two/shape"], ["two/z"]))
+        graph.node.append(helper.make_node("Sigmoid", ["two/z"], ["two/column"]))
+    else:
+        graph.node.append(helper.make_node("Reshape", [raw, "two/shape"], ["two/column"]))
     if not probable:
         graph.node.append(helper.make_node("Mul", ["two/column", "two/half"], [output]))
         return output, column * np.array([[-0.5, 0.5]], np.float32)
@@ -262,18 +230,6 @@ def _renamed_output(graph: onnx.GraphProto, output: str) -> None:
     for node in graph.node:
         node.input[:] = [f"{output}/raw" if each == output else each for each in node.input]
         node.output[:] = [f"{output}/raw" if each == output else each for each in node.output]
-
-
-def _before_softmax(graph: onnx.GraphProto, output: str) -> str | None:
-    """What enters the softmax that the graph ends in."""
-    makers = {name: node for node in graph.node for name in node.output}
-    node = makers.get(output)
-    while node is not None and node.op_type == "Identity":
-        node = makers.get(node.input[0])
-    if node is None or node.op_type != "Softmax" or node.domain == ML:
-        return None
-    axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
-    return str(node.input[0]) if axis in (-1, 1) else None
 
 
 def _free_names(model: onnx.ModelProto, own: set[str]) -> None:

@@ -27,7 +27,8 @@ from publishing.differentiate import (
 )
 from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.linear_operators import ML
-from publishing.ready.normal_form import are_probabilities, normal_model, scored
+from publishing.ready.normal_form import normal_model
+from publishing.ready.scores import are_probabilities, scored
 from publishing.serialization import pack_tensors, parse_model, serialize_model, unpack_tensors
 from publishing.source.folder import Dataset, DataSlice, SourceFolder
 from registry.sandbox import process

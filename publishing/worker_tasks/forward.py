@@ -18,6 +18,7 @@ from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, form_of
 from inference.model.golden import Golden
 from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import keep_outputs
 from inference.runtime.session import Session
 from publishing.source.folder import DataSlice
 from sealgate.reasons import Reason, SealgateError
@@ -45,21 +46,31 @@ class ServingGraph:
         return _logits(rows, self.form, lambda part: self.session.run(self.form.serving(part)))
 
 
-@dataclass(frozen=True, slots=True)
 class ResponseGraph:
-    """A response graph, on one thread, as `inference.screening.attack` wants it."""
+    """A response graph, on one thread, as `inference.screening.attack` wants it.
 
-    session: Session
+    A runtime computes all of a graph, whatever is asked for. So what gives some of the outputs
+    alone is cut from it when they are first asked for: a step of an attack costs a third then.
+    """
+
+    def __init__(self, graph: bytes) -> None:
+        """`graph` has been opened once before, so it is one."""
+        self._graph = graph
+        self._sessions: dict[tuple[str, ...], Session] = {}
 
     @classmethod
     def of(cls, graph: bytes) -> "ResponseGraph":
         """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
-        return cls(Session.open(graph, response_contract.OUTPUTS))
+        Session.open(graph, response_contract.OUTPUTS)
+        return cls(graph)
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
     ) -> list[Array]:
-        return self.session.run(input_feed, output_names or ())
+        names = tuple(output_names or response_contract.OUTPUTS)
+        if names not in self._sessions:
+            self._sessions[names] = Session.open(keep_outputs(self._graph, names), names)
+        return self._sessions[names].run(input_feed)
 
     def logits(self, rows: Array, config: ModelConfig) -> Floats:
         """Its own forward: from rows [n, ...] to logits [n, classes]."""

@@ -13,8 +13,12 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+from inference.model.config import ModelConfig
 from inference.runtime.session import Session
+from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.normal_form import NormalModel, normal_model
+from publishing.ready.scores import are_probabilities, scored
+from publishing.source.folder import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 GENERATOR = np.random.default_rng(8)
@@ -90,6 +94,7 @@ def test_one_probability_becomes_two_classes() -> None:
     p = 1 / (1 + np.exp(-ROWS @ COLUMN["w"]))
     assert (found.output, found.classes) == ("p", 2)
     np.testing.assert_allclose(answers(found), np.hstack([1 - p, p]), atol=1e-6)
+    assert scored(found.model, config_of(found), 1e-30)[2] == "scores/two"
 
 
 def test_one_score_becomes_two_whose_softmax_is_its_sigmoid() -> None:
@@ -177,3 +182,42 @@ def test_what_cannot_be_governed_yet_is_refused_with_what_to_do(data: bytes, det
         normal_model(data, ROWS)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
     assert detail in refused.value.detail
+
+
+def config_of(found: NormalModel) -> ModelConfig:
+    part = DataSlice(ROWS, CLASSES % found.classes)
+    data = Dataset(part, part, part, "", 1)
+    form = NormalForm(found.input, found.output, found.classes)
+    return ModelDescription("m").config(form, data)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, CLASSES % 2])
+@pytest.mark.parametrize("kind", [LogisticRegression(), MLPClassifier((8,), max_iter=20)])
+def test_the_scores_are_what_enters_the_last_softmax_or_sigmoid(
+    kind: Any, classes: np.ndarray
+) -> None:
+    fitted, data = sklearn_model(kind, classes)
+    found = normal_model(data, ROWS)
+    model, output, scores = scored(found.model, config_of(found), 1e-30)
+    assert scores != output
+    assert "Log" not in {node.op_type for node in model.graph.node}
+    del model.graph.output[:]
+    model.graph.output.append(onnx.ValueInfoProto(name=scores))
+    (logits,) = Session.open(model.SerializeToString(), [scores]).run({"x": ROWS})
+    expected = np.log(fitted.predict_proba(ROWS))
+    np.testing.assert_allclose(
+        logits - logits[:, :1], expected - expected[:, :1], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_scores_of_other_probabilities_are_their_logarithms() -> None:
+    total = helper.make_node("ReduceSum", ["s", "axis"], ["t"], keepdims=1)
+    nodes = [
+        SCORE,
+        helper.make_node("Sigmoid", ["z"], ["s"]),
+        total,
+        helper.make_node("Div", ["s", "t"], ["p"]),
+    ]
+    found = normal_model(plain(nodes, "p", constants=TABLE | {"axis": np.array([1])}), ROWS)
+    assert are_probabilities(found.model, config_of(found), ROWS)
+    assert scored(found.model, config_of(found), 1e-30)[2] == "scores/log"

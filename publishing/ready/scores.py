@@ -1,0 +1,114 @@
+"""Finds the scores of a model that answers with probabilities.
+
+Screening follows differences of scores. A probability near one has no digits left for what it lacks
+of one, so its logarithm is the last resort: what enters a softmax or a sigmoid is better.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from inference.model.config import ModelConfig
+from inference.runtime.session import Session
+from publishing.differentiate import RESERVED
+from publishing.ready.linear_operators import ML
+
+Array = npt.NDArray[Any]
+_LOOKED_AT = 64
+_CLOSE = 1e-3
+
+
+def are_probabilities(model: onnx.ModelProto, config: ModelConfig, rows: Array) -> bool:
+    """Whether the model answers the first of these rows with probabilities."""
+    session = Session.open(model.SerializeToString(), [config.output.name])
+    (found,) = session.run({config.input.name: rows[:_LOOKED_AT]})
+    if found.min() < -_CLOSE or found.max() > 1 + _CLOSE:
+        return False
+    return bool(np.abs(found.sum(axis=1) - 1).max() < _CLOSE)
+
+
+def scored(
+    serving: onnx.ModelProto, config: ModelConfig, floor: float | None
+) -> tuple[onnx.ModelProto, str, str]:
+    """A copy whose input is `x`, and which has no other reserved name; its output; and the tensor
+    of scores. Those are the output or, where it has probabilities and so a `floor`, what enters the
+    softmax or the sigmoid at the end, or the logarithms of what is at least the floor.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(serving)
+    graph, entered, answered = model.graph, config.input.name, config.output.name
+    names = {name: f"model/{name}" for name in RESERVED if name != entered} | {entered: "x"}
+    for node in graph.node:
+        node.input[:] = [names.get(each, each) for each in node.input]
+        node.output[:] = [names.get(each, each) for each in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+    output = names.get(answered, answered)
+    if floor is None:
+        return model, output, output
+    tail = _Tail(graph)
+    if before := tail.before_softmax(output):
+        return model, output, before
+    if single := tail.before_sigmoid(output):
+        halves = numpy_helper.from_array(np.array([-0.5, 0.5], np.float32), "scores/halves")
+        graph.initializer.append(halves)
+        graph.node.append(helper.make_node("Mul", [single, "scores/halves"], ["scores/two"]))
+        return model, output, "scores/two"
+    least = numpy_helper.from_array(np.array(floor, np.float32), "scores/floor")
+    graph.initializer.append(least)
+    graph.node.append(helper.make_node("Max", [output, "scores/floor"], ["scores/bounded"]))
+    graph.node.append(helper.make_node("Log", ["scores/bounded"], ["scores/log"]))
+    return model, output, "scores/log"
+
+
+class _Tail:
+    """The end of a graph, from which nodes are looked up by what they make."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._makers = {name: node for node in graph.node for name in node.output}
+
+    def before_softmax(self, output: str) -> str | None:
+        """What enters the softmax [n, C] that the graph ends in."""
+        node = self._behind(output)
+        if node is None or node.op_type != "Softmax" or node.domain == ML:
+            return None
+        return str(node.input[0]) if _axis(node, -1) in (-1, 1) else None
+
+    def before_sigmoid(self, output: str) -> str | None:
+        """What enters the sigmoid whose p the graph makes (1 - p, p) of, [n, 1]."""
+        node = self._behind(output)
+        if node is None or node.op_type != "Concat" or _axis(node, 0) not in (-1, 1):
+            return None
+        if len(node.input) != 2:
+            return None
+        less = self._behind(node.input[0])
+        share = self._behind(node.input[1])
+        if less is None or less.op_type != "Sub" or share is not self._behind(less.input[1]):
+            return None
+        if share is None or share.op_type != "Sigmoid":
+            return None
+        return str(share.input[0])
+
+    def _behind(self, name: str) -> onnx.NodeProto | None:
+        """What made a tensor, seen through what changes nothing: probabilities sum up to one."""
+        node = self._makers.get(name)
+        if node is not None and (node.op_type == "Identity" or self._divides_by_one(node)):
+            return self._behind(node.input[0])
+        return node
+
+    def _divides_by_one(self, node: onnx.NodeProto) -> bool:
+        if node.op_type != "Div":
+            return False
+        total = self._makers.get(node.input[1])
+        if total is None or total.op_type not in ("ReduceL1", "ReduceSum"):
+            return False
+        made = self._behind(node.input[0])
+        ends = ("Softmax", "Concat")
+        return bool(total.input[0] == node.input[0] and made is not None and made.op_type in ends)
+
+
+def _axis(node: onnx.NodeProto, default: int) -> int:
+    return next((a.i for a in node.attribute if a.name == "axis"), default)
