@@ -7,6 +7,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import CallAuthenticator
+from gateway.auth.exchange import TokenExchange
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.rights import Rights
 from gateway.backends.backends import Backends
@@ -237,7 +238,10 @@ class Gateway:
         )
         add_UploadServiceServicer_to_server(UploadService(self.store.uploads, self._rights), server)
         add_PolicyServiceServicer_to_server(PolicyService(registry.policies), server)
-        credentials = CredentialService(registry, self.authenticator.api_keys)
+        exchange = TokenExchange(
+            self.authenticator, self.policy, lambda: registry.logged().passkey_counters, now
+        )
+        credentials = CredentialService(registry, self.authenticator.api_keys, exchange)
         add_CredentialServiceServicer_to_server(credentials, server)
         answers = OwnAnswers(self.store.answers.origin, self.recorder, registry.erasures)
         add_LogServiceServicer_to_server(

@@ -44,6 +44,10 @@ class Reason(Enum):
         Kind.UNAUTHENTICATED,
         "The token is bound to a certificate that was not shown.",
     )
+    LOGIN_CHALLENGE = (
+        Kind.UNAUTHENTICATED,
+        "The challenge was not made for this certificate, has ended, or was used.",
+    )
     KEY_SET_UNREACHABLE = (Kind.UNAVAILABLE, "The issuer's keys cannot be fetched.")
     KEY_SET_REFUSED = (Kind.UNAVAILABLE, "The issuer's key set is not one to be used.")
     API_KEY_MALFORMED = (Kind.UNAUTHENTICATED, "The API key is not of the right form.")

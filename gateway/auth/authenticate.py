@@ -6,7 +6,9 @@ from datetime import datetime
 
 import grpc
 
+from gateway.auth import bound_tokens
 from gateway.auth.api_keys import PREFIX, ApiKeyMaker
+from gateway.auth.bound_tokens import BoundTokens
 from gateway.auth.certificates import ClientCertificate
 from gateway.auth.fetch import Fetcher, by_discovery, from_url
 from gateway.auth.key_table import KeyTable
@@ -30,10 +32,15 @@ class CallAuthenticator:
     """
 
     def __init__(
-        self, tokens: TokenVerifier, api_keys: KeyTable, clock: Callable[[], datetime]
+        self,
+        tokens: TokenVerifier,
+        api_keys: KeyTable,
+        clock: Callable[[], datetime],
+        bound: BoundTokens | None = None,
     ) -> None:
         """`clock` says whether a client certificate is still valid."""
         self.tokens = tokens
+        self.bound = bound
         self.api_keys = api_keys
         self._clock = clock
 
@@ -45,7 +52,8 @@ class CallAuthenticator:
         path = config.api_keys.mac_key
         maker = None if path is None else ApiKeyMaker.from_file(path)
         tokens = TokenVerifier([issuer(entry) for entry in config.tokens])
-        return cls(tokens, KeyTable(maker), clock)
+        bound = None if path is None else BoundTokens.from_file(path, clock)
+        return cls(tokens, KeyTable(maker), clock, bound)
 
     def start(self, registry: Registry) -> None:
         """Begin to fetch issuers' keys, and to follow the registry's API keys."""
@@ -80,6 +88,8 @@ class CallAuthenticator:
     def _bearer_principal(
         self, bearer: str, certificate: ClientCertificate | None, policy: Policy
     ) -> Principal:
+        if self.bound is not None and bearer.startswith(bound_tokens.PREFIX):
+            return self.bound.principal(bearer, certificate, policy)
         if bearer.startswith(PREFIX):
             return policy.principal(self.api_keys.holder(bearer, policy.rules.freshness_seconds))
         return _lookup(policy, self.tokens.identity(bearer, certificate, policy.digest))

@@ -7,7 +7,9 @@ forgotten. Roles come from the signed policy alone.
 from collections.abc import Mapping
 
 ANYONE: frozenset[str] = frozenset()
-"""Marks the few methods that need no credential; they tell nothing but whether we are up."""
+"""Marks the few methods that need no credential: they tell whether we are up, or look at the
+credential themselves.
+"""
 
 _CLIENT = frozenset({"client"})
 _PUBLISHER = frozenset({"publisher"})
@@ -74,6 +76,9 @@ _CREDENTIALS = {
     "CreateApiKey": _ADMIN,
     "ListApiKeys": _ADMIN | _AUDITOR,
     "RevokeApiKey": _ADMIN,
+    # What is exchanged says who they are.
+    "CreateLoginChallenge": ANYONE,
+    "CreateBoundToken": ANYONE,
 }
 # Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
 # auditor's.

@@ -1,14 +1,16 @@
-"""The credentials' service: API keys are made, listed and revoked; the rules live in `registry`."""
+"""The credentials' service: API keys, and tokens that are bound to the caller's certificate."""
 
 import re
 
+from gateway.auth.exchange import TokenExchange
 from gateway.auth.key_table import KeyTable
 from gateway.calls.call import Call
 from gateway.services.messages import asked, once
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.times import parse_time
+from sealgate.trust.keys.webauthn import Assertion
+from sealgate.trust.times import format_time, parse_time
 from sealgate.v1 import credential_pb2 as messages
 from sealgate.v1.credential_pb2_grpc import CredentialServiceServicer
 
@@ -21,9 +23,10 @@ _NOT_RECORDED = frozenset(
 class CredentialService(CredentialServiceServicer):
     """`AuthInterceptor` has admitted each call: its principal may use the method."""
 
-    def __init__(self, registry: Registry, table: KeyTable) -> None:
+    def __init__(self, registry: Registry, table: KeyTable, exchange: TokenExchange) -> None:
         self._registry = registry
         self._table = table
+        self._exchange = exchange
 
     def CreateApiKey(
         self, request: messages.CreateApiKeyRequest, call: Call
@@ -71,6 +74,34 @@ class CredentialService(CredentialServiceServicer):
                 self._table.block(found[1])
             raise
         return messages.RevokeApiKeyResponse(api_key=_api_key(record))
+
+    def CreateLoginChallenge(
+        self, request: messages.CreateLoginChallengeRequest, call: Call
+    ) -> messages.CreateLoginChallengeResponse:
+        challenge, end = self._exchange.challenge(call.context)
+        return messages.CreateLoginChallengeResponse(
+            challenge=challenge, expire_time=format_time(end)
+        )
+
+    def CreateBoundToken(
+        self, request: messages.CreateBoundTokenRequest, call: Call
+    ) -> messages.CreateBoundTokenResponse:
+        match request.WhichOneof("credential"):
+            case "assertion":
+                said = request.assertion
+                assertion = Assertion(
+                    said.authenticator_data, said.client_data_json, said.signature
+                )
+                token = self._exchange.by_passkey(
+                    call.context, said.key_id, said.challenge, assertion
+                )
+            case "token":
+                token = self._exchange.by_token(call.context, request.token)
+            case _:
+                raise SealgateError(Reason.CREDENTIAL_MISSING)
+        return messages.CreateBoundTokenResponse(
+            token=token.text, principal=token.principal, expire_time=format_time(token.expires)
+        )
 
 
 def _api_key(record: ApiKeyRecord) -> messages.ApiKey:

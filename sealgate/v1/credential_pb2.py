@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealgate/v1/credential.proto\x12\x0bsealgate.v1\"\xb1\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x05 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x06 \x01(\t\x12\x13\n\x0brevoke_time\x18\x07 \x01(\t\x12\x0f\n\x07revoker\x18\x08 \x01(\t\x12\x19\n\x11revocation_reason\x18\t \x01(\t\"]\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x14RevokeApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey2\x8f\x02\n\x11\x43redentialService\x12S\n\x0c\x43reateApiKey\x12 .sealgate.v1.CreateApiKeyRequest\x1a!.sealgate.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.sealgate.v1.ListApiKeysRequest\x1a .sealgate.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12 .sealgate.v1.RevokeApiKeyRequest\x1a!.sealgate.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealgate/v1/credential.proto\x12\x0bsealgate.v1\"\xb1\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x05 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x06 \x01(\t\x12\x13\n\x0brevoke_time\x18\x07 \x01(\t\x12\x0f\n\x07revoker\x18\x08 \x01(\t\x12\x19\n\x11revocation_reason\x18\t \x01(\t\"]\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x14RevokeApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey\"\x1d\n\x1b\x43reateLoginChallengeRequest\"F\n\x1c\x43reateLoginChallengeResponse\x12\x11\n\tchallenge\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65xpire_time\x18\x02 \x01(\t\"~\n\x10PasskeyAssertion\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\x0c\x12\x1a\n\x12\x61uthenticator_data\x18\x03 \x01(\x0c\x12\x18\n\x10\x63lient_data_json\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"l\n\x17\x43reateBoundTokenRequest\x12\x32\n\tassertion\x18\x01 \x01(\x0b\x32\x1d.sealgate.v1.PasskeyAssertionH\x00\x12\x0f\n\x05token\x18\x02 \x01(\tH\x00\x42\x0c\n\ncredential\"Q\n\x18\x43reateBoundTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t2\xdd\x03\n\x11\x43redentialService\x12S\n\x0c\x43reateApiKey\x12 .sealgate.v1.CreateApiKeyRequest\x1a!.sealgate.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.sealgate.v1.ListApiKeysRequest\x1a .sealgate.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12 .sealgate.v1.RevokeApiKeyRequest\x1a!.sealgate.v1.RevokeApiKeyResponse\x12k\n\x14\x43reateLoginChallenge\x12(.sealgate.v1.CreateLoginChallengeRequest\x1a).sealgate.v1.CreateLoginChallengeResponse\x12_\n\x10\x43reateBoundToken\x12$.sealgate.v1.CreateBoundTokenRequest\x1a%.sealgate.v1.CreateBoundTokenResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEAPIKEYREQUEST']._serialized_end=633
   _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=635
   _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=695
-  _globals['_CREDENTIALSERVICE']._serialized_start=698
-  _globals['_CREDENTIALSERVICE']._serialized_end=969
+  _globals['_CREATELOGINCHALLENGEREQUEST']._serialized_start=697
+  _globals['_CREATELOGINCHALLENGEREQUEST']._serialized_end=726
+  _globals['_CREATELOGINCHALLENGERESPONSE']._serialized_start=728
+  _globals['_CREATELOGINCHALLENGERESPONSE']._serialized_end=798
+  _globals['_PASSKEYASSERTION']._serialized_start=800
+  _globals['_PASSKEYASSERTION']._serialized_end=926
+  _globals['_CREATEBOUNDTOKENREQUEST']._serialized_start=928
+  _globals['_CREATEBOUNDTOKENREQUEST']._serialized_end=1036
+  _globals['_CREATEBOUNDTOKENRESPONSE']._serialized_start=1038
+  _globals['_CREATEBOUNDTOKENRESPONSE']._serialized_end=1119
+  _globals['_CREDENTIALSERVICE']._serialized_start=1122
+  _globals['_CREDENTIALSERVICE']._serialized_end=1599
 # @@protoc_insertion_point(module_scope)

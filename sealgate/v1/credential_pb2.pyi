@@ -81,3 +81,47 @@ class RevokeApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _ClassVar[int]
     api_key: ApiKey
     def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ...) -> None: ...
+
+class CreateLoginChallengeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateLoginChallengeResponse(_message.Message):
+    __slots__ = ("challenge", "expire_time")
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    challenge: bytes
+    expire_time: str
+    def __init__(self, challenge: _Optional[bytes] = ..., expire_time: _Optional[str] = ...) -> None: ...
+
+class PasskeyAssertion(_message.Message):
+    __slots__ = ("key_id", "challenge", "authenticator_data", "client_data_json", "signature")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    AUTHENTICATOR_DATA_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_DATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    challenge: bytes
+    authenticator_data: bytes
+    client_data_json: bytes
+    signature: bytes
+    def __init__(self, key_id: _Optional[str] = ..., challenge: _Optional[bytes] = ..., authenticator_data: _Optional[bytes] = ..., client_data_json: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class CreateBoundTokenRequest(_message.Message):
+    __slots__ = ("assertion", "token")
+    ASSERTION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    assertion: PasskeyAssertion
+    token: str
+    def __init__(self, assertion: _Optional[_Union[PasskeyAssertion, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
+class CreateBoundTokenResponse(_message.Message):
+    __slots__ = ("token", "principal", "expire_time")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    principal: str
+    expire_time: str
+    def __init__(self, token: _Optional[str] = ..., principal: _Optional[str] = ..., expire_time: _Optional[str] = ...) -> None: ...

@@ -49,6 +49,16 @@ class CredentialServiceStub:
                 request_serializer=sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.CreateLoginChallenge = channel.unary_unary(
+                '/sealgate.v1.CredentialService/CreateLoginChallenge',
+                request_serializer=sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeResponse.FromString,
+                _registered_method=True)
+        self.CreateBoundToken = channel.unary_unary(
+                '/sealgate.v1.CredentialService/CreateBoundToken',
+                request_serializer=sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenResponse.FromString,
+                _registered_method=True)
 
 
 class CredentialServiceServicer:
@@ -73,6 +83,21 @@ class CredentialServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateLoginChallenge(self, request, context):
+        """A challenge for a passkey, good for two minutes, once, and with the caller's certificate alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBoundToken(self, request, context):
+        """Exchanges an answered challenge, or an issuer's token, for a token of an hour at most that is
+        bound to the caller's client certificate. It is sent as other tokens are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CredentialServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +115,16 @@ def add_CredentialServiceServicer_to_server(servicer, server):
                     servicer.RevokeApiKey,
                     request_deserializer=sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'CreateLoginChallenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLoginChallenge,
+                    request_deserializer=sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeResponse.SerializeToString,
+            ),
+            'CreateBoundToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBoundToken,
+                    request_deserializer=sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -173,6 +208,60 @@ class CredentialService:
             '/sealgate.v1.CredentialService/RevokeApiKey',
             sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyRequest.SerializeToString,
             sealgate_dot_v1_dot_credential__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLoginChallenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.CredentialService/CreateLoginChallenge',
+            sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeRequest.SerializeToString,
+            sealgate_dot_v1_dot_credential__pb2.CreateLoginChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBoundToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.CredentialService/CreateBoundToken',
+            sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenRequest.SerializeToString,
+            sealgate_dot_v1_dot_credential__pb2.CreateBoundTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,
