@@ -1,11 +1,11 @@
 """Charts as inline SVG, drawn on the server: they print, need no script, and are read out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from console.formats import plain
+from console.formats import percent, plain
 
 _WIDTH, _ROW, _LABEL, _VALUE = 640, 30, 170, 90
 _BAR = 16
@@ -24,21 +24,24 @@ class Bar:
         return sum(value for _, value in self.parts)
 
 
-def bars(title: str, rows: Sequence[Bar], most: float = 0.0) -> Markup:
-    """Horizontal bars on one scale, up to `most` or the longest; the parts have a legend."""
-    most = most or max((row.total for row in rows), default=0.0) or 1.0
+def bars(title: str, rows: Sequence[Bar], *, shares: bool = False) -> Markup:
+    """Horizontal bars on one scale, up to the longest, or to the whole where they are `shares`; the
+    parts have a legend.
+    """
+    write = percent if shares else _number
+    most = 1.0 if shares else max((row.total for row in rows), default=0.0) or 1.0
     names = [name for name, _ in rows[0].parts] if rows else []
     legend = names if len(names) > 1 else []
     top = _HEAD if legend else 4
     height = top + _ROW * len(rows)
     told = "; ".join(
-        f"{row.label}: " + ", ".join(f"{plain(value)} {name}" for name, value in row.parts)
+        f"{row.label}: " + ", ".join(f"{write(value)} {name}" for name, value in row.parts)
         for row in rows
     )
     body = Markup("").join(
         [
             *(_key(number, name) for number, name in enumerate(legend)),
-            *(_row(top + _ROW * at, row, most) for at, row in enumerate(rows)),
+            *(_row(top + _ROW * at, row, most, write) for at, row in enumerate(rows)),
         ]
     )
     return Markup(
@@ -46,6 +49,10 @@ def bars(title: str, rows: Sequence[Bar], most: float = 0.0) -> Markup:
         '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {told}">{body}</svg>'
         "</figure>"
     ).format(title=title, told=told, width=_WIDTH, height=height, body=body)
+
+
+def _number(value: float) -> str:
+    return plain(round(value, 4))
 
 
 def _key(number: int, name: str) -> Markup:
@@ -56,7 +63,7 @@ def _key(number: int, name: str) -> Markup:
     ).format(n=number, x=x, t=x + 18, name=name)
 
 
-def _row(y: int, row: Bar, most: float) -> Markup:
+def _row(y: int, row: Bar, most: float, write: Callable[[float], str]) -> Markup:
     room = _WIDTH - _LABEL - _VALUE
     x = float(_LABEL)
     drawn = []
@@ -83,5 +90,5 @@ def _row(y: int, row: Bar, most: float) -> Markup:
         h=_BAR,
         drawn=Markup("").join(drawn),
         value=_LABEL + room + 8,
-        total=plain(round(row.total, 4)),
+        total=write(row.total),
     )

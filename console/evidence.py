@@ -134,8 +134,8 @@ def _screening(body: Mapping[str, Any]) -> Shown:
         Table("Benign changes", changed, *_cut(benign)),
     ]
     return tables, [
-        bars("Share of attacks that screening finds", caught, 1.0),
-        bars("Share of harmless rows that screening doubts", false, 1.0),
+        bars("Share of attacks that screening finds", caught, shares=True),
+        bars("Share of harmless rows that screening doubts", false, shares=True),
     ]
 
 
@@ -153,7 +153,7 @@ def _golden(body: Mapping[str, Any]) -> Shown:
     ]
     same = [Bar("Same class", (("same", float(body["same_class_as_fp32"])),))]
     table = Table("Golden answers", ("Fact", "Value"), tuple(rows))
-    return [table], [bars("INT8 answers with float32's class", same, 1.0)]
+    return [table], [bars("INT8 answers with float32's class", same, shares=True)]
 
 
 def _watermark(body: Mapping[str, Any]) -> Shown:

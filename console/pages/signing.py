@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.pages.overview import health, health_word
-from console.proposals import newest_pointers
+from console.proposals import newest_pointers, read_proposal
 from console.signing import enrolled, passkeys_of, signed_envelope
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
@@ -18,7 +18,9 @@ from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_sta
 from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys.webauthn import Assertion
-from sealgate.trust.statements import Pointer
+from sealgate.trust.statements import Approval, Comment, Pointer, Proposal, Rejection
+from sealgate.trust.statements.base import Statement
+from sealgate.v1 import registry_pb2 as messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,10 @@ def _shown(
     pending = view.console.pending.get(view.session.handle, number)
     passkeys = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
     live = None
-    if isinstance(statement, Pointer):
-        place = statement.model, statement.alias
+    about = _about(view, statement)
+    moved = about or statement
+    if isinstance(moved, Pointer | Proposal):
+        place = moved.model, moved.alias
         live = newest_pointers(view.calls, {place})[place]
     return {
         "title": action.title,
@@ -125,10 +129,23 @@ def _shown(
         "credentials": " ".join(_url64(key.credential) for key in passkeys.values()),
         "host": next((key.rp_id for key in passkeys.values()), ""),
         "confirm": confirm,
-        "moves": statement if isinstance(statement, Pointer) else None,
+        "target": pending.target,
+        "about": about,
+        "moves": moved if isinstance(moved, Pointer | Proposal) else None,
         "live": live,
-        "words": str(view.form.get("words", "")),
     }
+
+
+def _about(view: View, statement: Statement) -> Proposal | None:
+    """The proposal that a statement is about, if it is about one, as its proposer signed it."""
+    if not isinstance(statement, Approval | Rejection | Comment):
+        return None
+    request = messages.GetProposalRequest(digest=statement.proposal)
+    found = view.calls.ask(view.calls.registry.GetProposal, request).proposal
+    shown = read_proposal(found, view.calls.policies)
+    if shown.digest != statement.proposal:
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
+    return shown.proposal
 
 
 def sign(view: View) -> Response:

@@ -105,6 +105,8 @@ def test_a_version_goes_live_and_back_by_passkeys_alone(gateway, people):
     proposal = gateway.propose("digits", 2).digest
     for name in ("approver-1", "approver-2"):
         place, challenge = people[name].prepare("approve", proposal=proposal, words="read it")
+        assert "Approve: digits 2 for production" in people[name].page
+        assert "moves from version 1 to version 2" in people[name].page
         answer = people[name].send(place, challenge)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/proposals/{proposal}")
     admin = people["admin"]
