@@ -241,6 +241,28 @@ def with_outputs(model: bytes, axes: Mapping[str, int]) -> bytes:
     return bytes(found.SerializeToString(deterministic=True))
 
 
+def with_gradient(model: bytes, moved: str, name: str) -> bytes:
+    """The model with a further output `name`: the float32 gradient along whose sign the rows
+    `moved` went. The very bytes where it can't be told.
+    """
+    found = onnx.load_model_from_string(model)
+    makers = {output: node for node in found.graph.node for output in node.output}
+    waiting, seen = [moved], set[str]()
+    while waiting:
+        node = makers.get(waiting.pop(0))
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type == "Sign":
+            gradient = helper.make_node("Identity", [node.input[0]], [name])
+            found.graph.node.append(gradient)
+            value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            found.graph.output.append(value)
+            return bytes(found.SerializeToString(deterministic=True))
+        waiting += node.input
+    return model
+
+
 class _Walk:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._constants = {tensor.name: tensor for tensor in graph.initializer}

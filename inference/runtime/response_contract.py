@@ -44,6 +44,8 @@ from sealgate.reasons import Reason, SealgateError
 X, LABEL, EPS, CLIP_MIN, CLIP_MAX = INPUTS = ("x", "label", "eps", "clip_min", "clip_max")
 IDS, MASK, *_ = TEXT_INPUTS = ("input_ids", "attention_mask", LABEL, EPS)
 LOGITS, X_ADV, FEATURES = OUTPUTS = ("logits", "x_adv", "features")
+GRADIENT = "gradient"
+"""No output of a signed graph: publishing shows it, to attack with (`graph_rewrites`)."""
 OWN_PREDICTION = -1
 FORWARD_TOLERANCE = 1e-4
 _MAX_FEATURES = 4096

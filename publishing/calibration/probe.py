@@ -1,7 +1,8 @@
 """Attacks on a model and benign changes of rows, with which a detector is fitted and measured.
 
 The response graph makes all of them, without torch. FGSM and PGD are those of
-`inference.screening.attack`. A near attack stops where the answer changes, or slightly beyond, like
+`inference.screening.attack`; beside these, PGD where the row is not background, PGD in a Euclidean
+ball, and a sparse attack. A near attack stops where the answer changes, or slightly beyond, like
 attacks that search for the smallest change. For tables, no row violates the rules of its columns
 (`inference.model.row_rules`).
 """
@@ -18,6 +19,7 @@ from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening import attack
 from inference.screening.attack import AttackSession, Labels, Rows
+from sealgate.reasons import SealgateError
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -25,6 +27,15 @@ Answers = Callable[[Array], Labels]
 
 # Sizes are shares of the domain's width.
 SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+MASKED: tuple[float, ...] = (0.2,)
+# Shares of the domain's width, as the Euclidean length of a move.
+RADII: tuple[float, ...] = (1.0, 2.0)
+SPARSE = "sparse"
+# A sparse attack sets so many places at most, and no more than a tenth of wide rows.
+_MOST_PLACES, _FEWEST_PLACES = 10, 3
+_L2_STEP = 0.25
+# What a mask leaves alone: places within this share of the domain's lowest value.
+_BACKGROUND = 0.02
 NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
 _NEAR = ("fgsm-0.3", "pgd-0.2", "pgd-0.3")
 # A near attack goes at most this much further than it must.
@@ -37,6 +48,9 @@ _CLOSE_HALVINGS = 14
 ATTACKS: tuple[str, ...] = (
     *(f"{kind}-{size:g}" for size in SIZES for kind in ("fgsm", "pgd")),
     *(f"near-{name}" for name in _NEAR),
+    *(f"masked-{size:g}" for size in MASKED),
+    *(f"l2-{radius:g}" for radius in RADII),
+    SPARSE,
 )
 SHIFTS: tuple[str, ...] = (
     *(f"noise-{size:g}" for size in NOISE),
@@ -113,6 +127,11 @@ class Probe:
         for name in _NEAR:
             further = generator.uniform(1, _OVERSHOOT, len(x))
             made[f"near-{name}"] = self._near(x, made[name], own, further)
+        for size in MASKED:
+            made[f"masked-{size:g}"] = self._masked(x, own, size * width)
+        for radius in RADII:
+            made[f"l2-{radius:g}"] = self._l2(x, own, radius * width)
+        made[SPARSE] = self._sparse(x, own)
         yield from made.items()
 
     def nearest(self, x: Rows, moved: Rows, answers: Answers) -> Rows:
@@ -141,6 +160,58 @@ class Probe:
         ends = self.columns.reach(x, reach)
         moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
         return self.columns.within(x, moved)
+
+    def _masked(self, x: Rows, own: Labels, reach: float) -> Rows:
+        """PGD in those places alone that are not background."""
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        inked = x > low + _BACKGROUND * width
+        near, far = x - np.float32(reach), x + np.float32(reach)
+        if self.columns is not None:
+            near, far = self.columns.reach(x, reach)
+        ends = self._within(np.where(inked, near, x)), self._within(np.where(inked, far, x))
+        step, domain = reach / attack.PGD_SHARE, (low, self.domain.max)
+        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, *domain)
+        return moved if self.columns is None else self.columns.within(x, moved)
+
+    def _l2(self, x: Rows, own: Labels, radius: float) -> Rows:
+        """PGD (arXiv 1706.06083) along the gradient, within a Euclidean ball."""
+        moved, axes = x, tuple(range(1, x.ndim))
+        for _ in range(attack.PGD_STEPS):
+            slope = self._gradient(moved, own)
+            length = np.sqrt((slope * slope).sum(axis=axes, keepdims=True))
+            off = moved + _L2_STEP * radius * slope / (length + 1e-12) - x
+            length = np.sqrt((off * off).sum(axis=axes, keepdims=True))
+            moved = self._within(x + off * np.minimum(1, radius / (length + 1e-12)))
+        return moved if self.columns is None else self.columns.within(x, moved)
+
+    def _sparse(self, x: Rows, own: Labels) -> Rows:
+        """One place after another goes to an end of the domain, where the gradient gains most,
+        until the answer turns: as JSMA does (arXiv 1511.07528), by the loss's gradient alone.
+        """
+        low, high, flat = self.domain.min, self.domain.max, x.reshape(len(x), -1)
+        moved, size = flat.copy(), flat.shape[1]
+        free = np.ones(flat.shape, np.bool_)
+        if self.columns is not None:
+            free &= self.columns.free.ravel()
+        rows = np.arange(len(x))
+        for _ in range(min(_MOST_PLACES, max(_FEWEST_PLACES, size // 10))):
+            still = self.answers(moved.reshape(x.shape)) == own
+            slope = self._gradient(moved.reshape(x.shape), own).reshape(flat.shape)
+            ends = np.where(slope > 0, high, low)
+            place = np.where(free, slope * (ends - moved), -np.inf).argmax(axis=1)
+            free[rows, place] = False
+            moved[rows, place] = np.where(still, ends[rows, place], moved[rows, place])
+        ended = moved.reshape(x.shape).astype(np.float32)
+        return ended if self.columns is None else self.columns.within(x, ended)
+
+    def _gradient(self, x: Rows, labels: Labels) -> Floats:
+        """Of the loss; zero where the graph does not show it, so that no attack is made of it."""
+        given = attack.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
+        try:
+            (found,) = self.session.run([response_contract.GRADIENT], given)
+        except (SealgateError, KeyError):
+            return np.zeros_like(x)
+        return np.asarray(found if self.columns is None else found * self.columns.free, np.float32)
 
     def _near(self, x: Rows, moved: Rows, own: Labels, further: Array) -> Rows:
         """On the way from x to `moved`, `further` times as far as the answer needs to change."""

@@ -52,10 +52,12 @@ class _UnitSession:
         rows = self.units.to_rows(input_feed[response_contract.X])
         names = tuple(output_names or response_contract.OUTPUTS)
         found = self.session.run(names, {**input_feed, response_contract.X: rows})
-        return [
-            self.units.of_rows(value) if name == response_contract.X_ADV else value
-            for name, value in zip(names, found, strict=True)
-        ]
+        return [self._in_units(name, value) for name, value in zip(names, found, strict=True)]
+
+    def _in_units(self, name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if name == response_contract.X_ADV:
+            return self.units.of_rows(value)
+        return value * self.units.span if name == response_contract.GRADIENT else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, form_of
 from inference.model.golden import Golden
 from inference.runtime import response_contract
-from inference.runtime.graph_rewrites import keep_outputs
+from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
 from publishing.source.folder import DataSlice
 from sealgate.reasons import Reason, SealgateError
@@ -60,9 +60,11 @@ class ResponseGraph:
 
     @classmethod
     def of(cls, graph: bytes) -> "ResponseGraph":
-        """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
+        """It shows its gradient, too, if that can be found. Raises: FORMAT_REFUSED, EXTERNAL_DATA,
+        GRAPH_MISMATCH.
+        """
         Session.open(graph, response_contract.OUTPUTS)
-        return cls(graph)
+        return cls(with_gradient(graph, response_contract.X_ADV, response_contract.GRADIENT))
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]

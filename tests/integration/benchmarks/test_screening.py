@@ -115,7 +115,7 @@ def test_figures_hold_with_margins(plain: ScreenedModel, monkeypatch: pytest.Mon
     for name in QUICK:
         assert found["attacks"][name]["auroc"] > 0.97
         assert found["attacks"][name]["auroc_unseen"] > 0.93
-        assert found["attacks"][name]["tpr_at_1_percent"] > 0.7
+        assert found["attacks"][name]["tpr_at_1_percent"] > 0.5
     worst = found["attacks"][measures.WORST]
     assert worst["turned"] >= max(found["attacks"][name]["turned"] for name in QUICK)
     assert worst["auroc"] <= min(found["attacks"][name]["auroc"] for name in QUICK) + 0.01
