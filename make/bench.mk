@@ -49,6 +49,9 @@ bench/federated: .venv-federated/ready ## training with clients beside central t
 bench/screening: $(VENV)/dev build/bench/credit/germancredit.csv ## attacks, benign changes, an adaptive attacker (ONLY="digits/plain": a part)
 	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
 
+bench/protocol: $(VENV)/dev ## what gets past screening as shipped, beside known detectors
+	$(BIN)/python -m benchmarks.screening.protocol
+
 bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
 	$(BIN)/python -m benchmarks.screening.twins
 

@@ -7,12 +7,20 @@ on the rows that are left. Its fourth, which looks for the nearest row, stands b
 `attacks`.
 """
 
+import itertools
 import math
 
 import numpy as np
 import torch
-from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
+from art.attacks.evasion import (
+    AutoProjectedGradientDescent,
+    ElasticNet,
+    ProjectedGradientDescent,
+    SaliencyMapMethod,
+    SquareAttack,
+)
 from art.estimators.classification import PyTorchClassifier
+from scipy.ndimage import rotate, shift
 
 from benchmarks.screening.sources import Labels, Rows
 
@@ -21,6 +29,8 @@ APGD_STEPS, APGD_STARTS = 100, 1
 # How much of an image the first squares cover: the paper's.
 _FIRST_SHARE = 0.05
 _BATCH = 512
+_BACKGROUND = 0.02
+_DEGREES = (0, -10, 10, -20, 20, -30, 30)
 
 
 def square(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
@@ -83,3 +93,53 @@ def _images(x: Rows) -> Rows:
 
 def _flat(images: Rows) -> Rows:
     return np.clip(images.reshape(len(images), -1), 0, 1).astype(np.float32)
+
+
+def masked(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
+    """PGD on inked pixels alone: the background stays as it is."""
+    mask = (_images(x) > _BACKGROUND).astype(np.float32)
+    attack = ProjectedGradientDescent(
+        _estimator(module, x),
+        norm=np.inf,
+        eps=eps,
+        eps_step=eps / 8,
+        max_iter=40,
+        batch_size=_BATCH,
+        verbose=False,
+    )
+    return _flat(attack.generate(_images(x), y, mask=mask))
+
+
+def elastic_net(module: torch.nn.Module, x: Rows, y: Labels) -> Rows:
+    """EAD (arXiv 1709.04114), by the sum of its moves."""
+    attack = ElasticNet(
+        _estimator(module, x),
+        max_iter=100,
+        binary_search_steps=4,
+        decision_rule="L1",
+        batch_size=_BATCH,
+        verbose=False,
+    )
+    return _flat(attack.generate(_images(x), y))
+
+
+def saliency_map(module: torch.nn.Module, x: Rows, share: float) -> Rows:
+    """JSMA (arXiv 1511.07528): that share of the pixels at most."""
+    attack = SaliencyMapMethod(
+        _estimator(module, x), theta=1.0, gamma=share, batch_size=_BATCH, verbose=False
+    )
+    return _flat(attack.generate(_images(x)))
+
+
+def turned_images(module: torch.nn.Module, x: Rows, y: Labels) -> Rows:
+    """Of each row the first rotation or shift by a pixel that turns its answer."""
+    found, images = x.copy(), _images(x)[:, 0]
+    left = np.ones(len(x), np.bool_)
+    for degrees, down, right in itertools.product(_DEGREES, (0, -1, 1), (0, -1, 1)):
+        moved = rotate(images, degrees, axes=(1, 2), reshape=False, order=1)
+        moved = _flat(shift(moved, (0, down, right), order=1)[:, None].astype(np.float32))
+        with torch.no_grad():
+            turned = module(torch.from_numpy(moved)).argmax(1).numpy() != y
+        found[left & turned] = moved[left & turned]
+        left &= ~turned
+    return found

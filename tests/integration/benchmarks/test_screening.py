@@ -10,10 +10,12 @@ import torch
 
 from benchmarks.screening import attacks, knowing, measures, subjects
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
+from benchmarks.screening.baselines import scorers
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
 from benchmarks.screening.subjects import HARDENED, PLAIN, ScreenedModel, TorchSession
 from inference.runtime import response_contract
 from inference.screening.attack import feeds
+from publishing.calibration.screening_report import auroc
 from tests.support.builders.models.demo_models import DemoModel
 from training.demo import datasets
 from training.export.reference import CleanReference
@@ -62,6 +64,19 @@ def test_no_row_is_in_two_slices_and_seeds_differ(plain: ScreenedModel) -> None:
     assert len(np.unique(rows, axis=0)) == len(rows) == 1797
     other = subjects.subject(plain.source, PLAIN, 8)
     assert not np.array_equal(other.slices["test"][0], plain.slices["test"][0])
+
+
+def test_known_detectors_tell_attacks_from_clean_rows(plain: ScreenedModel) -> None:
+    (pgd,) = (attack for attack in ATTACKS if attack.name == "PGD-40, half size")
+    _, after, y = made(plain, pgd)
+    turned = after[plain.probe.answers(after) != y]
+    x = plain.slices["fit"][0]
+    harmful = dict(plain.probe.attacks(x, np.random.default_rng(0)))["pgd-0.1"]
+    found = scorers(plain, x, harmful[plain.probe.answers(harmful) != plain.probe.answers(x)])
+    clean = plain.slices["test"][0]
+    told = {name: auroc(score(clean), score(turned)) for name, score in found.items()}
+    assert min(told.values()) > 0.55
+    assert told["joined"] > 0.85
 
 
 def test_attacks_keep_to_their_bounds_and_turn_answers(plain: ScreenedModel) -> None:

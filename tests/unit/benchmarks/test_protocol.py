@@ -1,0 +1,46 @@
+"""The reviewer's protocol: shares with their intervals, and cells that say so if they are small."""
+
+import numpy as np
+import pytest
+
+from benchmarks.screening.protocol import LEAST, OURS, Cell, family, honest_changes, wilson
+
+
+def test_a_share_comes_with_wilsons_interval() -> None:
+    # Newcombe (1998), table I: 81 of 263 and 0 of 20.
+    found = wilson(81, 263)
+    assert (found["low"], found["high"]) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20)["low"] == 0
+    assert wilson(0, 20)["high"] == pytest.approx(0.1611, abs=1e-4)
+    assert wilson(0, 0)["high"] == 1
+
+
+def test_undetected_is_of_all_attacked_rows_and_refused_of_those_that_fooled() -> None:
+    cell = Cell(attacked=500, successes=LEAST)
+    cell.refused[OURS], cell.suspect[OURS] = 150, 190
+    cell.aurocs[OURS] = [0.9, 0.8]
+    row = cell.row("PGD-40")
+    assert row["undetected"]["mean"] == 0.1
+    assert row["refused"]["mean"] == 0.75
+    assert row["refused or suspect"]["mean"] == 0.95
+    assert row["auroc"][OURS] == pytest.approx(0.85)
+
+
+def test_a_cell_with_few_successes_is_not_measured() -> None:
+    row = Cell(attacked=500, successes=LEAST - 1).row("EAD")
+    assert row["measured"] == "not measured"
+    assert "refused" not in row
+
+
+def test_each_attack_is_of_one_family() -> None:
+    names = ("AutoAttack", "EAD", "JSMA, a tenth", "masked PGD", "rotation or shift")
+    assert [family(name) for name in names] == ["L∞", "L2/L1", "L0", "masked", "geometric"]
+
+
+def test_honest_changes_keep_rows_in_the_domain_and_move_them() -> None:
+    x = np.random.default_rng(0).random((5, 64)).astype(np.float32)
+    for name, moved in honest_changes(x, 0):
+        assert moved.shape == x.shape, name
+        assert moved.min() >= 0, name
+        assert moved.max() <= 1, name
+        assert np.abs(moved - x).max() > 0.01, name
