@@ -258,3 +258,21 @@ def test_each_is_told_to_those_who_watch(harness: RegistryHarness) -> None:
         ("proposal.created", other),
         ("proposal.withdrawn", replace(other, state="withdrawn", withdrawal=withdrawn.withdrawal)),
     ]
+
+
+@pytest.mark.parametrize("how", END)
+def test_nobody_fills_the_freshness_statement(
+    harness: RegistryHarness, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines are told of every proposal that ever ended, so one person ends few in a day."""
+    monkeypatch.setattr("registry.promotion.replies.MOST_ENDED", 2)
+    version = harness.publish()
+    ended = [harness.propose(version, not_after=at(hours=hours)) for hours in range(1, 4)]
+    for proposal in ended[:2]:
+        END[how](harness, proposal.digest)
+    with refused(Reason.RATE_EXCEEDED):
+        END[how](harness, ended[2].digest)
+    assert len(told(harness).rejected) == 2
+    harness.now += timedelta(days=1, seconds=1)
+    later = harness.propose(version)
+    assert END[how](harness, later.digest).state == how
