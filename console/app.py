@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from console.config import ConsoleConfig
+from console.connections import TimedConnection
 from console.gateway import GatewayChannel
 from console.oidc import OidcSignIn, thumbprint
 from console.pages import ROUTES
@@ -97,6 +98,9 @@ def server(config: ConsoleConfig) -> uvicorn.Server:
             port=config.listen.port,
             ssl_certfile=config.listen.certificate,
             ssl_keyfile=config.listen.key,
+            http=TimedConnection,
+            # There is none, and the middleware looks at requests alone.
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from console.app import server
+from console.connections import TimedConnection
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.log_pb2 import GetCheckpointRequest
 
@@ -183,3 +185,9 @@ def test_what_others_wrote_is_escaped(console):
     page = console.signed_in("auditor").get(f"/proposals/{proposal.digest}").text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_the_console_is_served_to_those_who_ask_in_time(console):
+    config = server(console.config).config
+    assert config.http is TimedConnection
+    assert config.ws == "none"

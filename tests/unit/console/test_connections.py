@@ -1,0 +1,98 @@
+"""Silent connections take the console's places for a moment alone."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from console.connections import TimedConnection
+from demo.stage import free_ports
+
+_MOST = 4
+_PATIENCE = 60
+_GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
+_POST = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf"
+BEGUN = {"silent": b"", "half a head": _GET, "half a body": _POST}
+
+
+class Served:
+    """A server with few places, whose answers wait for `may_answer`."""
+
+    def __init__(self) -> None:
+        self.port = free_ports()
+        self.may_answer = threading.Event()
+        self.asked = threading.Event()
+        app = Starlette(routes=[Route("/", self._answer, methods=["GET", "POST"])])
+        self.server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                port=self.port,
+                http=TimedConnection,
+                ws="none",
+                log_config=None,
+                lifespan="off",
+                limit_concurrency=_MOST,
+            )
+        )
+
+    def _answer(self, request: Request) -> PlainTextResponse:
+        self.asked.set()
+        assert self.may_answer.wait(_PATIENCE)
+        return PlainTextResponse("here")
+
+    def connected(self, sent: bytes) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), _PATIENCE)
+        connection.sendall(sent)
+        return connection
+
+
+def received(connection: socket.socket) -> bytes:
+    """All that comes until the other end ends the connection."""
+    found = b""
+    try:
+        while piece := connection.recv(4096):
+            found += piece
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(TimedConnection, "SECONDS", 0.05)
+    served = Served()
+    thread = threading.Thread(target=served.server.run, daemon=True)
+    thread.start()
+    while not served.server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    yield served
+    served.may_answer.set()
+    served.server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize("begun", BEGUN)
+def test_a_request_that_does_not_come_ends_its_connection(served: Served, begun: str) -> None:
+    # Whose head has come is told at once where all places are taken.
+    count = _MOST - (begun == "half a body")
+    held = [served.connected(BEGUN[begun]) for _ in range(count)]
+    assert [received(connection) for connection in held] == [b""] * count
+    served.may_answer.set()
+    answer = received(served.connected(_GET + b"\r\n"))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"here")
+
+
+def test_an_answer_may_take_its_time(served: Served) -> None:
+    waiting = served.connected(_GET + b"\r\n")
+    assert served.asked.wait(_PATIENCE)
+    assert received(served.connected(b"")) == b""
+    served.may_answer.set()
+    assert received(waiting).endswith(b"here")
