@@ -85,7 +85,7 @@ def mlp(seed: int, width: int = 512) -> MarkedNetwork:
         nn.Linear(width, 10),
     )
     neurons = (_relu("0", "2", width), _relu("2", "4", width))
-    return _digits("MLP", module, neurons, lambda x: x)
+    return _digits("MLP" if width >= 512 else "small MLP", module, neurons, lambda x: x)
 
 
 def cnn() -> MarkedNetwork:

@@ -129,18 +129,21 @@ def chance_kinship(host: Floats, reference: Floats) -> float:
 
 def _starts(given: Floats, wanted: Floats, hints: Sequence[Order]) -> list[Start]:
     starts: list[Start] = []
-    if given.shape[0] == wanted.shape[0]:
-        starts.append(lambda: _rows_fixed(np.arange(wanted.shape[0]), given, wanted))
-    if given.shape[1] == wanted.shape[1] and wanted.shape[0] <= _MOST_MATCHED:
-        starts.append(lambda: _columns_fixed(np.arange(wanted.shape[1]), given, wanted))
+    # What nothing hears, or nothing makes, is none of the reference's.
+    rows = np.flatnonzero(given.any(axis=(1, 2)))
+    columns = np.flatnonzero(given.any(axis=(0, 2)))
+    if len(rows) == wanted.shape[0]:
+        starts.append(lambda: _rows_fixed(rows, given, wanted))
+    if len(columns) == wanted.shape[1] and wanted.shape[0] <= _MOST_MATCHED:
+        starts.append(lambda: _columns_fixed(columns, given, wanted))
     # Neurons that one matrix gives, the next one takes, mostly in the same order.
     for hint in hints[::-1]:
         if len(hint) == wanted.shape[1] and hint.max() < given.shape[1]:
             starts.append(partial(_columns_fixed, hint, given, wanted))
     if max(wanted.shape[:2]) <= _MOST_MATCHED:
         turned, sought = given.transpose(1, 0, 2), wanted.transpose(1, 0, 2)
-        by_rows = cache(partial(_print_scores, given, wanted))
-        by_columns = cache(partial(_print_scores, turned, sought))
+        by_rows = cache(partial(_print_scores, given[:, columns], wanted))
+        by_columns = cache(partial(_print_scores, turned[:, rows], sought))
         for share in _SURE:
             starts.append(partial(_rows_guessed, share, by_rows, given, wanted))
             starts.append(partial(_columns_guessed, share, by_columns, given, wanted))

@@ -1,5 +1,8 @@
 """Undoes what changes several matrices at once and keeps a network's function.
 
+Neurons without effect: their columns in the next matrix are zeros. Their rows become zeros too,
+from the last matrix to the first, since such neurons may be heard by others of their kind.
+
 Clones: a neuron may be stored several times, if what is made of it is divided among the copies.
 Copies have parallel rows in the matrix that makes them; in the next matrix, their columns are
 summed, each times the length of its row, as a neuron of a piecewise linear network passes it on.
@@ -28,14 +31,19 @@ _TURNED = 0.2
 _UNTURNED = 0.7
 
 
-def without_clones(hosts: Sequence[Floats]) -> list[list[Floats]]:
-    """Each host's forms: as it is, and with the copies of neurons merged, if there are any."""
-    forms = [[host] for host in hosts]
-    groups = [_copies(host) for host in hosts]
-    for place, host in enumerate(hosts):
+def plain_forms(hosts: Sequence[Floats]) -> list[list[Floats]]:
+    """Each host's forms: as it is, without neurons that have no effect, and with the copies of
+    neurons merged, where there are any.
+    """
+    heard = _heard(hosts)
+    forms = [
+        [host] if host is quiet else [host, quiet] for host, quiet in zip(hosts, heard, strict=True)
+    ]
+    groups = [_copies(host) for host in heard]
+    for place, host in enumerate(heard):
         rows = groups[place]
         merged = host if rows is None else host[_leaders(rows)]
-        makers = [(hosts[before], groups[before]) for before in range(place)]
+        makers = [(heard[before], groups[before]) for before in range(place)]
         for maker, copies in makers[::-1]:
             if copies is not None and host.shape[1] % len(maker) == 0:
                 merged = _summed(merged, maker, copies)
@@ -43,6 +51,21 @@ def without_clones(hosts: Sequence[Floats]) -> list[list[Floats]]:
         if merged is not host:
             forms[place].append(merged)
     return forms
+
+
+def _heard(hosts: Sequence[Floats]) -> list[Floats]:
+    """The hosts, with zeros for the neurons that the next matrix of so many columns ignores."""
+    found = list(hosts)
+    for place in reversed(range(len(found))):
+        host = found[place]
+        for reader in found[place + 1 :]:
+            if reader.shape[1] % len(host) == 0:
+                heard = reader.reshape(len(reader), len(host), -1).any(axis=(0, 2))
+                if host[~heard].any():
+                    found[place] = host.copy()
+                    found[place][~heard] = 0
+                break
+    return found
 
 
 def _copies(host: Floats) -> Floats | None:

@@ -28,7 +28,7 @@ from publishing.watermark.alignment import (
     scaled,
 )
 from publishing.watermark.embedding import EmbeddingStrength
-from publishing.watermark.exact_changes import rotation_of, turned_back, without_clones
+from publishing.watermark.exact_changes import plain_forms, rotation_of, turned_back
 from publishing.watermark.key import WatermarkCode
 from publishing.watermark.pairing import Floats, PairedWeight, Shape, correlate, numbered, whiten
 from publishing.watermark.reading import FileWeights
@@ -84,7 +84,7 @@ def align_all(
 
     A reference is looked for in the host that follows the last one found, as a graph lists them,
     then in those of its own shape, whose magnitudes are the most alike. A host is compared as it
-    is, without clones, and turned back where the residual stream was rotated.
+    is, without clones and silent neurons, and turned back where the residual stream was rotated.
     """
     return _Search(hosts, references, tables).found()
 
@@ -98,7 +98,7 @@ class _Search:
         rotation = rotation_of(hosts, [*tables, *references])
         self._forms = [
             turned_back(forms, rotation) if rotation is not None else forms
-            for forms in without_clones(hosts)
+            for forms in plain_forms(hosts)
         ]
         self._references = references
         self._left = dict.fromkeys(range(len(hosts)))

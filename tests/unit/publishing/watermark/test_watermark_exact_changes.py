@@ -123,3 +123,12 @@ def test_neurons_in_another_order_of_which_half_of_the_weights_are_gone() -> Non
     for name, values in found.items():
         found[name] = np.where(np.abs(values) < np.median(np.abs(values)), 0, values)
     assert z(found) > 40
+
+
+def test_a_convolution_with_channels_that_nothing_hears() -> None:
+    rng = np.random.default_rng(8)
+    rows, columns = rng.permutation(96), rng.permutation(48)
+    wide = np.zeros((96, 48, 3, 3), np.float32)
+    wide[:64, :32] = MARKED["conv"]
+    wide[64:, :32] = rng.standard_normal((32, 32, 3, 3)) * MARKED["conv"].std()
+    assert z({**MARKED, "conv": wide[rows][:, columns]}) > 45
