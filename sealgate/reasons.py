@@ -263,6 +263,10 @@ class Reason(Enum):
     )
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
+    SECURITY_KEY_MISSING = (
+        Kind.PRECONDITION,
+        "The policy asks for an approval with a security key, made without a browser.",
+    )
     EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
     EVIDENCE_TOO_MUCH = (
         Kind.PRECONDITION,

@@ -67,6 +67,11 @@ class Assertion:
         return cls(*(fields.unbase64(record[name]) for name in names))
 
     @property
+    def is_native(self) -> bool:
+        """Whether a program asked for it, and not a web page. Raises as `origin` does."""
+        return _NATIVE_ORIGIN.fullmatch(self.origin) is not None
+
+    @property
     def counter(self) -> int:
         """The authenticator's signature counter; 0 where it keeps none."""
         return int.from_bytes(self.authenticator_data[33:_SHORTEST])

@@ -27,6 +27,7 @@ from sealgate.trust.policy.promotion_rules import (
     EvidenceRules,
     RejectionRules,
     RiskTiers,
+    SecurityKeyRules,
 )
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
@@ -42,6 +43,7 @@ _KINDS: Mapping[str, Any] = {
     "evidence": EvidenceRules,
     "rejections": RejectionRules,
     "webauthn": Passkeys,
+    "security_keys": SecurityKeyRules,
     "withdrawn": Withdrawals,
     "health": HealthRules,
     "ml_dsa": LogCosigners,
@@ -101,6 +103,7 @@ class Policy:
     evidence: EvidenceRules | None = None
     rejections: RejectionRules | None = None
     webauthn: Passkeys = NO_PASSKEYS
+    security_keys: SecurityKeyRules | None = None
     health: HealthRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
@@ -252,6 +255,12 @@ class Policy:
     def rejections_stop_serving(self) -> bool:
         """Whether a rejection also stops a version that is live already."""
         return self.rejections is not None and self.rejections.stops == SERVING
+
+    def demands_security_key(self, model: str) -> bool:
+        """Whether a promotion of the model needs an approval made without a browser."""
+        if self.security_keys is None:
+            return False
+        return self.security_keys.demand(self.risk.tier(model) if self.risk else UNKNOWN)
 
     def screen(self, model: str) -> ScreeningRules:
         """Return what screening leads to for the model."""

@@ -7,6 +7,8 @@ without the section knows no tiers.
 `evidence` names the kinds of evidence that a proposal must carry, and the roles that may make them.
 
 `rejections` says what an approver's rejection stops. Without the section it stops the promotion.
+
+`security_keys` names the risk tiers that ask for an approval made without a browser.
 """
 
 from collections.abc import Iterable, Mapping
@@ -136,3 +138,31 @@ class RejectionRules:
     @classmethod
     def from_json(cls, value: object) -> Self:
         return cls(fields.text(fields.record(value, ("stops",))["stops"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityKeyRules:
+    """`tiers`: the risk tiers of which a promotion needs at least one approval that was made with a
+    security key and without a browser. A model of no known tier counts as one of them.
+
+    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
+    """
+
+    tiers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tiers:
+            raise fields.malformed("a section that asks for nothing")
+        for tier in fields.unique(self.tiers):
+            check_name(tier)
+
+    def demand(self, tier: str) -> bool:
+        """Say whether a promotion of a model of that tier needs such an approval."""
+        return tier == UNKNOWN or tier in self.tiers
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tiers": list(self.tiers)}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls(fields.texts(fields.record(value, ("tiers",))["tiers"]))

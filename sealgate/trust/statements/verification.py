@@ -14,6 +14,7 @@ from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
+from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.shares import approvals_for
 from sealgate.trust.statements.base import Statement
@@ -189,7 +190,9 @@ def _check_approvals(
 
     The approvals are those that the pointer names (POINTER_INVALID), each over this proposal
     (POINTER_INVALID), none by the version's publisher or the proposer (SELF_APPROVAL). People
-    count, and keys, never signatures (APPROVALS_MISSING; ALIAS_UNKNOWN without a rule).
+    count, and keys, never signatures (APPROVALS_MISSING; ALIAS_UNKNOWN without a rule). Where the
+    policy demands it of the model, a security key made one, without a browser
+    (SECURITY_KEY_MISSING).
     """
     digests = sorted(envelope.payload_digest for envelope in bundle.approvals)
     if list(pointer.approvals) != digests:
@@ -207,6 +210,18 @@ def _check_approvals(
     needed = approvals_for(policy, pointer.model, pointer.alias, proposal.share)
     if min(len(people), len(keys)) < needed:
         raise SealgateError(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
+    if policy.demands_security_key(pointer.model):
+        native = (_is_native(envelope, policy) for envelope in bundle.approvals)
+        if not any(native):
+            raise SealgateError(Reason.SECURITY_KEY_MISSING, pointer.model)
+
+
+def _is_native(envelope: Envelope, policy: Policy) -> bool:
+    """Say whether a passkey signed it, and not at a web page. Its signatures have been verified."""
+    return any(
+        keyid in policy.webauthn.keys and Assertion.decode(signature).is_native
+        for keyid, signature in envelope.signatures
+    )
 
 
 def _check_health(policy: Policy, pointer: Pointer) -> None:
