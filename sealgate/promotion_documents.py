@@ -49,12 +49,16 @@ class Governance:
         profile: Profile,
         clock: Callable[[], datetime],
         ask: Ask | None = None,
+        *,
+        security_key: bool = False,
     ) -> None:
+        """With `security_key`, statements are signed with one instead of the profile's key."""
         self.registry = RegistryServiceStub(channel)
         self._profile = profile
         self._clock = clock
         self._ask = ask
         self._signer: Signer | None = None
+        self._security_key = security_key
         self._drafts = StatementDrafter(self.registry, profile.name, self.policy, clock)
 
     def policy(self) -> Policy:
@@ -218,7 +222,15 @@ class Governance:
         return send_statement(self.registry, draft, self._sign(draft.statement))
 
     def _sign(self, statement: Statement) -> bytes:
-        return sign_statement(statement, self._signing_key()).encode()
+        if not self._security_key:
+            return sign_statement(statement, self._signing_key()).encode()
+        try:
+            # Only the extra `security-key` brings what this needs.
+            from sealgate.security_key import sign_with_security_key
+        except ImportError as error:
+            detail = "fido2 is not installed: pip install 'sealgate[security-key]'"
+            raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
+        return sign_with_security_key(statement, self.policy(), self._ask).encode()
 
     def _signing_key(self) -> Signer:
         if self._signer is None:

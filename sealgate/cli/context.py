@@ -117,9 +117,20 @@ def open_chain(chain: list[Envelope], person: Profile) -> Policy:
     return open_policy_chain(chain, person.pinned_roots(), person.root_threshold, datetime.now(UTC))
 
 
-def governance_of(person: Profile, channel: grpc.Channel) -> Governance:
+def governance_of(
+    person: Profile, channel: grpc.Channel, *, security_key: bool = False
+) -> Governance:
     """Asks for the passphrase or PIN of the person's key where it is used first and has one."""
-    return Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+    return Governance(
+        channel, person, lambda: datetime.now(UTC), ask_secret, security_key=security_key
+    )
+
+
+security_key_option = click.option(
+    "--security-key",
+    is_flag=True,
+    help="Sign with a security key that is plugged in, instead of the profile's key.",
+)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import alias_option, connected, governance_of, list_options, profile
+from sealgate.cli.context import (
+    alias_option,
+    connected,
+    governance_of,
+    list_options,
+    profile,
+    security_key_option,
+)
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
 from sealgate.proposals import ProposalDiscussion, ProposalReview, waiting_for
 from sealgate.remote.calls import list_all
@@ -137,19 +144,25 @@ def proposals(
         _show_words(rows)
 
 
-@click.command(epilog="\b\nExample:\n  sealgate --as approver-1 model approve sha256:0123…")
+@click.command(
+    epilog="\b\nExamples:\n  sealgate --as approver-1 model approve sha256:0123…\n"
+    "  sealgate --as approver-1 model approve sha256:0123… --security-key"
+)
 @click.argument("proposal")
 @click.option("--meaning", help="The meaning of your signature; default: ask for it.")
+@security_key_option
 @json_option
 @click.pass_context
-def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: bool) -> None:
+def approve(
+    ctx: click.Context, proposal: str, meaning: str | None, security_key: bool, as_json: bool
+) -> None:
     """Verify PROPOSAL on this machine and sign an approval of it.
 
     Every file is hashed here, and the evidence is shown, before anything is signed.
     """
     person = profile(ctx, "approver-1")
     with connected(person) as channel:
-        governance = governance_of(person, channel)
+        governance = governance_of(person, channel, security_key=security_key)
         review = governance.review(proposal, lambda path: click.echo(f"hashing {path}", err=True))
         show_review(review)
         if meaning is None:

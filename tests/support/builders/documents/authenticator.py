@@ -73,6 +73,11 @@ class Authenticator:
         message = data + hashlib.sha256(client_data).digest() if signed is None else signed
         return Assertion(data, client_data, self._sign(message))
 
+    def answer_hash(self, hashed: bytes, rp_id: str, flags: int) -> tuple[bytes, bytes]:
+        """Authenticator data and signature of a device, which is told the client data's hash."""
+        data = hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + bytes(4)
+        return data, self._sign(data + hashed)
+
     def sign(self, message: bytes, **changes: Any) -> bytes:
         """The signature over a message, as an envelope holds it."""
         return self.answer(webauthn.challenge(message), **changes).encode()
