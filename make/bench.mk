@@ -58,7 +58,7 @@ bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
 bench/stateful: $(VENV)/dev ## query attacks, extraction and honest callers across requests
 	$(BIN)/python -m benchmarks.stateful
 
-bench/watermark: $(VENV)/dev .venv-peers/workshop/ready ## what a mark costs and outlives, and 100,000 wrong keys
+bench/watermark: $(VENV)/dev .venv-peers/workshop/ready ## what a mark costs and outlives, and wrong keys
 	$(BIN)/python -m benchmarks.watermark
 
 bench/anymodel: $(VENV)/dev ## twelve models that people have, governed from their ONNX files (ONLY=xgboost: a part)
