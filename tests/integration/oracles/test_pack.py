@@ -177,7 +177,7 @@ def test_a_document_that_is_left_out_is_missed(
     next(copy.glob("models/digits/proposals/*/approvals/approver-2.dsse.json")).unlink()
     status, output = reader.run(copy, "python3 check/entries.py")
     assert status != 0
-    assert "the approval of entry" in output
+    assert "the approval.added of entry" in output
     next(copied(pack, tmp_path / "other").glob("models/*/versions/1/attached/*.dsse.json")).unlink()
     status, output = reader.run(tmp_path / "other" / "copy", "python3 check/entries.py")
     assert status != 0
