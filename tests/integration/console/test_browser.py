@@ -17,6 +17,7 @@ PAGES = (
     "/models/digits",
     "/models/digits?from=1",
     "/models/digits/aliases/production",
+    "/models/digits/aliases/production/live",
     "/models/digits/versions/1",
     "/models/digits/versions/2",
     "/proposals",
@@ -28,6 +29,7 @@ PAGES = (
     "/people",
     "/people/admin?action=promote",
     "/sessions",
+    "/passkeys",
     "/models/nothing",
     "/sign-in",
 )
