@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from console.base64url import encode
 from sealgate.trust.times import format_time
 
 _SHORT = 12
@@ -84,6 +85,7 @@ def paragraphs(text: str) -> Markup:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
+    "base64url": encode,
     "time": time,
     "moment": moment,
     "digest": digest,

@@ -18,11 +18,19 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, Principal, open_policy_history
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
+from sealgate.v1.credential_pb2 import (
+    CreateBoundTokenRequest,
+    CreateBoundTokenResponse,
+    CreateLoginChallengeRequest,
+    PasskeyAssertion,
+)
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
+PRINCIPAL = "principal:"
+"""What the identity of those begins with whom the gateway itself named by their passkey."""
 _SECONDS = 30.0
 
 
@@ -54,6 +62,7 @@ class GatewayChannel:
         self._roots = {key.keyid: key for key in keys}
         self._threshold = trust.threshold
         self._channel = grpc.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
+        self._credentials = CredentialServiceStub(self._channel)
         self._opened = lru_cache(8)(self._open)
 
     def close(self) -> None:
@@ -62,6 +71,25 @@ class GatewayChannel:
     def person(self, identity: str, token: str) -> "PersonCalls":
         """Calls with a person's token."""
         return PersonCalls(self, grpc.intercept_channel(self._channel, _Bearer(token)), identity)
+
+    def login_challenge(self) -> bytes:
+        """A challenge for a passkey, good for two minutes. Raises GatewayRefusal."""
+        try:
+            request = CreateLoginChallengeRequest()
+            found = self._credentials.CreateLoginChallenge(request, timeout=_SECONDS)
+        except grpc.RpcError as error:
+            raise refusal_of(error) from error
+        return bytes(found.challenge)
+
+    def passkey_token(self, assertion: PasskeyAssertion) -> CreateBoundTokenResponse:
+        """The token for an answered challenge, bound to the console's certificate. Raises
+        GatewayRefusal.
+        """
+        try:
+            request = CreateBoundTokenRequest(assertion=assertion)
+            return self._credentials.CreateBoundToken(request, timeout=_SECONDS)
+        except grpc.RpcError as error:
+            raise refusal_of(error) from error
 
     def policies(self, envelopes: tuple[bytes, ...]) -> tuple[Policy, ...]:
         """The chain, oldest first, verified from the pinned root keys. Raises SealgateError."""
@@ -101,6 +129,8 @@ class PersonCalls:
     @cached_property
     def person(self) -> Principal:
         """Who is looking. Raises SealgateError(PRINCIPAL_UNKNOWN)."""
+        if self._identity.startswith(PRINCIPAL):
+            return self.policy.principal(self._identity.removeprefix(PRINCIPAL))
         found = self.policy.by_identity(self._identity)
         if found is None:
             raise SealgateError(Reason.PRINCIPAL_UNKNOWN, self._identity)

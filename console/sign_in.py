@@ -8,10 +8,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from console.base64url import decode, encode
+from console.gateway import PRINCIPAL
 from console.login_links import holds, take_link
 from console.oidc import OidcSignIn, SignedIn, SignInFailed
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
+from sealgate.trust.times import parse_time
+from sealgate.v1.credential_pb2 import PasskeyAssertion
 
 _LOGIN_COOKIE = "__Host-sealgate-sign-in"
 _OLD = "The link was used already, or is too old. Ask for a new one."
@@ -34,6 +38,7 @@ class SignIn:
             Route("/sign-out", endpoint(console, _sign_out), methods=["POST"]),
             Route("/sign-out-everywhere", endpoint(console, _sign_out_all), methods=["POST"]),
         ]
+        found.append(Route("/sign-in/passkey", self._passkey, methods=["POST"]))
         if self._links is not None:
             found.append(Route("/links/{code}", self._link, methods=["GET", "POST"]))
         if self._oidc is not None:
@@ -63,6 +68,32 @@ class SignIn:
         # The gateway verifies it on the first call, as on each.
         claims = jwt.decode(token, options={"verify_signature": False})
         person = SignedIn(f"jwt:{claims['iss']} {claims['sub']}", token, float(claims["exp"]))
+        return await run_in_threadpool(self._open, request, person)
+
+    async def _passkey(self, request: Request) -> Response:
+        """First the page that asks the passkey, with the gateway's challenge; then its answer."""
+        form = await read_form(request)
+        try:
+            if "signature" not in form:
+                challenge = await run_in_threadpool(self._console.gateway.login_challenge)
+                page = self._console.templates.render(
+                    "sign_in_passkey.html", challenge=encode(challenge), host=self._console.host
+                )
+                return HTMLResponse(page)
+            found = await run_in_threadpool(
+                self._console.gateway.passkey_token,
+                PasskeyAssertion(
+                    key_id=form.get("key_id", ""),
+                    challenge=decode(form, "challenge"),
+                    authenticator_data=decode(form, "authenticator_data"),
+                    client_data_json=decode(form, "client_data"),
+                    signature=decode(form, "signature"),
+                ),
+            )
+        except SealgateError as refusal:
+            return refused(self._console, refusal)
+        expires = parse_time(found.expire_time).timestamp()
+        person = SignedIn(PRINCIPAL + found.principal, found.token, expires)
         return await run_in_threadpool(self._open, request, person)
 
     async def _begin(self, request: Request) -> Response:
@@ -135,5 +166,6 @@ def _sign_out_all(view: View) -> Response:
 def _signed_out() -> Response:
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True)
-    response.headers["clear-site-data"] = '"cache", "storage"'
+    # Not the storage: it says which passkeys this browser has met, so that one signs in again.
+    response.headers["clear-site-data"] = '"cache"'
     return response

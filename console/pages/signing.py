@@ -1,7 +1,5 @@
 """Signing with a passkey: the statement as a page shows it, its signature, and what came of it."""
 
-import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from console.base64url import decode, encode
 from console.pages.overview import health, health_word
 from console.proposals import newest_pointers, read_proposal
 from console.signing import enrolled, passkeys_of, signed_envelope
@@ -125,8 +124,8 @@ def _shown(
         "number": number,
         "statement": json.loads(statement.encode()),
         "digest": sha256(statement.encode()),
-        "challenge": _url64(pending.challenge),
-        "credentials": " ".join(_url64(key.credential) for key in passkeys.values()),
+        "challenge": encode(pending.challenge),
+        "credentials": " ".join(encode(key.credential) for key in passkeys.values()),
         "host": next((key.rp_id for key in passkeys.values()), ""),
         "confirm": confirm,
         "target": pending.target,
@@ -164,10 +163,10 @@ def sign(view: View) -> Response:
         raise SealgateError(Reason.PARAMETER_MALFORMED, f"type {pending.confirm} to confirm")
     # 3.
     given = Assertion(
-        *(_bytes(view, name) for name in ("authenticator_data", "client_data", "signature"))
+        *(decode(view.form, name) for name in ("authenticator_data", "client_data", "signature"))
     )
     passkeys = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
-    envelope = signed_envelope(pending, passkeys, _bytes(view, "credential"), given)
+    envelope = signed_envelope(pending, passkeys, decode(view.form, "credential"), given)
     # 4.
     if not view.console.pending.take(number):
         raise SealgateError(Reason.PARAMETER_MALFORMED, "the statement was signed already")
@@ -190,7 +189,7 @@ def passkeys(view: View) -> Response:
     """The person's passkeys, and the making of a new one, for the roots to sign into the policy."""
     made = None
     if view.request.method == "POST":
-        made = enrolled(_bytes(view, "authenticator_data"), view.console.origin)
+        made = enrolled(decode(view.form, "authenticator_data"), view.console.origin)
     known = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
     page: HTMLResponse = view.render(
         "passkeys.html",
@@ -198,22 +197,10 @@ def passkeys(view: View) -> Response:
         made=made,
         entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
         host=view.console.host,
-        user=_url64(bytes.fromhex(sha256(view.calls.person.name.encode())[7:39])),
-        challenge=_url64(view.session.csrf.encode()),
+        user=encode(bytes.fromhex(sha256(view.calls.person.name.encode())[7:39])),
+        challenge=encode(view.session.csrf.encode()),
     )
     return page
-
-
-def _bytes(view: View, name: str) -> bytes:
-    text = view.form.get(name, "")
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (ValueError, binascii.Error):
-        raise SealgateError(Reason.WEBAUTHN_MALFORMED, name) from None
-
-
-def _url64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 ROUTES = [

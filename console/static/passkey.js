@@ -16,7 +16,7 @@ async function signature({ challenge, host, credentials }) {
       challenge: bytesOf(challenge),
       rpId: host,
       userVerification: "required",
-      allowCredentials: credentials.split(" ").map((id) => ({ type: "public-key", id: bytesOf(id) })),
+      allowCredentials: credentials.split(" ").filter(Boolean).map((id) => ({ type: "public-key", id: bytesOf(id) })),
     },
   });
   return {
@@ -25,6 +25,19 @@ async function signature({ challenge, host, credentials }) {
     client_data: textOf(answer.response.clientDataJSON),
     signature: textOf(answer.response.signature),
   };
+}
+
+// Which key of the policy a passkey is, as this browser has met it; none of it is secret.
+const known = (credential) => localStorage.getItem(`passkey ${credential}`);
+for (const met of document.querySelectorAll("[data-keyid]"))
+  localStorage.setItem(`passkey ${met.dataset.credential}`, met.dataset.keyid);
+
+async function login({ challenge, host }) {
+  const names = Object.keys(localStorage).filter((name) => name.startsWith("passkey "));
+  if (names.length === 0) throw new Error("this browser has met no passkey of yours");
+  const credentials = names.map((name) => name.slice("passkey ".length)).join(" ");
+  const found = await signature({ challenge, host, credentials });
+  return { ...found, key_id: known(found.credential) };
 }
 
 async function enrolment({ challenge, host, user, name }) {
@@ -42,7 +55,7 @@ async function enrolment({ challenge, host, user, name }) {
 }
 
 for (const form of document.querySelectorAll("form[data-ceremony]")) {
-  const ceremony = form.dataset.ceremony === "sign" ? signature : enrolment;
+  const ceremony = { sign: signature, enrol: enrolment, login }[form.dataset.ceremony];
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const told = form.querySelector("[role=alert]");

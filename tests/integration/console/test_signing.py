@@ -205,6 +205,34 @@ def test_the_gateway_has_the_last_word(gateway, people):
     assert "ROLE_TOO_LOW" in answer.text
 
 
+def sign_in(console, key, challenge=None, **changes):
+    """What comes of signing in with a passkey: the gateway's challenge, or another, is answered."""
+    visitor = console.visitor()
+    page = visitor.post("/sign-in/passkey").text
+    text = re.search(r'data-challenge="([^"]+)"', page)[1] if challenge is None else challenge
+    given = key.answer(_bytes(text), **changes)
+    form = {
+        "key_id": key.keyid,
+        "challenge": text,
+        "authenticator_data": _text(given.authenticator_data),
+        "client_data": _text(given.client_data),
+        "signature": _text(given.signature),
+    }
+    return visitor.post("/sign-in/passkey", data=form)
+
+
+def test_a_passkey_signs_in_and_only_with_a_challenge_of_the_gateways(console, keys):
+    assert "__Host-sealgate=" in sign_in(console, keys["admin"]).headers["set-cookie"]
+    for challenge, changes, reason in (
+        (_text(b"x" * 48), {}, "LOGIN_CHALLENGE"),
+        (None, {"flags": PRESENT}, "WEBAUTHN_USER"),
+        (None, {"origin": "https://evil.example"}, "WEBAUTHN_ORIGIN"),
+    ):
+        answer = sign_in(console, keys["admin"], challenge, **changes)
+        assert reason in answer.text
+        assert "set-cookie" not in answer.headers
+
+
 def test_a_browser_enrols_a_passkey_and_approves_with_it(gateway, console, tmp_path):
     """Chromium's virtual authenticator: enrolled, listed by the roots, and used."""
     with console.serving(), chromium(tmp_path / "chromium") as driver:
@@ -241,4 +269,11 @@ def test_a_browser_enrols_a_passkey_and_approves_with_it(gateway, console, tmp_p
         press("form[data-ceremony] button")
         wait(lambda: driver.title.startswith("Proposal"))
         assert "approver-2 approved “read it all”" in driver.find_element(By.ID, "main").text
+        press(".me button")
+        wait(lambda: driver.title.startswith("Sign in"))
+        press("form[action='/sign-in/passkey'] button")
+        wait(lambda: driver.find_elements(By.CSS_SELECTOR, "form[data-ceremony]"))
+        press("form[data-ceremony] button")
+        wait(lambda: driver.title.startswith("Overview"))
+        assert "approver-2" in driver.find_element(By.CLASS_NAME, "me").text
         assert [line["message"] for line in driver.get_log("browser")] == []
