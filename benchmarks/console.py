@@ -46,7 +46,11 @@ _PAGE_MS, _FIND_MS, _LARGEST = 50.0, 200.0, 100_000.0
 _BURST, _CALLERS, _DAYS = 256, 50, 30
 _BEGAN = datetime(2026, 10, 1, tzinfo=UTC)
 _DIGEST = "sha256:" + "5e" * 32
-_WHY = "browser, console, gateway and whatever else runs share two cores"
+_SHARED = "browser, console and gateway share two cores, with other work during this run"
+_GROUPS = (
+    "a search's first message holds 256 receipts, each made by the gateway and verified by the "
+    "console, where a page shows 25"
+)
 
 
 def main() -> None:
@@ -65,10 +69,11 @@ def main() -> None:
         Target("decision found by caller and day, p95 ms", find, _FIND_MS),
         Target("largest page, bytes", max(row["bytes"] for row in rows), _LARGEST),
     ]
+    whys = {targets[0].name: _SHARED, targets[1].name: _GROUPS}
     finish(
         "console",
         rows,
-        [target.unless_met({target.name: _WHY}) for target in targets],
+        [target.unless_met(whys) for target in targets],
         versions=options.versions,
         entries=options.entries,
         nice=os.nice(0),
