@@ -68,6 +68,8 @@ def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> Sho
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
     proposal = open_under(envelope, Proposal, policies, PROPOSERS)
     approvals = tuple(_opened(message.approvals, Approval, policies, ("approver",)))
+    if len({approval.approver for approval in approvals}) < len(approvals):
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent a person's approval twice")
     rejections = list(_opened(message.rejections, Rejection, policies, ("approver",)))
     withdrawn = [message.withdrawal] if message.withdrawal else []
     withdrawals = list(_opened(withdrawn, ProposalWithdrawal, policies, PROPOSERS))

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import jwt
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -18,6 +20,8 @@ from sealgate.trust.times import parse_time
 from sealgate.v1.credential_pb2 import PasskeyAssertion
 
 _LOGIN_COOKIE = "__Host-sealgate-sign-in"
+_SIGN_INS = 4
+"""How many ask the provider at a time."""
 _OLD = "The link was used already, or is too old. Ask for a new one."
 
 
@@ -28,6 +32,9 @@ class SignIn:
         self._console = console
         self._links = links
         self._oidc = oidc
+        # Whoever comes may begin, and the provider may be slow: the other threads are for people
+        # who are signed in.
+        self._limiter = CapacityLimiter(_SIGN_INS)
 
     def routes(self) -> list[Route]:
         """The routes of this module."""
@@ -100,7 +107,7 @@ class SignIn:
         assert self._oidc is not None  # noqa: S101 (else there is no such route)
         await read_form(request)
         try:
-            url, number = await run_in_threadpool(self._oidc.begin)
+            url, number = await run_sync(self._oidc.begin, limiter=self._limiter)
         except SignInFailed as error:
             return plain(self._console, 502, "Signing in did not work", str(error))
         # A form may not lead elsewhere (form-action), so a page does.

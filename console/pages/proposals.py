@@ -5,6 +5,7 @@ from starlette.responses import Response
 from console.pages.versions import compared, file_changes, read_version, shown_evidence
 from console.proposals import newest_pointers, read_proposal, waiting
 from console.views import View
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
@@ -39,6 +40,8 @@ def proposal(view: View) -> Response:
     calls = view.calls
     request = messages.GetProposalRequest(digest=check_digest(view.path("digest")))
     message = calls.ask(calls.registry.GetProposal, request).proposal
+    if message.digest != request.digest:
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
     named = Proposal.decode(Envelope.decode(message.envelope).payload)
     place = named.model, named.alias
     pointer = newest_pointers(calls, {place})[place]
