@@ -26,6 +26,7 @@ ANYTHING: Mapping[str, str] = MappingProxyType({})
 
 _BLOCK = 4096
 _GROUP = 256
+_FIRST_GROUP = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,12 @@ def _blocks(
             last = min(first + _BLOCK, end)
             yield last, range(first, last)
         return
-    for at in range(0, len(by_index), _GROUP):
-        block = by_index[at : at + _GROUP]
-        yield (block[-1] + 1 if at + _GROUP < len(by_index) else end), block
+    # The first are soon there, for whoever looks at no more than a page of them.
+    cuts = [0, *range(_FIRST_GROUP, len(by_index), _GROUP)]
+    for at, following in zip(cuts, [*cuts[1:], len(by_index)], strict=True):
+        block = by_index[at:following]
+        if block:
+            yield (block[-1] + 1 if following < len(by_index) else end), block
     if not by_index and start < end:
         yield end, ()
 

@@ -126,6 +126,13 @@ def test_a_search_by_value_alone_still_finds_it_in_any_field(log: AnswerLog) -> 
         found(log, 0, SIZE + 1, principal="ward-2")
 
 
+def test_the_first_part_of_a_long_search_is_small(log: AnswerLog) -> None:
+    """So that whoever looks at a page of it does not wait for hundreds."""
+    parts = list(log.openings.find(0, SIZE, (), {"principal": "ward-2"}))
+    assert [len(part.openings) for part in parts[:2]] == [32, 256]
+    assert parts[-1].next == SIZE
+
+
 def indexed(database: Database) -> set[int]:
     """The entries that the index leads to."""
     with database.reading() as connection:
