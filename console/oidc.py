@@ -122,9 +122,9 @@ class OidcSignIn:
             with self._client() as client:
                 metadata = self._metadata(client)
                 # 3.
-                aliases = metadata.get("mtls_endpoint_aliases", {})
-                place = aliases.get("token_endpoint", metadata["token_endpoint"])
-                tokens = client.fetch_token(place, code=query["code"], code_verifier=begun.verifier)
+                tokens = client.fetch_token(
+                    metadata["token_endpoint"], code=query["code"], code_verifier=begun.verifier
+                )
                 keys = self._get(client, metadata["jwks_uri"])
         except (HTTPError, AuthlibBaseError, ValueError) as error:
             raise SignInFailed("the provider did not accept the sign-in") from error
@@ -170,11 +170,16 @@ class OidcSignIn:
         except (HTTPError, ValueError) as error:
             raise SignInFailed("the provider cannot be reached") from error
         wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        found = found if isinstance(found, dict) else {}
+        # Where the client's certificate is asked for, if that is elsewhere (RFC 8705, section 5).
+        aliases = found.get("mtls_endpoint_aliases")
+        if isinstance(aliases, dict) and "token_endpoint" in aliases:
+            found["token_endpoint"] = aliases["token_endpoint"]
         if found.get("issuer") != self._settings.issuer or any(
             not str(found.get(name, "")).startswith("https://") for name in wanted
         ):
             raise SignInFailed("the provider's description of itself is not accepted")
-        return dict(found)
+        return found
 
     def _get(self, client: OAuth2Client, place: str) -> jwt.PyJWKSet:
         try:

@@ -169,6 +169,14 @@ def test_a_provider_that_calls_itself_otherwise_is_refused(provider, make):
         make(issuer=provider.url + "/").begin()
 
 
+def test_no_code_is_sent_in_the_clear(provider, make, monkeypatch):
+    """Nor the console's secret, wherever the provider says that tokens are given."""
+    elsewhere = {"token_endpoint": "http://127.0.0.1:9/token"}
+    monkeypatch.setattr(provider, "described", {"mtls_endpoint_aliases": elsewhere})
+    with pytest.raises(SignInFailed, match="description of itself"):
+        make().begin()
+
+
 def test_a_provider_that_is_away_is_told(make, provider):
     with pytest.raises(SignInFailed, match="cannot be reached"):
         make(issuer="https://127.0.0.1:9").begin()

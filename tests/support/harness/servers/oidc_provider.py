@@ -34,6 +34,8 @@ class OidcProvider:
         self.key: Any = P256
         self.id_token: dict[str, Any] = {}
         self.access_token: dict[str, Any] = {}
+        # What its description says otherwise.
+        self.described: dict[str, Any] = {}
         self.asked: list[dict[str, str]] = []
         self._codes: dict[str, dict[str, str]] = {}
         authority = CertificateAuthority("providers", datetime.now(UTC), timedelta(days=1))
@@ -65,7 +67,7 @@ class OidcProvider:
     def documents(self) -> dict[str, Any]:
         places = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
         description = {name: f"{self.url}/{path}" for name, path in places.items()}
-        description |= {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        description |= {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.described}
         keys = {"keys": [jwk(P256, "p")]}
         return {"/.well-known/openid-configuration": description, "/keys": keys}
 
