@@ -5,7 +5,7 @@ Each of twelve models, of torch, transformers, scikit-learn, XGBoost and LightGB
 about rows one by one, and the answers are held against the model's own. Gradients are held against
 torch's. Figures of screening are those of the version's signed evidence, on rows that no step was
 fitted on, for attacks that turned an answer; trees are also attacked by ART's HopSkipJump and ZOO.
-Writes results/anymodel.json.
+Writes results/anymodel.json; with `--only`, it keeps the rows of the other models.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.anymodel.measures import gradient_error, label_attacks
 from benchmarks.anymodel.subjects import GRADIENT, MODELS, TREES, ReadyModel
-from benchmarks.report import Row, Target, finish, show
+from benchmarks.report import Row, Target, earlier, finish, show
 from publishing.evidence.signing import SCREENING_REPORT
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -44,9 +44,12 @@ _COLUMNS = (
     "gradient_error",
     "auroc",
 )
-_SLOW = "other programs shared the two cores"
-_WEAK = "the mean is over all attacks that turned an answer, small steps included"
-_NO_PEER = "MLServer beside it was not set up; see what serve.json says of ours and theirs"
+_SHARED = "other programs shared the two cores"
+_NOT_MEASURED = {
+    "a regressor": "a model without classes is not governed yet",
+    "the governed rate of XGBoost beside MLServer's": "no such peer was set up",
+    "a leaf-tuple search": "not built; HopSkipJump and ZOO stand for attacks on trees",
+}
 
 
 def main() -> None:
@@ -54,20 +57,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MODELS), help="a part")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = []
+    found = {row["model"]: row for row in earlier("anymodel")}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder, "state")) as harness:
         for name in arguments.only or MODELS:
-            rows.append(_measured(harness, MODELS[name](), Path(folder)))
-            show(rows[-1:], _COLUMNS)
+            found[name] = _measured(harness, MODELS[name](), Path(folder))
+            show([found[name]], _COLUMNS)
+    rows = [found[name] for name in MODELS if name in found]
     show(rows, _COLUMNS)
-    notes = {
-        "a regressor": "a model without classes is not governed yet",
-        "the governed rate of XGBoost beside MLServer's": _NO_PEER,
-        "a leaf-tuple search": "not built; HopSkipJump and ZOO stand for attacks on trees",
-    }
-    if arguments.only:
-        print("a part: nothing is written")
-        return
+    notes = _NOT_MEASURED | {name: "left out" for name in MODELS if name not in found}
     finish("anymodel", rows, _targets(rows), notes)
 
 
@@ -151,22 +148,23 @@ def _asked(harness: GatewayHarness, model: ReadyModel) -> dict[str, Any]:
 
 def _targets(rows: Sequence[Row]) -> list[Target]:
     served = [row for row in rows if row["answered"] > _ASKED // 2]
-    kinds = {row["kind"] for row in served}
     errors = [row["gradient_error"] for row in rows if row["gradient_error"] is not None]
-    (resnet,) = (row for row in rows if row["model"] == "resnet-18")
     found = [
         Target("models published, approved, served and verified", len(served), 12, True),
-        Target("their kinds", len(kinds), 6, True),
-        Target("largest error of a gradient, relative to torch's", max(errors), 1e-4),
-        Target("seconds to publish a ResNet-18 of 32x32", resnet["publish_s"], 180),
+        Target("their kinds", len({row["kind"] for row in served}), 6, True),
+        Target("largest error of a gradient, relative to torch's", max(errors, default=1), 1e-4),
+    ]
+    found += [
+        Target("seconds to publish a ResNet-18 of 32x32", row["publish_s"], 180).because(_SHARED)
+        for row in rows
+        if row["model"] == "resnet-18"
     ]
     for route, least in ((GRADIENT, 0.9), (TREES, 0.8)):
         means = [row["auroc"] for row in rows if row["route"] == route]
-        found.append(
-            Target(f"AUROC, mean over attacks and models, {route}", mean(means), least, True)
-        )
-    why = {found[3].name: _SLOW, found[4].name: _WEAK, found[5].name: _WEAK}
-    return [target.unless_met(why) for target in found]
+        if means:
+            name = f"AUROC, mean over attacks and models, {route}"
+            found.append(Target(name, mean(means), least, True))
+    return found
 
 
 if __name__ == "__main__":

@@ -82,6 +82,9 @@ class ReferenceLayer:
         other = e.op("ReduceMin", others, e.integers(1), keepdims=1)
         whole = e.sum(e.op("Mul", centered, centered), 1)
         rest = e.op("Sub", whole, e.sum(e.op("Mul", z, z), 1))
+        if self.basis.shape[1] == len(self.mean):
+            # The components hold everything, and the rest would be rounding.
+            rest = e.op("Mul", whole, e.number(0.0))
         both = e.op("Add", e.op("Add", near, other), tiny)
         one = e.number(1.0)
         return [

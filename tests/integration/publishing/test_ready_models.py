@@ -15,12 +15,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from publishing.evidence.signing import WATERMARK_CHECK
+from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.trust.receipts.answer_entry import FLOAT32
+from sealgate.trust.receipts.answer_entry import FLOAT32, INT8
 from sealgate.trust.statements import Evidence
 from sealgate.v1.registry_pb2 import GetVersionRequest
-from tests.support.harness.gateway import GatewayHarness, running
+from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.oracles.programs import python_with, run
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -70,6 +71,26 @@ def test_publishing_says_what_a_model_answers_in_and_loses_little(governed: Gove
         # The watermark may move rows that lie on the boundary.
         assert told[f"accuracy_{FLOAT32}"] >= told["accuracy_source"] - 0.02
     assert governed[1]["network"]["watermark_payload"] == "presence only"
+
+
+def test_checking_tells_what_publishing_would_come_to_and_registers_nothing(
+    governed: Governed, models: dict[str, Pipeline], tmp_path: Path
+) -> None:
+    harness = governed[0]
+    save_file({"x": X, "y": Y}, tmp_path / "data.safetensors")
+    file = tmp_path / "unseen.onnx"
+    file.write_bytes(skl2onnx.to_onnx(models["network"], X[:1]).SerializeToString())
+    words = ("model", "check", str(file), "--data", str(tmp_path / "data.safetensors"), "--json")
+    result = harness.command(*words)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert "screened by the gradient" in told["takes"]
+    for precision in (FLOAT32, INT8):
+        assert told[f"{precision}_accuracy"] > 0.9
+        assert told[f"{precision}_attacks_auroc_mean"] > 0.8
+        assert told[f"{precision}_watermark"].startswith("z = ")
+    request = GetVersionRequest(name="models/unseen/versions/1")
+    assert refusal(harness.registry("auditor").GetVersion, request) is Reason.MODEL_UNKNOWN
 
 
 def test_the_evidence_says_that_a_forest_carries_no_watermark(governed: Governed) -> None:
