@@ -7,7 +7,7 @@ import pytest
 
 from publishing.watermark.alignment import align
 from publishing.watermark.reading import MarkDetection, detection_of, read_code
-from publishing.watermark.second_reading import aligned_to, without_mark
+from publishing.watermark.second_reading import aligned_to, could_hold, without_mark
 from tests.support.builders.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())
@@ -83,3 +83,11 @@ def test_rounding_does_not_keep_neurons_apart() -> None:
     changed = values[rng.permutation(192)][:, rng.permutation(256)]
     scale = np.abs(changed).max(axis=1, keepdims=True) / 127
     assert align(np.rint(changed / scale) * scale, values).kinship > 0.99
+
+
+def test_only_files_of_fitting_shapes_are_aligned() -> None:
+    slots = [slot.shape for slot in RECORD.slots]
+    assert could_hold(weights(MARKED), slots)
+    assert could_hold(weights({"all": np.ones((700, 200), np.float32)}), slots)
+    assert not could_hold(weights({"last": MARKED["last"]}), slots)
+    assert not could_hold(weights({"huge": np.ones((4000, 3000), np.float32)}), slots)
