@@ -57,7 +57,8 @@ def main() -> None:
         "CNN": cnn,
         "decoder": decoder,
     }
-    folder, notes = minilm_folder(), {}
+    notes: dict[str, str] = {}
+    folder = minilm_folder() if not only or "MiniLM" in only else "left out"
     if isinstance(folder, str):
         notes["MiniLM"] = folder
     else:
@@ -73,9 +74,11 @@ def main() -> None:
         part = _part(name, partial(_network, name, make))
         rows, costs, null = rows + part["rows"], costs + part["costs"], null + part["null"]
     networks: list[Row] = []
+    notes["networks that nobody marked"] = "left out"
     if not only or "networks" in only or (_KEPT / "networks.json").exists():
         measure = partial(false_positives, _INDEPENDENT, _UNRELATED)
         networks = _part("networks", lambda: {"networks": measure()})["networks"]
+        del notes["networks that nobody marked"]
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
