@@ -12,6 +12,8 @@ from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import verdict_payoff
 from gateway.sessions.session_screen import measured_alike
 from inference.model.config import InputDomain, ModelConfig
+from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import with_gradient
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
 from publishing.calibration.probe import Probe
@@ -60,7 +62,8 @@ def load(name: str, eps: float) -> WatchedModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     graph = ROOT / "models" / f"{name}-1" / "response.onnx"
-    session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+    shown = with_gradient(graph.read_bytes(), response_contract.X_ADV, response_contract.GRADIENT)
+    session = onnxruntime.InferenceSession(shown, options, ["CPUExecutionProvider"])
     slices = [data[f"x_{part}"].astype(np.float32) for part in ("fit", "calibration", "test")]
     domain, draw = InputDomain(0, 1), np.random.default_rng(0)
     detector = fit_detector(session, slices[0], slices[1], domain, eps, draw)

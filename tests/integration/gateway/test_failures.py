@@ -81,6 +81,10 @@ def test_a_full_disk_fails_the_request_and_leaves_nothing_half_written(harness):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     full = functools.partial(limit_pages, pages)
     event.listen(engine, "checkout", full)
+    with answers.database.appending() as transaction:
+        # Which keeps its connection.
+        transaction.run_text(f"PRAGMA max_page_count={pages}")
+        transaction.commit()
     reasons = Counter()
     for _ in range(60):
         try:

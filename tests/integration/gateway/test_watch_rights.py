@@ -58,7 +58,7 @@ def harness(tmp_path):
     harness = GatewayHarness(tmp_path / "state")
     document = json.loads(first_policy(harness).payload) | {"rights": RIGHTS}
     (auditor,) = (person for person in document["principals"] if person["name"] == "auditor")
-    auditor["identities"] = sorted([*auditor["identities"], f"jwt:{ISSUER} auditor"])
+    auditor["identities"] = sorted({*auditor["identities"], f"jwt:{ISSUER} auditor"})
     (harness.state / "trust" / "policy.json").write_bytes(sign(harness, document))
     with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nheartbeat = 0.2\n")

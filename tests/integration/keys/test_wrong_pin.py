@@ -10,7 +10,7 @@ from sealgate.trust.keys import write_private_file
 _OPEN = """
 import sys
 from sealgate.reasons import SealgateError
-from sealgate.signers import open_signer
+from sealgate.private_keys import open_signer
 try:
     signer = open_signer(sys.argv[1])
     signer.public.verify(signer.sign(b"message"), b"message")

@@ -30,6 +30,15 @@ def limit(database: Database, pages: int) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count={used + pages}")
 
 
+def limit_appends(database: Database, pages: int) -> None:
+    """The same on the connection that appends, which does not go back to the others."""
+    with database.reading() as connection:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    with database.appending() as transaction:
+        transaction.run_text(f"PRAGMA max_page_count={used + pages}")
+        transaction.commit()
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database.open_file(tmp_path / "answers.db", "answers", busy_ms=50)
@@ -50,14 +59,14 @@ def test_answers_are_not_recorded_on_a_full_disk(
 ) -> None:
     log.append(GROUP)
     note = log.note
-    limit(database, pages)
+    limit_appends(database, pages)
     with refused(Reason.RECORD_FAILED):
         for _ in range(100):
             note = log.note
             log.append(GROUP)
     assert log.note == note == log.reader.checkpoint()
     assert log.reader.verify().size == log.size
-    limit(database, 10_000)
+    limit_appends(database, 10_000)
     log.append(GROUP)
     assert log.reader.verify().size == log.size
 

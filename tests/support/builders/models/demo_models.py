@@ -9,6 +9,8 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from inference.model.config import ModelConfig
+from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import with_gradient
 from training.demo.models import Mlp, rebuild
 
 DEMO = Path(__file__).parents[4] / "demo"
@@ -16,10 +18,11 @@ FOLDERS = ("digits-1", "digits-2", "breast-cancer-1")
 
 
 def opened(graph: bytes) -> onnxruntime.InferenceSession:
-    """The graph on one thread."""
+    """The graph on one thread; a response graph shows its gradient, too, as when publishing."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    shown = with_gradient(graph, response_contract.X_ADV, response_contract.GRADIENT)
+    return onnxruntime.InferenceSession(shown, options, providers=["CPUExecutionProvider"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ import onnxruntime
 import pytest
 
 from inference.model.config import InputDomain
+from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import with_gradient
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate, fit_detector
 from publishing.calibration.probe import SHIFTS
@@ -22,7 +24,8 @@ def rows(seed: int, n: int) -> np.ndarray:
 
 
 def opened(model: Perceptron) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model.response(), providers=["CPUExecutionProvider"])
+    graph = with_gradient(model.response(), response_contract.X_ADV, response_contract.GRADIENT)
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")
