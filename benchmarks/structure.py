@@ -20,7 +20,16 @@ from typing import Any
 
 from benchmarks.report import Target, finish
 
-PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training", "generation")
+PACKAGES = (
+    "console",
+    "sealgate",
+    "registry",
+    "inference",
+    "gateway",
+    "publishing",
+    "training",
+    "generation",
+)
 # Named tuples and the standard library spell these public names with an underscore.
 _PUBLIC = frozenset({"_asdict", "_exit", "_fields", "_make", "_replace"})
 

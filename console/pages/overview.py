@@ -42,7 +42,7 @@ class LogState:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Expiry:
     """Something that expires at `time`; `soon` within a month."""
 
     what: str
@@ -75,7 +75,7 @@ def overview(view: View) -> Response:
         next_page=page.next_page_token,
         waiting=_waiting(view),
         logs=_logs(view),
-        endings=_endings(view),
+        expiries=_expiries(view),
     )
 
 
@@ -127,14 +127,14 @@ def _logs(view: View) -> list[LogState]:
     return states
 
 
-def _endings(view: View) -> list[Ending]:
+def _expiries(view: View) -> list[Expiry]:
     certificate = x509.load_pem_x509_certificate(view.console.gateway.certificate)
     policy = view.calls.policy
     ends = [
         (f"Policy, version {policy.version}", parse_time(policy.expires)),
         ("The console's certificate", certificate.not_valid_after_utc),
     ]
-    return [Ending(what, time, time < view.now + _SOON) for what, time in ends]
+    return [Expiry(what, time, time < view.now + _SOON) for what, time in ends]
 
 
 ROUTES = [("/", overview, ("GET",))]
