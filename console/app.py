@@ -20,7 +20,7 @@ from console.connections import TimedConnection
 from console.gateway import GatewayChannel
 from console.oidc import OidcSignIn, thumbprint
 from console.pages import ROUTES
-from console.security import Guard
+from console.security import HEADERS, Guard
 from console.sessions import SessionStore
 from console.sign_in import SignIn
 from console.signing import PendingSignatures
@@ -72,7 +72,11 @@ def build(
 async def _said(
     console: Console, status: int, title: str, request: Request, error: Exception
 ) -> Response:
-    return plain(console, status, title)
+    response = plain(console, status, title)
+    # The page for 500 is made outside the middleware.
+    response.headers.update(HEADERS)
+    response.headers["cache-control"] = "no-store"
+    return response
 
 
 def _oidc(

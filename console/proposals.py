@@ -113,9 +113,9 @@ def _needed(proposal: Proposal, policy: Policy) -> int:
         return 0
 
 
-def waiting(calls: PersonCalls) -> list[ShownProposal]:
-    """What waits for the reader, the first of it."""
-    found = waiting_for(calls.person.name, calls.registry, calls.policy)
+def waiting(calls: PersonCalls, model: str = "") -> list[ShownProposal]:
+    """The first proposals, of a model or of all, that wait for the reader."""
+    found = waiting_for(calls.person.name, calls.registry, calls.policy, model)
     shown = []
     for message in found:
         shown.append(read_proposal(message, calls.policies))

@@ -21,7 +21,7 @@ from sealgate.v1.credential_pb2 import PasskeyAssertion
 
 _LOGIN_COOKIE = "__Host-sealgate-sign-in"
 _SIGN_INS = 4
-"""How many ask the provider at a time."""
+"""How many ask the provider or the gateway at a time."""
 _OLD = "The link was used already, or is too old. Ask for a new one."
 
 
@@ -82,12 +82,14 @@ class SignIn:
         form = await read_form(request)
         try:
             if "signature" not in form:
-                challenge = await run_in_threadpool(self._console.gateway.login_challenge)
+                challenge = await run_sync(
+                    self._console.gateway.login_challenge, limiter=self._limiter
+                )
                 page = self._console.templates.render(
                     "sign_in_passkey.html", challenge=encode(challenge), host=self._console.host
                 )
                 return HTMLResponse(page)
-            found = await run_in_threadpool(
+            found = await run_sync(
                 self._console.gateway.passkey_token,
                 PasskeyAssertion(
                     key_id=form.get("key_id", ""),
@@ -96,6 +98,7 @@ class SignIn:
                     client_data_json=decode(form, "client_data"),
                     signature=decode(form, "signature"),
                 ),
+                limiter=self._limiter,
             )
         except SealgateError as refusal:
             return refused(self._console, refusal)
@@ -121,7 +124,9 @@ class SignIn:
         assert self._oidc is not None  # noqa: S101 (else there is no such route)
         number = request.cookies.get(_LOGIN_COOKIE, "")
         try:
-            person = await run_in_threadpool(self._oidc.finish, number, dict(request.query_params))
+            person = await run_sync(
+                self._oidc.finish, number, dict(request.query_params), limiter=self._limiter
+            )
         except SignInFailed as error:
             return plain(self._console, 403, "Signing in did not work", str(error))
         response = await run_in_threadpool(self._open, request, person)

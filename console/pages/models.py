@@ -38,7 +38,7 @@ def model(view: View) -> Response:
     calls = view.calls
     pointers = newest_pointers(calls, {(name, alias) for alias in ALIASES})
     latest = _latest(view, name)
-    newest = min(int(view.query("from") or latest), latest) if _is_number(view) else latest
+    newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
     requests = [
         messages.GetVersionRequest(name=f"models/{name}/versions/{number}") for number in numbers

@@ -33,7 +33,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A log's size, how many witnesses have cosigned this very state, and the first kept entry."""
+    """A log's size, its checkpoint's cosignatures (counted, not verified), and its first entry."""
 
     origin: str
     size: int

@@ -7,9 +7,7 @@ from console.proposals import newest_pointers, read_proposal, waiting
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
-from sealgate.trust.statements import Proposal
 from sealgate.v1 import registry_pb2 as messages
 
 STATES = ("open", "rejected", "withdrawn", "moved")
@@ -42,10 +40,10 @@ def proposal(view: View) -> Response:
     message = calls.ask(calls.registry.GetProposal, request).proposal
     if message.digest != request.digest:
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-    named = Proposal.decode(Envelope.decode(message.envelope).payload)
+    shown = read_proposal(message, calls.policies)
+    named = shown.proposal
     place = named.model, named.alias
     pointer = newest_pointers(calls, {place})[place]
-    shown = read_proposal(message, calls.policies)
     version = read_version(calls, named.model, named.version)
     live = None
     if pointer is not None and pointer.version != named.version:
@@ -59,7 +57,7 @@ def proposal(view: View) -> Response:
         files=file_changes(version, live),
         evidence=shown_evidence(version),
         compared=compared(version, live),
-        waits=any(each.digest == shown.digest for each in waiting(calls)),
+        waits=any(each.digest == shown.digest for each in waiting(calls, named.model)),
     )
 
 

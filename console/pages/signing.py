@@ -70,7 +70,10 @@ ACTIONS = {
         "Comment", lambda d, f: d.comment(f["proposal"], _words(f)), _proposal_page
     ),
     "promote": SigningAction(
-        "Promote", lambda d, f: d.promote(f["proposal"], _words(f)), _live_page, confirmed=True
+        "Promote",
+        lambda d, f: d.promote(check_digest(f.get("proposal", "")), _words(f)),
+        _live_page,
+        confirmed=True,
     ),
     "rollback": SigningAction(
         "Roll back",

@@ -126,9 +126,13 @@ def passkey(
     document = _open_draft(ctx, draft, policies)
     entry = _principal(document, name)
     try:
-        found = Passkey.from_json(json.loads(file.read_bytes()))
+        said = json.loads(file.read_bytes())
     except ValueError as error:
         raise click.ClickException(f"{file} is not JSON: {error}") from None
+    # The console shows a passkey under its key id, as a policy lists it.
+    if isinstance(said, dict) and len(said) == 1:
+        said = next(iter(said.values()))
+    found = Passkey.from_json(said)
     document.setdefault("webauthn", {})[found.keyid] = found.to_json()
     entry["keys"] = [*entry["keys"], found.keyid]
     _save_draft(draft, document)

@@ -192,7 +192,7 @@ def check_counter(last: int, counter: int) -> None:
 
 
 def _check_authenticator_data(data: bytes, rp_id: str) -> None:
-    """The steps 5 and 6 of `Passkey.verify`."""
+    """The steps 5 and 6 of `Passkey.verify_challenge`."""
     # 5.
     if len(data) < _SHORTEST:
         raise _malformed("authenticator data are cut short")
