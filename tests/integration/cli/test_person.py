@@ -82,7 +82,8 @@ def test_a_publisher_gets_both_keys(state: Path) -> None:
 def test_several_changes_are_one_draft(state: Path) -> None:
     person(state, "add", "anna", "--role", "approver", "--passkey")
     passkey = Authenticator("anna").passkey
-    (state / "anna.json").write_text(json.dumps(passkey.to_json()))
+    # As the console shows it.
+    (state / "anna.json").write_text(json.dumps({passkey.keyid: passkey.to_json()}))
     person(state, "passkey", "anna", str(state / "anna.json"))
     person(state, "remove", "approver-2")
     policy = drafted(state)
