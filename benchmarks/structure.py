@@ -147,10 +147,11 @@ def files_passed() -> tuple[list[str], list[str]]:
         harness.start()
         harness.promote("digits", 1)
         asked = question("digits", rows(), receipt=True)
+        inference = harness.inference()
         for _ in range(3):
-            harness.inference().ModelInfer(asked, timeout=60)
+            inference.ModelInfer(asked, timeout=60)
         found.clear()
-        harness.inference().ModelInfer(asked, timeout=60)
+        inference.ModelInfer(asked, timeout=60)
         request = sorted(found)
         found.clear()
         harness.publish("digits-2", "digits")

@@ -51,7 +51,7 @@ from sealgate.trust.statements import FileEntry, Manifest, oms
 
 _TEMPLATE, _LARGEST_TEMPLATE = "chat_template.jinja", 1 << 20
 _GOLDEN = 4
-# A mark's cost depends on its key: a tiny decoder's went from -0.2% to 0.3% over forty keys.
+# A mark's cost depends on key and payload: a tiny decoder's went from -0.2% to 0.3% over forty.
 _DRAWS = 8
 # No token of a prompt is read that a request could not have.
 _LEAST_PROMPTS = _GOLDEN + 1

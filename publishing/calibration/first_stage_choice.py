@@ -10,9 +10,9 @@
    response graph on every row: over all attacks, and against an adaptive attacker who knows the
    stages and sends, of all attacks on a row, the one with the lowest score.
 4. A row goes on, too, if its margin is below ROOM times the most by which INT8 was off float32 on
-   any of these rows: no other can be of another class there.
-5. The stage is used if that is reached and both stages cost at most MOST_COST of the graph on every
-   row.
+   any of these rows. Of these, no other has another class in float32.
+5. The stage is used if a share meets step 3 and both stages cost at most MOST_COST of the graph on
+   every row.
 
 The calibration slice takes no part, so thresholds set on its joint scores keep their bound
 (`publishing.calibration.detector_fit`).

@@ -205,7 +205,7 @@ class Probe:
         return ended if self.columns is None else self.columns.within(x, ended)
 
     def _gradient(self, x: Rows, labels: Labels) -> Floats:
-        """Of the loss; zero where the graph does not show it, so that no attack is made of it."""
+        """Of the loss; zeros where the graph does not show it."""
         given = attack.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
         try:
             (found,) = self.session.run([response_contract.GRADIENT], given)

@@ -36,7 +36,7 @@ from sealgate.trust.keys import Signer
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0
-# What a mark costs depends on its key. It is known at the end of the chain: so few are drawn.
+# A mark's cost depends on its payload and is known only at the end, so few are drawn.
 _DRAWS = 4
 # After these reasons, publishing the same version again would fail again.
 _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})

@@ -13,7 +13,7 @@ from onnx import helper
 from publishing.differentiate.emitter import Emitter
 
 ML = "ai.onnx.ml"
-_NORMS = {"MAX": ("ReduceMax", False), "L1": ("ReduceL1", False), "L2": ("ReduceL2", False)}
+_NORMS = {"MAX": "ReduceMax", "L1": "ReduceL1", "L2": "ReduceL2"}
 # Beyond, an exponential is no float32.
 _LARGEST = 80.0
 Attributes = dict[str, Any]
@@ -29,7 +29,7 @@ def _scaler(e: Emitter, x: str, given: Attributes) -> str | None:
 
 
 def _normalizer(e: Emitter, x: str, given: Attributes) -> str | None:
-    kind, _ = _NORMS[given.get("norm", b"MAX").decode()]
+    kind = _NORMS[given.get("norm", b"MAX").decode()]
     return e.op("Div", x, e.op(kind, x, e.integers(1), keepdims=1))
 
 

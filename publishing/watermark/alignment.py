@@ -110,7 +110,7 @@ def scaled(weights: Floats) -> tuple[Floats, Floats, Floats]:
     for _ in range(_SCALINGS):
         out = 1 / np.sqrt(np.maximum(power @ into**2 / len(into), 1e-30))
         into = 1 / np.sqrt(np.maximum(out**2 @ power / len(out), 1e-30))
-    # All-zero rows stay zero: they get the scale of the largest other row.
+    # All-zero rows and columns stay zero: their scale is 1.
     out[power.sum(axis=1) == 0] = 1
     into[power.sum(axis=0) == 0] = 1
     return wide * out[:, None, None] * into[None, :, None], out, into

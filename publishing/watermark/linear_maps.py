@@ -113,7 +113,7 @@ class _Maps:
                 continue
             try:
                 self._terms[node.output[0]] = self._follow(node)
-            except (_NotLinearError, ValueError, IndexError):
+            except (_NotLinearError, ValueError, TypeError, KeyError, IndexError):
                 yield from (name for name in node.input if name in self._terms)
         yield from (output.name for output in self._graph.output if output.name in self._terms)
 
@@ -141,7 +141,7 @@ class _Maps:
             self._take(_size_of(node.op_type, arrays))
             feeds = dict(zip((name for name in node.input if name), arrays, strict=False))
             (made,) = ReferenceEvaluator(node).run(None, feeds)
-        except (_NotLinearError, ValueError, TypeError, RuntimeError, IndexError):
+        except (_NotLinearError, ValueError, TypeError, KeyError, RuntimeError, IndexError):
             return False
         large = sum(array.size > 1 and array.ndim > 1 for array in arrays)
         kept = node.op_type in ("Transpose", "Identity", "Cast", "DequantizeLinear")
@@ -237,6 +237,8 @@ class _Maps:
                 if source in total:
                     factor = self._added(total[source], factor)
                 total[source] = factor
+        if not total:
+            raise _NotLinearError
         return total
 
     def _added(self, first: _Factor, second: _Factor) -> _Factor:

@@ -129,6 +129,16 @@ def test_a_graph_that_stores_its_matrices_plainly_has_no_others() -> None:
     assert not list(effective_weights(stored(plain).graph, 1))
 
 
+def test_a_sum_of_constants_hides_no_mark() -> None:
+    chain = Chain()
+    constant = chain.keep(np.eye(4, dtype=np.float32))
+    nothing = chain.node("Sum", constant, constant)
+    layer = chain.node("MatMul", "x", chain.keep(np.ones((128, 4), np.float32)))
+    chain.last = chain.node("Concat", nothing, layer, axis=1)
+    # It stores what it multiplies by, and that is all that is found.
+    assert not list(effective_weights(chain.model().graph, 1))
+
+
 def test_computing_takes_no_more_room_than_a_multiple_of_the_file() -> None:
     # A column times a row of a hundred thousand each would be forty gigabytes.
     chain = Chain()
