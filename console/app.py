@@ -17,12 +17,12 @@ from starlette.staticfiles import StaticFiles
 
 from console.config import ConsoleConfig
 from console.connections import TimedConnection
-from console.gateway import GatewayChannel
-from console.oidc import OidcSignIn, thumbprint
 from console.pages import ROUTES
+from console.reading.gateway import GatewayChannel
 from console.security import HEADERS, Guard
 from console.sessions import SessionStore
-from console.sign_in import SignIn
+from console.sign_in.oidc import OidcSignIn, thumbprint
+from console.sign_in.routes import SignIn
 from console.signing import PendingSignatures
 from console.views import Console, Templates, endpoint, plain
 

@@ -7,8 +7,8 @@ import click
 
 from console.app import server
 from console.config import ConsoleConfig
-from console.login_links import write_link
-from console.oidc import thumbprint
+from console.sign_in.links import write_link
+from console.sign_in.oidc import thumbprint
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure

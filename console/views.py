@@ -14,11 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from console.formats import FILTERS, visible
-from console.gateway import GatewayChannel, PersonCalls
+from console.display.formats import FILTERS, visible
+from console.reading.gateway import GatewayChannel, PersonCalls
+from console.reading.verification import Verifications
 from console.sessions import Session, SessionStore
 from console.signing import PendingSignatures
-from console.verification import Verifications
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from console.charts import Bar, bars
-from console.pages.overview import ALIASES
-from console.proposals import ShownProposal, newest_pointers, read_proposal
+from console.display.charts import Bar, bars
+from console.reading.aliases import ALIASES, newest_pointers
+from console.reading.proposals import ShownProposal, read_proposal
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError

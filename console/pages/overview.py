@@ -7,9 +7,9 @@ import grpc
 from cryptography import x509
 from starlette.responses import Response
 
-from console.proposals import ShownProposal, newest_pointers, waiting
+from console.reading.aliases import ALIASES, health, health_word, newest_pointers
+from console.reading.proposals import ShownProposal, waiting
 from console.views import View
-from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import refusal_of
 from sealgate.trust.times import parse_time
@@ -17,7 +17,6 @@ from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2 as log_messages
 from sealgate.v1 import registry_pb2 as messages
 
-ALIASES = ("production", "canary", "shadow")
 _SOON = timedelta(days=30)
 _MODELS = 12
 
@@ -56,7 +55,7 @@ def overview(view: View) -> Response:
     page = calls.ask(calls.registry.ListModels, request)
     names = [model.name.partition("/")[2] for model in page.models]
     pointers = newest_pointers(calls, {(name, alias) for name in names for alias in ALIASES})
-    loaded = health(view)
+    loaded = health(calls)
     rows = [
         ModelRow(
             name,
@@ -88,27 +87,6 @@ def _waiting(view: View) -> list[ShownProposal]:
         if refusal.reason is Reason.RIGHT_MISSING:
             return []
         raise
-
-
-def health(view: View) -> dict[tuple[str, str], str]:
-    """`ready`, or why not, of each version that this gateway should have loaded."""
-    try:
-        found = view.calls.ask(view.calls.inference.RepositoryIndex, oip.RepositoryIndexRequest())
-    except SealgateError as refusal:
-        if refusal.reason is Reason.RIGHT_MISSING:
-            return {}
-        raise
-    return {
-        (item.name, item.version): "ready" if item.state == "READY" else item.reason
-        for item in found.models
-    }
-
-
-def health_word(
-    loaded: dict[tuple[str, str], str], model: str, pointer: messages.Pointer | None
-) -> str:
-    """`ready`, or why not, of what an alias points at; empty where that is not known."""
-    return "" if pointer is None else loaded.get((model, str(pointer.version)), "")
 
 
 def _logs(view: View) -> list[LogState]:

@@ -2,8 +2,10 @@
 
 from starlette.responses import Response
 
-from console.pages.versions import compared, file_changes, read_version, shown_evidence
-from console.proposals import newest_pointers, read_proposal, waiting
+from console.pages.versions import compared, file_changes, shown_evidence
+from console.reading.aliases import newest_pointers
+from console.reading.proposals import read_proposal, waiting
+from console.reading.versions import read_version
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest

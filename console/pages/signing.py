@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from console.base64url import decode, encode
-from console.pages.overview import health, health_word
-from console.proposals import newest_pointers, read_proposal
+from console.display.base64url import decode, encode
+from console.reading.aliases import health, health_word, newest_pointers
+from console.reading.proposals import read_proposal
 from console.signing import enrolled, passkeys_of, signed_envelope
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
@@ -183,7 +183,7 @@ def live(view: View) -> Response:
     pointer = newest_pointers(view.calls, {(model, alias)})[model, alias]
     if pointer is None:
         raise SealgateError(Reason.ALIAS_UNKNOWN, f"{model}/{alias}")
-    state = health_word(health(view), model, pointer)
+    state = health_word(health(view.calls), model, pointer)
     template = "live_state.html" if view.query("part") else "live.html"
     return view.render(template, model=model, alias=alias, pointer=pointer, state=state)
 

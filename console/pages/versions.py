@@ -4,34 +4,13 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from console.evidence import ShownEvidence, Table, differences, show
-from console.gateway import PersonCalls
-from console.proposals import newest_pointers
+from console.display.evidence import ShownEvidence, Table, differences, show
+from console.reading.aliases import newest_pointers
+from console.reading.versions import ShownVersion, read_version
 from console.views import View
-from sealgate.reasons import Reason, SealgateError
-from sealgate.signed_version import SignedVersion, open_attached
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.promotion_rules import MAKERS
-from sealgate.trust.statements import Evidence, Manifest, open_under
-from sealgate.v1 import registry_pb2 as messages
 
 PRODUCTION = "production"
-
-
-@dataclass(frozen=True, slots=True)
-class ShownVersion:
-    """A version whose manifest its publisher has signed, with evidence that its makers have."""
-
-    message: messages.Version
-    number: int
-    manifest: Manifest
-    evidence: tuple[Evidence, ...]
-    attached: tuple[Evidence, ...]
-
-    def of(self, kind: str) -> Evidence | None:
-        """The item of that kind, if there is one."""
-        return next((item for item in self.evidence if item.kind == kind), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +21,6 @@ class FileChange:
     size: int
     digest: str
     change: str
-
-
-def read_version(calls: PersonCalls, model: str, number: int) -> ShownVersion:
-    """Ask for a version and verify it, from the pinned root keys on.
-
-    Raises SealgateError: reasons of `SignedVersion.of` and `open_under`, DIGEST_MISMATCH,
-    EVIDENCE_MISMATCH.
-    """
-    name = f"models/{model}/versions/{number}"
-    found = calls.ask(calls.registry.GetVersion, messages.GetVersionRequest(name=name)).version
-    policies = calls.policies
-    signed = SignedVersion.of(name, found.manifest, found.signature, found.publisher, policies)
-    if found.digest != signed.manifest.digest:
-        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
-    evidence = tuple(
-        open_under(Envelope.decode(item), Evidence, policies, MAKERS) for item in found.evidence
-    )
-    if any(item.version_digest != found.digest for item in evidence):
-        raise SealgateError(Reason.EVIDENCE_MISMATCH, name)
-    attached = open_attached(found.attached, found.digest, policies)
-    return ShownVersion(found, number, signed.manifest, evidence, attached)
 
 
 def version(view: View) -> Response:

@@ -36,7 +36,7 @@ FETCHERS = {
 }
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
 _FETCHES = {
-    "console/oidc.py",
+    "console/sign_in/oidc.py",
     "gateway/auth/fetch.py",
     "gateway/calls/http_client.py",
     "gateway/witnesses/updates.py",

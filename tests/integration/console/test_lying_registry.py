@@ -2,8 +2,8 @@
 
 import pytest
 
-from console.gateway import PersonCalls
-from console.proposals import read_proposal
+from console.reading.gateway import PersonCalls
+from console.reading.proposals import read_proposal
 from sealgate.reasons import Reason
 from sealgate.v1.registry_pb2 import GetProposalRequest, GetProposalResponse
 from tests.support.builders.documents.people import refused

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.login_links import write_link
+from console.sign_in.links import write_link
 from sealgate.setup.credentials import mint_token
 from tests.support.harness.console import ConsoleHarness, csrf_of, session_number
 
@@ -64,7 +64,7 @@ def test_the_token_of_a_link_is_useless_without_the_consoles_certificate(console
     from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
     key = (console.gateway.state / "issuer" / "issuer.key").read_bytes()
-    from console.oidc import thumbprint
+    from console.sign_in.oidc import thumbprint
 
     bound = thumbprint(console.config.gateway.certificate.read_bytes())
     token = mint_token(key, "admin", datetime.now(UTC), timedelta(hours=1), bound_to=bound)

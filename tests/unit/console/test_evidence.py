@@ -1,6 +1,6 @@
 import pytest
 
-from console.evidence import differences, show
+from console.display.evidence import differences, show
 from sealgate.trust.statements import Evidence
 
 DIGEST = "sha256:" + "0" * 64

@@ -1,7 +1,7 @@
 import pytest
 
-from console.charts import Bar, bars
-from console.formats import count, digest, percent, plain, size, time, visible
+from console.display.charts import Bar, bars
+from console.display.formats import count, digest, percent, plain, size, time, visible
 
 
 @pytest.mark.parametrize(

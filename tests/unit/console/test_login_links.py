@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.login_links import holds, take_link, write_link
+from console.sign_in.links import holds, take_link, write_link
 
 NOW = datetime(2026, 11, 29, 10, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from console.config import OidcSettings
-from console.oidc import OidcSignIn, SignInFailed, thumbprint
+from console.sign_in.oidc import OidcSignIn, SignInFailed, thumbprint
 from sealgate.setup.credentials import CertificateAuthority
 from tests.support.harness.servers.oidc_provider import CLIENT, OidcProvider, providing
 

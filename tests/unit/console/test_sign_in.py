@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from console.sign_in import SignIn
+from console.sign_in.routes import SignIn
 
 _MANY = 100
 _PATIENCE = 60.0

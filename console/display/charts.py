@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from console.formats import percent, plain
+from console.display.formats import percent, plain
 
 _WIDTH, _ROW, _LABEL, _VALUE = 640, 30, 170, 90
 _BAR = 16

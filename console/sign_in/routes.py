@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from console.base64url import decode, encode
-from console.gateway import PRINCIPAL
-from console.login_links import holds, take_link
-from console.oidc import OidcSignIn, SignedIn, SignInFailed
+from console.display.base64url import decode, encode
+from console.reading.gateway import PRINCIPAL
+from console.sign_in.links import holds, take_link
+from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
 from sealgate.trust.times import parse_time

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from console.base64url import encode
+from console.display.base64url import encode
 from sealgate.trust.times import format_time
 
 _SHORT = 12

@@ -1,10 +1,10 @@
 """Proposals as pages show them: verified, with what people said, and for whom they wait."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from console.gateway import PersonCalls
+from console.reading.gateway import PersonCalls
 from sealgate.proposals import ProposalDiscussion, waiting_for
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
@@ -122,18 +122,3 @@ def waiting(calls: PersonCalls, model: str = "") -> list[ShownProposal]:
         if len(shown) == _MOST_WAITING:
             break
     return shown
-
-
-def newest_pointers(
-    calls: PersonCalls, places: set[tuple[str, str]]
-) -> Mapping[tuple[str, str], messages.Pointer | None]:
-    """The newest pointer of each alias of a model; None where it has never pointed."""
-    order = sorted(places)
-    requests = [
-        messages.GetPointerRequest(name=f"models/{model}/aliases/{alias}") for model, alias in order
-    ]
-    answers = calls.ask_all(calls.registry.GetPointer, requests, Reason.ALIAS_UNKNOWN)
-    return {
-        place: answer.pointer if answer is not None else None
-        for place, answer in zip(order, answers, strict=True)
-    }

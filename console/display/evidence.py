@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.charts import Bar, bars
-from console.formats import plain, size
+from console.display.charts import Bar, bars
+from console.display.formats import plain, size
 from sealgate.trust import fields
 from sealgate.trust.statements import Evidence
 

@@ -1,0 +1,1 @@
+"""How pages show things: charts, evidence as tables, and values in words."""

@@ -1,0 +1,1 @@
+"""Signing in: one-time links, the OpenID provider, passkeys; and the pages for it."""
