@@ -20,14 +20,15 @@ from inference.screening.calibration import BenignShift, Calibration, ScoreThres
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import TokenRules
 from registry.formats.byte_sources import MemoryBytes
 from registry.formats.format_check import check_file, check_header
 from sealgate.health.golden_inputs import GoldenRows
 from tests.fuzz.harness import Harness, canonical_form, chosen
-from tests.support.builders.models.text_models import FOLDER as LETTERS
-from tests.support.builders.models.text_models import RULES
 
 _DEMO = Path(__file__).parents[2] / "demo"
+_LETTERS = Path(__file__).parents[1] / "support/builders/models/letters"
+_RULES = TokenRules(vocabulary=128, buckets=(8, 16, 32), overlong="truncate", text_bytes=400)
 _RECIPES = sorted((_DEMO / "models").glob("*/model.json"))
 
 
@@ -41,7 +42,7 @@ def _parse_model(data: bytes) -> None:
 
 
 def _models() -> Iterator[bytes]:
-    for path in [*_RECIPES, LETTERS / "model.json"]:
+    for path in [*_RECIPES, _LETTERS / "model.json"]:
         written = path.read_bytes()
         yield b"\1" + written
         yield b"\0" + ModelConfig.read(written).encode()
@@ -151,12 +152,12 @@ def _json() -> Iterator[bytes]:
 
 
 def _parse_tokenizer(data: bytes) -> None:
-    tokenizer = TextTokenizer.open(data, RULES)
+    tokenizer = TextTokenizer.open(data, _RULES)
     tokenizer.rows([b"cash prize", "\u00e9\u200d\U0001f600".encode()])
 
 
 def _tokenizers() -> Iterator[bytes]:
-    yield (LETTERS / "tokenizer.json").read_bytes()
+    yield (_LETTERS / "tokenizer.json").read_bytes()
 
 
 HARNESSES = (
