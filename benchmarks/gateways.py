@@ -34,7 +34,7 @@ _WHY = "the machine has two cores, of which the load takes a part"
 
 
 @dataclass(slots=True)
-class Subject:
+class GatewayGroup:
     """One gateway or two, with their cells by what is in flight for each."""
 
     servers: ServerGroup
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 @contextmanager
-def _running(folder: Path, count: int, cores: Cores, client: LoadClient) -> Iterator[Subject]:
+def _running(folder: Path, count: int, cores: Cores, client: LoadClient) -> Iterator[GatewayGroup]:
     """An installation that has the digits in production, and its gateways, frozen."""
     folder.mkdir()
     stage, second = _installation(folder / "state", count)
@@ -98,7 +98,7 @@ def _running(folder: Path, count: int, cores: Cores, client: LoadClient) -> Iter
         if second is not None:
             servers.append(_second(stage, second, cores.second, folder / "second.log"))
             stack.callback(servers[1].stop)
-        subject = Subject(ServerGroup(tuple(servers)), gateway.plan)
+        subject = GatewayGroup(ServerGroup(tuple(servers)), gateway.plan)
         subject.servers.freeze()
         yield subject
 

@@ -38,7 +38,7 @@ class Plan:
     each: bool = False
 
 
-class Measured(Protocol):
+class ServerProcesses(Protocol):
     """One server process, or several."""
 
     def ticks(self) -> dict[int, int]:
@@ -79,7 +79,7 @@ class LoadClient:
         return cls(program, core)
 
     def measure(
-        self, plan: Plan, server: Measured, recorded: Callable[[], int] | None = None
+        self, plan: Plan, server: ServerProcesses, recorded: Callable[[], int] | None = None
     ) -> Cell:
         """Drives one cell. `recorded` counts the entries of the server's answer log."""
         entries = recorded() if recorded else 0

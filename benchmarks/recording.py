@@ -59,7 +59,7 @@ class Turn:
     records: int
 
 
-class Subject(Protocol):
+class WayToRecord(Protocol):
     """A way to record, whose turns alternate with others'."""
 
     how: str
@@ -80,7 +80,7 @@ def recording(kind: str, place: Place, seconds: float) -> list[Row]:
 
         native = entry_maker()
         bursts = [Bursts(kind, size, recorder(f"group_{size}", native)) for size in GROUPS]
-        subjects: list[Subject] = [*bursts]
+        subjects: list[WayToRecord] = [*bursts]
         subjects.append(
             stack.enter_context(closing(ThreadedRecords(kind, recorder("threads", native))))
         )
@@ -94,7 +94,7 @@ def recording(kind: str, place: Place, seconds: float) -> list[Row]:
     return [*rows, row_of(f"a record alone with its receipt, {kind}, p50", alone, "us")]
 
 
-def _alternate(subjects: Sequence[Subject], seconds: float) -> dict[str, list[Turn]]:
+def _alternate(subjects: Sequence[WayToRecord], seconds: float) -> dict[str, list[Turn]]:
     turns: dict[str, list[Turn]] = {subject.how: [] for subject in subjects}
     for subject in subjects:
         subject.ask()
@@ -104,7 +104,7 @@ def _alternate(subjects: Sequence[Subject], seconds: float) -> dict[str, list[Tu
     return turns
 
 
-def _turn(subject: Subject, seconds: float) -> Turn:
+def _turn(subject: WayToRecord, seconds: float) -> Turn:
     before, cpu, began = subject.recorder.size, time.process_time(), time.perf_counter()
     while time.perf_counter() < began + seconds:
         subject.ask()

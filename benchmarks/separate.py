@@ -29,7 +29,7 @@ _ENGINE_START = "listening: "
 
 
 @dataclass(slots=True)
-class Subject:
+class MeasuredSetup:
     """What is measured, with its cells by load; `engine` has the engine's share of the CPU."""
 
     name: str
@@ -86,7 +86,7 @@ def _running(
     cores: Cores,
     client: LoadClient,
     folder: Path,
-) -> Iterator[Subject]:
+) -> Iterator[MeasuredSetup]:
     """An installation that has the digits in production, frozen."""
     state = folder / what.replace(" ", "-").replace(",", "")
     stage = Stage(state)
@@ -106,7 +106,7 @@ def _running(
         gateway = stack.enter_context(
             governed.running(installed, model, cores, client, folder, environment)
         )
-        subject = Subject(what, ServerGroup((gateway.server, *engines)), gateway.plan)
+        subject = MeasuredSetup(what, ServerGroup((gateway.server, *engines)), gateway.plan)
         subject.servers.freeze()
         yield subject
 
@@ -124,14 +124,14 @@ def _engine(state: Path, core: int, environment: Mapping[str, str]) -> Server:
     return server
 
 
-def _row(subject: Subject, in_flight: int) -> dict[str, Any]:
+def _row(subject: MeasuredSetup, in_flight: int) -> dict[str, Any]:
     share = sum(subject.engine[in_flight]) / len(subject.engine[in_flight])
     found = summary(subject.cells[in_flight])
     return {"in_flight": in_flight, "what": subject.name, "engine_share": round(share, 2), **found}
 
 
-def _targets(here: Subject, separate: Subject) -> list[Target]:
-    def rates(subject: Subject) -> list[float]:
+def _targets(here: MeasuredSetup, separate: MeasuredSetup) -> list[Target]:
+    def rates(subject: MeasuredSetup) -> list[float]:
         return [cell.rate for cell in subject.cells[64]]
 
     found = ratio(rates(separate), rates(here)).median

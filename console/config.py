@@ -72,7 +72,7 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TrustSettings:
+class ConsoleTrustSettings:
     """The section `[trust]`: what the console verifies policies, receipts and signatures with."""
 
     root_keys: tuple[Path, ...]
@@ -82,7 +82,7 @@ class TrustSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSettings:
+class BrowserSessionSettings:
     """The section `[sessions]`: when a person has to sign in again, in seconds."""
 
     idle: float = 900.0
@@ -131,8 +131,8 @@ class ConsoleConfig:
 
     listen: ListenSettings
     gateway: GatewaySettings
-    trust: TrustSettings
-    sessions: SessionSettings
+    trust: ConsoleTrustSettings
+    sessions: BrowserSessionSettings
     links: LinkSettings
     oidc: OidcSettings
     log: LogSettings

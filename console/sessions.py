@@ -16,7 +16,7 @@ MOST = 1_000
 
 
 @dataclass(slots=True)
-class Session:
+class BrowserSession:
     """A signed-in person: `identity` as the policy knows them, and the token of their calls.
 
     Times are seconds since 1970. `csrf` is what the forms of this session carry. `agent` says
@@ -41,12 +41,12 @@ class SessionStore:
         self._absolute = absolute
         self._clock = clock
         self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, BrowserSession] = {}
 
     def open(self, identity: str, token: str, token_expires: float, agent: str) -> str:
         """Begin a session; return the number that goes into the cookie."""
         now = self._clock()
-        session = Session(
+        session = BrowserSession(
             identity=identity,
             token=token,
             begun=now,
@@ -63,7 +63,7 @@ class SessionStore:
             self._sessions[_digest(number)] = session
         return number
 
-    def find(self, number: str) -> Session | None:
+    def find(self, number: str) -> BrowserSession | None:
         """The session of a cookie, if it holds; its idle time begins anew."""
         now = self._clock()
         with self._lock:
@@ -73,21 +73,21 @@ class SessionStore:
                 session.seen = now
             return session
 
-    def of(self, identity: str) -> list[Session]:
+    def of(self, identity: str) -> list[BrowserSession]:
         """The sessions of a person, the newest first."""
         with self._lock:
             self._drop_ended(self._clock())
             found = [s for s in self._sessions.values() if s.identity == identity]
         return sorted(found, key=lambda session: -session.begun)
 
-    def close(self, session: Session) -> None:
+    def close(self, session: BrowserSession) -> None:
         self._keep(lambda other: other is not session)
 
     def close_all(self, identity: str) -> None:
         """End every session of a person."""
         self._keep(lambda session: session.identity != identity)
 
-    def _keep(self, wanted: Callable[[Session], bool]) -> None:
+    def _keep(self, wanted: Callable[[BrowserSession], bool]) -> None:
         with self._lock:
             self._sessions = {key: s for key, s in self._sessions.items() if wanted(s)}
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from console.display.formats import FILTERS, visible
 from console.reading.gateway import GatewayChannel, PersonCalls
 from console.reading.verification import Verifications
-from console.sessions import Session, SessionStore
+from console.sessions import BrowserSession, SessionStore
 from console.signing import PendingSignatures
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
@@ -79,7 +79,7 @@ class View:
 
     console: Console
     request: Request
-    session: Session
+    session: BrowserSession
     form: dict[str, str] = field(default_factory=dict)
     calls: PersonCalls = field(init=False)
     now: datetime = field(init=False)
@@ -136,7 +136,11 @@ def endpoint(console: Console, handler: Handler) -> Callable[[Request], Any]:
 
 
 def _answer(
-    console: Console, handler: Handler, request: Request, session: Session, form: dict[str, str]
+    console: Console,
+    handler: Handler,
+    request: Request,
+    session: BrowserSession,
+    form: dict[str, str],
 ) -> Response:
     try:
         return handler(View(console, request, session, form))

@@ -83,7 +83,7 @@ def wilson(hits: int, of: int) -> dict[str, float]:
 
 
 @dataclass(slots=True)
-class Cell:
+class AttackCounts:
     """An attack's rows over all seeds, and by detector how the successful ones were judged."""
 
     attacked: int = 0
@@ -108,12 +108,12 @@ class Cell:
         }
 
 
-class Measured:
+class ModelFindings:
     """What all seeds of one model tell together."""
 
     def __init__(self, source: DataSet, model: str) -> None:
         self.source, self.model = source, model
-        self.cells: dict[str, Cell] = defaultdict(Cell)
+        self.cells: dict[str, AttackCounts] = defaultdict(AttackCounts)
         self.alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.changes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self._past: list[Bools] = []
@@ -257,7 +257,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = []
     for model in arguments.model or MODELS:
-        measured = Measured(DIGITS, model)
+        measured = ModelFindings(DIGITS, model)
         for seed in range(arguments.seeds):
             measured.add(seed)
             print(f"digits, {model}, seed {seed}", flush=True)

@@ -20,7 +20,7 @@ _VERDICTS = ("clean", "suspect", "adversarial")
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class ModelTraffic:
     """What a live version was asked since this gateway loaded it; times in milliseconds."""
 
     version: str
@@ -82,7 +82,7 @@ def _latest(view: View, name: str) -> int:
     return int(found[0].latest_version)
 
 
-def _traffic(view: View, name: str) -> list[Traffic]:
+def _traffic(view: View, name: str) -> list[ModelTraffic]:
     request = oip.ModelStatisticsRequest(name=name)
     try:
         found = view.calls.ask(view.calls.inference.ModelStatistics, request).model_stats
@@ -92,11 +92,11 @@ def _traffic(view: View, name: str) -> list[Traffic]:
     return [_read(item) for item in found]
 
 
-def _read(item: oip.ModelStatistics) -> Traffic:
+def _read(item: oip.ModelStatistics) -> ModelTraffic:
     stats = item.inference_stats
     answered = stats.success.count
     per_answer = 1e6 * max(1, answered)
-    return Traffic(
+    return ModelTraffic(
         version=item.version,
         rows=item.inference_count,
         answered=answered,
@@ -108,7 +108,7 @@ def _read(item: oip.ModelStatistics) -> Traffic:
     )
 
 
-def _charts(traffic: list[Traffic]) -> list[str]:
+def _charts(traffic: list[ModelTraffic]) -> list[str]:
     """A chart of each kind, with a bar for each version that is asked."""
     if not any(item.answered or item.failed for item in traffic):
         return []

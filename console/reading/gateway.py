@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from console.config import GatewaySettings, TrustSettings
+from console.config import ConsoleTrustSettings, GatewaySettings
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Access
@@ -38,7 +38,7 @@ class GatewayChannel:
     """The channel, and the pinned root keys by which policies are believed."""
 
     def __init__(
-        self, settings: GatewaySettings, trust: TrustSettings, clock: Callable[[], datetime]
+        self, settings: GatewaySettings, trust: ConsoleTrustSettings, clock: Callable[[], datetime]
     ) -> None:
         """Raises: ConfigError for a certificate that names somebody, or a file that is no key."""
         self.clock = clock

@@ -28,7 +28,7 @@ _LARGEST_LOSS = 0.005
 
 
 @dataclass(slots=True)
-class Answer:
+class Continuation:
     """A streamed answer, as far as it came; `refused` says why it did not."""
 
     parts: int = 0
@@ -133,7 +133,9 @@ def prove(stage: GeneratorStage) -> None:
         )
 
 
-def _ask(stub: GRPCInferenceServiceStub, text: str, tokens: int, show: bool = False) -> Answer:
+def _ask(
+    stub: GRPCInferenceServiceStub, text: str, tokens: int, show: bool = False
+) -> Continuation:
     """One message, streamed, with an answer of so many tokens at most."""
     request = oip.ModelInferRequest(model_name=NAME)
     request.parameters["receipt"].bool_param = True
@@ -141,7 +143,7 @@ def _ask(stub: GRPCInferenceServiceStub, text: str, tokens: int, show: bool = Fa
     array = np.empty(1, object)
     array[0] = json.dumps([{"role": "user", "content": text}]).encode()
     write_inputs(request, [Tensor.of("messages", array)])
-    answer, began = Answer(), time.monotonic()
+    answer, began = Continuation(), time.monotonic()
     try:
         for message in stub.ModelStreamInfer(iter([request]), timeout=_START_SECONDS):
             if message.error_message:
@@ -158,7 +160,7 @@ def _ask(stub: GRPCInferenceServiceStub, text: str, tokens: int, show: bool = Fa
     return answer
 
 
-def _take(response: oip.ModelInferResponse, answer: Answer, began: float) -> str:
+def _take(response: oip.ModelInferResponse, answer: Continuation, began: float) -> str:
     """Keeps what a part says; returns its text."""
     answer.first = answer.first or time.monotonic() - began
     answer.parts += 1

@@ -42,7 +42,7 @@ def finding(counts: Mapping[str, int], limits: HealthLimits) -> str | None:
     return None
 
 
-class Window:
+class HealthWindow:
     """Counts by name of the last `seconds`, in slices. Times are in seconds, of one clock."""
 
     def __init__(self, seconds: float) -> None:
@@ -87,7 +87,7 @@ class _Watched:
     pointer: str
     sequence: int
     limits: HealthLimits
-    window: Window
+    window: HealthWindow
 
 
 class AliasHealth:
@@ -177,6 +177,8 @@ class AliasHealth:
                 # It was asked before the alias moved on.
                 return
             if item is None or (item.pointer, item.limits) != (live.pointer, limits):
-                item = _Watched(live.pointer, live.sequence, limits, Window(limits.window_seconds))
+                item = _Watched(
+                    live.pointer, live.sequence, limits, HealthWindow(limits.window_seconds)
+                )
                 self._watched[place] = item
             item.window.add(now, *names)

@@ -28,7 +28,7 @@ FEATURES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceLayer:
+class TorchReferenceLayer:
     """`mean` [D] and `basis` [D, K] lead to K components; `whitening` [K, C * K] and `center`
     [C * K] from there to where each class is a standard Gaussian.
     """
@@ -86,13 +86,13 @@ class CleanReference:
     first.
     """
 
-    layers: tuple[ReferenceLayer, ...]
+    layers: tuple[TorchReferenceLayer, ...]
 
     @classmethod
     def fit(cls, layers: Sequence[torch.Tensor], y: npt.NDArray[np.int64], classes: int) -> Self:
         """From each layer's training rows [n, D] with their classes y [n]; each class has rows."""
         labels = torch.from_numpy(y)
-        return cls(tuple(ReferenceLayer.fit(each, labels, classes) for each in layers))
+        return cls(tuple(TorchReferenceLayer.fit(each, labels, classes) for each in layers))
 
     @classmethod
     def of_rows(
@@ -110,16 +110,16 @@ class CleanReference:
         return {
             f"{_PREFIX}.{at}.{each.name}": getattr(layer, each.name)
             for at, layer in enumerate(self.layers)
-            for each in fields(ReferenceLayer)
+            for each in fields(TorchReferenceLayer)
         }
 
     @classmethod
     def of(cls, state: Mapping[str, torch.Tensor]) -> Self:
         """From what `state` gave, or what stands in its place while a graph is traced."""
-        names = [each.name for each in fields(ReferenceLayer)]
+        names = [each.name for each in fields(TorchReferenceLayer)]
         return cls(
             tuple(
-                ReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
+                TorchReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
                 for at in range(len(state) // len(names))
             )
         )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.export.reference import ReferenceLayer
+from training.export.reference import TorchReferenceLayer
 
 FEATURES = 8
 _PREFIX = "wording"
@@ -43,7 +43,7 @@ class WordVotes:
 
     votes: torch.Tensor
     places: torch.Tensor
-    layer: ReferenceLayer
+    layer: TorchReferenceLayer
 
     @classmethod
     def fit(
@@ -61,14 +61,14 @@ class WordVotes:
         common = counts.sum(1).argsort(descending=True, stable=True)[:_MOST]
         places = _places(x, common[held[common]], vocabulary)
         means = torch.cat([_mean(places, part.clamp(min=0), part >= 0) for part in _parts(x)])
-        return cls(votes, places, ReferenceLayer.fit(means, labels, classes))
+        return cls(votes, places, TorchReferenceLayer.fit(means, labels, classes))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Its tensors by the names that they have in a graph."""
         tables = {f"{_PREFIX}.votes": self.votes, f"{_PREFIX}.places": self.places}
         return tables | {
             f"{_PREFIX}.layer.{each.name}": getattr(self.layer, each.name)
-            for each in fields(ReferenceLayer)
+            for each in fields(TorchReferenceLayer)
         }
 
     @classmethod
@@ -78,8 +78,8 @@ class WordVotes:
         """
         if f"{_PREFIX}.votes" not in state:
             return None
-        layer = ReferenceLayer(
-            *(state[f"{_PREFIX}.layer.{each.name}"] for each in fields(ReferenceLayer))
+        layer = TorchReferenceLayer(
+            *(state[f"{_PREFIX}.layer.{each.name}"] for each in fields(TorchReferenceLayer))
         )
         return cls(state[f"{_PREFIX}.votes"], state[f"{_PREFIX}.places"], layer)
 

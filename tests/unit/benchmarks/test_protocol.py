@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.screening.protocol import LEAST, OURS, Cell, family, honest_changes, wilson
+from benchmarks.screening.protocol import LEAST, OURS, AttackCounts, family, honest_changes, wilson
 
 
 def test_a_share_comes_with_wilsons_interval() -> None:
@@ -16,7 +16,7 @@ def test_a_share_comes_with_wilsons_interval() -> None:
 
 
 def test_undetected_is_of_all_attacked_rows_and_refused_of_those_that_fooled() -> None:
-    cell = Cell(attacked=500, successes=LEAST)
+    cell = AttackCounts(attacked=500, successes=LEAST)
     cell.refused[OURS], cell.suspect[OURS] = 150, 190
     cell.aurocs[OURS] = [0.9, 0.8]
     row = cell.row("PGD-40")
@@ -27,7 +27,7 @@ def test_undetected_is_of_all_attacked_rows_and_refused_of_those_that_fooled() -
 
 
 def test_a_cell_with_few_successes_is_not_measured() -> None:
-    row = Cell(attacked=500, successes=LEAST - 1).row("EAD")
+    row = AttackCounts(attacked=500, successes=LEAST - 1).row("EAD")
     assert row["measured"] == "not measured"
     assert "refused" not in row
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import PACKAGES, module_of, sources
+from benchmarks.structure import PACKAGES, module_of, shared_class_names, sources
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
@@ -44,6 +44,7 @@ SURFACES = {
     "training.recipe": {"federated", "recipe", "sections"},
 }
 """The modules of each that other packages import."""
+_NAMED = (*PACKAGES, "benchmarks", "demo")
 
 
 def imported(path: Path, modules: set[str]) -> Iterator[str]:
@@ -78,3 +79,7 @@ def test_siblings_import_a_package_by_its_surface(
     inner = {(who, module) for who, module in uses[package] if module not in SURFACES[package]}
     assert inner == set()
     assert {module for _, module in uses[package]} == SURFACES[package]
+
+
+def test_no_class_name_stands_for_two_ideas() -> None:
+    assert shared_class_names(sources(*(str(ROOT / top) for top in _NAMED))) == {}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.rollout.alias_health import AliasHealth, Window, finding
+from gateway.rollout.alias_health import AliasHealth, HealthWindow, finding
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.health_limits import HealthLimits
 
@@ -72,7 +72,7 @@ def test_few_requests_say_nothing() -> None:
 
 
 def test_a_window_forgets() -> None:
-    window = Window(10)
+    window = HealthWindow(10)
     for second in range(30):
         window.add(float(second), "requests")
     assert window.total(29.0)["requests"] == 10
