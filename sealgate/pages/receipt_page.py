@@ -6,6 +6,7 @@ scripts, by their hashes, and nothing else.
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,7 +15,9 @@ from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 
-_SCRIPTS = ("proof.js", "checks.js", "page.js")
+_SCRIPTS = ("proof.mjs", "checks.mjs", "page.js")
+# What makes modules of scripts, which the page needs in one piece.
+_MODULE_LINES = re.compile(r"^(?:import|export) \{[^}]*\}[^;]*;\n", re.MULTILINE)
 _STYLE = "receipt.css"
 _POLICY = "default-src 'none'"
 
@@ -40,7 +43,7 @@ class PagePins:
 def receipt_page(pins: PagePins | None = None) -> str:
     """Return the page; without pins it asks its reader for the policy and the root keys."""
     style = _read(_STYLE)
-    scripts = {name: _read(name) for name in _SCRIPTS}
+    scripts = {name: _script(name) for name in _SCRIPTS}
     sources = {
         "style-src": [style],
         "script-src": list(scripts.values()),
@@ -57,6 +60,11 @@ def receipt_page(pins: PagePins | None = None) -> str:
 
 def _read(name: str) -> str:
     return (files("sealgate") / "pages" / name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> str:
+    text = _MODULE_LINES.sub("", _read(name))
+    return text if name.endswith(".js") else f'"use strict";\n{text}'
 
 
 def _source(text: str) -> str:

@@ -1,13 +1,20 @@
-"use strict";
-// The checks of sealgate/trust, made again in a browser: open_policy_chain and verify_receipt.
+// The checks of sealgate/trust, made again in JavaScript: open_policy_chain and verify_receipt.
 // Nothing here touches the page. Where Python refuses, these functions throw Broken.
 
-class Broken extends Error {}
-class Unavailable extends Error {} // This browser cannot make the check: never counted as passed.
-
-function demand(condition, text) {
-  if (!condition) throw new Broken(text);
+/** Why something was not accepted; `reason` is a name of docs/reference/reasons.md. */
+class Broken extends Error {
+  constructor(text, reason) {
+    super(text);
+    this.reason = reason;
+  }
 }
+class Unavailable extends Error {} // WebCrypto cannot make the check here: never counted as passed.
+
+function demand(condition, text, reason = "DOCUMENT_MALFORMED") {
+  if (!condition) throw new Broken(text, reason);
+}
+
+const LONGEST_TEXT = 4096;
 
 // ---- Bytes and text ----------------------------------------------------------------------------
 
@@ -30,7 +37,7 @@ function decodeText(bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new Broken("It is not text in UTF-8.");
+    throw new Broken("It is not text in UTF-8.", "DOCUMENT_MALFORMED");
   }
 }
 
@@ -52,30 +59,42 @@ function fromBase64(text) {
 
 // ---- Canonical JSON (RFC 8785) -----------------------------------------------------------------
 
+const TOO_LARGE = 1e21; // from here on RFC 8785 writes an exponent
+
 function canonical(value) {
+  // Whole numbers end at 2^53 - 1; and -0 is written as 0.
+  demand(typeof value !== "number" || Number.isSafeInteger(value) || !Number.isInteger(value)
+    || Math.abs(value) >= TOO_LARGE, "A number is too large.");
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   const pair = (name) => `${JSON.stringify(name)}:${canonical(value[name])}`;
   return `{${Object.keys(value).sort().map(pair).join(",")}}`;
 }
 
+const MOST_VALUES = 1 << 18;
+
 /** The value of a document that is written as we would have written it, byte for byte. */
 function readJson(text) {
   let value, again;
+  demand((text.match(/[,[{]/g) ?? []).length < MOST_VALUES, "It is JSON of too many values.");
   try {
     value = JSON.parse(text);
     again = canonical(value);
   } catch {
-    throw new Broken("It is not JSON.");
+    throw new Broken("It is not JSON.", "DOCUMENT_MALFORMED");
   }
   const loneSurrogate = /(^|[^\\])(\\\\)*\\ud[89a-f]/; // what JSON.stringify writes for one
   demand(again === text && !loneSurrogate.test(text), "It is JSON, but not in its canonical form.");
   return value;
 }
 
+function object(value) {
+  demand(value !== null && typeof value === "object" && !Array.isArray(value), "An object is expected.");
+  return value;
+}
+
 function record(value, names) {
-  demand(value !== null && typeof value === "object" && !Array.isArray(value)
-    && Object.keys(value).sort().join() === [...names].sort().join(),
+  demand(Object.keys(object(value)).sort().join() === [...names].sort().join(),
     `An object must have exactly the fields ${names.join(", ")}.`);
   return value;
 }
@@ -85,9 +104,20 @@ function list(value) {
   return value;
 }
 
+/** The value, if it is text of at most so many characters: half a pair of surrogates counts as one. */
+function plainText(value, longest = LONGEST_TEXT) {
+  demand(typeof value === "string" && [...value].length <= longest, "A field is not text, or too long.");
+  return value;
+}
+
 function texts(value) {
-  demand(list(value).every((item) => typeof item === "string"), "A list of texts is expected.");
+  list(value).forEach((item) => plainText(item));
   demand(new Set(value).size === value.length, "A list names something twice.");
+  return value;
+}
+
+function integer(value, least = 0) {
+  demand(Number.isSafeInteger(value) && value >= least, "A whole number is expected, or a larger one.");
   return value;
 }
 
@@ -108,7 +138,7 @@ const P256_DER = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004
 
 /** A public key from the one spelling of its PEM; `id` is the SHA-256 of its DER. */
 async function readKey(pem) {
-  const base64 = String(pem).match(/^-----BEGIN PUBLIC KEY-----\n([^-]*)\n-----END PUBLIC KEY-----\n$/);
+  const base64 = plainText(pem).match(/^-----BEGIN PUBLIC KEY-----\n([^-]*)\n-----END PUBLIC KEY-----\n$/);
   demand(base64, "A public key is not PEM in its one spelling.");
   const der = fromBase64(base64[1].replaceAll("\n", ""));
   demand(toBase64(der).match(/.{1,64}/g).join("\n") === base64[1], "A public key is spelled otherwise.");
@@ -139,8 +169,12 @@ function rawEcdsa(der) {
   const tail = form ? form[3].slice(size).match(/^02(..)(.*)$/) : null;
   const whole = tail && parseInt(form[1], 16) === der.length - 2
     && parseInt(tail[1], 16) * 2 === tail[2].length;
-  demand(whole, "An ECDSA signature is not DER.");
-  const number = (digits) => fromHex(digits.replace(/^(00)+/, "").padStart(64, "0"), 32);
+  demand(whole, "An ECDSA signature is not DER.", "SIGNATURE_INVALID");
+  const number = (digits) => {
+    const shortest = /^(00[89a-f]|[1-7]|0[1-9a-f])/.test(digits);
+    demand(shortest && digits.length <= 66, "An ECDSA signature is not DER.", "SIGNATURE_INVALID");
+    return fromHex(digits.replace(/^00/, "").padStart(64, "0"), 32);
+  };
   return joined(number(form[3].slice(0, size)), number(tail[2]));
 }
 
@@ -151,8 +185,11 @@ function readEnvelope(text) {
   const signatures = list(outer.signatures).map((item) => record(item, ["keyid", "sig"]));
   demand(signatures.length >= 1 && signatures.length <= 32, "It has not between 1 and 32 signatures.");
   texts(signatures.map((item) => item.keyid));
-  demand(outer.payloadType === "application/vnd.sealgate.policy.v1+json", "It was not signed as a policy.");
-  return { type: outer.payloadType, payload: fromBase64(outer.payload), signatures };
+  for (const { sig } of signatures) fromBase64(sig);
+  const payload = fromBase64(outer.payload);
+  demand(outer.payloadType === "application/vnd.sealgate.policy.v1+json", "It was not signed as a policy.",
+    "SIGNATURE_INVALID");
+  return { type: outer.payloadType, payload, signatures };
 }
 
 /** The ids of the keys that signed; a signature that claims one of `keys` must be that key's. */
@@ -164,11 +201,11 @@ async function checkSigners(envelope, keys, threshold, whose) {
     const key = keys.get(keyid);
     if (!key) continue;
     const valid = await signed(key, fromBase64(sig), joined(head, envelope.payload));
-    demand(valid, `The signature that claims key ${keyid} is not that key's.`);
+    demand(valid, `The signature that claims key ${keyid} is not that key's.`, "SIGNATURE_INVALID");
     signers.push(keyid);
   }
   demand(signers.length >= threshold,
-    `${signers.length} of ${whose} have signed; ${threshold} must have.`);
+    `${signers.length} of ${whose} have signed; ${threshold} must have.`, "THRESHOLD_NOT_MET");
   return signers;
 }
 
@@ -177,39 +214,57 @@ const LONGEST_GRACE = 30 * 24 * 3600;
 /** What a receipt needs of a policy. Its other rules are for gateways and engines to check. */
 async function readPolicy(payload) {
   const policy = readJson(decodeText(payload));
-  demand(policy?.type === "sealgate/policy/v1", "It is not a policy of this format.");
-  demand(Number.isSafeInteger(policy.version) && policy.version >= 1, "Its version is not a number.");
-  for (const time of [policy.issued, policy.expires]) {
-    const moment = new Date(time);
-    const again = Number.isNaN(moment.getTime()) ? "" : moment.toISOString().replace(".000Z", "Z");
-    demand(again === time, "A time is not in its fixed form.");
-  }
-  demand(policy.issued < policy.expires, "It expires before it is issued.");
+  demand(object(policy).type === "sealgate/policy/v1", "It is not a policy of this format.");
+  integer(policy.version, 1);
+  const [issued, expires] = [policy.issued, policy.expires].map((time) => readTime(time, SECONDS));
+  demand(issued < expires, "It expires before it is issued.", "POLICY_INVALID");
   // For so long after its end what stands goes on.
-  const grace = policy.grace === undefined ? 0 : record(policy.grace, ["seconds"]).seconds;
-  demand(policy.grace === undefined || (Number.isSafeInteger(grace) && grace >= 1 && grace <= LONGEST_GRACE),
-    "Its grace is no time of 30 days at most.");
+  const grace = policy.grace === undefined ? 0 : integer(record(policy.grace, ["seconds"]).seconds, 1);
+  demand(grace <= LONGEST_GRACE, "Its grace is longer than 30 days.", "POLICY_INVALID");
   const { keys: ids, threshold } = record(policy.root, ["keys", "threshold"]);
-  demand(Number.isSafeInteger(threshold) && threshold >= 1 && threshold <= texts(ids).length,
-    "Its root's threshold is not between 1 and the number of its keys.");
+  demand(integer(threshold) >= 1 && threshold <= texts(ids).length,
+    "Its root's threshold is not between 1 and the number of its keys.", "POLICY_INVALID");
+  const keys = object(policy.keys);
   const roots = new Map();
   for (const id of ids) {
-    const key = await readKey(Object.hasOwn(policy.keys ?? {}, id) ? policy.keys[id] : "");
-    demand(key.id === id, "A key is listed under an id that is not its own.");
+    demand(Object.hasOwn(keys, id), "A key is used that is not listed.", "POLICY_INVALID");
+    const key = await readKey(keys[id]);
+    demand(key.id === id, "A key is listed under an id that is not its own.", "POLICY_INVALID");
     roots.set(id, key);
   }
   const { registry, answers } = record(policy.logs, ["registry", "answers"]);
   const logs = await Promise.all(texts(answers).map(readLogKey));
-  texts([(await readLogKey(registry)).name, ...logs.map((log) => log.name)]);
+  const names = [(await readLogKey(registry)).name, ...logs.map((log) => log.name)];
+  demand(new Set(names).size === names.length, "Two logs have one name.", "POLICY_INVALID");
+  // ML-DSA-44 keys beside logs' own; no WebCrypto checks their signatures yet.
+  const second = policy.ml_dsa === undefined ? {} : object(policy.ml_dsa);
+  for (const log of logs) log.beside = Object.hasOwn(second, log.name);
   return { version: policy.version, issued: policy.issued, expires: policy.expires, grace, roots, threshold,
     digest: `sha256:${toHex(await sha256(payload))}`, answerLogs: new Map(logs.map((log) => [log.name, log])) };
 }
 
+const SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+const MICROS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
+
+/** Milliseconds since 1970 of a time in its fixed form; a date that does not exist is none. */
+function readTime(text, form) {
+  const moment = new Date(typeof text === "string" && form.test(text) ? text : NaN);
+  const valid = !Number.isNaN(moment.getTime()) && moment.getUTCFullYear() > 0
+    && moment.toISOString().slice(0, 19) === text.slice(0, 19);
+  demand(valid, "A time is not in its fixed form.");
+  return moment.getTime();
+}
+
+// What Python's \s is; names of keys have no control characters either.
+const BLANK = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const NAME = new RegExp(`^[^${BLANK}+\\x00-\\x1f\\x7f\\u2014]{1,255}$`, "u");
+const LINE_NAME = new RegExp(`^[^${BLANK}+]{1,255}$`, "u");
+
 /** A log's name, key and the hint that stands for both, from `name+hint+key` (C2SP signed note). */
 async function readLogKey(text) {
-  const [, name, hint, encoded] = String(text).match(/^([^\s+\x00-\x1f\x7f\u2014]{1,255})\+([0-9a-f]{8})\+(.+)$/) ?? [];
+  const [, name, hint, encoded] = plainText(text).match(/^([^+]*)\+([^+]*)\+([^]*)$/) ?? [];
   const data = fromBase64(encoded ?? "");
-  demand(data.length === 33 && data[0] === 1, "A log's key is not Ed25519.");
+  demand(NAME.test(name) && data.length === 33 && data[0] === 1, "A log's key is not Ed25519.");
   const own = toHex(await sha256(encodeText(`${name}\n`), data)).slice(0, 8);
   demand(own === hint, "A log's key has a hint that is not its own.");
   return { name, hint, scheme: "Ed25519", der: joined(ED25519_DER, data.slice(1)) };
@@ -219,18 +274,22 @@ async function readLogKey(text) {
 function readCheckpoint(note) {
   const cut = note.lastIndexOf("\n\n");
   const text = note.slice(0, cut + 1);
-  const parts = text.match(/^([^\s+\x00-\x1f\x7f\u2014]{1,255})\n(0|[1-9]\d{0,15})\n([^\n]+)\n$/);
+  const parts = text.match(/^([^\n]+)\n(0|[1-9]\d{0,15})\n([^\n]+)\n$/);
   const lines = note.slice(cut + 2).split("\n");
-  demand(parts && lines.pop() === "" && lines.length >= 1 && lines.length <= 100,
+  demand(parts && NAME.test(parts[1]) && lines.pop() === "" && lines.length >= 1 && lines.length <= 100,
     "The proof holds no signed checkpoint.");
   const root = fromBase64(parts[3]);
   demand(root.length === 32 && Number.isSafeInteger(Number(parts[2])), "The checkpoint is malformed.");
   const signatures = lines.map((line) => {
-    const [, name, encoded] = line.match(/^\u2014 ([^\s+\x00-\x1f\x7f-\x9f]{1,255}) ([A-Za-z0-9+/]+=*)$/) ?? [];
+    const [, name, encoded] = line.match(/^\u2014 ([^ ]*) (.*)$/) ?? [];
     const data = fromBase64(encoded ?? "");
-    demand(data.length >= 5, "A signature line of the checkpoint is malformed.");
+    demand(LINE_NAME.test(name) && data.length >= 5, "A signature line of the checkpoint is malformed.");
     return { name, hint: toHex(data.slice(0, 4)), signature: data.slice(4) };
   });
   texts(signatures.map((item) => `${item.name} ${item.hint}`));
   return { text, origin: parts[1], size: Number(parts[2]), root, signatures };
 }
+
+export { Broken, MICROS, Unavailable, checkSigners, demand, encodeText, fromBase64, fromHex, integer, joined,
+  list, object, plainText, readCheckpoint, readEnvelope, readJson, readKey, readPolicy, readTime, record, same,
+  sha256, signed, toHex };

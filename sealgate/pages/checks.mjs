@@ -1,4 +1,6 @@
-"use strict";
+import { Broken, Unavailable, checkSigners, demand, encodeText, fromBase64, fromHex, list, object, plainText,
+  readCheckpoint, readEnvelope, readJson, readKey, readPolicy, record, same, sha256, signed, toHex,
+} from "./proof.mjs";
 // The numbered steps, one after the other. Each holds, is broken, or could not be checked.
 
 const V1_FIELDS = ["time", "principal", "method", "model", "version", "version_digest",
@@ -6,6 +8,8 @@ const V1_FIELDS = ["time", "principal", "method", "model", "version", "version_d
   "engine"];
 const V2_FIELDS = [...V1_FIELDS, "alias", "parameters", "request_id", "screening", "arithmetic",
   "actions"];
+const LONGEST_PROOF = 1 << 16;
+const ML_DSA_UNCHECKED = "The policy asks for an ML-DSA-44 signature too, which was not checked here.";
 /** By the type of a receipt: the header and the fields of the entry that it proves. */
 const FORMATS = new Map([
   ["sealgate/receipt/v1", { header: "sealgate/answer/v1\n", fields: V1_FIELDS }],
@@ -47,6 +51,7 @@ class Steps {
       step.state = "holds";
     } catch (error) {
       step.state = error instanceof Unavailable ? "unchecked" : "broken";
+      step.reason = error instanceof Broken ? error.reason : "";
       step.says = error instanceof Error ? error.message : String(error);
     }
   }
@@ -64,7 +69,8 @@ async function checkPolicies(steps, trust, now) {
     async (shown) => {
       const keys = await Promise.all(trust.rootKeys.map(readKey));
       const pinned = new Map(keys.map((key) => [key.id, key]));
-      demand(trust.threshold >= 1 && trust.policies.length, "There is no policy, or no threshold.");
+      demand(trust.threshold >= 1 && trust.policies.length, "There is no policy, or no threshold.",
+        "POLICY_INVALID");
       envelopes = trust.policies.map(readEnvelope);
       const signers = await checkSigners(envelopes[0], pinned, trust.threshold, "your root keys");
       shown.push(...signers.map((id) => ({ label: "signed by root key", value: id })));
@@ -88,18 +94,22 @@ async function checkPolicies(steps, trust, now) {
     });
   await steps.run("policy-3", "Versions grow by one", ["policy-2"], async () => {
     const versions = chain.map((policy) => policy.version);
-    demand(versions.every((version, at) => version === versions[0] + at), `They are ${versions.join(", ")}.`);
+    const says = `They are ${versions.join(", ")}.`;
+    const grow = versions.every((version, at) => at === 0 || version > versions[at - 1]);
+    demand(grow, says, "POLICY_ROLLED_BACK");
+    demand(versions.every((version, at) => version === versions[0] + at), says, "POLICY_INVALID");
     return versions.length > 1 ? `They are ${versions.join(", ")}.` : `Only version ${versions[0]} is here.`;
   });
   await steps.run("policy-4", "The newest policy is in force", ["policy-3"], async (shown) => {
     const { version, issued, expires, grace, digest } = chain.at(-1);
     shown.push({ label: "policy", value: digest });
     const left = new Date(expires) - now;
-    demand(left + grace * 1000 > 0, `Version ${version} expired at ${expires}.`);
+    demand(left + grace * 1000 > 0, `Version ${version} expired at ${expires}.`, "POLICY_EXPIRED");
     if (left <= 0) return `Version ${version} expired at ${expires}, and is in its grace.`;
     return `Version ${version}, issued ${issued}, is in force until ${expires}.`;
   });
-  return chain.at(-1);
+  const newest = chain.at(-1);
+  return newest && { ...newest, digests: new Set(chain.map((policy) => policy.digest)) };
 }
 
 // ---- The receipt: verify_receipt, steps 1 to 4 -------------------------------------------------
@@ -122,7 +132,7 @@ async function checkEntry(steps, text) {
       row.state = row.computed === committed ? "holds" : "broken";
     }
     const altered = shown.filter((row) => row.state === "broken").map((row) => row.field);
-    demand(!altered.length, `Not what was recorded: ${altered.join(", ")}.`);
+    demand(!altered.length, `Not what was recorded: ${altered.join(", ")}.`, "PROOF_INVALID");
     return `${receipt.opened.size} of ${receipt.fields.length} fields are opened, each to its commitment; the others stay sealed.`;
   });
   return receipt;
@@ -133,17 +143,19 @@ async function checkLog(steps, policy, receipt) {
   let leaf = null, reached = null;
 
   await steps.run("receipt-2", "The policy names this answer log", ["policy-4", "receipt-0"], async () => {
-    demand(policy.answerLogs.has(checkpoint.origin), `The policy names no answer log ${checkpoint.origin}.`);
+    demand(policy.answerLogs.has(checkpoint.origin), `The policy names no answer log ${checkpoint.origin}.`,
+      "LOG_UNKNOWN");
     return `The log is ${checkpoint.origin}.`;
   });
   await steps.run("receipt-3", "The log’s own key has signed the checkpoint", ["receipt-2"], async (shown) => {
     const log = policy.answerLogs.get(checkpoint.origin);
     shown.push({ label: "key in the policy", value: toHex(log.der.slice(-32)) });
     const line = checkpoint.signatures.find((item) => item.name === log.name && item.hint === log.hint);
-    demand(line, "No signature is by the key that the policy certifies.");
+    demand(line, "No signature is by the key that the policy certifies.", "SIGNATURE_INVALID");
     shown.push({ label: "signature", value: toHex(line.signature) });
     demand(await signed(log, line.signature, encodeText(checkpoint.text)),
-      "The signature is not that of the key over this checkpoint.");
+      "The signature is not that of the key over this checkpoint.", "SIGNATURE_INVALID");
+    if (log.beside) return `It states ${checkpoint.size} entries under one root. ${ML_DSA_UNCHECKED}`;
     return `It states ${checkpoint.size} entries under one root.`;
   });
   await steps.run("receipt-4a", "The commitments make up an entry", ["receipt-0"], async (shown) => {
@@ -159,7 +171,7 @@ async function checkLog(steps, policy, receipt) {
   await steps.run("receipt-4c", "The path ends at the checkpoint’s root", ["receipt-4b"], async (shown) => {
     shown.push({ label: "root reached", value: toHex(reached) },
       { label: "root in the checkpoint", value: toHex(checkpoint.root) });
-    demand(same(reached, checkpoint.root), "It leads to another root.");
+    demand(same(reached, checkpoint.root), "It leads to another root.", "PROOF_INVALID");
     const unsigned = "It leads to the root that the checkpoint states, but step 3 does not prove that checkpoint.";
     if (steps.all.find((step) => step.id === "receipt-3").state !== "holds") throw new Unavailable(unsigned);
     return "The log held this entry when it signed.";
@@ -172,14 +184,13 @@ function readReceipt(text) {
   demand(format, "It is not a receipt of this format.");
   const commitments = list(outer.commitments).map((item) => fromHex(item, 32));
   demand(commitments.length === format.fields.length, "A receipt has a commitment for each field.");
-  const names = Object.keys(record(outer.opened, Object.keys(outer.opened ?? {})));
+  const names = Object.keys(object(outer.opened));
   const opened = new Map(names.map((name) => {
     demand(format.fields.includes(name), "The receipt opens what is not a field.");
     const { salt, value } = record(outer.opened[name], ["salt", "value"]);
-    demand(typeof value === "string" && [...value].length <= 4096, "A field is not text, or too long.");
-    return [name, { salt: fromHex(salt, 16), value }];
+    return [name, { salt: fromHex(salt, 16), value: plainText(value) }];
   }));
-  const proof = String(outer.proof).match(
+  const proof = plainText(outer.proof, LONGEST_PROOF).match(
     /^c2sp\.org\/tlog-proof@v1\nindex (0|[1-9]\d{0,15})\n((?:[A-Za-z0-9+/]{43}=\n){0,64})\n([^]*)$/);
   demand(proof && Number.isSafeInteger(Number(proof[1])), "The proof is not a tlog-proof.");
   return { ...format, commitments, opened, index: Number(proof[1]), checkpoint: readCheckpoint(proof[3]),
@@ -188,11 +199,11 @@ function readReceipt(text) {
 
 /** RFC 9162, 2.1.3.2: the root that the hashes lead to. Positions may exceed 32 bits: no shifts. */
 async function followPath(leaf, index, size, hashes, shown) {
-  demand(index < size, "The entry’s place is not in the tree.");
+  demand(index < size, "The entry’s place is not in the tree.", "PROOF_INVALID");
   let node = index, last = size - 1, reached = leaf;
   const half = (number) => Math.floor(number / 2);
   for (const [level, sibling] of hashes.entries()) {
-    demand(last > 0, "The path is too long for this tree.");
+    demand(last > 0, "The path is too long for this tree.", "PROOF_INVALID");
     const left = node % 2 === 1 || node === last;
     reached = await sha256([1], ...(left ? [sibling, reached] : [reached, sibling]));
     shown.push({ level: level + 1, side: left ? "left" : "right", sibling: toHex(sibling), value: toHex(reached) });
@@ -200,6 +211,8 @@ async function followPath(leaf, index, size, hashes, shown) {
     while (left && node > 0 && node % 2 === 0) [node, last] = [half(node), half(last)];
     [node, last] = [half(node), half(last)];
   }
-  demand(last === 0, "The path is too short for this tree.");
+  demand(last === 0, "The path is too short for this tree.", "PROOF_INVALID");
   return reached;
 }
+
+export { V2_FIELDS, checkReceipt };
