@@ -1,0 +1,3 @@
+module sealgate/receipt
+
+go 1.23
