@@ -1,0 +1,78 @@
+package sealgate.receipt;
+
+import java.io.ByteArrayOutputStream;
+import java.math.BigInteger;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.*;
+
+/** The digests that a receipt has of a request and its answer. */
+public final class Digests {
+    /** A tensor as it travels in raw contents. */
+    public record Tensor(String name, String datatype, List<Long> shape, byte[] raw) {}
+
+    private static final Comparator<String> BY_BYTES =
+        (one, other) -> Arrays.compareUnsigned(bytes(one), bytes(other));
+
+    private Digests() {}
+
+    /** Returns the digest that a receipt has as input or output, of tensors in any order. */
+    public static String tensors(List<Tensor> tensors) {
+        byte[] data = joined(bytes("sealgate/tensors/v1\n"), number(tensors.size()));
+        List<Tensor> ordered = tensors.stream().sorted(Comparator.comparing(Tensor::name, BY_BYTES)).toList();
+        for (Tensor tensor : ordered) {
+            byte[] shape = number(tensor.shape.size());
+            for (long size : tensor.shape) shape = joined(shape, number(size));
+            data = joined(data, sized(bytes(tensor.name)), sized(bytes(tensor.datatype)), shape, sized(tensor.raw));
+        }
+        return "sha256:" + Fields.hex(Fields.hash(data));
+    }
+
+    /**
+     * Returns the digest that a receipt has as parameters: of a request's parameters, each a Boolean,
+     * Long (int64), String, Double, BigInteger (uint64), or null where none is set, and of the names of
+     * the outputs that the request asks for, in order.
+     */
+    public static String parameters(Map<String, Object> parameters, List<String> outputs) {
+        byte[] data = joined(bytes("sealgate/parameters/v1\n"), number(parameters.size()));
+        for (String name : parameters.keySet().stream().sorted(BY_BYTES).toList()) {
+            data = joined(data, sized(bytes(name)), written(parameters.get(name)));
+        }
+        data = joined(data, number(outputs.size()));
+        for (String name : outputs) data = joined(data, sized(bytes(name)));
+        return "sha256:" + Fields.hex(Fields.hash(data));
+    }
+
+    /** Returns the protocol's number for a value's type, and the value after its length. */
+    private static byte[] written(Object value) {
+        if (value == null) return kind(0);
+        if (value instanceof Boolean found) return kind(1, (byte) (found ? 1 : 0));
+        if (value instanceof Long found) return kind(2, number(found));
+        if (value instanceof String found) return kind(3, bytes(found));
+        if (value instanceof Double found) return kind(4, number(Double.doubleToRawLongBits(found)));
+        if (value instanceof BigInteger found) return kind(5, number(found.longValue()));
+        throw new Refusal("PARAMETER_MALFORMED", "a parameter of " + value.getClass());
+    }
+
+    private static byte[] kind(int number, byte... value) {
+        return joined(new byte[] {(byte) number}, sized(value));
+    }
+
+    private static byte[] number(long value) {
+        return ByteBuffer.allocate(8).putLong(value).array();
+    }
+
+    private static byte[] sized(byte[] value) {
+        return joined(number(value.length), value);
+    }
+
+    private static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    static byte[] joined(byte[]... parts) {
+        ByteArrayOutputStream whole = new ByteArrayOutputStream();
+        for (byte[] part : parts) whole.writeBytes(part);
+        return whole.toByteArray();
+    }
+}

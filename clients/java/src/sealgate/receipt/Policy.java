@@ -1,0 +1,144 @@
+package sealgate.receipt;
+
+import static sealgate.receipt.Refusal.demand;
+import static sealgate.receipt.Refusal.wellFormed;
+
+import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.util.*;
+
+/**
+ * The newest policy of a chain that follows from the reader's own root keys. It has what a receipt
+ * needs; the other rules are for gateways and engines to check.
+ */
+public final class Policy {
+    private static final String TYPE = "application/vnd.sealgate.policy.v1+json";
+    private static final long LONGEST_GRACE = 30 * 24 * 3600;
+    public final long version;
+    public final Instant expires;
+    public final String digest;
+    final Map<String, LogKey> logs = new HashMap<>();
+    final Set<String> digests = new HashSet<>();
+    private final Map<String, Key> roots = new HashMap<>();
+    private final long threshold;
+    private final long grace;
+
+    /** A log's key; hint stands for its name and key. The policy may ask for ML-DSA-44 beside it. */
+    record LogKey(String name, String hint, Key key, boolean beside) {}
+
+    /**
+     * Follows signed policies, oldest first, from root keys (PEM) of which `threshold` must have signed
+     * the first. Each further one is signed by its predecessor's root and by its own, and versions grow
+     * by one. The newest has not ended, its grace included.
+     *
+     * <p>Keep the version of the policy that you saw last, and refuse an older one.
+     *
+     * @throws Refusal if the chain does not hold
+     */
+    public static Policy open(List<byte[]> envelopes, List<String> rootKeys, int threshold, Instant now) {
+        Map<String, Key> before = new HashMap<>();
+        for (String pem : rootKeys) before.put(Key.fromPem(pem).id(), Key.fromPem(pem));
+        demand(!envelopes.isEmpty() && threshold > 0, "POLICY_INVALID", "there is no policy, or no threshold");
+        Policy current = null;
+        long needed = threshold;
+        Set<String> digests = new HashSet<>();
+        for (byte[] data : envelopes) {
+            Policy next = follow(data, before, needed);
+            long last = current == null ? next.version - 1 : current.version;
+            demand(next.version > last, "POLICY_ROLLED_BACK", "a policy follows a newer one");
+            demand(next.version == last + 1, "POLICY_INVALID", "a version is left out");
+            digests.add(next.digest);
+            current = next;
+            before = next.roots;
+            needed = next.threshold;
+        }
+        Instant end = current.expires.plusSeconds(current.grace);
+        demand(now.isBefore(end), "POLICY_EXPIRED", "at " + current.expires);
+        current.digests.addAll(digests);
+        return current;
+    }
+
+    /** Reads a policy that the root before it and its own root have signed. */
+    private static Policy follow(byte[] data, Map<String, Key> before, long threshold) {
+        var envelope = Fields.record(Json.decode(data), "payload", "payloadType", "signatures");
+        byte[] payload = Fields.unbase64(envelope.get("payload"));
+        List<?> items = Fields.list(envelope.get("signatures"));
+        wellFormed(items.size() >= 1 && items.size() <= 32, "an envelope has between 1 and 32 signatures");
+        Map<String, byte[]> signatures = new HashMap<>();
+        for (Object item : items) {
+            var pair = Fields.record(item, "keyid", "sig");
+            signatures.put(Fields.text(pair.get("keyid"), Fields.LONGEST), Fields.unbase64(pair.get("sig")));
+        }
+        wellFormed(signatures.size() == items.size(), "an envelope is signed twice with one key");
+        demand(TYPE.equals(envelope.get("payloadType")), "SIGNATURE_INVALID", "it was not signed as a policy");
+        String head = "DSSEv1 " + TYPE.length() + " " + TYPE + " " + payload.length + " ";
+        byte[] message = Digests.joined(head.getBytes(StandardCharsets.UTF_8), payload);
+        checkSigners(message, signatures, before, threshold);
+        Policy policy = new Policy(payload);
+        checkSigners(message, signatures, policy.roots, policy.threshold);
+        return policy;
+    }
+
+    /** A signature that claims one of the keys must be that key's, and enough keys must have one. */
+    private static void checkSigners(
+            byte[] message, Map<String, byte[]> signatures, Map<String, Key> keys, long threshold) {
+        long signed = 0;
+        for (var item : signatures.entrySet()) {
+            Key key = keys.get(item.getKey());
+            if (key == null) continue;
+            demand(key.verify(message, item.getValue()), "SIGNATURE_INVALID", "by key " + item.getKey());
+            signed++;
+        }
+        demand(signed >= threshold, "THRESHOLD_NOT_MET", signed + " of " + threshold + " keys have signed");
+    }
+
+    private Policy(byte[] payload) {
+        var outer = Fields.object(Json.decode(payload));
+        wellFormed("sealgate/policy/v1".equals(outer.get("type")), "not a policy of this format");
+        digest = "sha256:" + Fields.hex(Fields.hash(payload));
+        version = Fields.integer(outer.get("version"), 1);
+        expires = Fields.time(outer.get("expires"), Fields.SECONDS);
+        Instant issued = Fields.time(outer.get("issued"), Fields.SECONDS);
+        demand(issued.isBefore(expires), "POLICY_INVALID", "it expires before it is issued");
+        boolean lasting = outer.containsKey("grace");
+        grace = lasting ? Fields.integer(Fields.record(outer.get("grace"), "seconds").get("seconds"), 1) : 0;
+        demand(grace <= LONGEST_GRACE, "POLICY_INVALID", "its grace is longer than 30 days");
+        var root = Fields.record(outer.get("root"), "keys", "threshold");
+        List<String> ids = Fields.texts(root.get("keys"));
+        threshold = Fields.integer(root.get("threshold"), 0);
+        demand(threshold >= 1 && threshold <= ids.size(), "POLICY_INVALID", "a threshold nobody can meet");
+        var keys = Fields.object(outer.get("keys"));
+        for (String id : ids) {
+            demand(keys.containsKey(id), "POLICY_INVALID", "a key is used that is not listed");
+            Key key = Key.fromPem(keys.get(id));
+            demand(key.id().equals(id), "POLICY_INVALID", "a key is listed under an id that is not its own");
+            roots.put(id, key);
+        }
+        readLogs(outer);
+    }
+
+    private void readLogs(Map<String, Object> outer) {
+        var section = Fields.record(outer.get("logs"), "registry", "answers");
+        var second = outer.containsKey("ml_dsa") ? Fields.object(outer.get("ml_dsa")) : Map.of();
+        String registry = readLogKey(section.get("registry"), second).name;
+        for (String written : Fields.texts(section.get("answers"))) {
+            LogKey log = readLogKey(written, second);
+            boolean free = !logs.containsKey(log.name) && !log.name.equals(registry);
+            demand(free, "POLICY_INVALID", "two logs have one name");
+            logs.put(log.name, log);
+        }
+    }
+
+    /** Reads name+hint+key of C2SP signed-note, where key is base64 of 0x01 and the raw key. */
+    private static LogKey readLogKey(Object value, Map<?, ?> second) {
+        String[] parts = Fields.text(value, Fields.LONGEST).split("\\+", 3);
+        wellFormed(parts.length == 3 && Note.isName(parts[0]), "not a verifier key");
+        byte[] data = Fields.unbase64(parts[2]);
+        wellFormed(data.length == 33 && data[0] == 1, "a log's key is not Ed25519");
+        byte[] name = (parts[0] + "\n").getBytes(StandardCharsets.UTF_8);
+        String hint = Fields.hex(Fields.hash(name, data)).substring(0, 8);
+        wellFormed(hint.equals(parts[1]), "a verifier key whose hint is not its own");
+        Key key = Key.ofRaw(Arrays.copyOfRange(data, 1, 33));
+        return new LogKey(parts[0], hint, key, second.containsKey(parts[0]));
+    }
+}
