@@ -14,7 +14,7 @@ ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino $(i
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-llm run test check fmt fuzz bench test-extra oracles proto docs client-wheel clean \
+.PHONY: help demo demo-llm run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js clean \
 	lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
 
 help: ## List the targets
@@ -82,7 +82,8 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 	@cd build/generated && find . -type f | while read -r file; do \
 		cmp -s "$$file" "../../$$file" || { echo "$$file is stale: run make proto"; exit 1; }; done
 
-# Seldom needed: deploy/kubernetes from the chart, the demo's models, KServe's client, helm's library.
+# Seldom needed: deploy/kubernetes from the chart, the demo's models, KServe's client, helm's library,
+# and the module of clients/js as a package for npm.
 kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.oracles.helm
 
@@ -92,5 +93,11 @@ demo-models: $(VENV)/dev
 oracle-kserve: .venv-kserve/ready
 
 oracle-helm: .venv-helm/ready
+
+client-js:
+	@mkdir -p $(or $(DIST),dist)
+	@tar --create --gzip --file $(or $(DIST),dist)/sealgate-receipt.tgz --transform 's,^,package/,' \
+		--directory clients/js package.json README.md \
+		--directory ../../sealgate/pages receipt.mjs checks.mjs proof.mjs
 
 include make/environments.mk make/bench.mk make/front.mk make/tests.mk
