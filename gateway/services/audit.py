@@ -12,6 +12,7 @@ from gateway.recording.recorder import SearchRecord
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
 from gateway.witnesses.cosignatures import CosignatureStore
+from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
 from registry.listing.paging import list_page
@@ -22,7 +23,7 @@ from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import parse_micros, parse_time
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1 import log_pb2 as log_messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceServicer
@@ -92,6 +93,8 @@ class AuditService(AuditServiceServicer):
             raise SealgateError(Reason.PARAMETER_MALFORMED, "values")
         if not where.keys() <= SEARCHABLE:
             raise SealgateError(Reason.PARAMETER_MALFORMED, "where")
+        for name in where.keys() & {SINCE, UNTIL}:
+            parse_micros(where[name])
         for found in self._search(request.origin, request.start, request.end, values, where):
             self._rights.check(call, "read")
             yield messages.StreamOpeningsResponse(

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from registry.answers.encryption import DATE_LENGTH, IndexKeys, Opening
 from registry.log.tables import DAYS, POSTINGS
@@ -25,10 +25,12 @@ from sealgate.trust.receipts.answer_entry import fields_of
 GROUP = 256
 """How many entries a row can list."""
 DAY, SUBJECT = "day", "subject"
+SINCE, UNTIL = "since", "until"
+"""Bounds of an entry's time, each in the form of `format_micros`, both within."""
 _CALLER, _UNIQUE = "principal", "request_id"
 _REPEATED = (_CALLER, "model", "outcome")
-INDEXED = frozenset({DAY, SUBJECT, _UNIQUE, *_REPEATED})
-"""What can be searched for by index: fields, as far as an entry has them, subject and day."""
+INDEXED = frozenset({DAY, SINCE, UNTIL, SUBJECT, _UNIQUE, *_REPEATED})
+"""What can be searched for by index: fields, as far as an entry has them, subject, day and time."""
 _SEGMENT = 2048
 _CACHED = 16384
 _PROBED_AT_ONCE = 500
@@ -113,10 +115,10 @@ class Postings:
         """The entries from `start` up to `end` that the index has under each value of `where`, and
         a few others; its names are of INDEXED.
         """
-        days = _segments(connection, start, end, where.get(DAY))
+        days = _segments(connection, start, end, _bounds(where))
         found: set[int] | None = None
         for name, value in where.items():
-            if name == DAY:
+            if name in (DAY, SINCE, UNTIL):
                 continue
             these: set[int] = set()
             # Where the caller is the subject, one row serves both.
@@ -205,16 +207,26 @@ def _reaching(start: int, end: int) -> range:
     return range(max(0, start - GROUP + 1) // _SEGMENT, (end - 1) // _SEGMENT + 1)
 
 
+def _bounds(where: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """The conditions on the days of a search."""
+    found = [DAYS.c.day == where[DAY]] if DAY in where else []
+    if SINCE in where:
+        found.append(DAYS.c.day >= where[SINCE][:DATE_LENGTH])
+    if UNTIL in where:
+        found.append(DAYS.c.day <= where[UNTIL][:DATE_LENGTH])
+    return found
+
+
 def _segments(
-    connection: Connection, start: int, end: int, only: str | None
+    connection: Connection, start: int, end: int, bounds: Sequence[ColumnElement[bool]]
 ) -> dict[str, list[int]]:
-    """The segments of each day, or of one, as far as they have entries from `start` to `end`."""
+    """The segments of each day within `bounds`, as far as they have entries from `start` to
+    `end`.
+    """
     reaching = _reaching(start, end)
     query = select(DAYS.c.segment, DAYS.c.day).where(
-        DAYS.c.segment >= reaching.start, DAYS.c.segment < reaching.stop
+        DAYS.c.segment >= reaching.start, DAYS.c.segment < reaching.stop, *bounds
     )
-    if only is not None:
-        query = query.where(DAYS.c.day == only)
     found: dict[str, list[int]] = {}
     for segment, day in connection.execute(query):
         found.setdefault(day, []).append(segment)

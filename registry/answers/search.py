@@ -11,7 +11,16 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from registry.answers.encryption import Opening, OpeningCipher, StoredOpening
-from registry.answers.index import DAY, INDEXED, SUBJECT, Postings, all_days, remove_entries
+from registry.answers.index import (
+    DAY,
+    INDEXED,
+    SINCE,
+    SUBJECT,
+    UNTIL,
+    Postings,
+    all_days,
+    remove_entries,
+)
 from registry.answers.plain_openings import has_plain_openings
 from registry.log.rows import newest_checkpoint, next_index
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
@@ -19,8 +28,8 @@ from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FIELDS, fields_of
 
-SEARCHABLE = frozenset({*FIELDS, DAY, SUBJECT})
-"""What a search can name: fields, the day of an entry's time, and its subject."""
+SEARCHABLE = frozenset({*FIELDS, DAY, SINCE, UNTIL, SUBJECT})
+"""What a search can name: fields, the day or the bounds of an entry's time, and its subject."""
 ANYTHING: Mapping[str, str] = MappingProxyType({})
 """A search that names nothing."""
 
@@ -235,4 +244,7 @@ def _matches(opening: Opening, values: Collection[str], where: Mapping[str, str]
         return True
     told = dict(zip(fields_of(len(opening.fields)), opening.fields, strict=True))
     told |= {DAY: opening.day, SUBJECT: opening.subject}
-    return all(told.get(name) == value for name, value in where.items())
+    time = told["time"]
+    if time < where.get(SINCE, time) or time > where.get(UNTIL, time):
+        return False
+    return all(told.get(n) == value for n, value in where.items() if n not in (SINCE, UNTIL))

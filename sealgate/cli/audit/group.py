@@ -1,52 +1,28 @@
 """`sealgate audit`: checks logs, shows entries, traces decisions and compares engines' counts."""
 
 import json
-import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from sealgate.audit import Auditor
 from sealgate.audit.as_of import live_pointers
-from sealgate.audit.completeness import (
-    Completeness,
-    RecordedCounts,
-    compare,
-    note_entry,
-    read_statements,
-)
-from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader
-from sealgate.cli.audit import blast_radius, verify
-from sealgate.cli.audit.verify import NOT_ALL_SEEN
+from sealgate.cli.audit import blast_radius, completeness, decision, find, verify
+from sealgate.cli.audit.moment import Moment
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
-from sealgate.trust.policy import Policy
+from sealgate.files import replace_file
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.v1 import log_pb2 as messages
 
 _LOOK_SECONDS = 1.0
-
-
-class Moment(click.ParamType):
-    """A time of RFC 3339, or a date for its first second; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time like 2026-11-25T10:00:00Z", param, ctx)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command(
@@ -93,133 +69,6 @@ def as_of(ctx: click.Context, moment: datetime, model: str, as_json: bool) -> No
     show_rows(rows, (*columns, "entry"), as_json)
 
 
-@click.command(
-    epilog="\b\nExamples:\n  sealgate audit decision receipt.json\n"
-    "  sealgate audit decision receipt.json --json"
-)
-@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--wait",
-    "patience",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="SECONDS",
-    help="Seconds to wait for an anchor that covers the entry (see `anchor_every`).",
-)
-@json_option
-@click.pass_context
-def decision(ctx: click.Context, receipt: Path, patience: float, as_json: bool) -> None:
-    """Trace the answer of RECEIPT back to exact bytes and the people who approved them.
-
-    Each step is verified on this machine, from the pinned root keys. The exit status is 1 if a step
-    fails, and 3 if all hold but no anchor covers the entry yet.
-    """
-    person = profile(ctx, "auditor")
-    with connected(person) as channel:
-        policies = policy_history(person, channel)
-        reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC), policies)
-        until = time.monotonic() + patience
-        while True:
-            read = Receipt.decode(receipt.read_bytes())
-            findings = list(Examination(read, policies, datetime.now(UTC)).findings(reader))
-            if not any(finding.waits for finding in findings) or time.monotonic() >= until:
-                break
-            time.sleep(_LOOK_SECONDS)
-    rows = [{"step": f.step, "what": f.what, "found": f.found} for f in findings]
-    show_rows(rows, ("step", "what", "found"), as_json)
-    broken = [finding for finding in findings if finding.found != HOLDS]
-    if broken:
-        ctx.exit(NOT_ALL_SEEN if all(finding.waits for finding in broken) else 1)
-
-
-_COLUMNS = ("version", "statement", "counted", "recorded", "missing", "in_doubt")
-
-
-@click.command(
-    epilog="\b\nExamples:\n  sealgate audit completeness\n  sealgate audit completeness --slack 60"
-)
-@click.option(
-    "--slack",
-    type=click.FloatRange(0),
-    default=20.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest request plus the difference of the clocks of gateway and engine.",
-)
-@json_option
-@click.pass_context
-def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
-    """Compare the requests that engines signed that they ran with the entries of the answer log.
-
-    For each version, the most telling statement is shown: how many requests were counted by then,
-    how many were recorded, how many are missing at least, and how many entries are in doubt because
-    they were too close to that moment or can't be opened. The exit status is 1 if a request is
-    missing. It needs a separate engine ([engine]); one in the gateway's process signs nothing,
-    because whoever holds the gateway holds its key. A killed engine loses the counts since its last
-    statement (a minute, `anchor_every`), and a killed gateway loses the entries of requests not yet
-    answered.
-    """
-    person = profile(ctx, "auditor")
-    with connected(person) as channel:
-        policies = policy_history(person, channel)
-        reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
-        statements = read_statements(reader.records(), policies)
-        if not statements:
-            raise click.ClickException(
-                "no engine has signed counts yet: one in a process of its own ([engine] in "
-                "gateway.toml) does so about once a minute; what an engine in the gateway's "
-                "process ran, nobody else can say"
-            )
-        origins = Auditor(channel, policies[-1]).origins()
-        here = [origin for origin in origins if policies[-1].is_answer_log(origin)]
-        now = datetime.now(UTC)
-        recorded, unknown = _read(reader, here)
-    found = compare(statements, recorded, unknown, timedelta(seconds=slack), now)
-    _show(found, unknown, _elsewhere(policies[-1], here), as_json)
-    if any(version.missing for version in found):
-        ctx.exit(1)
-
-
-def _read(reader: AuditReader, origins: list[str]) -> tuple[dict[str, RecordedCounts], int]:
-    """Return the recorded counts by version, and the number of entries that nobody can open."""
-    recorded: dict[str, RecordedCounts] = {}
-    unknown = 0
-    for origin in origins:
-        for opened in reader.openings(origin, 0, reader.size(origin)):
-            values = None if opened.fields is None else dict(opened.fields)
-            unknown += not note_entry(recorded, values)
-    return recorded, unknown
-
-
-def _elsewhere(policy: Policy, here: list[str]) -> list[str]:
-    """The answer logs of other gateways, in which some of what is missing here may stand."""
-    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
-    return [name for name in names if name not in here]
-
-
-def _show(found: list[Completeness], unknown: int, elsewhere: list[str], as_json: bool) -> None:
-    rows = [
-        {
-            "version": version.digest,
-            "statement": version.time,
-            "counted": version.counted,
-            "recorded": version.recorded,
-            "missing": version.missing,
-            "in_doubt": version.in_doubt,
-        }
-        for version in found
-    ]
-    if as_json:
-        told = {"versions": rows, "unopened": unknown, "elsewhere": elsewhere}
-        click.echo(json.dumps(told, indent=2))
-        return
-    show_rows(rows, _COLUMNS, as_json)
-    if unknown:
-        click.echo(f"{unknown} entries cannot be opened; each may be about any version")
-    for origin in elsewhere:
-        click.echo(f"{origin} is another gateway's: what is missing here may stand there")
-
-
 class AuditGroup(PluginGroup):
     joined_by = "sealgate.commands.audit"
 
@@ -229,21 +78,29 @@ def audit() -> None:
     """Verify the logs and inspect them."""
 
 
-for command in (as_of, decision):
+for command in (as_of, decision.decision):
     audit.add_command(command)
-audit.add_command(verify.verify)
-for command in (blast_radius.blast_radius, blast_radius.readers, completeness):
+for command in (find.find, verify.verify):
+    audit.add_command(command)
+for command in (blast_radius.blast_radius, blast_radius.readers, completeness.completeness):
     audit.add_command(command)
 
 
 @audit.command(
-    epilog="\b\nExamples:\n  sealgate audit show registry 3\n  sealgate audit show answers 12"
+    epilog="\b\nExamples:\n  sealgate audit show registry 3\n  sealgate audit show answers 12\n"
+    "  sealgate audit show answers 12 --receipt receipt.json"
 )
 @click.argument("log")
 @click.argument("index", type=click.IntRange(0))
+@click.option(
+    "--receipt",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the receipt of an answer log's entry to this file, every field opened.",
+)
 @json_option
 @click.pass_context
-def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
+def show(ctx: click.Context, log: str, index: int, file: Path | None, as_json: bool) -> None:
     """Show entry INDEX of LOG.
 
     LOG is an origin, or the end of one such as `registry` or `answers`.
@@ -256,8 +113,13 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
         if policy.is_answer_log(origin):
             request = messages.OpenEntryRequest(origin=origin, index=index)
             receipt = Receipt.decode(auditor.logs.OpenEntry(request).receipt)
-            show_fields(dict(verify_receipt(receipt, policy).fields), as_json)
+            opened = dict(verify_receipt(receipt, policy).fields)
+            if file is not None:
+                replace_file(file, receipt.encode())
+            show_fields(opened, as_json)
             return
+        if file is not None:
+            raise click.UsageError("only entries of an answer log have receipts")
         entry = auditor.logs.GetEntry(messages.GetEntryRequest(origin=origin, index=index)).leaf
     document = json.loads(entry)
     show_fields(document if as_json else _flat(document), as_json)

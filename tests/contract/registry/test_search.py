@@ -97,6 +97,10 @@ SEARCHES: list[dict[str, str]] = [
     {"principal": "nobody"},
     {"day": "2026-11-26"},
     {"model": "ward-1"},
+    {"since": "2026-11-27T10:00:00.000400Z", "until": "2026-11-28T10:00:00.000600Z"},
+    {"principal": "ward-2", "since": "2026-11-28T00:00:00.000000Z"},
+    {"principal": "ward-2", "until": "2026-11-27T10:00:00.000007Z"},
+    {"since": "2026-11-29T00:00:00.000000Z"},
 ]
 
 
@@ -108,7 +112,9 @@ def test_a_search_finds_what_looking_at_each_entry_finds(
         told = opening(number)
         values = dict(zip(answer_entry.FIELDS, told.fields, strict=True))
         values |= {"subject": told.subject, "day": told.day}
-        return all(values[name] == value for name, value in where.items())
+        since, until = (where.get(name, values["time"]) for name in ("since", "until"))
+        named = {n: value for n, value in where.items() if n not in ("since", "until")}
+        return named.items() <= values.items() and since <= values["time"] <= until
 
     for start, end in ((0, SIZE), (255, 700), (258, 259), (SIZE, SIZE)):
         if start < end:

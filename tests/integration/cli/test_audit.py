@@ -1,6 +1,7 @@
 """What an auditor asks on the command line, answered by a whole installation."""
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -37,6 +38,13 @@ class Told:
         asked = question("digits", rows(), receipt=True)
         answer = self.harness.inference().ModelInfer(asked, timeout=60)
         return answer.parameters["receipt"].string_param.encode()
+
+    def about(self, subject: str, identifier: str = "") -> None:
+        """Ask about a subject, by an id of the caller's own."""
+        asked = question("digits", rows())
+        asked.parameters["subject"].string_param = subject
+        asked.id = identifier
+        self.harness.inference().ModelInfer(asked, timeout=60)
 
     def audit(self, *words: str, code: int = 0):
         result = self.harness.command("audit", *words, "--json", person="auditor")
@@ -253,3 +261,52 @@ def test_a_database_that_is_not_there(told, tmp_path):
     result = told.harness.command("audit", "rebuild", "--database", str(missing), person="auditor")
     assert Reason.REGISTRY_UNAVAILABLE.name in result.output
     assert not missing.exists()
+
+
+def test_a_decision_is_found_without_a_receipt(told, tmp_path):
+    told.about("patient-4711", "case-4711")
+    day = format_time(datetime.now(UTC))[:10]
+    (found,) = told.audit("find", "--request-id", "case-4711")["decisions"]
+    for words in (
+        ("--caller", "client", "--since", found["time"], "--until", day),
+        ("--subject", "patient-4711", "--model", "digits", "--outcome", "answered"),
+    ):
+        assert told.audit("find", *words, "--limit", "1")["decisions"] == [found]
+    path = tmp_path / "found.json"
+    told.audit("show", "answers", str(found["entry"]), "--receipt", str(path))
+    assert Receipt.decode(path.read_bytes()).proof.index == found["entry"]
+    page = tmp_path / "case.html"
+    steps = told.audit("decision", str(path), "--wait", "60", "--page", str(page))
+    assert {step["found"] for step in steps} == {"holds"}
+    text = page.read_text()
+    assert "every step holds" in text
+    assert f"sealgate audit show {found['log']} {found['entry']}" in text
+    assert all(
+        digest in text for step in steps for digest in re.findall("sha256:\\w+", step["what"])
+    )
+    asked = [row["asked"] for row in told.audit("readers") if row["method"] == "StreamOpenings"]
+    assert any("case-4711" in text for text in asked)
+
+
+def test_a_search_goes_on_where_it_ended_and_must_name_something(told):
+    first = told.audit("find", "--caller", "client", "--limit", "1")
+    (origin,) = first["next"]
+    rest = told.audit("find", "--caller", "client", "--from", str(first["next"][origin]))
+    whole = told.audit("find", "--caller", "client")["decisions"]
+    assert len(whole) > 1
+    assert first["decisions"] + rest["decisions"] == whole
+    result = told.harness.command("audit", "find", person="auditor")
+    assert result.exit_code == 2
+    assert "say what to find" in result.output
+    result = told.harness.command(
+        "audit", "show", "registry", "0", "--receipt", "r.json", person="auditor"
+    )
+    assert "only entries of an answer log have receipts" in result.output
+
+
+def test_an_erased_subject_is_not_found(told):
+    told.about("patient-12")
+    assert len(told.audit("find", "--subject", "patient-12")["decisions"]) == 1
+    result = told.harness.command("subject", "erase", "patient-12", "--yes", person="admin")
+    assert result.exit_code == 0, result.output
+    assert told.audit("find", "--subject", "patient-12")["decisions"] == []

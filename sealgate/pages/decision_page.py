@@ -1,0 +1,159 @@
+"""Builds the page of one decision for a case file: every step, its digests, and the commands that
+check it. One file, without scripts and without network.
+"""
+
+import html
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b")
+_STYLE = """\
+body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111}
+h1{font-size:1.5rem}h2{font-size:1.05rem;margin:1.6rem 0 .3rem}
+dt{float:left;clear:left;width:11rem;color:#555}dd{margin:0 0 .2rem 11.5rem;overflow-wrap:anywhere}
+code,pre{font:12.5px/1.4 ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
+pre{background:#f3f3f3;padding:.5rem;margin:.4rem 0}ul{margin:.2rem 0;padding-left:1.2rem}
+.bad{color:#a00000;font-weight:600}.good{color:#00602b;font-weight:600}
+@media print{body{margin:0;max-width:none}section{break-inside:avoid}}
+"""
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Decision {title}</title><style>{style}</style></head><body>
+<h1>Decision {title}</h1>
+{summary}
+{sections}
+<section><h2>The receipt</h2><p>Save it as <code>receipt.json</code>; its SHA-256 is
+<code>{digest}</code>.</p><pre>{receipt}</pre></section>
+</body></html>
+"""
+_TITLES = {
+    "receipt": "Receipt: this decision is in the log",
+    "anchor": "Anchor: the registry's log covers it",
+    "request": "Request: what was asked, and how it was computed",
+    "policy": "Policy that was in force",
+    "version": "Version that answered, and its files",
+    "publisher": "Publisher who signed the files",
+    "pointer": "Pointer: how the version went live",
+    "approvals": "Proposal and approvals",
+    "evidence": "Evidence that was approved",
+    "later evidence": "Evidence that was attached later",
+    "freshness": "Freshness: nothing newer was hidden",
+    "revocation": "Revocation",
+    "screening": "Screening, and what it led to",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStep:
+    """One finding of an examination: `found` is `holds` or a reason."""
+
+    step: str
+    what: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the page is about. `fields` are the opened fields of the receipt, whose bytes are
+    `receipt` and whose entry is number `index` of the log `origin`. `examined` is the time of the
+    examination, `roots` are the ids of the pinned root keys.
+    """
+
+    origin: str
+    index: int
+    fields: Mapping[str, str]
+    receipt: bytes
+    receipt_digest: str
+    examined: str
+    roots: Sequence[str]
+
+
+def decision_page(case: Case, steps: Iterable[CaseStep], holds: str) -> str:
+    """Return the page. Every text is escaped, for others chose its words."""
+    found = list(steps)
+    sections = [
+        _section(case, step, list(findings), holds)
+        for step, findings in groupby(found, lambda each: each.step)
+    ]
+    return _PAGE.format(
+        title=_text(f"{case.index} of {case.origin}"),
+        style=_STYLE,
+        summary=_summary(case, all(each.found == holds for each in found)),
+        sections="\n".join(sections),
+        digest=_text(case.receipt_digest),
+        receipt=_text(case.receipt.decode("utf-8", "replace")),
+    )
+
+
+def check_commands(step: str, fields: Mapping[str, str], origin: str, index: int) -> list[str]:
+    """The commands with which a reader repeats a step."""
+    model, version = shlex.quote(fields.get("model", "")), shlex.quote(fields.get("version", ""))
+    time = shlex.quote(fields.get("time", ""))
+    receipt = "sealgate receipt verify receipt.json"
+    pack = f"sealgate audit export pack --model {model}"
+    commands = {
+        "receipt": [receipt, f"sealgate audit show {shlex.quote(origin)} {index}"],
+        "anchor": ["sealgate audit verify --wait 90"],
+        "request": [receipt],
+        "policy": ["sealgate policy fetch", "sealgate policy show"],
+        "version": [f"sealgate model show {model} {version}", pack],
+        "publisher": [pack],
+        "pointer": [f"sealgate audit as-of {time} {model}", f"sealgate model history {model}"],
+        "approvals": [f"sealgate model proposals {model}"],
+        "evidence": [pack],
+        "later evidence": [pack],
+        "freshness": [f"sealgate audit as-of {time} {model}"],
+        "revocation": [f"sealgate audit blast-radius {model}/{version}"],
+        "screening": ["sealgate audit decision receipt.json", "sealgate policy show"],
+    }
+    return commands.get(step, ["sealgate audit decision receipt.json"])
+
+
+def _summary(case: Case, intact: bool) -> str:
+    verdict = (
+        '<span class="good">every step holds</span>'
+        if intact
+        else '<span class="bad">not every step holds</span>'
+    )
+    rows = {
+        "Examined": f"{case.examined} by sealgate audit decision",
+        "Root keys": ", ".join(case.roots),
+        **{name.replace("_", " "): value for name, value in case.fields.items() if value},
+    }
+    listed = "".join(f"<dt>{_text(n)}</dt><dd>{_text(v)}</dd>" for n, v in rows.items())
+    return f"<p>{verdict}</p><dl>{listed}</dl>"
+
+
+def _section(case: Case, step: str, findings: list[CaseStep], holds: str) -> str:
+    items = "".join(_finding(each, holds) for each in findings)
+    digests = list(dict.fromkeys(d for each in findings for d in _DIGEST.findall(each.what)))
+    shown = "".join(f"<li><code>{_text(digest)}</code></li>" for digest in digests)
+    commands = "\n".join(check_commands(step, case.fields, case.origin, case.index))
+    parts = [
+        f"<section><h2>{_text(_TITLES.get(step, step))}</h2><ul>{items}</ul>",
+        f"<p>Digests and keys</p><ul>{shown}</ul>" if digests else "",
+        f"<p>Check it</p><pre>{_text(commands)}</pre></section>",
+    ]
+    return "".join(parts)
+
+
+def _finding(each: CaseStep, holds: str) -> str:
+    kind = "good" if each.found == holds else "bad"
+    text = f"{_text(each.what)} " if each.what else ""
+    return f'<li>{text}<span class="{kind}">{_text(each.found)}</span></li>'
+
+
+def _text(value: str) -> str:
+    return html.escape("".join(_printable(value)))
+
+
+def _printable(value: str) -> Iterator[str]:
+    """Characters that change how a text reads, such as direction marks, are escaped."""
+    for char in value:
+        yield char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
