@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -21,9 +22,11 @@ from registry.registry import Registry
 from registry.state import records
 from registry.storage.artifacts import ArtifactStore
 from sealgate.reasons import Reason, SealgateError
+from sealgate.steady_clock import now
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Manifest, PointerBundle
+from sealgate.trust.times import RENEW_BEFORE, parse_time
 from sealgate.trust.transparency import open_checkpoint
 
 
@@ -79,6 +82,8 @@ _RETRY_SECONDS = 1.0
 _UPKEEP_SECONDS = 5.0
 # An expired policy is told of this often.
 _REMINDER_SECONDS = 600.0
+# One that ends soon, this often.
+_WARNING_SECONDS = 86_400.0
 _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
 # In whose name the registry's log holds what the gateway itself reports.
 _SERVICE = "gateway"
@@ -126,7 +131,7 @@ class RegistrySync:
         self._report = report
         self._anchored_at = time.monotonic()
         self._is_anchored = False
-        self._remind_at = 0.0
+        self._remind_at = self._warn_at = 0.0
         self._reported: Counter[str] = Counter()
         # Aliases whose version before is not loaded: they have not moved while this gateway ran.
         self._cold: list[tuple[str, str]] = []
@@ -254,10 +259,20 @@ class RegistrySync:
             self._guarded(self.anchor)
 
     def _remind(self) -> None:
-        """Says now and then that the policy has expired, while its grace lasts and after it."""
+        """Says now and then that the policy ends soon, or has expired, while its grace lasts and
+        after it.
+        """
         if self._engine.expired and time.monotonic() >= self._remind_at:
             self._remind_at = time.monotonic() + _REMINDER_SECONDS
-            _log.error("the policy expired at %s: accept another", self._engine.expired)
+            _log.error(
+                "the policy expired at %s: accept another (sealgate renew)", self._engine.expired
+            )
+        elif time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + _WARNING_SECONDS
+            end = self._registry.policies.chain().newest.expires
+            left = parse_time(end) - now()
+            if timedelta() < left < RENEW_BEFORE:
+                _log.warning("the policy ends in %d days, at %s: sealgate renew", left.days, end)
 
     def count(self) -> None:
         """Keeps what engines of their own processes say that they ran."""

@@ -172,8 +172,8 @@ def renew(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     callers = _authority(ctx)
     for name in names:
         home = state_folder(ctx) / "people" / check_name(name)
-        renewed = callers.renew(name, read_private_file(home / "tls.key"))
-        replace_file(home / "tls.pem", renewed)
+        key, path = read_private_file(home / "tls.key"), home / "tls.pem"
+        replace_file(path, callers.reissue(path.read_bytes(), key))
         show_fields({"renewed": name, "until": _certificate_end(ctx, name)}, as_json)
 
 

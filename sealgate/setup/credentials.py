@@ -7,7 +7,7 @@ import ipaddress
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 from cryptography import x509
@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sealgate.reasons import Reason, SealgateError
 
+_E = TypeVar("_E", bound=x509.ExtensionType)
 # Clocks of neighbours may run behind ours.
 _BACKDATE = timedelta(minutes=5)
 
@@ -93,18 +94,29 @@ class CertificateAuthority:
         """A certificate that names nobody, for a program that calls with other people's tokens."""
         return self._issue("", ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
-    def renew(self, name: str, key: bytes) -> bytes:
-        """A new certificate for a caller who keeps the key, both PEM.
+    def reissue(self, certificate: bytes, key: bytes) -> bytes:
+        """A new certificate with the name, hosts and usage of an earlier one, expired or not, for
+        the same key; all PEM.
 
-        Raises SealgateError(KEY_UNREADABLE).
+        Raises SealgateError(KEY_UNREADABLE) for another key, or what is no certificate.
         """
         try:
+            before = x509.load_pem_x509_certificate(certificate)
             loaded = serialization.load_pem_private_key(key, None)
         except (ValueError, TypeError) as error:
-            raise SealgateError(Reason.KEY_UNREADABLE, f"the TLS key of {name}") from error
+            raise SealgateError(Reason.KEY_UNREADABLE, "a certificate or its key") from error
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise SealgateError(Reason.KEY_UNREADABLE, f"the TLS key of {name} is not P-256")
-        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, None, loaded).certificate
+            raise SealgateError(Reason.KEY_UNREADABLE, "the certificate's key is not P-256")
+        if loaded.public_key() != before.public_key():
+            raise SealgateError(Reason.KEY_UNREADABLE, "the key is not the certificate's")
+        names = before.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        usage = _extension(before, x509.ExtendedKeyUsage)
+        use = next(iter(usage or ()), None)
+        if use is None:
+            raise SealgateError(Reason.KEY_UNREADABLE, "a certificate without a usage")
+        name = str(names[0].value) if names else ""
+        others = _extension(before, x509.SubjectAlternativeName)
+        return self._issue(name, use, others, loaded).certificate
 
     def caller(self, name: str, *uris: str) -> Certificate:
         """A certificate for a caller, whose identity is `mtls:<name>`; or, with a SPIFFE ID among
@@ -156,6 +168,13 @@ def _authority(
         .sign(key, hashes.SHA256())
     )
     return key, certificate
+
+
+def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:

@@ -22,7 +22,13 @@ from sealgate.setup.credentials import (
     mint_token,
     new_issuer_key,
 )
-from sealgate.setup.people import CERTIFICATE_LIFETIME, InstalledPerson, PersonFolder
+from sealgate.setup.people import (
+    CERTIFICATE_LIFETIME,
+    POLICY_LIFETIME,
+    SERVER_LIFETIME,
+    InstalledPerson,
+    PersonFolder,
+)
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import ED25519, PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
@@ -34,7 +40,6 @@ from sealgate.trust.times import format_time
 from sealgate.trust.transparency import ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import MlDsaKey
 
-_LIFETIME = timedelta(days=365)
 _AUTHORITY_LIFETIME = timedelta(days=3650)
 _TOKEN_LIFETIME = timedelta(hours=12)
 _ROOTS = ("root-1", "root-2", "root-3")
@@ -167,7 +172,8 @@ class Installation:
         self._write("console.toml", self._console().encode())
 
     def _certificates(self) -> CertificateAuthority:
-        servers, callers = self._authority("servers"), self._authority("callers")
+        servers = self._authority("servers", SERVER_LIFETIME)
+        callers = self._authority("callers", CERTIFICATE_LIFETIME)
         server = servers.server("gateway", ("localhost", "127.0.0.1", "::1"))
         for kind, authority in (("servers", servers), ("callers", callers)):
             self._write(f"tls/{kind}.pem", authority.pem)
@@ -180,8 +186,8 @@ class Installation:
         self._write(f"{CONSOLE}.key", console.key)
         return callers
 
-    def _authority(self, kind: str) -> CertificateAuthority:
-        name, lifetime = f"{self._name} {kind}", CERTIFICATE_LIFETIME
+    def _authority(self, kind: str, lifetime: timedelta) -> CertificateAuthority:
+        name = f"{self._name} {kind}"
         return CertificateAuthority(name, self._now, lifetime, own_lifetime=_AUTHORITY_LIFETIME)
 
     def _person(
@@ -210,7 +216,7 @@ class Installation:
             "type": TYPE,
             "version": 1,
             "issued": format_time(self._now),
-            "expires": format_time(self._now + _LIFETIME),
+            "expires": format_time(self._now + POLICY_LIFETIME),
             "keys": {key.public.keyid: key.public.pem for key in every_key},
             "root": {
                 "keys": sorted(key.public.keyid for key in roots),
@@ -249,7 +255,7 @@ class Installation:
         self._write("engine.toml", place.configuration(root_keys, _ROOT_THRESHOLD).encode())
         if place.address:
             # Each is pinned by the other end, so who signed them does not matter.
-            authority = self._authority("engine")
+            authority = self._authority("engine", SERVER_LIFETIME)
             server = authority.server(ENGINE, (ENGINE, place.host))
             for path, made in ((SERVER, server), (CLIENT, authority.caller("gateway"))):
                 self._write(f"{path}.pem", made.certificate)

@@ -9,7 +9,10 @@ from typing import Any
 from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
 
-CERTIFICATE_LIFETIME = timedelta(days=365)
+CERTIFICATE_LIFETIME = timedelta(days=350)
+"""Of callers. A server's and the policy's differ, so that they do not all end on one day."""
+SERVER_LIFETIME = timedelta(days=335)
+POLICY_LIFETIME = timedelta(days=365)
 AUTHORITY = "authorities/callers.key"
 """The key of the authority that issues callers' certificates, under the passphrase of `init`."""
 AUTHORITY_CERTIFICATE = "tls/callers.pem"

@@ -8,6 +8,9 @@ from sealgate.reasons import Reason, SealgateError
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clocks of two machines may be apart."""
 
+RENEW_BEFORE = timedelta(days=60)
+"""How long before its end a policy or a certificate is due, and an alarm is raised."""
+
 _SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _MICROS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 

@@ -55,8 +55,7 @@ def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...
     --policy the gateway is not asked.
     """
     document = successor_document(ctx, days, policies)
-    with file.open("x", encoding="utf-8") as opened:
-        opened.write(json.dumps(document, indent=2) + "\n")
+    write_draft(file, document)
     click.echo(f"{file} is version {document['version']}: edit it, then have its roots sign it")
 
 
@@ -70,14 +69,23 @@ def successor_document(
     else:
         with connected(person) as channel:
             chain = fetch_chain(ctx, person, channel)
-    current = newest(chain, person)
-    now = datetime.now(UTC)
+    return successor_of(newest(chain, person), datetime.now(UTC), timedelta(days=days))
+
+
+def successor_of(current: Policy, now: datetime, lifetime: timedelta) -> dict[str, Any]:
+    """The document of the policy as the next version, valid from `now`."""
     document: dict[str, Any] = json.loads(current.encode())
     return document | {
         "version": current.version + 1,
         "issued": format_time(now),
-        "expires": format_time(now + timedelta(days=days)),
+        "expires": format_time(now + lifetime),
     }
+
+
+def write_draft(file: Path, document: dict[str, Any]) -> None:
+    """Write a draft to a new file."""
+    with file.open("x", encoding="utf-8") as opened:
+        opened.write(json.dumps(document, indent=2) + "\n")
 
 
 @click.command(

@@ -67,7 +67,8 @@ tests:
         alertname: SealgateCertificateEnding
         exp_alerts:
           - exp_labels: {{severity: warning, certificate: tls, instance: a}}
-            exp_annotations: {{summary: The certificate tls of a has 3 days left.}}
+            exp_annotations:
+              summary: "The certificate tls of a has 3 days left: `sealgate renew`."
       - eval_time: 15m
         alertname: SealgateNotReady
         exp_alerts:
