@@ -45,13 +45,27 @@ def extending(setting: str, place: Path | str, memory: Path) -> Iterator[None]:
     try:
         yield
     except SealgateError as refusal:
+        if refusal.reason is Reason.INDEX_KEY_MISMATCH:
+            detail = (
+                f"{refusal.detail}; the database of subjects is not the one that {setting} was "
+                "made with. Put it back, or `sealgate restore FOLDER --subjects FOLDER` of the "
+                "newest backup. Where it is lost for good, no entry can be opened any more: "
+                "`sealgate log begin NEW-ORIGIN`"
+            )
+            raise SealgateError(refusal.reason, detail) from refusal
         if refusal.reason is not Reason.LOG_INCONSISTENT:
             raise
+        answers = "answers" in setting
+        begin = (
+            "`sealgate log begin NEW-ORIGIN` (another answer log)"
+            if answers
+            else "a new registry (docs/how-to/restore.md)"
+        )
         detail = (
-            f"{refusal.detail}; {setting} = {_shown(place)!r} was put back or changed. Put the "
-            "newest copy in its place, of SQLite with its -wal file. Where that is lost for good, "
-            "begin another log: a new database, origin and log_key here, and in the policy that "
-            f"the roots sign. {memory} and the anchors say what is missing: keep them for auditors"
+            f"{refusal.detail}; {setting} = {_shown(place)!r} was put back, lost or changed. Put "
+            "the newest copy in its place, of SQLite with its -wal file, or `sealgate restore "
+            f"FOLDER` of the newest backup. Where that is lost for good: {begin}. {memory} and the "
+            "anchors say what is missing: keep them for auditors"
         )
         raise SealgateError(refusal.reason, detail) from refusal
 

@@ -12,6 +12,7 @@ from gateway.config.opening import (
     open_uploads,
     opening,
 )
+from gateway.recording.erased_keys import ErasedKeys
 from gateway.recording.log_memory import LogMemory
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.answer_log import AnswerLog
@@ -40,6 +41,7 @@ class GatewayStore:
     seen_registry: LogMemory
     seen_answers: LogMemory
     witnessed: CosignatureStore
+    erased: ErasedKeys
 
     @classmethod
     def open(cls, config: GatewayConfig, clock: Clock) -> "GatewayStore":
@@ -70,8 +72,10 @@ class GatewayStore:
         check_certified(registry.policies.chain().newest, config.answers, line)
         uploads = open_uploads(config.registry, registry, clock)
         seen_answers = LogMemory.beside(config.trust.seen, "answers", line)
+        erased = ErasedKeys.beside(config.trust.seen)
+        destroyed = registry.erasures.destroyed_keys() | erased.load()
         with opening("[answers] subjects", config.answers.subjects):
-            subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
+            subjects = SubjectKeys.open(config.answers.subjects, destroyed)
         with (
             opening("[answers] database", config.answers.database),
             extending("[answers] database", config.answers.database, seen_answers.path),
@@ -86,13 +90,24 @@ class GatewayStore:
             )
         witnessed = CosignatureStore.open(config.trust.seen, [w.witness for w in config.witnesses])
         return cls(
-            roots, registry, uploads, answers, subjects, seen_registry, seen_answers, witnessed
+            roots,
+            registry,
+            uploads,
+            answers,
+            subjects,
+            seen_registry,
+            seen_answers,
+            witnessed,
+            erased,
         )
 
     def remember(self) -> None:
-        """Have on the disk how far the logs have come, for the next start. Raises: OSError."""
+        """Have on the disk how far the logs have come and which keys are destroyed, for the next
+        start. Raises: OSError, SealgateError as `Erasures.destroyed_keys` does.
+        """
         self.seen_registry.sync()
         self.seen_answers.sync()
+        self.erased.keep(self.registry.erasures.destroyed_keys())
 
     def registry_size(self) -> int:
         """How many entries the registry's log had when it was last looked at, from memory."""

@@ -7,6 +7,7 @@ from openings that somebody deleted. Early releases did not record the number.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
@@ -16,6 +17,7 @@ from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
 from registry.state.schema import ANCHORS, ERASURES, PRUNINGS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
+from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.trust.times import format_time
@@ -181,6 +183,20 @@ class Prunings:
             told = before_it.closed + closed(before_it.size, size)
             unit.add(LOG_PRUNED, origin=origin, size=size, closed=told)
             unit.commit()
+
+
+def destroyed_keys_in(path: Path) -> set[str]:
+    """The digests of destroyed keys of which a registry's SQLite database tells, unchecked.
+
+    Raises SealgateError(REGISTRY_UNAVAILABLE) where it cannot be read.
+    """
+    query = select(ERASURES.c.key_digest).where(ERASURES.c.key_digest.is_not(None))
+    database = Database.open_unchanged(path, "registry")
+    try:
+        with database.reading() as connection:
+            return set(connection.scalars(query))
+    finally:
+        database.close()
 
 
 def pruned_of(connection: Connection, origin: str) -> int:
