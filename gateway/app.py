@@ -184,6 +184,7 @@ class Gateway:
             self.store.remember,
             self.backends.shown,
             self.drift.report,
+            self.store,
         )
 
     def _new_predict(self) -> InferencePipeline:

@@ -5,6 +5,7 @@ separation of duties are checked here again, from the signed documents alone.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from sqlalchemy import Connection, select
 
@@ -63,7 +64,6 @@ class Registry:
         self.ledger = ledger
         self._book = book
         self._freshness = freshness
-        self._freshness_key = freshness_signer.public
         self.artifacts = artifacts
         self.log = LogReader(database, LOG, log.vkey)
         self.policies = Policies(ledger, book, freshness)
@@ -122,13 +122,21 @@ class Registry:
         """
         with self.ledger.view() as connection:
             # 1.
-            verified = reconcile(connection, self.log.vkey, progress)
+            verified = reconcile(connection, self._vkey(connection), progress)
             if verified.size:
                 # 2.
                 policy = self._book.read(connection).newest
                 # 3.
                 self._freshness.check_state(connection, policy)
         return verified
+
+    def _vkey(self, connection: Connection) -> str:
+        """The log's verifier keys: with former ones, as far as the stored policy can be read."""
+        lines = dict.fromkeys(self.ledger.log.vkey.split("\n"))
+        with suppress(SealgateError):
+            policy = self._book.read(connection).newest
+            lines |= dict.fromkeys(policy.log_key(self.log.origin).split("\n"))
+        return "\n".join(lines)
 
     def refresh(self) -> bool:
         """Sign the freshness statement again if a quarter of its time has gone; say whether.
@@ -140,7 +148,7 @@ class Registry:
             policy = self._book.read(connection).current(self.ledger.clock())
             if not self._freshness.is_due(connection, policy):
                 return False
-        holder = policy.holder(self._freshness_key.keyid)
+        holder = policy.holder(self._freshness.signer_for(policy).public.keyid)
         with self.ledger.change(holder.name if holder else "") as unit:
             policy = self._book.read_for(unit).current(unit.now)
             if not self._freshness.is_due(unit.connection, policy):
@@ -179,6 +187,14 @@ class Registry:
     def note(self) -> str:
         """The newest signed checkpoint of the log that was checked here, from memory."""
         return self.ledger.log.note
+
+    def hand_over(self, wanted: str) -> bool:
+        """Go on under the next key where a policy's `wanted` names it; see `TileLog.hand_over`."""
+        return self.ledger.log.hand_over(self.ledger.database, wanted)
+
+    def end_hand_over(self) -> None:
+        """Sign with the new key alone."""
+        self.ledger.log.end_hand_over()
 
     def halt(self, detail: str) -> None:
         """Change nothing and show nothing new any more; see `TileLog.halt`."""

@@ -8,6 +8,7 @@ from sealgate.files import read_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer, load_private_key, read_private_file
 from sealgate.trust.keys.pkcs11_uri import KeyUri, is_key_uri
+from sealgate.trust.transparency import RotatingSigner
 from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
 
 Ask = Callable[[str], str]
@@ -36,11 +37,26 @@ def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
     return TokenKey.open(KeyUri.parse(str(place)), ask)
 
 
-def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
-    """Return a log's key at `place`, paired with the ML-DSA-44 key in the file `beside`, if any."""
+NEXT = ".next.key"
+"""How the file ends whose key follows the one in a file: `answers.next.key` for `answers.key`."""
+
+
+def open_rotating(place: Path | str) -> Signer:
+    """Return the key at `place`, with the one that follows it where its file is there."""
     signer = open_signer(place)
-    if beside is None:
+    following = None if is_key_uri(place) else Path(place).with_suffix(NEXT)
+    if following is None or not following.exists():
         return signer
+    return RotatingSigner(signer, open_signer(following))
+
+
+def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
+    """Return a log's key at `place`: paired with the ML-DSA-44 key in the file `beside`, if any, or
+    else with the key that follows it, if there is one.
+    """
+    if beside is None:
+        return open_rotating(place)
+    signer = open_signer(place)
     return PairedSigner(signer, MlDsaKey.from_pem(read_private_file(beside)))
 
 

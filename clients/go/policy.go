@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -151,6 +152,13 @@ type logKey struct {
 	hint   string
 	key    ed25519.PublicKey
 	beside bool
+	former []formerKey
+}
+
+// formerKey is a key that a log was signed with before; it vouches for at most size entries.
+type formerKey struct {
+	logKey
+	size int64
 }
 
 // readLogs returns the answer logs of a policy, by origin.
@@ -161,14 +169,35 @@ func readLogs(policy map[string]any) map[string]logKey {
 	if keys, has := policy["ml_dsa"]; has {
 		second = object(keys)
 	}
+	former := map[string]any{}
+	if keys, has := policy["former_logs"]; has {
+		former = object(keys)
+	}
 	for _, written := range texts(section["answers"]) {
 		name, log := readVerifierKey(written)
 		_, twice := logs[name]
 		demand(!twice && name != registry, "POLICY_INVALID", "two logs have one name")
 		_, log.beside = second[name]
+		if keys, has := former[name]; has {
+			log.former = readFormerKeys(keys, name)
+		}
 		logs[name] = log
 	}
 	return logs
+}
+
+func readFormerKeys(section any, origin string) []formerKey {
+	found := []formerKey{}
+	for _, item := range list(section) {
+		size, names := int64(math.MaxInt64), []string{"key"}
+		if written, has := object(item)["size"]; has {
+			size, names = integer(written), []string{"key", "size"}
+		}
+		name, key := readVerifierKey(record(item, names...)["key"])
+		demand(name == origin, "POLICY_INVALID", "a former key under another log's name")
+		found = append(found, formerKey{key, size})
+	}
+	return found
 }
 
 // readVerifierKey reads name+hint+key of C2SP signed-note, where key is base64 of 0x01 and the raw key.

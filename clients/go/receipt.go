@@ -183,8 +183,13 @@ func openCheckpoint(note string, logs map[string]logKey) (*Checkpoint, []string)
 	demand(known, "LOG_UNKNOWN", "the policy names no such answer log")
 	signed, lines := splitNote(note)
 	holds := ed25519.Verify(log.key, []byte(signed), lines[origin+" "+log.hint])
-	demand(holds, "SIGNATURE_INVALID", "the log has not signed the checkpoint")
 	parts := strings.Split(signed, "\n")
+	for _, former := range log.former {
+		// It vouches for what it signed before the log was handed over.
+		by := ed25519.Verify(former.key, []byte(signed), lines[origin+" "+former.hint])
+		holds = holds || by && number(parts[1]) <= former.size
+	}
+	demand(holds, "SIGNATURE_INVALID", "the log has not signed the checkpoint")
 	wellFormed(len(parts) == 4, "a checkpoint has three lines")
 	found := &Checkpoint{origin, number(parts[1]), unbase64(parts[2]), note}
 	wellFormed(len(found.Root) == 32, "a root hash has 32 bytes")

@@ -19,7 +19,7 @@ from registry.registry import Registry
 from registry.storage.database import Database
 from sealgate.cli.policy.change import successor_of, write_draft
 from sealgate.files import read_regular_file, replace_file
-from sealgate.private_keys import open_log_signer, open_signer
+from sealgate.private_keys import open_log_signer, open_rotating
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
@@ -88,7 +88,7 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
             open_artifacts(stored),
             origin=stored.origin,
             log_signer=signer,
-            freshness_signer=open_signer(stored.freshness_key),
+            freshness_signer=open_rotating(stored.freshness_key),
             root=PinnedRoot({key.keyid: key for key in keys}, trust.threshold),
             clock=now,
             memory=memory,

@@ -20,6 +20,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import current_vkey
 
 
 @contextmanager
@@ -136,10 +137,12 @@ def check_certified(policy: Policy, store: AnswerStore, line: str) -> None:
 
     Raises: ConfigError, with the line that the policy lacks.
     """
-    if not policy.is_answer_log(store.origin) or policy.log_key(store.origin) != line:
+    lines = line.split("\n")
+    known = policy.is_answer_log(store.origin)
+    if not known or current_vkey(policy.log_key(store.origin)) not in lines:
         raise ConfigError(
             f"[answers] origin = {store.origin!r} with this log_key is no answer log of the "
-            f"policy; add {line!r} to its logs.answers (`sealgate policy draft`), or use the "
+            f"policy; add {lines[0]!r} to its logs.answers (`sealgate policy draft`), or use the "
             "origin and key of one that it names and that no other gateway uses"
         )
 

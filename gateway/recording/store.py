@@ -24,7 +24,7 @@ from registry.state.unit_of_work import Clock
 from registry.storage.database import Database
 from registry.uploads.open_uploads import OpenUploads
 from sealgate.files import read_regular_file
-from sealgate.private_keys import open_log_signer, open_signer
+from sealgate.private_keys import open_log_signer, open_rotating
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.transparency import log_vkey, open_checkpoint
 
@@ -60,7 +60,7 @@ class GatewayStore:
                 open_artifacts(config.registry),
                 origin=config.registry.origin,
                 log_signer=registry_key,
-                freshness_signer=open_signer(config.registry.freshness_key),
+                freshness_signer=open_rotating(config.registry.freshness_key),
                 root=PinnedRoot(roots, config.trust.threshold),
                 clock=clock,
                 memory=seen_registry,
@@ -108,6 +108,22 @@ class GatewayStore:
         self.seen_registry.sync()
         self.seen_answers.sync()
         self.erased.keep(self.registry.erasures.destroyed_keys())
+
+    def follow_keys(self) -> list[str]:
+        """Hand each log over to its next key where the newest policy names that; return which were.
+        Raises SealgateError as `TileLog.hand_over` does.
+        """
+        policy = self.registry.policies.chain().newest
+        logs: dict[str, Registry | AnswerLog] = {
+            self.registry.log.origin: self.registry,
+            self.answers.origin: self.answers,
+        }
+        return [origin for origin, log in logs.items() if log.hand_over(policy.log_key(origin))]
+
+    def end_hand_over(self) -> None:
+        """Sign with the new keys alone: an anchor signed by both tells of the hand-over."""
+        self.registry.end_hand_over()
+        self.answers.end_hand_over()
 
     def registry_size(self) -> int:
         """How many entries the registry's log had when it was last looked at, from memory."""

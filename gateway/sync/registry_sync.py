@@ -102,6 +102,14 @@ class RemoteEngines(Protocol):
     def counts(self) -> list[Envelope]: ...
 
 
+class LogKeys(Protocol):
+    """The keys that this gateway's logs are signed with; see `GatewayStore`."""
+
+    def follow_keys(self) -> list[str]: ...
+
+    def end_hand_over(self) -> None: ...
+
+
 class RegistrySync:
     """A thread that follows the registry for an engine."""
 
@@ -115,10 +123,11 @@ class RegistrySync:
         remember: Callable[[], None],
         remote_engines: RemoteEngines | None = None,
         report: Callable[[], None] = lambda: None,
+        keys: LogKeys | None = None,
     ) -> None:
         """`remember` has on the disk what was seen of the logs, apart from them; `remote_engines`
         is where versions run, if that is in other processes. `report` tells the registry what else
-        was found.
+        was found. `keys` hands logs over to the keys that the policy names.
         """
         self._registry = registry
         self.changes = registry.changes()
@@ -129,6 +138,7 @@ class RegistrySync:
         self._anchor_every = anchor_every
         self._remember = remember
         self._report = report
+        self._keys = keys
         self._anchored_at = time.monotonic()
         self._is_anchored = False
         self._remind_at = self._warn_at = 0.0
@@ -205,6 +215,7 @@ class RegistrySync:
         token = self._registry.change_token()
         if token == self.token and not self._behind:
             return
+        self._guarded(self._rotate)
         snapshot = RegistrySnapshot.of(self._registry.snapshot(), self._registry.artifacts)
         if self._remote_engines is not None:
             # Revoked versions end here first, however long the engine takes.
@@ -230,6 +241,11 @@ class RegistrySync:
         for model, alias in update.loaded:
             live = self._engine.live()[model, alias]
             _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
+
+    def _rotate(self) -> None:
+        """Hand over logs whose key the policy replaces."""
+        for origin in self._keys.follow_keys() if self._keys is not None else ():
+            _log.info("%s goes on under its next key", origin)
 
     def _warm(self) -> None:
         """Loads what one of the aliases would return to, so that a rollback finds it loaded."""
@@ -282,7 +298,9 @@ class RegistrySync:
             self._guarded(partial(add, _SERVICE, counts))
 
     def anchor(self) -> None:
-        """Anchors the answer log where it has grown, and reports the refusals since last time."""
+        """Anchors the answer log where it has grown, and reports the refusals since last time. The
+        first anchor after a hand-over tells of it, for both keys have signed it.
+        """
         self._anchored_at = time.monotonic()
         note, origin = self._answers.note, self._answers.origin
         size = open_checkpoint(note, self._answers.reader.vkey).size
@@ -291,6 +309,8 @@ class RegistrySync:
         if size > old:
             proof = self._answers.reader.consistency(old, size) if old else ()
             self._registry.anchors.add(_SERVICE, note, proof)
+            if self._keys is not None:
+                self._keys.end_hand_over()
         self._is_anchored = size > 0
         # A copy, made in one step: callers go on being refused meanwhile.
         refusals = Counter(dict(self._counted_refusals)) - self._reported

@@ -171,7 +171,8 @@ def settle_claims(
     """Decide, as an arbiter, whose FILE is, by the log of the policy that your root keys sign."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
-        vkey = policy_history(person, channel)[-1].registry_log
+        policy = policy_history(person, channel)[-1]
+        vkey = policy.log_key(policy.registry_log.partition("+")[0])
     weights = weights_of(file.name, file.read_bytes())
     shown = [
         OwnershipClaim(

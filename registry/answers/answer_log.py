@@ -113,6 +113,14 @@ class AnswerLog:
         """Return the number of recorded answers, from memory."""
         return self._log.size
 
+    def hand_over(self, wanted: str) -> bool:
+        """Go on under the next key where a policy's `wanted` names it; see `TileLog.hand_over`."""
+        return self._log.hand_over(self.database, wanted)
+
+    def end_hand_over(self) -> None:
+        """Sign with the new key alone."""
+        self._log.end_hand_over()
+
     def halt(self, detail: str) -> None:
         """Record nothing any more; see `TileLog.halt`."""
         self._log.halt(detail)

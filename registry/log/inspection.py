@@ -13,10 +13,9 @@ from sqlalchemy import Connection, select
 from registry.log.tables import LogTables
 from sealgate.reasons import SealgateError
 from sealgate.trust.canonical import sha256
-from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, origin_of
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE
-from sealgate.trust.transparency.note import Verifier
 from sealgate.trust.transparency.tiles import WIDTH
 
 
@@ -92,7 +91,7 @@ def inspect_log(connection: Connection, tables: LogTables, vkey: str) -> LogInsp
     found += _compare_leaves(leaves, told, newest.size)
     if hashes is not None:
         found += _compare_derived(connection, tables, hashes, notes)
-    found += _compare_writer(connection, tables, Verifier.from_vkey(vkey.partition(" ")[0]).name)
+    found += _compare_writer(connection, tables, origin_of(vkey))
     return LogInspection(newest.size, hashes or (), tuple(found))
 
 

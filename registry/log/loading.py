@@ -1,5 +1,6 @@
 """Loads the state of a stored log and checks it before anything is appended."""
 
+from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy import Connection, insert, select, update
@@ -9,9 +10,16 @@ from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_in
 from registry.log.tables import LogTables
 from sealgate.reasons import SealgateError
 from sealgate.trust.keys import Signer
-from sealgate.trust.transparency import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
+from sealgate.trust.transparency import (
+    Checkpoint,
+    RotatingSigner,
+    log_vkey,
+    open_checkpoint,
+    sign_checkpoint,
+)
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
+from sealgate.trust.transparency.note import vkey
 from sealgate.trust.transparency.tiles import WIDTH, consistency_proof, partial_width
 
 
@@ -41,6 +49,7 @@ def load(
         connection.execute(insert(tables.checkpoints), {"size": 0, "note": note})
         return Frontier.empty(), note
     # 1.
+    adopt(newest.note, origin, signer)
     signed = open_own(newest.note, origin, signer)
     # 2.
     if not count == signed.size == newest.size:
@@ -59,6 +68,14 @@ def check_newest_leaves(connection: Connection, tables: LogTables, size: int, or
     blocks = rows.leaves(connection, tables, first, size)
     if b"".join([leaf_hash(leaf) for block in blocks for leaf in block]) != hashes:
         raise inconsistent(f"{origin}: the newest leaves are not those of the tiles")
+
+
+def adopt(newest: str, origin: str, signer: Signer) -> None:
+    """Go on with the next key where the newest checkpoint is signed with it already."""
+    if isinstance(signer, RotatingSigner) and not signer.is_handed_over:
+        with suppress(SealgateError):
+            open_checkpoint(newest, vkey(origin, signer.other))
+            signer.hand_over()
 
 
 def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:

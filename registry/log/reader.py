@@ -13,9 +13,8 @@ from registry.log.tables import LogTables
 from registry.log.verification import Progress, VerifiedLog, verify_log
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.transparency import tiles
+from sealgate.trust.transparency import origin_of, tiles
 from sealgate.trust.transparency.merkle import HASH_SIZE
-from sealgate.trust.transparency.note import Verifier
 
 LARGEST_READ = 1024
 # No log has 256 to the power of eight leaves.
@@ -26,7 +25,7 @@ class LogReader:
     """Reads the log in `tables` whose checkpoints `vkey` signs; see `log_vkey`."""
 
     def __init__(self, database: Database, tables: LogTables, vkey: str) -> None:
-        self.origin = Verifier.from_vkey(vkey.partition(" ")[0]).name
+        self.origin = origin_of(vkey)
         self.vkey = vkey
         self._database = database
         self._tables = tables

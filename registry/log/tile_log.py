@@ -28,7 +28,12 @@ from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
-from sealgate.trust.transparency import Checkpoint, CheckpointSigner, log_vkey
+from sealgate.trust.transparency import (
+    Checkpoint,
+    CheckpointSigner,
+    RotatingSigner,
+    log_vkey,
+)
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
 from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
@@ -81,7 +86,6 @@ class TileLog:
         memory: CheckpointMemory | None = None,
     ) -> None:
         self.origin = origin
-        self.vkey = log_vkey(origin, signer)
         self.lock = threading.Lock()
         self._tables = tables
         self._signer = signer
@@ -92,7 +96,9 @@ class TileLog:
         self._halted = ""
         self._memory = memory
         self._statements = _Statements(tables)
-        self._checkpoints = CheckpointSigner(origin, signer)
+        # What signed before a hand-over, which is not told yet.
+        self._before: CheckpointSigner | None = None
+        self._use_signer()
 
     @classmethod
     def open(
@@ -150,6 +156,67 @@ class TileLog:
         frontier = self._frontier
         return Checkpoint(self.origin, frontier.size, frontier.root)
 
+    def _use_signer(self) -> None:
+        """Sign with the key that the signer has now."""
+        self.vkey = log_vkey(self.origin, self._signer)
+        signer = self._signer
+        held = signer.signers[0] if isinstance(signer, RotatingSigner) else signer
+        self._checkpoints = CheckpointSigner(self.origin, held)
+
+    def follows(self, wanted: str) -> bool:
+        """Whether `wanted`, a log's verifier keys as a policy has them, name the key that signs
+        now, or the next one, to which this log can be handed over. The present one must then be
+        among the former ones.
+        """
+        own, (current, *former) = self.vkey.split("\n"), wanted.split("\n")
+        if current == own[0]:
+            return True
+        return self._has_next and current == own[1] and own[0] in former
+
+    @property
+    def _has_next(self) -> bool:
+        return isinstance(self._signer, RotatingSigner) and not self._signer.is_handed_over
+
+    def hand_over(self, database: Database, wanted: str) -> bool:
+        """Go on under the next key where `wanted` names it; return whether that was done. Until
+        `end_hand_over`, both keys sign, so that readers who know either follow.
+
+        Raises SealgateError: LOG_INCONSISTENT as `check_turn`, also where the next key is another;
+        RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        """
+        if wanted.split("\n")[0] == self.vkey.split("\n")[0]:
+            return False
+        if not self.follows(wanted) or not isinstance(self._signer, RotatingSigner):
+            raise inconsistent(f"{self.origin}: the policy names a key that is not here")
+        with self.lock, database.writing() as connection:
+            self.check_turn(DriverTransaction.of(connection))
+            if not self._has_next:
+                return False
+            size, checkpoints = self._frontier.size, self._tables.checkpoints
+            before = self._checkpoints
+            self._signer.hand_over()
+            self._use_signer()
+            self._before = before
+            note = self._sign(size, self._frontier.root)
+            at = checkpoints.c.size == size
+            connection.execute(update(checkpoints).where(at).values(note=note))
+            connection.commit()
+            self._note = note
+            self._remember()
+        return True
+
+    def end_hand_over(self) -> None:
+        """Sign with the new key alone from now on."""
+        with self.lock:
+            self._before = None
+
+    def _sign(self, size: int, root: bytes) -> str:
+        note = self._checkpoints.sign(size, root)
+        if self._before is None:
+            return note
+        line = note[note.index("\n\n") + 2 :]
+        return self._before.sign(size, root) + line
+
     def halt(self, detail: str) -> None:
         """Sign nothing any more, for somebody has seen another log under this key."""
         self._halted = detail
@@ -198,6 +265,7 @@ class TileLog:
         if self._epoch is not None or note is None or connection is None:
             raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
         frontier, note = load(connection, self._tables, self.origin, self._signer)
+        self._use_signer()
         check_extends(connection, self._tables, frontier, self.seen)
         self._frontier, self._note, self._unsettled = frontier, note, None
         self._remember()
@@ -233,7 +301,7 @@ class TileLog:
         first = self._frontier.size
         frontier = self._frontier.append(hashes or list(map(leaf_hash, leaves)))
         size = frontier.size
-        note = self._checkpoints.sign(size, frontier.root)
+        note = self._sign(size, frontier.root)
         transaction.run_many(self._statements.add_leaf, enumerate(leaves, first))
         for tile in frontier.tiles:
             transaction.run(*self._statements.store(tile, first))

@@ -26,6 +26,7 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Freshness, sign_statement
 from sealgate.trust.times import CLOCK_SKEW, format_time, parse_time
+from sealgate.trust.transparency import RotatingSigner
 
 _SLOT = 1
 
@@ -54,11 +55,13 @@ class LiveState:
 
 
 class FreshnessKeeper:
-    """Signs freshness statements with `signer`, a key of a principal of the role `freshness`."""
+    """Signs freshness statements with `signer`, a key of a principal of the role `freshness`; of a
+    `RotatingSigner`, with the next key as soon as the policy lists it.
+    """
 
     def __init__(self, ledger: Ledger, signer: Signer) -> None:
         self._ledger = ledger
-        self._signer = signer
+        self._signers = signer.signers if isinstance(signer, RotatingSigner) else (signer,)
         self._last: SignedFreshness | None = None
 
     @property
@@ -68,16 +71,25 @@ class FreshnessKeeper:
 
     def check_key(self, policy: Policy) -> None:
         """Check that the policy gives the key its role. Raises SealgateError(POLICY_INVALID)."""
-        holder = policy.holder(self._signer.public.keyid)
-        if holder is None or "freshness" not in holder.roles:
-            raise SealgateError(Reason.POLICY_INVALID, "the freshness key has not the role")
+        self.signer_for(policy)
+
+    def signer_for(self, policy: Policy) -> Signer:
+        """The key to which the policy gives the role: the next one, where it lists that already.
+
+        Raises SealgateError(POLICY_INVALID) for none.
+        """
+        for signer in reversed(self._signers):
+            holder = policy.holder(signer.public.keyid)
+            if holder is not None and "freshness" in holder.roles:
+                return signer
+        raise SealgateError(Reason.POLICY_INVALID, "the freshness key has not the role")
 
     def is_due(self, connection: Connection, policy: Policy) -> bool:
         """Say whether a quarter of the statement's time has gone, there is none by this key, or it
         was signed under a clock that was wrong: nobody believes one from the future.
         """
         statement = self._stored(connection, policy)
-        if statement is None or not self._is_own(connection):
+        if statement is None or not self._is_own(connection, policy):
             return True
         issued, expires = parse_time(statement.issued), parse_time(statement.expires)
         longest = timedelta(seconds=policy.rules.freshness_seconds)
@@ -91,7 +103,7 @@ class FreshnessKeeper:
         of the last statement is gone or older, or they are not what the log records;
         POLICY_INVALID where the policy took the key's role away.
         """
-        self.check_key(policy)
+        signer = self.signer_for(policy)
         last = self._last.statement if self._last is not None else None
         # A commit that was reported as failed may have reached the database all the same.
         known = (last, self._stored(unit.connection, policy))
@@ -109,7 +121,7 @@ class FreshnessKeeper:
             issued=format_time(unit.now),
             expires=format_time(expires),
         )
-        envelope = sign_statement(statement, self._signer).encode()
+        envelope = sign_statement(statement, signer).encode()
         row = {"sequence": statement.sequence, "envelope": envelope}
         here = FRESHNESS.c.slot == _SLOT
         if unit.connection.execute(update(FRESHNESS).where(here), row).rowcount == 0:
@@ -135,21 +147,21 @@ class FreshnessKeeper:
     def _remember(self, signed: SignedFreshness) -> None:
         self._last = signed
 
-    def _is_own(self, connection: Connection) -> bool:
+    def _is_own(self, connection: Connection, policy: Policy) -> bool:
         envelope = stored_envelope(connection)
         signers = Envelope.decode(envelope).signatures if envelope is not None else ()
-        return self._signer.public.keyid in {keyid for keyid, _ in signers}
+        return self.signer_for(policy).public.keyid in {keyid for keyid, _ in signers}
 
     def _stored(self, connection: Connection, policy: Policy) -> Freshness | None:
         envelope = stored_envelope(connection)
         if envelope is None:
             return None
         opened = Envelope.decode(envelope)
-        own = self._signer.public
+        own = {signer.public.keyid: signer.public for signer in self._signers}
         # While a key is replaced, the statement may still be by the other.
         keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
         try:
-            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own, **keys})
+            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {**own, **keys})
         except SealgateError as error:
             raise SealgateError(
                 Reason.LOG_INCONSISTENT, "a freshness statement not ours"

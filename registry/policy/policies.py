@@ -145,8 +145,9 @@ class Policies:
            `open_policy` and `next_policy`).
         4. What it says stands, though the key is withdrawn, was in the log before the place that
            it names (POLICY_INVALID).
-        5. It names this registry's log and its key, and gives the freshness key the role
-           `freshness` (POLICY_INVALID): a registry could not go on under another one.
+        5. It names this registry's log and its key, or the next one with the present one among the
+           former, and gives the freshness key or the next one the role `freshness`
+           (POLICY_INVALID): a registry could not go on under another one.
         """
         # 1.
         opened = Envelope.decode(envelope)
@@ -161,7 +162,7 @@ class Policies:
                 _check_stands(unit, withdrawal)
             # 5.
             log = self._ledger.log
-            if policy.is_answer_log(log.origin) or policy.log_key(log.origin) != log.vkey:
+            if policy.is_answer_log(log.origin) or not log.follows(policy.log_key(log.origin)):
                 raise SealgateError(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
             unit.add(

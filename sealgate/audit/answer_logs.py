@@ -12,9 +12,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust import canonical, fields
 from sealgate.trust.policy import Policy
-from sealgate.trust.transparency import Checkpoint, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, open_checkpoint, origin_of
 from sealgate.trust.transparency.merkle import verify_consistency
-from sealgate.trust.transparency.note import Verifier
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 
@@ -151,7 +150,7 @@ class AnswerLogHistory:
 
 def log_name(vkey: str) -> str:
     """The origin of the log that a verifier key of a policy is for."""
-    return Verifier.from_vkey(vkey.partition(" ")[0]).name
+    return origin_of(vkey)
 
 
 def log_keys(policies: Sequence[Policy], origin: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from sealgate.audit.answer_logs import AnswerLogHistory, log_keys, log_name
+from sealgate.audit.hand_over import check_hand_overs, hand_over_size
 from sealgate.audit.reader import AuditReader
 from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck, check_sizes, read_witnessed
 from sealgate.reasons import Reason, SealgateError
@@ -34,7 +35,9 @@ class LogFinding:
     Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
     `witnesses` have cosigned was of `witnessed` entries, and is extended; those `without` have not
     cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
-    entries. `whole` says whether the kept hashes above the leaves were compared too.
+    entries. `whole` says whether the kept hashes above the leaves were compared too. Entries before
+    `known` were verified earlier, and only their hashes were read. `note` is the checkpoint as it
+    was signed.
     """
 
     origin: str
@@ -47,6 +50,8 @@ class LogFinding:
     anchors: int = 0
     anchored: int = 0
     whole: bool = True
+    known: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,15 @@ class Auditor:
         progress: Callable[[int, int], None],
         witnesses: Sequence[WitnessKey] = (),
         threshold: int = 0,
+        known: Checkpoint | None = None,
     ) -> LogFinding:
-        """Hashes every entry up to the newest checkpoint, and compares with all that was signed.
+        """Hashes every entry up to the newest checkpoint, and compares with all that was signed. Of
+        an answer log's entries that `known` covers, a checkpoint that was verified before, only the
+        hashes are read, which must lead to its root.
 
         1. Entries of an answer log that are not there were pruned: the registry's log says so.
-        2. Each anchor of an answer log is signed by its key, and of no more entries than there are.
+        2. Each anchor of an answer log is signed by its key, and of no more entries than there are;
+           after a hand-over to another key, the one before signs no more.
         3. So many of these witnesses have cosigned a tree.
         4. The entries, after the kept hashes of what was pruned, lead to the signed root, to that
            of each anchor, and to what witnesses cosigned.
@@ -128,11 +137,14 @@ class Auditor:
         seen = read_witnessed(found.witnessed_note, origin, key, witnesses, threshold)
         claims = [Claim(checkpoint.size, checkpoint.root, "the newest checkpoint"), *anchors]
         claims += [seen.claim] if seen.claim else []
+        if known is not None and answers:
+            claims.append(Claim(known.size, known.root, "what was verified before"))
+        begin = known.size if known is not None and answers else 0
         check_sizes(origin, claims, checkpoint.size)
         # 4. and 5.
         check = TreeCheck(origin, claims)
         visit = None if answers else told.visit
-        self._read(check, found.first, checkpoint.size, progress, visit)
+        self._read(check, max(found.first, begin), checkpoint.size, progress, visit)
         whole = check.finish(partial(self._stored, origin))
         if not answers:
             self._told = told
@@ -147,7 +159,13 @@ class Auditor:
             anchors=len(anchors),
             anchored=max((claim.size for claim in anchors), default=0),
             whole=whole,
+            known=begin,
+            note=found.note,
         )
+
+    def handed_over(self, origin: str) -> int:
+        """The size up to which a former key of an answer log vouches; see `hand_over_size`."""
+        return hand_over_size(self.told().anchors.get(origin, ()), self._policy.log_key(origin))
 
     def told(self) -> AnswerLogHistory:
         """Return what the registry's log records about the answer logs, after verifying it. Raises
@@ -168,8 +186,9 @@ class Auditor:
         self._told = told
 
     def _anchors(self, told: AnswerLogHistory, origin: str) -> list[Claim]:
-        keys = log_keys(self._policies, origin)
-        return [anchor.claim(keys) for anchor in told.anchors.get(origin, ())]
+        keys, anchors = log_keys(self._policies, origin), told.anchors.get(origin, ())
+        check_hand_overs(anchors, keys)
+        return [anchor.claim(keys) for anchor in anchors]
 
     def _read(
         self,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from sealgate.cli.key_rotation import rotate
 from sealgate.cli.output import HelpfulGroup, ask_hidden, ask_secret, json_option, show_fields
 from sealgate.private_keys import PASSPHRASE_VARIABLE, open_signer, read_passphrase
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
@@ -31,7 +32,10 @@ def new_passphrase(file: Path | None) -> bytes:
 
 @click.group("key", cls=HelpfulGroup)
 def key() -> None:
-    """Create signing keys, and show their public parts for the policy."""
+    """Create signing keys, show their public parts for the policy, and replace those of logs."""
+
+
+key.add_command(rotate)
 
 
 @key.command(

@@ -22,7 +22,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
-from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency import current_vkey, open_checkpoint
 from sealgate.v1.audit_pb2 import StreamRecordsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetCheckpointRequest
@@ -141,7 +141,7 @@ class _Logs:
                 folder.check_claim(anchor.claim(keys))
             self.anchors[name] = len(anchors)
         # A log that signs with ML-DSA as well has a second key, after a blank.
-        lines = "".join(f"{key}\n" for key in vkey.split(" "))
+        lines = "".join(f"{key}\n" for key in current_vkey(vkey).split(" "))
         self._writer.write(Path("keys", "logs", f"{name}.vkey"), lines.encode())
         self.sizes[name] = size
 

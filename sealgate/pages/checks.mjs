@@ -148,14 +148,19 @@ async function checkLog(steps, policy, receipt) {
     return `The log is ${checkpoint.origin}.`;
   });
   await steps.run("receipt-3", "The log’s own key has signed the checkpoint", ["receipt-2"], async (shown) => {
-    const log = policy.answerLogs.get(checkpoint.origin);
-    shown.push({ label: "key in the policy", value: toHex(log.der.slice(-32)) });
-    const line = checkpoint.signatures.find((item) => item.name === log.name && item.hint === log.hint);
+    const named = policy.answerLogs.get(checkpoint.origin);
+    // A former key vouches for what it signed before the log was handed over.
+    const keys = [named, ...named.former.filter((key) => checkpoint.size <= key.size)];
+    const by = (key) => checkpoint.signatures.find((item) => item.name === key.name && item.hint === key.hint);
+    const log = keys.find(by) ?? named;
+    const label = log === named ? "key in the policy" : "former key in the policy";
+    shown.push({ label, value: toHex(log.der.slice(-32)) });
+    const line = by(log);
     demand(line, "No signature is by the key that the policy certifies.", "SIGNATURE_INVALID");
     shown.push({ label: "signature", value: toHex(line.signature) });
     demand(await signed(log, line.signature, encodeText(checkpoint.text)),
       "The signature is not that of the key over this checkpoint.", "SIGNATURE_INVALID");
-    if (log.beside) return `It states ${checkpoint.size} entries under one root. ${ML_DSA_UNCHECKED}`;
+    if (named.beside) return `It states ${checkpoint.size} entries under one root. ${ML_DSA_UNCHECKED}`;
     return `It states ${checkpoint.size} entries under one root.`;
   });
   await steps.run("receipt-4a", "The commitments make up an entry", ["receipt-0"], async (shown) => {

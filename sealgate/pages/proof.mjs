@@ -238,9 +238,23 @@ async function readPolicy(payload) {
   demand(new Set(names).size === names.length, "Two logs have one name.", "POLICY_INVALID");
   // ML-DSA-44 keys beside logs' own; no WebCrypto checks their signatures yet.
   const second = policy.ml_dsa === undefined ? {} : object(policy.ml_dsa);
-  for (const log of logs) log.beside = Object.hasOwn(second, log.name);
+  const former = policy.former_logs === undefined ? {} : object(policy.former_logs);
+  for (const log of logs) {
+    log.beside = Object.hasOwn(second, log.name);
+    log.former = Object.hasOwn(former, log.name) ? await readFormerKeys(former[log.name], log.name) : [];
+  }
   return { version: policy.version, issued: policy.issued, expires: policy.expires, grace, roots, threshold,
     digest: `sha256:${toHex(await sha256(payload))}`, answerLogs: new Map(logs.map((log) => [log.name, log])) };
+}
+
+/** The keys that a log was signed with before, each with the size up to which it vouches. */
+async function readFormerKeys(section, name) {
+  return Promise.all(list(section).map(async (entry) => {
+    const { key, size } = record(entry, Object.hasOwn(object(entry), "size") ? ["key", "size"] : ["key"]);
+    const read = await readLogKey(key);
+    demand(read.name === name, "A former key stands under another log's name.", "POLICY_INVALID");
+    return { ...read, size: size === undefined ? Infinity : integer(size) };
+  }));
 }
 
 const SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;

@@ -148,6 +148,9 @@ class Installation:
         service = {
             name: self._key(f"keys/{name}.key") for name in ("registry-log", "answers", "freshness")
         }
+        for name in service if not self._beside else ():
+            # The one that follows: `sealgate key rotate`.
+            self._key(f"keys/{name}.next.key")
         for log, beside in self._beside.items():
             self._write(f"keys/{log}.ml-dsa.key", beside.to_pem())
         self._write("keys/api-keys.key", secrets.token_bytes(_MAC_KEY_BYTES))

@@ -18,6 +18,7 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
+from sealgate.trust.policy.former_logs import FormerLogKeys
 from sealgate.trust.policy.health_limits import HealthRules
 from sealgate.trust.policy.passkeys import NO_PASSKEYS, Passkeys
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
@@ -47,6 +48,7 @@ _KINDS: Mapping[str, Any] = {
     "withdrawn": Withdrawals,
     "health": HealthRules,
     "ml_dsa": LogCosigners,
+    "former_logs": FormerLogKeys,
     "screens": ScreeningPolicy,
     "grace": GracePeriod,
 }
@@ -107,6 +109,7 @@ class Policy:
     health: HealthRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
+    former_logs: FormerLogKeys | None = None
     screens: ScreeningPolicy | None = None
     grace: GracePeriod = NO_GRACE_PERIOD
     digest: str = field(init=False)
@@ -136,6 +139,8 @@ class Policy:
         self.webauthn.check_holders(people)
         if self.ml_dsa and not self._logs.keys() >= self.ml_dsa.keys.keys():
             raise invalid("an ML-DSA key of a log that is not named")
+        if self.former_logs:
+            self.former_logs.check(self._logs, self.ml_dsa.keys if self.ml_dsa else {})
         self.withdrawn.check_keys(listed - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
         check_known(self.rights or (), self._by_name.keys(), tiers)
@@ -267,11 +272,15 @@ class Policy:
         return self.screens.of(model) if self.screens else PLAIN
 
     def log_key(self, origin: str) -> str:
-        """Return the verifier key of a log; see `log_vkey`. Raises SealgateError(LOG_UNKNOWN)."""
+        """Return the verifier key of a log, and behind it a line for each former one; see
+        `open_checkpoint`. Raises SealgateError(LOG_UNKNOWN).
+        """
         if origin not in self._logs:
             raise SealgateError(Reason.LOG_UNKNOWN, "the policy names no such log")
         beside = self.ml_dsa.keys.get(origin) if self.ml_dsa else None
-        return f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
+        current = f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
+        former = self.former_logs.keys.get(origin, ()) if self.former_logs else ()
+        return "\n".join([current, *(each.line for each in former)]) if former else current
 
     def is_answer_log(self, origin: str) -> bool:
         """Say whether the policy names an answer log of that origin."""

@@ -3,17 +3,23 @@
 from sealgate.trust.transparency.checkpoint import (
     Checkpoint,
     CheckpointSigner,
+    RotatingSigner,
     TlogProof,
+    current_vkey,
     log_vkey,
     open_checkpoint,
+    origin_of,
     sign_checkpoint,
 )
 
 __all__ = [
     "Checkpoint",
     "CheckpointSigner",
+    "RotatingSigner",
     "TlogProof",
+    "current_vkey",
     "log_vkey",
     "open_checkpoint",
+    "origin_of",
     "sign_checkpoint",
 ]

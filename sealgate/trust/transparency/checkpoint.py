@@ -1,14 +1,17 @@
 """Checkpoints (C2SP tlog-checkpoint) and inclusion proofs as text (C2SP tlog-proof)."""
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
-from sealgate.trust.keys import Signer
+from sealgate.trust.keys import PublicKey, Signer
 from sealgate.trust.transparency import merkle, ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import Cosigner, PairedSigner
+
+_UP_TO = " up to "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,16 @@ class Checkpoint:
 
 
 def log_vkey(origin: str, signer: Signer) -> str:
-    """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between.
+    """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between;
+    of a `RotatingSigner`, a line for each of its keys.
 
     Raises SealgateError(DOCUMENT_MALFORMED) as `note.vkey` does.
     """
     vkey = note.vkey(origin, signer.public)
     if isinstance(signer, PairedSigner):
         return f"{vkey} {ml_dsa.vkey(origin, signer.beside.raw)}"
+    if isinstance(signer, RotatingSigner):
+        return f"{vkey}\n{note.vkey(origin, signer.other)}"
     return vkey
 
 
@@ -87,9 +93,44 @@ class CheckpointSigner:
 def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
     """The checkpoint of a note that the log's own key has signed, or both where `vkey` has both.
 
+    Each further line of `vkey` is a former key (see `former_line`), which may have signed instead.
     Raises SealgateError: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT for another log's.
     """
-    vkey, _, beside = fields.text(vkey).partition(" ")
+    current, *former = fields.text(vkey).split("\n")
+    try:
+        return _open(signed, current)
+    except SealgateError as refusal:
+        for line in former:
+            with suppress(SealgateError):
+                return _open_former(signed, line)
+        raise refusal
+
+
+def former_line(vkey: str, size: int | None = None) -> str:
+    """A line for a former key, which vouches for checkpoints of at most `size` entries."""
+    return vkey if size is None else f"{vkey}{_UP_TO}{size}"
+
+
+def current_vkey(vkey: str) -> str:
+    """The first line of what `open_checkpoint` takes: what signs now."""
+    return vkey.partition("\n")[0]
+
+
+def origin_of(vkey: str) -> str:
+    """The origin of the log that verifier keys are of. Raises SealgateError(DOCUMENT_MALFORMED)."""
+    return note.Verifier.from_vkey(current_vkey(vkey).partition(" ")[0]).name
+
+
+def _open_former(signed: str, line: str) -> Checkpoint:
+    vkey, _, size = line.partition(_UP_TO)
+    checkpoint = _open(signed, vkey)
+    if size and checkpoint.size > int(size):
+        raise SealgateError(Reason.SIGNATURE_INVALID, f"a former key signed beyond {size} entries")
+    return checkpoint
+
+
+def _open(signed: str, vkey: str) -> Checkpoint:
+    vkey, _, beside = vkey.partition(" ")
     verifier = note.Verifier.from_vkey(vkey)
     checkpoint = Checkpoint.parse(note.open_note(signed, (verifier,)))
     if checkpoint.origin != verifier.name:
@@ -97,6 +138,37 @@ def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
     if beside:
         Cosigner.from_vkey(beside).check(signed, checkpoint.cosigned())
     return checkpoint
+
+
+class RotatingSigner:
+    """A log's key with the one that follows it. It is a `Signer`, by the one that signs now."""
+
+    def __init__(self, signer: Signer, successor: Signer) -> None:
+        self._signer, self._other = signer, successor
+        self.is_handed_over = False
+
+    @property
+    def public(self) -> PublicKey:
+        return self._signer.public
+
+    @property
+    def other(self) -> PublicKey:
+        """The key that follows, or after the hand-over the one before."""
+        return self._other.public
+
+    @property
+    def signers(self) -> tuple[Signer, Signer]:
+        """The key that signs now, and the other."""
+        return self._signer, self._other
+
+    def sign(self, message: bytes) -> bytes:
+        return self._signer.sign(message)
+
+    def hand_over(self) -> None:
+        """Sign with the successor from now on."""
+        if not self.is_handed_over:
+            self._signer, self._other = self._other, self._signer
+            self.is_handed_over = True
 
 
 TLOG_PROOF_HEADER = "c2sp.org/tlog-proof@v1"

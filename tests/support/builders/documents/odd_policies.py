@@ -7,6 +7,7 @@ from typing import Any
 
 from sealgate.trust import canonical, dsse
 from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
 from sealgate.trust.policy.validity import GracePeriod
 from sealgate.trust.transparency import note
 from tests.support.builders.documents.people import (
@@ -22,6 +23,7 @@ from tests.support.builders.documents.receipt_cases import (
     ENVELOPE,
     EXPECTED,
     POLICY,
+    SIZE,
     Case,
     made,
     signed_by,
@@ -73,7 +75,23 @@ def odd_policies() -> Iterator[Case]:
             now=now,
             reason=reason,
         )
+    yield from _of_former_keys()
     yield from _of_malformed_policies()
+
+
+def _of_former_keys() -> Iterator[Case]:
+    """The log's key was replaced after it had signed the receipt's checkpoint, or before."""
+    former = note.vkey(ANSWER_LOG, key("another-log").public)
+    for name, size, reason in (
+        ("a former key", None, ""),
+        ("a former key within its size", SIZE, ""),
+        ("a former key beyond its size", SIZE - 1, "SIGNATURE_INVALID"),
+    ):
+        keys = FormerLogKeys({ANSWER_LOG: (FormerLogKey(former, size),)})
+        policy = make_policy(former_logs=keys)
+        receipt = made(EXPECTED | {"policy_digest": policy.digest}, signer=key("another-log"))
+        policies = (signed_by(policy),)
+        yield replace(BASE, name=name, receipt=receipt, policies=policies, reason=reason)
 
 
 def _of_malformed_policies() -> Iterator[Case]:

@@ -24,7 +24,10 @@ public final class Policy {
     private final long grace;
 
     /** A log's key; hint stands for its name and key. The policy may ask for ML-DSA-44 beside it. */
-    record LogKey(String name, String hint, Key key, boolean beside) {}
+    record LogKey(String name, String hint, Key key, boolean beside, List<FormerKey> former) {}
+
+    /** A key that a log was signed with before; it vouches for at most `size` entries. */
+    record FormerKey(LogKey key, long size) {}
 
     /**
      * Follows signed policies, oldest first, from root keys (PEM) of which `threshold` must have signed
@@ -120,13 +123,28 @@ public final class Policy {
     private void readLogs(Map<String, Object> outer) {
         var section = Fields.record(outer.get("logs"), "registry", "answers");
         var second = outer.containsKey("ml_dsa") ? Fields.object(outer.get("ml_dsa")) : Map.of();
+        var former = outer.containsKey("former_logs") ? Fields.object(outer.get("former_logs")) : Map.of();
         String registry = readLogKey(section.get("registry"), second).name;
         for (String written : Fields.texts(section.get("answers"))) {
             LogKey log = readLogKey(written, second);
             boolean free = !logs.containsKey(log.name) && !log.name.equals(registry);
             demand(free, "POLICY_INVALID", "two logs have one name");
-            logs.put(log.name, log);
+            List<FormerKey> before = former.containsKey(log.name)
+                ? readFormerKeys(former.get(log.name), log.name) : List.of();
+            logs.put(log.name, new LogKey(log.name, log.hint, log.key, log.beside, before));
         }
+    }
+
+    private static List<FormerKey> readFormerKeys(Object section, String origin) {
+        List<FormerKey> found = new ArrayList<>();
+        for (Object item : Fields.list(section)) {
+            boolean bound = Fields.object(item).containsKey("size");
+            var entry = bound ? Fields.record(item, "key", "size") : Fields.record(item, "key");
+            LogKey key = readLogKey(entry.get("key"), Map.of());
+            demand(key.name.equals(origin), "POLICY_INVALID", "a former key under another log's name");
+            found.add(new FormerKey(key, bound ? Fields.integer(entry.get("size"), 0) : Long.MAX_VALUE));
+        }
+        return found;
     }
 
     /** Reads name+hint+key of C2SP signed-note, where key is base64 of 0x01 and the raw key. */
@@ -139,6 +157,6 @@ public final class Policy {
         String hint = Fields.hex(Fields.hash(name, data)).substring(0, 8);
         wellFormed(hint.equals(parts[1]), "a verifier key whose hint is not its own");
         Key key = Key.ofRaw(Arrays.copyOfRange(data, 1, 33));
-        return new LogKey(parts[0], hint, key, second.containsKey(parts[0]));
+        return new LogKey(parts[0], hint, key, second.containsKey(parts[0]), List.of());
     }
 }

@@ -1,0 +1,156 @@
+"""`sealgate key rotate`: replaces the key of a log, or of freshness, while gateways run."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sealgate.audit import Auditor
+from sealgate.cli.context import (
+    connected,
+    fetch_chain,
+    newest,
+    policy_history,
+    profile,
+    state_folder,
+)
+from sealgate.cli.policy.change import successor_of, write_draft
+from sealgate.private_keys import NEXT, open_signer
+from sealgate.trust import canonical
+from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
+from sealgate.trust.policy import Policy
+from sealgate.trust.times import parse_time
+from sealgate.trust.transparency import current_vkey, note, origin_of
+
+_LEAST = timedelta(days=1)
+_FILES = {"registry": "registry-log.key", "answers": "answers.key", "freshness": "freshness.key"}
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate key rotate answers            drafts the policy that names the next key
+  sealgate key rotate answers --finish   once every gateway signs with it
+"""
+)
+@click.argument("what", type=click.Choice(sorted(_FILES)))
+@click.option(
+    "--key",
+    "place",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file of the present key; default: that of `sealgate init`, in STATE/keys.",
+)
+@click.option("--origin", help="The answer log, where the policy names several.")
+@click.option("--finish", is_flag=True, help="Put the next key's file in the place of the present.")
+@click.pass_context
+def rotate(
+    ctx: click.Context, what: str, place: Path | None, origin: str | None, finish: bool
+) -> None:
+    """Replace the key of the registry's log, of an answer log, or of freshness.
+
+    The next key is the file `NAME.next.key` beside the present one; `sealgate init` makes it, and a
+    gateway reads it at start. The drafted policy names the next key, with the present one among the
+    former: both are believed. Once it is accepted, each gateway goes on under the next key, and
+    until that is anchored both sign. --finish then renames the files, and --finish of an answer log
+    prints the size up to which the former key still vouches.
+    """
+    place = place or state_folder(ctx) / "keys" / _FILES[what]
+    following = place.with_suffix(NEXT)
+    if finish:
+        _finish(ctx, what, place, following, origin)
+        return
+    if not following.exists():
+        save_private_key(following, PrivateKey.generate(), None)
+        click.echo(
+            f"{following} is new: restart each gateway with it before the policy is accepted"
+        )
+    present, successor = open_signer(place).public, open_signer(following).public
+    document = _successor(ctx)
+    if what == "freshness":
+        _list_freshness(document, present, successor)
+    else:
+        _name_log(document, what, _log_of(document, what, origin), present, successor)
+    Policy.decode(canonical.encode(document))
+    draft = Path(f"policy-{document['version']}.json")
+    write_draft(draft, document)
+    signed = draft.with_suffix(".signed.json")
+    click.echo(f"{draft} names the next key. Next, in this order:")
+    click.echo(f"  sealgate policy sign {draft} --key KEY       the first holder of a root key")
+    for _ in range(document["root"]["threshold"] - 1):
+        click.echo(f"  sealgate policy sign {signed} --key KEY      the next one")
+    click.echo(f"  sealgate policy accept {signed}")
+    click.echo(f"  sealgate key rotate {what} --finish")
+
+
+def _successor(ctx: click.Context) -> dict[str, Any]:
+    """The gateway's policy as the next version, which ends when it would have ended."""
+    person, now = profile(ctx, "admin"), datetime.now(UTC)
+    with connected(person) as channel:
+        current = newest(fetch_chain(ctx, person, channel), person)
+    return successor_of(current, now, max(_LEAST, parse_time(current.expires) - now))
+
+
+def _list_freshness(document: dict[str, Any], present: PublicKey, successor: PublicKey) -> None:
+    """List the next key beside the present one. A later policy leaves out the present one."""
+    for known in document["principals"]:
+        if present.keyid in known["keys"]:
+            known["keys"] = [*known["keys"], successor.keyid]
+            document["keys"][successor.keyid] = successor.pem
+            return
+    raise click.ClickException(f"the policy knows nobody with the key {present.keyid}")
+
+
+def _log_of(document: dict[str, Any], what: str, origin: str | None) -> str:
+    """The origin of the log whose key is replaced."""
+    if what == "registry":
+        return origin_of(document["logs"]["registry"])
+    origins = [origin_of(vkey) for vkey in document["logs"]["answers"]]
+    found = [each for each in origins if origin in (None, each)]
+    if len(found) != 1:
+        raise click.UsageError(f"name one log with --origin: {', '.join(origins)}")
+    return found[0]
+
+
+def _name_log(
+    document: dict[str, Any], what: str, origin: str, present: PublicKey, successor: PublicKey
+) -> None:
+    before, after = note.vkey(origin, present), note.vkey(origin, successor)
+    logs = document["logs"]
+    named = [logs["registry"]] if what == "registry" else logs["answers"]
+    if before not in named:
+        raise click.ClickException(f"the policy names another key of {origin} than this one")
+    if what == "registry":
+        logs["registry"] = after
+    else:
+        logs["answers"] = [after if vkey == before else vkey for vkey in named]
+    former = document.setdefault("former_logs", {})
+    former[origin] = [{"key": before}, *former.get(origin, [])]
+
+
+def _finish(
+    ctx: click.Context, what: str, place: Path, following: Path, origin: str | None
+) -> None:
+    """Rename the files, once the policy in force names the next key."""
+    present, successor = open_signer(place).public, open_signer(following).public
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policies = policy_history(person, channel)
+        document = json.loads(policies[-1].encode())
+        if what == "freshness":
+            holder = policies[-1].holder(successor.keyid)
+            if holder is None or "freshness" not in holder.roles:
+                raise click.ClickException("the policy in force does not name the next key")
+        else:
+            name = _log_of(document, what, origin)
+            if current_vkey(policies[-1].log_key(name)) != note.vkey(name, successor):
+                raise click.ClickException("the policy in force does not name the next key")
+            if what == "answers":
+                size = Auditor(channel, policies[-1], policies).handed_over(name)
+                click.echo(f"the former key vouches for {size} entries: state it in `former_logs`")
+    kept = place.with_name(f"{place.stem}.{present.keyid[:8]}.former.key")
+    place.rename(kept)
+    following.rename(place)
+    click.echo(f"{place} is the key that signs now; the one before is {kept.name}")
