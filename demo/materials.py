@@ -12,7 +12,10 @@ Array = npt.NDArray[Any]
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
 DATA = HERE / "data"
-FOLDERS = {"digits-1": "digits", "digits-2": "digits", "breast-cancer-1": "breast-cancer"}
+# In the order of publishing: the hardened digits become version 1, the plain ones version 2.
+FOLDERS = {"digits-2": "digits", "digits-1": "digits", "breast-cancer-1": "breast-cancer"}
+LIVE = {"digits": "digits-2", "breast-cancer": "breast-cancer-1"}
+"""The folder of each model's version 1, which is attacked."""
 
 
 def test_rows(model: str) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import load_file
 
-from demo.materials import DATA, MODELS, Array, test_rows
+from demo.materials import DATA, LIVE, MODELS, Array, test_rows
 from demo.questions import Answered, ask_each, share_reduced, share_refused
 from demo.stage import Stage
 from inference.model.config import ModelConfig
@@ -15,10 +15,10 @@ from sealgate.client.client import Client
 
 _FGSM_EPS = (0.1, 0.2)
 _PGD_EPS = 0.2
-# The share of attacks that fool the model which screening must refuse at the least. It swings by
-# some twenty points with the random key of the watermark, since the threshold is one of the
-# largest of a few hundred clean scores; the least that was seen is half as much again.
-_REFUSED = {"FGSM 0.1": 0.2, "FGSM 0.2": 0.14, "PGD 0.2": 0.4}
+# Of the inputs that fool the model, the share that may be answered in full: neither refused nor
+# found suspect. It swings with the random key of the watermark, since both thresholds are among the
+# largest of a few hundred clean scores: 16% of FGSM 0.2 on digits is the most that was measured.
+_UNFLAGGED = 0.30
 # The share of clean inputs that screening may refuse, with room for chance on a few hundred.
 _FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
 _ACCURACY = 0.93
@@ -46,7 +46,7 @@ def screen(stage: Stage, client: Client, model: str) -> None:
         alarms <= _FALSE_ALARMS[model],
         f"{alarms:.1%} refused, {reduced:.1%} answered with the class alone",
     )
-    folder = MODELS / f"{model}-1"
+    folder = MODELS / LIVE[model]
     config = ModelConfig.read((folder / "model.json").read_bytes())
     session = onnxruntime.InferenceSession(
         folder / "response.onnx", providers=["CPUExecutionProvider"]
@@ -55,11 +55,12 @@ def screen(stage: Stage, client: Client, model: str) -> None:
         fooled = attacked[_answers(session, attacked, config) != labels]
         asked = ask_each(client, model, fooled)
         share, reduced = share_refused(asked), share_reduced(asked)
+        unflagged = 1 - share - reduced if asked else 0.0
         stage.check(
             f"{model}, {name}",
-            share >= _REFUSED[name],
-            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused, "
-            f"{reduced:.1%} suspect: the class alone",
+            unflagged <= _UNFLAGGED,
+            f"{len(fooled)} of {len(rows)} fool the model: {share:.1%} refused, {reduced:.1%} "
+            f"suspect (the class alone), {unflagged:.1%} unflagged (bound {_UNFLAGGED:.0%})",
         )
 
 
