@@ -16,14 +16,18 @@ from registry.answers.search import closed_between
 from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
+from registry.policy.policies import PinnedRoot, PolicyBook
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
+from sealgate.files import read_regular_file
 from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
-from sealgate.trust.transparency import log_vkey
+from sealgate.trust.transparency import log_vkey, origin_of
 from sealgate.trust.transparency.tiles import WIDTH
 
 
@@ -88,13 +92,25 @@ def _prune(
     if not dry_run and size:
         prunings.add(log.origin, size, cutoff, partial(closed_between, answers))
         prune_leaves(answers, size)
+    policy = _policy(settings, registry)
+    others = [origin_of(vkey) for vkey in policy.answer_logs if origin_of(vkey) != log.origin]
     return {
         "log": log.origin,
+        "left": others or "no other answer log is named by the policy",
         "pruned": not dry_run,
         "entries": max(0, size - first),
         "first": max(size, first),
         "kept_since": format_time(cutoff),
     }
+
+
+def _policy(settings: GatewayConfig, registry: Database) -> Policy:
+    """The newest policy, from the pinned root keys."""
+    trust = settings.trust
+    keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in trust.root_keys]
+    book = PolicyBook(PinnedRoot({key.keyid: key for key in keys}, trust.threshold))
+    with registry.reading() as connection:
+        return book.read(connection).newest
 
 
 def _wanted(prunings: Prunings, origin: str, before: str, cutoff: datetime, allowed: int) -> int:
