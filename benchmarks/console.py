@@ -8,12 +8,11 @@ for one page after another. Prints a table; writes results/console.json.
 import argparse
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,31 +20,22 @@ from typing import Any
 import httpx2
 import numpy as np
 
+from benchmarks.history import BEGAN, CALLERS, DAYS, fill
 from benchmarks.report import Target, finish, show
 from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
-from gateway.config.document import GatewayConfig
-from registry.answers.answer_log import AnswerLog
-from registry.answers.encryption import Opening
-from registry.answers.subject_keys import SubjectKeys
-from sealgate.private_keys import open_signer
 from sealgate.remote import connect
 from sealgate.remote.calls import new_request_id
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.statements import Evidence, Manifest, oms, types
-from sealgate.trust.times import format_micros
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _PAGE_MS, _FIND_MS, _LARGEST = 50.0, 200.0, 100_000.0
-_BURST, _CALLERS, _DAYS = 256, 50, 30
-_BEGAN = datetime(2026, 10, 1, tzinfo=UTC)
-_DIGEST = "sha256:" + "5e" * 32
 _SHARED = "browser, console and gateway share two cores, with other work during this run"
 _GROUPS = (
     "each receipt of a search's first message is made by the gateway and verified by the console, "
@@ -95,7 +85,7 @@ def _installation(state: Path, options: argparse.Namespace) -> Iterator[Stage]:
         promote_approved(stage, "digits", 1)
         _register(stage, options.versions - 2)
         stage.stop_gateway()
-        _fill(state, options.entries)
+        fill(state, options.entries)
         stage.start_gateway()
         stage.start_console()
         yield stage
@@ -154,50 +144,6 @@ def _parts(
             yield messages.UploadVersionRequest(chunk=data[at : at + (1 << 18)])
 
 
-def _fill(state: Path, entries: int) -> None:
-    """Record decisions of many callers over a month, as a gateway does, while none runs."""
-    config = GatewayConfig.read(state / "gateway.toml")
-    with closing(SubjectKeys.open(config.answers.subjects)) as subjects:
-        answers = AnswerLog.open(
-            config.answers.database,
-            config.answers.origin,
-            open_signer(config.answers.log_key),
-            subjects,
-        )
-        with closing(answers):
-            while answers.size < entries:
-                burst = range(answers.size, min(entries, answers.size + _BURST))
-                logged, _ = answers.entries([_opening(subjects, n, entries) for n in burst])
-                answers.append(logged)
-
-
-def _opening(subjects: SubjectKeys, number: int, entries: int) -> Opening:
-    caller = f"caller-{number % _CALLERS}"
-    values = dict.fromkeys(FIELDS, "") | {
-        "time": format_micros(_BEGAN + timedelta(days=_DAYS) * (number / entries)),
-        "principal": caller,
-        "method": "/inference.GRPCInferenceService/ModelInfer",
-        "model": "digits",
-        "version": "1",
-        "version_digest": _DIGEST,
-        "pointer_sequence": "1",
-        "policy_digest": _DIGEST,
-        "input": _DIGEST,
-        "output": _DIGEST,
-        "outcome": "answered" if number % 17 else "ADVERSARIAL_INPUT",
-        "verdict": "clean" if number % 17 else "adversarial",
-        "score": "1.0",
-        "threshold": "2.0",
-        "engine": "in-process",
-        "alias": "production",
-        "request_id": f"request-{number}",
-        "screening": "full",
-        "arithmetic": "int8",
-    }
-    fields = tuple(values[name] for name in FIELDS)
-    return Opening(fields, secrets.token_bytes(16), caller, subjects.key(caller))
-
-
 def _pages(stage: Stage, options: argparse.Namespace) -> list[dict[str, Any]]:
     link = str(stage.command("console", "link", "auditor")).strip()
     origin = link.partition("/links/")[0]
@@ -216,7 +162,7 @@ def _addresses(browser: httpx2.Client, options: argparse.Namespace) -> dict[str,
     """Different addresses of each page, so that nothing is asked for twice in a row."""
     some = np.random.default_rng(0)
     versions = [int(n) for n in some.integers(20, options.versions, options.times)]
-    days = [(_BEGAN + timedelta(days=int(n))).date() for n in some.integers(0, _DAYS, 100)]
+    days = [(BEGAN + timedelta(days=int(n))).date() for n in some.integers(0, DAYS, 100)]
     found = re.search(r"/proposals/sha256:[0-9a-f]+", browser.get("/proposals?state=moved").text)
     log = re.search(r'[^">]+/answers', browser.get("/").text)
     if found is None or log is None:
@@ -231,7 +177,7 @@ def _addresses(browser: httpx2.Client, options: argparse.Namespace) -> dict[str,
         "proposal": [found[0]],
         "audit": ["/audit"],
         "find": [
-            f"/audit?principal=caller-{at % _CALLERS}&day={day}" for at, day in enumerate(days)
+            f"/audit?principal=caller-{at % CALLERS}&day={day}" for at, day in enumerate(days)
         ],
         "entry": [f"/audit/entries/{n}?log={log[0]}" for n in entries],
         "people": ["/people"],

@@ -73,6 +73,9 @@ bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 1
 bench/console: $(VENV)/dev ## pages of the web console over 1,000 versions and 1,000,000 decisions (ten minutes)
 	$(BIN)/python -m benchmarks.console
 
+bench/dayone: $(VENV)/dev front ## finding, backup, rotation and renewal, as people meet them (ONLY=record: a part; twenty minutes)
+	$(BIN)/python -m benchmarks.dayone $(if $(ONLY),--only $(ONLY))
+
 bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
 	$(BIN)/python -m benchmarks.holes
 
