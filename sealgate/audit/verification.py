@@ -3,8 +3,8 @@
 A log that was not shown is reported as such: nobody can say that it is intact.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import grpc
@@ -21,6 +21,7 @@ from sealgate.audit.auditor import Auditor, LogFinding
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import Checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey
 
 INTACT = "intact"
@@ -51,12 +52,14 @@ class LogReport:
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
     """Options of a verification: `threshold` of these witnesses must have cosigned each log; the
-    logs `elsewhere` are not read here.
+    logs `elsewhere` are not read here. `known` are checkpoints that were verified before, by their
+    log: it goes on from there.
     """
 
     witnesses: Sequence[WitnessKey] = ()
     threshold: int = 0
     elsewhere: Collection[str] = ()
+    known: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
 def verify_logs(
@@ -116,6 +119,7 @@ def _verified(auditor: Auditor, origin: str, asked: VerifyOptions, progress: Pro
             lambda done, total: progress(origin, done, total),
             asked.witnesses,
             asked.threshold,
+            asked.known.get(origin),
         )
         return LogReport(origin, INTACT, finding=finding)
 
@@ -132,8 +136,11 @@ def _opened(auditor: Auditor, report: LogReport) -> LogReport:
         return found.erased.get(origin, ErasureCounts())
 
     def check() -> LogReport:
-        opened = reader.openings(origin, finding.first, finding.size)
-        closed = sum(entry.fields is None for entry in opened)
+        start = max(finding.first, finding.known)
+        closed = sum(e.fields is None for e in reader.openings(origin, start, finding.size))
+        if finding.known:
+            # How many are closed before it, only a whole run counts.
+            return report
         before, again = told(auditor.told()), lambda: told(auditor.told_again())
         return replace(report, closed=check_closed(origin, closed, before, again))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import grpc
@@ -25,6 +26,7 @@ from sealgate.audit.verification import (
 )
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option, show_rows
+from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency.cosignature import WitnessKey
@@ -46,6 +48,7 @@ elsewhere_option = click.option(
 \b
 Examples:
   sealgate audit verify
+  sealgate audit verify --known verified.json    goes on where it ended last time
   sealgate audit verify --gateway gateway-2.example:8443
   sealgate audit verify --witness witness.example+4f2a91c0+BDk… --witnesses 1
 
@@ -84,6 +87,12 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     help="Whether to open every entry, so that deleted openings show; on by default. It takes most"
     " of the time, about 0.7 ms an entry.",
 )
+@click.option(
+    "--known",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on from the checkpoints in this file, and store the new ones there. Of answers that "
+    "were verified before only hashes are read, and closed entries are not counted.",
+)
 @json_option
 @click.pass_context
 def verify(
@@ -94,6 +103,7 @@ def verify(
     threshold: int | None,
     patience: float,
     opens: bool,
+    known: Path | None,
     as_json: bool,
 ) -> None:
     """Verify every entry of every log against everything that was signed about it.
@@ -121,7 +131,10 @@ def verify(
             raise click.BadParameter(
                 f"no policy names {', '.join(sorted(unknown))}", param_hint="--elsewhere"
             )
-        asked = VerifyOptions(witnesses, wanted, elsewhere)
+        file = ClientMemoryFile(known) if known is not None else None
+        notes = file.load().notes if file is not None else {}
+        before = {origin: ClientMemory.checkpoint(note) for origin, note in notes.items()}
+        asked = VerifyOptions(witnesses, wanted, elsewhere, before)
         bars = stack.enter_context(_Bars(not as_json))
         until = time.monotonic() + patience
         while True:
@@ -131,6 +144,10 @@ def verify(
             if not waits or time.monotonic() >= until:
                 break
             time.sleep(_LOOK_SECONDS)
+    if file is not None:
+        found = [r.finding for r in reports if r.finding is not None and r.state == INTACT]
+        seen = {each.origin: each.note for each in found}
+        file.save(ClientMemory(policies[-1].version, seen))
     columns = ("log", "entries", "anchors", "anchored", "root", "found")
     rows = [_row(report, keys) for report in reports]
     if not as_json:
@@ -185,6 +202,7 @@ def _row(report: LogReport, keys: Sequence[str]) -> dict[str, object]:
         "anchors": found.anchors if found else None,
         "anchored": found.anchored if found else None,
         "tiles": found.whole if found else None,
+        "known": found.known if found else 0,
         "closed": report.closed.entries if report.closed else None,
         "witnesses": list(found.witnesses) if found else [],
         "witnessed": found.witnessed if found else 0,
@@ -204,6 +222,8 @@ def _found(report: LogReport) -> str:
         return text
     if finding.first:
         text += f"; of the first {finding.first}, pruned, only the hashes"
+    if finding.known:
+        text += f"; the first {finding.known} verified before"
     if finding.witnesses:
         text += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
     if finding.without:

@@ -304,6 +304,26 @@ def test_a_search_goes_on_where_it_ended_and_must_name_something(told):
     assert "only entries of an answer log have receipts" in result.output
 
 
+def test_a_verification_goes_on_where_the_last_one_ended(told, tmp_path):
+    known = tmp_path / "verified.json"
+    words = ("verify", "--wait", "60", "--known", str(known))
+    first = {row["log"]: row for row in told.audit(*words)}
+    (answers,) = (log for log in first if log.endswith("/answers"))
+    assert first[answers]["known"] == 0
+    told.ask()
+    second = {row["log"]: row for row in told.audit(*words)}
+    assert second[answers]["known"] == first[answers]["entries"] < second[answers]["entries"]
+    assert f"the first {first[answers]['entries']} verified before" in second[answers]["found"]
+    # What was seen before must be the beginning of what is shown now.
+    document = json.loads(known.read_text())
+    lines = document["logs"][answers].split("\n")
+    lines[2] = "A" * 43 + "="
+    document["logs"][answers] = "\n".join(lines)
+    known.write_text(json.dumps(document, separators=(",", ":"), sort_keys=True))
+    rows = {row["log"]: row for row in told.audit(*words, code=1)}
+    assert rows[answers]["reason"] == Reason.LOG_INCONSISTENT.name
+
+
 def test_an_erased_subject_is_not_found(told):
     told.about("patient-12")
     assert len(told.audit("find", "--subject", "patient-12")["decisions"]) == 1
