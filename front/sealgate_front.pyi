@@ -1,7 +1,9 @@
 """TLS, HTTP/2 and gRPC framing off the interpreter; hands Python bursts of calls."""
 
 from collections.abc import Sequence
-from typing import TypeAlias, final
+from typing import Protocol, TypeAlias, final
+
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -82,3 +84,44 @@ class Entries:
     def sealed(self) -> list[bytes]: ...
     def salts(self, at: int) -> bytes: ...
     def receipt(self, at: int, index: int, path: str, tail: str) -> bytes: ...
+
+@final
+class PrintTables:
+    """What a key draws for rows of one width; see `gateway.sessions.fingerprints`."""
+
+    def __init__(
+        self,
+        width: int,
+        places: Sequence[int],
+        offsets: Sequence[float],
+        factors: Sequence[int],
+        kept: Sequence[int],
+        starts: Sequence[float],
+    ) -> None: ...
+    def encoded(
+        self, rows: Buffer, exact: Sequence[bytes], sketches: Buffer, with_levels: bool
+    ) -> list[bytes]: ...
+
+class Columns(Protocol):
+    """The prints of rows by part, as arrays in C order."""
+
+    @property
+    def exact(self) -> Buffer: ...
+    @property
+    def hashes(self) -> Buffer: ...
+    @property
+    def sketches(self) -> Buffer: ...
+    @property
+    def levels(self) -> Buffer: ...
+
+def compare(
+    given: tuple[Columns, Buffer],
+    ring: tuple[Columns, Buffer],
+    used: int,
+    places: tuple[int, int],
+    few: int,
+) -> tuple[bytes, list[bool], list[float], bool]:
+    """Compare rows, with their classes int32, with the first `used` of a ring and each other.
+    `places` are the place of the ring that the next row takes, and how many it has. Rows of which
+    at most `few` levels differ are close; see `gateway.sessions.comparison`. Raises ValueError or BufferError for what is not such columns.
+    """

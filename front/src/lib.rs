@@ -17,6 +17,7 @@ mod proxy;
 mod replies;
 mod served;
 mod server;
+mod sessions;
 pub mod shared;
 pub mod tls;
 pub mod trial;
@@ -30,5 +31,7 @@ fn sealgate_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Call>()?;
     module.add_class::<entries::Entries>()?;
     module.add_class::<front::Front>()?;
+    module.add_class::<sessions::PrintTables>()?;
+    module.add_function(wrap_pyfunction!(sessions::compare, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }
