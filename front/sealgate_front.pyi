@@ -122,6 +122,8 @@ def compare(
     few: int,
 ) -> tuple[bytes, list[bool], list[float], bool]:
     """Compare rows, with their classes int32, with the first `used` of a ring and each other.
+
     `places` are the place of the ring that the next row takes, and how many it has. Rows of which
-    at most `few` levels differ are close; see `gateway.sessions.comparison`. Raises ValueError or BufferError for what is not such columns.
+    at most `few` levels differ are close; see `gateway.sessions.comparison`. Raises ValueError or
+    BufferError for what is not such columns.
     """

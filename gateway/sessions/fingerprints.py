@@ -26,10 +26,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import sealgate_front
 
 HASHES = 64
 SKETCH = 32
@@ -81,6 +84,11 @@ class PrintColumns:
         parts = self.exact[rows], self.hashes[:, rows], self.sketches[rows], self.levels[:, rows]
         return PrintColumns(*parts)
 
+    def in_order(self) -> "PrintColumns":
+        """The same with each array in C order."""
+        hashes, levels = (np.ascontiguousarray(each) for each in (self.hashes, self.levels))
+        return PrintColumns(self.exact, hashes, self.sketches, levels)
+
     def joined(self, behind: "PrintColumns") -> "PrintColumns":
         return PrintColumns(
             np.concatenate([self.exact, behind.exact]),
@@ -123,14 +131,19 @@ class Printer:
         """
         if (texts := self._texts(rows)) is not None:
             return texts
-        exact, *parts = self._parts(rows, low, high, alike)
-        return [Print(*each) for each in zip(parts[0], exact, *parts[1:], strict=True)]
+        tables, scaled, exact = self._read(rows, low, high)
+        parts = tables.sketches(scaled), tables.levels(scaled, alike)
+        return [Print(*each) for each in zip(tables.hashes(scaled), exact, *parts, strict=True)]
 
     def encoded(self, rows: Array, low: float, high: float, alike: bool = False) -> list[bytes]:
         """The same as `Print.encode` writes them."""
         if (texts := self._texts(rows)) is not None:
             return [each.encode() for each in texts]
-        exact, *parts = self._parts(rows, low, high, alike)
+        tables, scaled, exact = self._read(rows, low, high)
+        sketches = tables.sketches(scaled)
+        if tables.native is not None:
+            return tables.native.encoded(scaled, exact, sketches, alike)
+        parts = tables.hashes(scaled), sketches, tables.levels(scaled, alike)
         first = np.frombuffer(b"".join(exact), np.uint8).reshape(len(exact), -1)
         every = np.concatenate(
             [first, *(np.ascontiguousarray(part).view(np.uint8) for part in parts)], axis=1
@@ -146,20 +159,18 @@ class Printer:
             return [self._text([b"%d" % token for token in row if token >= 0]) for row in rows]
         return None
 
-    def _parts(
-        self, rows: Array, low: float, high: float, alike: bool
-    ) -> tuple[list[bytes], Array, Array, Array]:
+    def _read(self, rows: Array, low: float, high: float) -> "tuple[_Tables, Array, list[bytes]]":
+        """The tables for such rows, the rows [n, width] scaled to 0 … 1, and what is the same only
+        for the same row.
+        """
         flat = np.ascontiguousarray(rows.reshape(len(rows), -1), np.float32)
         tables = self._tables.get(flat.shape[1])
         if tables is None:
             # One for each width that the model takes, which is one.
             tables = self._tables[flat.shape[1]] = _Tables(self._key, self._model, flat.shape[1])
-        scaled = (flat - low) / (high - low)
-        hashes, sketches = tables.hashes(scaled), tables.sketches(scaled)
-        levels = tables.levels(scaled) if alike else np.empty((len(flat), 0), np.int8)
         size, data = flat.shape[1] * flat.itemsize, flat.tobytes()
         exact = [self._exact(data[at : at + size]) for at in range(0, len(data), size)]
-        return exact, hashes, sketches, levels
+        return tables, (flat - low) / (high - low), exact
 
     def _exact(self, row: bytes) -> bytes:
         return hashlib.blake2b(row, digest_size=8, key=self._key, person=b"exact").digest()
@@ -183,16 +194,18 @@ class _Tables:
         elements = min(_ELEMENTS, width)
         drawn = _Stream(hashlib.shake_256(key + model + b"\0%d" % width))
         order = drawn.words(HASHES * width).reshape(HASHES, width).argsort(axis=1)
-        self._places = order[:, :elements]
-        units = drawn.units(HASHES * elements).astype(np.float32)
-        self._offsets = units.reshape(HASHES, elements)
+        places = order[:, :elements]
+        offsets = drawn.units(HASHES * elements).astype(np.float32).reshape(HASHES, elements)
         # Odd multipliers make a hash that is universal over the steps of its elements.
-        self._factors = drawn.words(HASHES * elements).reshape(HASHES, elements) | np.uint64(1)
+        factors = drawn.words(HASHES * elements).reshape(HASHES, elements) | np.uint64(1)
         signs = np.where(drawn.words(width * SKETCH) & np.uint64(1), 1.0, -1.0)
         self._projection = signs.reshape(width, SKETCH).astype(np.float32) / np.sqrt(SKETCH)
         kept = min(LEVELS, width) if width >= FEWEST_LEVELS else 0
-        self._kept = drawn.words(width).argsort()[:kept]
-        self._starts = drawn.units(kept).astype(np.float32)
+        of_levels = drawn.words(width).argsort()[:kept], drawn.units(kept).astype(np.float32)
+        native = _native_tables()
+        tables = (places, offsets, factors, *of_levels)
+        self.native = native(width, *(each.ravel().tolist() for each in tables)) if native else None
+        self._places, self._offsets, self._factors, self._kept, self._starts = tables
 
     def hashes(self, rows: Array) -> npt.NDArray[np.uint16]:
         """Rows [n, width], scaled to 0 … 1, to [n, 64]."""
@@ -203,14 +216,27 @@ class _Tables:
         mixed = (steps.astype(np.uint64) * self._factors).sum(axis=2) * _MIX
         return (mixed >> np.uint64(48)).astype(np.uint16)
 
-    def levels(self, rows: Array) -> npt.NDArray[np.int8]:
-        """Rows [n, width], scaled to 0 … 1, to [n, 64 to 192], or [n, 0] of fewer elements."""
+    def levels(self, rows: Array, alike: bool) -> npt.NDArray[np.int8]:
+        """Rows [n, width], scaled to 0 … 1, to [n, 64 to 192], or [n, 0] of fewer elements, and of
+        those that are not measured alike.
+        """
+        if not alike:
+            return np.empty((len(rows), 0), np.int8)
         steps = np.floor(rows[:, self._kept] / _STEP + self._starts)
         return _bytes(steps)
 
     def sketches(self, rows: Array) -> npt.NDArray[np.int8]:
         steps = np.rint(rows @ self._projection / _SKETCH_STEP)
         return _bytes(steps)
+
+
+def _native_tables() -> "type[sealgate_front.PrintTables] | None":
+    """The native package's, if it is installed: the same numbers in a fifth of the time."""
+    try:
+        import sealgate_front
+    except ImportError:
+        return None
+    return getattr(sealgate_front, "PrintTables", None)
 
 
 def _bytes(steps: Array) -> npt.NDArray[np.int8]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.admission.shared_postgres import open_shared
-from gateway.sessions.query_attacks import REMEMBERED
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.session_screen import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError
 

@@ -27,7 +27,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import HASHES, Print, PrintColumns, distances
+from gateway.sessions.comparison import Comparer, Comparison, Ring, comparer
+from gateway.sessions.fingerprints import Print, PrintColumns
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
@@ -92,10 +93,6 @@ def verdict_payoff(verdict: str, adversarial: float, suspect: float) -> float:
 
 
 LEVEL = 2e4
-REMEMBERED = 256
-"""How many rows of a session are kept."""
-NEAR = HASHES // 4
-"""Two rows that share so many hashes are near duplicates."""
 _NEAR_PAYOFF = 1000.0
 _CLOSE_PAYOFF = 100.0
 _TURNED_PAYOFF = 3e5
@@ -106,126 +103,20 @@ _DISTANCES = 400
 # Below this, distances are not those of a sample; honest sessions stay above .91 (`make
 # bench-stateful`).
 NORMAL = 0.88
-_FIRST_ROOM = 16
 _AT_ONCE = 64
-
-
-@dataclass(slots=True)
-class _Ring:
-    """The last rows. It grows as rows come, up to REMEMBERED."""
-
-    prints: PrintColumns
-    labels: npt.NDArray[np.int32]
-    count: int = 0
-
-    @classmethod
-    def like(cls, given: PrintColumns) -> "_Ring":
-        return cls(_blank(given, 0), np.zeros(0, np.int32))
-
-    @property
-    def used(self) -> int:
-        return min(self.count, len(self.labels))
-
-    def takes(self, given: PrintColumns) -> bool:
-        """Whether prints are of the kind of those before them."""
-        kept = self.prints
-        sizes = kept.sketches.shape[1], len(kept.levels)
-        return sizes == (given.sketches.shape[1], len(given.levels))
-
-    def add(self, given: PrintColumns, labels: npt.NDArray[np.int32]) -> None:
-        self._grow(min(REMEMBERED, self.count + len(given)))
-        places = np.arange(self.count, self.count + len(given)) % len(self.labels)
-        kept = self.prints
-        kept.exact[places], kept.sketches[places] = given.exact, given.sketches
-        kept.hashes[:, places], kept.levels[:, places] = given.hashes, given.levels
-        self.labels[places] = labels
-        self.count += len(given)
-
-    def hides(self, rows: int) -> npt.NDArray[np.bool_]:
-        """Which rows [rows, used] are forgotten when the next ones come, one after another."""
-        overwritten_by = (np.arange(self.used) - self.count) % REMEMBERED
-        return overwritten_by < np.arange(rows)[:, None]
-
-    def _grow(self, least: int) -> None:
-        room = len(self.labels)
-        if least <= room:
-            return
-        room = max(_FIRST_ROOM, 1 << (least - 1).bit_length())
-        kept, grown = self.prints.part(slice(self.used)), _blank(self.prints, room)
-        self.prints = grown
-        labels, self.labels = self.labels[: self.used], np.zeros(room, np.int32)
-        self.labels[: self.used] = labels
-        used = len(kept)
-        grown.exact[:used], grown.sketches[:used] = kept.exact, kept.sketches
-        grown.hashes[:, :used], grown.levels[:, :used] = kept.hashes, kept.levels
-
-
-def _blank(like: PrintColumns, rows: int) -> PrintColumns:
-    return PrintColumns(
-        np.zeros(rows, np.uint64),
-        np.zeros((HASHES, rows), np.uint16),
-        np.zeros((rows, like.sketches.shape[1]), np.float32),
-        np.zeros((len(like.levels), rows), np.int8),
-    )
-
-
-class _Comparison:
-    """Rows [n] beside all that come before each of them: those of a ring, and the first of them.
-
-    `near` [n, all] share a quarter of the hashes; `close` [n, all] have no level that is more than
-    one off, and are none where there are no levels; `touched` [n] are near or close to any; `gaps`
-    [n] are distances to the nearest of the same class, infinite where there is none, and None for
-    texts. `repeats`: whether any row has come before.
-    """
-
-    def __init__(self, ring: _Ring, given: PrintColumns, labels: npt.NDArray[np.int32]) -> None:
-        rows, others = len(given), ring.prints.part(slice(ring.used))
-        self.own, self.labels, self._hidden = labels, ring.labels[: ring.used], ring.hides(rows)
-        if rows > 1:
-            others = others.joined(given)
-            self.labels = np.concatenate([self.labels, labels])
-            later = ~np.tri(rows, rows, -1, np.bool_)
-            self._hidden = np.concatenate([self._hidden, later], axis=1)
-        same = others.hashes[:, None] == given.hashes[:, :, None]
-        shared = same.view(np.uint8).sum(axis=0, dtype=np.uint8)
-        self.near = (shared >= NEAR) & ~self._hidden
-        self.close = self._closeness(given, others.levels)
-        self.touched = (self.near | self.close).any(axis=1).tolist()
-        self.repeats = bool((self.near & (given.exact[:, None] == others.exact)).any())
-        self.gaps: list[float] | None = None
-        if given.sketches.shape[1]:
-            gaps = distances(given.sketches, others.sketches)
-            gaps[self._hidden | (labels[:, None] != self.labels)] = np.inf
-            self.gaps = gaps.min(axis=1, initial=np.inf).tolist()
-
-    def _closeness(
-        self, given: PrintColumns, levels: npt.NDArray[np.int8]
-    ) -> npt.NDArray[np.bool_]:
-        if not len(levels):
-            return np.zeros_like(self._hidden)
-        first = slice(_FIRST_LEVELS)
-        off = np.abs(levels[first, None] - given.levels[first, :, None])
-        found: npt.NDArray[np.bool_] = (off.max(axis=0) <= 1) & ~self._hidden
-        # The other levels, of the few pairs that are not told apart by so many.
-        rows, others_at = found.nonzero()
-        rest = given.levels[_FIRST_LEVELS:, rows] - levels[_FIRST_LEVELS:, others_at]
-        found[rows, others_at] = (np.abs(rest) <= 1).all(axis=0)
-        return found
-
-
-_FIRST_LEVELS = 16
 
 
 @dataclass(slots=True)
 class CallerSession:
     """One caller's rows of one model, in the order in which they came. Not safe for threads."""
 
+    compare: Comparer = field(default_factory=comparer)
     _near: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _verdicts: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _moves: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _gaps: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(_DISTANCES))
     _gaps_taken: int = 0
-    _ring: _Ring | None = None
+    _ring: Ring | None = None
 
     def add(self, given: Print, label: int, payoff: float) -> tuple[bool, bool]:
         """Take one row; say whether there is now a search, and an extraction. `label` is the class
@@ -250,9 +141,9 @@ class CallerSession:
         ring = self._ring
         if ring is None or not ring.takes(given):
             # A model whose inputs have become others is another model.
-            ring = self._ring = _Ring.like(given)
+            ring = self._ring = Ring.like(given)
         classes = np.array(labels, np.int32)
-        seen = _Comparison(ring, given, classes)
+        seen = self.compare(ring, given, classes)
         if seen.repeats:
             if len(given) == 1:
                 # Asked again: nobody learns from that what they did not know.
@@ -266,7 +157,7 @@ class CallerSession:
         ring.add(given, classes)
         return found
 
-    def _judge(self, count: int, at: int, seen: _Comparison, payoff: float) -> tuple[bool, bool]:
+    def _judge(self, count: int, at: int, seen: Comparison, payoff: float) -> tuple[bool, bool]:
         near = move = 0.0
         if seen.touched[at]:
             near = _NEAR_PAYOFF * bool(seen.near[at].any())
@@ -286,7 +177,7 @@ class CallerSession:
         return normality(self._gaps[: self._gaps_taken]) < NORMAL
 
 
-def _move_payoff(seen: _Comparison, at: int, payoff: float) -> float:
+def _move_payoff(seen: Comparison, at: int, payoff: float) -> float:
     """Of a row that is near or close to another."""
     others = seen.labels[seen.near[at] | seen.close[at]]
     turned = bool((others != seen.own[at]).any())

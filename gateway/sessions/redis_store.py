@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from gateway.admission.circuit_breaker import CircuitBreaker
-from gateway.sessions.query_attacks import REMEMBERED
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.session_screen import LONGEST_ROW
 from sealgate.reasons import Reason, SealgateError
 

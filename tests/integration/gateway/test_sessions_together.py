@@ -7,8 +7,8 @@ import time
 import pytest
 from redis import Redis
 
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.postgres_store import PostgresStore
-from gateway.sessions.query_attacks import REMEMBERED
 from gateway.sessions.redis_store import RedisStore
 from gateway.sessions.session_screen import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError

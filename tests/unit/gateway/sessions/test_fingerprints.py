@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from gateway.sessions.comparison import NEAR
 from gateway.sessions.fingerprints import (
     HASHES,
     LEVELS,
@@ -14,7 +15,6 @@ from gateway.sessions.fingerprints import (
     Printer,
     distances,
 )
-from gateway.sessions.query_attacks import NEAR
 
 KEY = b"k" * 32
 DRAW = np.random.default_rng(7)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import (
     NORMAL,
-    REMEMBERED,
     CallerSession,
     normality,
     verdict_payoff,

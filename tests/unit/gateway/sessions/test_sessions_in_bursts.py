@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import PrintColumns, Printer
-from gateway.sessions.query_attacks import REMEMBERED, CallerSession
+from gateway.sessions.query_attacks import CallerSession
 
 ROWS = 3 * REMEMBERED
 
