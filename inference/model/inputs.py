@@ -56,12 +56,17 @@ def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
     return [Tensor.of(config.input.name, rows)]
 
 
-def labels(logits: npt.NDArray[np.float32]) -> Tensor:
-    """The most likely class of each row of [n, classes], as the tensor `label`, INT64 [n].
+def labels(logits: npt.NDArray[np.float32], instead: Sequence[int | None] = ()) -> Tensor:
+    """The most likely class of each row of [n, classes], as the tensor `label`, INT64 [n]; of some
+    rows, the class that is said `instead`.
 
     It does not reveal how near the decision boundary is, which an attacker would use.
     """
-    return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
+    classes = np.argmax(logits, axis=-1).astype(np.int64)
+    for at, other in enumerate(instead):
+        if other is not None:
+            classes[at] = other
+    return Tensor.of("label", classes)
 
 
 def _numbers(config: ModelConfig, data: Array) -> Array:

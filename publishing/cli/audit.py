@@ -132,7 +132,9 @@ def replay(
     asked = replaying.check_input(config, read_rows(rows), fields["input"])
     found = replaying.replay(files, asked, bounds)
     given = read_rows(answer) if answer is not None else None
-    agreed = replaying.compare(found, fields["verdict"], fields["output"], given, tolerance)
+    recorded = fields["verdict"], fields["output"]
+    computed = fields.get("arithmetic", "")
+    agreed = replaying.compare(found, *recorded, given, tolerance, computed)
     shown = {name: fields[name] for name in ("model", "version", "time", "outcome")}
     calibration = Detector.decode(files[version_contents.DETECTOR]).calibration
     why = {

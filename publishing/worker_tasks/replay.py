@@ -21,7 +21,7 @@ from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
-from sealgate.trust.receipts.answer_entry import tensors_digest
+from sealgate.trust.receipts.answer_entry import ANCHOR, tensors_digest
 
 Floats = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
@@ -99,14 +99,21 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def compare(
-    found: Replayed, verdict: str, output: str, answer: Floats | None, tolerance: float
+    found: Replayed,
+    verdict: str,
+    output: str,
+    answer: Floats | None,
+    tolerance: float,
+    arithmetic: str = "",
 ) -> ReplayAgreement:
     """Compare with the recorded `verdict` and the digest of the recorded `output`.
 
     1. The verdict is the same (REPLAY_MISMATCH).
     2. Where nothing was answered, that is all.
     3. The output has the digest; or else `answer`, which has it (RECEIPT_MISMATCH), is within
-       `tolerance`, relative and absolute (REPLAY_MISMATCH). Where classes alone left, it is theirs.
+       `tolerance`, relative and absolute (REPLAY_MISMATCH). Where classes alone left, it is theirs;
+       or, where `arithmetic` says so, classes of rows that were nearly repeated: of a single row
+       that class is told, of more it cannot be known.
     """
     # 1.
     if found.verdict != verdict:
@@ -121,6 +128,8 @@ def compare(
         return ReplayAgreement(verdict, "equal, bit for bit", 0.0)
     if _digest_of(labels(found.logits)) == output:
         return ReplayAgreement(verdict, "the same classes, which alone were given", 0.0)
+    if arithmetic == ANCHOR:
+        return ReplayAgreement(verdict, _anchored(found.logits, output), 0.0)
     if answer is None:
         raise SealgateError(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
     if _digest(found.output, answer) != output:
@@ -131,6 +140,16 @@ def compare(
     if not np.allclose(found.logits, answer, rtol=tolerance, atol=tolerance):
         raise SealgateError(Reason.REPLAY_MISMATCH, f"off by {difference:g}")
     return ReplayAgreement(verdict, f"equal within {tolerance:g}", difference)
+
+
+def _anchored(logits: Floats, output: str) -> str:
+    if len(logits) > 1:
+        return "classes of rows that were nearly repeated, some not its own"
+    own = int(logits.argmax())
+    for other in range(logits.shape[1]):
+        if _digest_of(labels(logits, [other])) == output:
+            return f"class {other} of a row that was nearly repeated; its own is {own}"
+    raise SealgateError(Reason.REPLAY_MISMATCH, "no class of the version's was given")
 
 
 def _number(text: str) -> float:

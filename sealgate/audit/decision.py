@@ -24,7 +24,7 @@ from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import STEP_UP
 from sealgate.trust.policy.shares import CANARY
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.trust.receipts.answer_entry import BY_CANARY, FLOAT32, MIXED, REDUCED
+from sealgate.trust.receipts.answer_entry import ANCHOR, BY_CANARY, FLOAT32, MIXED, REDUCED
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.allowance import ALLOWED, Allowance, HeldRequest
 from sealgate.trust.times import parse_micros
@@ -77,6 +77,8 @@ def screening_outcome(
     if opened.get("arithmetic") in (FLOAT32, MIXED):
         action = screen.with_disagreement(action, roles)
         yield "float32's answer left where that in INT8 was of another class"
+    if opened.get("arithmetic") == ANCHOR:
+        yield f"a near-duplicate of an earlier row of {caller} was answered with that row's class"
     sessions = screen.sessions
     watched = sessions is not None and LABEL_ONLY in (sessions.search, sessions.extraction)
     entries = beside() if action == STEP_UP or watched else {}
@@ -88,6 +90,7 @@ def screening_outcome(
         f"the verdict {verdict}": by_verdict == LABEL_ONLY,
         "classes that differ in INT8 and float32": action != by_verdict and action == LABEL_ONLY,
         f"a role of {caller}": screen.labels_only(roles),
+        f"a row that nearly repeats one of {caller}": opened.get("arithmetic") == ANCHOR,
         f"what the {entries.get(REDUCED)} of {caller} looked like": REDUCED in entries,
     }
     if any(causes.values()):

@@ -67,8 +67,8 @@ INT8: Final = "int8"
 FLOAT32: Final = "float32"
 MIXED, ANCHOR = "mixed", "anchor"
 ARITHMETICS = (INT8, FLOAT32, MIXED, ANCHOR)
-"""The quantized model; the float32 model, as where its class is another; either, by row; the
-recorded answer of a near-duplicate.
+"""The quantized model; the float32 model, as where its class is another; either, by row; of some
+rows at least, the class that was answered to a row of the same caller that it nearly repeats.
 """
 BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED = ACTIONS = (
     "allowance",

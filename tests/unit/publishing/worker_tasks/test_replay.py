@@ -8,7 +8,7 @@ from publishing.worker_tasks.replay import Replayed, check_input, compare
 from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
-from sealgate.trust.receipts.answer_entry import tensors_digest
+from sealgate.trust.receipts.answer_entry import ANCHOR, tensors_digest
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows, int8_logits
 
@@ -95,3 +95,15 @@ def test_other_classes_differ() -> None:
             Replayed("logits", CLASS_LOGITS, "suspect"), "suspect", class_digest(1, 1), None, 0.0
         )
     assert caught.value.reason is Reason.REPLAY_MISMATCH
+
+
+def test_the_class_of_a_row_that_was_nearly_repeated_is_told() -> None:
+    single = Replayed("logits", CLASS_LOGITS[:1], "clean")
+    agreed = compare(single, "clean", class_digest(0), None, 0.0, ANCHOR)
+    assert agreed.answer == "class 0 of a row that was nearly repeated; its own is 1"
+    assert "alone" in compare(single, "clean", class_digest(1), None, 0.0, ANCHOR).answer
+    with pytest.raises(SealgateError) as caught:
+        compare(single, "clean", class_digest(9), None, 0.0, ANCHOR)
+    assert caught.value.reason is Reason.REPLAY_MISMATCH
+    both = Replayed("logits", CLASS_LOGITS, "clean")
+    assert "some not its own" in compare(both, "clean", class_digest(1, 1), None, 0, ANCHOR).answer
