@@ -104,14 +104,15 @@ SESSION_FINDINGS = Family(
     "sealgate_session_findings_total",
     COUNTER,
     ("model", "kind"),
-    "Rows at which a caller's session looked like an attack: search or extraction",
+    "Rows at which a caller's session looked like an attack: search or extraction; or turned: a "
+    "near-duplicate of another class",
 )
 SESSION_ACTIONS = Family(
     "sealgate_session_actions_total",
     COUNTER,
     ("model", "action"),
     "Requests of callers whose session had been found to look so, by what the policy let follow: "
-    "block, label-only, slow or alert",
+    "block, label-only, slow or alert; and near-duplicates answered as an earlier row was: anchor",
 )
 FIRST_TOKEN_SECONDS = Family(
     "sealgate_first_token_seconds",

@@ -141,12 +141,13 @@ class BurstSteps:
             current_request.set(asked[-1][0].log)
             told = [(made, each.answer) for each, made in asked if each.answer is not None]
             try:
-                session = self._observation.session(caller, live, told)
+                found = self._observation.session(caller, live, told)
             except Exception as error:
                 _fail([each for each, _ in asked], error)
                 continue
-            for pending, _ in asked:
-                pending.session = session
+            anchors = found.anchors or [None] * len(asked)
+            for (pending, _), each in zip(asked, anchors, strict=True):
+                pending.session, pending.anchors = found.action, each
 
     def _attempt(self, pending: PendingRequest, step: Callable[[PendingRequest], None]) -> None:
         current_request.set(pending.log)
@@ -170,9 +171,10 @@ class BurstSteps:
             pending.beside[ALLOWED] = released.allowance
         if session == LABEL_ONLY:
             pending.beside[REDUCED] = SESSION
-        if released.labels_only:
+        if released.labels_only or pending.anchors:
             pending.actions.add(LABELS)
-            pending.outputs = [labels(answer.outputs[live.config.output.name])]
+            logits = answer.outputs[live.config.output.name]
+            pending.outputs = [labels(logits, pending.anchors or ())]
         else:
             pending.outputs = [Tensor.of(name, answer.outputs[name]) for name in pending.wanted]
 

@@ -11,7 +11,7 @@ from gateway.recording.burst import PreparedRecord, RecordTemplate
 from gateway.recording.recorder import actions_of, screening_of
 from sealgate.tensors import Tensor
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipts.answer_entry import FIELDS, tensors_digest
+from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS, tensors_digest
 from sealgate.trust.times import format_micros
 
 ANSWERED = "answered"
@@ -62,6 +62,9 @@ class BurstEntries:
         engine = (answer and answer.engine) or (live.ready.engine if live else "")
         threshold = answer.threshold if answer else None
         arithmetic = answer.arithmetic(live.ready.arithmetic) if answer and live else ""
+        if pending.anchors:
+            # Whether its own class is the same tells a search what it looks for.
+            arithmetic = ANCHOR
         key = (id(live), principal, subject, model, alias, policy, engine, threshold, arithmetic)
         found = self._templates.get(key)
         if found is None:

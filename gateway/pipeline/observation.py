@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.session_screen import SessionWatch
+from gateway.sessions.session_screen import SessionFinding, SessionWatch
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from sealgate.trust.policy import Policy
+from sealgate.trust.receipts.answer_entry import ANCHOR
 
 
 class Observation:
@@ -46,20 +47,23 @@ class Observation:
         caller: str,
         live: LiveVersion,
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
-    ) -> str | None:
-        """The action that the policy has for a session like that of a caller, who sent these
-        requests in one burst; None for none.
+    ) -> SessionFinding:
+        """What the policy has for a session like that of a caller, who sent these requests in one
+        burst.
         """
         rows = sum(len(answer.features) for _, answer in requests)
         graph = sum(answer.graph_rows for _, answer in requests)
         live.statistics.screened(rows - graph, graph)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
-        session = self._sessions.observe(rules, caller, live, requests, holds)
-        if session is not None:
-            with self._mutex:
-                self.session_actions[live.model, session] += len(requests)
-        return session
+        found = self._sessions.observe(rules, caller, live, requests, holds)
+        anchored = sum(each is not None for each in found.anchors)
+        with self._mutex:
+            if found.action is not None:
+                self.session_actions[live.model, found.action] += len(requests)
+            if anchored:
+                self.session_actions[live.model, ANCHOR] += anchored
+        return found
 
     def settle(
         self, live: LiveVersion, answers: Sequence[InferenceResult], callers: Sequence[str]

@@ -1,7 +1,7 @@
 """A request on its way through the inference pipeline, with what is known of it so far."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,11 +31,13 @@ class PendingRequest:
     clock. `outputs` leave if `error` is None. `policy` is the digest of the policy by which the
     answer left: a newer one may be in force than when its version was looked up. `beside` are the
     outputs of entries that go before the answer's own, by their outcomes, and `actions` what the
-    policy did, in the entry's words.
+    policy did, in the entry's words. `anchors` are the classes by which near-duplicates among its
+    rows are answered, if there are any.
     """
 
     __slots__ = (
         "actions",
+        "anchors",
         "answer",
         "array",
         "began",
@@ -83,6 +85,7 @@ class PendingRequest:
         self.wanted: tuple[str, ...] = ()
         self.answer: InferenceResult | None = None
         self.session: str | None = None
+        self.anchors: Sequence[int | None] | None = None
         self.policy = ""
         self.beside: dict[str, str] = {}
         self.actions: set[str] = set()

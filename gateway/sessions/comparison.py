@@ -23,6 +23,7 @@ NEAR = HASHES // 4
 _FIRST_ROOM = 16
 _FIRST_LEVELS = 16
 _IS_NEAR, _IS_CLOSE = 1, 2
+_FEW_LEVELS, _SHARE = 14, 8
 
 
 @dataclass(slots=True)
@@ -179,4 +180,18 @@ def _closeness(given: PrintColumns, levels: npt.NDArray[np.int8], hidden: Flags)
     rows, others_at = found.nonzero()
     rest = given.levels[_FIRST_LEVELS:, rows] - levels[_FIRST_LEVELS:, others_at]
     found[rows, others_at] = (np.abs(rest) <= 1).all(axis=0)
+    return found
+
+
+def few_levels_differ(ring: Ring, given: PrintColumns) -> Flags:
+    """Of rows [n] beside those of a ring, and the first of the rows if there are several [n, all]:
+    whether at most 14 levels are others, or one in eight.
+    """
+    rows, others = len(given), ring.prints.levels[:, : ring.used]
+    if rows > 1:
+        others = np.concatenate([others, given.levels], axis=1)
+    differ = (others[:, None] != given.levels[:, :, None]).sum(axis=0, dtype=np.uint8)
+    found: Flags = differ <= max(_FEW_LEVELS, len(others) // _SHARE)
+    if rows > 1:
+        found[:, ring.used :] &= np.tri(rows, rows, -1, np.bool_)
     return found

@@ -1,33 +1,52 @@
 """What a caller's requests say together: evidence of a search, and of an extraction.
 
-**A search** for an adversarial input asks near the same input again and again, much of what it asks
-looks adversarial, and it ends with a row that is near another and is answered otherwise. Three
-alarms (`Alarm`) watch for it:
+**A search** for an adversarial input asks near the same input again and again.
+
+*Images* (rows that have levels). A row is a near-duplicate of an earlier one, its anchor, if it
+shares a quarter of the hashes, if no level is more than one off, or if few levels differ at all.
+Frames of a camera and rescans are near-duplicates, too, so to be one is no evidence. What leaves
+for it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate
+is never an anchor itself, so nobody walks away from one in small steps. Where its own class is
+another (`Finding.turned`), that is worth an alert. A search is found by rows that are new and
+adversarial: of honest ones, two in five at most may be, since light, noise and other scanners make
+more of them than calibration promises.
+
+*Other rows*. Three alarms (`Alarm`) watch:
 
 - near duplicates: of honest rows, 1 in 1,000 at most may share a quarter of the hashes of a row
-  before it without being the same. A client that sends frames of a video breaks that: see docs.
-- verdicts: of honest rows, as many are suspect or adversarial as calibration promises, at most.
-- moves: of honest rows of numbers, 1 in 100 at most may be close to a row before it, a near
-  duplicate or of nearly the same levels, whatever its verdict; and 1 in 300,000 close to one that
-  was given another class. A third is laid on the first, on it and the verdict together, and on the
-  last, which by itself is enough.
+  before it without being the same;
+- verdicts: of honest rows, as many are suspect or adversarial as calibration promises, at most;
+- moves: of honest rows of numbers, 1 in 100 at most may be a near duplicate, whatever its verdict,
+  and 1 in 300,000 of one that was given another class. A third is laid on the first, on it and the
+  verdict together, and on the last, which by itself is enough.
 
-An honest session of t rows raises one of them with a chance of 3 t / LEVEL at most.
+An honest session of t rows raises one of them with a chance of 3 t / LEVEL at most, of images with
+t / LEVEL.
 
 **An extraction** asks at distances that no honest sample has (PRADA, Juuti et al., arXiv
 1805.02628): the distances to the nearest earlier row of the same class are no longer normal, by the
-statistic W' of Shapiro and Francia. Its level is set on honest sessions, not proved.
+statistic W' of Shapiro and Francia. Its level is set on honest sessions, not proved. Distances of
+near-duplicates of images do not count.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import Comparer, Comparison, Ring, comparer
+from gateway.sessions.comparison import (
+    Comparer,
+    Comparison,
+    Flags,
+    Ring,
+    comparer,
+    few_levels_differ,
+)
 from gateway.sessions.fingerprints import Print, PrintColumns
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
@@ -92,10 +111,18 @@ def verdict_payoff(verdict: str, adversarial: float, suspect: float) -> float:
     return payoffs.get(verdict, 0.5 / suspect + 0.5 / adversarial)
 
 
+def image_payoff(verdict: str, rows: int) -> float:
+    """The payoff of the verdict on a request of so many images, of which it is the worst."""
+    return float(verdict == "adversarial") / min(1.0, _REFUSED_IMAGES * rows)
+
+
 LEVEL = 2e4
 _NEAR_PAYOFF = 1000.0
 _CLOSE_PAYOFF = 100.0
 _TURNED_PAYOFF = 3e5
+_REFUSED_IMAGES = 0.4
+_CLASS_BITS = 16
+MOST_CLASSES = 1 << _CLASS_BITS
 
 _FIRST_TEST = 100
 _TEST_EVERY = 20
@@ -104,6 +131,28 @@ _DISTANCES = 400
 # bench-stateful`).
 NORMAL = 0.88
 _AT_ONCE = 64
+
+
+def class_of_version(label: int, digest: str) -> int:
+    """A class below MOST_CLASSES as sessions compare it: that of another version is another."""
+    version = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:2], "big") >> 1
+    return version << _CLASS_BITS | label
+
+
+def plain_class(of_version: int) -> int:
+    """The class of `class_of_version`."""
+    return of_version & (MOST_CLASSES - 1)
+
+
+class Finding(NamedTuple):
+    """Of one row: whether there is now a search, and an extraction; of a near-duplicate, the class
+    of its anchor, and whether its own is another.
+    """
+
+    search: bool = False
+    extraction: bool = False
+    anchor: int | None = None
+    turned: bool = False
 
 
 @dataclass(slots=True)
@@ -118,16 +167,14 @@ class CallerSession:
     _gaps_taken: int = 0
     _ring: Ring | None = None
 
-    def add(self, given: Print, label: int, payoff: float) -> tuple[bool, bool]:
-        """Take one row; say whether there is now a search, and an extraction. `label` is the class
-        answered, `payoff` that of the verdict.
-        """
+    def add(self, given: Print, label: int, payoff: float) -> Finding:
+        """Take one row. `label` is the class answered, `payoff` that of the verdict."""
         (found,) = self.add_all(PrintColumns.decode([given.encode()]), [label], [payoff])
         return found
 
     def add_all(
         self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
-    ) -> list[tuple[bool, bool]]:
+    ) -> list[Finding]:
         """The same of rows of one kind, one after another."""
         found = []
         for at in range(0, len(given), _AT_ONCE):
@@ -137,35 +184,61 @@ class CallerSession:
 
     def _add(
         self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
-    ) -> list[tuple[bool, bool]]:
+    ) -> list[Finding]:
         ring = self._ring
         if ring is None or not ring.takes(given):
             # A model whose inputs have become others is another model.
             ring = self._ring = Ring.like(given)
         classes = np.array(labels, np.int32)
         seen = self.compare(ring, given, classes)
-        if seen.repeats:
+        images = len(given.levels) > 0
+        few = few_levels_differ(ring, given) if images else None
+        if seen.repeats or (few is not None and (any(seen.touched) or few.any())):
             if len(given) == 1:
                 # Asked again: nobody learns from that what they did not know.
-                return [(False, False)]
-            # What is asked again is not kept, so what others are compared with moves.
-            each = [slice(at, at + 1) for at in range(len(given))]
-            return [f for at in each for f in self._add(given.part(at), labels[at], payoffs[at])]
+                anchored = None if seen.repeats else self._anchored(ring, given, seen, few)
+                if seen.repeats or anchored is not None:
+                    return [anchored or Finding()]
+            else:
+                # What is not kept moves what the others are compared with.
+                each = [slice(at, at + 1) for at in range(len(given))]
+                return [
+                    f for at in each for f in self._add(given.part(at), labels[at], payoffs[at])
+                ]
         found = [
-            self._judge(ring.count + at, at, seen, payoff) for at, payoff in enumerate(payoffs)
+            self._judge(ring.count + at, at, seen, payoff, images)
+            for at, payoff in enumerate(payoffs)
         ]
         ring.add(given, classes)
         return found
 
-    def _judge(self, count: int, at: int, seen: Comparison, payoff: float) -> tuple[bool, bool]:
-        near = move = 0.0
-        if seen.touched[at]:
-            near = _NEAR_PAYOFF * bool(seen.near[at].any())
-            # Honest texts are often made of one another, and told apart by a word.
-            move = 0.0 if seen.gaps is None else _move_payoff(seen, at, payoff)
-        # All, or the others would miss what the first has seen.
-        search = self._near.add(near) | self._verdicts.add(payoff) | self._moves.add(move)
-        return search, seen.gaps is not None and self._measure(count, seen.gaps[at])
+    def _anchored(
+        self, ring: Ring, given: PrintColumns, seen: Comparison, few: Flags | None
+    ) -> Finding | None:
+        """Of a single near-duplicate, by the nearest row of the same version, if there is one."""
+        own = seen.own[0]
+        same = seen.labels >> _CLASS_BITS == own >> _CLASS_BITS
+        alike = seen.near[0] | seen.close[0] | (False if few is None else few[0])
+        places = (alike & same).nonzero()[0]
+        if not len(places):
+            return None
+        apart = (ring.prints.levels[:, places] != given.levels).sum(axis=0)
+        anchor = seen.labels[places[apart.argmin()]]
+        return Finding(anchor=plain_class(int(anchor)), turned=bool(anchor != own))
+
+    def _judge(self, count: int, at: int, seen: Comparison, payoff: float, images: bool) -> Finding:
+        if images:
+            search = self._verdicts.add(payoff)
+        else:
+            near = move = 0.0
+            if seen.touched[at]:
+                near = _NEAR_PAYOFF * bool(seen.near[at].any())
+                # Honest texts are often made of one another, and told apart by a word.
+                move = 0.0 if seen.gaps is None else _move_payoff(seen, at, payoff)
+            # All, or the others would miss what the first has seen.
+            search = self._near.add(near) | self._verdicts.add(payoff) | self._moves.add(move)
+        extraction = seen.gaps is not None and self._measure(count, seen.gaps[at])
+        return Finding(search, extraction)
 
     def _measure(self, count: int, gap: float) -> bool:
         if gap == np.inf:

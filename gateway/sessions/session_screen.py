@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any, Protocol
@@ -19,8 +19,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import PrintColumns, Printer
-from gateway.sessions.query_attacks import CallerSession, verdict_payoff
+from gateway.sessions.query_attacks import (
+    MOST_CLASSES,
+    CallerSession,
+    Finding,
+    class_of_version,
+    image_payoff,
+    verdict_payoff,
+)
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import ModelConfig
@@ -65,13 +73,29 @@ class OwnStore:
 
 _log = logging.getLogger(__name__)
 
+SEARCH, EXTRACTION, TURNED = "search", "extraction", "turned"
+_TOLD = {
+    SEARCH: "as is done for search",
+    EXTRACTION: "as is done for extraction",
+    TURNED: "about near-duplicates that it answers differently",
+}
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _MOST = 1024
 _HEAD = struct.Struct(">id")
 # Rows of another form stand under other names, and nobody reads them: gateways of two releases may
 # share a place.
-_FORMAT = b"name 2"
+_FORMAT = b"name 3"
 KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFinding:
+    """What follows for a burst of a caller's requests: the policy's action, if any; and of each
+    request, the classes of its rows' anchors, if any. `anchors` is empty where none has one.
+    """
+
+    action: str | None = None
+    anchors: Sequence[Sequence[int | None] | None] = ()
 
 
 @dataclass(slots=True)
@@ -127,54 +151,70 @@ class SessionWatch:
         live: LiveVersion,
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
         bound_holds: bool = True,
-    ) -> str | None:
+    ) -> "SessionFinding":
         """Take a caller's requests of a burst, as their rows' prints and their answers, and return
         what the policy says of the session, if anything follows: that holds for all of them. Where
         the version's bound no longer holds, verdicts are no evidence. Raises
         SealgateError(SESSION_UNKNOWN) where the store does not answer.
         """
         if rules is None:
-            return None
+            return SessionFinding()
         given = [
-            row
-            for prints, answer in requests
-            for row in _rows(live, prints or (), answer, bound_holds)
+            list(_rows(live, prints or (), answer, bound_holds)) for prints, answer in requests
         ]
+        flat = [row for rows in given for row in rows]
         watched = self._of(caller, live.model)
+        found: list[Finding] = []
         with watched.mutex:
             name = self._name(caller, live.model)
-            found, watched.cursor = self.store.exchange(name, given, watched.cursor)
-            for _, alike in groupby(found, len):
-                self.take(watched, list(alike), rules.seconds, caller, live.model)
-            return self._action(watched, rules)
+            # A store keeps no more rows than a session remembers.
+            for at in range(0, len(flat), REMEMBERED):
+                own = flat[at : at + REMEMBERED]
+                rows, watched.cursor = self.store.exchange(name, own, watched.cursor)
+                told: list[Finding] = []
+                for _, alike in groupby(rows, len):
+                    told += self.take(watched, list(alike), rules, caller, live.model)
+                # Those of this burst are the newest.
+                found += told[-len(own) :]
+            action = self._action(watched, rules)
+        if rules.search != BLOCK or not any(each.anchor is not None for each in found):
+            return SessionFinding(action)
+        left = iter(found)
+        return SessionFinding(action, [_anchors(islice(left, len(rows))) for rows in given])
 
     def close(self) -> None:
         self.store.close()
 
     def take(
-        self, watched: _Watched, rows: list[bytes], seconds: int, caller: str, model: str
-    ) -> None:
+        self, watched: _Watched, rows: list[bytes], rules: SessionRules, caller: str, model: str
+    ) -> list[Finding]:
         """Rows of one length, which are of one kind."""
         heads = [_HEAD.unpack_from(row) for row in rows]
         prints = PrintColumns.decode([row[_HEAD.size :] for row in rows])
         labels, payoffs = [label for label, _ in heads], [payoff for _, payoff in heads]
         found = watched.session.add_all(prints, labels, payoffs)
-        searches, extractions = (sum(each) for each in zip(*found, strict=True))
-        until = self._clock() + seconds
-        if searches:
+        times = {
+            SEARCH: sum(each.search for each in found),
+            EXTRACTION: sum(each.extraction for each in found),
+            TURNED: sum(each.turned for each in found),
+        }
+        until = self._clock() + rules.seconds
+        # Where a near-duplicate is answered as its anchor is, nothing else has to follow.
+        if times[SEARCH] or (times[TURNED] and rules.search != BLOCK):
             watched.search_until = until
-        if extractions:
+        if times[EXTRACTION]:
             watched.extraction_until = until
-        for kind, times in (("search", searches), ("extraction", extractions)):
-            if times:
+        for kind, number in times.items():
+            if number:
                 # Another session's thread may be adding here, too.
                 with self._mutex:
-                    self.found[model, kind] += times
-                _log.warning("%s asks %s as is done for %s", caller, model, kind)
+                    self.found[model, kind] += number
+                _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
+        return found
 
     def _prints(self, live: LiveVersion, rows: npt.NDArray[Any]) -> list[bytes]:
         domain = live.config.domain
-        alike = measured_alike(live.config)
+        alike = _has_levels(live.config)
         return self._printer(live.model).encoded(rows, domain.min, domain.max, alike)
 
     def _action(self, watched: _Watched, rules: SessionRules) -> str | None:
@@ -203,6 +243,12 @@ class SessionWatch:
         return hashlib.blake2b(text, digest_size=16, key=self._key, person=_FORMAT).hexdigest()
 
 
+def _anchors(found: Iterable[Finding]) -> list[int | None] | None:
+    """A request's anchors, or None where no row has one."""
+    anchors = [each.anchor for each in found]
+    return anchors if any(each is not None for each in anchors) else None
+
+
 def _rows(
     live: LiveVersion, prints: Sequence[bytes], answer: InferenceResult, bound_holds: bool
 ) -> Iterator[bytes]:
@@ -211,8 +257,12 @@ def _rows(
     # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
     payoff = request_payoff(live, answer) if bound_holds else 1.0
     for label, each in zip(labels, prints, strict=True):
-        yield _HEAD.pack(label, payoff) + each
+        yield _HEAD.pack(class_of_version(label % MOST_CLASSES, live.digest), payoff) + each
         payoff = 1.0
+
+
+def _has_levels(config: ModelConfig) -> bool:
+    return measured_alike(config) and config.output.row[-1] <= MOST_CLASSES
 
 
 def measured_alike(config: ModelConfig) -> bool:
@@ -229,5 +279,7 @@ def request_payoff(live: LiveVersion, answer: InferenceResult) -> float:
     chance that calibration bounds, so the request may with the sum of these.
     """
     rows, promised = len(answer.features), live.ready.detector.calibration
+    if measured_alike(live.config):
+        return image_payoff(answer.verdict.value, rows)
     bounds = (promised.adversarial.bound, promised.suspect.bound)
     return verdict_payoff(answer.verdict.value, *(min(1.0, bound * rows) for bound in bounds))

@@ -14,6 +14,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecord
+from gateway.sessions.session_screen import SessionFinding
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
@@ -90,9 +91,12 @@ class Spy:
         self.drift = 0
         self.withdrawal = ""
 
-    def observe(self, rules: Any, caller: str, live: Any, requests: Any, holds: bool) -> None:
+    def observe(
+        self, rules: Any, caller: str, live: Any, requests: Any, holds: bool
+    ) -> SessionFinding:
         self.rows += [float(row[0, 0]) for row, _ in requests]
         self.bound_holds.append(holds)
+        return SessionFinding()
 
     def prints(self, rules: Any, live: Any, requests: list[np.ndarray]) -> list[np.ndarray]:
         return requests

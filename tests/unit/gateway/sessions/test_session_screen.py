@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 
 from gateway.config.optional_sections import SessionSettings
+from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import Printer
+from gateway.sessions.query_attacks import Finding
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.session_screen import _HEAD, START, OwnStore, SessionWatch, measured_alike
+from gateway.sessions.session_screen import (
+    _HEAD,
+    START,
+    OwnStore,
+    SessionFinding,
+    SessionWatch,
+    measured_alike,
+)
 from inference.engine.result import InferenceResult
 from inference.model.config import InputScaling
 from inference.screening.detector import Verdict
@@ -26,7 +35,9 @@ from tests.support.fakes.shared_sessions import SharedStore
 
 KEY = b"k" * 32
 RULES = SessionRules("label-only", "alert", seconds=60)
+BLOCKS = SessionRules("block", "alert", seconds=60)
 PIXELS = InputScaling((0.0,), (16.0,))
+COLUMNS = InputScaling((0.0,) * 64, (1.0,) * 64)
 DRAW = np.random.default_rng(5)
 ROW = DRAW.random((1, 64), np.float32)
 
@@ -47,11 +58,11 @@ def a_live(
     config = SimpleNamespace(
         domain=SimpleNamespace(min=0.0, max=1.0),
         input=SimpleNamespace(row=row),
-        output=SimpleNamespace(name="logits"),
+        output=SimpleNamespace(name="logits", row=(10,)),
         scaling=scaling,
     )
     ready = SimpleNamespace(detector=SimpleNamespace(calibration=promised))
-    return SimpleNamespace(model=model, config=config, ready=ready)
+    return SimpleNamespace(model=model, config=config, ready=ready, digest="sha256:1")
 
 
 def near(number: int) -> list[np.ndarray]:
@@ -67,15 +78,31 @@ def ask(
     verdict: Verdict = Verdict.CLEAN,
     rules: SessionRules | None = RULES,
     model: str = "digits",
-    scaling: InputScaling | None = PIXELS,
+    scaling: InputScaling | None = COLUMNS,
+    label: int = 0,
 ) -> str | None:
-    count = len(row)
-    answer = InferenceResult(
-        {"logits": np.zeros((count, 10), np.float32)}, np.zeros((count, 3)), 0.0, verdict, 1.0
-    )
+    return told(watch, row, caller, verdict, rules, model, scaling, label).action
+
+
+def told(
+    watch: SessionWatch,
+    row: np.ndarray,
+    caller: str = "carla",
+    verdict: Verdict = Verdict.CLEAN,
+    rules: SessionRules | None = BLOCKS,
+    model: str = "digits",
+    scaling: InputScaling | None = PIXELS,
+    label: int = 0,
+) -> SessionFinding:
     live = a_live(model, scaling)
     (prints,) = watch.prints(rules, live, [row])
-    return watch.observe(rules, caller, live, [(prints, answer)])
+    return watch.observe(rules, caller, live, [(prints, answered(len(row), label, verdict))])
+
+
+def answered(rows: int, label: int = 0, verdict: Verdict = Verdict.CLEAN) -> InferenceResult:
+    logits = np.zeros((rows, 10), np.float32)
+    logits[:, label] = 1
+    return InferenceResult({"logits": logits}, np.zeros((rows, 3)), 0.0, verdict, 1.0)
 
 
 def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
@@ -107,12 +134,10 @@ def test_rows_of_one_request_count_one_by_one_and_its_verdict_once() -> None:
 
 
 def test_what_is_found_in_a_burst_holds_for_all_of_it() -> None:
-    watch, live = SessionWatch(key=KEY), a_live()
+    watch, live = SessionWatch(key=KEY), a_live(scaling=COLUMNS)
     prints = watch.prints(RULES, live, near(4))
-    clean = InferenceResult(
-        {"logits": np.zeros((1, 10), np.float32)}, np.zeros((1, 3)), 0.0, Verdict.CLEAN, 1.0
-    )
-    assert watch.observe(RULES, "carla", live, [(each, clean) for each in prints]) == "label-only"
+    given = [(each, answered(1)) for each in prints]
+    assert watch.observe(RULES, "carla", live, given).action == "label-only"
     assert watch.found == {("digits", "search"): 1}
 
 
@@ -123,17 +148,57 @@ def moved(number: int) -> list[np.ndarray]:
     return [(middle + 0.09 * each)[None].astype(np.float32) for each in signs]
 
 
-def test_moves_of_every_element_are_looked_for_where_elements_are_measured_alike() -> None:
-    columns = InputScaling((0.0,) * 64, (1.0,) * 64)
-    assert measured_alike(a_live().config)
-    assert not measured_alike(a_live(scaling=columns).config)
+def test_near_duplicates_are_answered_alike_where_elements_are_measured_alike() -> None:
+    assert measured_alike(a_live(scaling=PIXELS).config)
+    assert not measured_alike(a_live(scaling=COLUMNS).config)
     assert not measured_alike(a_live(scaling=None).config)
     assert measured_alike(a_live(scaling=None, row=(8, 8)).config)
-    for scaling, action in ((PIXELS, "label-only"), (columns, None)):
-        watch, found = SessionWatch(key=KEY), None
+    middle = np.full((1, 64), 0.5, np.float32)
+    for scaling, anchors in ((PIXELS, [[3]]), (COLUMNS, [])):
+        watch = SessionWatch(key=KEY)
+        assert told(watch, middle, label=3, scaling=scaling) == SessionFinding()
         for row in moved(8):
-            found = ask(watch, row, scaling=scaling)
-        assert found == action
+            found = told(watch, row, label=7, scaling=scaling)
+            assert (found.action, list(found.anchors)) == (None, anchors)
+        assert watch.found["digits", "turned"] == 8 * len(anchors)
+
+
+def test_only_near_duplicates_of_a_request_are_answered_as_their_anchors_are() -> None:
+    watch, live = SessionWatch(key=KEY), a_live(scaling=PIXELS)
+    new = DRAW.random((2, 64), np.float32)
+    first, second = np.concatenate([ROW, new[:1]]), np.concatenate([new[1:], *near(2)])
+    prints = watch.prints(BLOCKS, live, [first, second])
+    given = [(prints[0], answered(2, 5)), (prints[1], answered(3, 8))]
+    assert watch.observe(BLOCKS, "carla", live, given).anchors == [None, [None, 5, 5]]
+
+
+def test_a_burst_of_more_rows_than_are_remembered_is_looked_at_whole() -> None:
+    for store in (None, SharedStore()):
+        watch = SessionWatch(store, KEY)
+        many = np.repeat(DRAW.random((1, 64), np.float32), 3 * REMEMBERED, axis=0)
+        many += DRAW.uniform(-0.001, 0.001, many.shape).astype(np.float32)
+        many = np.clip(many, 0, 1)
+        assert told(watch, ROW, label=1) == SessionFinding()
+        (anchors,) = told(watch, many, label=2).anchors
+        assert anchors == [None] + [2] * (len(many) - 1)
+
+
+def test_a_class_of_a_near_duplicate_is_never_another_callers() -> None:
+    watch = SessionWatch(key=KEY)
+    assert told(watch, ROW, label=3) == SessionFinding()
+    assert told(watch, near(1)[0], label=7, caller="otto") == SessionFinding()
+    assert told(watch, near(1)[0], label=7).anchors == [[3]]
+
+
+@pytest.mark.parametrize("search", ["alert", "label-only"])
+def test_where_nobody_is_blocked_own_classes_leave_and_turned_ones_have_the_consequence(
+    search: str,
+) -> None:
+    watch, rules = SessionWatch(key=KEY), SessionRules(search, "alert", seconds=60)
+    assert told(watch, ROW, label=3, rules=rules) == SessionFinding()
+    assert told(watch, near(1)[0], label=3, rules=rules) == SessionFinding()
+    assert told(watch, near(1)[0], label=7, rules=rules) == SessionFinding(search)
+    assert watch.found == {("digits", "turned"): 1}
 
 
 def test_rows_of_another_form_are_not_read() -> None:
@@ -201,8 +266,10 @@ def test_findings_of_many_threads_are_all_counted() -> None:
     row = _HEAD.pack(0, 1.0) + given.encode()
 
     def find() -> None:
-        watched = SimpleNamespace(session=SimpleNamespace(add_all=lambda *_: [(True, False)]))
-        watch.take(watched, [row], 60.0, "client", "digits")
+        watched = SimpleNamespace(
+            session=SimpleNamespace(add_all=lambda *_: [Finding(search=True)])
+        )
+        watch.take(watched, [row], RULES, "client", "digits")
 
     threads = [threading.Thread(target=find) for _ in range(THREADS)]
     for thread in threads:

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import PrintColumns, Printer
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.query_attacks import CallerSession, Finding
 
 ROWS = 3 * REMEMBERED
 
@@ -29,10 +29,11 @@ def test_a_burst_tells_what_its_rows_tell_one_by_one(width: int, alike: bool) ->
     payoffs = draw.choice([0.0, 0.0, 0.0, 10.0, 60.0], len(x)).tolist()
     single, together = CallerSession(), CallerSession()
     expected = [single.add(*each) for each in zip(prints, labels, payoffs, strict=True)]
-    found: list[tuple[bool, bool]] = []
+    found: list[Finding] = []
     while len(found) < len(x):
         part = slice(len(found), len(found) + int(draw.integers(1, 150)))
         columns = PrintColumns.decode([each.encode() for each in prints[part]])
         found += together.add_all(columns, labels[part], payoffs[part])
     assert found == expected
-    assert any(search for search, _ in expected)
+    assert any(each.search for each in expected)
+    assert any(each.anchor is not None for each in expected) is alike

@@ -25,6 +25,7 @@ def test_verdicts_are_evidence_while_the_bound_holds(
     live = SimpleNamespace(
         model=CONFIG.name,
         config=CONFIG,
+        digest="sha256:1",
         ready=SimpleNamespace(detector=SimpleNamespace(calibration=PROMISED)),
     )
     logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
@@ -32,7 +33,7 @@ def test_verdicts_are_evidence_while_the_bound_holds(
     for row in draw.random((40, 1, *CONFIG.input.row), np.float32):
         (prints,) = watch.prints(RULES, live, [row])
         found = watch.observe(RULES, "carla", live, [(prints, answer)], bound_holds)
-    assert found == followed
+    assert found.action == followed
 
 
 @pytest.mark.parametrize(("withdrawal", "holds"), [("", True), ("2026-11-25T10:00:00Z", False)])
