@@ -9,7 +9,7 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from gateway.sessions.fingerprints import Printer
-from gateway.sessions.query_attacks import verdict_payoff
+from gateway.sessions.query_attacks import image_payoff, verdict_payoff
 from gateway.sessions.session_screen import measured_alike
 from inference.model.config import InputDomain, ModelConfig
 from inference.runtime import response_contract
@@ -36,14 +36,21 @@ class Guarded:
 
     def judge(self, rows: Rows) -> list[tuple[int, str, float]]:
         """The class, the verdict, and the verdict's payoff of each row."""
+        return self.judge_all(rows)[1]
+
+    def judge_all(self, rows: Rows) -> tuple[Rows, list[tuple[int, str, float]]]:
+        """The logits [n, C] beside these."""
         logits, features = self.probe.measure(rows)
         verdicts = [self.detector.verdict(score).value for score in self.detector.scores(features)]
         promised = self.detector.calibration
         bounds = (promised.adversarial.bound, promised.suspect.bound)
-        return [
-            (int(label), verdict, verdict_payoff(verdict, *bounds))
+        return logits, [
+            (int(label), verdict, self._payoff(verdict, bounds))
             for label, verdict in zip(logits.argmax(axis=1), verdicts, strict=True)
         ]
+
+    def _payoff(self, verdict: str, bounds: tuple[float, float]) -> float:
+        return image_payoff(verdict, 1) if self.alike else verdict_payoff(verdict, *bounds)
 
 
 @dataclass(slots=True)

@@ -1,138 +1,158 @@
 """Query attacks and extraction against what watches sessions, and honest sessions beside them.
 
-Attackers see labels alone, as `label-only` answers are, and may ask 1,500 times. An attack has
-succeeded with the first row within its size that gets another class; it was flagged in time if a
-session's alarm rang with that row or before, since what follows from an alarm follows for the
-request that raised it. Beside that is said how often it rang a query earlier, and where the verdict
-on that very row would have held it back. Honest sessions are drawn from rows that neither model
-nor detector has seen; what alarms pay was chosen with some of them, and of the attacks, in view
-(docs/adr/0019). Run: `make bench NAME=stateful`.
+Searches may ask 5,000 times, under 1, 5 or 20 accounts in turn, and see what a caller sees where
+the policy blocks adversarial rows and gives the class alone for suspect ones. One has succeeded
+with the first row within its size that is answered with another class. Beside `block`, which
+answers near-duplicates alike, stands `alert`, the default, and no sessions at all. Honest sessions
+are of rows that neither model nor detector has seen; those of Fashion-MNIST share no row.
+
+Each part's rows are kept in build/bench/stateful; a part that is there is not measured again.
+Run: `make bench NAME=stateful`.
 """
 
 import argparse
+import json
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.report import Target, finish
+from benchmarks.report import Target, finish, show
 from benchmarks.screening import subjects
 from benchmarks.screening.sources import FASHION
-from benchmarks.stateful.attacking import KNOWING, PLAIN, PUBLISHED, attack_rows, extraction_row
-from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
+from benchmarks.stateful.attacking import extraction_row, search_row
+from benchmarks.stateful.callers import ALERT, BLOCK, OFF
+from benchmarks.stateful.honest import honest_row, kinds
+from benchmarks.stateful.searches import SEARCHES
 from benchmarks.subjects import Guarded, WatchedModel, fashion_rows, load
 from gateway.sessions.fingerprints import Printer
-from publishing.calibration.probe import SHIFTS
 
+Row = dict[str, Any]
+_KEPT = Path("build/bench/stateful")
 # Rows of Fashion-MNIST that are in no slice of it.
-_UNSEEN, _MORE = 6600, 4000
+_UNSEEN, _ALL = 6600, 70_000
+_ACCOUNTS = (1, 5, 20)
+_MOST = {1: 0.05, 5: 0.15}
 
 
+@cache
+def digits() -> WatchedModel:
+    return load("digits", 0.03)
+
+
+@cache
 def fashion() -> WatchedModel:
-    """Fashion-MNIST with the plain model of `benchmarks.screening`. Raises FileNotFoundError where
-    there are no data.
+    """Fashion-MNIST with the plain model of `benchmarks.screening`, and rows that it has not seen.
+    Raises FileNotFoundError where there are no data.
     """
     found = subjects.subject(FASHION, subjects.PLAIN, 0)
     (detector,) = found.detectors()
-    probe = found.probe
-    x, y = found.slices["test"]
-    right = np.flatnonzero(probe.answers(x) == y)
-    guarded = Guarded(probe, detector, Printer(b"k" * 32, "fashion"), alike=True)
+    guarded = Guarded(found.probe, detector, Printer(b"k" * 32, "fashion"), alike=True)
+    rows = fashion_rows(_ALL)
+    if rows is None:
+        raise FileNotFoundError("Fashion-MNIST")
+    x, y = rows[0][_UNSEEN:].astype(np.float32), rows[1][_UNSEEN:]
+    right = np.flatnonzero(guarded.probe.answers(x[:1000]) == y[:1000])
     return WatchedModel(guarded, x, y, right)
 
 
-def unseen(part: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and classes that neither model nor detector has seen, part 0 or 1 of them."""
-    found = fashion_rows(_UNSEEN + 2 * _MORE)
-    if found is None:
-        raise FileNotFoundError("Fashion-MNIST")
-    at = slice(_UNSEEN + part * _MORE, _UNSEEN + (part + 1) * _MORE)
-    return found[0][at], found[1][at]
+Part = tuple[str, Callable[[], Row]]
 
 
-Row = dict[str, Any]
-_KNOWN = ("Square, p = 0.8", "HopSkipJump")
-
-
-def run(victims: int, sessions: int, extractions: int) -> None:
-    digits, table, clothes = load("digits", 0.03), load("breast-cancer", 0.03), fashion()
-    rows: list[Row] = []
-    rows += attack_rows("digits", digits, 0.2, PUBLISHED, victims)
-    rows += attack_rows("digits", digits, 0.2, _KNOWN, victims, KNOWING)
-    rows += attack_rows("digits", digits, 0.2, ("random corners",), victims, (KNOWING[0],))
-    rows += attack_rows("Fashion-MNIST", clothes, 0.1, PUBLISHED, min(victims, 100), (PLAIN,))
-    rows += attack_rows("breast cancer", table, 0.05, ("HopSkipJump",), min(victims, 50))
+def parts(victims: int, sessions: int, extractions: int) -> Iterator[Part]:
+    """Each part's name, and what measures it; what is wanted first comes first."""
+    few = max(1, victims // 3)
+    for policy in (BLOCK, ALERT, OFF):
+        for search in SEARCHES:
+            for accounts in _ACCOUNTS if policy == BLOCK else (1, 5):
+                yield _searching("digits", digits, 0.2, search, policy, accounts, victims)
+    for kind in kinds():
+        yield _honest("digits", digits, kind.name, sessions)
+        yield _honest("Fashion-MNIST", fashion, kind.name, sessions)
+    for search in SEARCHES:
+        yield _searching("digits", digits, 0.2, search, BLOCK, 5, victims, False)
     for step in (0.05, 0.1, 0.2):
-        rows.append(extraction_row(digits.guarded, digits.x, step, extractions))
-        print(rows[-1], flush=True)
-    honest = honest_sessions(digits, table, clothes, sessions)
-    finish("stateful", rows + honest, targets(rows, honest))
+
+        def extracting(step: float = step) -> Row:
+            return extraction_row(digits().guarded, digits().x, step, extractions)
+
+        yield f"extraction {step}", extracting
+    for search in SEARCHES:
+        for accounts in (1, 5):
+            yield _searching("Fashion-MNIST", fashion, 0.1, search, BLOCK, accounts, few)
 
 
-def honest_sessions(
-    digits: WatchedModel, table: WatchedModel, clothes: WatchedModel, sessions: int
-) -> list[Row]:
-    few = sessions // 10
-    found = [
-        drawn_row("digits", digits.guarded, digits.x, sessions, 1),
-        drawn_row("breast cancer", table.guarded, table.x, sessions, 1),
-    ]
-    x, y = unseen(0)
-    found.append(drawn_row("Fashion-MNIST", clothes.guarded, x, sessions, 4))
-    for name, subject, rows, classes in (
-        ("digits", digits, digits.x, digits.y),
-        ("Fashion-MNIST", clothes, x, y),
-    ):
-        found.append(long_row(name, subject.guarded, rows, few, 6))
-        found += ordered_rows(name, subject.guarded, rows, classes, few, 7)
-        found += burst_rows(name, subject.guarded, rows, few // 3, 8)
-    guarded = digits.guarded
-    for name, moved in guarded.probe.shifts(digits.x, np.random.default_rng(2)):
-        found.append(drawn_row(f"digits, {name}", guarded, moved, few, 3))
-    for each in found:
-        print(each, flush=True)
-    return found
+def _searching(
+    name: str,
+    subject: Callable[[], WatchedModel],
+    eps: float,
+    search: str,
+    policy: str,
+    accounts: int,
+    victims: int,
+    asks_x: bool = True,
+) -> Part:
+    part = f"{name} {search} {policy} {accounts} {asks_x}"
+    settings = (eps, search, policy, accounts, victims, asks_x)
+    return part, lambda: search_row(name, subject(), *settings)
 
 
-def targets(rows: list[Row], honest: list[Row]) -> list[Target]:
+def _honest(name: str, subject: Callable[[], WatchedModel], kind: str, sessions: int) -> Part:
+    def measure() -> Row:
+        found = subject()
+        (made,) = (each for each in kinds() if each.name == kind)
+        return honest_row(name, found.guarded, found.x, found.y, made, sessions, 1)
+
+    return f"honest {name} {kind}", measure
+
+
+def _kept(part: str, measure: Callable[[], Row]) -> Row:
+    path = _KEPT / f"{part.replace(' ', '-').replace('%', '')}.json"
+    if not path.exists():
+        row = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(row))
+        print(row, flush=True)
+    read: Row = json.loads(path.read_text())
+    return read
+
+
+def targets(rows: list[Row]) -> list[Target]:
     found = []
     for row in rows:
-        if not row.get("promised"):
-            continue
-        value = row["flagged_before_success"]
-        found.append(
-            Target(f"flagged before success: {row['attack']}", value, 0.95, True).because(
-                f"{row['succeeded']} of {row['attacks']} succeed, "
-                f"{row['succeeded_within_2_queries']} with their first move, which no alarm can "
-                f"precede; it rings a query earlier in {row['flagged_a_query_earlier']:.3f}"
-            )
-        )
-    found += [
-        Target(f"honest sessions flagged: {row['honest']}", row["flagged"], 0.001).because(
-            _why(row)
-        )
-        for row in honest
-        if row["honest"].split(", ")[-1] not in SHIFTS
-    ]
+        if row.get("policy") == BLOCK and row["accounts"] in _MOST and row["asks_x"]:
+            name = f"success before a refusal: {row['search']}, accounts: {row['accounts']}"
+            value, target = row["succeeded_before_a_refusal"], _MOST[row["accounts"]]
+            found.append(Target(name, value, target).because(f"interval {row['interval']}"))
+        if "honest" in row:
+            name = f"honest sessions refused: {row['honest']}"
+            found.append(Target(name, row["refused_with_block"], 0.01))
     return found
-
-
-def _why(row: Row) -> str:
-    if row["honest"].split(", ")[-1] in BURSTS:
-        return (
-            "near duplicates, some answered otherwise: nothing here tells them from a search; a "
-            "policy has to let `alert` follow for such callers"
-        )
-    flagged = round(row["flagged"] * row["sessions"])
-    return f"{flagged} of {row['sessions']} sessions; stated bound {row['stated_bound']}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--victims", type=int, default=200)
-    parser.add_argument("--sessions", type=int, default=3000)
-    parser.add_argument("--extractions", type=int, default=20)
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--extractions", type=int, default=10)
+    parser.add_argument("--read", action="store_true", help="only what was measured before")
     given = parser.parse_args()
-    run(given.victims, given.sessions, given.extractions)
+    rows: list[Row] = []
+    for name, measure in parts(given.victims, given.sessions, given.extractions):
+        try:
+            rows.append(_kept(name, partial(_refuse, name) if given.read else measure))
+        except LookupError:
+            continue
+    for kind in ("search", "honest", "extraction"):
+        if mine := [row for row in rows if kind in row]:
+            show(mine)
+    finish("stateful", rows, targets(rows))
+
+
+def _refuse(name: str) -> Row:
+    raise LookupError(name)
 
 
 if __name__ == "__main__":

@@ -1,135 +1,177 @@
 """Honest sessions: as they come, and as they are hard to tell from an attack's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from benchmarks.stateful.callers import Judged, judged
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.query_attacks import LEVEL, CallerSession
+from gateway.sessions.query_attacks import CallerSession
 
 LENGTH = 80
-BURSTS = ("frames", "trembling frames", "augmented")
-_LONG = 250
 _FRAMES = 10
-_ALARMS = 3
 
-Judged = list[tuple[int, str, float]]
 Draw = np.random.Generator
+Classes = npt.NDArray[Any]
 
 
-def drawn_row(
-    name: str, guarded: Guarded, x: Rows, sessions: int, seed: int, length: int = LENGTH
-) -> dict[str, Any]:
-    """Sessions of `length` of the rows x [n, d] each, in an order that is drawn, none twice."""
-    draw = np.random.default_rng(seed)
-    orders = (draw.permutation(len(x))[:length] for _ in range(sessions))
-    return _row(name, guarded, x, orders, min(length, len(x)))
-
-
-def long_row(name: str, guarded: Guarded, x: Rows, sessions: int, seed: int) -> dict[str, Any]:
-    """Long enough for the test for extractions, which needs 100 distances."""
-    return drawn_row(f"{name}, long", guarded, x, sessions, seed, _LONG)
-
-
-def ordered_rows(
-    name: str, guarded: Guarded, x: Rows, y: npt.NDArray[Any], sessions: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """The same rows in orders that are not drawn: of one class alone; each after that which it is
-    likest; and some sent again as they are.
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Sessions made of `scenes` rows each by `make`, which keeps the order of classes: it repeats
+    each row as often as `each` says.
     """
+
+    name: str
+    scenes: int
+    each: int
+    make: Callable[[Rows, Draw], Rows]
+
+
+def _brighter(x: Rows, draw: Draw) -> Rows:
+    return np.clip(x + 0.1, 0, 1).astype(np.float32)
+
+
+def _turned(x: Rows, draw: Draw) -> Rows:
+    """Fed askew, by five degrees."""
+    return _moved(x, draw, 0, 5, always=True)
+
+
+def _scanned_twice(x: Rows, draw: Draw) -> Rows:
+    """One sheet in fifty again, with the noise of the scanner and up to a tenth of a pixel off."""
+    again = draw.permutation(len(x))[: max(1, len(x) // 50)]
+    rows = np.array(x)
+    places = (again + 1) % len(x)
+    rows[places] = _moved(x[again], draw, 0.1, 0)
+    noise = draw.normal(0, 0.01, (len(again), x.shape[1]))
+    rows[places] = np.clip(rows[places] + noise, 0, 1)
+    return rows.astype(np.float32)
+
+
+def _retried(x: Rows, draw: Draw) -> Rows:
+    """Some sent again as they are."""
+    return np.repeat(x, draw.choice([1, 1, 1, 2, 3], len(x)), axis=0)[: len(x)]
+
+
+def kinds() -> tuple[Kind, ...]:
+    return (
+        Kind("as they come", LENGTH, 1, lambda x, _: x),
+        Kind("retries", LENGTH, 1, _retried),
+        Kind("sorted by likeness", LENGTH, 1, _sorted),
+        Kind("2% of sheets scanned twice", LENGTH, 1, _scanned_twice),
+        Kind("brighter by .1", LENGTH, 1, _brighter),
+        Kind("fed askew by 5 degrees", LENGTH, 1, _turned),
+        Kind("frames", LENGTH // _FRAMES, _FRAMES, _frames),
+        Kind("trembling frames", LENGTH // _FRAMES, _FRAMES, _trembling),
+        Kind("augmented", LENGTH // 4, 4, _grown),
+    )
+
+
+def honest_row(
+    name: str, guarded: Guarded, x: Rows, y: Classes, kind: Kind, sessions: int, seed: int
+) -> dict[str, Any]:
+    """Sessions of rows x [n, d] of classes y, each in as few sessions as may be."""
     draw = np.random.default_rng(seed)
-    kinds: dict[str, Callable[[], npt.NDArray[Any]]] = {
-        "one class": lambda: draw.permutation(np.flatnonzero(y == draw.choice(y)))[:LENGTH],
-        "sorted by likeness": lambda: _sorted(x, draw.permutation(len(x))[:LENGTH]),
-        "retries": lambda: np.repeat(
-            draw.permutation(len(x))[:LENGTH], draw.choice([1, 1, 1, 2, 3], LENGTH)
-        )[:LENGTH],
+    counts = _Counts()
+    order: list[int] = []
+    for _ in range(sessions):
+        if len(order) < kind.scenes:
+            order = draw.permutation(len(x)).tolist()
+        scenes, order = order[: kind.scenes], order[kind.scenes :]
+        rows = kind.make(x[scenes], draw)
+        true = np.repeat(y[scenes], kind.each) if kind.each > 1 else None
+        counts.take(judged(guarded, rows), true)
+    independent = sessions * kind.scenes <= len(x)
+    return {"honest": f"{name}, {kind.name}", "sessions": sessions, "rows_each": LENGTH} | {
+        "independent": independent,
+        **counts.row(sessions),
     }
-    for kind, order in kinds.items():
-        orders = (order() for _ in range(sessions))
-        yield _row(f"{name}, {kind}", guarded, x, orders, LENGTH)
 
 
-def burst_rows(
-    name: str, guarded: Guarded, x: Rows, sessions: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Near duplicates that are honest: frames of a camera that stands or trembles, and uploads of
-    one image with others made of it.
-    """
-    draw = np.random.default_rng(seed)
-    for kind, made in zip(BURSTS, (_frames, _trembling, _grown), strict=True):
-        rows = np.concatenate([made(x, draw) for _ in range(sessions)])
-        orders = (np.arange(n * LENGTH, (n + 1) * LENGTH) for n in range(sessions))
-        yield _row(f"{name}, {kind}", guarded, rows, orders, LENGTH)
+class _Counts:
+    def __init__(self) -> None:
+        self.refused = self.searches = self.extractions = self.turned = 0
+        self.rows = self.anchored = self.other = 0
+        self.adversarial = self.own_right = self.told_right = self.known = 0
 
-
-def _row(
-    name: str, guarded: Guarded, x: Rows, orders: Iterator[npt.NDArray[Any]], length: int
-) -> dict[str, Any]:
-    prints = guarded.printer.of(x, 0, 1, guarded.alike)
-    judged: Judged = [
-        each for part in np.array_split(x, -(-len(x) // 500)) for each in guarded.judge(part)
-    ]
-    sessions = searches = extractions = either = 0
-    for order in orders:
+    def take(self, rows: list[Judged], true: Classes | None) -> None:
         session = CallerSession()
-        found = [session.add(prints[i], judged[i][0], judged[i][2]) for i in order]
-        search, extraction = (any(kind) for kind in zip(*found, strict=True))
-        sessions, searches, extractions = sessions + 1, searches + search, extractions + extraction
-        either += search or extraction
-    return {
-        "honest": name,
-        "sessions": sessions,
-        "rows_each": length,
-        "searches": searches,
-        "extractions": extractions,
-        "flagged": either / sessions,
-        "stated_bound": _ALARMS * length / LEVEL,
-    }
+        labels = [int(each.logits.argmax()) for each in rows]
+        found = [
+            session.add(each.given, label, each.payoff)
+            for each, label in zip(rows, labels, strict=True)
+        ]
+        search = any(each.search for each in found)
+        extraction = any(each.extraction for each in found)
+        self.refused += search or extraction
+        self.searches, self.extractions = self.searches + search, self.extractions + extraction
+        self.turned += any(each.turned for each in found)
+        self.rows += len(rows)
+        self.anchored += sum(each.anchor is not None for each in found)
+        self.other += sum(each.turned for each in found)
+        self.adversarial += sum(each.verdict == "adversarial" for each in rows)
+        if true is not None:
+            told = [
+                label if each.anchor is None else each.anchor
+                for each, label in zip(found, labels, strict=True)
+            ]
+            self.known += len(rows)
+            self.own_right += int((np.array(labels) == true).sum())
+            self.told_right += int((np.array(told) == true).sum())
+
+    def row(self, sessions: int) -> dict[str, Any]:
+        known = max(self.known, 1)
+        return {
+            "refused_with_block": self.refused / sessions,
+            "searches": self.searches,
+            "extractions": self.extractions,
+            "alerted": self.turned / sessions,
+            "rows_answered_as_their_anchor": self.anchored / self.rows,
+            "of_another_class": self.other / self.rows,
+            "rows_refused_by_verdict": self.adversarial / self.rows,
+            "right_by_own_class": self.own_right / known if self.known else None,
+            "right_as_answered": self.told_right / known if self.known else None,
+        }
 
 
-def _sorted(x: Rows, order: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    left, found = list(order[1:]), [order[0]]
+def _sorted(x: Rows, draw: Draw) -> Rows:
+    """Each after that which it is likest."""
+    left, found = list(range(1, len(x))), [0]
     while left:
         nearest = int(((x[left] - x[found[-1]]) ** 2).sum(axis=1).argmin())
         found.append(left.pop(nearest))
-    return np.array(found)
-
-
-def _scenes(x: Rows, draw: Draw, each: int) -> Rows:
-    return np.repeat(x[draw.permutation(len(x))[: LENGTH // each]], each, axis=0)
+    return x[found]
 
 
 def _frames(x: Rows, draw: Draw) -> Rows:
     """The noise of a sensor, and light that wavers."""
-    rows = _scenes(x, draw, _FRAMES)
+    rows = np.repeat(x, _FRAMES, axis=0)
     moved = rows + draw.normal(0, 0.02, rows.shape) + draw.uniform(-0.03, 0.03, (len(rows), 1))
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
 def _trembling(x: Rows, draw: Draw) -> Rows:
     """And up to a third of a pixel that way or this."""
-    rows = _moved(_scenes(x, draw, _FRAMES), draw, 0.3, 0)
+    rows = _moved(np.repeat(x, _FRAMES, axis=0), draw, 0.3, 0)
     return np.clip(rows + draw.normal(0, 0.02, rows.shape), 0, 1).astype(np.float32)
 
 
 def _grown(x: Rows, draw: Draw) -> Rows:
     """Each image, shifted by up to a pixel, turned by up to ten degrees, and lit otherwise."""
-    rows = x[draw.permutation(len(x))[: LENGTH // 4]]
-    lit = rows * draw.uniform(0.8, 1.1, (len(rows), 1)) + draw.normal(0, 0.03, rows.shape)
-    grown = (rows, _moved(rows, draw, 1, 0), _moved(rows, draw, 0, 10), np.clip(lit, 0, 1))
-    return np.stack(grown, axis=1).reshape(LENGTH, -1).astype(np.float32)
+    lit = x * draw.uniform(0.8, 1.1, (len(x), 1)) + draw.normal(0, 0.03, x.shape)
+    grown = (x, _moved(x, draw, 1, 0), _moved(x, draw, 0, 10), np.clip(lit, 0, 1))
+    return np.stack(grown, axis=1).reshape(4 * len(x), -1).astype(np.float32)
 
 
-def _moved(rows: Rows, draw: Draw, pixels: float, degrees: float) -> Rows:
+def _moved(rows: Rows, draw: Draw, pixels: float, degrees: float, always: bool = False) -> Rows:
     side = int(np.sqrt(rows.shape[1]))
     moved = [
         ndimage.rotate(
             ndimage.shift(image, draw.uniform(-pixels, pixels, 2), order=1),
-            draw.uniform(-degrees, degrees),
+            degrees if always else draw.uniform(-degrees, degrees),
             reshape=False,
             order=1,
         )
