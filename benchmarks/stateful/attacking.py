@@ -63,6 +63,7 @@ def _counted(runs: Sequence[SearchRun]) -> dict[str, Any]:
         / count,
         "median_queries_to_alarm": _median([run.alarmed for run in runs]),
         "median_queries_to_refusal": _median([run.refused for run in runs]),
+        "crossed": sum(run.crossed is not None for run in runs) / count,
         "blocked": sum(run.blocked is not None for run in runs) / count,
         "queries": sum(run.asked for run in runs),
     }

@@ -7,7 +7,9 @@ import numpy as np
 
 from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.fingerprints import Print
+from gateway.sessions.comparison import class_of_version
+from gateway.sessions.fingerprints import Print, PrintColumns
+from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
 
 BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")
@@ -39,9 +41,9 @@ def judged(guarded: Guarded, rows: Rows) -> list[Judged]:
 @dataclass(slots=True)
 class SearchRun:
     """One search on a row [d] of class `label`, under so many names in turn; `asked` queries until
-    it `succeeded`, until a session was first `alarmed`, until its first row was refused, and until
-    a session was `blocked`, which ends that name. Without `asks_x` nobody asks about x itself, so
-    that no row is its near-duplicate.
+    it `succeeded`, until a session was first `alarmed`, until its first row was refused, until one
+    `crossed` what other names were told, and until a session was `blocked`, which ends that name.
+    Without `asks_x` nobody asks about x itself.
     """
 
     search: Search
@@ -57,6 +59,8 @@ class SearchRun:
     refused: int | None = None
     blocked: int | None = None
     row: Row | None = None
+    crossed: int | None = None
+    neighbourhoods: Neighbourhoods = field(default_factory=Neighbourhoods)
     sessions: list[CallerSession] = field(init=False)
     ended: set[int] = field(default_factory=set)
 
@@ -99,11 +103,23 @@ class SearchRun:
             if self.policy == BLOCK and (told.search or told.extraction):
                 self.ended.add(name)
                 self.blocked = self.blocked or self.asked
+            if told.anchor is None and self._crosses(found, own, name):
+                self.crossed = self.crossed or self.asked
+                self.alarmed = self.alarmed or self.asked
+                if self.policy == BLOCK:
+                    return Reply(None)
         if name in self.ended or found.verdict == "adversarial":
             return Reply(None)
         if anchor is not None:
             return Reply(anchor)
         return Reply(own, None if found.verdict == "suspect" else found.logits)
+
+    def _crosses(self, found: Judged, own: int, name: int) -> bool:
+        if not len(found.given.levels):
+            return False
+        prints = PrintColumns.decode([found.given.encode()])
+        classes = np.array([class_of_version(own, "")], np.int32)
+        return self.neighbourhoods.crossed(str(name), prints, classes)[0]
 
 
 def run_together(guarded: Guarded, runs: Sequence[SearchRun], queries: int) -> None:

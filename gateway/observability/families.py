@@ -104,8 +104,8 @@ SESSION_FINDINGS = Family(
     "sealgate_session_findings_total",
     COUNTER,
     ("model", "kind"),
-    "Rows at which a caller's session looked like an attack: search or extraction; or turned: a "
-    "near-duplicate of another class",
+    "Rows at which a caller's session looked like an attack: search or extraction; turned: a "
+    "near-duplicate of another class; crossed: of a class that several other callers were not told",
 )
 SESSION_ACTIONS = Family(
     "sealgate_session_actions_total",

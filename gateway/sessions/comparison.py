@@ -4,6 +4,7 @@ The native package (`sealgate_front.compare`) compares a burst in one call. Wher
 installed, numpy does the same.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -24,6 +25,8 @@ _FIRST_ROOM = 16
 _FIRST_LEVELS = 16
 _IS_NEAR, _IS_CLOSE = 1, 2
 _FEW_LEVELS, _SHARE = 14, 8
+_CLASS_BITS = 16
+MOST_CLASSES = 1 << _CLASS_BITS
 
 
 @dataclass(slots=True)
@@ -191,7 +194,29 @@ def few_levels_differ(ring: Ring, given: PrintColumns) -> Flags:
     if rows > 1:
         others = np.concatenate([others, given.levels], axis=1)
     differ = (others[:, None] != given.levels[:, :, None]).sum(axis=0, dtype=np.uint8)
-    found: Flags = differ <= max(_FEW_LEVELS, len(others) // _SHARE)
+    found: Flags = differ <= few_levels(len(others))
     if rows > 1:
         found[:, ring.used :] &= np.tri(rows, rows, -1, np.bool_)
+    return found
+
+
+def few_levels(depth: int) -> int:
+    """Of so many levels, how many may be others in a near-duplicate."""
+    return max(_FEW_LEVELS, depth // _SHARE)
+
+
+def class_of_version(label: int, digest: str) -> int:
+    """A class below MOST_CLASSES as sessions compare it: that of another version is another."""
+    version = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:2], "big") >> 1
+    return version << _CLASS_BITS | label
+
+
+def plain_class(of_version: int) -> int:
+    """The class of `class_of_version`."""
+    return of_version & (MOST_CLASSES - 1)
+
+
+def same_version(classes: Classes, one: int) -> Flags:
+    """Which of `classes` are of the version that `one` is of."""
+    found: Flags = classes >> _CLASS_BITS == one >> _CLASS_BITS
     return found

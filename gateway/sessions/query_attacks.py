@@ -29,7 +29,6 @@ statistic W' of Shapiro and Francia. Its level is set on honest sessions, not pr
 near-duplicates of images do not count.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -46,6 +45,8 @@ from gateway.sessions.comparison import (
     Ring,
     comparer,
     few_levels_differ,
+    plain_class,
+    same_version,
 )
 from gateway.sessions.fingerprints import Print, PrintColumns
 
@@ -121,8 +122,6 @@ _NEAR_PAYOFF = 1000.0
 _CLOSE_PAYOFF = 100.0
 _TURNED_PAYOFF = 3e5
 _REFUSED_IMAGES = 0.4
-_CLASS_BITS = 16
-MOST_CLASSES = 1 << _CLASS_BITS
 
 _FIRST_TEST = 100
 _TEST_EVERY = 20
@@ -131,17 +130,6 @@ _DISTANCES = 400
 # bench-stateful`).
 NORMAL = 0.88
 _AT_ONCE = 64
-
-
-def class_of_version(label: int, digest: str) -> int:
-    """A class below MOST_CLASSES as sessions compare it: that of another version is another."""
-    version = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:2], "big") >> 1
-    return version << _CLASS_BITS | label
-
-
-def plain_class(of_version: int) -> int:
-    """The class of `class_of_version`."""
-    return of_version & (MOST_CLASSES - 1)
 
 
 class Finding(NamedTuple):
@@ -217,7 +205,7 @@ class CallerSession:
     ) -> Finding | None:
         """Of a single near-duplicate, by the nearest row of the same version, if there is one."""
         own = seen.own[0]
-        same = seen.labels >> _CLASS_BITS == own >> _CLASS_BITS
+        same = same_version(seen.labels, own)
         alike = seen.near[0] | seen.close[0] | (False if few is None else few[0])
         places = (alike & same).nonzero()[0]
         if not len(places):

@@ -19,13 +19,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import REMEMBERED
+from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, class_of_version
 from gateway.sessions.fingerprints import PrintColumns, Printer
+from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
-    MOST_CLASSES,
     CallerSession,
     Finding,
-    class_of_version,
     image_payoff,
     verdict_payoff,
 )
@@ -73,11 +72,12 @@ class OwnStore:
 
 _log = logging.getLogger(__name__)
 
-SEARCH, EXTRACTION, TURNED = "search", "extraction", "turned"
+SEARCH, EXTRACTION, TURNED, CROSSED = "search", "extraction", "turned", "crossed"
 _TOLD = {
     SEARCH: "as is done for search",
     EXTRACTION: "as is done for extraction",
     TURNED: "about near-duplicates that it answers differently",
+    CROSSED: "about what it answered differently to several other callers",
 }
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _MOST = 1024
@@ -128,6 +128,7 @@ class SessionWatch:
         self._mutex = threading.Lock()
         self.watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
         self._printers: dict[str, Printer] = {}
+        self._neighbourhoods: dict[str, Neighbourhoods] = {}
         self.found: Counter[tuple[str, str]] = Counter()
 
     def prints(
@@ -177,6 +178,9 @@ class SessionWatch:
                 # Those of this burst are the newest.
                 found += told[-len(own) :]
             action = self._action(watched, rules)
+        if self._crossed(live, caller, flat, found):
+            # Of this burst alone: who knows another's rows could have them blocked for longer.
+            action = min([action or rules.search, rules.search], key=_STRICTEST_FIRST.index)
         if rules.search != BLOCK or not any(each.anchor is not None for each in found):
             return SessionFinding(action)
         left = iter(found)
@@ -205,12 +209,33 @@ class SessionWatch:
         if times[EXTRACTION]:
             watched.extraction_until = until
         for kind, number in times.items():
-            if number:
-                # Another session's thread may be adding here, too.
-                with self._mutex:
-                    self.found[model, kind] += number
-                _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
+            self._count(model, caller, kind, number)
         return found
+
+    def _count(self, model: str, caller: str, kind: str, number: int) -> None:
+        if number:
+            # Another session's thread may be adding here, too.
+            with self._mutex:
+                self.found[model, kind] += number
+            _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
+
+    def _crossed(
+        self, live: LiveVersion, caller: str, rows: list[bytes], found: list[Finding]
+    ) -> bool:
+        """Whether new images among a caller's rows cross what others were told."""
+        new = [row for row, each in zip(rows, found, strict=True) if each.anchor is None]
+        if not new or not measured_alike(live.config):
+            return False
+        kept = self._neighbourhoods.setdefault(live.model, Neighbourhoods())
+        crossing = 0
+        for _, group in groupby(new, len):
+            alike = list(group)
+            prints = PrintColumns.decode([row[_HEAD.size :] for row in alike])
+            if len(prints.levels):
+                classes = np.array([_HEAD.unpack_from(row)[0] for row in alike], np.int32)
+                crossing += sum(kept.crossed(caller, prints, classes))
+        self._count(live.model, caller, CROSSED, crossing)
+        return crossing > 0
 
     def _prints(self, live: LiveVersion, rows: npt.NDArray[Any]) -> list[bytes]:
         domain = live.config.domain

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import REMEMBERED
+from gateway.sessions.comparison import REMEMBERED, class_of_version
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import (
     NORMAL,
     CallerSession,
     Finding,
-    class_of_version,
     image_payoff,
     normality,
     verdict_payoff,

@@ -190,6 +190,20 @@ def test_a_class_of_a_near_duplicate_is_never_another_callers() -> None:
     assert told(watch, near(1)[0], label=7).anchors == [[3]]
 
 
+@pytest.mark.parametrize(("search", "action"), [("block", "block"), ("alert", "alert")])
+def test_a_class_that_several_others_were_not_told_is_refused_for_this_burst(
+    search: str, action: str
+) -> None:
+    watch, rules = SessionWatch(key=KEY), SessionRules(search, "alert", seconds=60)
+    one, two, three, other = near(4)
+    for caller, row in (("ann", one), ("bob", two), ("cyd", three)):
+        assert told(watch, row, caller=caller, label=3, rules=rules) == SessionFinding()
+    assert told(watch, other, label=7, rules=rules).action == action
+    assert watch.found["digits", "crossed"] == 1
+    honest = DRAW.random((1, 64), np.float32)
+    assert told(watch, honest, label=1, rules=rules) == SessionFinding()
+
+
 @pytest.mark.parametrize("search", ["alert", "label-only"])
 def test_where_nobody_is_blocked_own_classes_leave_and_turned_ones_have_the_consequence(
     search: str,

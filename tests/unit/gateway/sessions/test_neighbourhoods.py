@@ -1,0 +1,84 @@
+"""Searches over several callers are found where one of them is told another class."""
+
+import numpy as np
+import pytest
+
+from gateway.sessions.comparison import class_of_version
+from gateway.sessions.fingerprints import PrintColumns, Printer
+from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
+
+PRINTER = Printer(b"k" * 32, "digits")
+DRAW = np.random.default_rng(3)
+
+
+def prints(rows: np.ndarray) -> PrintColumns:
+    return PrintColumns.decode(PRINTER.encoded(rows.astype(np.float32), 0, 1, alike=True))
+
+
+def sparse(row: np.ndarray, number: int, changed: int = 6) -> np.ndarray:
+    """Rows [number, d] of each of which so many elements are others."""
+    rows = np.repeat(row[None], number, axis=0)
+    for each in rows:
+        each[DRAW.choice(len(row), changed, replace=False)] = DRAW.random(changed)
+    return rows
+
+
+def take(
+    kept: Neighbourhoods, caller: str, row: np.ndarray, label: int, version: str = "1"
+) -> bool:
+    classes = np.array([class_of_version(label, version)], np.int32)
+    return kept.crossed(caller, prints(row[None]), classes)[0]
+
+
+@pytest.mark.parametrize("width", [64, 784])
+def test_another_class_than_three_rows_of_two_callers_got_crosses(width: int) -> None:
+    kept = Neighbourhoods()
+    *told, last = sparse(DRAW.random(width), 4)
+    for caller, row in zip(("ann", "bob", "ann"), told, strict=True):
+        assert not take(kept, caller, row, 3)
+    assert not take(kept, "carla", last, 3, "2")
+    assert take(kept, "carla", last, 7)
+    # And again, under another name.
+    assert take(kept, "dora", last, 7)
+    assert not take(kept, "carla", last, 3)
+
+
+def test_one_caller_or_two_rows_are_not_enough() -> None:
+    kept = Neighbourhoods()
+    rows = sparse(DRAW.random(64), 8)
+    for row in rows[:5]:
+        assert not take(kept, "ann", row, 3)
+    assert not take(kept, "bob", rows[5], 7)
+    few = Neighbourhoods()
+    for caller, row in zip(("ann", "bob"), rows, strict=False):
+        assert not take(few, caller, row, 3)
+    assert not take(few, "carla", rows[2], 7)
+
+
+def test_where_classes_differed_before_nothing_crosses() -> None:
+    kept = Neighbourhoods()
+    rows = sparse(DRAW.random(64), 6)
+    for caller, row, label in zip(("ann", "bob", "carla"), rows, (3, 7, 3), strict=False):
+        assert not take(kept, caller, row, label)
+    assert not take(kept, "dora", rows[4], 7)
+
+
+def test_a_caller_who_asks_again_takes_no_place_of_others() -> None:
+    kept = Neighbourhoods()
+    *told, last = sparse(DRAW.random(64), 4)
+    for caller, row in zip(("ann", "bob", "ann"), told, strict=True):
+        take(kept, caller, row, 3)
+    other = DRAW.random((1, 64))
+    for _ in range(KEPT + 10):
+        kept.crossed("otto", prints(other), np.array([5], np.int32))
+    assert take(kept, "carla", last, 7)
+
+
+def test_the_last_rows_alone_are_kept() -> None:
+    kept = Neighbourhoods()
+    *told, last = sparse(DRAW.random(64), 4)
+    for caller, row in zip(("ann", "bob", "ann"), told, strict=True):
+        take(kept, caller, row, 3)
+    for at in range(0, KEPT, 256):
+        kept.crossed(f"otto-{at}", prints(DRAW.random((256, 64))), np.zeros(256, np.int32))
+    assert not take(kept, "carla", last, 7)
