@@ -19,8 +19,8 @@ _AUDITOR = frozenset({"auditor"})
 # Services: one that checks golden answers, one that returns an alias by itself.
 _MONITOR = frozenset({"monitor"})
 _ROLLBACK = frozenset({"rollback"})
-_STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
-_ALL = _STAFF | _CLIENT
+STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+_ALL = STAFF | _CLIENT
 
 _INFERENCE = {
     "ServerLive": ANYONE,
@@ -31,9 +31,9 @@ _INFERENCE = {
     "ModelInfer": _CLIENT,
     "ModelStreamInfer": _CLIENT,
     "ModelConfig": _ALL,
-    # How much others ask, and which models there are besides one's own, is not for clients.
-    "ModelStatistics": _STAFF,
-    "RepositoryIndex": _STAFF,
+    # Of both, a client gets the models that its rights name: `gateway.services.inference`.
+    "ModelStatistics": _ALL,
+    "RepositoryIndex": _ALL,
     # Whoever asks is told where to go instead.
     "RepositoryModelLoad": _ALL,
     "RepositoryModelUnload": _ALL,
@@ -41,27 +41,27 @@ _INFERENCE = {
 _REGISTRY = {
     "GetPolicy": _ALL | _MONITOR | _ROLLBACK,
     "CreateModel": _PUBLISHER,
-    "ListModels": _STAFF | _MONITOR,
+    "ListModels": STAFF | _MONITOR,
     "CommitWatermark": _PUBLISHER,
     "UploadVersion": _PUBLISHER,
     # Of a version, a monitor gets what `gateway.services.registry` says.
-    "GetVersion": _STAFF | _MONITOR,
-    "ListVersions": _STAFF,
-    "DownloadFile": _STAFF | _MONITOR,
+    "GetVersion": STAFF | _MONITOR,
+    "ListVersions": STAFF,
+    "DownloadFile": STAFF | _MONITOR,
     "AttachEvidence": _PUBLISHER | _APPROVER | _ADMIN,
     "CreateProposal": _PUBLISHER | _ADMIN,
-    "GetProposal": _STAFF,
-    "ListProposals": _STAFF,
+    "GetProposal": STAFF,
+    "ListProposals": STAFF,
     "CreateApproval": _APPROVER,
     "CreateRejection": _APPROVER,
     "WithdrawProposal": _PUBLISHER | _ADMIN,
-    "CreateComment": _STAFF,
+    "CreateComment": STAFF,
     "Promote": _ADMIN,
     "Rollback": _ADMIN | _ROLLBACK,
     "RevokeVersion": _ADMIN,
-    "GetPointer": _STAFF | _MONITOR | _ROLLBACK,
-    "ListPointers": _STAFF | _ROLLBACK,
-    "WatchChanges": _STAFF,
+    "GetPointer": STAFF | _MONITOR | _ROLLBACK,
+    "ListPointers": STAFF | _ROLLBACK,
+    "WatchChanges": STAFF,
 }
 # The roots' signatures authorize a policy; an admin brings it.
 _POLICY = {"AcceptPolicy": _ADMIN}

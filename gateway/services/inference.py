@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
+from gateway.auth.method_rules import STAFF
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
 from gateway.calls.compression import choose_encoding
@@ -66,7 +67,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: oip.ModelMetadataRequest, call: Call
     ) -> oip.ModelMetadataResponse:
         live = self._resolve(request.name, request.version, call)
-        versions = {item.version for item in self._live() if item.model == live.model}
+        versions = {item.version for item in self._live(call) if item.model == live.model}
         return describe.metadata(live, versions, self._engine.expired)
 
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
@@ -112,31 +113,42 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> oip.ModelStatisticsResponse:
         if request.name or request.version:
             check_name(request.name, Reason.NAME_MALFORMED)
-        self._rights.check(call, "metadata", request.name or ALL)
+        if self._is_staff(call):
+            self._rights.check(call, "metadata", request.name or ALL)
         number = read_version(request.version)
         found = [
             live
-            for live in self._live()
+            for live in self._live(call)
             if request.name in ("", live.model) and number in (None, live.version)
         ]
         if request.name and not found:
-            # Nothing of that name is live, and this says why.
+            # Nothing of that name is live, or nothing that the caller may see, and this says why.
             found.append(self._resolve(request.name, request.version, call))
-        stats = [describe.statistics(live, self._withdrawn(live.digest)) for live in found]
-        return oip.ModelStatisticsResponse(model_stats=stats)
+        return oip.ModelStatisticsResponse(
+            model_stats=[self._counted(live, call) for live in found]
+        )
+
+    def _counted(self, live: LiveVersion, call: Call) -> oip.ModelStatistics:
+        """What a version has done. Whoever attacks screening learns nothing from it of others."""
+        found = describe.statistics(live, self._withdrawn(live.digest))
+        if not self._is_staff(call):
+            found.ClearField("verdicts")
+            found.ClearField("screening_withdrawn")
+        return found
 
     def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, call: Call
     ) -> oip.RepositoryIndexResponse:
+        """Staff see every version that a pointer names, a client those that answer it."""
         if request.repository_name:
             raise SealgateError(Reason.PARAMETER_MALFORMED, "repository_name")
-        self._rights.check(call, "metadata")
-        entries = [
-            describe.index_entry(item)
-            for item in self._engine.index()
-            if item.reason is None or not request.ready
-        ]
-        return oip.RepositoryIndexResponse(models=entries)
+        if self._is_staff(call):
+            self._rights.check(call, "metadata")
+            shown = [item for item in self._engine.index() if not (item.reason and request.ready)]
+        else:
+            own = {(live.model, live.version) for live in self._live(call)}
+            shown = [item for item in self._engine.index() if (item.model, item.version) in own]
+        return oip.RepositoryIndexResponse(models=map(describe.index_entry, shown))
 
     def RepositoryModelLoad(
         self, request: oip.RepositoryModelLoadRequest, call: Call
@@ -148,18 +160,26 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> oip.RepositoryModelUnloadResponse:
         raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
-    def _may_see(self, call: Call, model: str) -> bool:
+    def _is_staff(self, call: Call) -> bool:
+        return not STAFF.isdisjoint(call.principal.roles)
+
+    def _may_see(self, call: Call, model: str, alias: str = DEFAULT_ALIAS) -> bool:
         try:
-            self._rights.check(call, "metadata", model, DEFAULT_ALIAS)
+            self._rights.check(call, "metadata", model, alias)
         except SealgateError as refusal:
             if refusal.reason is not Reason.RIGHT_MISSING:
                 raise
             return False
         return True
 
-    def _live(self) -> list[LiveVersion]:
-        """Every live version once, in order."""
-        found = {(live.model, live.version): live for live in self._engine.live().values()}
+    def _live(self, call: Call) -> list[LiveVersion]:
+        """Every live version once, in order; of a client's, those of aliases that it may see."""
+        staff = self._is_staff(call)
+        found = {
+            (live.model, live.version): live
+            for (model, alias), live in self._engine.live().items()
+            if staff or self._may_see(call, model, alias)
+        }
         return [found[place] for place in sorted(found)]
 
     def _resolve(self, name: str, version_text: str, call: Call) -> LiveVersion:

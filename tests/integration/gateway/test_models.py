@@ -74,12 +74,17 @@ def test_there_is_one_repository_and_it_has_no_name(staff):
     assert refusal(staff.RepositoryIndex, request, timeout=60) is Reason.PARAMETER_MALFORMED
 
 
-def test_clients_hear_neither_of_others_traffic_nor_of_others_models(stub):
-    for method, request in (
-        (stub.ModelStatistics, oip.ModelStatisticsRequest()),
-        (stub.RepositoryIndex, oip.RepositoryIndexRequest()),
-    ):
-        assert refusal(method, request, timeout=60) is Reason.ROLE_TOO_LOW
+def test_clients_see_the_models_that_they_may_ask_but_no_verdicts_of_others(stub, staff):
+    stub.ModelInfer(question("digits", rows()), timeout=60)
+    (listed,) = stub.RepositoryIndex(oip.RepositoryIndexRequest(), timeout=60).models
+    assert (listed.name, listed.version, listed.state) == ("digits", "1", "READY")
+    request = oip.ModelStatisticsRequest()
+    (full,) = staff.ModelStatistics(request, timeout=60).model_stats
+    (own,) = stub.ModelStatistics(request, timeout=60).model_stats
+    assert sum(full.verdicts.values()) >= 1
+    assert not own.verdicts
+    full.ClearField("verdicts")
+    assert own == full
 
 
 @pytest.mark.parametrize("person", PEOPLE)

@@ -100,6 +100,16 @@ def test_the_denial_is_recorded_with_its_model(limited):
     assert opened["model"]["value"] == "fraud"
 
 
+def test_statistics_and_index_are_of_what_the_rights_cover(limited):
+    stub = limited.inference()
+    (found,) = stub.ModelStatistics(oip.ModelStatisticsRequest(), timeout=60).model_stats
+    (listed,) = stub.RepositoryIndex(oip.RepositoryIndexRequest(), timeout=60).models
+    assert (found.name, listed.name) == ("digits", "digits")
+    for name in ("fraud", "nothing"):
+        request = oip.ModelStatisticsRequest(name=name)
+        assert refusal(stub.ModelStatistics, request, timeout=60) is Reason.RIGHT_MISSING
+
+
 @pytest.mark.parametrize("name", ["digits", "fraud"])
 def test_metadata_does_not_tell_what_exists(limited, name):
     stub = limited.inference()

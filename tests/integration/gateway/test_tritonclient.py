@@ -77,6 +77,10 @@ def test_tritonclient_and_the_protocols_extensions(harness):
     assert config["dynamic_batching"]["priority_levels"] == "2"
     assert set(seen["extensions"]) == {"model_configuration", "schedule_policy", "statistics"}
     assert {"name": "digits", "version": "1", "state": "READY"} in seen["index"]
+    assert {"name": "digits", "version": "1", "state": "READY"} in seen["own index"]
+    (own,) = seen["own counts"]
+    assert own["inference_count"] == after["inference_count"]
+    assert seen["all counts"] == {"model_stats": [own]}
     assert int(after["inference_count"]) - int(before.get("inference_count", 0)) == 15
     assert int(after["execution_count"]) - int(before.get("execution_count", 0)) == 5
     succeeded = int(before["inference_stats"]["success"].get("count", 0))

@@ -52,6 +52,11 @@ print(
             "config": client.get_model_config("digits", headers=headers, as_json=True)["config"],
             "extensions": list(client.get_server_metadata(headers=headers).extensions),
             "index": auditor.get_model_repository_index(as_json=True)["models"],
+            "own index": client.get_model_repository_index(headers, as_json=True)["models"],
+            "own counts": client.get_inference_statistics(
+                "digits", "1", headers=headers, as_json=True
+            )["model_stats"],
+            "all counts": client.get_inference_statistics(headers=headers, as_json=True),
             "before": before,
             "after": after,
             "logits": [answer.as_numpy("logits").tolist() for answer in answers],

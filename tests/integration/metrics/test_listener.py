@@ -141,8 +141,8 @@ def test_what_screening_follows_is_shown(harness: GatewayHarness) -> None:
 
 def test_refused_calls_are_counted_under_both_names(harness: GatewayHarness) -> None:
     before = Scraped(harness)
-    request = oip.ModelStatisticsRequest(name="digits")
-    assert refusal(harness.inference().ModelStatistics, request, timeout=60) is Reason.ROLE_TOO_LOW
+    ask, request = harness.inference("auditor").ModelInfer, oip.ModelInferRequest()
+    assert refusal(ask, request, timeout=60) is Reason.ROLE_TOO_LOW
     labels = {"reason": "ROLE_TOO_LOW", "recorded": "yes"}
     after = Scraped(harness)
     # The second is the name of release 0.1, shown until 0.3.

@@ -16,6 +16,7 @@ from gateway.config.sections import GatewayLimits
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.registry import RegistryService
+from inference.engine.live_table import IndexedVersion
 from registry.state.records import ProposalRecord
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
@@ -207,6 +208,27 @@ def test_with_the_right_the_engine_is_asked(name):
     right = Right(("anna",), (), (action,), (model,), (alias,))
     with pytest.raises(Asked):
         ask(InferenceService(Behind(), Behind(), Behind(), rights(right), Behind()), name, request)
+
+
+def test_a_client_is_shown_the_versions_of_the_aliases_that_its_rights_name():
+    places = [("digits", "production", 1), ("digits", "canary", 2), ("fraud", "production", 1)]
+    live = {(m, alias): SimpleNamespace(model=m, version=number) for m, alias, number in places}
+    index = [IndexedVersion(model, number, None) for model, _, number in places]
+    index.append(IndexedVersion("digits", 3, Reason.VERSION_REVOKED))
+    engine = SimpleNamespace(live=lambda: live, index=lambda: index)
+    right = Right(("carla",), (), ("metadata",), ("digits",), ("production",))
+
+    def listed(name, *roles):
+        service = InferenceService(engine, Behind(), Behind(), rights(right), Behind())
+        call = Call(SimpleNamespace(), "RepositoryIndex", StreamLimiter(GatewayLimits()))
+        call.identify(SimpleNamespace(name=name, roles=roles))
+        models = service.RepositoryIndex(oip.RepositoryIndexRequest(), call).models
+        return [(item.name, item.version) for item in models]
+
+    assert listed("carla", "client") == [("digits", "1")]
+    assert listed("anna", "client") == []
+    with refused(Reason.RIGHT_MISSING):
+        listed("carla", "client", "auditor")
 
 
 def test_the_health_of_a_model_needs_the_right_too():
