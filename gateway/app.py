@@ -2,7 +2,6 @@
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.stream_limiter import StreamLimiter
@@ -31,6 +30,7 @@ from gateway.services.credentials import CredentialService
 from gateway.services.event_streams import EventStreams
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
+from gateway.services.reflection import REFLECTION, add_reflection
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
@@ -64,7 +64,7 @@ SERVICES = (
     log_pb2.DESCRIPTOR.services_by_name["LogService"],
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
-    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+    *REFLECTION,
 )
 """Every service that the gateway offers; each of their methods has a rule in
 `gateway.auth.method_rules`.
@@ -259,7 +259,7 @@ class Gateway:
         audit = AuditService(registry.audit_trail, answers.search, self._rights)
         add_AuditServiceServicer_to_server(audit, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
+        add_reflection(SERVICES, server)
         return BurstServer(
             interceptor,
             self.authenticator,

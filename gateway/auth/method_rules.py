@@ -115,6 +115,7 @@ RULES: Mapping[str, frozenset[str]] = {
         "sealgate.v1.LogService": _LOG,
         "sealgate.v1.AuditService": _AUDIT,
         "grpc.health.v1.Health": _HEALTH,
+        "grpc.reflection.v1.ServerReflection": _REFLECTION,
         "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
     }.items()
     for method, roles in methods.items()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.app import SERVICES
 from sealgate.tensors import read_outputs
 from tests.support.harness.gateway import ROOT, question, rows
 from tests.support.oracles import programs
@@ -78,6 +79,19 @@ def test_a_client_in_go_generated_from_our_proto(harness, client):
     assert base64.b64decode(seen["logits_again"]) == ours
     assert seen["encodings"] == ["", "gzip"]
     assert (seen["refused"], seen["load"]) == ("Unauthenticated", "PermissionDenied")
+
+
+@pytest.mark.timeout(400)
+def test_a_program_in_go_resolves_every_descriptor_by_reflection(harness, build):
+    program = build(Path(__file__).parent / "go_reflection" / "main.go")
+    profile = harness.profile("client")
+    endpoint = profile.endpoint.replace("127.0.0.1", "localhost")
+    token = profile.token.read_text().strip()
+    done = programs.run([program, endpoint, profile.server_authority, token])
+    assert done.returncode == 0, done.stderr
+    offered = {f"/{service.full_name}/{m.name}" for service in SERVICES for m in service.methods}
+    assert set(done.stdout.split()) == offered
+    assert "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" in offered
 
 
 @pytest.mark.timeout(400)

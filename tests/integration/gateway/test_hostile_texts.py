@@ -37,7 +37,7 @@ TEXTS = (
     "http://169.254.169.254/latest/meta-data",
     "sha256:" + "../" * 20,
 )
-_FOREIGN = ("grpc.health.v1", "grpc.reflection.v1alpha")
+_FOREIGN = ("grpc.health.v1", "grpc.reflection.v1", "grpc.reflection.v1alpha")
 _PEOPLE = {"publisher": "publisher", "approver": "approver-1"}
 _METHODS = [
     (f"/{service.full_name}/{method.name}", method)
