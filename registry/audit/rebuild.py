@@ -16,16 +16,13 @@ from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from registry.log.inspection import Difference, Edit, LogInspection, inspect_log, key_text
 from registry.state.events import EVENTS, Event
+from registry.state.logged_state import LoggedFacts, standing_rejections
 from registry.state.replay import Key, ReplayedRow, compared, key_of, replay, shown
 from registry.state.schema import (
     EVIDENCE,
     FRESHNESS,
     LOG,
-    POINTERS,
-    PROPOSAL_WITHDRAWALS,
-    REJECTIONS,
     REQUESTS,
-    REVOCATIONS,
     VERSIONS,
 )
 from sealgate.reasons import SealgateError
@@ -47,9 +44,7 @@ Row = RowMapping
 class _Replayed:
     """What the replayed entries said, as far as later entries need it."""
 
-    pointers: dict[str, tuple[int, str]] = field(default_factory=dict)
-    revoked: set[str] = field(default_factory=set)
-    rejected: set[str] = field(default_factory=set)
+    facts: LoggedFacts = field(default_factory=LoggedFacts)
     versions: set[tuple[str, int]] = field(default_factory=set)
     # Time and principal of the entries that remembered requests name.
     requested: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -183,11 +178,15 @@ class Rebuild:
             if statement.sequence != row["sequence"]:
                 wanted, found = str(statement.sequence), str(row["sequence"])
                 yield Difference("freshness", key, Edit.ALTERED, "sequence", wanted, found)
-            wanted = _summary(self._seen.pointers, self._seen.revoked, self._seen.rejected)
+            facts = self._seen.facts
+            standing = standing_rejections(facts)
+            wanted = _summary(facts.pointers, facts.revoked, standing)
             said = {place: (number, digest) for place, number, digest in statement.pointers}
             revoked, rejected = set(statement.revoked), set(statement.rejected)
-            seen = (self._seen.pointers, self._seen.revoked, self._seen.rejected)
-            if (said, revoked, rejected) != seen:
+            seen = (facts.pointers, facts.revoked)
+            # One of an earlier release names every proposal that was ever rejected.
+            known = rejected in (standing, {*facts.rejected})
+            if (said, revoked) != seen or not known:
                 found = _summary(said, revoked, rejected)
                 yield Difference("freshness", key, Edit.ALTERED, "envelope", wanted, found)
 
@@ -236,15 +235,8 @@ class Rebuild:
         columns = told.columns
         if index in self._requested:
             self._seen.requested[index] = (columns["time"], columns["principal"])
-        if told.table is POINTERS:
-            place = f"{columns['model']}/{columns['alias']}"
-            state = (columns["sequence"], columns["digest"])
-            self._seen.pointers[place] = max(state, self._seen.pointers.get(place, (0, "")))
-        elif told.table is REVOCATIONS:
-            self._seen.revoked.add(columns["version_digest"])
-        elif told.table in (REJECTIONS, PROPOSAL_WITHDRAWALS):
-            self._seen.rejected.add(columns["proposal"])
-        elif told.table is VERSIONS:
+        self._seen.facts.take(told)
+        if told.table is VERSIONS:
             self._seen.versions.add((columns["model"], columns["version"]))
 
     def _leaves(self, first: int, last: int) -> dict[int, bytes]:

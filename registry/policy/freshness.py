@@ -4,17 +4,22 @@ It is signed in the transaction of every move, revocation, rejection and policy,
 between. The key signs only what continues its last statement, so an edited database can't have an
 older state confirmed. It signs only what the log records, so pointers, revocations and rejections
 that somebody wrote into the tables are never confirmed.
+
+A rejected proposal leaves the statement when its alias moves: from then on the statement itself
+names a later pointer, and the registry takes none that rests on the proposal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from registry.state.logged_state import standing_rejections
 from registry.state.schema import (
     FRESHNESS,
     POINTERS,
     PROPOSAL_WITHDRAWALS,
+    PROPOSALS,
     REJECTIONS,
     REVOCATIONS,
 )
@@ -43,7 +48,9 @@ class SignedFreshness:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """What a statement says: each alias's newest pointer, and what was revoked and rejected."""
+    """What a statement says: each alias's newest pointer, what was revoked, and which proposals
+    were rejected since their alias moved.
+    """
 
     pointers: Pointers
     revoked: tuple[str, ...]
@@ -111,6 +118,8 @@ class FreshnessKeeper:
         state = newest_state(unit.connection)
         if previous is not None:
             _check_goes_forward(previous, state)
+            if not set(previous.rejected) <= unit.logged().rejected.keys():
+                raise SealgateError(Reason.LOG_INCONSISTENT, "a rejection is gone")
         _check_logged(unit, state)
         expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
         statement = Freshness(
@@ -136,7 +145,12 @@ class FreshnessKeeper:
         Raises SealgateError(LOG_INCONSISTENT).
         """
         statement, envelope = self._stored(connection, policy), stored_envelope(connection)
-        if statement is None or LiveState.of(statement) != newest_state(connection):
+        found = newest_state(connection)
+        # One of an earlier release names every proposal that was ever rejected.
+        if statement is None or LiveState.of(statement) not in (
+            found,
+            replace(found, rejected=ended_proposals(connection)),
+        ):
             raise SealgateError(
                 Reason.LOG_INCONSISTENT, "the freshness statement says something else"
             )
@@ -209,10 +223,35 @@ def newest_state(connection: Connection) -> LiveState:
         for row in connection.execute(query)
     ]
     revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
-    rejected = connection.scalars(
-        select(REJECTIONS.c.proposal).union(select(PROPOSAL_WITHDRAWALS.c.proposal))
+    rejected = ended_proposals(connection, standing=True)
+    return LiveState(tuple(sorted(pointers)), tuple(sorted(revoked)), rejected)
+
+
+def ended_proposals(
+    connection: Connection, principal: str = "", standing: bool = False
+) -> tuple[str, ...]:
+    """The rejected and withdrawn proposals, in order of their digests; of one who ended them, where
+    `principal` is given. `standing` are those whose alias has not moved since.
+    """
+    later = (
+        select(POINTERS.c.entry)
+        .where(
+            POINTERS.c.model == PROPOSALS.c.model,
+            POINTERS.c.alias == PROPOSALS.c.alias,
+        )
+        .correlate(PROPOSALS)
     )
-    return LiveState(tuple(sorted(pointers)), tuple(sorted(revoked)), tuple(sorted(rejected)))
+    found: set[str] = set()
+    for table in (REJECTIONS, PROPOSAL_WITHDRAWALS):
+        query = select(table.c.proposal)
+        if standing:
+            moved = later.where(POINTERS.c.entry > table.c.entry).correlate(PROPOSALS, table)
+            query = query.join(PROPOSALS, PROPOSALS.c.digest == table.c.proposal)
+            query = query.where(~moved.exists())
+        if principal:
+            query = query.where(table.c.principal == principal)
+        found.update(connection.scalars(query))
+    return tuple(sorted(found))
 
 
 def _check_logged(unit: UnitOfWork, state: LiveState) -> None:
@@ -223,7 +262,7 @@ def _check_logged(unit: UnitOfWork, state: LiveState) -> None:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
     if set(state.revoked) != logged.revoked | added.revoked:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
-    if set(state.rejected) != logged.rejected | added.rejected:
+    if set(state.rejected) != standing_rejections(logged, added):
         raise SealgateError(Reason.LOG_INCONSISTENT, "the rejections are not those of the log")
 
 
@@ -235,5 +274,3 @@ def _check_goes_forward(previous: Freshness, state: LiveState) -> None:
             raise SealgateError(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
     if not set(previous.revoked) <= set(state.revoked):
         raise SealgateError(Reason.LOG_INCONSISTENT, "a revocation is gone")
-    if not set(previous.rejected) <= set(state.rejected):
-        raise SealgateError(Reason.LOG_INCONSISTENT, "a rejection is gone")

@@ -1,22 +1,21 @@
 """Rejections, withdrawals and comments: what people sign about a proposal beside approvals.
 
 A rejection or a withdrawal ends a proposal for good. The freshness statement tells engines of it,
-so that none serves a pointer that rests on such a proposal. Each is named in every statement from
-then on, so one person may not end any number of them.
+so that none serves a pointer that rests on such a proposal. Each is named in every statement until
+its alias moves, so one person may not end any number of them.
 """
 
 from contextlib import suppress
-from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from registry.policy.freshness import FreshnessKeeper
+from registry.policy.freshness import FreshnessKeeper, ended_proposals
 from registry.policy.policies import PolicyBook, open_own
 from registry.promotion.proposal_records import find_proposal, read_proposal
 from registry.promotion.proposals import check_not_rejected, check_open
 from registry.state.events import COMMENT_ADDED, PROPOSAL_REJECTED, PROPOSAL_WITHDRAWN, Event
 from registry.state.records import ProposalRecord
-from registry.state.schema import COMMENTS, POINTERS, PROPOSAL_WITHDRAWALS, REJECTIONS
+from registry.state.schema import COMMENTS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
@@ -29,13 +28,11 @@ from sealgate.trust.statements import (
     ProposalWithdrawal,
     Rejection,
 )
-from sealgate.trust.times import format_time
 
 MOST_COMMENTS = 50
 """Comments that one person may make on one proposal."""
 MOST_ENDED = 200
-"""Proposals that one person may end within a day."""
-_DAY = timedelta(days=1)
+"""Proposals that one person may end of aliases that have not moved since."""
 
 
 class ProposalReplies:
@@ -53,7 +50,7 @@ class ProposalReplies:
 
         1. The caller, an approver, has signed it (reasons of `open_own`).
         2. The proposal is known (PROPOSAL_UNKNOWN), and has not ended (PROPOSAL_REJECTED); nor
-           has the caller ended too many today (RATE_EXCEEDED).
+           has the caller ended too many that stand (RATE_EXCEEDED).
         3. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
            (PROPOSAL_EXPIRED); or the policy lets a rejection stop what is live, and the alias's
            newest move rests on this proposal.
@@ -83,7 +80,8 @@ class ProposalReplies:
 
         1. The caller, a publisher or an admin, has signed it (reasons of `open_own`).
         2. The proposal is known (PROPOSAL_UNKNOWN), is the caller's own (SIGNER_MISMATCH), and has
-           not ended (PROPOSAL_REJECTED); nor has the caller ended too many today (RATE_EXCEEDED).
+           not ended (PROPOSAL_REJECTED); nor has the caller ended too many that stand
+           (RATE_EXCEEDED).
         3. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
            (PROPOSAL_EXPIRED).
         """
@@ -145,14 +143,11 @@ class ProposalReplies:
 
 def _check_few_ended(unit: UnitOfWork, principal: str) -> None:
     """Raises SealgateError(RATE_EXCEEDED) for one who has ended as many proposals as one may."""
-    since = format_time(unit.now - _DAY)
-    queries = [
-        select(func.count()).where(table.c.principal == principal, table.c.time > since)
-        for table in (REJECTIONS, PROPOSAL_WITHDRAWALS)
-    ]
-    count = sum(unit.connection.scalar(query) or 0 for query in queries)
+    count = len(ended_proposals(unit.connection, principal, standing=True))
     if count >= MOST_ENDED:
-        raise SealgateError(Reason.RATE_EXCEEDED, f"{principal} ended {count} proposals in a day")
+        raise SealgateError(
+            Reason.RATE_EXCEEDED, f"{principal} ended {count} proposals since their aliases moved"
+        )
 
 
 def _is_live(unit: UnitOfWork, proposal: Proposal, digest: str) -> bool:

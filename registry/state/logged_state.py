@@ -14,7 +14,9 @@ replaced by an older one is refused (LOG_INCONSISTENT).
 
 import json
 import re
+import sys
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ from sqlalchemy import Connection
 from registry.log import rows
 from registry.log.rows import inconsistent, newest_checkpoint
 from registry.state import schema
-from registry.state.replay import replay_entry
+from registry.state.replay import ReplayedRow, replay_entry
 from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
@@ -99,10 +101,14 @@ class LoggedFacts:
     """Version and digest of the newest policy."""
     pointers: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Sequence and digest of the newest pointer of each `model/alias`."""
+    moves: dict[str, int] = field(default_factory=dict)
+    """The entry of the newest pointer of each `model/alias`."""
+    proposals: dict[str, str] = field(default_factory=dict)
+    """The `model/alias` of each proposal, by digest."""
     revoked: set[str] = field(default_factory=set)
     """The digests that revocations named."""
-    rejected: set[str] = field(default_factory=set)
-    """Digests of the proposals that were rejected or withdrawn."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """The entry that rejected or withdrew a proposal, by the proposal's digest."""
     passkey_counters: dict[str, int] = field(default_factory=dict)
     """The highest signature counter that each passkey has shown, by key id."""
     engine_counts: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -117,9 +123,14 @@ class LoggedFacts:
         if not _EVENT.search(leaf):
             return
         told = replay_entry(index, json.loads(leaf))
-        take = None if told is None else _TAKERS.get(told.table.name)
-        if told is not None and take is not None:
-            take(self, told.columns)
+        if told is not None:
+            self.take(told)
+
+    def take(self, told: ReplayedRow) -> None:
+        """Take in a row as its entry describes it, if it says anything of this."""
+        taker = _TAKERS.get(told.table.name)
+        if taker is not None:
+            taker(self, told.columns)
 
     def add(self, later: "LoggedFacts") -> None:
         """Add the facts of later entries."""
@@ -128,9 +139,11 @@ class LoggedFacts:
         _add_new(self.api_keys, later.api_keys)
         _add_new(self.withdrawn, later.withdrawn)
         _add_new(self.erasures, later.erasures)
+        _add_new(self.proposals, later.proposals)
+        _add_new(self.rejected, later.rejected)
+        self.moves |= later.moves
         self.allowances |= later.allowances
         self.revoked |= later.revoked
-        self.rejected |= later.rejected
         self.policy = max(self.policy, later.policy)
         for origin, anchor in later.anchors.items():
             self.add_anchor(origin, anchor)
@@ -152,6 +165,22 @@ class LoggedFacts:
         before = self.anchors.get(origin)
         if before is None or before.size < anchor.size:
             self.anchors[origin] = anchor
+
+
+def standing_rejections(*parts: LoggedFacts) -> set[str]:
+    """The rejected and withdrawn proposals whose alias has not moved since; `parts` of one log.
+
+    Where it has moved, no pointer that rests on the proposal can be the alias's newest: its
+    sequence is taken, and nobody returns to a proposal that the log says has ended.
+    """
+    moves = ChainMap(*(dict(part.moves) for part in reversed(parts)))
+    places = ChainMap(*(part.proposals for part in parts))
+    return {
+        proposal
+        for part in parts
+        for proposal, entry in list(part.rejected.items())
+        if moves.get(places.get(proposal, ""), -1) < entry
+    }
 
 
 class LoggedState:
@@ -239,6 +268,12 @@ def _policy(facts: LoggedFacts, columns: Columns) -> None:
 def _pointer(facts: LoggedFacts, columns: Columns) -> None:
     place = f"{columns['model']}/{columns['alias']}"
     _add_newest(facts.pointers, place, (columns["sequence"], columns["digest"]))
+    facts.moves[place] = columns["entry"]
+
+
+def _proposal(facts: LoggedFacts, columns: Columns) -> None:
+    place = sys.intern(f"{columns['model']}/{columns['alias']}")
+    facts.proposals.setdefault(columns["digest"], place)
 
 
 def _engine_counts(facts: LoggedFacts, columns: Columns) -> None:
@@ -259,7 +294,7 @@ def _revocation(facts: LoggedFacts, columns: Columns) -> None:
 
 
 def _rejection(facts: LoggedFacts, columns: Columns) -> None:
-    facts.rejected.add(columns["proposal"])
+    facts.rejected.setdefault(columns["proposal"], columns["entry"])
 
 
 def _passkey_use(facts: LoggedFacts, columns: Columns) -> None:
@@ -286,6 +321,7 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
     schema.ANCHORS.name: _anchor,
     schema.POLICIES.name: _policy,
     schema.POINTERS.name: _pointer,
+    schema.PROPOSALS.name: _proposal,
     schema.REVOCATIONS.name: _revocation,
     schema.REJECTIONS.name: _rejection,
     schema.PROPOSAL_WITHDRAWALS.name: _rejection,
@@ -299,5 +335,5 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
 _EVENT = re.compile(
     rb'"event":"(?:api-key\.created|api-key\.revoked|request\.allowed|screening\.drifted|'
     rb"answers\.anchored|policy\.accepted|pointer\.moved|version\.revoked|engine\.counted|"
-    rb"subject\.erased|log\.pruned|proposal\.rejected|proposal\.withdrawn|passkey\.used)\""
+    rb"subject\.erased|log\.pruned|proposal\.created|proposal\.rejected|proposal\.withdrawn|passkey\.used)\""
 )

@@ -4,11 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 
+from registry.audit.rebuild import Rebuild
 from registry.listing.paging import ListQuery
+from registry.log.inspection import Difference
 from registry.promotion.replies import MOST_COMMENTS
 from registry.state import schema
+from registry.state.records import ProposalRecord
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.promotion_rules import RejectionRules
@@ -26,6 +29,11 @@ UNKNOWN = "sha256:" + "0" * 64
 
 def told(harness: RegistryHarness) -> Freshness:
     return Freshness.decode(Envelope.decode(harness.registry.snapshot().freshness).payload)
+
+
+def rebuild_differences(harness: RegistryHarness) -> list[Difference]:
+    with harness.database.reading() as connection:
+        return list(Rebuild(connection, harness.policy).differences())
 
 
 END = {"rejected": RegistryHarness.reject, "withdrawn": RegistryHarness.withdraw}
@@ -113,6 +121,58 @@ class TestAnEndedProposal:
         assert len(told(harness).rejected) == 1
 
 
+@pytest.mark.parametrize("how", END)
+class TestAnEndedProposalWhoseAliasHasMoved:
+    """It leaves the freshness statement, and stays ended."""
+
+    @pytest.fixture
+    def ended(self, harness: RegistryHarness, how: str) -> ProposalRecord:
+        version = harness.publish()
+        proposal = harness.approve(harness.propose(version), "anna", "arne")
+        END[how](harness, proposal.digest)
+        harness.now += timedelta(minutes=1)
+        verify_as_an_engine(harness, harness.release(version))
+        return proposal
+
+    def test_is_named_no_more(self, harness: RegistryHarness, ended: ProposalRecord) -> None:
+        assert told(harness).rejected == ()
+        harness.registry.verify()
+        assert list(rebuild_differences(harness)) == []
+        harness.reopen().verify()
+
+    def test_is_still_not_promoted(self, harness: RegistryHarness, ended: ProposalRecord) -> None:
+        """Neither as the registry knows it, nor after it began anew."""
+        for _ in range(2):
+            with refused(Reason.SEQUENCE_STALE):
+                harness.promote(ended)
+            with refused(Reason.PROPOSAL_REJECTED):
+                harness.promote(ended, sequence=2)
+            harness.registry = harness.reopen()
+
+    def test_of_another_alias_stays(self, harness: RegistryHarness, how: str) -> None:
+        version = harness.publish()
+        digest = harness.propose(version, alias="canary").digest
+        END[how](harness, digest)
+        harness.release(version)
+        assert told(harness).rejected == (digest,)
+
+
+def test_a_statement_of_an_earlier_release_names_every_ended_proposal(
+    harness: RegistryHarness,
+) -> None:
+    version = harness.publish()
+    ended = harness.reject(harness.propose(version).digest)
+    harness.now += timedelta(minutes=1)
+    harness.release(version)
+    earlier = replace(told(harness), rejected=(ended.digest,))
+    envelope = sign_statement(earlier, key("fresh")).encode()
+    with harness.database.writing() as connection:
+        connection.execute(update(schema.FRESHNESS).values(envelope=envelope))
+        connection.commit()
+    harness.reopen().verify()
+    assert list(rebuild_differences(harness)) == []
+
+
 def test_a_rejection_by_an_admin(harness: RegistryHarness) -> None:
     with refused(Reason.ROLE_TOO_LOW):
         harness.reject(harness.propose(harness.publish()).digest, "otto")
@@ -146,7 +206,9 @@ def test_a_row_that_somebody_added_is_never_confirmed(harness: RegistryHarness) 
         connection.execute(insert(schema.REJECTIONS), row)
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        harness.release(harness.publish("two"))
+        harness.promote(
+            harness.approve(harness.propose(harness.publish("two"), alias="canary"), "anna")
+        )
 
 
 class TestWhereThePolicyLetsARejectionStopServing:
@@ -264,7 +326,9 @@ def test_each_is_told_to_those_who_watch(harness: RegistryHarness) -> None:
 def test_nobody_fills_the_freshness_statement(
     harness: RegistryHarness, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Engines are told of every proposal that ever ended, so one person ends few in a day."""
+    """Engines are told of every proposal that ended since its alias moved, so one person may end
+    few of an alias that stays where it is.
+    """
     monkeypatch.setattr("registry.promotion.replies.MOST_ENDED", 2)
     version = harness.publish()
     ended = [harness.propose(version, not_after=at(hours=hours)) for hours in range(1, 4)]
@@ -273,6 +337,7 @@ def test_nobody_fills_the_freshness_statement(
     with refused(Reason.RATE_EXCEEDED):
         END[how](harness, ended[2].digest)
     assert len(told(harness).rejected) == 2
-    harness.now += timedelta(days=1, seconds=1)
-    later = harness.propose(version)
+    harness.release(version)
+    later = harness.propose(version, predecessor=1)
     assert END[how](harness, later.digest).state == how
+    assert told(harness).rejected == (later.digest,)
