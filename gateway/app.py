@@ -14,6 +14,7 @@ from gateway.calls.call import Call
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
 from gateway.observability.collector import MetricsListener
+from gateway.observability.history import StatisticsHistory
 from gateway.observability.server import Phase
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
@@ -95,6 +96,7 @@ class Gateway:
         self.engine = self.backends.engine
         self.recorder = AuditRecorder(store.answers, store.subjects)
         self.drift = DriftWatch(store.registry.drifts, store.answers.origin)
+        self.history = StatisticsHistory(self.engine.live, self.drift.evidence)
         self.registry_sync = self._new_watch(interceptor)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
         self.rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
@@ -183,9 +185,13 @@ class Gateway:
             self._limits.anchor_every,
             self.store.remember,
             self.backends.shown,
-            self.drift.report,
+            self._look_at_traffic,
             self.store,
         )
+
+    def _look_at_traffic(self) -> None:
+        self.history.sample()
+        self.drift.report()
 
     def _new_predict(self) -> InferencePipeline:
         return InferencePipeline(
@@ -228,7 +234,12 @@ class Gateway:
     def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:
         withdrawn = self.drift.withdrawn
         inference = InferenceService(
-            self.engine, self.inference, self._generate, self._rights, withdrawn
+            self.engine,
+            self.inference,
+            self._generate,
+            self._rights,
+            withdrawn,
+            self.history.of,
         )
         server = self._grpc.server
         add_GRPCInferenceServiceServicer_to_server(inference, server)

@@ -107,7 +107,9 @@ def _generation(live: LiveVersion) -> oip.ModelConfig:
     return message
 
 
-def statistics(live: LiveVersion, withdrawn: str) -> oip.ModelStatistics:
+def statistics(
+    live: LiveVersion, withdrawn: str, history: list[oip.StatisticsSample]
+) -> oip.ModelStatistics:
     """What a version has done since it was loaded, and when its screening's bound was withdrawn."""
     report = live.report()
     return oip.ModelStatistics(
@@ -128,6 +130,7 @@ def statistics(live: LiveVersion, withdrawn: str) -> oip.ModelStatistics:
         ],
         verdicts=report.verdicts,
         screening_withdrawn=withdrawn,
+        history=history,
     )
 
 

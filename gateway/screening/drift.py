@@ -185,6 +185,11 @@ class Followed:
             self._callers[caller if known else ""] += 1
         return min(self._every.most, self._distinct.most) >= -math.log10(ALPHA)
 
+    @property
+    def evidence(self) -> float:
+        """The power of ten that both bettors have gained now."""
+        return min(self._every.log10, self._distinct.log10)
+
     def finding(self) -> dict[str, int]:
         """As the registry's log has it: who looks into it sees whether one caller did it."""
         distinct = self._distinct.requests
@@ -254,6 +259,14 @@ class DriftWatch:
         with self._mutex:
             for digest in self._withdrawn.keys() & self._followed.keys():
                 del self._followed[digest]
+
+    def evidence(self, digest: str) -> float | None:
+        """The evidence now that a version's traffic is not as calibrated, as a power of ten; None
+        where none of its requests was followed, or the bound has fallen.
+        """
+        with self._mutex:
+            followed = self._followed.get(digest)
+            return None if followed is None else followed.evidence
 
     def withdrawn(self, digest: str) -> str:
         """When the bound of a version was withdrawn; empty while it holds."""

@@ -33,10 +33,14 @@ class InferenceService(GRPCInferenceServiceServicer):
         generate: GenerationPipeline,
         rights: Rights,
         withdrawn: Callable[[str], str],
+        history: Callable[[LiveVersion], list[oip.StatisticsSample]],
     ) -> None:
-        """`withdrawn` says when the bound of a version's screening was withdrawn, by digest."""
+        """`withdrawn` says when the bound of a version's screening was withdrawn, by digest;
+        `history` how a version's counts grew.
+        """
         self._engine = engine
         self._withdrawn = withdrawn
+        self._history = history
         self._rights = rights
         self._predict = predict
         self._generate = generate
@@ -130,10 +134,11 @@ class InferenceService(GRPCInferenceServiceServicer):
 
     def _counted(self, live: LiveVersion, call: Call) -> oip.ModelStatistics:
         """What a version has done. Whoever attacks screening learns nothing from it of others."""
-        found = describe.statistics(live, self._withdrawn(live.digest))
+        found = describe.statistics(live, self._withdrawn(live.digest), self._history(live))
         if not self._is_staff(call):
             found.ClearField("verdicts")
             found.ClearField("screening_withdrawn")
+            found.ClearField("history")
         return found
 
     def RepositoryIndex(

@@ -455,7 +455,7 @@ class MemoryUsage(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[int] = ..., byte_size: _Optional[int] = ...) -> None: ...
 
 class ModelStatistics(_message.Message):
-    __slots__ = ("name", "version", "last_inference", "inference_count", "execution_count", "inference_stats", "batch_stats", "memory_usage", "verdicts", "screening_withdrawn")
+    __slots__ = ("name", "version", "last_inference", "inference_count", "execution_count", "inference_stats", "batch_stats", "memory_usage", "verdicts", "screening_withdrawn", "history")
     class VerdictsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -473,6 +473,7 @@ class ModelStatistics(_message.Message):
     MEMORY_USAGE_FIELD_NUMBER: _ClassVar[int]
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
     SCREENING_WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     last_inference: int
@@ -483,7 +484,36 @@ class ModelStatistics(_message.Message):
     memory_usage: _containers.RepeatedCompositeFieldContainer[MemoryUsage]
     verdicts: _containers.ScalarMap[str, int]
     screening_withdrawn: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., last_inference: _Optional[int] = ..., inference_count: _Optional[int] = ..., execution_count: _Optional[int] = ..., inference_stats: _Optional[_Union[InferStatistics, _Mapping]] = ..., batch_stats: _Optional[_Iterable[_Union[InferBatchStatistics, _Mapping]]] = ..., memory_usage: _Optional[_Iterable[_Union[MemoryUsage, _Mapping]]] = ..., verdicts: _Optional[_Mapping[str, int]] = ..., screening_withdrawn: _Optional[str] = ...) -> None: ...
+    history: _containers.RepeatedCompositeFieldContainer[StatisticsSample]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., last_inference: _Optional[int] = ..., inference_count: _Optional[int] = ..., execution_count: _Optional[int] = ..., inference_stats: _Optional[_Union[InferStatistics, _Mapping]] = ..., batch_stats: _Optional[_Iterable[_Union[InferBatchStatistics, _Mapping]]] = ..., memory_usage: _Optional[_Iterable[_Union[MemoryUsage, _Mapping]]] = ..., verdicts: _Optional[_Mapping[str, int]] = ..., screening_withdrawn: _Optional[str] = ..., history: _Optional[_Iterable[_Union[StatisticsSample, _Mapping]]] = ...) -> None: ...
+
+class StatisticsSample(_message.Message):
+    __slots__ = ("time", "answered", "refused", "verdicts", "drift")
+    class RefusedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class VerdictsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    answered: StatisticDuration
+    refused: _containers.ScalarMap[str, int]
+    verdicts: _containers.ScalarMap[str, int]
+    drift: float
+    def __init__(self, time: _Optional[int] = ..., answered: _Optional[_Union[StatisticDuration, _Mapping]] = ..., refused: _Optional[_Mapping[str, int]] = ..., verdicts: _Optional[_Mapping[str, int]] = ..., drift: _Optional[float] = ...) -> None: ...
 
 class ModelStatisticsRequest(_message.Message):
     __slots__ = ("name", "version")

@@ -194,11 +194,15 @@ def test_with_the_right_a_proposal_is_shown():
     assert ask(registry_service(right), "GetProposal", request).proposal.digest == "known"
 
 
+def service(allowed):
+    return InferenceService(Behind(), Behind(), Behind(), allowed, Behind(), Behind())
+
+
 @pytest.mark.parametrize("name", MODEL_QUESTIONS)
 def test_without_a_right_the_engine_is_not_asked(name):
     _, _, request = MODEL_QUESTIONS[name]
     with refused(Reason.RIGHT_MISSING):
-        ask(InferenceService(Behind(), Behind(), Behind(), rights(), Behind()), name, request)
+        ask(service(rights()), name, request)
 
 
 @pytest.mark.parametrize("name", MODEL_QUESTIONS)
@@ -207,7 +211,7 @@ def test_with_the_right_the_engine_is_asked(name):
     model = ALL if name == "RepositoryIndex" else "digits"
     right = Right(("anna",), (), (action,), (model,), (alias,))
     with pytest.raises(Asked):
-        ask(InferenceService(Behind(), Behind(), Behind(), rights(right), Behind()), name, request)
+        ask(service(rights(right)), name, request)
 
 
 def test_a_client_is_shown_the_versions_of_the_aliases_that_its_rights_name():
