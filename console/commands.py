@@ -1,5 +1,7 @@
 """`sealgate serve console` and `sealgate console link`."""
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,14 +9,15 @@ import click
 
 from console.app import server
 from console.config import ConsoleConfig
-from console.sign_in.links import write_link
 from console.sign_in.oidc import thumbprint
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import mint_token
+from sealgate.setup.login_links import SIGN_IN, sweep, write_link
 
+_SWEEP_SECONDS = 60.0
 _CONFIG = click.Path(dir_okay=False, path_type=Path)
 config_option = click.option(
     "--config", type=_CONFIG, help="The configuration; default: STATE/console.toml."
@@ -48,7 +51,15 @@ def serve_console(ctx: click.Context, config: Path | None) -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"console: {settings.listen.origin}")
+    if settings.links.folder is not None:
+        threading.Thread(target=_sweep, args=(settings.links.folder,), daemon=True).start()
     serving.run()
+
+
+def _sweep(folder: Path) -> None:
+    while True:
+        sweep(folder, datetime.now(UTC))
+        time.sleep(_SWEEP_SECONDS)
 
 
 @click.group(cls=HelpfulGroup)
@@ -100,5 +111,5 @@ def link(
         raise click.ClickException(f"cannot read {error.filename}: {error.strerror}") from error
     now = datetime.now(UTC)
     token = mint_token(key, person, now, timedelta(hours=hours), bound_to=bound_to)
-    code = write_link(settings.links.folder, token, now, timedelta(minutes=minutes))
+    code = write_link(settings.links.folder, SIGN_IN, token, now, timedelta(minutes=minutes))
     click.echo(f"{settings.listen.origin}/links/{code}")

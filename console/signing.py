@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from console.display.base64url import encode
 from sealgate.reasons import Reason, SealgateError
 from sealgate.statement_drafts import StatementDraft
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys.cose import CoseKey
 from sealgate.trust.keys.webauthn import Assertion, Passkey
 from sealgate.trust.policy import Policy, Principal
@@ -97,6 +99,11 @@ def signed_envelope(
             passkey.verify_challenge(given.encode(), pending.challenge)
             return passkey_envelope(pending.draft.statement, keyid, given).encode()
     raise SealgateError(Reason.SIGNER_MISMATCH, "the policy lists no such passkey of yours")
+
+
+def user_handle(name: str) -> str:
+    """What an authenticator keeps of whom a passkey is for, in base64url: nothing of the name."""
+    return encode(bytes.fromhex(sha256(name.encode())[7:39]))
 
 
 def enrolled(authenticator_data: bytes, origin: str) -> Passkey:

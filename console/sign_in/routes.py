@@ -12,10 +12,11 @@ from starlette.routing import Route
 
 from console.display.base64url import decode, encode
 from console.reading.gateway import PRINCIPAL
-from console.sign_in.links import holds, take_link
 from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
+from console.signing import enrolled, user_handle
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
+from sealgate.setup.login_links import ENROL, SIGN_IN, find_link, keep_passkey, take_link
 from sealgate.trust.times import parse_time
 from sealgate.v1.credential_pb2 import PasskeyAssertion
 
@@ -64,18 +65,49 @@ class SignIn:
         assert self._links is not None  # noqa: S101 (else there is no such route)
         code = str(request.path_params["code"])
         now = self._console.clock()
+        found = find_link(self._links, code, now)
+        if found is not None and found.kind == ENROL:
+            return await self._enrol(request, self._links, code, found.value)
         if request.method == "GET":
-            if not holds(self._links, code, now):
-                return plain(self._console, 404, "This sign-in link does not work", _OLD)
+            if found is None:
+                return plain(self._console, 404, "This link does not work", _OLD)
             page = self._console.templates.render("sign_in.html", oidc=False, links=True, code=code)
             return HTMLResponse(page)
-        token = take_link(self._links, code, now)
-        if token is None:
-            return plain(self._console, 404, "This sign-in link does not work", _OLD)
+        taken = take_link(self._links, code, now)
+        if taken is None or taken.kind != SIGN_IN:
+            return plain(self._console, 404, "This link does not work", _OLD)
+        token = taken.value
         # The gateway verifies it on the first call, as on each.
         claims = jwt.decode(token, options={"verify_signature": False})
         person = SignedIn(f"jwt:{claims['iss']} {claims['sub']}", token, float(claims["exp"]))
         return await run_in_threadpool(self._open, request, person)
+
+    async def _enrol(self, request: Request, links: Path, code: str, name: str) -> Response:
+        """The page where a person makes their passkey, before any policy names them.
+
+        The link is used up once the passkey is made.
+        """
+        console = self._console
+        made = None
+        if request.method == "POST":
+            form = await read_form(request)
+            try:
+                made = enrolled(decode(form, "authenticator_data"), console.origin)
+            except SealgateError as refusal:
+                return refused(console, refusal)
+            if take_link(links, code, console.clock()) is None:
+                return plain(console, 404, "This link does not work", _OLD)
+            keep_passkey(links, name, made)
+        page = console.templates.render(
+            "enrol.html",
+            person=name,
+            code=code,
+            made=made,
+            host=console.host,
+            user=user_handle(name),
+            challenge=encode(code.encode()),
+        )
+        return HTMLResponse(page)
 
     async def _passkey(self, request: Request) -> Response:
         """First the page that asks the passkey, with the gateway's challenge; then its answer."""

@@ -4,19 +4,22 @@ import json
 import ssl
 import tomllib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from sealgate import policy_drafts as drafts
 from sealgate.cli.context import newest, policy_option, profile, read_chain, state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_fields, show_rows
-from sealgate.cli.policy.change import read, successor_document
+from sealgate.cli.policy.change import accept_here, read, successor_document
 from sealgate.files import replace_file
 from sealgate.private_keys import passphrase_of
 from sealgate.setup.credentials import ISSUER, CertificateAuthority
+from sealgate.setup.login_links import ENROL, kept_passkey, write_link
 from sealgate.setup.people import (
     AUTHORITY,
     AUTHORITY_CERTIFICATE,
@@ -26,16 +29,24 @@ from sealgate.setup.people import (
 )
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
-from sealgate.trust.keys import read_private_file
+from sealgate.trust.keys import PublicKey, read_private_file
 from sealgate.trust.keys.certificate_identity import certificate_validity
 from sealgate.trust.keys.webauthn import Passkey
-from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
 
 _ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor")
 _SHARED = ("endpoint", "server_authority", "root_keys", "root_threshold")
 _DAYS = 365.0
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_days_option = click.option(
+    "--days",
+    type=click.FloatRange(0.01, 30),
+    default=7.0,
+    show_default=True,
+    help="How long an enrolment link works.",
+)
 
 
 def _draft_option(command: F) -> F:
@@ -59,7 +70,7 @@ def person() -> None:
 
 @person.command(
     epilog="\b\nExamples:\n  sealgate person add anna --role approver\n"
-    "  sealgate person add bert --role auditor --passkey"
+    "  sealgate person add bert --role auditor --passkey   prints a link for bert"
 )
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(_ROLES))
@@ -67,8 +78,9 @@ def person() -> None:
     "--passkey",
     "by_passkey",
     is_flag=True,
-    help="Make no key and no certificate: the person signs in at the console and adds a passkey.",
+    help="Make no key and no certificate, but a link: it leads to a page that makes a passkey.",
 )
+@_days_option
 @click.option("--unencrypted-keys", is_flag=True, help="Store the keys without a passphrase.")
 @passphrase_option
 @_draft_option
@@ -79,52 +91,77 @@ def add(
     name: str,
     role: str,
     by_passkey: bool,
+    days: float,
     unencrypted_keys: bool,
     passphrase_file: Path | None,
     draft: Path,
     policies: tuple[Path, ...],
 ) -> None:
     """Make keys, a certificate and a profile for NAME, and draft the policy that names them."""
-    check_name(name)
     document = _open_draft(ctx, draft, policies)
-    if name in {known["name"] for known in document["principals"]}:
-        raise click.ClickException(f"the policy names {name} already")
     found = InstalledPerson(name, role)
-    keys = []
+    # Refused before anything is written.
+    drafts.add_person(deepcopy(document), name, found.roles, f"mtls:{name}")
+    keys: list[PublicKey] = []
     if not by_passkey:
         callers = _authority(ctx)
         passphrase = None if unencrypted_keys else new_passphrase(passphrase_file)
         home = PersonFolder(state_folder(ctx) / "people" / name, found, passphrase)
         home.write(_shared_settings(ctx), callers)
         keys = [key.public for key in home.keys]
-    document["keys"] |= {key.keyid: key.pem for key in keys}
     known_as = f"jwt:{ISSUER} {name}" if by_passkey else f"mtls:{name}"
-    entry = {"name": name, "roles": found.roles, "identities": [known_as]}
-    document["principals"].append(entry | {"keys": [key.keyid for key in keys]})
+    drafts.add_person(document, name, found.roles, known_as, tuple(keys))
     _save_draft(draft, document)
     if by_passkey:
-        click.echo(f"Once the policy is in force: sealgate console link {name}")
+        _show_enrolment(ctx, name, days)
     else:
         click.echo(
             f"Hand people/{name} to its owner, who gives the keys a passphrase of their own."
         )
 
 
+@person.command(epilog="\b\nExample:\n  sealgate person enrol anna --days 1")
+@click.argument("name")
+@_days_option
+@click.pass_context
+def enrol(ctx: click.Context, name: str, days: float) -> None:
+    """Print a one-time link by which NAME makes a passkey in their own browser."""
+    _show_enrolment(ctx, check_name(name), days)
+
+
 @person.command(
-    epilog="\b\nExample:\n  sealgate person passkey anna anna-passkey.json   "
-    "the file that the console shows at enrolment"
+    epilog="\b\nExamples:\n  sealgate person passkey anna   made through an enrolment link\n"
+    "  sealgate person passkey anna anna-passkey.json   the file that the console shows"
 )
 @click.argument("name")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Sign the draft with the root keys in STATE/roots and send it: for trials.",
+)
 @_draft_option
 @policy_option
 @click.pass_context
 def passkey(
-    ctx: click.Context, name: str, file: Path, draft: Path, policies: tuple[Path, ...]
+    ctx: click.Context,
+    name: str,
+    file: Path | None,
+    accept: bool,
+    draft: Path,
+    policies: tuple[Path, ...],
 ) -> None:
-    """Draft the policy that lists the passkey in FILE as one of NAME's."""
+    """Draft the policy that lists NAME's passkey: the one in FILE, or the one made by a link.
+
+    Ask NAME whether the key id is the one that their browser showed.
+    """
     document = _open_draft(ctx, draft, policies)
-    entry = _principal(document, name)
+    if file is None:
+        file = kept_passkey(_links(ctx)[0], name)
+        if not file.exists():
+            raise click.ClickException(f"{name} has made no passkey yet: sealgate person enrol")
     try:
         said = json.loads(file.read_bytes())
     except ValueError as error:
@@ -133,10 +170,11 @@ def passkey(
     if isinstance(said, dict) and len(said) == 1:
         said = next(iter(said.values()))
     found = Passkey.from_json(said)
-    document.setdefault("webauthn", {})[found.keyid] = found.to_json()
-    entry["keys"] = [*entry["keys"], found.keyid]
+    drafts.add_passkey(document, name, found)
     _save_draft(draft, document)
     click.echo(f"{found.keyid} signs for {name} at {', '.join(found.origins)}")
+    if accept:
+        click.echo(f"policy {accept_here(ctx, draft).version} is in force")
 
 
 @person.command(epilog="\b\nExample:\n  sealgate person remove anna")
@@ -151,10 +189,7 @@ def remove(ctx: click.Context, name: str, draft: Path, policies: tuple[Path, ...
     it too.
     """
     document = _open_draft(ctx, draft, policies)
-    document["principals"].remove(_principal(document, name))
-    if "rights" in document:
-        named = [_without(right, name) for right in document["rights"]]
-        document["rights"] = [right for right in named if right["principals"] or right["roles"]]
+    drafts.remove_person(document, name)
     _save_draft(draft, document)
 
 
@@ -211,20 +246,27 @@ def _open_draft(ctx: click.Context, file: Path, policies: tuple[Path, ...]) -> d
 
 def _save_draft(file: Path, document: dict[str, Any]) -> None:
     """Write a draft that is a policy. Raises SealgateError where it contradicts itself."""
-    version = Policy.decode(canonical.encode(document)).version
+    version = drafts.checked(document).version
     replace_file(file, json.dumps(document, indent=2).encode() + b"\n")
     click.echo(f"{file} is version {version}; have its roots sign it: sealgate policy sign {file}")
 
 
-def _principal(document: dict[str, Any], name: str) -> dict[str, Any]:
-    for known in document["principals"]:
-        if known["name"] == name:
-            return fields.mapping(known)
-    raise click.ClickException(f"the policy names no {name}")
+def _show_enrolment(ctx: click.Context, name: str, days: float) -> None:
+    folder, origin = _links(ctx)
+    code = write_link(folder, ENROL, name, datetime.now(UTC), timedelta(days=days))
+    click.echo(f"Send {name} this link, which works once, for {days:g} days:")
+    click.echo(f"{origin}/links/{code}")
+    click.echo(f"Once {name} has made a passkey: sealgate person passkey {name}")
 
 
-def _without(right: dict[str, Any], name: str) -> dict[str, Any]:
-    return right | {"principals": [known for known in right["principals"] if known != name]}
+def _links(ctx: click.Context) -> tuple[Path, str]:
+    """The folder of the console's links, and where browsers reach it."""
+    path = state_folder(ctx) / "console.toml"
+    try:
+        settings = tomllib.loads(path.read_text())
+        return path.parent / settings["links"]["folder"], settings["listen"]["origin"]
+    except (OSError, KeyError) as error:
+        raise click.ClickException(f"{path} names no [links] folder: {error}") from None
 
 
 def _authority(ctx: click.Context) -> CertificateAuthority:

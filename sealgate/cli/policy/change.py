@@ -7,8 +7,17 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import connected, fetch_chain, newest, policy_option, profile, read_chain
+from sealgate.cli.context import (
+    connected,
+    fetch_chain,
+    newest,
+    policy_option,
+    profile,
+    read_chain,
+    state_folder,
+)
 from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.policy_drafts import successor_of
 from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import send
@@ -17,7 +26,6 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, check_next_version
 from sealgate.trust.policy.chain import changes
 from sealgate.trust.policy.document import PAYLOAD_TYPE
-from sealgate.trust.times import format_time
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
 
@@ -70,16 +78,6 @@ def successor_document(
         with connected(person) as channel:
             chain = fetch_chain(ctx, person, channel)
     return successor_of(newest(chain, person), datetime.now(UTC), timedelta(days=days))
-
-
-def successor_of(current: Policy, now: datetime, lifetime: timedelta) -> dict[str, Any]:
-    """The document of the policy as the next version, valid from `now`."""
-    document: dict[str, Any] = json.loads(current.encode())
-    return document | {
-        "version": current.version + 1,
-        "issued": format_time(now),
-        "expires": format_time(now + lifetime),
-    }
 
 
 def write_draft(file: Path, document: dict[str, Any]) -> None:
@@ -148,13 +146,7 @@ def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
     Every gateway of the registry, and its engines, apply it at once.
     """
     data = file.read_bytes()
-    successor = Policy.decode(Envelope.decode(data).payload)
-    person = profile(ctx, "admin")
-    with connected(person) as channel:
-        current = newest(fetch_chain(ctx, person, channel), person)
-        if current.digest != successor.digest:
-            send(PolicyServiceStub(channel).AcceptPolicy, AcceptPolicyRequest(envelope=data))
-            fetch_chain(ctx, person, channel)
+    current, successor = _hand_in(ctx, data)
     found = [str(change) for change in changes(current, successor)]
     if as_json:
         fields = {"version": successor.version, "digest": successor.digest, "changes": found}
@@ -162,6 +154,38 @@ def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
         return
     click.echo("\n".join(found))
     click.echo(f"version {successor.version} is in force: {successor.digest}")
+
+
+def _hand_in(ctx: click.Context, data: bytes) -> tuple[Policy, Policy]:
+    """Send a signed policy, unless it is in force; return the one before, and it."""
+    successor = Policy.decode(Envelope.decode(data).payload)
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        current = newest(fetch_chain(ctx, person, channel), person)
+        if current.digest != successor.digest:
+            send(PolicyServiceStub(channel).AcceptPolicy, AcceptPolicyRequest(envelope=data))
+            fetch_chain(ctx, person, channel)
+    return current, successor
+
+
+def accept_here(ctx: click.Context, file: Path) -> Policy:
+    """Sign the draft in FILE with the root keys that `init` left on this machine, and send it.
+
+    Only where nobody has taken them offline yet: for trials. Raises click.ClickException where
+    they are gone.
+    """
+    payload, _ = read(file)
+    kept = sorted((state_folder(ctx) / "roots").glob("root-*.key"))
+    needed = Policy.decode(payload).root.threshold
+    if len(kept) < needed:
+        raise click.ClickException(f"{state_folder(ctx) / 'roots'} keeps no {needed} root keys")
+    first, *others = (open_signer(str(path), ask_secret) for path in kept[:needed])
+    envelope = dsse.sign(PAYLOAD_TYPE, payload, first)
+    for key in others:
+        envelope = dsse.add_signature(envelope, key)
+    _, successor = _hand_in(ctx, envelope.encode())
+    file.unlink()
+    return successor
 
 
 def read(file: Path) -> tuple[bytes, Envelope | None]:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.sign_in.links import write_link
 from sealgate.setup.credentials import mint_token
+from sealgate.setup.login_links import SIGN_IN, write_link
 from tests.support.harness.console import ConsoleHarness, csrf_of, session_number
 
 
@@ -47,7 +47,7 @@ def test_a_token_that_is_bound_to_another_certificate_opens_nothing(console):
     key = (console.gateway.state / "issuer" / "issuer.key").read_bytes()
     now = datetime.now(UTC)
     token = mint_token(key, "admin", now, timedelta(hours=1), bound_to="0" * 43)
-    code = write_link(console.links, token, now, timedelta(minutes=5))
+    code = write_link(console.links, SIGN_IN, token, now, timedelta(minutes=5))
     answer = console.visitor().post(f"/links/{code}")
     assert answer.status_code == 401
     assert "TOKEN_BINDING" in answer.text
@@ -112,7 +112,7 @@ def test_a_form_without_the_sessions_csrf_token_changes_nothing(console):
 def test_a_large_form_is_not_read(console):
     browser = console.signed_in("auditor")
     token = csrf_of(browser.get("/sessions").text)
-    answer = browser.post("/sign-out", data={"csrf": token, "more": "x" * (1 << 16)})
+    answer = browser.post("/sign-out", data={"csrf": token, "more": "x" * (1 << 18)})
     assert answer.status_code == 403
 
 

@@ -4,8 +4,10 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
 from selenium.webdriver.support.ui import WebDriverWait
@@ -233,16 +235,25 @@ def test_a_passkey_signs_in_and_only_with_a_challenge_of_the_gateways(console, k
         assert "set-cookie" not in answer.headers
 
 
-def test_a_browser_enrols_a_passkey_and_approves_with_it(gateway, console, tmp_path):
-    """Chromium's virtual authenticator: enrolled, listed by the roots, and used."""
-    with console.serving(), chromium(tmp_path / "chromium") as driver:
+def test_a_cloned_passkey_is_found_out_by_its_counter(gateway, console):
+    """The counter of the second signature has not grown: another device has the same key."""
+    key = Authenticator("counting", rp_id="localhost", origin=console.origin)
+    list_passkeys(gateway, {"approver-1": {key.keyid: key.passkey.to_json()}})
+    proposal = gateway.propose("digits", 2).digest
+    signer = Signer(console, "approver-1", key)
+    said = []
+    for counter in (7, 7, 8):
+        place, challenge = signer.prepare("comment", proposal=proposal, words=f"look {len(said)}")
+        answer = signer.send(place, challenge, counter=counter)
+        said.append(answer.status_code if answer.status_code == 303 else answer.text)
+    assert (said[0], said[2]) == (303, 303)
+    assert "WEBAUTHN_COUNTER" in said[1]
 
-        def wait(ready):
-            WebDriverWait(driver, _SECONDS, 0.01).until(lambda _: ready())
 
-        def press(selector):
-            driver.find_element(By.CSS_SELECTOR, selector).click()
-
+@contextmanager
+def browsing(folder) -> Iterator[Chrome]:
+    """A Chromium with a virtual authenticator that verifies its user."""
+    with chromium(folder) as driver:
         options = VirtualAuthenticatorOptions(
             protocol="ctap2",
             transport="internal",
@@ -251,29 +262,100 @@ def test_a_browser_enrols_a_passkey_and_approves_with_it(gateway, console, tmp_p
             is_user_verified=True,
         )
         driver.add_virtual_authenticator(options)
-        driver.get(console.origin + console.link("approver-2"))
-        press("button.primary")
-        wait(lambda: driver.title.startswith("Overview"))
-        driver.get(console.origin + "/passkeys")
-        press("form[data-ceremony] button")
-        wait(lambda: driver.find_elements(By.ID, "made"))
-        entry = json.loads(driver.find_element(By.CSS_SELECTOR, "main pre").text)
-        list_passkeys(gateway, {"approver-2": entry})
-        # One that was made before the policy changed names the old one, and takes no approval.
+        yield driver
+
+
+class Visitor:
+    """Somebody at a browser, who reads pages and presses buttons."""
+
+    def __init__(self, driver: Chrome, origin: str) -> None:
+        self.driver = driver
+        self.origin = origin
+
+    def go(self, path: str) -> None:
+        self.driver.get(self.origin + path)
+
+    def press(self, selector: str) -> None:
+        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+
+    def wait(self, title: str) -> None:
+        found = WebDriverWait(self.driver, _SECONDS, 0.01)
+        found.until(lambda driver: driver.title.startswith(title))
+
+    @property
+    def text(self) -> str:
+        return self.driver.find_element(By.ID, "main").text
+
+
+def follow(gateway, draft) -> None:
+    """Have the roots sign a draft, and the gateway follow it."""
+    document = json.loads(draft.read_text())
+    roots = (policy_changes.root(gateway, 1), policy_changes.root(gateway, 2))
+    policy_changes.send(gateway, policy_changes.signed(document, *roots))
+    policy_changes.follow(gateway, document["version"])
+
+
+def run(gateway, *words) -> str:
+    done = gateway.command(*words)
+    assert done.exit_code == 0, done.output or done.exception
+    return done.output
+
+
+def test_who_gets_a_link_by_mail_makes_a_passkey_signs_in_and_approves(gateway, console, tmp_path):
+    """From `person add` to an approval that registry and engine verify, in a real Chromium."""
+    draft = tmp_path / "next.json"
+    with console.serving(), browsing(tmp_path / "chromium") as driver:
+        dora = Visitor(driver, console.origin)
+        words = ("person", "add", "dora", "--role", "approver", "--passkey")
+        link = re.search(r"/links/\S+", run(gateway, *words, "--draft", str(draft)))[0]
+        dora.go(link)
+        dora.press("form[data-ceremony] button")
+        dora.wait("Make your passkey")
+        WebDriverWait(driver, _SECONDS, 0.01).until(lambda _: "is made" in dora.text)
+        listed = run(gateway, "person", "passkey", "dora", "--draft", str(draft))
+        assert re.search(r"[0-9a-f]{64}", listed)[0] in dora.text
+        follow(gateway, draft)
         proposal = gateway.propose("digits", 2).digest
-        driver.get(f"{console.origin}/proposals/{proposal}")
+        dora.go("/sign-in")
+        dora.press("form[action='/sign-in/passkey'] button")
+        WebDriverWait(driver, _SECONDS, 0.01).until(
+            lambda found: found.find_elements(By.CSS_SELECTOR, "form[data-ceremony]")
+        )
+        dora.press("form[data-ceremony] button")
+        dora.wait("Overview")
+        dora.press(f"a[href='/proposals/{proposal}']")
+        dora.wait("Proposal")
         form = "form.act:has(input[value=approve])"
         driver.find_element(By.CSS_SELECTOR, f"{form} input[name=words]").send_keys("read it all")
-        press(f"{form} button")
-        wait(lambda: driver.title.startswith("Approve"))
-        press("form[data-ceremony] button")
-        wait(lambda: driver.title.startswith("Proposal"))
-        assert "approver-2 approved “read it all”" in driver.find_element(By.ID, "main").text
-        press(".me button")
-        wait(lambda: driver.title.startswith("Sign in"))
-        press("form[action='/sign-in/passkey'] button")
-        wait(lambda: driver.find_elements(By.CSS_SELECTOR, "form[data-ceremony]"))
-        press("form[data-ceremony] button")
-        wait(lambda: driver.title.startswith("Overview"))
-        assert "approver-2" in driver.find_element(By.CLASS_NAME, "me").text
+        dora.press(f"{form} button")
+        dora.wait("Approve")
+        dora.press("form[data-ceremony] button")
+        dora.wait("Proposal")
+        assert "dora approved “read it all”" in dora.text
         assert [line["message"] for line in driver.get_log("browser")] == []
+        dora.go(link)
+        assert "does not work" in dora.text
+
+
+def test_a_link_to_enrol_takes_a_passkey_alone(gateway, console, tmp_path):
+    words = ("person", "enrol", "emil")
+    link = re.search(r"/links/\S+", run(gateway, *words))[0]
+    visitor = console.visitor()
+    for form in ({}, {"authenticator_data": "AAAA"}):
+        assert "WEBAUTHN_MALFORMED" in visitor.post(link, data=form).text
+    assert "Make your passkey, emil" in visitor.get(link).text
+
+
+def test_a_browser_approves_with_a_passkey_made_in_a_session(gateway, console, tmp_path):
+    """An approver who has a session already, listed by the roots afterwards."""
+    with console.serving(), browsing(tmp_path / "chromium") as driver:
+        approver = Visitor(driver, console.origin)
+        approver.go(console.link("approver-2"))
+        approver.press("button.primary")
+        approver.wait("Overview")
+        approver.go("/passkeys")
+        approver.press("form[data-ceremony] button")
+        WebDriverWait(driver, _SECONDS, 0.01).until(lambda d: d.find_elements(By.ID, "made"))
+        entry = json.loads(driver.find_element(By.CSS_SELECTOR, "main pre").text)
+        policy = list_passkeys(gateway, {"approver-2": entry})
+        assert {*entry} <= policy.signing_keys_of("approver-2").keys()

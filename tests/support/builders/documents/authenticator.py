@@ -20,7 +20,7 @@ from sealgate.trust.statements.base import Statement
 
 RP_ID = "console.example.org"
 ORIGIN = "https://console.example.org"
-PRESENT, VERIFIED = 0x01, 0x04
+PRESENT, VERIFIED, _ATTESTED = 0x01, 0x04, 0x40
 # The RSA key of W3C's test vectors: the two smallest Mersenne primes of at least 1024 bits.
 _PRIMES = (2**1279 - 1, 2**2203 - 1)
 ALGORITHMS = ("es256", "eddsa", "rs256")
@@ -47,6 +47,15 @@ class Authenticator:
     @property
     def keyid(self) -> str:
         return self.passkey.keyid
+
+    def created(self) -> bytes:
+        """The authenticator data with which the passkey is made at a page, in base64url."""
+        credential = self.passkey.credential
+        hashed = hashlib.sha256(self.rp_id.encode()).digest()
+        flags = bytes([PRESENT | VERIFIED | _ATTESTED])
+        named = bytes(16) + len(credential).to_bytes(2) + credential
+        data = hashed + flags + bytes(4) + named + self.passkey.key.data
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
     def answer(
         self,
