@@ -50,7 +50,9 @@ def build(
     gateway = GatewayChannel(config.gateway, config.trust, moment)
     sessions = SessionStore(config.sessions.idle, config.sessions.absolute, clock)
     pending = PendingSignatures(clock)
-    console = Console(gateway, sessions, Templates(), moment, pending, config.listen.origin)
+    console = Console(
+        gateway, sessions, Templates(), moment, pending, config.listen.origin, config.links.folder
+    )
     sign_in = SignIn(console, config.links.folder, _oidc(config, gateway.certificate, clock))
     pages = [
         Route(path, endpoint(console, handler), methods=list(methods))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -16,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.display.formats import FILTERS, visible
 from console.reading.gateway import GatewayChannel, PersonCalls
+from console.reading.packs import PackExports
 from console.reading.verification import Verifications
 from console.sessions import BrowserSession, SessionStore
 from console.signing import PendingSignatures
@@ -23,7 +25,7 @@ from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
 
 SESSION_COOKIE = "__Host-sealgate"
-_LARGEST_FORM = 1 << 16
+_LARGEST_FORM = 1 << 18
 _STATUS = {
     Kind.UNAUTHENTICATED: 401,
     Kind.DENIED: 403,
@@ -65,7 +67,9 @@ class Console:
     clock: Callable[[], datetime]
     pending: PendingSignatures
     origin: str
+    links: Path | None = None
     verifications: Verifications = field(default_factory=Verifications)
+    packs: PackExports = field(default_factory=PackExports)
 
     @property
     def host(self) -> str:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from console.display.formats import percent, plain
 
-_WIDTH, _ROW, _LABEL, _VALUE = 640, 30, 170, 90
+_WIDTH, _ROW, _LABEL, _VALUE = 480, 28, 140, 60
 _BAR = 16
 _HEAD = 34
 
@@ -56,7 +56,7 @@ def _number(value: float) -> str:
 
 
 def _key(number: int, name: str) -> Markup:
-    x = _LABEL + 130 * number
+    x = _LABEL + 110 * number
     return Markup(
         '<rect class="part-{n}" x="{x}" y="6" width="12" height="12" rx="2"/>'
         '<text x="{t}" y="16">{name}</text>'

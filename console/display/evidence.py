@@ -13,6 +13,8 @@ from sealgate.trust import fields
 from sealgate.trust.statements import Evidence
 
 _MOST_ROWS = 60
+_MOST_COMPARED = 8
+_HERE, _THERE = "this version", "in production"
 _TITLES = {
     "screening-report": "Screening: attacks and benign changes",
     "golden-run": "INT8 against float32",
@@ -78,6 +80,33 @@ def differences(ours: Evidence, theirs: Evidence) -> Table | None:
     )
 
 
+def compared_charts(ours: Evidence, theirs: Evidence) -> list[str]:
+    """Plots of both items in one, for kinds that have any; none where either is of another form."""
+    try:
+        if ours.kind == "screening-report":
+            return [_compared_screening(ours.body, theirs.body)]
+        if ours.kind == "golden-run":
+            names = [(_HERE, ours.body), (_THERE, theirs.body)]
+            rows = [
+                Bar(name, (("same", float(body["same_class_as_fp32"])),)) for name, body in names
+            ]
+            return [bars("INT8 answers with float32's class", rows, shares=True)]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []
+    return []
+
+
+def _compared_screening(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    attacks = (ours["attacks"], theirs["attacks"])
+    both = [name for name in attacks[0] if all("flagged" in each.get(name, {}) for each in attacks)]
+    rows = [
+        Bar(label, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
+        for name in both[:_MOST_COMPARED]
+        for label, found in ((name, attacks[0][name]), (_THERE, attacks[1][name]))
+    ]
+    return bars("Share of attacks that screening finds, side by side", rows, shares=True)
+
+
 def _screening_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Table | None:
     """A row for each attack and each benign change, where a share differs."""
     names = ("succeeded", "answers_changed", "flagged", "at_least_suspect")
@@ -123,6 +152,8 @@ def _screening(body: Mapping[str, Any]) -> Shown:
     caught = [
         Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
         for name, found in attacks.items()
+        # One that never succeeds has nothing to find.
+        if "flagged" in found
     ]
     false = [
         Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
@@ -222,12 +253,12 @@ def _provenance(body: Mapping[str, Any]) -> Shown:
         *_facts(build.get("externalParameters", {})),
     ]
     made = [
-        (item["name"], plain(item["digest"].get("sha256", "—")))
+        (item["name"], plain(item.get("digest", {}).get("sha256") or item.get("uri", "—")))
         for item in build.get("resolvedDependencies", [])
     ]
     return [
         Table("The build", ("Fact", "Value"), tuple(facts)),
-        Table("Made from", ("Material", "SHA-256"), *_cut(made)),
+        Table("Made from", ("Material", "SHA-256 or package"), *_cut(made)),
     ], []
 
 

@@ -1,6 +1,19 @@
 """The pages, each group in a module of its own."""
 
-from console.pages import audit, models, overview, people, proposals, signing, versions
+from console.pages import (
+    audit,
+    live,
+    models,
+    overview,
+    packs,
+    passkeys,
+    people,
+    policy_drafts,
+    proposals,
+    reach,
+    signing,
+    versions,
+)
 
 ROUTES = [
     *overview.ROUTES,
@@ -8,7 +21,12 @@ ROUTES = [
     *versions.ROUTES,
     *proposals.ROUTES,
     *audit.ROUTES,
+    *packs.ROUTES,
     *people.ROUTES,
+    *policy_drafts.ROUTES,
+    *reach.ROUTES,
     *signing.ROUTES,
+    *live.ROUTES,
+    *passkeys.ROUTES,
 ]
 """Path, handler and methods of each page."""

@@ -1,12 +1,15 @@
 """A model: its versions on a time line, its aliases and their moves, and what it is asked."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from console.display.charts import Bar, bars
+from console.display.timelines import Line, lines
 from console.reading.aliases import ALIASES, newest_pointers
 from console.reading.proposals import ShownProposal, read_proposal
+from console.reading.traffic import TrafficSeries, series_of
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -16,6 +19,8 @@ from sealgate.v1 import registry_pb2 as messages
 _VERSIONS = 10
 _MOVES = 25
 _OPEN = 50
+_LATEST_MOVES = 5
+_DRIFTED = 3.0
 _VERDICTS = ("clean", "suspect", "adversarial")
 
 
@@ -31,6 +36,7 @@ class ModelTraffic:
     queue: float
     verdicts: tuple[tuple[str, int], ...]
     withdrawn: str
+    series: TrafficSeries | None
 
 
 def model(view: View) -> Response:
@@ -56,9 +62,26 @@ def model(view: View) -> Response:
         live=live,
         aliases=[(alias, pointers[name, alias]) for alias in ALIASES],
         proposals=_open(view, name),
+        moves=_latest_moves(view, name, [alias for alias in ALIASES if pointers[name, alias]]),
         traffic=traffic,
         charts=_charts(traffic),
     )
+
+
+def _latest_moves(view: View, name: str, aliases: list[str]) -> list[tuple[str, messages.Pointer]]:
+    """The latest moves of its aliases, newest first."""
+    calls = view.calls
+    requests = [
+        messages.ListPointersRequest(name=f"models/{name}/aliases/{alias}", page_size=_LATEST_MOVES)
+        for alias in aliases
+    ]
+    pages = calls.ask_all(calls.registry.ListPointers, requests)
+    found = [
+        (alias, pointer)
+        for alias, page in zip(aliases, pages, strict=True)
+        for pointer in page.pointers
+    ]
+    return sorted(found, key=lambda move: move[1].time, reverse=True)[:_LATEST_MOVES]
 
 
 def _open(view: View, name: str) -> list[ShownProposal]:
@@ -105,6 +128,7 @@ def _read(item: oip.ModelStatistics) -> ModelTraffic:
         queue=stats.queue.ns / (1e6 * max(1, stats.queue.count)),
         verdicts=tuple((verdict, item.verdicts.get(verdict, 0)) for verdict in _VERDICTS),
         withdrawn=item.screening_withdrawn,
+        series=series_of(item.history),
     )
 
 
@@ -134,7 +158,21 @@ def _charts(traffic: list[ModelTraffic]) -> list[str]:
         bars("Requests", asked),
         bars("What screening found", verdicts),
         bars("Milliseconds a request, on average", latency),
+        *(chart for item in traffic if item.series for chart in _over_time(item, item.series)),
     ]
+
+
+def _over_time(item: Traffic, series: TrafficSeries) -> Iterator[str]:
+    """The charts of one version over the time since this gateway loaded it."""
+    of, times = f"version {item.version}", series.times
+    yield lines(f"Answers a second, {of}", times, [Line("answered", series.answered)])
+    yield lines(f"Milliseconds an answer, {of}", times, [Line("mean", series.milliseconds)])
+    yield lines(f"Verdicts between two samples, {of}", times, series.verdicts)
+    if series.refused:
+        yield lines(f"Refused between two samples, {of}", times, series.refused)
+    if any(value is not None for value in series.drift):
+        title = f"Evidence of drift as a power of ten, {of}; at {_DRIFTED:g} the bound falls"
+        yield lines(title, times, [Line("evidence", series.drift)], limit=_DRIFTED)
 
 
 def moves(view: View) -> Response:

@@ -2,7 +2,8 @@
 
 from starlette.responses import Response
 
-from console.pages.versions import compared, file_changes, shown_evidence
+from console.pages.reach import reach_of
+from console.pages.versions import compared, file_changes, plots, shown_evidence
 from console.reading.aliases import newest_pointers
 from console.reading.proposals import read_proposal, waiting
 from console.reading.versions import read_version
@@ -59,6 +60,8 @@ def proposal(view: View) -> Response:
         files=file_changes(version, live),
         evidence=shown_evidence(version),
         compared=compared(version, live),
+        plots=plots(version, live),
+        reach=reach_of(calls, named),
         waits=any(each.digest == shown.digest for each in waiting(calls, named.model)),
     )
 

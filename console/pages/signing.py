@@ -1,16 +1,16 @@
-"""Signing with a passkey: the statement as a page shows it, its signature, and what came of it."""
+"""Signing with a passkey: the statement as a page shows it, and its signature."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from console.display.base64url import decode, encode
-from console.reading.aliases import health, health_word, newest_pointers
+from console.reading.aliases import newest_pointers
 from console.reading.proposals import read_proposal
-from console.signing import enrolled, passkeys_of, signed_envelope
+from console.signing import passkeys_of, signed_envelope
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_statement
@@ -177,38 +177,7 @@ def sign(view: View) -> Response:
     return RedirectResponse(pending.target, 303)
 
 
-def live(view: View) -> Response:
-    """Whether what an alias points at now is loaded by this gateway; asked again until it is."""
-    model, alias = check_name(view.path("model")), check_name(view.path("alias"))
-    pointer = newest_pointers(view.calls, {(model, alias)})[model, alias]
-    if pointer is None:
-        raise SealgateError(Reason.ALIAS_UNKNOWN, f"{model}/{alias}")
-    state = health_word(health(view.calls), model, pointer)
-    template = "live_state.html" if view.query("part") else "live.html"
-    return view.render(template, model=model, alias=alias, pointer=pointer, state=state)
-
-
-def passkeys(view: View) -> Response:
-    """The person's passkeys, and the making of a new one, for the roots to sign into the policy."""
-    made = None
-    if view.request.method == "POST":
-        made = enrolled(decode(view.form, "authenticator_data"), view.console.origin)
-    known = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
-    page: HTMLResponse = view.render(
-        "passkeys.html",
-        known=known,
-        made=made,
-        entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
-        host=view.console.host,
-        user=encode(bytes.fromhex(sha256(view.calls.person.name.encode())[7:39])),
-        challenge=encode(view.session.csrf.encode()),
-    )
-    return page
-
-
 ROUTES = [
     ("/sign", prepare, ("POST",)),
     ("/sign/{number}", sign, ("POST",)),
-    ("/models/{model}/aliases/{alias}/live", live, ("GET",)),
-    ("/passkeys", passkeys, ("GET", "POST")),
 ]

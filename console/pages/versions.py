@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from console.display.evidence import ShownEvidence, Table, differences, show
+from console.display.evidence import ShownEvidence, Table, compared_charts, differences, show
 from console.reading.aliases import newest_pointers
 from console.reading.versions import ShownVersion, read_version
 from console.views import View
@@ -39,6 +39,7 @@ def version(view: View) -> Response:
         files=file_changes(shown, live),
         evidence=shown_evidence(shown),
         compared=compared(shown, live),
+        plots=plots(shown, live),
     )
 
 
@@ -59,6 +60,19 @@ def compared(version: ShownVersion, live: ShownVersion | None) -> list[Table]:
     pairs = [(item, live.of(item.kind)) for item in version.evidence]
     tables = [differences(ours, theirs) for ours, theirs in pairs if theirs is not None]
     return [table for table in tables if table is not None]
+
+
+def plots(version: ShownVersion, live: ShownVersion | None) -> list[str]:
+    """The evidence of both versions in the same plots."""
+    if live is None:
+        return []
+    pairs = [(item, live.of(item.kind)) for item in version.evidence]
+    return [
+        chart
+        for ours, theirs in pairs
+        if theirs is not None
+        for chart in compared_charts(ours, theirs)
+    ]
 
 
 def file_changes(version: ShownVersion, live: ShownVersion | None) -> list[FileChange]:

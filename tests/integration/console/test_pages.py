@@ -1,14 +1,21 @@
 """What each page shows to whom."""
 
+import html
+import io
 import json
 import re
+import zipfile
 
 import pytest
 
 from console.app import server
 from console.connections import TimedConnection
+from sealgate.trust import canonical
+from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.log_pb2 import GetCheckpointRequest
+from tests.support.builders.documents.authenticator import Authenticator
+from tests.support.harness.console import csrf_of
 
 ORIGIN = "house.localhost/answers"
 _LARGEST = 100_000
@@ -191,3 +198,125 @@ def test_the_console_is_served_to_those_who_ask_in_time(console):
     config = server(console.config).config
     assert config.http is TimedConnection
     assert config.ws == "none"
+
+
+def test_a_proposal_shows_whom_it_reaches(auditor, proposal):
+    text = text_of(auditor.get(f"/proposals/{proposal}"))
+    assert "Callers client, monitor may ask digits" in text
+    assert "Production has answered 3 on this gateway since 20" in text
+    assert "Version 1 stays loaded" in text
+
+
+def test_everything_that_rests_on_a_version_is_listed(console, auditor):
+    text = text_of(auditor.get("/models/digits/versions/1/reach"))
+    assert "pointer models/digits/aliases/production move 1" in text
+    assert f"Answers in {ORIGIN}" in text
+    assert (
+        "ROLE_TOO_LOW"
+        in console.signed_in("approver-1").get("/models/digits/versions/1/reach").text
+    )
+
+
+def test_a_models_page_says_who_moved_its_aliases_and_why(auditor):
+    text = text_of(auditor.get("/models/digits"))
+    assert "Production to version 1, by admin “test”" in text
+
+
+def test_the_evidence_of_both_versions_is_in_one_plot(auditor):
+    page = auditor.get("/models/digits/versions/2").text
+    assert "Share of attacks that screening finds, side by side" in page
+    assert "fgsm" in page.split("side by side", 1)[1].lower()
+
+
+def test_what_an_alias_names_is_told_as_it_happens(auditor):
+    answer = auditor.get("/models/digits/aliases/production/live/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    first = json.loads(answer.text.split("\n", 1)[0].removeprefix("data: "))
+    assert first == {"word": "live", "kind": "good", "text": "Version 1 answers now."}
+    assert "event: end" in answer.text
+    assert "ALIAS_UNKNOWN" in auditor.get("/models/digits/aliases/canary/live/events").text
+
+
+def test_an_auditor_takes_a_pack(console, auditor):
+    token = csrf_of(auditor.get("/audit/pack").text)
+    assert "no finished pack" in auditor.get("/audit/pack/file").text
+    auditor.post("/audit/pack", data={"csrf": token, "models": "digits"})
+    while "progress" in (page := auditor.get("/audit/pack?part=1").text):
+        pass
+    assert "done" in page, page
+    answer = auditor.get("/audit/pack/file")
+    assert answer.headers["content-disposition"] == 'attachment; filename="sealgate-pack.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as pack:
+        label = json.loads(pack.read("pack/pack.json"))
+    assert (label["models"], label["files"]) == (["digits"], False)
+
+
+def test_nobody_but_an_auditor_takes_a_pack(console):
+    browser = console.signed_in("approver-1")
+    token = csrf_of(browser.get("/audit/pack").text)
+    browser.post("/audit/pack", data={"csrf": token})
+    while "progress" in (page := browser.get("/audit/pack?part=1").text):
+        pass
+    assert "role" in page
+    assert "download" not in page.lower()
+
+
+class Drafter:
+    """Somebody who collects changes of the policy on the page."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.page = browser.get("/policy/draft").text
+        self.csrf = csrf_of(self.page)
+
+    @property
+    def draft(self) -> str:
+        return html.unescape(re.search(r'name="draft" value="([^"]+)"', self.page)[1])
+
+    def change(self, change, **form):
+        form |= {"csrf": self.csrf, "draft": self.draft, "change": change}
+        answer = self.browser.post("/policy/draft", data=form)
+        if answer.status_code == 200:
+            self.page = answer.text
+        return answer
+
+    def file(self):
+        form = {"csrf": self.csrf, "draft": self.draft}
+        return self.browser.post("/policy/draft/file", data=form)
+
+
+def test_changes_of_the_policy_are_drafted_for_the_roots(console):
+    drafter = Drafter(console.signed_in("admin"))
+    passkey = Authenticator("dora").passkey
+    entry = json.dumps({passkey.keyid: passkey.to_json()})
+    drafter.change("add", name="dora", role="approver", identity="mtls:dora")
+    drafter.change("passkey", name="dora", passkey=entry)
+    drafter.change("remove", name="approver-2")
+    drafter.change("approvals", alias="canary", count="2")
+    assert "principals.dora" in text_of(drafter.change(""))
+    answer = drafter.file()
+    assert answer.headers["content-disposition"] == 'attachment; filename="policy-2.json"'
+    policy = Policy.decode(canonical.encode(answer.json()))
+    assert policy.signing_keys_of("dora") == {passkey.keyid: passkey}
+    assert "approver-2" not in {known.name for known in policy.principals}
+    assert policy.rules.approvals["canary"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "form", "told"),
+    [
+        ("add", {"name": "admin", "role": "approver"}, "names admin already"),
+        ("add", {"name": "Dora", "role": "approver"}, "NAME_MALFORMED"),
+        ("add", {"name": "dora", "role": "root"}, "PARAMETER_MALFORMED"),
+        ("remove", {"name": "nobody"}, "names no nobody"),
+        ("enrolled", {"name": "admin"}, "admin has made no passkey"),
+        ("passkey", {"name": "admin", "passkey": "{"}, "not JSON"),
+        ("passkey", {"name": "admin", "passkey": "{}"}, "DOCUMENT_MALFORMED"),
+        ("approvals", {"alias": "production", "count": "many"}, "PARAMETER_MALFORMED"),
+        ("else", {}, "PARAMETER_MALFORMED"),
+    ],
+)
+def test_a_change_that_contradicts_the_policy_is_refused(console, change, form, told):
+    answer = Drafter(console.signed_in("admin")).change(change, **form)
+    assert told in answer.text
+    assert answer.status_code == 400

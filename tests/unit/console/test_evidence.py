@@ -1,6 +1,6 @@
 import pytest
 
-from console.display.evidence import differences, show
+from console.display.evidence import compared_charts, differences, show
 from sealgate.trust.statements import Evidence
 
 DIGEST = "sha256:" + "0" * 64
@@ -72,3 +72,23 @@ def test_screening_reports_are_compared_attack_by_attack():
     better = {**REPORT, "attacks": {"pgd": {**REPORT["attacks"]["pgd"], "flagged": 0.9}}}
     table = differences(item("screening-report", better), item("screening-report", REPORT))
     assert table.rows == (("pgd", "90.0 %", "—", "70.0 % → 90.0 %", "95.0 %"),)
+
+
+def test_an_attack_that_never_succeeds_is_in_the_table_and_in_no_plot():
+    report = {**REPORT, "attacks": {**REPORT["attacks"], "border": {"succeeded": 0}}}
+    shown = show(item("screening-report", report))
+    assert ("border", "0.0 %", "—", "—", "—", "—") in shown.tables[0].rows
+    assert "border" not in shown.charts[0]
+    (plot,) = compared_charts(item("screening-report", report), item("screening-report", report))
+    assert "pgd: 70.0 % flagged" in plot
+    assert "in production: 70.0 % flagged" in plot
+    assert "border" not in plot
+
+
+def test_the_packages_of_a_build_are_told_by_name():
+    material = [{"name": "data", "digest": {"sha256": "1" * 64}}]
+    package = [{"name": "numpy", "uri": "pkg:pypi/numpy@2.4.6"}]
+    build = {"buildType": "publish", "resolvedDependencies": [*material, *package]}
+    body = {"predicate": {"buildDefinition": build, "runDetails": {"builder": {"id": "us"}}}}
+    _, made = show(item("build-provenance", body)).tables
+    assert made.rows == (("data", "1" * 64), ("numpy", "pkg:pypi/numpy@2.4.6"))

@@ -1,0 +1,116 @@
+"""Line charts over time as inline SVG, drawn on the server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from console.display.formats import plain
+
+_WIDTH, _HEIGHT = 480, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 30, 24
+_LONGEST_NAME = 18
+MOST_LINES = 4
+"""Lines that a chart shows; each has a colour of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A named line: a value for each moment, or None where there is none."""
+
+    name: str
+    values: tuple[float | None, ...]
+
+
+def lines(
+    title: str, times: Sequence[float], drawn: Sequence[Line], limit: float | None = None
+) -> Markup:
+    """Lines over `times`, seconds since 1970, on a scale from 0; `limit` is drawn across."""
+    shown = list(drawn[:MOST_LINES])
+    known = [value for line in shown for value in line.values if value is not None]
+    most = max([*known, limit or 0.0]) or 1.0
+    told = "; ".join(f"{line.name}: {_told(line)}" for line in shown)
+    parts = [
+        _axes(times, most),
+        *(_key(number, line.name) for number, line in enumerate(shown)),
+        *(_path(number, line, times, most) for number, line in enumerate(shown)),
+    ]
+    if limit is not None:
+        parts.append(
+            Markup('<path class="limit" d="M{x:.0f} {y:.1f}H{w}"/>').format(
+                x=_LEFT, y=_y(limit, most), w=_WIDTH - _RIGHT
+            )
+        )
+    return Markup(
+        '<figure class="chart"><figcaption>{title}</figcaption>'
+        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {told}">{body}</svg>'
+        "</figure>"
+    ).format(title=title, told=told, width=_WIDTH, height=_HEIGHT, body=Markup("").join(parts))
+
+
+def _told(line: Line) -> str:
+    known = [value for value in line.values if value is not None]
+    if not known:
+        return "nothing"
+    return f"{_number(known[-1])} at last, at most {_number(max(known))}"
+
+
+def _number(value: float) -> str:
+    return plain(float(f"{value:.3g}"))
+
+
+def _x(time: float, times: Sequence[float]) -> float:
+    length = (times[-1] - times[0]) or 1.0
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (time - times[0]) / length
+
+
+def _y(value: float, most: float) -> float:
+    height = _HEIGHT - _TOP - _BOTTOM
+    return _TOP + height * (1 - min(max(value, 0.0) / most, 1.0))
+
+
+def _axes(times: Sequence[float], most: float) -> Markup:
+    base = _HEIGHT - _BOTTOM
+    begun, ended = (datetime.fromtimestamp(time, UTC) for time in (times[0], times[-1]))
+    form = "%H:%M" if begun.date() == ended.date() else "%m-%d %H:%M"
+    return Markup(
+        '<path class="axis" d="M{left} {top}V{base}H{right}"/>'
+        '<text class="small" x="{label}" y="{most_y}" text-anchor="end">{most}</text>'
+        '<text class="small" x="{label}" y="{base}" text-anchor="end">0</text>'
+        '<text class="small" x="{left}" y="{below}">{begun}</text>'
+        '<text class="small" x="{right}" y="{below}" text-anchor="end">{ended} UTC</text>'
+    ).format(
+        left=_LEFT,
+        top=_TOP,
+        base=base,
+        right=_WIDTH - _RIGHT,
+        label=_LEFT - 6,
+        most_y=_TOP + 8,
+        most=_number(most),
+        below=_HEIGHT - 6,
+        begun=begun.strftime(form),
+        ended=ended.strftime(form),
+    )
+
+
+def _key(number: int, name: str) -> Markup:
+    x = _LEFT + 109 * number
+    return Markup(
+        '<rect class="part-{n}" x="{x}" y="6" width="12" height="4"/>'
+        '<text class="small" x="{t}" y="13">{name}</text>'
+    ).format(n=number, x=x, t=x + 16, name=name[:_LONGEST_NAME])
+
+
+def _path(number: int, line: Line, times: Sequence[float], most: float) -> Markup:
+    words, pen = [], "M"
+    for time, value in zip(times, line.values, strict=True):
+        if value is None:
+            pen = "M"
+            continue
+        words.append(f"{pen}{_x(time, times):.1f} {_y(value, most):.1f}")
+        pen = "L"
+    # A value alone is a dot: the line's caps are round.
+    if len(words) == 1:
+        words.append("h0.1")
+    return Markup('<path class="line-{n}" d="{d}"/>').format(n=number, d="".join(words))

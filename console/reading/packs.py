@@ -1,0 +1,107 @@
+"""Auditor's packs that are made beside the pages, one for each session, a few at a time."""
+
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+
+from sealgate.pack.export import Pack, export_pack
+from sealgate.reasons import SealgateError
+from sealgate.remote.errors import refusal_of
+from sealgate.trust.policy import Policy
+
+MOST = 2
+"""Packs that are made at a time, whoever asked for them."""
+KEPT = 4
+"""Packs that are kept for download; the oldest makes room."""
+
+
+@dataclass(slots=True)
+class PackJob:
+    """A pack in the making: `done` of `total` of `what`; then its `pack` and its zip `file`."""
+
+    folder: TemporaryDirectory[str]
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    pack: Pack | None = None
+    problem: str = ""
+    ended: bool = False
+
+    @property
+    def file(self) -> Path:
+        return Path(self.folder.name, "pack.zip")
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.what, self.done, self.total = what, done, total
+
+
+@dataclass(frozen=True, slots=True)
+class PackRequest:
+    """What to export: the models, or all where none is named, and whether with their files."""
+
+    policies: Sequence[Policy]
+    models: tuple[str, ...]
+    with_files: bool
+    now: datetime
+
+
+class PackExports:
+    """The newest pack of each session."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, PackJob] = {}
+
+    def of(self, session: str) -> PackJob | None:
+        """The pack of a session, by its handle, if it asked for one."""
+        return self._jobs.get(session)
+
+    def begin(self, session: str, channel: grpc.Channel, asked: PackRequest) -> None:
+        """Begin a pack, unless one of this session is made; too many at once are refused."""
+        with self._lock:
+            old = self._jobs.pop(session, None)
+            if old is not None and not old.ended:
+                self._jobs[session] = old
+                return
+            running = [job for job in self._jobs.values() if not job.ended]
+            job = PackJob(TemporaryDirectory(prefix="sealgate-pack-"))
+            if len(running) >= MOST:
+                job.problem, job.ended = "Other packs are being made; try again soon.", True
+            self._jobs[session] = job
+            dropped = [old] if old is not None else []
+            ended = [key for key, each in self._jobs.items() if each.ended and each is not job]
+            dropped += [self._jobs.pop(key) for key in ended[: max(0, len(ended) - KEPT + 1)]]
+        for each in dropped:
+            each.folder.cleanup()
+        if not job.ended:
+            threading.Thread(target=partial(_run, channel, asked, job), daemon=True).start()
+
+
+def _run(channel: grpc.Channel, asked: PackRequest, job: PackJob) -> None:
+    place = Path(job.folder.name, "pack")
+    try:
+        made = export_pack(
+            channel,
+            asked.policies,
+            place,
+            asked.now,
+            models=asked.models,
+            with_files=asked.with_files,
+            progress=job.progress,
+        )
+        shutil.make_archive(str(job.file.with_suffix("")), "zip", place.parent, place.name)
+        shutil.rmtree(place)
+        job.pack = made
+    except grpc.RpcError as error:
+        job.problem = str(refusal_of(error))
+    except (SealgateError, OSError) as problem:
+        job.problem = str(problem)
+    finally:
+        job.ended = True
