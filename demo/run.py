@@ -1,8 +1,10 @@
 """`python -m demo.run`: a gateway for use, with the digits model in production, until Ctrl-C."""
 
 import argparse
+import re
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -14,7 +16,12 @@ from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
+from sealgate.setup.login_links import kept_passkey
+from sealgate.v1.registry_pb2 import ListModelsRequest
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
+APPROVER = "approver-1"
+"""Who makes a passkey by a link, to approve in the browser."""
 # What a request for digits is refused with while it has never been promoted here.
 _NOT_YET = (Reason.MODEL_UNKNOWN, Reason.ALIAS_UNKNOWN)
 
@@ -23,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("state"))
     parser.add_argument("--port", type=int, default=8443)
+    parser.add_argument("--console-port", type=int)
     parser.add_argument("--no-console", action="store_true")
     arguments = parser.parse_args()
     stage = Stage(arguments.state)
@@ -31,13 +39,19 @@ def main() -> None:
     try:
         if not (arguments.state / "gateway.toml").exists():
             check_free(f"127.0.0.1:{arguments.port}")
-            stage.command("init", "--unencrypted-keys", "--port", str(arguments.port))
+            ports = ["--port", str(arguments.port)]
+            if arguments.console_port:
+                ports += ["--console-port", str(arguments.console_port)]
+            stage.command("init", "--unencrypted-keys", *ports)
         else:
             _renew_token(stage)
         stage.start_gateway()
         _ensure_digits(stage)
-        link = "" if arguments.no_console else _start_console(stage)
-        _say_how(stage, link)
+        links = None if arguments.no_console else _start_console(stage)
+        _say_how(stage, links)
+        made = kept_passkey(stage.state / "console-links", APPROVER)
+        if links is not None and stage.wait(made.exists):
+            _list_passkey(stage)
         stage.wait()
     except KeyboardInterrupt:
         pass
@@ -70,24 +84,48 @@ def _renew_token(stage: Stage) -> None:
         token.write_text(stage.command("token", "client").strip())
 
 
-def _start_console(stage: Stage) -> str:
-    """The link that signs the admin in; empty for an installation that has no console."""
+class Links(NamedTuple):
+    """One-time links to the console: the admin signs in, an approver makes a passkey."""
+
+    admin: str
+    approver: str
+
+
+def _start_console(stage: Stage) -> Links | None:
+    """Start it; None for an installation that has no console."""
     if not (stage.state / "console.toml").exists():
-        return ""
+        return None
     stage.start_console()
-    return str(stage.command("console", "link", "admin")).strip()
+    enrol = re.search(r"http\S+", str(stage.command("person", "enrol", APPROVER)))
+    if enrol is None:
+        raise StepFailed("no enrolment link")
+    return Links(str(stage.command("console", "link", "admin")).strip(), enrol[0])
 
 
-def _say_how(stage: Stage, link: str) -> None:
+def _list_passkey(stage: Stage) -> None:
+    """Have the roots list the passkey that the approver made, and propose something to approve."""
+    draft = str(stage.state / "policy-next.json")
+    stage.command("person", "passkey", APPROVER, "--accept", "--draft", draft)
+    kept_passkey(stage.state / "console-links", APPROVER).unlink()
+    with connect(stage.profile("auditor")) as channel:
+        request = ListModelsRequest(filter='name = "models/digits"', page_size=1)
+        found = RegistryServiceStub(channel).ListModels(request).models
+    version = found[0].latest_version
+    if version == 1:
+        folder, data = MODELS / "digits-2", DATA / "digits.safetensors"
+        words = ("model", "publish", str(folder), "--data", str(data), "--json")
+        version = stage.command(*words, person="publisher")["version"]
+    stage.command("model", "propose", "digits", str(version), person="publisher")
+    stage.console.print(
+        f"\n[bold]{APPROVER} has a passkey now[/bold]. Sign in with it: "
+        f"version {version} of digits waits for approval.",
+        soft_wrap=True,
+    )
+
+
+def _say_how(stage: Stage, links: Links | None) -> None:
     flag = "" if stage.state == Path("state") else f"--state {stage.state} "
-    origin = link.partition("/links/")[0]
-    console = f"""
-The console is at [bold]{origin}[/bold]. This link signs you in as admin, once:
-
-  {link}
-
-For another person: sealgate {flag}console link approver-1
-"""
+    console = "" if links is None else _console_words(flag, links)
     stage.console.print(
         f"""
 [bold]The gateway serves digits.[/bold] Tokens at {stage.profile("client").endpoint}, \
@@ -98,10 +136,26 @@ certificates at {stage.profile("admin").endpoint}. From another terminal:
   sealgate {flag}receipt verify {stage.state}/receipt.json
   sealgate {flag}model history digits
   sealgate {flag}audit verify --wait 30
-{console if link else ""}
+{console}
 Ctrl-C stops it; {stage.state} keeps everything for the next time, and the gateway's own log.""",
         soft_wrap=True,
     )
+
+
+def _console_words(flag: str, links: Links) -> str:
+    origin = links.admin.partition("/links/")[0]
+    return f"""
+The console is at [bold]{origin}[/bold]. This link signs you in as admin, once:
+
+  {links.admin}
+
+By this link, make a passkey for {APPROVER}. This machine's root keys then list it, and a version \
+of digits is proposed, for you to approve in the browser:
+
+  {links.approver}
+
+For another person: sealgate {flag}console link approver-2
+"""
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,10 +191,13 @@ class Stage:
         """Whether the gateway's own log says so."""
         return text in self._log.read_text()
 
-    def wait(self) -> None:
-        """Returns when the gateway ends."""
-        if self._gateway is not None:
-            self._gateway.wait()
+    def wait(self, condition: Callable[[], bool] = lambda: False) -> bool:
+        """Returns when a condition holds (True), or when the gateway ends (False)."""
+        while self._gateway is not None and self._gateway.poll() is None:
+            if condition():
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     def stop_gateway(self) -> int:
         """Stops the gateway as a service manager would; returns its exit status."""
@@ -225,5 +229,6 @@ class Stage:
         return all(result.held for result in self.results)
 
 
+_LOOK_SECONDS = 0.2
 SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
