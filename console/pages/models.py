@@ -162,7 +162,7 @@ def _charts(traffic: list[ModelTraffic]) -> list[str]:
     ]
 
 
-def _over_time(item: Traffic, series: TrafficSeries) -> Iterator[str]:
+def _over_time(item: ModelTraffic, series: TrafficSeries) -> Iterator[str]:
     """The charts of one version over the time since this gateway loaded it."""
     of, times = f"version {item.version}", series.times
     yield lines(f"Answers a second, {of}", times, [Line("answered", series.answered)])
