@@ -1,11 +1,12 @@
 """TLS, HTTP/2 and gRPC framing off the interpreter; hands Python bursts of calls."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, final
-
-from typing_extensions import Buffer
+from typing import Any, Protocol, TypeAlias, final
 
 __version__: str
+
+# An array in C order. Before Python 3.12 there is no type of what has a buffer.
+Buffer: TypeAlias = Any
 
 Answer: TypeAlias = (
     tuple[Call, bytes]

@@ -86,7 +86,7 @@ class PrintColumns:
 
     def in_order(self) -> "PrintColumns":
         """The same with each array in C order."""
-        hashes, levels = (np.ascontiguousarray(each) for each in (self.hashes, self.levels))
+        hashes, levels = np.ascontiguousarray(self.hashes), np.ascontiguousarray(self.levels)
         return PrintColumns(self.exact, hashes, self.sketches, levels)
 
     def joined(self, behind: "PrintColumns") -> "PrintColumns":
@@ -204,7 +204,8 @@ class _Tables:
         of_levels = drawn.words(width).argsort()[:kept], drawn.units(kept).astype(np.float32)
         native = _native_tables()
         tables = (places, offsets, factors, *of_levels)
-        self.native = native(width, *(each.ravel().tolist() for each in tables)) if native else None
+        flat: list[Any] = [each.ravel().tolist() for each in tables]
+        self.native = None if native is None else native(width, *flat)
         self._places, self._offsets, self._factors, self._kept, self._starts = tables
 
     def hashes(self, rows: Array) -> npt.NDArray[np.uint16]:
