@@ -223,7 +223,7 @@ def test_a_client_is_shown_the_versions_of_the_aliases_that_its_rights_name():
     right = Right(("carla",), (), ("metadata",), ("digits",), ("production",))
 
     def listed(name, *roles):
-        service = InferenceService(engine, Behind(), Behind(), rights(right), Behind())
+        service = InferenceService(engine, Behind(), Behind(), rights(right), Behind(), Behind())
         call = Call(SimpleNamespace(), "RepositoryIndex", StreamLimiter(GatewayLimits()))
         call.identify(SimpleNamespace(name=name, roles=roles))
         models = service.RepositoryIndex(oip.RepositoryIndexRequest(), call).models
