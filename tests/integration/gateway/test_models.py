@@ -82,8 +82,11 @@ def test_clients_see_the_models_that_they_may_ask_but_no_verdicts_of_others(stub
     (full,) = staff.ModelStatistics(request, timeout=60).model_stats
     (own,) = stub.ModelStatistics(request, timeout=60).model_stats
     assert sum(full.verdicts.values()) >= 1
+    assert full.history
     assert not own.verdicts
+    assert not own.history
     full.ClearField("verdicts")
+    full.ClearField("history")
     assert own == full
 
 
