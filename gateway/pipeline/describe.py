@@ -1,5 +1,6 @@
 """What the protocol's descriptive methods say of live versions, from what the engine knows."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,8 @@ def metadata(
         platform=_GENERATES if generates else PLATFORM,
         properties=_provenance(live)
         | {"covered_until": _time(live.until)}
-        | ({"policy_expired": expired} if expired else {}),
+        | ({"policy_expired": expired} if expired else {})
+        | ({} if generates else {"labels": json.dumps(live.config.labels, ensure_ascii=False)}),
     )
     if generates:
         for name in _PROMPTS:

@@ -1,5 +1,6 @@
 """`sealgate infer`: sends one request to a model and shows the answer with its receipt."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,10 @@ import numpy as np
 
 from sealgate.cli.context import alias_option, profile
 from sealgate.cli.output import json_option, show_rows
+from sealgate.client.client import Client
 from sealgate.client.connection import connect, options_of
+from sealgate.reasons import SealgateError
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 Rows = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -109,14 +113,30 @@ def infer(
     person = profile(ctx, "client")
     with connect(person.endpoint, **options_of(person)) as client:
         answer = client.infer(model, asked, alias=alias, allowance=allowed)
+        labels = _labels(client, model, None if alias == DEFAULT_ALIAS else answer.version)
     if receipt is not None:
         receipt.write_bytes(answer.receipt.data)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"row": index, "output": output, "value": _value(data[index], as_json)}
         for output, data in answer.outputs.items()
         for index in range(len(data))
     ]
-    show_rows(rows, ("row", "output", "value"), as_json)
+    if labels and len(answer.outputs) == 1:
+        for row, found in zip(rows, answer.classes.ravel().tolist(), strict=True):
+            row["label"] = labels.get(found, "")
+    columns = ("row", "output", "value", "label") if labels else ("row", "output", "value")
+    show_rows([{"label": "", **row} for row in rows] if labels else rows, columns, as_json)
+
+
+def _labels(client: Client, model: str, version: int | None) -> dict[int, str]:
+    """What the gateway says that the classes are called: no receipt proves it. Empty where it says
+    nothing, or where the caller may not ask for this version's metadata.
+    """
+    try:
+        told = json.loads(client.metadata(model, version).properties.get("labels", "[]"))
+    except (SealgateError, ValueError):
+        return {}
+    return {number: str(label) for number, label in enumerate(told if type(told) is list else ())}
 
 
 def _value(data: np.ndarray[Any, Any], as_json: bool) -> object:

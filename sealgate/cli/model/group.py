@@ -215,6 +215,9 @@ def list_(
     show_rows(rows, ("version", "digest", "publisher", "revoked"), as_json)
 
 
+_MOST_ITEMS = 8
+
+
 @model.command(epilog="\b\nExample:\n  sealgate model show digits 1")
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
@@ -253,11 +256,30 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     show_rows(files, ("file", "bytes", "digest"), as_json)
     rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
     show_rows(rows, ("evidence", "maker", "created"), as_json)
-    for item in (e for e in items if e.kind in (SCREENING_REPORT, RED_TEAM)):
-        click.echo(f"{item.kind}, by {item.maker}")
-        for line in facts(item.body):
-            # Whoever made it chose every word in it.
-            click.echo(f"  {printable(line)}")
+    for item in items:
+        click.echo(f"\n{item.kind}, by {item.maker}")
+        if item.kind in (SCREENING_REPORT, RED_TEAM):
+            for line in facts(item.body):
+                # Whoever made it chose every word in it.
+                click.echo(f"  {printable(line)}")
+        else:
+            show_rows(_facts_of(item.body), ("fact", "value"), as_json)
+
+
+def _facts_of(body: object, name: str = "", depth: int = 2) -> list[dict[str, Any]]:
+    """What evidence says, a fact a row; of what is deeper, how much there is."""
+    if isinstance(body, dict) and depth:
+        return [
+            row
+            for key, value in body.items()
+            for row in _facts_of(value, f"{name}.{key}".lstrip("."), depth - 1)
+        ]
+    if isinstance(body, dict | list):
+        plain = isinstance(body, list) and not any(isinstance(i, dict | list) for i in body)
+        short = plain and len(body) <= _MOST_ITEMS
+        text = ", ".join(map(str, body)) if short else f"{len(body)} items"
+        return [{"fact": name, "value": text}]
+    return [{"fact": name, "value": body}]
 
 
 @model.command(

@@ -35,7 +35,11 @@ def test_the_whole_way_from_proposal_to_receipt(harness, tmp_path):
     np.savetxt(tmp_path / "rows.csv", rows(count=2), delimiter=",")
     receipt = tmp_path / "receipt.json"
     words = ("infer", "digits", "--input", str(tmp_path / "rows.csv"), "--receipt", str(receipt))
-    assert len(shown(harness, *words)) == 2
+    answered = shown(harness, *words)
+    # The labels of digits are the classes' numbers.
+    classes = [str(np.argmax(row["value"])) for row in answered]
+    assert [row["label"] for row in answered] == classes
+    assert "label" in harness.command(*words).output.splitlines()[0]
     verified = shown(harness, "receipt", "verify", str(receipt))
     assert (verified["proof"], verified["model"], verified["outcome"]) == (
         "holds",
@@ -54,6 +58,12 @@ def test_the_whole_way_from_proposal_to_receipt(harness, tmp_path):
     ]
     (move,) = shown(harness, "model", "history", "digits")
     assert move["reason"] == "first"
+
+
+def test_a_versions_evidence_is_shown_as_tables(harness):
+    output = harness.command("model", "show", "digits", "1").output
+    for kind in ("golden-run", "format-scan", "watermark-check"):
+        assert f"\n{kind}, by publisher\nfact" in output, output
 
 
 def test_an_approver_reads_what_the_evidence_says(harness):
