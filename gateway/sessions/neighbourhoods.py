@@ -8,6 +8,7 @@ that crosses is not kept: who asks for it again, under whatever name, is found a
 """
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,10 @@ import numpy.typing as npt
 from gateway.sessions.comparison import few_levels, same_version
 from gateway.sessions.fingerprints import PrintColumns
 
-KEPT = 2048
+KEPT = 1024
 """How many rows are kept for each model."""
 ROWS, CALLERS = 3, 2
-_FIRST, _MOST_OF_FIRST = 16, 8
+_FIRST, _AT_ONCE = 16, 64
 
 
 class Neighbourhoods:
@@ -34,40 +35,55 @@ class Neighbourhoods:
     def crossed(
         self, caller: str, given: PrintColumns, classes: npt.NDArray[np.int32]
     ) -> list[bool]:
-        """Take a caller's new rows of one kind, one after another; say which of them cross."""
-        own = hash(caller)
+        """Take a caller's new rows of one kind; say which of them cross."""
+        own, levels = hash(caller), given.levels
+        found: list[bool] = []
         with self._mutex:
-            if len(self._levels) != len(given.levels):
-                self._levels, self._count = np.zeros((len(given.levels), KEPT), np.int8), 0
-            return [
-                self._take(own, given.levels[:, at], int(classes[at])) for at in range(len(given))
-            ]
+            if len(self._levels) != len(levels):
+                self._levels, self._count = np.zeros((len(levels), KEPT), np.int8), 0
+            for at in range(0, len(given), _AT_ONCE):
+                rows = slice(at, at + _AT_ONCE)
+                found += self._take(own, levels[:, rows], classes[rows])
+        return found
 
-    def _take(self, own: int, levels: npt.NDArray[np.int8], of: int) -> bool:
-        used = min(self._count, KEPT)
-        near, same_row = self._near(levels, used)
-        callers, classes = self._callers[near], self._classes[near]
+    def _take(
+        self, own: int, levels: npt.NDArray[np.int8], classes: npt.NDArray[np.int32]
+    ) -> list[bool]:
+        # A caller's rows are compared with those of others, not with each other.
+        found, keeps = [False] * len(classes), [True] * len(classes)
+        for at, places in self._near(levels):
+            found[at], again = self._judge(own, levels[:, at], int(classes[at]), places)
+            keeps[at] = not found[at] and not again
+        self._keep(own, levels[:, keeps], classes[keeps])
+        return found
+
+    def _near(self, levels: npt.NDArray[np.int8]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+        """Of each row that nearly repeats any, the places of those."""
+        kept = self._levels[:, None, : min(self._count, KEPT)]
+        differ = (kept != levels[:, :, None]).sum(axis=0, dtype=np.uint8)
+        near = differ <= few_levels(len(levels))
+        off = np.abs(kept[:_FIRST] - levels[:_FIRST, :, None])
+        # No level is more than one off: the others are looked at where the first are not.
+        rows, places = ((off.max(axis=0, initial=0) <= 1) & ~near).nonzero()
+        rest = np.abs(self._levels[_FIRST:, places] - levels[_FIRST:, rows])
+        near[rows, places] = rest.max(axis=0, initial=0) <= 1
+        for at in near.any(axis=1).nonzero()[0].tolist():
+            yield at, near[at].nonzero()[0]
+
+    def _judge(
+        self, own: int, levels: npt.NDArray[np.int8], of: int, places: npt.NDArray[np.intp]
+    ) -> tuple[bool, bool]:
+        """Whether a row crosses; and whether its caller has asked it before."""
+        callers, classes = self._callers[places], self._classes[places]
+        again = (self._levels[:, places] == levels[:, None]).all(axis=0) & (callers == own)
         others = (callers != own) & same_version(classes, of)
         told = set(classes[others].tolist())
         several = others.sum() >= ROWS and len(set(callers[others].tolist())) >= CALLERS
-        if several and len(told) == 1 and of not in told:
-            return True
-        if not (same_row & (callers == own)).any():
-            place = self._count % KEPT
-            self._callers[place], self._classes[place] = own, of
-            self._levels[:, place] = levels
-            self._count += 1
-        return False
+        crosses = bool(several) and len(told) == 1 and of not in told
+        return crosses, bool(again.any())
 
-    def _near(
-        self, levels: npt.NDArray[np.int8], used: int
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """The places of rows that a row nearly repeats; and which of them have all its levels."""
-        first = self._levels[:_FIRST, :used] != levels[:_FIRST, None]
-        apart = np.abs(self._levels[:_FIRST, :used] - levels[:_FIRST, None]).max(axis=0, initial=0)
-        likely = (first.sum(axis=0, dtype=np.uint8) <= _MOST_OF_FIRST) | (apart <= 1)
-        places = likely.nonzero()[0]
-        off = np.abs(self._levels[:, places] - levels[:, None])
-        differ = (off != 0).sum(axis=0)
-        near = (differ <= few_levels(len(levels))) | (off.max(axis=0, initial=0) <= 1)
-        return places[near], (differ == 0)[near]
+    def _keep(self, own: int, levels: npt.NDArray[np.int8], classes: npt.NDArray[np.int32]) -> None:
+        places = np.arange(self._count, self._count + len(classes)) % KEPT
+        self._callers[places], self._classes[places] = own, classes
+        self._levels[:, places] = levels
+        self._count += len(classes)
