@@ -9,6 +9,7 @@ signed, stored and verified, beside `sha256sum`. Writes results/log.json.
 
 import argparse
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +29,8 @@ from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
 
 _ROUNDS = 5
+# Processes that are ready to run, on a machine that does nothing else.
+_QUIET = 0.5
 
 
 def main() -> None:
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the large log")
     parser.add_argument("--megabytes", type=int, default=500, help="of the large file")
     asked = parser.parse_args()
+    why = _busy(os.getloadavg()[0])
     rows: list[Row] = []
     with TemporaryDirectory() as folder:
         for kind, place in _databases(Path(folder)):
@@ -44,12 +48,12 @@ def main() -> None:
         if asked.only:
             anew = {row["what"] for row in rows}
             rows += [row for row in _results() if row["what"] not in anew]
-            _tell(rows)
+            _tell(rows, why)
             return
         rows += large_log(Path(folder), asked.entries)
         rows += as_of(Path(folder), asked.entries)
         rows += _large_file(Path(folder), asked.megabytes)
-    _tell(rows)
+    _tell(rows, why)
 
 
 def _results() -> list[Row]:
@@ -58,9 +62,9 @@ def _results() -> list[Row]:
     return [dict(row) for row in document["rows"]]
 
 
-def _tell(rows: list[Row]) -> None:
+def _tell(rows: list[Row], why: str) -> None:
     show(rows)
-    targets = _targets(rows)
+    targets = _targets(rows, why)
     for target in targets:
         Console().print(target.line(), highlight=False)
     write_report("log", rows, targets)
@@ -75,13 +79,12 @@ def show(rows: list[Row]) -> None:
     Console(highlight=False).print(table)
 
 
-_SHARED = (
-    "others kept both processors and the disk busy: a commit waited for up to 4 ms to run again, "
-    "and the same check of a whole log took 8.5 s before"
-)
+def _busy(ready: float) -> str:
+    """What to say of a machine on which so many processes were ready to run at the start."""
+    return f"others kept {ready:.1f} processes ready to run" if ready > _QUIET else ""
 
 
-def _targets(rows: list[Row]) -> list[Target]:
+def _targets(rows: list[Row], why: str) -> list[Target]:
     found = {row["what"]: row["figure"] for row in rows}
     per_million = {row["what"]: row.get("per_million", 0.0) for row in rows}
     wanted = (
@@ -95,12 +98,12 @@ def _targets(rows: list[Row]) -> list[Target]:
         ("verifying a version, times sha256sum", 1.5, False),
     )
     targets = [
-        Target(name, found[name], target, least).unless_met({name: _SHARED})
+        Target(name, found[name], target, least).unless_met({name: why})
         for name, target, least in wanted
     ]
     whole = "whole log, from its database"
     checked = f"{whole}, s per million"
-    return [*targets, Target(checked, per_million[whole], 10.0).unless_met({checked: _SHARED})]
+    return [*targets, Target(checked, per_million[whole], 10.0).unless_met({checked: why})]
 
 
 @contextmanager

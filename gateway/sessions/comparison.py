@@ -102,9 +102,10 @@ class Comparison:
     first of the rows; `labels` are the classes of them all.
 
     `near` [n, all] share a quarter of the hashes; `close` [n, all] have no level that is more than
-    one off, and are none where there are no levels; `touched` [n] are near or close to any; `gaps`
-    [n] are distances to the nearest of the same class, infinite where there is none, and None for
-    texts. `repeats`: whether any row has come before.
+    one off, or few other levels (14, or one in eight), and are none where there are no levels;
+    `touched` [n] are near or close to any; `gaps` [n] are distances to the nearest of the same
+    class, infinite where there is none, and None for texts. `repeats`: whether any row has come
+    before.
     """
 
     own: Classes
@@ -133,7 +134,9 @@ def compare_natively(ring: Ring, given: PrintColumns, labels: Classes) -> Compar
 
     places = ring.count % REMEMBERED, REMEMBERED
     earlier, now = (ring.prints, ring.labels), (given.in_order(), labels)
-    flags, touched, gaps, repeats = compare(now, earlier, ring.used, places, 0)
+    flags, touched, gaps, repeats = compare(
+        now, earlier, ring.used, places, few_levels(len(given.levels))
+    )
     found = np.frombuffer(flags, np.uint8).reshape(len(given), -1)
     return Comparison(
         labels,
@@ -183,20 +186,8 @@ def _closeness(given: PrintColumns, levels: npt.NDArray[np.int8], hidden: Flags)
     rows, others_at = found.nonzero()
     rest = given.levels[_FIRST_LEVELS:, rows] - levels[_FIRST_LEVELS:, others_at]
     found[rows, others_at] = (np.abs(rest) <= 1).all(axis=0)
-    return found
-
-
-def few_levels_differ(ring: Ring, given: PrintColumns) -> Flags:
-    """Of rows [n] beside those of a ring, and the first of the rows if there are several [n, all]:
-    whether at most 14 levels are others, or one in eight.
-    """
-    rows, others = len(given), ring.prints.levels[:, : ring.used]
-    if rows > 1:
-        others = np.concatenate([others, given.levels], axis=1)
-    differ = (others[:, None] != given.levels[:, :, None]).sum(axis=0, dtype=np.uint8)
-    found: Flags = differ <= few_levels(len(others))
-    if rows > 1:
-        found[:, ring.used :] &= np.tri(rows, rows, -1, np.bool_)
+    differ = (levels[:, None] != given.levels[:, :, None]).sum(axis=0, dtype=np.uint8)
+    found |= (differ <= few_levels(len(given.levels))) & ~hidden
     return found
 
 

@@ -41,10 +41,8 @@ import numpy.typing as npt
 from gateway.sessions.comparison import (
     Comparer,
     Comparison,
-    Flags,
     Ring,
     comparer,
-    few_levels_differ,
     plain_class,
     same_version,
 )
@@ -129,7 +127,8 @@ _DISTANCES = 400
 # Below this, distances are not those of a sample; honest sessions stay above .91 (`make
 # bench-stateful`).
 NORMAL = 0.88
-_AT_ONCE = 64
+# More in one comparison would be compared for nothing where one of them is near another.
+_AT_ONCE = 16
 
 
 class Finding(NamedTuple):
@@ -164,50 +163,45 @@ class CallerSession:
         self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
     ) -> list[Finding]:
         """The same of rows of one kind, one after another."""
-        found = []
-        for at in range(0, len(given), _AT_ONCE):
-            rows = slice(at, at + _AT_ONCE)
+        found: list[Finding] = []
+        while len(found) < len(given):
+            rows = slice(len(found), len(found) + _AT_ONCE)
             found += self._add(given.part(rows), labels[rows], payoffs[rows])
         return found
 
     def _add(
         self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
     ) -> list[Finding]:
+        """Take the first row, and those behind it that can be judged beside it."""
         ring = self._ring
         if ring is None or not ring.takes(given):
             # A model whose inputs have become others is another model.
             ring = self._ring = Ring.like(given)
         classes = np.array(labels, np.int32)
         seen = self.compare(ring, given, classes)
-        images = len(given.levels) > 0
-        few = few_levels_differ(ring, given) if images else None
-        if seen.repeats or (few is not None and (any(seen.touched) or few.any())):
-            if len(given) == 1:
-                # Asked again: nobody learns from that what they did not know.
-                anchored = None if seen.repeats else self._anchored(ring, given, seen, few)
-                if seen.repeats or anchored is not None:
-                    return [anchored or Finding()]
-            else:
-                # What is not kept moves what the others are compared with.
-                each = [slice(at, at + 1) for at in range(len(given))]
-                return [
-                    f for at in each for f in self._add(given.part(at), labels[at], payoffs[at])
-                ]
+        images, together = len(given.levels) > 0, len(given)
+        if (seen.repeats or images) and True in seen.touched:
+            # It may not be kept, and what others are compared with moves.
+            together = seen.touched.index(True)
+        if not together:
+            if len(given) > 1:
+                return self._add(given.part(slice(1)), labels[:1], payoffs[:1])
+            # Asked again: nobody learns from that what they did not know.
+            anchored = None if seen.repeats else self._anchored(ring, given, seen)
+            if seen.repeats or anchored is not None:
+                return [anchored or Finding()]
+            together = 1
         found = [
-            self._judge(ring.count + at, at, seen, payoff, images)
-            for at, payoff in enumerate(payoffs)
+            self._judge(ring.count + at, at, seen, payoffs[at], images) for at in range(together)
         ]
-        ring.add(given, classes)
+        ring.add(given.part(slice(together)), classes[:together])
         return found
 
-    def _anchored(
-        self, ring: Ring, given: PrintColumns, seen: Comparison, few: Flags | None
-    ) -> Finding | None:
+    def _anchored(self, ring: Ring, given: PrintColumns, seen: Comparison) -> Finding | None:
         """Of a single near-duplicate, by the nearest row of the same version, if there is one."""
         own = seen.own[0]
-        same = same_version(seen.labels, own)
-        alike = seen.near[0] | seen.close[0] | (False if few is None else few[0])
-        places = (alike & same).nonzero()[0]
+        alike = seen.near[0] | seen.close[0]
+        places = (alike & same_version(seen.labels, own)).nonzero()[0]
         if not len(places):
             return None
         apart = (ring.prints.levels[:, places] != given.levels).sum(axis=0)

@@ -92,9 +92,9 @@ def test_columns_of_different_sizes_are_refused() -> None:
     columns = PrintColumns.decode(Printer(KEY, "digits").encoded(given(64)[:4], 0, 1, True))
     labels = np.zeros(4, np.int32)
     with pytest.raises(ValueError, match="columns of different sizes"):
-        sealgate_front.compare((columns, labels[:3]), (columns, labels), 4, (0, REMEMBERED), 0)
+        sealgate_front.compare((columns, labels[:3]), (columns, labels), 4, (0, REMEMBERED), 14)
     with pytest.raises(ValueError, match="places outside the ring"):
-        sealgate_front.compare((columns, labels), (columns, labels), 5, (0, REMEMBERED), 0)
+        sealgate_front.compare((columns, labels), (columns, labels), 5, (0, REMEMBERED), 14)
     tables = sealgate_front.PrintTables(3, [0] * 64, [0.0] * 64, [1] * 64, [], [])
     with pytest.raises(ValueError, match="rows of another width"):
         tables.encoded(np.zeros((2, 2), np.float32), [b""], np.zeros(32, np.int8), True)
