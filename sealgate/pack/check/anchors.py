@@ -29,7 +29,8 @@ def named() -> dict:
         path.read_text().split("\n")[0]: Path("logs", path.stem)
         for path in Path("keys/logs").glob("*.vkey")
     }
-    return {key.split("+")[0]: here.get(key) for key in keys}
+    # Of a log whose key was replaced, the present one decides.
+    return {key.split("+")[0]: here.get(key) for key in sorted(keys, key=here.__contains__)}
 
 
 def anchors(registry: Path) -> dict:

@@ -1,6 +1,8 @@
 """The keys of logs and of freshness are replaced while callers ask; nothing is lost or broken."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,10 @@ def test_a_logs_key_is_replaced_under_load(
     told = json.loads(run(harness, "audit", "verify", "--wait", "60", "--json"))
     assert {row["found"] for row in told} == {"intact"}
     run(harness, "audit", "export", "pack", "--without-files")
+    for script in ("anchors.py", "entries.py"):
+        command = [sys.executable, f"check/{script}"]
+        checked = subprocess.run(command, cwd="pack", capture_output=True, text=True, timeout=60)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
     harness.stop()
     # The configured key is still the one before; the database says which signs now.
     harness.start()
