@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.reasons import Reason
+from sealgate.trust import canonical
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_time
@@ -319,7 +320,7 @@ def test_a_verification_goes_on_where_the_last_one_ended(told, tmp_path):
     lines = document["logs"][answers].split("\n")
     lines[2] = "A" * 43 + "="
     document["logs"][answers] = "\n".join(lines)
-    known.write_text(json.dumps(document, separators=(",", ":"), sort_keys=True))
+    known.write_bytes(canonical.encode(document))
     rows = {row["log"]: row for row in told.audit(*words, code=1)}
     assert rows[answers]["reason"] == Reason.LOG_INCONSISTENT.name
 
