@@ -1,4 +1,4 @@
-"""Whether the gateway, or the engine, of STATE answers gRPC's health service: exit status 0 or 1.
+"""Whether the gateway, engine or generator of STATE answers gRPC's health service: exit 0 or 1.
 
 Asks at the address that its own configuration listens on. The gateway must show a certificate of
 SEALGATE_AUTHORITY (PEM; STATE/tls/servers.pem) for SEALGATE_NAME (localhost).
@@ -19,7 +19,7 @@ def main() -> int:
     part = sys.argv[1] if len(sys.argv) > 1 else "gateway"
     state = Path(os.environ.get("SEALGATE_STATE", "state"))
     try:
-        with (gateway if part == "gateway" else engine)(state) as channel:
+        with gateway(state) if part == "gateway" else engine(state, part) as channel:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_SECONDS
             )
@@ -45,9 +45,9 @@ def gateway(state: Path) -> grpc.Channel:
     )
 
 
-def engine(state: Path) -> grpc.Channel:
-    """Raises: KeyError where [listen] has no `socket`."""
-    socket = state / _listen(state / "engine.toml")["socket"]
+def engine(state: Path, part: str = "engine") -> grpc.Channel:
+    """Raises: KeyError where [listen] of engine.toml or generator.toml has no `socket`."""
+    socket = state / _listen(state / f"{part}.toml")["socket"]
     return grpc.insecure_channel(
         f"unix:{socket.absolute()}", options=[("grpc.default_authority", "localhost")]
     )

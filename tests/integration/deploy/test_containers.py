@@ -4,6 +4,7 @@ what they promise. None of it is built here: that needs a registry of images and
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ DEPLOY = ROOT / "deploy"
 FILES = [DEPLOY / "container" / name for name in ("Containerfile", "Containerfile.cuda")]
 COMPOSE = DEPLOY / "compose.yml"
 ENGINE_METRICS = DEPLOY / "compose.engine-metrics.yml"
+_OPTIONAL = "optional-dependencies"
 YAML_RULES = "{extends: default, rules: {line-length: {max: 110}, document-start: disable}}"
 # Oracle's programs lie beside its Python.
 KNOWN_BY = {
@@ -52,6 +54,7 @@ class TestContainerFiles:
 
     def test_what_goes_in_is_named_and_holds_no_key(self, text: str) -> None:
         packages = {"sealgate/", "registry/", "inference/", "gateway/", "publishing/", "training/"}
+        packages |= {"generation/"}
         beside = {"pyproject.toml", "README.md", "LICENSE", "deploy/container/healthcheck.py"}
         assert copied(text) == packages | beside
         keys = [*ROOT.glob("deploy/**/*.key"), *ROOT.glob("deploy/**/*.pem")]
@@ -59,6 +62,14 @@ class TestContainerFiles:
             keys += [*(ROOT / package).rglob("*.key"), *(ROOT / package).rglob("*.pem")]
         assert keys == []
         assert not re.search(r"^(ARG|ENV) .*(PASSW|SECRET|TOKEN)", text, re.MULTILINE)
+
+    def test_extras_are_chosen_and_exist(self, text: str) -> None:
+        (chosen,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+        assert "pkcs11" in chosen.split(",")
+        known = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][_OPTIONAL])
+        (with_models,) = re.findall(r"--build-arg EXTRAS=(\S+)", text)
+        assert {*chosen.split(","), *with_models.split(",")} <= known
+        assert "generation" in with_models.split(",")
 
     def test_it_runs_as_nobody_in_particular_and_says_how_it_is(self, text: str) -> None:
         last = text[text.rindex("\nFROM ") :]
@@ -114,13 +125,21 @@ class TestCompose:
 
     def test_every_service_is_bounded_and_writes_where_it_is_let(self) -> None:
         document = yaml.safe_load(COMPOSE.read_text())
-        assert set(document["services"]) == {"database", "engine", "gateway", "prometheus"}
+        always = {"database", "engine", "gateway", "prometheus"}
+        assert set(document["services"]) == always | {"generator"}
         for name, service in document["services"].items():
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
             assert service["user"] not in ("root", "0"), name
             assert {"cpus", "mem_limit", "pids_limit"} <= set(service), name
+
+    def test_a_generator_starts_if_wanted_and_has_no_network(self) -> None:
+        generator = yaml.safe_load(COMPOSE.read_text())["services"]["generator"]
+        assert generator["profiles"] == ["generator"]
+        assert generator["command"] == ["serve", "generator"]
+        assert generator["network_mode"] == "none"
+        assert not any("/keys" in volume for volume in generator["volumes"])
 
     def test_secrets_are_files_and_the_engine_has_no_network(self) -> None:
         document = yaml.safe_load(COMPOSE.read_text())

@@ -65,7 +65,7 @@ class TestOthersPrograms:
         }
 
     def test_they_would(self, found: dict[str, list[str]]) -> None:
-        assert len(found["bad.yaml"]) == 2
+        assert len(found["bad.yaml"]) == 3
         assert all("readOnlyRoot" in line for line in found["bad.yaml"])
 
     def test_what_is_committed_is_what_helm_renders(self) -> None:
@@ -125,6 +125,47 @@ class TestPods:
         labels = budget["selector"]["matchLabels"]
         template = named("StatefulSet", f"sealgate-{component}")["spec"]["template"]
         assert labels.items() <= template["metadata"]["labels"].items()
+
+
+class TestHealth:
+    def test_it_asks_by_itself_as_nobody_in_particular(self) -> None:
+        job = named("CronJob", "sealgate-health")["spec"]
+        assert (job["concurrencyPolicy"], job["jobTemplate"]["spec"]["backoffLimit"]) == (
+            "Forbid",
+            0,
+        )
+        pod = job["jobTemplate"]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        (main,) = pod["containers"]
+        for container in [*pod["initContainers"], main]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert main["args"][-1] == "health"
+        assert {mount["name"] for mount in main["volumeMounts"]} == {"state", "tmp"}
+
+    def test_it_reaches_gateways_alone(self) -> None:
+        policy = named("NetworkPolicy", "sealgate-health")["spec"]
+        labels = named("CronJob", "sealgate-health")["spec"]["jobTemplate"]["spec"]["template"]
+        selected = policy["podSelector"]["matchLabels"]
+        assert selected.items() <= labels["metadata"]["labels"].items()
+        assert policy["policyTypes"] == ["Egress"]
+        (peer,) = policy["egress"][0]["to"]
+        assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+
+    def test_its_profile_is_laid_out(self, tmp_path: Path) -> None:
+        folder = tmp_path / "sources" / "profile"
+        folder.mkdir(parents=True)
+        (folder / "profile.toml").write_text("[gateway]\n")
+        (tmp_path / "state").mkdir()
+        script = helm.CHART / "files" / "settle.py"
+        environment = {**os.environ, "POD_NAME": "sealgate-health-29401-x7b2k"}
+        state = tmp_path / "state"
+        done = run([sys.executable, script, folder.parent, state], environment=environment)
+        assert done.returncode == 0, done.stderr
+        pod = named("CronJob", "sealgate-health")["spec"]["jobTemplate"]["spec"]["template"]
+        (main,) = pod["spec"]["containers"]
+        place = Path(main["args"][1]).relative_to("/var/lib/sealgate")
+        assert (state / place).read_text() == "[gateway]\n"
 
 
 class TestNetwork:
