@@ -41,8 +41,9 @@ def _fuzz(targets: list[str], options: argparse.Namespace) -> int:
     from tests.fuzz.harnesses import HARNESSES
 
     found: list[Run] = []
+    seconds = 0 if options.runs else options.seconds
     for name in targets:
-        run = fuzz(HARNESSES[name], seconds=options.seconds, runs=options.runs, seed=options.seed)
+        run = fuzz(HARNESSES[name], seconds=seconds, runs=options.runs, seed=options.seed)
         print(run.line(), flush=True)
         found.append(run)
         if options.keep and not run.crashes:

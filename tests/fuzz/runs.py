@@ -45,15 +45,17 @@ class Run:
 
 
 def fuzz(harness: Harness, *, seconds: int, runs: int | None = None, seed: int = 1) -> Run:
-    """Fuzz for so many seconds or runs, from the committed corpus and what was found since."""
+    """Fuzz for so many seconds (0: no limit) and runs at most, from the committed corpus and what
+    was found since.
+    """
     folder = BUILD / harness.name
     found = folder / "corpus"
     found.mkdir(parents=True, exist_ok=True)
     unpack(harness.corpus(), folder / "committed")
-    limit = f"-runs={runs}" if runs else f"-max_total_time={seconds}"
     output, code = _child(
         harness,
-        limit,
+        f"-max_total_time={seconds}",
+        f"-runs={runs or -1}",
         f"-seed={seed}",
         f"-max_len={harness.longest}",
         f"-timeout={_INPUT_SECONDS}",
