@@ -15,6 +15,7 @@ from registry.audit.feed import Feed
 from registry.audit.reports import Anchors, EngineCountsBook, Refusals
 from registry.audit.trail import AuditTrail
 from registry.credentials.api_keys import ApiKeys
+from registry.formats.check_queue import FileChecks
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import CheckpointMemory, TileLog
@@ -56,6 +57,7 @@ class Registry:
         freshness_signer: Signer,
         root: PinnedRoot,
         clock: Clock,
+        checks: FileChecks | None = None,
     ) -> None:
         """Put the registry together. `open` does that too, and checks the whole record first."""
         ledger = Ledger(database, log, clock)
@@ -68,7 +70,7 @@ class Registry:
         self.log = LogReader(database, LOG, log.vkey)
         self.policies = Policies(ledger, book, freshness)
         self.models = Models(ledger, book)
-        self.versions = Versions(ledger, book, artifacts)
+        self.versions = Versions(ledger, book, artifacts, checks)
         self.proposals = Proposals(ledger, book)
         self.replies = ProposalReplies(ledger, book, freshness)
         self.pointers = Pointers(ledger, book, freshness, self.versions)
@@ -97,16 +99,18 @@ class Registry:
         clock: Clock,
         known: Checkpoint | None = None,
         memory: CheckpointMemory | None = None,
+        checks: FileChecks | None = None,
     ) -> "Registry":
         """Become a writer of the registry's log under `origin`, and check the record.
 
         `known` is a checkpoint that was seen before, kept outside of the database, and `memory` is
-        where each is kept from now on. Raises SealgateError: as `TileLog.open` and `verify` do.
+        where each is kept from now on; `checks` are those of files, in a worker by default.
+        Raises SealgateError: as `TileLog.open` and `verify` do.
         """
         log = TileLog.open(
             database, LOG, origin, log_signer, known=known, memory=memory, shared=True
         )
-        registry = cls(database, artifacts, log, freshness_signer, root, clock)
+        registry = cls(database, artifacts, log, freshness_signer, root, clock, checks)
         registry.verify()
         registry.logged()
         return registry

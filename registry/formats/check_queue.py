@@ -7,7 +7,7 @@ cannot shut a worker in, it still is a process of its own with those limits.
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -53,21 +53,30 @@ def check_in_worker(manifest: Manifest, artifacts: ArtifactStore) -> None:
         niceness=_NICENESS,
         threads=1,
     )
+    with (
+        open_files(manifest, artifacts) as (request, descriptors),
+        process.start(
+            format_check.TASK, request, limits, unsafe=True, descriptors=descriptors
+        ) as worker,
+    ):
+        worker.finish()
+
+
+@contextmanager
+def open_files(
+    manifest: Manifest, artifacts: ArtifactStore
+) -> Iterator[tuple[bytes, Sequence[int]]]:
+    """The request to check a version's files (see `format_check.run`), and their descriptors."""
     with ExitStack() as stack:
         descriptors = [
             stack.enter_context(artifacts.open(entry.digest, entry.size)).fileno()
             for entry in manifest.files
         ]
-        request = canonical.encode(
-            [
-                [entry.path, entry.size, entry.digest, descriptor]
-                for entry, descriptor in zip(manifest.files, descriptors, strict=True)
-            ]
-        )
-        with process.start(
-            format_check.TASK, request, limits, unsafe=True, descriptors=descriptors
-        ) as worker:
-            worker.finish()
+        listed = [
+            [entry.path, entry.size, entry.digest, descriptor]
+            for entry, descriptor in zip(manifest.files, descriptors, strict=True)
+        ]
+        yield canonical.encode(listed), descriptors
 
 
 class FileChecks:

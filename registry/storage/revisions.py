@@ -3,6 +3,7 @@
 There are three families of tables: `registry`; `answers` for an answer log's own; `subjects`.
 """
 
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,9 @@ def upgrade(connection: Connection, family: str, revision: str = "head") -> None
 
     Raises RevisionUnknown.
     """
+    # Alembic would load all revisions to find that there is nothing to do.
+    if revision == "head" and current(connection) == newest(family):
+        return
     _run(command.upgrade, connection, family, revision)
 
 
@@ -63,6 +67,7 @@ def current(connection: Connection) -> str:
     return MigrationContext.configure(connection).get_current_revision() or ""
 
 
+@functools.cache
 def newest(family: str) -> str:
     """The revision to which this release brings the tables of `family`."""
     return ScriptDirectory.from_config(_config(family)).get_current_head() or ""

@@ -20,9 +20,11 @@ def empty_harness(tmp_path: Path, database_url: str) -> Iterator[RegistryHarness
 
 
 @pytest.fixture
-def harness(empty_harness: RegistryHarness) -> RegistryHarness:
+def harness(tmp_path: Path, database_url: str) -> Iterator[RegistryHarness]:
     """A registry with a policy and the model `digits`."""
-    return empty_harness.found()
+    harness = RegistryHarness.founded(tmp_path, database_url)
+    yield harness
+    harness.registry.close()
 
 
 @pytest.fixture
