@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -38,6 +39,7 @@ from sealgate.setup.installation import Installation, InstalledScreening, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support.harness.made_versions import made_once
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "demo" / "models"
@@ -71,6 +73,7 @@ class GatewayHarness:
         self.gateway: Gateway | None = None
         self._channels = ExitStack()
         self._proposals = itertools.count()
+        self._versions = Counter(versions)
         port = free_ports()
         if versions:
             assert engine is None
@@ -145,9 +148,12 @@ class GatewayHarness:
         return CliRunner().invoke(main, ["--state", str(self.state), *speaker, *words])
 
     def publish(self, folder: str, model: str) -> None:
+        """Publish a demo model; what takes longest is done once for all harnesses."""
         data = DATA / f"{model}.safetensors"
-        result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
+        with made_once(folder, self._versions[folder]):
+            result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
         assert result.exit_code == 0, result.output or result.exception
+        self._versions[folder] += 1
 
     def propose(self, model: str, version: int, alias: str = "production") -> Proposal:
         """A new proposal: its time to live differs from that of any before."""
