@@ -28,6 +28,8 @@ def build(tmp_path_factory):
     debian = programs.go_package("google.golang.org/grpc")
     folder = tmp_path_factory.mktemp("go")
     (folder / "src").mkdir()
+    (folder / "src" / "sealgate").mkdir()
+    (folder / "src" / "sealgate" / "receipt").symlink_to(ROOT / "clients" / "go")
     generate = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", PROTO]
     for plugin in ("go", "go-grpc"):
         generate += [f"--{plugin}_out={folder / 'src'}", f"--{plugin}_opt=M{PROTO}={PACKAGE}"]
@@ -42,7 +44,8 @@ def build(tmp_path_factory):
 
     def built(source):
         program = folder / f"{source.parent.name}-{source.stem}"
-        done = programs.run([go, "build", "-o", program, source], environment=environment)
+        command = [go, "build", "-tags", "example", "-o", program, source]
+        done = programs.run(command, environment=environment)
         assert done.returncode == 0, done.stderr
         return program
 
@@ -107,3 +110,19 @@ def test_the_program_that_the_documentation_shows(harness, build, tmp_path, monk
     assert done.stdout.splitlines() == ["version 1", "refused: TENSOR_SHAPE"]
     verified = harness.command("receipt", "verify", "receipt-go.json", person="client")
     assert verified.exit_code == 0, verified.output
+
+
+@pytest.mark.timeout(400)
+def test_the_example_checks_the_receipt_of_its_own_answer(harness, build, tmp_path, monkeypatch):
+    source = tmp_path / "example.go"
+    text = (ROOT / "clients" / "go" / "example" / "main.go").read_text()
+    source.write_text(as_written_for(harness, text))
+    forged = tmp_path / "forged.go"
+    forged.write_text(source.read_text().replace('"alias": "production"', '"alias": "canary"'))
+    np.savetxt(harness.state / "rows.csv", rows(), delimiter=",", fmt="%g")
+    monkeypatch.chdir(harness.state.parent)
+    done = programs.run([build(source)])
+    assert (done.returncode, done.stdout) == (0, "verified: version 1 of digits\n"), done.stderr
+    other = programs.run([build(forged)])
+    assert other.returncode == 1
+    assert "RECEIPT_MISMATCH: alias" in other.stderr
