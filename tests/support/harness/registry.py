@@ -107,8 +107,10 @@ def check_here(manifest: Manifest, artifacts: ArtifactStore) -> None:
 class RegistryHarness:
     """The registry and, through its methods, everybody who has to do with it."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, busy_ms: int = 1000) -> None:
+        """`busy_ms` is how long a writer waits for others."""
         make_tables(url)
+        self._busy_ms = busy_ms
         self.now = NOW
         self.folder = folder
         self.url = url
@@ -117,25 +119,25 @@ class RegistryHarness:
         self.registry = self.open()
 
     @classmethod
-    def founded(cls, folder: Path, url: str) -> "RegistryHarness":
+    def founded(cls, folder: Path, url: str, busy_ms: int = 1000) -> "RegistryHarness":
         """One that has found its first policy and the model `digits`."""
         place = make_url(url)
         if place.get_backend_name() != "sqlite":
-            return cls(folder, url).found()
+            return cls(folder, url, busy_ms).found()
         path = Path(place.database or "")
         if not _FOUNDED:
             first = cls(folder, url).found()
             first.registry.close()
             _FOUNDED.append(content(path))
         path.write_bytes(_FOUNDED[0])
-        return cls(folder, url)
+        return cls(folder, url, busy_ms)
 
     def clock(self) -> datetime:
         return self.now
 
     def open(self) -> Registry:
         """A registry over the same database, whatever other one there is."""
-        self.database = Database.open(self.url, "registry", busy_ms=1000)
+        self.database = Database.open(self.url, "registry", busy_ms=self._busy_ms)
         root = self.policy.root_keys()
         return Registry.open(
             self.database,
