@@ -21,7 +21,7 @@ SIGNERS = ("approver-1", "approver-2", "admin")
 
 
 @dataclass(frozen=True)
-class Signer:
+class SigningPerson:
     """A person with a session and a passkey."""
 
     browser: httpx2.Client
@@ -66,7 +66,7 @@ def signed_in(stage: Stage, person: str) -> httpx2.Client:
     return browser
 
 
-def signers(stage: Stage) -> dict[str, Signer]:
+def signers(stage: Stage) -> dict[str, SigningPerson]:
     """The people who sign, each with a passkey that the policy lists."""
     found = {}
     for name in SIGNERS:
@@ -77,11 +77,13 @@ def signers(stage: Stage) -> dict[str, Signer]:
         draft = str(Path(stage.state, "policy-next.json"))
         stage.command("person", "passkey", name, str(file), "--accept", "--draft", draft)
         csrf = _found(r'name="csrf" value="([^"]+)"', browser.get("/sessions").text)
-        found[name] = Signer(browser, key, csrf)
+        found[name] = SigningPerson(browser, key, csrf)
     return found
 
 
-def approve_to_live(stage: Stage, people: dict[str, Signer], versions: list[int]) -> list[float]:
+def approve_to_live(
+    stage: Stage, people: dict[str, SigningPerson], versions: list[int]
+) -> list[float]:
     """Milliseconds from the last approval's page to a version that answers, for each of these."""
     taken = []
     for version in versions:

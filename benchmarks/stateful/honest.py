@@ -20,7 +20,7 @@ Classes = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class HonestKind:
     """Sessions made of `scenes` rows each by `make`, which keeps the order of classes: it repeats
     each row as often as `each` says.
     """
@@ -56,22 +56,22 @@ def _retried(x: Rows, draw: Draw) -> Rows:
     return np.repeat(x, draw.choice([1, 1, 1, 2, 3], len(x)), axis=0)[: len(x)]
 
 
-def kinds() -> tuple[Kind, ...]:
+def kinds() -> tuple[HonestKind, ...]:
     return (
-        Kind("as they come", LENGTH, 1, lambda x, _: x),
-        Kind("retries", LENGTH, 1, _retried),
-        Kind("sorted by likeness", LENGTH, 1, _sorted),
-        Kind("2% of sheets scanned twice", LENGTH, 1, _scanned_twice),
-        Kind("brighter by .1", LENGTH, 1, _brighter),
-        Kind("fed askew by 5 degrees", LENGTH, 1, _turned),
-        Kind("frames", LENGTH // _FRAMES, _FRAMES, _frames),
-        Kind("trembling frames", LENGTH // _FRAMES, _FRAMES, _trembling),
-        Kind("augmented", LENGTH // 4, 4, _grown),
+        HonestKind("as they come", LENGTH, 1, lambda x, _: x),
+        HonestKind("retries", LENGTH, 1, _retried),
+        HonestKind("sorted by likeness", LENGTH, 1, _sorted),
+        HonestKind("2% of sheets scanned twice", LENGTH, 1, _scanned_twice),
+        HonestKind("brighter by .1", LENGTH, 1, _brighter),
+        HonestKind("fed askew by 5 degrees", LENGTH, 1, _turned),
+        HonestKind("frames", LENGTH // _FRAMES, _FRAMES, _frames),
+        HonestKind("trembling frames", LENGTH // _FRAMES, _FRAMES, _trembling),
+        HonestKind("augmented", LENGTH // 4, 4, _grown),
     )
 
 
 def honest_row(
-    name: str, guarded: Guarded, x: Rows, y: Classes, kind: Kind, sessions: int, seed: int
+    name: str, guarded: Guarded, x: Rows, y: Classes, kind: HonestKind, sessions: int, seed: int
 ) -> dict[str, Any]:
     """Sessions of rows x [n, d] of classes y, each in as few sessions as may be."""
     draw = np.random.default_rng(seed)

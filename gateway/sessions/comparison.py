@@ -97,7 +97,7 @@ def _blank(like: PrintColumns, rows: int) -> PrintColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class SessionComparison:
     """Rows [n] of classes `own` beside all that come before each of them: those of a ring, and the
     first of the rows; `labels` are the classes of them all.
 
@@ -117,7 +117,7 @@ class Comparison:
     repeats: bool
 
 
-Comparer: TypeAlias = Callable[[Ring, PrintColumns, Classes], Comparison]
+Comparer: TypeAlias = Callable[[Ring, PrintColumns, Classes], SessionComparison]
 
 
 def comparer() -> Comparer:
@@ -129,7 +129,7 @@ def comparer() -> Comparer:
     return compare_natively if hasattr(sealgate_front, "compare") else compare_with_numpy
 
 
-def compare_natively(ring: Ring, given: PrintColumns, labels: Classes) -> Comparison:
+def compare_natively(ring: Ring, given: PrintColumns, labels: Classes) -> SessionComparison:
     from sealgate_front import compare
 
     places = ring.count % REMEMBERED, REMEMBERED
@@ -138,7 +138,7 @@ def compare_natively(ring: Ring, given: PrintColumns, labels: Classes) -> Compar
         now, earlier, ring.used, places, few_levels(len(given.levels))
     )
     found = np.frombuffer(flags, np.uint8).reshape(len(given), -1)
-    return Comparison(
+    return SessionComparison(
         labels,
         _all_labels(ring, labels),
         found & _IS_NEAR != 0,
@@ -149,7 +149,7 @@ def compare_natively(ring: Ring, given: PrintColumns, labels: Classes) -> Compar
     )
 
 
-def compare_with_numpy(ring: Ring, given: PrintColumns, labels: Classes) -> Comparison:
+def compare_with_numpy(ring: Ring, given: PrintColumns, labels: Classes) -> SessionComparison:
     rows, others = len(given), ring.prints.part(slice(ring.used))
     before, hidden = _all_labels(ring, labels), ring.hides(rows)
     if rows > 1:
@@ -167,7 +167,7 @@ def compare_with_numpy(ring: Ring, given: PrintColumns, labels: Classes) -> Comp
         gaps = apart.min(axis=1, initial=np.inf).tolist()
     repeats = bool((near & (given.exact[:, None] == others.exact)).any())
     touched = (near | close).any(axis=1).tolist()
-    return Comparison(labels, before, near, close, touched, gaps, repeats)
+    return SessionComparison(labels, before, near, close, touched, gaps, repeats)
 
 
 def _all_labels(ring: Ring, labels: Classes) -> Classes:

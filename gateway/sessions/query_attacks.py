@@ -40,8 +40,8 @@ import numpy.typing as npt
 
 from gateway.sessions.comparison import (
     Comparer,
-    Comparison,
     Ring,
+    SessionComparison,
     comparer,
     plain_class,
     same_version,
@@ -197,7 +197,7 @@ class CallerSession:
         ring.add(given.part(slice(together)), classes[:together])
         return found
 
-    def _anchored(self, ring: Ring, given: PrintColumns, seen: Comparison) -> Finding | None:
+    def _anchored(self, ring: Ring, given: PrintColumns, seen: SessionComparison) -> Finding | None:
         """Of a single near-duplicate, by the nearest row of the same version, if there is one."""
         own = seen.own[0]
         alike = seen.near[0] | seen.close[0]
@@ -208,7 +208,9 @@ class CallerSession:
         anchor = seen.labels[places[apart.argmin()]]
         return Finding(anchor=plain_class(int(anchor)), turned=bool(anchor != own))
 
-    def _judge(self, count: int, at: int, seen: Comparison, payoff: float, images: bool) -> Finding:
+    def _judge(
+        self, count: int, at: int, seen: SessionComparison, payoff: float, images: bool
+    ) -> Finding:
         if images:
             search = self._verdicts.add(payoff)
         else:
@@ -232,7 +234,7 @@ class CallerSession:
         return normality(self._gaps[: self._gaps_taken]) < NORMAL
 
 
-def _move_payoff(seen: Comparison, at: int, payoff: float) -> float:
+def _move_payoff(seen: SessionComparison, at: int, payoff: float) -> float:
     """Of a row that is near or close to another."""
     others = seen.labels[seen.near[at] | seen.close[at]]
     turned = bool((others != seen.own[at]).any())
