@@ -23,8 +23,10 @@ docs/adr/0023.
 `screening.eps` is the small step with which the model's response is measured, not the size of an
 attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
 range, which all columns then state; otherwise they are in the units of the rows. With "response":
-"differences", the response is measured by finite differences, since the model has no gradient. If
-`precision` is "float32", the version answers in float32: nothing was quantized.
+"differences", the response is measured by finite differences, since the model has no gradient.
+"image": [height, width] says that rows are images, also where a row is one vector: publishing then
+shows the detector how a camera or scanner changes them. If `precision` is "float32", the version
+answers in float32: nothing was quantized.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
@@ -153,7 +155,8 @@ class ModelConfig:
     """The whole document, checked; `table` holds the rules for rows, if columns are stated.
 
     If `relative`, steps are shares of each column's range. If not `quantized`, it answers in
-    float32. If `differences`, screening knows no gradient.
+    float32. If `differences`, screening knows no gradient. `image` is the height and width of rows
+    that are images.
     """
 
     name: str
@@ -173,6 +176,7 @@ class ModelConfig:
     relative: bool = False
     quantized: bool = True
     differences: bool = False
+    image: tuple[int, int] | None = None
     table: RowRules | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -181,8 +185,8 @@ class ModelConfig:
             raise fields.malformed("the section tokens is for text models, which need it")
         if self.tokens is None:
             self._check_numbers()
-        elif self.scaling is not None or self.domain != UNBOUNDED or self.columns:
-            raise fields.malformed("a text model has neither scaling, domain nor columns")
+        elif self.scaling or self.domain != UNBOUNDED or self.columns or self.image:
+            raise fields.malformed("a text model has neither scaling, domain, columns nor images")
         elif self.input.datatype == INT64 and self.input.name != response_contract.IDS:
             raise fields.malformed(f"tokens come in {response_contract.IDS}")
         if self.output.datatype != FP32 or self.output.row != (len(self.labels),):
@@ -205,6 +209,8 @@ class ModelConfig:
             domain = self.domain.min, self.domain.max
             table = RowRules.of(self.columns, domain, scaling.offset, scaling.scale)
             object.__setattr__(self, "table", table)
+        if self.image is not None and (self.columns or elements % math.prod(self.image)):
+            raise fields.malformed("a row is not one or more images of that size")
         if self.relative and (not self.columns or self.eps > 1):
             raise fields.malformed("steps in units of columns are at most 1 and need columns")
 
@@ -249,6 +255,8 @@ class ModelConfig:
             value["screening"]["units"] = _BY_COLUMN
         if self.differences:
             value["screening"]["response"] = _DIFFERENCES
+        if self.image is not None:
+            value["screening"]["image"] = list(self.image)
         if not self.quantized:
             value["precision"] = FLOAT32
         if self.scaling is not None:
@@ -293,7 +301,7 @@ def _config(value: Any) -> ModelConfig:
     kind = "tokens" if text else "domain"
     stated = [name for name in ("scaling", "columns", "precision") if name in given]
     top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
-    eps, blocks, stated_words = _screening(top["screening"], text)
+    eps, blocks, stated_words, image = _screening(top["screening"], text)
     if top.get("precision", FLOAT32) != FLOAT32:
         raise fields.malformed('"precision" is stated only if it is float32')
     return ModelConfig(
@@ -314,20 +322,32 @@ def _config(value: Any) -> ModelConfig:
         relative="units" in stated_words,
         differences="response" in stated_words,
         quantized="precision" not in stated,
+        image=image,
     )
 
 
-def _screening(value: Any, text: bool) -> tuple[float, bool, frozenset[str]]:
-    """The step; whether verdicts may block, for a text model only if stated; and which other words
-    are stated.
+def _screening(
+    value: Any, text: bool
+) -> tuple[float, bool, frozenset[str], tuple[int, int] | None]:
+    """The step; whether verdicts may block, for a text model only if stated; which other words are
+    stated; and the size of images.
     """
     words = {"blocks": True} if text else {"units": _BY_COLUMN, "response": _DIFFERENCES}
-    stated = [word for word in words if isinstance(value, dict) and word in value]
-    item = fields.record(value, ("eps", *stated))
+    given = value if isinstance(value, dict) else {}
+    stated, sizes = [word for word in words if word in given], ("image",) * ("image" in given)
+    item = fields.record(value, ("eps", *stated, *sizes))
     for word in stated:
         if item[word] != words[word] or type(item[word]) is not type(words[word]):
             raise fields.malformed(f'"{word}" is stated only if it is not the default')
-    return number(item["eps"]), "blocks" in stated or not text, frozenset(stated)
+    blocks = "blocks" in stated or not text
+    return number(item["eps"]), blocks, frozenset(stated), _image(item) if sizes else None
+
+
+def _image(item: dict[str, Any]) -> tuple[int, int]:
+    sizes = [fields.integer(size, least=2) for size in fields.items(item["image"])]
+    if len(sizes) != 2:
+        raise fields.malformed("an image has a height and a width")
+    return sizes[0], sizes[1]
 
 
 def _data(value: Any) -> TrainingDataInfo:

@@ -1,10 +1,10 @@
 """Attacks on a model and benign changes of rows, with which a detector is fitted and measured.
 
 The response graph makes all of them, without torch. FGSM and PGD are those of
-`inference.screening.attack`; beside these, PGD where the row is not background, PGD in a Euclidean
-ball, and a sparse attack. A near attack stops where the answer changes, or slightly beyond, like
-attacks that search for the smallest change. For tables, no row violates the rules of its columns
-(`inference.model.row_rules`).
+`inference.screening.attack`; beside these, PGD where the row is not background or at random places,
+PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera changes them. A
+near attack stops where the answer changes, or slightly beyond, like attacks that search for the
+smallest change. For tables, no row violates the rules of its columns (`inference.model.row_rules`).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening import attack
 from inference.screening.attack import AttackSession, Labels, Rows
+from publishing.calibration import image_changes
 from sealgate.reasons import SealgateError
 
 Array = npt.NDArray[Any]
@@ -27,15 +28,16 @@ Answers = Callable[[Array], Labels]
 
 # Sizes are shares of the domain's width.
 SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-MASKED: tuple[float, ...] = (0.2,)
+MASKED: tuple[float, ...] = (0.1, 0.2, 0.3)
 # Shares of the domain's width, as the Euclidean length of a move.
 RADII: tuple[float, ...] = (1.0, 2.0)
 SPARSE = "sparse"
 # A sparse attack sets so many places at most, and no more than a tenth of wide rows.
 _MOST_PLACES, _FEWEST_PLACES = 10, 3
 _L2_STEP = 0.25
-# What a mask leaves alone: places within this share of the domain's lowest value.
-_BACKGROUND = 0.02
+# What a mask leaves alone: places within this share of the domain's lowest value; or, at random,
+# that share of all places, drawn from a seed.
+_BACKGROUND, _LEFT_ALONE, _MASKS = 0.02, 0.5, 18
 NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
 _NEAR = ("fgsm-0.3", "pgd-0.2", "pgd-0.3")
 # A near attack goes at most this much further than it must.
@@ -48,7 +50,7 @@ _CLOSE_HALVINGS = 14
 ATTACKS: tuple[str, ...] = (
     *(f"{kind}-{size:g}" for size in SIZES for kind in ("fgsm", "pgd")),
     *(f"near-{name}" for name in _NEAR),
-    *(f"masked-{size:g}" for size in MASKED),
+    *(f"{kind}-{size:g}" for size in MASKED for kind in ("masked", "masked-random")),
     *(f"l2-{radius:g}" for radius in RADII),
     SPARSE,
 )
@@ -58,6 +60,8 @@ SHIFTS: tuple[str, ...] = (
     "darker",
     "missing",
 )
+BEYOND: tuple[str, ...] = (f"noise-{NOISE[-1]:g}", *image_changes.CONTRASTS)
+"""Shifts that a detector is shown and whose alarms have no bound, which would let attacks pass."""
 
 
 class Prober(Protocol):
@@ -83,18 +87,19 @@ class Prober(Protocol):
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A response graph with the step and domain by which it is asked; of a table, the columns, so
-    that nothing is made of its rows that could not be sent.
+    that nothing is made of its rows that could not be sent; of images, their height and width.
     """
 
     session: AttackSession
     eps: float
     domain: InputDomain
     columns: RowRules | None = None
+    image: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, session: AttackSession, config: ModelConfig) -> "Probe":
         """Of a model of numbers."""
-        return cls(session, config.eps, config.domain, config.table)
+        return cls(session, config.eps, config.domain, config.table, config.image)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
@@ -127,8 +132,11 @@ class Probe:
         for name in _NEAR:
             further = generator.uniform(1, _OVERSHOOT, len(x))
             made[f"near-{name}"] = self._near(x, made[name], own, further)
+        inked = x > self.domain.min + _BACKGROUND * width
+        drawn = np.random.default_rng(_MASKS).random(x.shape) >= _LEFT_ALONE
         for size in MASKED:
-            made[f"masked-{size:g}"] = self._masked(x, own, size * width)
+            made[f"masked-{size:g}"] = self._masked(x, own, size * width, inked)
+            made[f"masked-random-{size:g}"] = self._masked(x, own, size * width, drawn)
         for radius in RADII:
             made[f"l2-{radius:g}"] = self._l2(x, own, radius * width)
         made[SPARSE] = self._sparse(x, own)
@@ -148,6 +156,9 @@ class Probe:
         yield "darker", self._within(low + _DARKER * (x - low))
         missing = generator.random(x.shape) < _MISSING
         yield "missing", self._within(np.where(missing, x.mean(axis=0), x))
+        if self.image is not None:
+            for name, moved in image_changes.changed(x, self.image, low, self.domain.max):
+                yield name, self._within(moved)
 
     def _stepped(self, x: Rows, own: Labels, reach: float) -> Rows:
         moved = attack.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
@@ -161,15 +172,13 @@ class Probe:
         moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
         return self.columns.within(x, moved)
 
-    def _masked(self, x: Rows, own: Labels, reach: float) -> Rows:
-        """PGD in those places alone that are not background."""
-        low, width = self.domain.min, self.domain.max - self.domain.min
-        inked = x > low + _BACKGROUND * width
+    def _masked(self, x: Rows, own: Labels, reach: float, free: Array) -> Rows:
+        """PGD in the places [n, ...] alone that are `free`."""
         near, far = x - np.float32(reach), x + np.float32(reach)
         if self.columns is not None:
             near, far = self.columns.reach(x, reach)
-        ends = self._within(np.where(inked, near, x)), self._within(np.where(inked, far, x))
-        step, domain = reach / attack.PGD_SHARE, (low, self.domain.max)
+        ends = self._within(np.where(free, near, x)), self._within(np.where(free, far, x))
+        step, domain = reach / attack.PGD_SHARE, (self.domain.min, self.domain.max)
         moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, *domain)
         return moved if self.columns is None else self.columns.within(x, moved)
 

@@ -9,6 +9,7 @@ import numpy as np
 from inference.model.columns import number
 from inference.model.golden import Golden
 from publishing.calibration import probe, text_probe
+from publishing.calibration.image_changes import CHANGES
 from publishing.calibration.served_rows import BORDER
 from publishing.watermark.reading import MarkDetection
 from publishing.watermark.records import WeightSlot
@@ -131,7 +132,9 @@ def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
     on = (*(("goes_on",) if staged else ()), *_compared(item["disagreement"]))
     _shares(item["clean"], (*_FLAGS, *on))
     kind = text_probe if of_text else probe
-    for shift in fields.record(item["shifts"], kind.SHIFTS).values():
+    images = not of_text and CHANGES[0] in fields.mapping(item["shifts"])
+    shifts = (*kind.SHIFTS, *(CHANGES if images else ()))
+    for shift in fields.record(item["shifts"], shifts).values():
         _shares(shift, ("answers_changed", *_FLAGS, *on))
     caught = ("succeeded", *_CAUGHT, *on, *(("auroc_graph",) if staged else ()))
     for attack in fields.record(item["attacks"], (*kind.ATTACKS, BORDER)).values():

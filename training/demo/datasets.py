@@ -34,8 +34,8 @@ class DemoSlice:
 
 @dataclass(frozen=True, slots=True)
 class DemoDataset:
-    """Slices by name, how x came from the raw measurements: (raw - offset) / scale, and of a table
-    what its columns hold.
+    """Slices by name, how x came from the raw measurements: (raw - offset) / scale, of a table what
+    its columns hold, and the size of images.
     """
 
     name: str
@@ -46,6 +46,7 @@ class DemoDataset:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     columns: tuple[Column, ...] = ()
+    image: tuple[int, int] | None = None
 
 
 def digits() -> DemoDataset:
@@ -60,6 +61,7 @@ def digits() -> DemoDataset:
         slices=_scaled(raw, np.zeros(1), np.full(1, 16.0)),
         offset=(0.0,),
         scale=(16.0,),
+        image=(8, 8),
     )
 
 

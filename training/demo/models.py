@@ -234,6 +234,7 @@ def _config(model: DemoModel, data: DemoDataset, row: tuple[int, ...]) -> ModelC
         batching=Batching(max_rows=64, delay_us=300, queue_rows=4096),
         scaling=InputScaling(data.offset, data.scale),
         columns=data.columns,
+        image=data.image,
     )
 
 

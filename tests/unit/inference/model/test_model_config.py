@@ -32,6 +32,12 @@ def test_a_scaling_may_be_stated() -> None:
     assert ModelConfig.decode(config.encode()) == config
 
 
+def test_rows_may_be_images() -> None:
+    config = model_config(screening={"eps": 0.03, "image": [4, 8]})
+    assert config.image == (4, 8)
+    assert ModelConfig.decode(config.encode()) == config
+
+
 def test_only_canonical_bytes_are_a_version_s() -> None:
     refuse(written())
     refuse(model_config().encode() + b"\n")
@@ -80,6 +86,10 @@ def test_every_member_is_needed(member: str) -> None:
         {"screening": {"eps": 0}},
         {"screening": {"eps": 2}},
         {"screening": {"eps": True}},
+        {"screening": {"eps": 0.03, "image": [8]}},
+        {"screening": {"eps": 0.03, "image": [8, 9]}},
+        {"screening": {"eps": 0.03, "image": [64, 1]}},
+        {"screening": {"eps": 0.03, "image": None}},
         {"batching": {"max_rows": 0, "delay_us": 300, "queue_rows": 4096}},
         {"batching": {"max_rows": 64, "delay_us": 300, "queue_rows": 63}},
         {"batching": {"max_rows": 64, "delay_us": -1, "queue_rows": 4096}},
