@@ -10,10 +10,12 @@ from publishing.differentiate.column_likelihood import ColumnLikelihood
 from publishing.differentiate.differences import ColumnMoves, difference_graph, influential
 from publishing.differentiate.layers import reference_layers
 from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.reference import NEIGHBOURS, class_points
 from publishing.differentiate.response import RESERVED, Answer, Units, response_graph
 from publishing.differentiate.tree_leaves import add_leaves
 
 __all__ = [
+    "NEIGHBOURS",
     "RESERVED",
     "Answer",
     "ColumnLikelihood",
@@ -21,6 +23,7 @@ __all__ = [
     "MeasuredGraph",
     "Units",
     "add_leaves",
+    "class_points",
     "difference_graph",
     "influential",
     "reference_layers",

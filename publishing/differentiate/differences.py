@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from publishing.differentiate import column_likelihood, reference, response
+from publishing.differentiate import column_likelihood, response
 from publishing.differentiate.column_likelihood import ColumnLikelihood
 from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.measured import MeasuredGraph
@@ -126,7 +126,7 @@ def difference_graph(
         response_contract.FEATURES: e.op("Concat", *features, axis=1),
     }
     width = response.FEATURES + FEATURES + column_likelihood.FEATURES
-    width += reference.FEATURES * len(layers)
+    width += sum(layer.width for layer in layers.values())
     return response.assembled(graph, e, outputs, answer, width)
 
 

@@ -34,7 +34,8 @@ def reference_layers(
     found = {}
     if math.prod(row_of(graph)) <= WIDEST:
         rows = x if units is None else (x - units.low) / units.span
-        found[graph.row_input] = ReferenceLayer.fit(rows.reshape(len(x), -1), y, classes)
+        flat = rows.reshape(len(x), -1)
+        found[graph.row_input] = ReferenceLayer.fit(flat, y, classes, points=True)
     if not names:
         return found
     session = Session.open(graph.showing(names), names)

@@ -2,7 +2,8 @@
 
 For the input and for the input of each fully connected layer, the rows of a class are described by
 a Gaussian in the leading principal components, as `training.export.reference` does for networks
-that are trained here. Only these moments of the fit slice are kept.
+that are trained here. Of the input, the components of some rows of each class are kept as well:
+the nearest one of the own class against the nearest of another. The fit slice leaves no more.
 """
 
 from dataclasses import dataclass
@@ -25,14 +26,24 @@ _TINY = 1e-6
 # With more rows the components hardly change, and a layer that is wider is left out.
 MOST_ROWS = 2000
 WIDEST = 1 << 14
-FEATURES = 4
-"""How many features each layer gives."""
+# So many rows of each class are kept, and compared are the nearest and the so-many-th.
+_KEPT, NEIGHBOURS = 64, 5
+
+
+def class_points(z: Wide, y: npt.NDArray[np.int64], classes: int) -> Wide:
+    """Of rows z [n, K] of classes y [n] as many of each class, [C * P, K], class by class. A class
+    without rows is as all rows are, and one with very few has each several times.
+    """
+    parts = [z[y == label] if (y == label).any() else z for label in range(classes)]
+    count = max(NEIGHBOURS, min(_KEPT, *(len(part) for part in parts)))
+    return np.concatenate([part[np.arange(count) % len(part)] for part in parts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceLayer:
     """`mean` [D] and `basis` [D, K] lead to K components; `whitening` [K, C * K] and `center`
-    [C * K] from there to where each of the C `classes` is a standard Gaussian.
+    [C * K] from there to where each of the C `classes` is a standard Gaussian. `points` [C * P, K]
+    are rows of the classes, if they are kept.
     """
 
     classes: int
@@ -40,10 +51,11 @@ class ReferenceLayer:
     basis: Floats
     whitening: Floats
     center: Floats
+    points: Floats | None = None
 
     @classmethod
     def fit(
-        cls, rows: npt.NDArray[Any], y: npt.NDArray[np.int64], classes: int
+        cls, rows: npt.NDArray[Any], y: npt.NDArray[np.int64], classes: int, points: bool = False
     ) -> "ReferenceLayer":
         """From rows [n, D] with their classes y [n]; a class without rows is as all rows are."""
         wide = rows.astype(np.float64)
@@ -64,35 +76,68 @@ class ReferenceLayer:
             precision = np.linalg.inv((1 - _SPHERE) * mixed + _SPHERE * sphere)
             factors.append(np.linalg.cholesky(precision))
             centers.append(part.mean(axis=0) @ factors[-1])
-        moments = mean, basis, np.concatenate(factors, axis=1), np.concatenate(centers)
+        moments = [mean, basis, np.concatenate(factors, axis=1), np.concatenate(centers)]
+        moments += [class_points(z, y, classes)] * points
         return cls(classes, *(each.astype(np.float32) for each in moments))
+
+    @property
+    def width(self) -> int:
+        """How many features it gives."""
+        return 4 if self.points is None else 10
 
     def features(self, e: Emitter, rows: str, own: str) -> list[str]:
         """How far rows [n, D] lie from the class that `own` [n, C] marks and from the next one, by
-        how much the first exceeds the second, and what no component holds; each [n, 1].
+        how much the first exceeds the second, and what no component holds; the first three again
+        from the nearest points, and from those that are `NEIGHBOURS` away; each [n, 1].
         """
-        tiny = e.number(_TINY)
         centered = e.op("Sub", rows, e.constant(self.mean))
         z = e.op("MatMul", centered, e.constant(self.basis))
         white = e.op("Sub", e.op("MatMul", z, e.constant(self.whitening)), e.constant(self.center))
         shape = e.integers(0, self.classes, self.basis.shape[1])
         squares = e.sum(e.op("Reshape", e.op("Mul", white, white), shape), 2, keep=False)
-        near = e.sum(e.op("Where", own, squares, e.number(0.0)), 1)
-        others = e.op("Where", own, e.number(_FAR), squares)
-        other = e.op("ReduceMin", others, e.integers(1), keepdims=1)
-        whole = e.sum(e.op("Mul", centered, centered), 1)
-        rest = e.op("Sub", whole, e.sum(e.op("Mul", z, z), 1))
+        length, whole = (e.sum(e.op("Mul", each, each), 1) for each in (z, centered))
+        rest = e.op("Sub", whole, length)
         if self.basis.shape[1] == len(self.mean):
             # The components hold everything, and the rest would be rounding.
             rest = e.op("Mul", whole, e.number(0.0))
-        both = e.op("Add", e.op("Add", near, other), tiny)
-        one = e.number(1.0)
+        rest = e.op("Sqrt", e.op("Add", e.op("Relu", rest), e.number(_TINY)))
+        found = [*_between(e, squares, own), rest]
+        if self.points is not None:
+            for away in self._neighbours(e, z, length):
+                found += _between(e, away, own)
+        return found
+
+    def _neighbours(self, e: Emitter, z: str, length: str) -> list[str]:
+        """The squares [n, C] of the distances from z [n, K], of squared length [n, 1], to each
+        class's nearest point, and to the last of its `NEIGHBOURS` nearest.
+        """
+        points = self.points if self.points is not None else np.zeros((0, len(self.basis.T)))
+        product = e.op("MatMul", z, e.constant((-2 * points.T).astype(np.float32)))
+        lengths = e.constant((points * points).sum(axis=1).astype(np.float32))
+        squares = e.op("Relu", e.op("Add", e.op("Add", product, lengths), length))
+        shape = e.integers(0, self.classes, len(points) // self.classes)
+        each = e.op("Reshape", squares, shape)
+        ranked, _ = e.several("TopK", (each, e.integers(NEIGHBOURS)), 2, axis=2, largest=0)
         return [
-            e.op("Log", e.op("Add", near, one)),
-            e.op("Log", e.op("Add", other, one)),
-            e.op("Div", e.op("Sub", near, other), e.op("Sqrt", both)),
-            e.op("Sqrt", e.op("Add", e.op("Relu", rest), tiny)),
+            e.op("Gather", ranked, e.constant(np.array(at, np.int64)), axis=2)
+            for at in (0, NEIGHBOURS - 1)
         ]
+
+
+def _between(e: Emitter, squares: str, own: str) -> list[str]:
+    """Of squared distances [n, C] to classes the own one's and the next one's, and by how much the
+    first exceeds the second.
+    """
+    near = e.sum(e.op("Where", own, squares, e.number(0.0)), 1)
+    others = e.op("Where", own, e.number(_FAR), squares)
+    other = e.op("ReduceMin", others, e.integers(1), keepdims=1)
+    both = e.op("Add", e.op("Add", near, other), e.number(_TINY))
+    one = e.number(1.0)
+    return [
+        e.op("Log", e.op("Add", near, one)),
+        e.op("Log", e.op("Add", other, one)),
+        e.op("Div", e.op("Sub", near, other), e.op("Sqrt", both)),
+    ]
 
 
 def _components(centered: Wide) -> Wide:

@@ -19,7 +19,6 @@ from inference.runtime.graph_rewrites import drop_unread
 from publishing.differentiate.backward import gradient
 from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.measured import MeasuredGraph
-from publishing.differentiate.reference import FEATURES as LAYER_FEATURES
 from publishing.differentiate.reference import ReferenceLayer
 from publishing.serialization import serialize_model
 
@@ -114,7 +113,7 @@ def response_graph(
         response_contract.X_ADV: x_adv,
         response_contract.FEATURES: e.op("Concat", *features, axis=1),
     }
-    width = FEATURES + LAYER_FEATURES * len(layers)
+    width = FEATURES + sum(layer.width for layer in layers.values())
     return assembled(graph, e, outputs, answer, width)
 
 

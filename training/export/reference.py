@@ -3,7 +3,8 @@
 A row that an attack has carried over a boundary is answered as one class and looks, before the
 boundary, like another (Lee et al., arXiv 1807.03888; Papernot and McDaniel, arXiv 1803.04765). For
 the input and for the input of each fully connected layer, the rows of a class are described by a
-Gaussian in the leading principal components. Only these moments of the training rows are kept.
+Gaussian in the leading principal components. Of the input, the components of some rows of each
+class are kept as well, and the nearest ones compared. The training rows leave no more than these.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from publishing.differentiate import NEIGHBOURS, class_points
+
 # Principal components at most; and of each class's covariance, the shares that are taken from all
 # classes together and from a sphere, since a class has few rows.
 _COMPONENTS = 40
 _POOLED = 0.5
 _SPHERE = 0.15
 _PREFIX = "reference"
+_POINTS = f"{_PREFIX}.points"
 _FAR = 1e30
 _TINY = 1e-6
-FEATURES = 4
-"""How many features each layer gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +71,73 @@ class TorchReferenceLayer:
         z = centered @ self.basis
         white = z @ self.whitening - self.center
         squares = (white * white).unflatten(1, (own.shape[1], -1)).sum(-1)
-        near = torch.where(own, squares, 0.0).sum(1, keepdim=True)
-        other = torch.where(own, _FAR, squares).amin(1, keepdim=True)
         rest = (centered * centered).sum(1, keepdim=True) - (z * z).sum(1, keepdim=True)
-        return [
-            (near + 1).log(),
-            (other + 1).log(),
-            (near - other) / (near + other + _TINY).sqrt(),
-            (rest.clamp(min=0) + _TINY).sqrt(),
-        ]
+        return [*_between(squares, own), (rest.clamp(min=0) + _TINY).sqrt()]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPoints:
+    """Rows of the C classes as a layer's components, [C * P, K]: as many of each."""
+
+    points: torch.Tensor
+
+    def features(
+        self, layer: TorchReferenceLayer, rows: torch.Tensor, own: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """How far rows [n, D] lie from the nearest point of the class that `own` [n, C] marks and
+        from the nearest of another one, and by how much the first exceeds the second; the same for
+        the last of the `NEIGHBOURS` nearest; each [n, 1].
+        """
+        z = (rows - layer.mean) @ layer.basis
+        length, lengths = ((each * each).sum(1) for each in (z, self.points))
+        squares = (length[:, None] + lengths - 2 * z @ self.points.T).clamp(min=0)
+        each = squares.unflatten(1, (own.shape[1], -1))
+        ranked = each.topk(NEIGHBOURS, -1, largest=False).values
+        return [*_between(ranked[..., 0], own), *_between(ranked[..., -1], own)]
+
+
+def _between(squares: torch.Tensor, own: torch.Tensor) -> list[torch.Tensor]:
+    """Of squared distances [n, C] to classes the own one's and the next one's, and by how much the
+    first exceeds the second.
+    """
+    near = torch.where(own, squares, 0.0).sum(1, keepdim=True)
+    other = torch.where(own, _FAR, squares).amin(1, keepdim=True)
+    return [
+        (near + 1).log(),
+        (other + 1).log(),
+        (near - other) / (near + other + _TINY).sqrt(),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class CleanReference:
-    """The layers that are watched, by name and moments; for rows of numbers, the input is the
-    first.
+    """The layers that are watched, by name and moments; for rows of numbers, the input is the first
+    and has `points`.
     """
 
     layers: tuple[TorchReferenceLayer, ...]
+    points: ClassPoints | None = None
 
     @classmethod
-    def fit(cls, layers: Sequence[torch.Tensor], y: npt.NDArray[np.int64], classes: int) -> Self:
-        """From each layer's training rows [n, D] with their classes y [n]; each class has rows."""
+    def fit(
+        cls,
+        layers: Sequence[torch.Tensor],
+        y: npt.NDArray[np.int64],
+        classes: int,
+        *,
+        points: bool = False,
+    ) -> Self:
+        """From each layer's training rows [n, D] with their classes y [n]; each class has rows.
+        With `points` of the first layer.
+        """
         labels = torch.from_numpy(y)
-        return cls(tuple(TorchReferenceLayer.fit(each, labels, classes) for each in layers))
+        found = tuple(TorchReferenceLayer.fit(each, labels, classes) for each in layers)
+        if not points:
+            return cls(found)
+        z = (layers[0].double() - found[0].mean) @ found[0].basis.double()
+        return cls(
+            found, ClassPoints(torch.from_numpy(class_points(z.numpy(), y, classes)).float())
+        )
 
     @classmethod
     def of_rows(
@@ -103,32 +148,34 @@ class CleanReference:
         with torch.no_grad(), watched(module) as entered:
             classes = module(rows).shape[1]
             layers = [rows.flatten(1), *behind(rows, entered)]
-        return cls.fit(layers, y, classes)
+        return cls.fit(layers, y, classes, points=True)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Its tensors by the names that they have in a graph."""
-        return {
+        found = {
             f"{_PREFIX}.{at}.{each.name}": getattr(layer, each.name)
             for at, layer in enumerate(self.layers)
             for each in fields(TorchReferenceLayer)
         }
+        return found if self.points is None else {**found, _POINTS: self.points.points}
 
     @classmethod
     def of(cls, state: Mapping[str, torch.Tensor]) -> Self:
         """From what `state` gave, or what stands in its place while a graph is traced."""
         names = [each.name for each in fields(TorchReferenceLayer)]
-        return cls(
-            tuple(
-                TorchReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
-                for at in range(len(state) // len(names))
-            )
+        layers = tuple(
+            TorchReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
+            for at in range(len(state) // len(names))
         )
+        return cls(layers, ClassPoints(state[_POINTS]) if _POINTS in state else None)
 
     def features(self, layers: Sequence[torch.Tensor], own: torch.Tensor) -> list[torch.Tensor]:
-        """`FEATURES` for each of these layers, each [n, 1]."""
+        """Those of each of these layers, those of the points after the first, each [n, 1]."""
         found = []
         for layer, rows in zip(self.layers, layers, strict=True):
             found += layer.features(rows, own)
+            if layer is self.layers[0] and self.points is not None:
+                found += self.points.features(layer, rows, own)
         return found
 
 

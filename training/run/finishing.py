@@ -207,7 +207,7 @@ def _reference(student: nn.Module, material: RunData) -> CleanReference:
             student.answers(part)
             taken.append([*([] if of_text else [part.flatten(1)]), *behind(part, entered)])
     layers = [torch.cat(parts) for parts in zip(*taken, strict=True)]
-    return CleanReference.fit(layers, y, len(material.read.names))
+    return CleanReference.fit(layers, y, len(material.read.names), points=not of_text)
 
 
 def _files(
