@@ -7,7 +7,8 @@
 3. Fit a distance to the clean rows, which uses no attack, and a logistic score, quadratic in the
    scaled features, with equal weight for each class.
 4. Set both thresholds on the calibration slice, which took no part in the fit, with
-   `inference.screening.calibration`; the upper one holds under each benign change.
+   `inference.screening.calibration`; the upper one holds under each benign change, except noise as
+   large as an attack, which is shown in the fit alone.
 
 If answers are compared with the float32 model's, that one's leaves where both disagree. Such a row
 needs no alarm, so disagreement takes no part in the score.
@@ -30,15 +31,19 @@ from inference.screening.calibration import (
     ScoreThreshold,
 )
 from inference.screening.detector import Detector
-from publishing.calibration.probe import Array, Probe, Prober
+from publishing.calibration.image_changes import CHANGES
+from publishing.calibration.probe import BEYOND, Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FLOAT32
 
-CONFIDENCE = 0.95
-# From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
-MANY_ROWS = 299
+# A threshold's rate of false alarms is more likely below its bound than not, and on average below
+# it. Surer ranks give the budget away: with 480 rows, 95% confidence leaves .4% of 1% to use.
+CONFIDENCE = 0.6
+# From this many rows on, the rate of a 1% bound is below 1.6% at 95% confidence; from the least on,
+# that of a 5% bound is below 8%.
+MANY_ROWS, LEAST_ROWS = 299, 59
 
 
 def fit_detector(
@@ -84,13 +89,15 @@ class RowSubset:
 @dataclass(frozen=True, slots=True, eq=False)
 class FitRows:
     """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
-    its name what each attack turned. `compared`: whether the rows' answers are.
+    its name what each attack turned. `compared`: whether the rows' answers are; `natural`: whether
+    they are images, and were changed as such.
     """
 
     clean: RowSubset
     shifted: tuple[RowSubset, ...]
     harmful: Mapping[str, RowSubset]
     compared: bool = False
+    natural: bool = False
 
 
 def attack_fit_rows(
@@ -101,10 +108,10 @@ def attack_fit_rows(
     # The last feature takes no part in the score.
     kept = slice(-1 if compared else None)
     clean = RowSubset(x_fit, places, probe.measure(x_fit)[1][:, kept])
-    shifted = [
-        RowSubset(moved, places, probe.measure(moved)[1][:, kept])
-        for _, moved in probe.shifts(x_fit, generator)
-    ]
+    shifted = {
+        name: RowSubset(moved, places, probe.measure(moved)[1][:, kept])
+        for name, moved in probe.shifts(x_fit, generator)
+    }
     harmful = {}
     for name, moved in probe.attacks(x_fit, generator):
         logits, features = probe.measure(moved)
@@ -114,7 +121,8 @@ def attack_fit_rows(
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice"
         )
-    return FitRows(clean, tuple(shifted), harmful, compared)
+    natural = CHANGES[0] in shifted
+    return FitRows(clean, tuple(shifted.values()), harmful, compared, natural)
 
 
 def draft_detector(seen: FitRows) -> Detector:
@@ -123,7 +131,7 @@ def draft_detector(seen: FitRows) -> Detector:
     # Rows as they are weigh as two of their changes.
     harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
     harmful = np.concatenate([each.features for each in seen.harmful.values()])
-    found = fit_scoring(clean, harmless, harmful)
+    found = fit_scoring(clean, harmless, harmful, seen.natural)
     parts = found.scaling, found.clean, found.trained
     return Detector(
         *parts,
@@ -139,7 +147,9 @@ def set_thresholds(
     """Step 4: the draft with its limits, of the scores that it gives what `probe` measures."""
     clean = probe.measure(x_calibration)[1]
     shifted = {
-        name: probe.measure(moved)[1] for name, moved in probe.shifts(x_calibration, generator)
+        name: probe.measure(moved)[1]
+        for name, moved in probe.shifts(x_calibration, generator)
+        if name not in BEYOND
     }
     return calibrated(draft, clean, shifted)
 
@@ -203,7 +213,7 @@ def bounds(n: int) -> tuple[float, float]:
 
 def _limit(scores: Floats, bound: float) -> ScoreThreshold:
     rank = calibration.conformal_rank(len(scores), bound, CONFIDENCE)
-    if rank == 0:
+    if len(scores) < LEAST_ROWS:
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"
         )

@@ -109,7 +109,7 @@ def screening_facts(
     version: Version, policies: Sequence[Policy], registry: RegistryServiceStub
 ) -> dict[str, Any]:
     """Whether the bound on false alarms holds; of how many clean rows it is, with which confidence,
-    and which share of such rows is found adversarial, or at least suspect, at most.
+    and which share of such rows is found adversarial, or at least suspect: at most, and on average.
 
     A version without a detector has no such numbers. Raises SealgateError: as `SignedVersion.of`
     and `file` do, DIGEST_MISMATCH for another manifest, DOCUMENT_MALFORMED.
@@ -128,11 +128,12 @@ def screening_facts(
 
 
 def _told(calibration: dict[str, Any]) -> dict[str, Any]:
-    limits = {
-        f"{verdict}_bound": fields.mapping(calibration.get(verdict)).get("bound")
-        for verdict in ("adversarial", "suspect")
-    }
-    rows = len(fields.items(calibration.get("scores")))
+    rows, limits = len(fields.items(calibration.get("scores"))), {}
+    for verdict in ("adversarial", "suspect"):
+        limit = fields.mapping(calibration.get(verdict))
+        limits[f"{verdict}_bound"] = limit.get("bound")
+        # Of exchangeable rows, as many score above the rank's.
+        limits[f"{verdict}_average"] = round(fields.integer(limit.get("rank")) / (rows + 1), 4)
     return {"calibrated_on": rows, "confidence": calibration.get("confidence"), **limits}
 
 

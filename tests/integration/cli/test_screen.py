@@ -123,6 +123,8 @@ def test_it_shows_what_screening_was_calibrated_on(harness):
     assert shown["confidence"] == calibration.confidence
     assert shown["adversarial_bound"] == calibration.adversarial.bound
     assert shown["suspect_bound"] == calibration.suspect.bound
+    for verdict in ("adversarial", "suspect"):
+        assert 0 < shown[f"{verdict}_average"] <= shown[f"{verdict}_bound"]
 
 
 def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_path):

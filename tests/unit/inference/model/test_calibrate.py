@@ -36,7 +36,7 @@ def fitted() -> Detector:
 
 def test_the_document_states_what_the_detector_promises(fitted: Detector) -> None:
     calibration = fitted.calibration
-    assert (calibration.rows, calibration.confidence) == (300, 0.95)
+    assert (calibration.rows, calibration.confidence) == (300, 0.6)
     assert (calibration.adversarial.bound, calibration.suspect.bound) == (0.01, 0.05)
     assert "pgd-0.2" in fitted.fitted_on
     assert Detector.decode(fitted.encode()) == fitted
