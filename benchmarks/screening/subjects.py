@@ -91,7 +91,8 @@ class ScreenedModel:
 
     @property
     def probe(self) -> Probe:
-        return Probe(self.session, STEP, DOMAIN, None if self.source.image else self.columns)
+        image = self.source.image
+        return Probe(self.session, STEP, DOMAIN, None if image else self.columns, image)
 
     @property
     def right(self) -> tuple[Rows, Labels]:

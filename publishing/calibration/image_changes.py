@@ -48,8 +48,9 @@ def moved(images: Images, degrees: float, down: float, right: float) -> Images:
     from_x = np.sin(turn) * y + np.cos(turn) * x + (width - 1) / 2
     # A border of background, so that each place has four around it.
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    from_y, from_x = np.clip(from_y + 1, 0, height), np.clip(from_x + 1, 0, width)
-    top, left = np.floor(from_y).astype(int), np.floor(from_x).astype(int)
+    from_y, from_x = np.clip(from_y + 1, 0, height + 1), np.clip(from_x + 1, 0, width + 1)
+    top = np.minimum(np.floor(from_y), height).astype(int)
+    left = np.minimum(np.floor(from_x), width).astype(int)
     lower, further = from_y - top, from_x - left
     above = framed[:, top, left] * (1 - further) + framed[:, top, left + 1] * further
     below = framed[:, top + 1, left] * (1 - further) + framed[:, top + 1, left + 1] * further

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.screening import attacks, knowing, measures, subjects
+from benchmarks.screening import adaptive, attacks, subjects
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
 from benchmarks.screening.baselines import scorers
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
@@ -119,21 +119,20 @@ def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: ScreenedModel)
     assert turned["AutoAttack"] > 0.95
 
 
-def test_figures_hold_with_margins(plain: ScreenedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "KNOWING_ROWS", 30)
-    monkeypatch.setattr(knowing, "STEPS", 40)
-    monkeypatch.setattr(knowing, "RESTARTS", 1)
-    found = measures.measure(plain, [each for each in ATTACKS if each.name in QUICK])
-    assert found["clean"]["accuracy"] > 0.94
-    assert found["clean"]["flagged"] <= 0.01 + 4 * np.sqrt(0.01 * 0.99 / 400)
-    assert max(found["shifts"].values()) < 0.1
-    for name in QUICK:
-        assert found["attacks"][name]["auroc"] > 0.97
-        assert found["attacks"][name]["auroc_unseen"] > 0.93
-        assert found["attacks"][name]["tpr_at_1_percent"] > 0.5
-    worst = found["attacks"][measures.WORST]
-    assert worst["turned"] >= max(found["attacks"][name]["turned"] for name in QUICK)
-    assert worst["auroc"] <= min(found["attacks"][name]["auroc"] for name in QUICK) + 0.01
+def test_figures_hold_with_margins(plain: ScreenedModel) -> None:
+    (detector,) = plain.detectors()
+
+    def scores(rows: np.ndarray) -> np.ndarray:
+        return detector.scores(plain.probe.measure(rows)[1])
+
+    clean = scores(plain.slices["test"][0])
+    assert np.mean(clean > detector.threshold) <= 0.01 + 4 * np.sqrt(0.01 * 0.99 / 400)
+    for attack in ATTACKS:
+        if attack.name in QUICK:
+            _, after, classes = made(plain, attack)
+            attacked = scores(after[plain.probe.answers(after) != classes])
+            assert auroc(clean, attacked) > 0.97
+            assert np.mean(attacked > detector.suspect_threshold) > 0.85
 
 
 def test_whoever_knows_the_detector_works_around_it(plain: ScreenedModel) -> None:
@@ -141,14 +140,17 @@ def test_whoever_knows_the_detector_works_around_it(plain: ScreenedModel) -> Non
     (detector,) = plain.detectors()
     # Where each row counts as turned from the first, its own score is the least.
     own = detector.scores(plain.probe.measure(x[:50])[1])
-    at_once = knowing.least_scores(plain, detector, x[:50], (y[:50] + 1) % 10, 1, 1)
+    at_once = adaptive.least_scores(plain, detector, x[:50], (y[:50] + 1) % 10, 1, 1)
     assert np.allclose(at_once, own, atol=1e-3)
     (pgd,) = (attack for attack in ATTACKS if attack.name == "PGD-40")
     after = made(plain, pgd)[1][:30]
     unknowing = detector.scores(plain.probe.measure(after)[1])
-    least = knowing.least_scores(plain, detector, x[:30], y[:30], 2, 60)
+    least = adaptive.least_scores(plain, detector, x[:30], y[:30], 2, 60)
     assert np.isfinite(least).mean() > 0.9
     assert np.mean(least <= detector.threshold) > np.mean(unknowing <= detector.threshold) + 0.2
+    # Within less, no more is found.
+    near = adaptive.least_scores(plain, detector, x[:30], y[:30], 2, 20, 0.25)
+    assert np.isfinite(near).mean() <= np.isfinite(least).mean()
 
 
 def test_an_attack_left_out_is_not_fitted_to(plain: ScreenedModel) -> None:
@@ -171,11 +173,3 @@ def test_a_model_hardened_by_pgd_gives_way_less(plain: ScreenedModel) -> None:
     x, _ = hardened.right
     ours, kept = (each.probe.measure(x[:20])[0] for each in (hardened, short(HARDENED)))
     assert np.array_equal(ours, kept)
-
-
-def test_an_interval_is_student_s() -> None:
-    assert measures.together([0.5]) == {"mean": 0.5, "seeds": 1}
-    found = measures.together([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert found["mean"] == pytest.approx(0.3)
-    # Of 0.158, by the root of five, at four degrees of freedom.
-    assert found["plus_minus"] == pytest.approx(0.1963, abs=1e-4)

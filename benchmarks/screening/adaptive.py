@@ -1,9 +1,11 @@
 """An attacker who knows everything: weights, features, detector and thresholds.
 
-Selective projected gradient descent (Bryniarski et al., arXiv 2106.15023): a row that is still told
-right is moved to where its lead falls, one that is turned to where its score falls, so that neither
-aim spoils the other. What counts is, over all restarts and steps, the least score that a turned row
-was brought to: it tells the joint success at every threshold at once.
+Selective and orthogonal projected gradient descent (Bryniarski et al., arXiv 2106.15023): a row
+that is still told right is moved to where its lead falls, one that is turned to where its score
+falls. In every other restart each of these steps leaves the other aim's slope alone. Restarts begin
+at the row, at an honest row of another class brought within reach, and at random. What counts is,
+over all restarts and steps, the least score that a turned row was brought to: it tells the joint
+success at every threshold at once.
 
 The margin's gradient is taken for a constant of each step. For a network of rectified units that is
 no approximation: almost everywhere it is one. Features that are cut off pass their slope on as if
@@ -22,7 +24,7 @@ from inference.screening.scoring import CLEAN_WEIGHT, Scoring, ScoringWeights
 from training.export.reference import behind, watched
 from training.export.response import ResponseInputs, features, margin
 
-RESTARTS, STEPS = 5, 200
+RESTARTS, STEPS = 10, 200
 _FIRST_STEP, _LAST_STEP = 0.25, 0.01
 _ZERO, _ONE = torch.tensor(0.0), torch.tensor(1.0)
 Floats = npt.NDArray[np.float64]
@@ -35,29 +37,48 @@ def least_scores(
     y: Labels,
     restarts: int,
     steps: int,
+    size: float = 1.0,
 ) -> Floats:
-    """For each row x [n, D] of class y [n], the least score of a row within its bounds that gets
-    another class; infinite where none was found.
+    """For each row x [n, D] of class y [n], the least score of a row within `size` of its units
+    that gets another class; infinite where none was found.
     """
     generator = torch.Generator().manual_seed(subject.seed)
-    start, label, unit = (torch.from_numpy(part) for part in (x, y, subject.unit))
-    # All restarts side by side: the first from the row itself, the others at random.
+    start, label, unit = (torch.from_numpy(part) for part in (x, y, size * subject.unit))
+    # All restarts side by side.
     low, high = ((start + way * unit).clamp(0, 1).repeat(restarts, 1) for way in (-1, 1))
     moved = low + torch.rand(low.shape, generator=generator) * (high - low)
     moved[: len(start)] = start
+    if restarts > 1:
+        there = slice(len(start), 2 * len(start))
+        moved[there] = torch.clamp(_nearest_other(subject, x, y), low[there], high[there])
     label = label.repeat(restarts)
+    orthogonal = (torch.arange(restarts) % 2 == 1).repeat_interleave(len(start))[:, None]
     least = torch.full((len(moved),), np.inf, dtype=torch.float64)
-    for size in np.geomspace(_FIRST_STEP, _LAST_STEP, steps):
+    for step in np.geomspace(_FIRST_STEP, _LAST_STEP, steps):
         here = _sent(subject.columns, x, moved).requires_grad_(True)
         logits, measured, _ = respond(subject.session, here, STEP)
         score = torch_score(detector, measured)
         turned = logits.argmax(1) != label
         least = torch.where(turned & (score < least), score.detach(), least)
         true = torch.arange(logits.shape[1]) == label[:, None]
-        loss = torch.where(turned, score, margin(logits, true).double()).sum()
-        (slope,) = torch.autograd.grad(loss, here)
-        moved = (moved - float(size) * unit * slope.sign()).clamp(low, high)
+        lead = margin(logits, true).double().sum()
+        (of_lead,) = torch.autograd.grad(lead, here, retain_graph=True)
+        (of_score,) = torch.autograd.grad(score.sum(), here)
+        slope = torch.where(turned[:, None], of_score, of_lead)
+        other = torch.where(turned[:, None], of_lead, of_score)
+        shared = (slope * other).sum(1, keepdim=True) / (
+            (other * other).sum(1, keepdim=True) + 1e-12
+        )
+        slope = torch.where(orthogonal, slope - shared * other, slope)
+        moved = (moved - float(step) * unit * slope.sign()).clamp(low, high)
     return np.asarray(least.reshape(restarts, -1).amin(0).numpy(), np.float64)
+
+
+def _nearest_other(subject: ScreenedModel, x: Rows, y: Labels) -> torch.Tensor:
+    """For each row the nearest training row of another class."""
+    rows, classes = subject.slices["train"]
+    gaps = (rows * rows).sum(axis=1) - 2 * x @ rows.T
+    return torch.from_numpy(rows[np.where(y[:, None] == classes, np.inf, gaps).argmin(axis=1)])
 
 
 def _sent(columns: RowRules, x: Rows, moved: torch.Tensor) -> torch.Tensor:
