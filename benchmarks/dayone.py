@@ -204,7 +204,9 @@ def _renewal(folder: Path, options: argparse.Namespace) -> list[Row]:
         gateway.stop()
     shutil.move(state / "roots", roots)
     stage = Stage(state)
-    stage.start_gateway()
+    # In this process: whoever waits for it by TLS would wait until it is renewed.
+    gateway = build(GatewayConfig.read(state / "gateway.toml"))
+    gateway.start()
     draft, signed = Path("policy-2.json"), Path("policy-2.signed.json")
 
     def run(role: str, *words: str) -> None:
@@ -219,7 +221,7 @@ def _renewal(folder: Path, options: argparse.Namespace) -> list[Row]:
         run("operator", "policy", "accept", str(signed))
         stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     finally:
-        stage.stop_gateway()
+        gateway.stop()
         draft.unlink(missing_ok=True)
         signed.unlink(missing_ok=True)
     return [
