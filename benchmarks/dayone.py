@@ -4,6 +4,7 @@
 - backup: all databases and model files copied, and put back.
 - rotation: the key of each log and of freshness replaced under load.
 - renewal: the commands that each role needs at day 366.
+- receipts: how the libraries for Go, Java and JavaScript judge receipts, good and altered.
 
 Prints a table; writes results/dayone.json. `--only` measures a part; the other rows stay as they
 were measured before.
@@ -27,6 +28,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from benchmarks.history import BEGAN, CALLERS, DAYS, fill
+from benchmarks.receipt_libraries import measure
 from benchmarks.report import Row, Target, earlier, finish, show
 from demo.materials import DATA, MODELS
 from demo.questions import Load
@@ -230,10 +232,15 @@ def _renewal(folder: Path, options: argparse.Namespace) -> list[Row]:
     ]
 
 
+def _receipts(folder: Path, options: argparse.Namespace) -> list[Row]:
+    return [_row(**row) for row in measure(folder)]
+
+
 _PARTS: dict[str, Callable[[Path, argparse.Namespace], list[Row]]] = {
     "record": _long,
     "rotation": _rotation,
     "renewal": _renewal,
+    "receipts": _receipts,
 }
 
 if __name__ == "__main__":
