@@ -27,6 +27,8 @@ _PREFIX = "reference"
 _POINTS = f"{_PREFIX}.points"
 _FAR = 1e30
 _TINY = 1e-6
+FEATURES = 4
+"""How many features each layer gives; points give more."""
 
 
 @dataclass(frozen=True, slots=True)
