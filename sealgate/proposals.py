@@ -80,8 +80,10 @@ def waiting_for(
     """Yield the open proposals, of a model or of all, that wait for a person.
 
     An approver is waited for until enough people have approved, unless the person has approved
-    already, or published or proposed the version; an admin is waited for afterwards. Raises
-    SealgateError(PRINCIPAL_UNKNOWN).
+    already, or published or proposed the version; an admin is waited for afterwards. A proposal
+    that names an earlier policy takes no approval any more.
+
+    Raises SealgateError(PRINCIPAL_UNKNOWN).
     """
     roles = policy.principal(name).roles
     open_ones = f'state = open AND proposer != "{name}" AND publisher != "{name}"'
@@ -93,7 +95,8 @@ def waiting_for(
         request = messages.ListProposalsRequest(model=model, filter=filter_)
         for message in list_all(registry.ListProposals, request, "proposals"):
             opened = ProposalDiscussion.of(message)
-            if opened.state == "open" and opened.is_approved(policy) is approved:
+            in_force = opened.state == "open" and opened.proposal.policy == policy.digest
+            if in_force and opened.is_approved(policy) is approved:
                 yield message
 
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from console.display.formats import percent, plain
 
-_WIDTH, _ROW, _LABEL, _VALUE = 480, 28, 140, 60
+_WIDTH, _ROW, _LABEL, _VALUE = 480, 28, 140, 72
 _BAR = 16
 _HEAD = 34
 

@@ -62,6 +62,7 @@ def proposal(view: View) -> Response:
         compared=compared(version, live),
         plots=plots(version, live),
         reach=reach_of(calls, named),
+        outdated=shown.state == "open" and named.policy != calls.policy.digest,
         waits=any(each.digest == shown.digest for each in waiting(calls, named.model)),
     )
 

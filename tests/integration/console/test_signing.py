@@ -250,6 +250,18 @@ def test_a_cloned_passkey_is_found_out_by_its_counter(gateway, console):
     assert "WEBAUTHN_COUNTER" in said[1]
 
 
+def test_a_proposal_under_an_earlier_policy_waits_for_nobody(gateway, console, keys):
+    proposal = gateway.propose("digits", 2).digest
+    browser = console.signed_in("approver-1")
+    assert f"/proposals/{proposal}" in browser.get("/").text
+    other = Authenticator("another", rp_id="localhost", origin=console.origin)
+    list_passkeys(gateway, {"admin": {other.keyid: other.passkey.to_json()}})
+    assert f"/proposals/{proposal}" not in browser.get("/").text
+    page = browser.get(f"/proposals/{proposal}").text
+    assert "takes no approval any more" in page
+    assert 'value="approve"' not in page
+
+
 @contextmanager
 def browsing(folder) -> Iterator[Chrome]:
     """A Chromium with a virtual authenticator that verifies its user."""
