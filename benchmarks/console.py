@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -151,7 +151,7 @@ def _parts(
 
 
 def _pages(stage: Stage, options: argparse.Namespace) -> list[dict[str, Any]]:
-    with signed_in(stage, "auditor") as browser:
+    with closing(signed_in(stage, "auditor")) as browser:
         pages = _addresses(browser, options)
         return [
             {"page": name, **_measured(browser, addresses, options.times)}
