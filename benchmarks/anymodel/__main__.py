@@ -5,7 +5,8 @@ Each of twelve models, of torch, transformers, scikit-learn, XGBoost and LightGB
 about rows one by one, and the answers are held against the model's own. Gradients are held against
 torch's. Figures of screening are those of the version's signed evidence, on rows that no step was
 fitted on, for attacks that turned an answer; trees are also attacked by ART's HopSkipJump and ZOO.
-Writes results/anymodel.json; with `--only`, it keeps the rows of the other models.
+Each part leaves its figures in build/anymodel/PART.json with the commit that it measured; the
+parts that are there are joined in results/anymodel.json. `--only PART` measures that part alone.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.anymodel.measures import gradient_error, label_attacks
 from benchmarks.anymodel.subjects import GRADIENT, MODELS, TREES, ReadyModel
-from benchmarks.report import Row, Target, earlier, finish, show
+from benchmarks.report import Row, Target, commit, finish, show
 from publishing.evidence.signing import SCREENING_REPORT
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -32,6 +33,7 @@ from sealgate.v1.registry_pb2 import GetVersionRequest
 from tests.support.harness.gateway import ROOT, GatewayHarness, running
 from tests.support.oracles.programs import python_with, run
 
+BUILD = Path("build/anymodel")
 _ASKED = 40
 _CLIENT = ROOT / "tests" / "integration" / "publishing" / "triton_rows.py"
 _COLUMNS = (
@@ -57,15 +59,27 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MODELS), help="a part")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = {row["model"]: row for row in earlier("anymodel")}
+    BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder, "state")) as harness:
         for name in arguments.only or MODELS:
-            found[name] = _measured(harness, MODELS[name](), Path(folder))
-            show([found[name]], _COLUMNS)
-    rows = [found[name] for name in MODELS if name in found]
+            row = _measured(harness, MODELS[name](), Path(folder))
+            show([row], _COLUMNS)
+            part = json.dumps({"commit": commit(), "row": row}, indent=1)
+            (BUILD / f"{name}.json").write_text(part + "\n")
+    _join()
+
+
+def _join() -> None:
+    found = {
+        name: json.loads((BUILD / f"{name}.json").read_text())
+        for name in MODELS
+        if (BUILD / f"{name}.json").exists()
+    }
+    rows = [part["row"] for part in found.values()]
     show(rows, _COLUMNS)
     notes = _NOT_MEASURED | {name: "left out" for name in MODELS if name not in found}
-    finish("anymodel", rows, _targets(rows), notes)
+    commits = {name: part["commit"] for name, part in found.items()}
+    finish("anymodel", rows, _targets(rows), notes, commits=commits)
 
 
 def _measured(harness: GatewayHarness, model: ReadyModel, folder: Path) -> Row:

@@ -11,13 +11,12 @@ that are there are joined in benchmarks/results/holes.json, each with the commit
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.holes import idle_connections, named_tests, publisher_flood
-from benchmarks.report import Row, Target, finish, show
+from benchmarks.report import Row, Target, commit, finish, show
 from tests.support.oracles.promotion import campaign
 
 BUILD = Path("build/holes")
@@ -39,7 +38,7 @@ def main() -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in chosen:
         rows = _PARTS[name][0]()
-        found = {"commit": _commit(), "rows": rows}
+        found = {"commit": commit(), "rows": rows}
         (BUILD / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     return _join()
 
@@ -60,13 +59,6 @@ def _join() -> int:
         show([{k: v for k, v in row.items() if not isinstance(v, dict)} for row in part["rows"]])
     finish("holes", rows, targets, commits=commits, missing=sorted(_PARTS.keys() - found))
     return 0 if all(target.met for target in targets) else 1
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":
