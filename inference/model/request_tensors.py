@@ -1,0 +1,192 @@
+"""The section `inputs` of `model.json`: the tensors of a request, of which one row is made.
+
+    {"name": "age", "datatype": "INT64", "shape": [-1, 1]}
+    {"name": "city", "datatype": "BYTES", "shape": [-1, 1], "words": ["Bern", "Basel"]}
+    {"name": "bonus", "datatype": "FP32", "shape": [-1, 2], "default": 0}
+
+A row holds their elements one behind the other: a number as it is, and a text as one place for each
+of its words, of which one is 1. A tensor with a `default` may be left out of a request.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.model.columns import number
+from sealgate.reasons import Reason, SealgateError
+from sealgate.tensors import DTYPES, Tensor
+from sealgate.trust import fields
+
+Array = npt.NDArray[Any]
+BYTES = "BYTES"
+# float32 holds every whole number up to here.
+_LARGEST_INTEGER = 2**24
+MOST_PLACES = 4096
+"""How wide such a row may be: each place is a column with rules of its own."""
+_MOST_OPTIONAL = 8
+_LONGEST_WORD = 128
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTensor:
+    """A tensor with -1 for its rows; `words` are what a text may be, `default` is what elements are
+    that a caller leaves out.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    words: tuple[str, ...] = ()
+    default: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > 128 or not self.name.isprintable():
+            raise fields.malformed("a tensor's name is empty, long or unprintable")
+        if self.datatype not in DTYPES and self.datatype != BYTES:
+            raise fields.malformed("a tensor has numbers or texts")
+        if not self.shape or self.shape[0] != -1 or min(self.shape[1:], default=1) < 1:
+            raise fields.malformed("a shape must be -1 followed by positive sizes")
+        if (self.datatype == BYTES) is not (len(self.words) > 1):
+            raise fields.malformed("a text has two words or more, and a number has none")
+        if len(fields.unique(self.words)) and max(map(len, self.words)) > _LONGEST_WORD:
+            raise fields.malformed("a word is too long")
+        if isinstance(self.default, str) and self.default not in self.words:
+            raise fields.malformed("a default is one of the words")
+        if self.words and not isinstance(self.default, str | None):
+            raise fields.malformed("a default is one of the words")
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return self.shape[1:]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.row)
+
+    @property
+    def places(self) -> int:
+        """How many places of a row it takes."""
+        return self.elements * max(1, len(self.words))
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape is one or more such rows."""
+        return len(shape) > 0 and shape[0] > 0 and shape[1:] == self.row
+
+    def read(self, data: Array) -> npt.NDArray[np.float32]:
+        """The places [n, places] of data [n, ...]. Raises: TENSOR_TEXT, TENSOR_RANGE."""
+        flat = data.reshape(len(data), self.elements)
+        if not self.words:
+            if flat.dtype.kind in "iu" and (abs(flat.astype(np.float64)) > _LARGEST_INTEGER).any():
+                raise SealgateError(Reason.TENSOR_RANGE, f"{self.name}: an integer is too large")
+            return flat.astype(np.float32)
+        known = {word.encode(): at for at, word in enumerate(self.words)}
+        try:
+            held = np.array([[known[bytes(each)] for each in row] for row in flat], np.intp)
+        except KeyError:
+            raise SealgateError(Reason.TENSOR_TEXT, f"{self.name}: an unknown word") from None
+        return np.eye(len(self.words), dtype=np.float32)[held].reshape(len(data), self.places)
+
+    def missing(self, rows: int) -> npt.NDArray[np.float32]:
+        """The places of so many rows whose tensor was left out."""
+        if self.words:
+            held = np.full((rows, self.elements), str(self.default).encode(), object)
+            return self.read(held)
+        return np.full((rows, self.places), self.default, np.float32)
+
+    def write(self, places: npt.NDArray[np.float32]) -> Tensor:
+        """The tensor that `read` made these places of."""
+        shape = (len(places), *self.row)
+        if not self.words:
+            return Tensor.of(self.name, places.astype(DTYPES[self.datatype]).reshape(shape))
+        held = places.reshape(len(places), self.elements, len(self.words)).argmax(axis=2)
+        words = np.array([word.encode() for word in self.words], object)
+        return Tensor.of(self.name, words[held].reshape(shape))
+
+    def encode(self) -> dict[str, Any]:
+        value = {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+        stated = {"words": list(self.words), "default": self.default}
+        return value | {name: each for name, each in stated.items() if each not in (None, [])}
+
+    @classmethod
+    def decode(cls, value: Any) -> "RequestTensor":
+        """Read what `encode` made. Raises SealgateError(DOCUMENT_MALFORMED)."""
+        stated = [each for each in ("words", "default") if each in fields.mapping(value)]
+        item = fields.record(value, ("name", "datatype", "shape", *stated))
+        default = item.get("default")
+        return cls(
+            fields.text(item["name"]),
+            fields.text(item["datatype"]),
+            tuple(fields.integer(size, least=-1) for size in fields.items(item["shape"])),
+            fields.texts(item["words"]) if "words" in item else (),
+            default if default is None or isinstance(default, str) else number(default),
+        )
+
+
+def decode_tensors(value: Any) -> tuple[RequestTensor, ...]:
+    """Read the section. Raises SealgateError(DOCUMENT_MALFORMED)."""
+    found = tuple(RequestTensor.decode(item) for item in fields.items(value))
+    fields.unique([each.name for each in found])
+    if not 0 < sum(each.places for each in found) <= MOST_PLACES:
+        raise fields.malformed(f"a row of several tensors has 1 to {MOST_PLACES} places")
+    optional = sum(each.default is not None for each in found)
+    if optional > _MOST_OPTIONAL or optional == len(found):
+        raise fields.malformed(f"at most {_MOST_OPTIONAL} tensors, and not all, are optional")
+    return found
+
+
+def joined(
+    specs: Sequence[RequestTensor], tensors: Mapping[str, Tensor]
+) -> npt.NDArray[np.float32]:
+    """The rows [n, D] of a request's tensors.
+
+    Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_TEXT, TENSOR_RANGE.
+    """
+    if tensors.keys() - {spec.name for spec in specs}:
+        raise SealgateError(Reason.TENSOR_NAME)
+    counts = set()
+    for spec in specs:
+        tensor = tensors.get(spec.name)
+        if tensor is None and spec.default is None:
+            raise SealgateError(Reason.TENSOR_NAME, f"{spec.name} is missing")
+        if tensor is None:
+            continue
+        if tensor.datatype != spec.datatype:
+            raise SealgateError(Reason.TENSOR_DATATYPE)
+        if not spec.admits(tensor.shape):
+            raise SealgateError(Reason.TENSOR_SHAPE)
+        counts.add(tensor.shape[0])
+    if len(counts) != 1:
+        raise SealgateError(Reason.TENSOR_SHAPE, "tensors have as many rows as one another")
+    (count,) = counts
+    parts = [
+        spec.read(tensors[spec.name].data) if spec.name in tensors else spec.missing(count)
+        for spec in specs
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def parted(specs: Sequence[RequestTensor], rows: Array) -> list[Tensor]:
+    """The tensors of rows [n, D], none left out."""
+    ends = np.cumsum([spec.places for spec in specs])[:-1]
+    return [
+        spec.write(part) for spec, part in zip(specs, np.split(rows, ends, axis=1), strict=True)
+    ]
+
+
+def requests_of(specs: Sequence[RequestTensor], rows: Array) -> list[list[Tensor]]:
+    """All requests that rows [n, D] may have come in: with and without what may be left out."""
+    tensors = parted(specs, rows)
+    optional = [
+        each.name
+        for each, spec in zip(tensors, specs, strict=True)
+        if spec.default is not None
+        and np.array_equal(spec.read(each.data), spec.missing(len(rows)))
+    ]
+    left_out = [set(c) for k in range(len(optional) + 1) for c in combinations(optional, k)]
+    return [[each for each in tensors if each.name not in names] for names in left_out]
