@@ -174,7 +174,11 @@ class BurstSteps:
         if released.labels_only or pending.anchors:
             pending.actions.add(LABELS)
             logits = answer.outputs[live.config.output.name]
-            pending.outputs = [labels(logits, pending.anchors or ())]
+            pending.outputs = [
+                labels(logits, pending.anchors)
+                if pending.anchors
+                else live.config.decision.reduced(logits)
+            ]
         else:
             pending.outputs = [Tensor.of(name, answer.outputs[name]) for name in pending.wanted]
 

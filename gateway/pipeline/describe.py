@@ -10,8 +10,10 @@ from inference.backends.remote.generator import Generator
 from inference.engine.engine import IndexedVersion, LiveVersion
 from inference.engine.statistics import Duration, Executions
 from inference.llm import messages
-from inference.model.config import TensorSpec
+from inference.model.config import ModelConfig, TensorSpec
+from inference.model.request_tensors import RequestTensor
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.tensors import DTYPES
 from sealgate.trust.times import format_time
 
 PLATFORM = "onnxruntime_onnx"
@@ -24,7 +26,8 @@ _ANSWERS = ((messages.TEXT_OUTPUT, "BYTES"), (messages.TOKEN_IDS, "INT64"))
 _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
 _LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 # The data types that a model's configuration admits.
-_DATA_TYPES = {"FP32": oip.TYPE_FP32, "INT64": oip.TYPE_INT64, "BYTES": oip.TYPE_STRING}
+_DATA_TYPES = {name: oip.DataType.Value(f"TYPE_{name}") for name in DTYPES}
+_DATA_TYPES["BYTES"] = oip.TYPE_STRING
 
 
 def metadata(
@@ -41,6 +44,7 @@ def metadata(
         platform=_GENERATES if generates else PLATFORM,
         properties=_provenance(live)
         | {"covered_until": _time(live.until)}
+        | _request(live.config)
         | ({"policy_expired": expired} if expired else {})
         | ({} if generates else {"labels": json.dumps(live.config.labels, ensure_ascii=False)}),
     )
@@ -85,7 +89,11 @@ def config(live: LiveVersion, longest: float) -> oip.ModelConfig:
         ),
         model_transaction_policy=oip.ModelTransactionPolicy(decoupled=False),
     )
-    message.input.extend(oip.ModelInput(**_tensor(spec)) for spec in live.config.inputs)
+    optional = _optional(live.config)
+    message.input.extend(
+        oip.ModelInput(**_tensor(spec), optional=spec.name in optional)
+        for spec in live.config.inputs
+    )
     message.output.append(oip.ModelOutput(**_tensor(live.config.output)))
     for name, value in _provenance(live).items():
         message.parameters[name].string_value = value
@@ -151,6 +159,7 @@ def _provenance(live: LiveVersion) -> dict[str, str]:
         "sequence": str(live.sequence),
         "policy": live.policy,
         "engine": live.ready.engine,
+        "answer": live.config.decision.kind,
     }
 
 
@@ -159,7 +168,18 @@ def _time(seconds: float) -> str:
     return format_time(datetime.fromtimestamp(min(seconds, _LAST), UTC))
 
 
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
+def _request(config: ModelConfig) -> dict[str, str]:
+    """Which inputs may be left out, and the words that each text may be."""
+    told = {f"words.{each.name}": ",".join(each.words) for each in config.tensors if each.words}
+    optional = _optional(config)
+    return told | ({"optional_inputs": ",".join(sorted(optional))} if optional else {})
+
+
+def _optional(config: ModelConfig) -> set[str]:
+    return {each.name for each in config.tensors if each.default is not None}
+
+
+def _tensor(spec: TensorSpec | RequestTensor) -> dict[str, Any]:
     return {"name": spec.name, "data_type": _DATA_TYPES[spec.datatype], "dims": spec.row}
 
 

@@ -13,12 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
-
 from gateway.recording.recorder import AuditRecord, AuditRecorder, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult
+from inference.model.config import ModelConfig
 from inference.model.inputs import model_input
 from sealgate.reasons import SealgateError
 from sealgate.tensors import Tensor
@@ -113,7 +112,7 @@ class ShadowComparisons:
         except SealgateError as refusal:
             if refusal.reason not in FAULTS:
                 raise
-        agreed = found is not None and _same_labels(comparison.answer, found)
+        agreed = found is not None and _agree(other.config, comparison.answer, found)
         self._recorder.record(self._audit_record(comparison, found, agreed))
         for live in (comparison.answered, other):
             self._alias_health.compared(live, agreed)
@@ -157,9 +156,12 @@ class ShadowComparisons:
             _log.warning("%d of %d answers were not compared", self.dropped, self.offered)
 
 
-def _same_labels(one: InferenceResult, other: InferenceResult) -> bool:
-    """Whether both put every row into the same class: scores differ between any two versions."""
+def _agree(config: ModelConfig, one: InferenceResult, other: InferenceResult) -> bool:
+    """Whether both answer every row alike, by class or tolerance: scores differ between any two
+    versions.
+    """
     return one.outputs.keys() == other.outputs.keys() and all(
-        np.array_equal(data.argmax(axis=-1), other.outputs[name].argmax(axis=-1))
+        data.shape == other.outputs[name].shape
+        and not config.decision.changed(data, other.outputs[name]).any()
         for name, data in one.outputs.items()
     )

@@ -25,6 +25,7 @@ from gateway.rollout.alias_health import AliasHealth, Breach
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult
+from inference.model.config import ModelConfig
 from registry.promotion.pointers import Pointers
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
@@ -187,7 +188,7 @@ class Rollout:
         ):
             return live
         here, there = live.config, canary.config
-        if (here.input, here.output, here.labels) != (there.input, there.output, there.labels):
+        if _signature(here) != _signature(there):
             return live
         told_apart = params.session or input_digest
         place = (CANARY, live.model, caller, told_apart)
@@ -225,3 +226,8 @@ class Rollout:
         if policy is None:
             raise SealgateError(Reason.POLICY_INVALID, "none could be established")
         return policy
+
+
+def _signature(config: ModelConfig) -> tuple[object, ...]:
+    """What a caller relies on."""
+    return config.inputs, config.output, config.labels, config.decision.kind

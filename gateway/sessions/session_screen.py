@@ -30,7 +30,7 @@ from gateway.sessions.query_attacks import (
 )
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW
 from sealgate.trust.policy.screening import SessionRules as SessionRules
@@ -181,7 +181,9 @@ class SessionWatch:
         if self._crossed(live, caller, flat, found):
             # Of this burst alone: who knows another's rows could have them blocked for longer.
             action = min([action or rules.search, rules.search], key=_STRICTEST_FIRST.index)
-        if rules.search != BLOCK or not any(each.anchor is not None for each in found):
+        anchored = any(each.anchor is not None for each in found)
+        # An anchor's class says nothing of numbers or several labels.
+        if rules.search != BLOCK or not anchored or live.config.decision != CLASSES:
             return SessionFinding(action)
         left = iter(found)
         return SessionFinding(action, [_anchors(islice(left, len(rows))) for rows in given])
@@ -278,7 +280,7 @@ def _rows(
     live: LiveVersion, prints: Sequence[bytes], answer: InferenceResult, bound_holds: bool
 ) -> Iterator[bytes]:
     """A request's rows as a store keeps them."""
-    labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
+    labels = live.config.decision.index(answer.outputs[live.config.output.name]).tolist()
     # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
     payoff = request_payoff(live, answer) if bound_holds else 1.0
     for label, each in zip(labels, prints, strict=True):

@@ -7,7 +7,7 @@
      "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"}, "precision": "float32",
      "batching": {...} (inference.batching.limits),
      "scaling": {"offset": [...], "scale": [...]},
-     "columns": [...] (inference.model.columns)}
+     "columns": [...] (inference.model.columns), "answer": {...} (inference.model.decisions)}
 
 A text model takes tokens through one of two inputs and has no `domain`. `tokens` says how texts
 are represented (inference.text.tokens), and `screening.eps` is in units of the word embeddings:
@@ -30,7 +30,10 @@ answers in float32: nothing was quantized.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
-not apply it. `columns` may be absent; it describes the places of one-dimensional rows.
+not apply it. `columns` may be absent; it describes the places of one-dimensional rows. `answer` is
+there for models that predict numbers or several labels; `labels` then name the answer's elements.
+`inputs` is there for models that take several tensors, or others than FP32: `input` then is the row
+that the gateway makes of them (inference.model.request_tensors), which has columns.
 """
 
 import json
@@ -40,6 +43,8 @@ from typing import Any
 
 from inference.batching.limits import Batching
 from inference.model.columns import Column, decode_columns, number, numbers
+from inference.model.decisions import Classes, Decision, decode_decision
+from inference.model.request_tensors import RequestTensor, decode_tensors
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.text.tokens import TokenRules
@@ -48,6 +53,7 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.receipts.answer_entry import FLOAT32, INT8
 
+CLASSES = Classes()
 FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
 TOKENS_SHAPE = (-1, -1)
 _TEXT_SHAPES = ((-1,), (-1, 1))
@@ -112,6 +118,7 @@ _REQUIRED = (
     "screening",
     "batching",
 )
+_OPTIONAL = ("scaling", "columns", "precision", "answer", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,8 @@ class ModelConfig:
     quantized: bool = True
     differences: bool = False
     image: tuple[int, int] | None = None
+    decision: Decision = CLASSES
+    tensors: tuple[RequestTensor, ...] = ()
     table: RowRules | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -185,14 +194,19 @@ class ModelConfig:
             raise fields.malformed("the section tokens is for text models, which need it")
         if self.tokens is None:
             self._check_numbers()
-        elif self.scaling or self.domain != UNBOUNDED or self.columns or self.image:
+        elif self.scaling or self.domain != UNBOUNDED or self.columns or self.image or self.tensors:
             raise fields.malformed("a text model has neither scaling, domain, columns nor images")
         elif self.input.datatype == INT64 and self.input.name != response_contract.IDS:
             raise fields.malformed(f"tokens come in {response_contract.IDS}")
         if self.output.datatype != FP32 or self.output.row != (len(self.labels),):
             raise fields.malformed("there must be a label for each element of an output's row")
-        if len(self.labels) < 2 or len(fields.unique(self.labels)) != len(self.labels):
+        least = 2 if self.decision == CLASSES else 1
+        if len(self.labels) < least or len(fields.unique(self.labels)) != len(self.labels):
             raise fields.malformed("there must be two labels or more")
+        if self.tokens is not None and self.decision != CLASSES:
+            raise fields.malformed("a text model answers classes")
+        if self.decision.width not in (None, len(self.labels)):
+            raise fields.malformed("an answer's levels are as wide as the output")
         if not 0 < self.eps <= self.domain.max - self.domain.min:
             raise fields.malformed("screening's step must be positive and fit the domain")
 
@@ -211,6 +225,10 @@ class ModelConfig:
             object.__setattr__(self, "table", table)
         if self.image is not None and (self.columns or elements % math.prod(self.image)):
             raise fields.malformed("a row is not one or more images of that size")
+        if self.tensors:
+            places = sum(tensor.places for tensor in self.tensors)
+            if self.input.row != (places,) or not self.columns:
+                raise fields.malformed("a row of several tensors has a column for each place")
         if self.relative and (not self.columns or self.eps > 1):
             raise fields.malformed("steps in units of columns are at most 1 and need columns")
 
@@ -225,8 +243,10 @@ class ModelConfig:
         return self.input.datatype == BYTES
 
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The tensors of a request: the input and, with token ids, their mask."""
+    def inputs(self) -> tuple[TensorSpec | RequestTensor, ...]:
+        """The tensors of a request: the input and, with token ids, their mask; or several."""
+        if self.tensors:
+            return self.tensors
         if self.input.datatype != INT64:
             return (self.input,)
         return (self.input, TensorSpec(response_contract.MASK, INT64, TOKENS_SHAPE))
@@ -264,6 +284,10 @@ class ModelConfig:
                 "offset": list(self.scaling.offset),
                 "scale": list(self.scaling.scale),
             }
+        if (answer := self.decision.encode()) is not None:
+            value["answer"] = answer
+        if self.tensors:
+            value["inputs"] = [tensor.encode() for tensor in self.tensors]
         if self.columns:
             value["columns"] = [column.encode() for column in self.columns]
         return canonical.encode(value)
@@ -299,7 +323,7 @@ def _config(value: Any) -> ModelConfig:
     given = value if isinstance(value, dict) else {}
     text = "tokens" in given
     kind = "tokens" if text else "domain"
-    stated = [name for name in ("scaling", "columns", "precision") if name in given]
+    stated = [name for name in _OPTIONAL if name in given]
     top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
     eps, blocks, stated_words, image = _screening(top["screening"], text)
     if top.get("precision", FLOAT32) != FLOAT32:
@@ -323,6 +347,8 @@ def _config(value: Any) -> ModelConfig:
         differences="response" in stated_words,
         quantized="precision" not in stated,
         image=image,
+        decision=decode_decision(top["answer"]) if "answer" in stated else CLASSES,
+        tensors=decode_tensors(top["inputs"]) if "inputs" in stated else (),
     )
 
 

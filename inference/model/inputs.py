@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.model.config import BYTES, INT64, ModelConfig
+from inference.model.request_tensors import joined, parted
 from inference.runtime import response_contract
-from inference.text.tokens import TokenRules, feeds, joined
+from inference.text import tokens
+from inference.text.tokens import TokenRules, feeds
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 
@@ -19,16 +21,20 @@ def model_input(
     config: ModelConfig, tensors: Mapping[str, Tensor], most_rows: int | None = None
 ) -> Array:
     """The rows [n, …] of a request, checked against the names, types and shapes of the model's
-    inputs. By default they are no more than a batch holds.
+    inputs. By default they are no more than a batch holds. Several tensors become one row.
 
     Numbers [n, …] lie inside the domain, since screening measures responses only there, and a table
     follows its columns, since its attacks make no other rows. Tokens [n, s] are as in
     `inference.text.tokens`. Texts [n] are bytes.
     Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
     """
+    most = config.batching.max_rows if most_rows is None else most_rows
+    if config.tensors:
+        if any(tensor.shape[:1] > (most,) for tensor in tensors.values()):
+            raise SealgateError(Reason.BATCH_TOO_LARGE)
+        return _numbers(config, joined(config.tensors, tensors))
     if len(tensors) != len(config.inputs):
         raise SealgateError(Reason.TENSOR_NAME)
-    most = config.batching.max_rows if most_rows is None else most_rows
     for spec in config.inputs:
         tensor = tensors.get(spec.name)
         if tensor is None:
@@ -48,7 +54,9 @@ def model_input(
 
 
 def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
-    """The tensors that `model_input` read `rows` from."""
+    """The tensors that `model_input` read `rows` from, those included that were left out."""
+    if config.tensors:
+        return parted(config.tensors, rows)
     if config.input.datatype == INT64:
         return [Tensor.of(name, data) for name, data in feeds(rows).items()]
     if config.input.datatype == BYTES:
@@ -82,7 +90,7 @@ def _numbers(config: ModelConfig, data: Array) -> Array:
 def _tokens(rules: TokenRules, ids: Array, mask: Array) -> Array:
     if ids.shape != mask.shape or ids.shape[1] > rules.most:
         raise SealgateError(Reason.TENSOR_SHAPE)
-    return rules.fitted(rules.checked(joined(ids, mask)))
+    return rules.fitted(rules.checked(tokens.joined(ids, mask)))
 
 
 def _texts(config: ModelConfig, data: Array) -> Array:

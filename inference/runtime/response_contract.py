@@ -4,7 +4,9 @@ A response graph is one ONNX graph that answers "what is the model's output, and
 when the input changes?" (`training.export` makes ours):
 
     inputs   x         float32 [n, ...]  the rows, with the shape that the serving graph takes
-             label     int64   [n]       the class to step away from; -1 is the model's own answer
+             label     int64   [n]       the class to step away from; -1 is the model's own answer;
+                                         of models that answer otherwise, the level
+                                         (inference.model.decisions)
              eps       float32 []        size of the step, in units of x
              clip_min  float32 []        the domain of x; every step is clipped to it
              clip_max  float32 []
@@ -198,10 +200,8 @@ def _shape(inputs: Values, outputs: Values) -> ResponseShape:
 def _answer_sizes(outputs: Values) -> tuple[int, int]:
     """How many classes, and how many features."""
     logits, features = _row(LOGITS, outputs[LOGITS]), _row(FEATURES, outputs[FEATURES])
-    if len(logits) != 1 or logits[0] < 2:
-        raise SealgateError(
-            Reason.GRAPH_MISMATCH, "logits must have two or more classes for each row"
-        )
+    if len(logits) != 1 or logits[0] < 1:
+        raise SealgateError(Reason.GRAPH_MISMATCH, "logits must be a vector for each row")
     if len(features) != 1 or not 1 <= features[0] <= _MAX_FEATURES:
         raise SealgateError(Reason.GRAPH_MISMATCH, "features are not a vector for each row")
     return logits[0], features[0]

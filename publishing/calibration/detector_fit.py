@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from inference.model.config import InputDomain
+from inference.model.config import CLASSES, InputDomain
+from inference.model.decisions import Decision
 from inference.screening import calibration
 from inference.screening.attack import AttackSession, Rows
 from inference.screening.calibration import (
@@ -101,13 +102,18 @@ class FitRows:
 
 
 def attack_fit_rows(
-    probe: Prober, x_fit: Array, generator: np.random.Generator, *, compared: bool = False
+    probe: Prober,
+    x_fit: Array,
+    generator: np.random.Generator,
+    *,
+    compared: bool = False,
+    decision: Decision = CLASSES,
 ) -> FitRows:
     """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
-    own, places = probe.answers(x_fit), np.arange(len(x_fit))
+    (own, seen), places = probe.measure(x_fit), np.arange(len(x_fit))
     # The last feature takes no part in the score.
     kept = slice(-1 if compared else None)
-    clean = RowSubset(x_fit, places, probe.measure(x_fit)[1][:, kept])
+    clean = RowSubset(x_fit, places, seen[:, kept])
     shifted = {
         name: RowSubset(moved, places, probe.measure(moved)[1][:, kept])
         for name, moved in probe.shifts(x_fit, generator)
@@ -115,7 +121,7 @@ def attack_fit_rows(
     harmful = {}
     for name, moved in probe.attacks(x_fit, generator):
         logits, features = probe.measure(moved)
-        if (changed := logits.argmax(axis=1) != own).any():
+        if (changed := decision.changed(own, logits)).any():
             harmful[name] = RowSubset(moved[changed], places[changed], features[changed, kept])
     if not harmful:
         raise SealgateError(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.model.config import InputDomain, ModelConfig
+from inference.model.config import CLASSES, InputDomain, ModelConfig
+from inference.model.decisions import Decision
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.attack import AttackSession, Labels, Rows
@@ -72,10 +73,16 @@ class RelativeProbe:
     rules: RowRules
 
     @classmethod
-    def of(cls, session: AttackSession, eps: float, rules: RowRules) -> "RelativeProbe":
+    def of(
+        cls,
+        session: AttackSession,
+        eps: float,
+        rules: RowRules,
+        decision: Decision = CLASSES,
+    ) -> "RelativeProbe":
         units = UnitRows.of(rules)
-        probe = Probe(_UnitSession(session, units), eps, _UNIT, rules.in_units())
-        return cls(Probe(session, eps, _UNIT), probe, units, rules)
+        probe = Probe(_UnitSession(session, units), eps, _UNIT, rules.in_units(), decision)
+        return cls(Probe(session, eps, _UNIT, decision=decision), probe, units, rules)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
@@ -108,5 +115,5 @@ class RelativeProbe:
 def number_probe(session: AttackSession, config: ModelConfig) -> Probe | RelativeProbe:
     """The prober of a model of numbers."""
     if config.relative and config.table is not None:
-        return RelativeProbe.of(session, config.eps, config.table)
+        return RelativeProbe.of(session, config.eps, config.table, config.decision)
     return Probe.of(session, config)

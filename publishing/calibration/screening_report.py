@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.model.config import InputDomain
+from inference.model.config import CLASSES, InputDomain
+from inference.model.decisions import Decision
 from inference.screening.attack import AttackSession, Rows
 from inference.screening.calibration import Floats
 from inference.screening.detector import Detector
@@ -29,7 +30,11 @@ def screening_report(
 
 
 def report_of(
-    probe: Prober, detector: Detector, x_test: Array, generator: np.random.Generator
+    probe: Prober,
+    detector: Detector,
+    x_test: Array,
+    generator: np.random.Generator,
+    decision: Decision = CLASSES,
 ) -> dict[str, Any]:
     """Return a JSON value: false alarms on clean rows and under each benign change, and what is
     caught of each attack.
@@ -41,8 +46,7 @@ def report_of(
     response graph would reach by deciding on all. Where the detector compares answers, `disagrees`
     is the share that is answered otherwise than by the float32 model.
     """
-    own = probe.answers(x_test)
-    seen = probe.measure(x_test)[1]
+    own, seen = probe.measure(x_test)
     clean = detector.scores(seen)
     report: dict[str, Any] = {
         "rows": len(x_test),
@@ -53,13 +57,13 @@ def report_of(
     for name, moved in probe.shifts(x_test, generator):
         logits, features = probe.measure(moved)
         report["shifts"][name] = {
-            "answers_changed": _share(logits.argmax(axis=1) != own),
+            "answers_changed": _share(decision.changed(own, logits)),
             **_flags(detector, detector.scores(features)),
             **_parts(detector, features),
         }
     for name, moved in probe.attacks(x_test, generator):
         logits, features = probe.measure(moved)
-        changed = logits.argmax(axis=1) != own
+        changed = decision.changed(own, logits)
         found = {"succeeded": _share(changed)}
         if changed.any():
             found |= _caught(detector, clean, detector.scores(features[changed]))

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.engine.graphs import TappedGraph, open_tapped
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
+from inference.model.decisions import Decision
 from inference.model.forms import InputForm, form_of
 from inference.screening.attack import Labels
 from inference.screening.detector import disagreeing
@@ -60,6 +61,7 @@ class ServedProber:
     compared: bool = True
     answers_float32: bool = True
     border: bool = False
+    decision: Decision = CLASSES
 
     def measure(self, x: Array) -> tuple[Floats, Floats]:
         """Return the logits [n, C] that leave, and features [n, F], of rows x."""
@@ -100,7 +102,7 @@ class ServedProber:
         return np.where(alone.reshape(-1, *[1] * (x.ndim - 1)), rows, x)
 
     def _int8_answers(self, x: Array) -> Labels:
-        return np.asarray(self.served.logits(x).argmax(axis=1), np.int64)
+        return self.decision.index(self.served.logits(x))
 
 
 _BATCH_ROWS = 128

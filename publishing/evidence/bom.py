@@ -13,6 +13,7 @@ from typing import Any
 
 from inference.model.columns import describe_columns
 from inference.model.config import ModelConfig
+from inference.model.decisions import CLASSES, LABELS, NUMBERS
 from sealgate.trust import canonical
 from sealgate.trust.statements import FileEntry, Manifest
 from sealgate.trust.times import format_time
@@ -21,6 +22,7 @@ from sealgate.trust.times import format_time
 _SPDX = frozenset({"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "MIT"})
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/version")
 DATASET_REF = "data"
+_TASKS = {CLASSES: "classification", LABELS: "multi-label classification", NUMBERS: "regression"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,20 @@ def _model(
         "modelCard": {
             "modelParameters": {
                 "approach": {"type": "supervised"},
-                "task": "classification",
+                "task": _TASKS[config.decision.kind],
                 "datasets": [{"ref": DATASET_REF}],
-                "inputs": [{"format": _tensor(config.input.datatype, config.input.shape)}],
+                "inputs": [
+                    {"format": _tensor(each.datatype, each.shape)} for each in config.inputs
+                ],
                 "outputs": [{"format": _tensor(config.output.datatype, config.output.shape)}],
             },
             "quantitativeAnalysis": {
                 "performanceMetrics": [
-                    {"type": "accuracy", "value": f"{value:.4f}", "slice": f"test, {name}"}
+                    {
+                        "type": config.decision.quality_name,
+                        "value": f"{value:.4f}",
+                        "slice": f"test, {name}",
+                    }
                     for name, value in sorted(accuracies.items())
                 ]
             },

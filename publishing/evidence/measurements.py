@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from inference.model.columns import number
+from inference.model.config import CLASSES
+from inference.model.decisions import Decision
 from inference.model.golden import Golden
 from publishing.calibration import probe, text_probe
 from publishing.calibration.image_changes import CHANGES
@@ -36,7 +38,9 @@ _GOLDEN = (
 
 @dataclass(frozen=True, slots=True)
 class Accuracies:
-    """Shares of correct answers on the test slice, which no step was fitted on."""
+    """How good answers are on the test slice, which no step was fitted on: shares of correct ones,
+    or what `Decision.quality` says.
+    """
 
     source: float
     fp32: float
@@ -68,7 +72,12 @@ class TrialMeasurements:
 
     @classmethod
     def decode(
-        cls, data: bytes, golden: Golden, test_rows: int, same: bool = True
+        cls,
+        data: bytes,
+        golden: Golden,
+        test_rows: int,
+        same: bool = True,
+        decision: Decision = CLASSES,
     ) -> "TrialMeasurements":
         """Read what `encode` wrote of these golden answers, which are the `same` to the last bit in
         any batch or not, and a test slice of this many rows.
@@ -79,7 +88,7 @@ class TrialMeasurements:
         top = fields.record(canonical.decode(data), ("golden", "screening", "accuracies"))
         shares = _shares(top["accuracies"], ("source", "fp32", "int8"))
         return cls(
-            _golden(top["golden"], golden, same),
+            _golden(top["golden"], golden, same, decision),
             _with_recalibration(top["screening"], test_rows, golden.x.dtype == np.int64),
             Accuracies(**shares),
         )
@@ -113,10 +122,10 @@ class VersionReport:
         return self.measured.accuracies.source - self.measured.accuracies.fp32
 
 
-def _golden(value: Any, golden: Golden, same: bool) -> dict[str, Any]:
+def _golden(value: Any, golden: Golden, same: bool, decision: Decision) -> dict[str, Any]:
     item = fields.record(value, _GOLDEN)
     told = (item["rows"], item["classes_answered"], item["same_alone_and_in_a_batch"])
-    if told != (len(golden.x), len(np.unique(golden.logits.argmax(axis=1))), same):
+    if told != (len(golden.x), len(np.unique(decision.index(golden.logits))), same):
         raise fields.malformed("the report is not of these golden answers")
     _share(item["same_class_as_fp32"])
     if number(item["largest_difference_to_fp32"]) < 0:

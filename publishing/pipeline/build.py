@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from inference.model.columns import describe_columns
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
 from publishing.evidence import signing
 from publishing.evidence.bom import DataFile, ml_bom
 from publishing.evidence.measurements import VersionReport
@@ -203,16 +203,20 @@ def _screening(making: BuildRecord, report: VersionReport) -> dict[str, Any]:
 
 def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dict[str, Any]:
     measured = report.measured.accuracies
+    config = making.source.config
+    # Where float32 corrects INT8's classes, what leaves is better than INT8 is.
+    corrected = config.quantized and config.decision == CLASSES
+    served = "INT8 before float32 corrects it"
     accuracies = {
         "fp32 before marking": measured.source,
         "fp32 marked": measured.fp32,
-        f"{making.source.config.arithmetic.upper()} served": measured.int8,
+        served if corrected else f"{config.arithmetic.upper()} served": measured.int8,
     }
     data = DataFile(making.data.digest, making.data.size)
     origin = making.source.origin
     facts = {"sealgate:watermark-commitment": making.commitment}
     facts |= {} if origin is None else dict(origin.facts())
-    return ml_bom(making.source.config, manifest, data, accuracies, making.began, facts)
+    return ml_bom(config, manifest, data, accuracies, making.began, facts)
 
 
 def _watermark_check(report: VersionReport, commitment: str, entry: int) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.engine.graphs import open_classifier
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
+from inference.model.decisions import Decision
 from inference.model.forms import InputForm, form_of
 from inference.model.golden import Golden
 from inference.runtime import response_contract
@@ -98,11 +99,6 @@ class ReleasedGraphs:
         return logits
 
 
-def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:
-    """The share of rows [n] whose largest logit [n, classes] is their class's."""
-    return float(np.mean(logits.argmax(axis=1) == y))
-
-
 def _logits(rows: Array, form: InputForm, work: Callable[[Array], list[Array]]) -> Floats:
     answers = [
         form.run(rows[start : start + _BATCH_ROWS], lambda part: tuple(work(part)))[0]
@@ -124,14 +120,18 @@ class GoldenModel(Protocol):
 
 
 def run_golden(
-    served: GoldenModel, test: DataSlice, rng: np.random.Generator, tolerance: float = 0.0
+    served: GoldenModel,
+    test: DataSlice,
+    rng: np.random.Generator,
+    tolerance: float = 0.0,
+    decision: Decision = CLASSES,
 ) -> Golden:
     """Runs `served` on up to `ROWS` rows of the test slice, one of each class and so on.
 
     Raises: GOLDEN_MISMATCH where an answer depends on the batch that it sits in, by more than
     `tolerance` (relative and absolute).
     """
-    x = golden_rows(test, rng)
+    x = golden_rows(test, rng, decision)
     logits = served.logits(x)
     alone = np.concatenate([served.logits(row[np.newaxis]) for row in x])
     if not np.allclose(logits, alone, rtol=tolerance, atol=tolerance):
@@ -139,19 +139,21 @@ def run_golden(
     return Golden(x, logits)
 
 
-def golden_rows(test: DataSlice, rng: np.random.Generator) -> Array:
+def golden_rows(test: DataSlice, rng: np.random.Generator, decision: Decision = CLASSES) -> Array:
     """The rows [n, ...] that `run_golden` runs."""
-    return np.ascontiguousarray(test.x[_choose(test.y, rng)])
+    return np.ascontiguousarray(test.x[_choose(decision.groups(test.y), rng)])
 
 
-def golden_report(golden: Golden, reference: Floats, same: bool = True) -> dict[str, Any]:
+def golden_report(
+    golden: Golden, reference: Floats, same: bool = True, decision: Decision = CLASSES
+) -> dict[str, Any]:
     """The evidence of the run, beside the logits [n, C] of the fp32 model for the same rows; `same`
     is whether an answer is the same to the last bit in any batch, as integers' are.
     """
     return {
         "rows": len(golden.x),
-        "classes_answered": len(np.unique(golden.logits.argmax(axis=1))),
-        "same_class_as_fp32": accuracy(golden.logits, reference.argmax(axis=1)),
+        "classes_answered": len(np.unique(decision.index(golden.logits))),
+        "same_class_as_fp32": float(np.mean(~decision.changed(golden.logits, reference))),
         "largest_difference_to_fp32": round(float(np.abs(golden.logits - reference).max()), 6),
         "same_alone_and_in_a_batch": same,
     }

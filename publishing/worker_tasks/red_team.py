@@ -21,7 +21,8 @@ import numpy.typing as npt
 from inference.engine import version_contents
 from inference.engine.graphs import counted
 from inference.model.columns import number
-from inference.model.config import InputDomain, ModelConfig
+from inference.model.config import CLASSES, InputDomain, ModelConfig
+from inference.model.decisions import Decision
 from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
 from publishing.calibration import query_attacks
@@ -115,12 +116,17 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         walker = StagedProber(walker, vectors, detector.first)
     compared = detector.disagreement is not None
     probe = ServedProber(
-        walker, ServingGraph.of(int8, config), compared, detector.answers_float32, border=True
+        walker,
+        ServingGraph.of(int8, config),
+        compared,
+        detector.answers_float32,
+        border=True,
+        decision=config.decision,
     )
     draw = np.random.default_rng(0)
-    report = report_of(probe, detector, asked[_ROWS], draw)
+    report = report_of(probe, detector, asked[_ROWS], draw, config.decision)
     if plan.victims:
-        judged = AttackTarget(probe, config.domain, detector, config.table)
+        judged = AttackTarget(probe, config.domain, detector, config.table, config.decision)
         report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
     send(canonical.encode(report))
 
@@ -135,12 +141,13 @@ class AttackTarget:
     domain: InputDomain
     detector: Detector
     columns: RowRules | None = None
+    decision: Decision = CLASSES
 
     def answer(self, row: Rows) -> tuple[int, str]:
         """The class of a row [n, ...], n = 1, and the verdict on it."""
         logits, features = self.probe.measure(row)
         score = float(self.detector.scores(features)[0])
-        return int(logits.argmax()), self.detector.verdict(score).value
+        return int(self.decision.index(logits)[0]), self.detector.verdict(score).value
 
     def changeable(self, row: Rows) -> Rows:
         """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""

@@ -5,15 +5,17 @@ result is what that version answers on this machine.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.engine import ready_version, version_contents
-from inference.model.config import ModelConfig
-from inference.model.inputs import labels
+from inference.model.config import CLASSES, ModelConfig
+from inference.model.decisions import Decision
+from inference.model.inputs import labels, tensors_of
+from inference.model.request_tensors import requests_of
 from inference.runtime.settings import CpuSettings
 from publishing.serialization import pack_tensors, unpack_tensors
 from publishing.worker_tasks.forward import in_shape
@@ -40,6 +42,7 @@ class Replayed:
     logits: Floats
     verdict: str
     score: float = math.nan
+    decision: Decision = CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
     RECEIPT_MISMATCH.
     """
     rows = in_shape(config, rows)
-    if _digest(config.input.name, rows) != recorded:
+    sent = requests_of(config.tensors, rows) if config.tensors else [tensors_of(config, rows)]
+    if recorded not in map(_digest_of, sent):
         raise SealgateError(Reason.RECEIPT_MISMATCH, "the input is not the one of the receipt")
     return rows
 
@@ -84,7 +88,7 @@ def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -
     verdict, score = (
         found[name].tobytes().decode("ascii", "replace") for name in (_VERDICT, _SCORE)
     )
-    return Replayed(config.output.name, found[_LOGITS], verdict, _number(score))
+    return Replayed(config.output.name, found[_LOGITS], verdict, _number(score), config.decision)
 
 
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
@@ -126,8 +130,8 @@ def compare(
     # 3.
     if _digest(found.output, found.logits) == output:
         return ReplayAgreement(verdict, "equal, bit for bit", 0.0)
-    if _digest_of(labels(found.logits)) == output:
-        return ReplayAgreement(verdict, "the same classes, which alone were given", 0.0)
+    if _digest_of([found.decision.reduced(found.logits)]) == output:
+        return ReplayAgreement(verdict, "the same labels, which alone were given", 0.0)
     if arithmetic == ANCHOR:
         return ReplayAgreement(verdict, _anchored(found.logits, output), 0.0)
     if answer is None:
@@ -147,7 +151,7 @@ def _anchored(logits: Floats, output: str) -> str:
         return "classes of rows that were nearly repeated, some not its own"
     own = int(logits.argmax())
     for other in range(logits.shape[1]):
-        if _digest_of(labels(logits, [other])) == output:
+        if _digest_of([labels(logits, [other])]) == output:
             return f"class {other} of a row that was nearly repeated; its own is {own}"
     raise SealgateError(Reason.REPLAY_MISMATCH, "no class of the version's was given")
 
@@ -160,8 +164,8 @@ def _number(text: str) -> float:
 
 
 def _digest(name: str, data: Floats) -> str:
-    return _digest_of(Tensor.of(name, data))
+    return _digest_of([Tensor.of(name, data)])
 
 
-def _digest_of(tensor: Tensor) -> str:
-    return tensors_digest([(tensor.name, tensor.datatype, tensor.shape, tensor.raw)])
+def _digest_of(tensors: Sequence[Tensor]) -> str:
+    return tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)

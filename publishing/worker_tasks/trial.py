@@ -22,7 +22,7 @@ from safetensors import numpy as safetensors_numpy
 from inference.engine import ready_version, version_contents
 from inference.engine.batch_run import FLOAT32_TOLERANCE
 from inference.engine.graphs import counted, open_response
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
 from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.runtime.response_contract import check_same_forward
@@ -53,7 +53,6 @@ from publishing.worker_tasks.forward import (
     ReleasedGraphs,
     ResponseGraph,
     ServingGraph,
-    accuracy,
     golden_report,
     run_golden,
 )
@@ -156,7 +155,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         int8 = quantize(asked.serving, config.input.name, rows, products_only=by_column)
     send(int8)
     served = ServingGraph.of(int8, config)
-    compared = config.quantized
+    compared = config.quantized and config.decision == CLASSES
     if asked.earlier is not None:
         # A recalibration rests on the features that its version measured on traffic.
         compared = asked.earlier.disagreement is not None
@@ -169,14 +168,16 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     response = open_response(asked.response, 1, compared=compared)[1]
     graphs = TimedGraphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
-    vectors = _vectors(int8, asked, served, golden) if asked.first_stage else None
-    answering = ServedProber(prober, served, compared)
+    staged = asked.first_stage and config.decision == CLASSES
+    vectors = _vectors(int8, asked, served, golden) if staged else None
+    answering = ServedProber(prober, served, compared, decision=config.decision)
     answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
-    screened = report_of(replace(answering, border=True), detector, sample, for_noise)
+    answering = replace(answering, border=True)
+    screened = report_of(answering, detector, sample, for_noise, config.decision)
     screened |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
     accuracies = _accuracies(asked, fp32_logits, served)
-    report = golden_report(golden, fp32.logits(golden.x), config.quantized)
+    report = golden_report(golden, fp32.logits(golden.x), config.quantized, config.decision)
     measured = TrialMeasurements(report, screened, accuracies)
     send(measured.encode())
     both = int8, asked.serving, asked.response
@@ -191,12 +192,12 @@ def _accuracies(
     test = asked.test
     source = ServingGraph.of(asked.source, asked.config).logits(test.x)
     every = (source, fp32_logits, served.logits(test.x))
-    return Accuracies(*(accuracy(logits, test.y) for logits in every))
+    return Accuracies(*(asked.config.decision.quality(logits, test.y) for logits in every))
 
 
 def _golden(asked: TrialRequest, served: GoldenModel, draw: np.random.Generator) -> Golden:
     tolerance = 0.0 if asked.config.quantized else FLOAT32_TOLERANCE
-    golden = run_golden(served, asked.test, draw, tolerance)
+    golden = run_golden(served, asked.test, draw, tolerance, asked.config.decision)
     probe = form_of(asked.config, asked.tokenizer).probe()
     return golden if probe is None else replace(golden, probes=Golden(probe, served.logits(probe)))
 
@@ -211,7 +212,9 @@ def _fitted(
     """The detector, with a first stage where one pays, what measures rows for it, and what the
     report says of stages, and of a recalibration.
     """
-    seen = attack_fit_rows(prober, asked.fit.x, for_noise, compared=prober.compared)
+    seen = attack_fit_rows(
+        prober, asked.fit.x, for_noise, compared=prober.compared, decision=prober.decision
+    )
     draft = draft_detector(seen)
     chosen = choose(seen, vectors, graphs) if vectors is not None else None
     if asked.earlier is not None:

@@ -1,8 +1,9 @@
 """`sealgate infer`: sends one request to a model and shows the answer with its receipt."""
 
+import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sealgate.cli.context import alias_option, profile
 from sealgate.cli.output import json_option, show_rows
 from sealgate.client.client import Client
 from sealgate.client.connection import connect, options_of
+from sealgate.oip.grpc_service_pb2 import ModelMetadataResponse
 from sealgate.reasons import SealgateError
+from sealgate.tensors import DTYPES
 from sealgate.trust.policy import DEFAULT_ALIAS
 
 Rows = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -31,6 +34,57 @@ def read_input(file: Path | None, texts: tuple[str, ...], name: str | None) -> d
     return {name or "text": np.array([text.encode() for text in texts], object)}
 
 
+def read_table(file: Path) -> dict[str, list[str]] | None:
+    """The columns of a .csv with a header, as text by name; None where the first line is numbers.
+
+    Raises click.ClickException where lines differ in length, or there is no row.
+    """
+    if file.suffix != ".csv":
+        return None
+    with file.open(newline="", encoding="utf-8") as opened:
+        lines = [line for line in csv.reader(opened) if line]
+    if not lines or _is_number(lines[0][0]):
+        return None
+    header, *rows = lines
+    if not rows or {len(row) for row in rows} != {len(header)}:
+        raise click.ClickException(f"{file} has no rows, or rows of other lengths than its header")
+    return {name.strip(): [row[at].strip() for row in rows] for at, name in enumerate(header)}
+
+
+def tensors_of(columns: Mapping[str, list[str]], metadata: ModelMetadataResponse) -> dict[str, Any]:
+    """A table's columns as the tensors that a model takes: by name, or all in its one input.
+
+    Raises click.ClickException for a column that is none of its inputs, or no number.
+    """
+    taken = {each.name: each for each in metadata.inputs}
+    try:
+        if len(taken) == 1 and not taken.keys() & columns.keys():
+            rows = [[float(text) for text in row] for row in zip(*columns.values(), strict=True)]
+            return {next(iter(taken)): np.array(rows, np.float32)}
+        if unknown := sorted(columns.keys() - taken.keys()):
+            raise click.ClickException(f"the model takes {', '.join(taken)}, no {unknown[0]}")
+        return {name: _tensor(texts, taken[name]) for name, texts in columns.items()}
+    except ValueError as error:
+        raise click.ClickException(f"a column holds no numbers: {error}") from error
+
+
+def _tensor(texts: list[str], taken: ModelMetadataResponse.TensorMetadata) -> Any:
+    shape = (len(texts), *list(taken.shape)[1:])
+    if taken.datatype == "BYTES":
+        return np.array([text.encode() for text in texts], object).reshape(shape)
+    kind = DTYPES[taken.datatype]
+    whole = kind.kind in "iub"
+    return np.array([int(each) if whole else float(each) for each in texts], kind).reshape(shape)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --input, --text and --name, of which `read_input` makes the input."""
     for option in (
@@ -42,7 +96,7 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--input",
             "file",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Rows of numbers: .npy, or .csv without a header.",
+            help="Rows: .npy, or .csv. A header names the model's inputs.",
         ),
     ):
         command = option(command)
@@ -108,10 +162,17 @@ def infer(
     as_json: bool,
 ) -> None:
     """Send a request to MODEL and print the answer for each row, after verifying its receipt."""
-    asked = read_input(file, texts, name)
+    table = None if file is None else read_table(file)
+    asked = {} if table is not None else read_input(file, texts, name)
     allowed = allowance.read_text() if allowance is not None else None
     person = profile(ctx, "client")
     with connect(person.endpoint, **options_of(person)) as client:
+        if table is not None:
+            asked = tensors_of(table, client.metadata(model))
+        elif file is not None and name is None:
+            # A model that was made elsewhere calls its input as it likes.
+            first = client.metadata(model).inputs[:1]
+            asked = {each.name: asked["x"] for each in first} or asked
         answer = client.infer(model, asked, alias=alias, allowance=allowed)
         labels = _labels(client, model, None if alias == DEFAULT_ALIAS else answer.version)
     if receipt is not None:
@@ -133,7 +194,11 @@ def _labels(client: Client, model: str, version: int | None) -> dict[int, str]:
     nothing, or where the caller may not ask for this version's metadata.
     """
     try:
-        told = json.loads(client.metadata(model, version).properties.get("labels", "[]"))
+        properties = client.metadata(model, version).properties
+        # Numbers and several labels have no likeliest class.
+        if properties.get("answer", "classes") != "classes":
+            return {}
+        told = json.loads(properties.get("labels", "[]"))
     except (SealgateError, ValueError):
         return {}
     return {number: str(label) for number, label in enumerate(told if type(told) is list else ())}

@@ -86,7 +86,7 @@ def test_a_label_only_answer_is_replayed() -> None:
     agreed = compare(
         Replayed("logits", CLASS_LOGITS, "suspect"), "suspect", class_digest(1, 0), None, 0.0
     )
-    assert agreed.answer == "the same classes, which alone were given"
+    assert agreed.answer == "the same labels, which alone were given"
 
 
 def test_other_classes_differ() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from sealgate.client.request import InferResult
 from sealgate.health.golden_inputs import GoldenRows, read_tensors
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason
@@ -121,3 +122,29 @@ def test_a_text_model_may_be_too_narrow_for_every_probe() -> None:
 def test_a_text_model_s_file_without_its_probes_is_refused(data: bytes) -> None:
     with refused(Reason.FORMAT_REFUSED):
         GoldenRows.of(model("BYTES"), data)
+
+
+NUMBERS = {"kind": "numbers", "tolerance": [0.5], "spread": [1.0], "levels": [[0.0], [1.0]]}
+LABELS = {"kind": "labels", "threshold": 0.5, "levels": [[0.0, 1.0], [1.0, 1.0]]}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected", "outputs", "same"),
+    [
+        (NUMBERS, [[1.2]], {"rounded": [[1.0]]}, True),
+        (NUMBERS, [[1.2]], {"rounded": [[1.5]]}, False),
+        (NUMBERS, [[1.2]], {"label": [1]}, False),
+        (LABELS, [[0.2, 0.9]], {"label": [[0, 1]]}, True),
+        (LABELS, [[0.2, 0.9]], {"label": [[1, 1]]}, False),
+    ],
+)
+def test_what_is_left_of_numbers_and_labels_is_compared(
+    section: Any, expected: Any, outputs: Any, same: bool
+) -> None:
+    answers = np.array(expected, np.float32)
+    document = json.loads(model()) | {"answer": section}
+    x = np.zeros((len(answers), 3), np.float32)
+    rows = GoldenRows.of(json.dumps(document).encode(), golden(x, answers))
+    found = {name: np.array(value) for name, value in outputs.items()}
+    given = InferResult(found, "m", 1, "", None)  # type: ignore[arg-type]
+    assert rows.compare(given, answers, 1e-4)[0] is same
