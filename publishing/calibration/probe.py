@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.model.config import InputDomain, ModelConfig
+from inference.model.config import CLASSES, InputDomain, ModelConfig
+from inference.model.decisions import Decision
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening import attack
@@ -25,6 +26,7 @@ from sealgate.reasons import SealgateError
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Answers = Callable[[Array], Labels]
+Turned = Callable[[Array], npt.NDArray[np.bool_]]
 
 # Sizes are shares of the domain's width.
 SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
@@ -95,11 +97,13 @@ class Probe:
     domain: InputDomain
     columns: RowRules | None = None
     image: tuple[int, int] | None = None
+    decision: Decision = CLASSES
 
     @classmethod
     def of(cls, session: AttackSession, config: ModelConfig) -> "Probe":
         """Of a model of numbers."""
-        return cls(session, config.eps, config.domain, config.table, config.image)
+        about = config.table, config.image, config.decision
+        return cls(session, config.eps, config.domain, *about)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
@@ -110,10 +114,8 @@ class Probe:
         return logits, features
 
     def answers(self, x: Rows) -> Labels:
-        """Return the model's own classes [n] of rows x."""
-        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
-        (logits,) = self.session.run([response_contract.LOGITS], given)
-        return np.asarray(logits.argmax(axis=1), np.int64)
+        """Return the model's own classes or levels [n] of rows x."""
+        return self.decision.index(self._logits(x))
 
     def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
         """Noise goes as far as any attack of that size: each place moves by it, up or down. What is
@@ -131,7 +133,7 @@ class Probe:
             made[f"pgd-{size:g}"] = self._walked(x, own, size * width)
         for name in _NEAR:
             further = generator.uniform(1, _OVERSHOOT, len(x))
-            made[f"near-{name}"] = self._near(x, made[name], own, further)
+            made[f"near-{name}"] = self._near(x, made[name], further)
         inked = x > self.domain.min + _BACKGROUND * width
         drawn = np.random.default_rng(_MASKS).random(x.shape) >= _LEFT_ALONE
         for size in MASKED:
@@ -144,7 +146,8 @@ class Probe:
 
     def nearest(self, x: Rows, moved: Rows, answers: Answers) -> Rows:
         """Of the rows from x to `moved` the first that are answered otherwise than x."""
-        turning = self._turning(x, moved, answers(x), answers, _CLOSE_HALVINGS)
+        own = answers(x)
+        turning = self._turning(x, moved, lambda rows: answers(rows) != own, _CLOSE_HALVINGS)
         return self._towards(x, moved, turning)
 
     def _shifted(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
@@ -202,12 +205,15 @@ class Probe:
         free = np.ones(flat.shape, np.bool_)
         if self.columns is not None:
             free &= self.columns.free.ravel()
-        rows = np.arange(len(x))
+        rows, turned = np.arange(len(x)), self._turned(x)
         for _ in range(min(_MOST_PLACES, max(_FEWEST_PLACES, size // 10))):
-            still = self.answers(moved.reshape(x.shape)) == own
+            still = ~turned(moved.reshape(x.shape))
             slope = self._gradient(moved.reshape(x.shape), own).reshape(flat.shape)
             ends = np.where(slope > 0, high, low)
-            place = np.where(free, slope * (ends - moved), -np.inf).argmax(axis=1)
+            gains = np.where(free, slope * (ends - moved), -np.inf)
+            place = gains.argmax(axis=1)
+            # Where nothing gains, no place is better than another.
+            still &= gains[rows, place] > 0
             free[rows, place] = False
             moved[rows, place] = np.where(still, ends[rows, place], moved[rows, place])
         ended = moved.reshape(x.shape).astype(np.float32)
@@ -222,17 +228,27 @@ class Probe:
             return np.zeros_like(x)
         return np.asarray(found if self.columns is None else found * self.columns.free, np.float32)
 
-    def _near(self, x: Rows, moved: Rows, own: Labels, further: Array) -> Rows:
+    def _near(self, x: Rows, moved: Rows, further: Array) -> Rows:
         """On the way from x to `moved`, `further` times as far as the answer needs to change."""
-        turning = self._turning(x, moved, own, self.answers, _HALVINGS)
+        turning = self._turning(x, moved, self._turned(x), _HALVINGS)
         return self._towards(x, moved, np.minimum(1, turning * further))
 
-    def _turning(self, x: Rows, moved: Rows, own: Labels, answers: Answers, halvings: int) -> Array:
-        """The share [n] of the way from x to `moved` after which the answer is not `own`."""
+    def _turned(self, x: Rows) -> Turned:
+        """Tells which rows are answered otherwise than x."""
+        before = self._logits(x)
+        return lambda rows: self.decision.changed(before, self._logits(rows))
+
+    def _logits(self, x: Rows) -> Floats:
+        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
+        (logits,) = self.session.run([response_contract.LOGITS], given)
+        return np.asarray(logits, np.float32)
+
+    def _turning(self, x: Rows, moved: Rows, turned: Turned, halvings: int) -> Array:
+        """The share [n] of the way from x to `moved` after which the answer has turned."""
         unchanged, changed = np.zeros(len(x)), np.ones(len(x))
         for _ in range(halvings):
             middle = (unchanged + changed) / 2
-            here = answers(self._towards(x, moved, middle)) != own
+            here = turned(self._towards(x, moved, middle))
             changed, unchanged = np.where(here, middle, changed), np.where(here, unchanged, middle)
         return changed
 

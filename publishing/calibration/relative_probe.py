@@ -81,7 +81,7 @@ class RelativeProbe:
         decision: Decision = CLASSES,
     ) -> "RelativeProbe":
         units = UnitRows.of(rules)
-        probe = Probe(_UnitSession(session, units), eps, _UNIT, rules.in_units(), decision)
+        probe = Probe(_UnitSession(session, units), eps, _UNIT, rules.in_units(), decision=decision)
         return cls(Probe(session, eps, _UNIT, decision=decision), probe, units, rules)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:

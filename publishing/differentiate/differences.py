@@ -28,7 +28,6 @@ MOST_COLUMNS = 16
 """Each column costs a row of the batch for each share."""
 _TINY = 1e-4
 _LARGEST = 3
-_FLOOR = -1e30
 FEATURES = 3 * len(SHARES) + _LARGEST
 
 
@@ -147,10 +146,7 @@ def _single(e: Emitter, answer: Answer) -> str:
 
 def _margins(e: Emitter, scores: str, own: str) -> str:
     """The margins [n, M] of the own class, of scores [n, M, C]."""
-    marked = e.op("Unsqueeze", own, e.integers(1))
-    leader = e.sum(e.op("Where", marked, scores, e.number(0.0)), 2, keep=False)
-    others = e.op("Where", marked, e.number(_FLOOR), scores)
-    return e.op("Sub", leader, e.op("ReduceMax", others, e.integers(2), keepdims=0))
+    return response.margins(e, scores, e.op("Unsqueeze", own, e.integers(1)))
 
 
 def _loss_slope(e: Emitter, answer: Answer, own: str, scores: str, moves: ColumnMoves) -> str:

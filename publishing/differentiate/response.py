@@ -43,12 +43,18 @@ class Units:
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """`output` is what the model answers, and `scores` [n, C] what a softmax would make
-    probabilities of; they may be the same tensor.
+    probabilities of; they may be the same tensor. `width` is how many numbers an answer has that
+    decides no class.
     """
 
     output: str
     scores: str
     classes: int
+    width: int = 0
+
+    @property
+    def answered(self) -> int:
+        return self.width or self.classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +205,8 @@ def answer_features(
     """How sure the answer is, and what each step changes: [n, 4] and [n, 5 S] in one."""
     scores = answer.scores
     stacked = e.op("Concat", e.op("Unsqueeze", scores, e.integers(0)), answers, axis=0)
-    margins = _margins(e, stacked, own)
-    before, after = (_part(e, margins, *bounds) for bounds in ((0, 1), (1, 1 + len(STEPS))))
+    leads = margins(e, stacked, own)
+    before, after = (_part(e, leads, *bounds) for bounds in ((0, 1), (1, 1 + len(STEPS))))
     log_p = e.op("LogSoftmax", stacked, axis=2)
     likely = e.op("Exp", _part(e, log_p, 0, 1))
     surprise = e.op("Neg", e.sum(e.op("Mul", likely, log_p), 2, keep=False))
@@ -225,8 +231,10 @@ def answer_features(
     return [e.op("Transpose", e.op("Concat", *found, axis=0), perm=[1, 0])]
 
 
-def _margins(e: Emitter, scores: str, own: str) -> str:
-    """The lead [S, n] of the own class over the best other one, of scores [S, n, C]."""
+def margins(e: Emitter, scores: str, own: str) -> str:
+    """The lead [A, B] of the own class over the best other one, of scores [A, B, C]; `own` marks it
+    in whatever is broadcast to these.
+    """
     leader = e.sum(e.op("Where", own, scores, e.number(0.0)), 2, keep=False)
     others = e.op("Where", own, e.number(_FLOOR), scores)
     return e.op("Sub", leader, e.op("ReduceMax", others, e.integers(2), keepdims=0))
@@ -272,7 +280,7 @@ def assembled(
         response_contract.X: row,
         response_contract.X_ADV: row,
         response_contract.LABEL: ["n"],
-        response_contract.LOGITS: ["n", answer.classes],
+        response_contract.LOGITS: ["n", answer.answered],
         response_contract.FEATURES: ["n", width],
     }
     for values, names in ((made.input, response_contract.INPUTS), (made.output, outputs)):

@@ -42,8 +42,10 @@ def responding(data: bytes, **said: object) -> tuple[ModelConfig, bytes, bool]:
     """The configuration, the response graph, and whether it is one of finite differences."""
     normal = normal_model(data, X)
     part = DataSlice(X, Y)
-    form = NormalForm(normal.input, normal.output, normal.classes)
-    config = ModelDescription("m", **said).config(form, Dataset(part, part, part, "", 1))
+    form = NormalForm(normal.input, normal.output, normal.width)
+    config = ModelDescription("m", **said).config(
+        form, Dataset(part, part, part, "", 1), np.zeros((1, normal.width), np.float32)
+    )
     texts = {"serving": serialize_model(normal.model), "config": config.encode()}
     sent: list[bytes] = []
     respond(pack_tensors(texts, {"x": X, "y": Y}), sent.append)
