@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from publishing.pipeline.build import BuiltVersion
+from publishing.ready.mlflow import files_of, is_mlflow
 from publishing.source.folder import NAMES, ORIGIN, Dataset, read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
@@ -43,6 +44,7 @@ class Outbox:
         if source.is_dir():
             kept = [source / name for name in NAMES]
             paths = [path for path in (*kept, source / ORIGIN) if path.exists()]
+            paths += files_of(source) if is_mlflow(source) else []
         parts = [sha256(read_plain_file(path)) for path in paths]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))

@@ -1,0 +1,196 @@
+"""Reads a model from MLflow's folder, without MLflow: the ONNX and xgboost flavours.
+
+    MLmodel            YAML: flavours, signature and run, of which plain data only are built
+    model.onnx, ...    the file that the flavour names
+    ../../metrics/     the run's metrics, where the folder lies in a run: "time value step" lines
+
+What MLflow says of the model becomes evidence: an in-toto statement (SLSA provenance) of the ONNX
+file, with the digests of all files that it came from. It rests on the folder's word.
+
+The sklearn flavour is a pickle, which runs code when it is read; it is refused.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from publishing.source.folder import SLSA, STATEMENT, Origin, read_plain_file
+from registry.sandbox import process
+from registry.sandbox.confinement import Confinement
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.canonical import raw, sha256
+
+MLMODEL, METRICS = "MLmodel", "metrics"
+CONVERT = f"{__name__}:convert"
+IMPORT = "urn:sealgate:import:mlflow:v1"
+_SIGNATURES = ("model.sig", "model.sigstore.json")
+_LARGEST = 1 << 20
+_MOST_FILES = 1000
+_ADDED = 16 << 20
+# A tree's node takes more room in ONNX than in xgboost's own form.
+_GROWTH = 8
+_SAID = ("run_id", "model_uuid", "mlflow_version", "utc_time_created", "signature", "artifact_path")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """An ONNX file, and of an MLflow folder what MLflow says of it."""
+
+    onnx: bytes
+    origin: Origin | None = None
+
+
+def is_mlflow(path: Path) -> bool:
+    """Whether it is a folder of MLflow's."""
+    return path.is_dir() and (path / MLMODEL).is_file()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Its files, in order. Raises FILE_TOO_LARGE where there are too many."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    if len(found) > _MOST_FILES:
+        raise SealgateError(Reason.FILE_TOO_LARGE, f"{folder} has more than {_MOST_FILES} files")
+    return found
+
+
+def read_mlflow(folder: Path, confinement: Confinement) -> ImportedModel:
+    """The model of an MLflow folder.
+
+    Raises: FORMAT_REFUSED for what is no MLmodel file, or a flavour that is not read; PATH_UNSAFE,
+    FILE_MISSING, and the reasons of a worker.
+    """
+    content = read_plain_file(folder / MLMODEL)
+    document = _document(content)
+    flavour, data = _flavour(document)
+    model = read_plain_file(_inside(folder, data))
+    if flavour == "xgboost":
+        model = _converted(model, confinement)
+    files = {path: read_plain_file(path) for path in files_of(folder)}
+    statement = _statement(document, flavour, model, folder, files)
+    return ImportedModel(model, Origin(statement, {"model.onnx": sha256(model)}))
+
+
+def convert(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In a worker: xgboost's own file, as ONNX. Raises FORMAT_REFUSED."""
+    try:
+        import xgboost
+        from onnxmltools import convert_xgboost
+        from onnxmltools.convert.common.data_types import FloatTensorType
+    except ImportError as error:
+        detail = "converting xgboost's file needs the packages xgboost and onnxmltools"
+        raise SealgateError(Reason.FORMAT_REFUSED, detail) from error
+    try:
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(request))
+        taken = [("input", FloatTensorType([None, booster.num_features()]))]
+        send(convert_xgboost(booster, initial_types=taken).SerializeToString())
+    except (xgboost.core.XGBoostError, RuntimeError, ValueError, KeyError) as error:
+        raise SealgateError(Reason.FORMAT_REFUSED, f"xgboost: {str(error)[:200]}") from error
+
+
+def _converted(model: bytes, confinement: Confinement) -> bytes:
+    limits, unsafe = confinement.limits, confinement.unsafe
+    with process.start(CONVERT, model, limits, unsafe=unsafe) as worker:
+        found = worker.receive(_GROWTH * len(model) + _ADDED)
+        worker.finish()
+    return found
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    try:
+        if len(content) > _LARGEST:
+            raise ValueError("it is larger than a mebibyte")
+        # Aliases can make a small file a huge document.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content.decode())):
+            raise ValueError("it has aliases")
+        value = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SealgateError(Reason.FORMAT_REFUSED, f"MLmodel: {str(error)[:200]}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("flavors"), dict):
+        raise SealgateError(Reason.FORMAT_REFUSED, "MLmodel names no flavours")
+    return value
+
+
+def _flavour(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The flavour that is read, and its file's name."""
+    flavours = document["flavors"]
+    for name in ("onnx", "xgboost"):
+        said = flavours.get(name)
+        if isinstance(said, dict) and isinstance(said.get("data"), str):
+            return name, said["data"]
+    if "sklearn" in flavours:
+        detail = (
+            "the sklearn flavour is a pickle, which runs code when it is read: log the model with"
+            " mlflow.onnx after skl2onnx.to_onnx"
+        )
+    else:
+        detail = f"of the flavours {', '.join(map(str, flavours))} none is onnx or xgboost"
+    raise SealgateError(Reason.FORMAT_REFUSED, detail)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise SealgateError(Reason.PATH_UNSAFE, f"MLmodel names {name[:100]}")
+    return folder / parts
+
+
+def _statement(
+    document: Mapping[str, Any],
+    flavour: str,
+    model: bytes,
+    folder: Path,
+    files: Mapping[Path, bytes],
+) -> dict[str, Any]:
+    said = {name: str(document[name]) for name in _SAID if document.get(name) is not None}
+    signed = [name for name in _SIGNATURES if folder / name in files]
+    outer = {
+        "flavour": flavour,
+        "mlflow": said,
+        "metrics": _metrics(folder),
+        "model_signature": f"not verified: {signed[0]}" if signed else "unsigned",
+    }
+    dependencies = [
+        {"name": path.relative_to(folder).as_posix(), "digest": _digest(data)}
+        for path, data in files.items()
+    ]
+    definition = {
+        "buildType": IMPORT,
+        "externalParameters": outer,
+        "internalParameters": {},
+        "resolvedDependencies": dependencies,
+    }
+    details = {"builder": {"id": IMPORT}, "metadata": {}}
+    return {
+        "_type": STATEMENT,
+        "predicateType": SLSA,
+        "subject": [{"name": "model.onnx", "digest": _digest(model)}],
+        "predicate": {"buildDefinition": definition, "runDetails": details},
+    }
+
+
+def _metrics(folder: Path) -> dict[str, str]:
+    """The last value of each metric of the run that the folder lies in, as its file has it."""
+    place = folder.resolve().parent.parent / METRICS
+    found = {}
+    for path in sorted(place.iterdir()) if place.is_dir() else []:
+        lines = read_plain_file(path)[:_LARGEST].decode("utf-8", "replace").split("\n")
+        words = [line.split() for line in lines if line.strip()]
+        if words and len(words[-1]) >= 2 and _is_finite(words[-1][1]):
+            found[path.name] = words[-1][1]
+    return found
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _digest(data: bytes) -> dict[str, str]:
+    return {"sha256": raw(sha256(data)).hex()}
