@@ -23,6 +23,7 @@ from safetensors import numpy as safetensors_numpy
 
 from inference.engine.graphs import check_response
 from inference.model.config import ModelConfig, TensorSpec
+from inference.model.decisions import CLASSES, LABELS, NUMBERS
 from inference.model.forms import check_tokenizer, form_of
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from inference.screening.detector import Detector
@@ -211,20 +212,31 @@ _INTEGERS = (np.integer, np.bool_)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSlice:
-    """Rows `x` with their classes `y` int64 [n]; n is at least 1. The rows are float32 [n, ...], or
-    tokens int64 [n, s] (`inference.text.tokens`), s being the most that the model takes.
+    """Rows `x` with their classes `y` int64 [n], numbers float32 [n, O] or labels int64 [n, L]; n
+    is at least 1. The rows are float32 [n, ...], or tokens int64 [n, s] (`inference.text.tokens`),
+    s being the most that the model takes.
     """
 
     x: npt.NDArray[Any]
-    y: npt.NDArray[np.int64]
+    y: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
-        if self.x.dtype not in (np.float32, np.int64) or self.y.dtype != np.int64:
+        if not {self.x.dtype.type, self.y.dtype.type} <= {np.float32, np.int64}:
             raise SealgateError(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}, y is {self.y.dtype}")
-        if self.x.ndim < 2 or self.y.shape != self.x.shape[:1] or not self.y.size:
+        dimensions = 2 if self.y.dtype == np.float32 else self.y.ndim
+        if self.x.ndim < 2 or len(self.y) != len(self.x) or not self.y.size:
             raise SealgateError(Reason.TENSOR_SHAPE, f"x is {self.x.shape}, y is {self.y.shape}")
-        if not np.isfinite(self.x).all():
+        if self.y.ndim not in (1, 2) or self.y.ndim != dimensions:
+            raise SealgateError(Reason.TENSOR_SHAPE, f"y is {self.y.dtype} {self.y.shape}")
+        if not np.isfinite(self.x).all() or not np.isfinite(self.y).all():
             raise SealgateError(Reason.TENSOR_NOT_FINITE)
+
+    @property
+    def kind(self) -> str:
+        """What rows are answered with, as `inference.model.decisions` calls it."""
+        if self.y.dtype == np.float32:
+            return NUMBERS
+        return CLASSES if self.y.ndim == 1 else LABELS
 
     def check(self, config: ModelConfig) -> None:
         """Checks that the rows are this model's: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE."""
@@ -239,7 +251,14 @@ class DataSlice:
             raise SealgateError(Reason.TENSOR_RANGE, "a row lies outside the domain")
         elif config.table is not None:
             config.table.check(self.x)
-        if self.y.min() < 0 or self.y.max() >= len(config.labels):
+        if self.kind != config.decision.kind:
+            detail = f"y has {self.kind}, and the model answers {config.decision.kind}"
+            raise SealgateError(Reason.TENSOR_DATATYPE, detail)
+        if self.y.ndim == 2 and self.y.shape[1] != len(config.labels):
+            raise SealgateError(Reason.TENSOR_SHAPE, f"y is {self.y.shape}")
+        if self.kind == NUMBERS:
+            return
+        if self.y.min() < 0 or self.y.max() >= (len(config.labels) if self.y.ndim == 1 else 2):
             raise SealgateError(Reason.TENSOR_RANGE, "a class has no label")
 
 
@@ -286,6 +305,13 @@ class Dataset:
         fit, calibration, test = (DataSlice(tensors[f"x_{n}"], tensors[f"y_{n}"]) for n in SLICES)
         return cls(fit, calibration, test, sha256(data), len(data))
 
+    @classmethod
+    def divided(cls, x: npt.NDArray[Any], y: npt.NDArray[Any], data: bytes) -> "Dataset":
+        """Rows and their answers, which came in a file of these bytes, divided into slices."""
+        tensors = _divided(x, y)
+        fit, calibration, test = (DataSlice(tensors[f"x_{n}"], tensors[f"y_{n}"]) for n in SLICES)
+        return cls(fit, calibration, test, sha256(data), len(data))
+
     def check(self, config: ModelConfig) -> None:
         """Checks that the rows are this model's: TENSOR_SHAPE, TENSOR_RANGE."""
         for part in (self.fit, self.calibration, self.test):
@@ -293,13 +319,18 @@ class Dataset:
 
 
 def _divided(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Three slices of rows and their classes, in a random order that is always the same."""
-    if x.shape[:1] != y.shape or not any(np.issubdtype(y.dtype, kind) for kind in _INTEGERS):
+    """Three slices of rows and their classes, numbers or labels, in a random order that is always
+    the same.
+    """
+    real = np.issubdtype(y.dtype, np.floating)
+    whole = any(np.issubdtype(y.dtype, kind) for kind in _INTEGERS)
+    if x.shape[:1] != y.shape[:1] or y.ndim not in (1, 2) or not (real or whole):
         raise SealgateError(Reason.TENSOR_SHAPE, f"x is {x.shape}, y is {y.dtype} {y.shape}")
+    y = y.reshape(len(y), -1).astype(np.float32) if real else y.astype(np.int64)
     order = np.random.default_rng(0).permutation(len(x))
     ends = [int(_FIT * len(x)), int((_FIT + _CALIBRATION) * len(x))]
     found: dict[str, npt.NDArray[Any]] = {}
     for name, places in zip(SLICES, np.split(order, ends), strict=True):
         found[f"x_{name}"] = x[places].astype(np.float32)
-        found[f"y_{name}"] = y[places].astype(np.int64)
+        found[f"y_{name}"] = y[places]
     return found
