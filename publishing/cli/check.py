@@ -1,7 +1,6 @@
 """`sealgate model check`: what publishing a model would come to, before anything is signed."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +9,18 @@ from typing import Any
 
 import click
 
-from publishing.cli.description_options import description_options
-from publishing.cli.options import worker_options
+from publishing.cli.description_options import Described, description_options
+from publishing.cli.options import mark_options, worker_options
+from publishing.cli.plots import draw_screening
 from publishing.evidence.measurements import VersionReport
-from publishing.pipeline.files import MarkSettings, StepTimer, make_files
-from publishing.ready.description import ModelDescription, describe_input
+from publishing.pipeline.files import DRAWS, MarkSettings, StepTimer, make_files
+from publishing.ready.description import describe_input
 from publishing.ready.reading import read_source
 from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.key import PAYLOAD_BYTES, SECRET_BYTES, Mark, WatermarkKey
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.output import json_option, show_fields
-from sealgate.reasons import SealgateError
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
 _SEED = 0
@@ -42,12 +42,21 @@ Example:
 )
 @description_options
 @worker_options
+@mark_options
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to draw what attacks come to and clean rows cost, as .svg or .png (matplotlib).",
+)
 @json_option
 def check(
     source: Path,
     data: Path,
-    described: Callable[[Path, str | None], ModelDescription],
+    described: Described,
     bounds: Confinement,
+    watermark_loss: float,
+    allow_unmarked: bool,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Tell what publishing a model would come to; nothing is signed, logged or sent.
@@ -55,39 +64,57 @@ def check(
     SOURCE is what `sealgate model publish` takes. It is prepared, marked with a key that is thrown
     away, calibrated and loaded, once in float32 and once in INT8.
     """
-    dataset = Dataset.read(data)
-    description = described(source, None) if source.is_file() else None
+    dataset, description = described.read(source, data, None, bounds)
     read = read_source(source, dataset, description, bounds)
     found: dict[str, Any] = {"takes": describe_input(read.config)}
+    optional, reports = allow_unmarked or description is not None, {}
     for quantized in (False, True):
         config = replace(read.config, quantized=quantized)
-        told = _outcome(replace(read, config=config), dataset, bounds)
+        precise = replace(read, config=config)
+        told, report = _outcome(precise, dataset, bounds, watermark_loss / 100, optional)
+        if report is not None:
+            reports[config.arithmetic] = report.measured.screening
         found |= {f"{config.arithmetic}_{name}": value for name, value in told.items()}
+    if plot is not None:
+        draw_screening(reports, plot)
     show_fields(found, as_json)
 
 
-def _outcome(source: SourceFolder, data: Dataset, bounds: Confinement) -> dict[str, Any]:
-    """What comes of it, or the reason why nothing does."""
-    key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
-    mark = Mark(key, secrets.token_bytes(PAYLOAD_BYTES), sha256(source.serving))
-    steps = StepTimer(lambda: datetime.now(UTC), lambda step, detail: None)
+def _outcome(
+    source: SourceFolder, data: Dataset, bounds: Confinement, loss: float, optional: bool
+) -> tuple[dict[str, Any], VersionReport | None]:
+    """What comes of it, or the reason why nothing does, by the rules of publishing."""
     try:
-        files, report = make_files(
-            source, data, MarkSettings(mark, 1.0, True), _SEED, steps, bounds
-        )
+        files, report = _made(source, data, bounds, loss, optional)
     except SealgateError as refusal:
-        return {"refused": f"{refusal.reason.name}: {refusal.detail}"}
+        return {"refused": f"{refusal.reason.name}: {refusal.detail}"}, None
+    accuracies = report.measured.accuracies
+    mark = f"none: {report.weights} weights are too few"
     return {
-        "accuracy": round(report.measured.accuracies.int8, 4),
-        "accuracy_lost": round(
-            report.measured.accuracies.source - report.measured.accuracies.int8, 4
-        ),
+        "accuracy": round(accuracies.int8, 4),
+        "accuracy_lost": round(accuracies.source - accuracies.int8, 4),
         **_screening(report),
-        "watermark": f"z = {report.mark.int8.z:.1f}"
-        if report.mark
-        else f"none: {report.weights} weights are too few",
+        "watermark": f"z = {report.mark.int8.z:.1f}" if report.mark else mark,
         "bytes": sum(map(len, files.values())),
-    }
+    }, report
+
+
+def _made(
+    source: SourceFolder, data: Dataset, bounds: Confinement, loss: float, optional: bool
+) -> tuple[dict[str, bytes], VersionReport]:
+    """With the first of so many marks that costs no more than it may. Raises as `make_files`."""
+    for left in reversed(range(DRAWS)):
+        key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
+        mark = Mark(key, secrets.token_bytes(PAYLOAD_BYTES), sha256(source.serving))
+        steps = StepTimer(lambda: datetime.now(UTC), lambda step, detail: None)
+        try:
+            return make_files(
+                source, data, MarkSettings(mark, loss, optional), _SEED, steps, bounds
+            )
+        except SealgateError as refusal:
+            if refusal.reason is not Reason.WATERMARK_COST or not left:
+                raise
+    raise AssertionError("the last one returns or raises")
 
 
 def _screening(report: VersionReport) -> dict[str, Any]:

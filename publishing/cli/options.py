@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from publishing.pipeline.files import LARGEST_LOSS
 from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.trust.keys import write_private_file
 
@@ -50,6 +51,23 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         confined = option(confined)
     return confined
+
+
+def mark_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --allow-unmarked and --watermark-loss, in points of accuracy."""
+    loss = click.option(
+        "--watermark-loss",
+        type=click.FloatRange(0, 100),
+        default=100 * LARGEST_LOSS,
+        show_default=True,
+        help="How many points of accuracy on the test slice the watermark may cost.",
+    )
+    unmarked = click.option(
+        "--allow-unmarked",
+        is_flag=True,
+        help="Take a folder's model without a watermark if it has too few weights, as a file is.",
+    )
+    return unmarked(loss(command))
 
 
 class _NewFile(click.Path):

@@ -3,7 +3,7 @@
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +12,16 @@ from pathlib import Path
 import click
 import grpc
 
-from publishing.cli.description_options import INT8, PRECISIONS, description_options
-from publishing.cli.options import worker_options
+from publishing.cli.description_options import (
+    INT8,
+    PRECISIONS,
+    Described,
+    description_options,
+)
+from publishing.cli.options import mark_options, worker_options
 from publishing.evidence import recalibration
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
-from publishing.pipeline.files import LARGEST_LOSS
+from publishing.pipeline.files import DRAWS, LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import read_source
@@ -36,8 +41,6 @@ from sealgate.trust.keys import Signer
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0
-# A mark's cost depends on its payload and is known only at the end, so few are drawn.
-_DRAWS = 4
 # After these reasons, publishing the same version again would fail again.
 _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 
@@ -86,8 +89,8 @@ Example:
     "--data",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The fit, calibration and test slices, as safetensors; or rows x and classes y, which are "
-    "then divided.",
+    help="The fit, calibration and test slices, as safetensors; or rows x and answers y, which are "
+    "then divided; or a table with a header, as .csv, with --target.",
 )
 @description_options
 @worker_options
@@ -96,18 +99,7 @@ Example:
     type=click.Choice(PRECISIONS),
     help="What the version answers in: by default what model.json says, and float32 for a file.",
 )
-@click.option(
-    "--allow-unmarked",
-    is_flag=True,
-    help="Publish a folder's model without a watermark if it has too few weights, as a file is.",
-)
-@click.option(
-    "--watermark-loss",
-    type=click.FloatRange(0, 100),
-    default=100 * LARGEST_LOSS,
-    show_default=True,
-    help="How many points of accuracy on the test slice the watermark may cost.",
-)
+@mark_options
 @click.option(
     "--no-first-stage",
     is_flag=True,
@@ -126,7 +118,7 @@ def publish(
     ctx: click.Context,
     source: Path,
     data: Path,
-    described: Callable[[Path, str | None], ModelDescription],
+    described: Described,
     bounds: Confinement,
     precision: str | None,
     allow_unmarked: bool,
@@ -137,20 +129,21 @@ def publish(
 ) -> None:
     """Mark, quantize, calibrate, sign and register a trained model.
 
-    SOURCE is an ONNX file, described by the options and the data; or a folder with model.json,
-    serving.onnx and, unless it is to be made, response.onnx. The model's watermark key stays with
-    the publisher: without it, no mark can be read. The model runs in a worker that has no key, no
-    network and no files of yours. Run again after an interruption, this goes on with the version
-    that it had made, from where the upload stands.
+    SOURCE is an ONNX file or an MLflow model folder, described by the options and the data; or a
+    folder with model.json, serving.onnx and, unless it is to be made, response.onnx. The model's
+    watermark key stays with the publisher: without it, no mark can be read. The model runs in a
+    worker that has no key, no network and no files of yours. Run again after an interruption, this
+    goes on with the version that it had made, from where the upload stands.
     """
+    dataset, description = described.read(source, data, precision, bounds)
     wishes = PublishOptions(
         watermark_loss / 100,
         not no_first_stage,
-        allow_unmarked or source.is_file(),
-        described(source, precision) if source.is_file() else None,
+        allow_unmarked or description is not None,
+        description,
         None if precision is None else precision == INT8,
     )
-    release(ctx, source, Dataset.read(data), bounds, wishes, parallel, as_json)
+    release(ctx, source, dataset, bounds, wishes, parallel, as_json)
 
 
 def release(
@@ -207,7 +200,7 @@ def _build(
 
     Raises: WATERMARK_COST where all that were drawn cost more.
     """
-    for _ in range(_DRAWS - 1):
+    for _ in range(DRAWS - 1):
         try:
             return _build_once(channel, person, source, data, bounds, wishes)
         except SealgateError as error:

@@ -35,6 +35,8 @@ from sealgate.reasons import Reason, SealgateError
 _LARGEST_REPORT = 64 << 10
 # The default for the accuracy that marking may cost, as a share of the test slice.
 LARGEST_LOSS = 0.02
+# A mark's cost depends on its payload and is known only at the end, so few are drawn.
+DRAWS = 4
 _HEADER = 1 << 20
 
 
@@ -98,13 +100,14 @@ def make_files(
         figures = None if marked is None else _figures(int8, marked)
         read = "" if figures is None else f"; the file alone reads z = {figures.int8.z:.1f}"
         steps.done("quantize", f"it answers in {source.config.arithmetic.upper()}{read}")
-        drawn = golden_rows(data.test, trial.random_generators(seed)[0])
+        decision = source.config.decision
+        drawn = golden_rows(data.test, trial.random_generators(seed)[0], decision)
         golden = _golden(worker, source.config, drawn)
         steps.done("golden", f"{len(golden.x)} answers, alike alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         rows = len(trial.rows_to_screen(data.test.x))
         measured = TrialMeasurements.decode(
-            worker.receive(_LARGEST_REPORT), golden, rows, source.config.quantized
+            worker.receive(_LARGEST_REPORT), golden, rows, source.config.quantized, decision
         )
         report = _checked(VersionReport(figures, weights, measured), wanted)
         flagged = measured.screening["clean"]["flagged"]
