@@ -2,7 +2,9 @@
 
 import functools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import click
 from inference.model.columns import Column, decode_columns
 from inference.model.config import TrainingDataInfo
 from publishing.ready.description import ModelDescription
-from publishing.source.folder import read_plain_file
+from publishing.ready.mlflow import is_mlflow
+from publishing.ready.reading import RowsOptions, read_rows
+from publishing.source.folder import Dataset, read_plain_file
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import SealgateError
 from sealgate.trust import fields
 
@@ -49,6 +54,23 @@ class _Range(click.ParamType):
         return low, high
 
 
+class _Numbers(click.ParamType):
+    """Positive numbers with commas between them."""
+
+    name = "a,b,c"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            found = tuple(map(float, value.split(",")))
+        except ValueError:
+            self.fail("numbers with commas between them", param, ctx)
+        if not all(0 < each < math.inf for each in found):
+            self.fail("a tolerance is positive", param, ctx)
+        return found
+
+
 class _Columns(click.ParamType):
     """A file with the section `columns` of a `model.json`."""
 
@@ -65,7 +87,11 @@ class _Columns(click.ParamType):
 
 _OPTIONS = (
     click.option("--name", help="The model's name; by default the file's."),
-    click.option("--labels", type=_Words(), help="The names of the classes, in their order."),
+    click.option(
+        "--labels",
+        type=_Words(),
+        help="The names of the classes, labels or predicted numbers, in their order.",
+    ),
     click.option("--output", help="Which output has the scores, if several could."),
     click.option(
         "--domain",
@@ -77,6 +103,23 @@ _OPTIONS = (
         "--without-gradient",
         is_flag=True,
         help="Screen by finite differences of a table's columns even if the model has a gradient.",
+    ),
+    click.option(
+        "--tolerance",
+        type=_Numbers(),
+        help="By how much each predicted number may move and still be the same answer; by default "
+        "a quarter of its standard deviation.",
+    ),
+    click.option(
+        "--target",
+        type=_Words(),
+        help="The columns of a .csv file that hold the answers; the others are inputs.",
+    ),
+    click.option(
+        "--optional",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An input that a request may leave out, and what its elements are then.",
     ),
     click.option("--column-names", type=_Words(), help="The names of a table's columns."),
     click.option(
@@ -91,22 +134,49 @@ _OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a publisher says of a model that has no `model.json`, and of its rows."""
+
+    said: Mapping[str, Any]
+
+    def read(
+        self, source: Path, data: Path, precision: str | None, bounds: Confinement
+    ) -> tuple[Dataset, ModelDescription | None]:
+        """The rows of the model at `source`, and the description of one that is a file.
+
+        Raises click.UsageError where options describe a folder's model, which describes itself; and
+        as `read_rows` does, or DOCUMENT_MALFORMED where a name is no name of a model.
+        """
+        if source.is_file() or is_mlflow(source):
+            options = RowsOptions(
+                self.said["target"] or (), dict(map(_pair, self.said["optional"]))
+            )
+            description = _description(self.said, source, precision)
+            return read_rows(source, data, description, options, bounds)
+        given = [name for name, value in self.said.items() if value not in _UNSAID]
+        if given:
+            option = given[0].replace("_", "-")
+            raise click.UsageError(f"--{option} describes a file; a folder has its model.json")
+        return read_rows(source, data, None, RowsOptions(), bounds)
+
+
 def description_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds options that describe a model; what they say, the command is given as `described`, a
-    function of the model's path and precision.
-    """
+    """Adds options that describe a model; what they say, the command is given as `described`."""
 
     @functools.wraps(command)
     def described(*given: Any, **options: Any) -> Any:
         names = [option for option in options if option in _NAMES]
         said = {name: options.pop(name) for name in names}
-        return command(*given, described=functools.partial(_description, said), **options)
+        return command(*given, described=Described(said), **options)
 
     for option in reversed(_OPTIONS):
         described = option(described)
     return described
 
 
+# What options are where nobody gave them.
+_UNSAID = (None, False, "", (), "unnamed", "unstated")
 _NAMES = frozenset(
     {
         "name",
@@ -120,11 +190,21 @@ _NAMES = frozenset(
         "data_name",
         "data_license",
         "without_gradient",
+        "tolerance",
+        "target",
+        "optional",
     }
 )
 
 
-def _description(said: dict[str, Any], path: Path, precision: str | None) -> ModelDescription:
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.UsageError("--optional is NAME=VALUE")
+    return name, value
+
+
+def _description(said: Mapping[str, Any], path: Path, precision: str | None) -> ModelDescription:
     """Raises SealgateError(DOCUMENT_MALFORMED) where the name is no name of a model."""
     name = said["name"] or path.stem.lower().replace("_", "-")
     return ModelDescription(
@@ -139,4 +219,5 @@ def _description(said: dict[str, Any], path: Path, precision: str | None) -> Mod
         column_names=said["column_names"] or (),
         quantized=precision == INT8,
         differences=said["without_gradient"],
+        tolerance=said["tolerance"] or (),
     )

@@ -15,6 +15,9 @@ from inference.model.config import (
     TensorSpec,
     TrainingDataInfo,
 )
+from inference.model.request_tensors import RequestTensor
+from publishing.ready.levels import Answers, decided
+from publishing.ready.rows import names_of
 from publishing.source.folder import Dataset
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
@@ -27,24 +30,22 @@ _BATCHING = Batching(max_rows=64, delay_us=300, queue_rows=4096)
 
 @dataclass(frozen=True, slots=True)
 class NormalForm:
-    """The names of a serving graph's input and output, and how many classes it answers."""
+    """The names of a serving graph's input and output, and how many numbers an answer has."""
 
     input: str
     output: str
-    classes: int
+    width: int
 
     def encode(self) -> bytes:
         """Return canonical JSON."""
-        return canonical.encode(
-            {"input": self.input, "output": self.output, "classes": self.classes}
-        )
+        return canonical.encode({"input": self.input, "output": self.output, "width": self.width})
 
     @classmethod
     def decode(cls, data: bytes) -> "NormalForm":
         """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
-        item = fields.record(canonical.decode(data), ("input", "output", "classes"))
+        item = fields.record(canonical.decode(data), ("input", "output", "width"))
         texts = fields.text(item["input"]), fields.text(item["output"])
-        return cls(*texts, fields.integer(item["classes"], 2))
+        return cls(*texts, fields.integer(item["width"], 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,13 @@ class ModelDescription:
     column_names: tuple[str, ...] = ()
     quantized: bool = False
     differences: bool = False
+    tolerance: tuple[float, ...] = ()
+    tensors: tuple[RequestTensor, ...] = ()
 
-    def config(self, normal: NormalForm, data: Dataset) -> ModelConfig:
-        """The configuration. Raises: DOCUMENT_MALFORMED, PARAMETER_MALFORMED."""
+    def config(self, normal: NormalForm, data: Dataset, answers: Answers) -> ModelConfig:
+        """The configuration; `answers` are the model's, to the first rows of the fit slice. Raises:
+        DOCUMENT_MALFORMED, PARAMETER_MALFORMED.
+        """
         row = data.fit.x.shape[1:]
         columns = self.columns or self._columns(data, row)
         low, high = self.domain or _range(columns, data)
@@ -77,8 +82,8 @@ class ModelDescription:
             intended_use=self.intended_use or "Not stated by the publisher.",
             data=self.data,
             input=TensorSpec(normal.input, FP32, (-1, *row)),
-            output=TensorSpec(normal.output, FP32, (-1, normal.classes)),
-            labels=self._labels(normal.classes),
+            output=TensorSpec(normal.output, FP32, (-1, normal.width)),
+            labels=self._labels(normal.width),
             domain=InputDomain(low, high),
             eps=_STEP if columns else _STEP * (high - low),
             batching=_BATCHING,
@@ -86,17 +91,21 @@ class ModelDescription:
             relative=bool(columns),
             quantized=self.quantized,
             differences=self.differences,
+            decision=decided(data.fit.kind, answers, self.tolerance),
+            tensors=self.tensors,
         )
 
-    def _labels(self, classes: int) -> tuple[str, ...]:
-        labels = self.labels or tuple(map(str, range(classes)))
-        if len(labels) != classes:
-            detail = f"{len(labels)} labels are given, and the model has {classes} classes"
+    def _labels(self, width: int) -> tuple[str, ...]:
+        labels = self.labels or tuple(map(str, range(width)))
+        if len(labels) != width:
+            detail = f"{len(labels)} labels are given, and the model answers {width}"
             raise SealgateError(Reason.PARAMETER_MALFORMED, detail)
         return labels
 
     def _columns(self, data: Dataset, row: tuple[int, ...]) -> tuple[Column, ...]:
         """Of a table whose columns have ranges of their own."""
+        if self.tensors:
+            return _tensor_columns(self.tensors, _all_rows(data))
         if self.domain is not None or len(row) != 1:
             return ()
         names = self.column_names or tuple(f"column {at}" for at in range(row[0]))
@@ -112,9 +121,22 @@ def describe_input(config: ModelConfig) -> str:
     row = "x".join(map(str, config.input.row))
     how = "finite differences" if config.differences else "the gradient"
     ranges = "each column in its range" if config.relative else "all in one range"
+    taken = f"{config.input.name} [n, {row}]"
+    if config.tensors:
+        taken = ", ".join(f"{each.name} {each.datatype}" for each in config.tensors)
     return (
-        f"{config.input.name} [n, {row}] ({ranges}) to {config.output.name} of {len(config.labels)}"
-        f" classes, in {config.arithmetic}; screened by {how}"
+        f"{taken} ({ranges}) to {config.output.name} of {len(config.labels)}"
+        f" {config.decision.kind}, in {config.arithmetic}; screened by {how}"
+    )
+
+
+def _tensor_columns(
+    tensors: Sequence[RequestTensor], rows: npt.NDArray[np.float32]
+) -> tuple[Column, ...]:
+    """A column for each place of a row: a number by its values, or a word."""
+    return tuple(
+        _column(name, rows[:, at]) if word is None else Column(name, word)
+        for at, (name, word) in enumerate(names_of(tensors))
     )
 
 

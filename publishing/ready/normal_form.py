@@ -3,6 +3,7 @@
 The model that answers stays the user's: what changes is how it is written down.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
+from inference.model.decisions import CLASSES
+from inference.model.request_tensors import RequestTensor
 from inference.runtime.graph_rewrites import drop_unread
 from inference.runtime.session import Session
 from publishing.differentiate import RESERVED
+from publishing.ready.input_joining import entering, join_inputs
 from publishing.ready.linear_operators import write_plainly
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
@@ -32,22 +36,29 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalModel:
-    """A serving graph with one input and one output [n, classes]."""
+    """A serving graph with one input and one output [n, width]."""
 
     model: onnx.ModelProto
     input: str
     output: str
-    classes: int
+    width: int
 
 
-def normal_model(data: bytes, rows: Array, output: str | None = None) -> NormalModel:
+def normal_model(
+    data: bytes,
+    rows: Array,
+    output: str | None = None,
+    kind: str = CLASSES,
+    tensors: Sequence[RequestTensor] = (),
+) -> NormalModel:
     """The model of `data` in normal form, which was run on the first of these rows.
 
     1. Functions are inlined, constants become initializers, and the operator set is current.
-    2. There is one input of numbers, and it takes rows of this shape (GRAPH_MISMATCH).
+    2. There is one input of numbers, and it takes rows of this shape (GRAPH_MISMATCH): the model's
+       own, or the row of these `tensors`.
     3. A list of maps becomes a tensor; linear operators of `ai.onnx.ml` become plain ones.
-    4. `output`, or the only output that has scores for classes, stays (GRAPH_MISMATCH); one
-       probability or score becomes two classes.
+    4. `output`, or the only output of real numbers for each row, stays (GRAPH_MISMATCH). If the
+       `kind` of answer is classes, one probability or score becomes two of them.
     5. No weight has a name that the response graph needs.
 
     Raises also: FORMAT_REFUSED, EXTERNAL_DATA.
@@ -55,6 +66,8 @@ def normal_model(data: bytes, rows: Array, output: str | None = None) -> NormalM
     # 1.
     model = _current(parse_model(data))
     # 2.
+    if tensors:
+        join_inputs(model, tensors)
     name = _single_input(model, rows)
     # 3.
     _without_maps(model)
@@ -62,8 +75,10 @@ def normal_model(data: bytes, rows: Array, output: str | None = None) -> NormalM
     chosen, found = _chosen(model, name, rows, output)
     _keep(model, chosen)
     write_plainly(model)
-    if found.ndim == 1 or found.shape[1] == 1:
+    if kind == CLASSES and (found.ndim == 1 or found.shape[1] == 1):
         chosen, found = _two_classes(model, chosen, found)
+    elif found.ndim == 1:
+        found = _as_column(model, chosen, found)
     del model.graph.output[:]
     model.graph.output.append(_value(chosen, ["n", found.shape[1]]))
     drop_unread(model.graph)
@@ -107,17 +122,15 @@ def _current(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _single_input(model: onnx.ModelProto, rows: Array) -> str:
-    graph = model.graph
-    bound = {tensor.name for tensor in graph.initializer}
-    values = [value for value in graph.input if value.name not in bound]
+    graph, values = model.graph, entering(model.graph)
     if len(values) != 1:
         named = ", ".join(value.name for value in values)
-        detail = f"the model takes {len(values)} inputs ({named}): join them into one of numbers"
+        detail = f"the model takes {len(values)} inputs: give data for each by name ({named})"
         raise SealgateError(Reason.GRAPH_MISMATCH, detail)
     name, kind = values[0].name, values[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
         if kind not in _NUMBERS:
-            detail = f"{name} is not a tensor of numbers: encode texts before the model"
+            detail = f"{name} is not a tensor of numbers: give its texts in a .csv file"
             raise SealgateError(Reason.GRAPH_MISMATCH, detail)
         inner = f"{name}/cast"
         for node in graph.node:
@@ -212,6 +225,14 @@ def _two_classes(model: onnx.ModelProto, output: str, found: Array) -> tuple[str
     graph.node.append(helper.make_node("Sub", ["two/one", "two/column"], ["two/other"]))
     graph.node.append(helper.make_node("Concat", ["two/other", "two/column"], [output], axis=1))
     return output, np.concatenate([1 - column, column], axis=1)
+
+
+def _as_column(model: onnx.ModelProto, output: str, found: Array) -> Array:
+    graph = model.graph
+    _renamed_output(graph, output)
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, 1], np.int64), "column/shape"))
+    graph.node.append(helper.make_node("Reshape", [f"{output}/raw", "column/shape"], [output]))
+    return found.reshape(-1, 1)
 
 
 def _flatten_biases(graph: onnx.GraphProto) -> None:

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from inference.model.config import ModelConfig
+from inference.model.decisions import Labels, Numbers
+from inference.model.request_tensors import decode_tensors
+from inference.runtime.session import Session
 from publishing.differentiate import (
     Answer,
     ColumnLikelihood,
@@ -26,8 +30,10 @@ from publishing.differentiate import (
     unsupported,
 )
 from publishing.ready.description import ModelDescription, NormalForm
+from publishing.ready.input_joining import described_inputs, read_inputs
 from publishing.ready.linear_operators import ML
 from publishing.ready.normal_form import normal_model
+from publishing.ready.rows import Inputs
 from publishing.ready.scores import are_probabilities, scored
 from publishing.serialization import pack_tensors, parse_model, serialize_model, unpack_tensors
 from publishing.source.folder import Dataset, DataSlice, SourceFolder
@@ -36,10 +42,11 @@ from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
+DESCRIBE = f"{__name__}:describe"
 NORMALIZE, RESPOND = f"{__name__}:normalize", f"{__name__}:respond"
 # A softmax may leave less than float32 holds; a forest's share of votes is often zero.
 _FLOOR, _TREE_FLOOR = 1e-30, 1e-3
-_LOOKED_AT = 200
+_LOOKED_AT, _ANSWERED = 200, 2000
 _YES, _NO = b"1", b"0"
 _SEED = 0
 _HEADER = 64 << 20
@@ -54,13 +61,16 @@ def prepare(
     PARAMETER_MALFORMED, TENSOR_RANGE, and the reasons of a worker.
     """
     limits, unsafe = confinement.limits, confinement.unsafe
-    about = canonical.encode({"output": description.output or ""})
+    kind = data.fit.kind
+    tensors = [tensor.encode() for tensor in description.tensors]
+    about = canonical.encode({"output": description.output or "", "kind": kind, "tensors": tensors})
     request = pack_tensors({"model": model, "about": about}, {"x": data.fit.x})
     with process.start(NORMALIZE, request, limits, unsafe=unsafe) as worker:
         serving = worker.receive(2 * len(model) + _HEADER)
         form = NormalForm.decode(worker.receive(_HEADER))
+        answers = _answers(worker.receive(4 * len(data.fit.x) * form.width + _HEADER), form)
         worker.finish()
-    config = description.config(form, data)
+    config = description.config(form, data, answers)
     return add_response(config, serving, data, confinement)
 
 
@@ -85,13 +95,40 @@ def add_response(
     return source
 
 
+def inputs_of(model: bytes, confinement: Confinement) -> Inputs:
+    """What a ready model takes: name, data type and sizes of each input. Raises as `prepare`."""
+    limits, unsafe = confinement.limits, confinement.unsafe
+    with process.start(DESCRIBE, model, limits, unsafe=unsafe) as worker:
+        found = read_inputs(worker.receive(_HEADER))
+        worker.finish()
+    return found
+
+
+def describe(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In a worker: sends what the model takes."""
+    send(described_inputs(parse_model(request)))
+
+
 def normalize(request: bytes, send: Callable[[bytes], None]) -> None:
-    """In a worker: sends the serving graph, and what it takes and gives."""
+    """In a worker: sends the serving graph, what it takes and gives, and its answers to the first
+    rows.
+    """
     asked = unpack_tensors(request)
-    about = fields.record(canonical.decode(asked["about"].tobytes()), ("output",))
-    found = normal_model(asked["model"].tobytes(), asked["x"], about["output"] or None)
-    send(serialize_model(found.model))
-    send(NormalForm(found.input, found.output, found.classes).encode())
+    about = fields.record(canonical.decode(asked["about"].tobytes()), ("output", "kind", "tensors"))
+    tensors = decode_tensors(about["tensors"]) if about["tensors"] else ()
+    model, x = asked["model"].tobytes(), asked["x"]
+    found = normal_model(model, x, about["output"] or None, about["kind"], tensors)
+    serving = serialize_model(found.model)
+    send(serving)
+    send(NormalForm(found.input, found.output, found.width).encode())
+    (answers,) = Session.open(serving, [found.output]).run({found.input: x[:_ANSWERED]})
+    send(np.ascontiguousarray(answers, np.float32).tobytes())
+
+
+def _answers(data: bytes, form: NormalForm) -> npt.NDArray[np.float32]:
+    if len(data) % (4 * form.width):
+        raise SealgateError(Reason.WORKER_FAILED, "its answers are of another width")
+    return np.frombuffer(data, np.float32).reshape(-1, form.width)
 
 
 def respond(request: bytes, send: Callable[[bytes], None]) -> None:
@@ -113,8 +150,8 @@ def respond(request: bytes, send: Callable[[bytes], None]) -> None:
         send(_by_differences(model, config, fit))
     else:
         units = units_of(config)
-        classes = len(config.labels)
-        layers = reference_layers(model.graph, fit.x, fit.y, classes, units)
+        y, classes = config.decision.groups(fit.y), model.answer.classes
+        layers = reference_layers(model.graph, fit.x, y, classes, units)
         send(response_graph(model.graph, model.answer, layers, units))
     send(_YES if chosen else _NO)
 
@@ -135,7 +172,9 @@ def _scored(
     model, output, scores = scored(serving, config, floor if probable else None)
     leaves = add_leaves(model)
     graph = MeasuredGraph.of(model, "x", fit.x)
-    return _ScoredModel(graph, Answer(output, scores, len(config.labels)), leaves)
+    width, decision = len(config.labels), config.decision
+    levels = len(decision.levels) if isinstance(decision, Numbers | Labels) else width
+    return _ScoredModel(graph, Answer(output, scores, levels, width), leaves)
 
 
 def _by_differences(model: _ScoredModel, config: ModelConfig, fit: DataSlice) -> bytes:
@@ -144,7 +183,8 @@ def _by_differences(model: _ScoredModel, config: ModelConfig, fit: DataSlice) ->
     if units is None or rules is None:
         detail = "finite differences need a table: rows of one dimension, without --domain"
         raise SealgateError(Reason.GRADIENT_MISSING, detail)
-    graph, answer, x, y = model.graph, model.answer, fit.x, fit.y
+    graph, answer, x = model.graph, model.answer, fit.x
+    y = config.decision.groups(fit.y)
     columns = influential(graph, answer.scores, units, rules.free, x[:_LOOKED_AT])
     moves = ColumnMoves.of(units, rules.whole, columns)
     also = [model.leaves] if model.leaves else []

@@ -1,11 +1,14 @@
 """Reads what a publisher has: the folder of a described model, or the file of a ready one."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription
-from publishing.ready.preparation import add_response, prepare
+from publishing.ready.mlflow import ImportedModel, is_mlflow, read_mlflow
+from publishing.ready.preparation import add_response, inputs_of, prepare
+from publishing.ready.rows import column_rows, read_named, tensor_rows
 from publishing.source.folder import (
     CONFIG,
     RESPONSE,
@@ -15,6 +18,43 @@ from publishing.source.folder import (
     read_plain_file,
 )
 from registry.sandbox.confinement import Confinement
+from sealgate.reasons import Reason, SealgateError
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOptions:
+    """Which columns of a table are the answers, and what inputs that may be left out default to."""
+
+    targets: tuple[str, ...] = ()
+    optional: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_rows(
+    path: Path,
+    data: Path,
+    description: ModelDescription | None,
+    options: RowsOptions,
+    confinement: Confinement,
+) -> tuple[Dataset, ModelDescription | None]:
+    """The rows of the model at `path`, and what its description gains by them: of a table the names
+    of its columns and classes, of several inputs their tensors.
+
+    Raises: PARAMETER_MALFORMED, FORMAT_REFUSED, TENSOR_DATATYPE, TENSOR_SHAPE, and as
+    `Dataset.read` does.
+    """
+    named = read_named(data, options.targets) if description is not None else None
+    if named is None or description is None:
+        if options.targets or options.optional:
+            detail = "--target and --optional are for a file's model and its inputs by name"
+            raise SealgateError(Reason.PARAMETER_MALFORMED, detail)
+        return Dataset.read(data), description
+    described = replace(description, labels=description.labels or named.words)
+    inputs = inputs_of(_ready(path, confinement).onnx, confinement)
+    if named.names_columns(inputs):
+        dataset, names = column_rows(named)
+        return dataset, replace(described, column_names=description.column_names or names)
+    dataset, tensors = tensor_rows(named, inputs, options.optional)
+    return dataset, replace(described, tensors=tensors)
 
 
 def read_source(
@@ -24,18 +64,27 @@ def read_source(
     confinement: Confinement,
     quantized: bool | None = None,
 ) -> SourceFolder:
-    """The model at `path`. With a `description` it is a file, which is prepared. A folder has a
-    `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`, that is made.
+    """The model at `path`. With a `description` it is a file or MLflow's, and is prepared. Another
+    folder has a `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`,
+    that is made.
 
     Raises as `prepare` and `SourceFolder.read` do.
     """
     if description is not None:
-        return prepare(read_plain_file(path), data, description, confinement)
+        model = _ready(path, confinement)
+        prepared = prepare(model.onnx, data, description, confinement)
+        return replace(prepared, origin=model.origin)
     if (path / SERVING).is_file() and not (path / RESPONSE).exists():
         config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
         return add_response(config, read_plain_file(path / SERVING), data, confinement)
     source = SourceFolder.read(path)
     return replace(source, config=_precise(source.config, quantized))
+
+
+def _ready(path: Path, confinement: Confinement) -> ImportedModel:
+    if is_mlflow(path):
+        return read_mlflow(path, confinement)
+    return ImportedModel(read_plain_file(path))
 
 
 def _precise(config: ModelConfig, quantized: bool | None) -> ModelConfig:

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from inference.model.config import ModelConfig
+from inference.model.decisions import CLASSES, LEAST_PROBABILITY, Labels, Numbers
 from inference.runtime.session import Session
 from publishing.differentiate import RESERVED
 from publishing.ready.linear_operators import ML
@@ -23,6 +24,8 @@ _CLOSE = 1e-3
 
 def are_probabilities(model: onnx.ModelProto, config: ModelConfig, rows: Array) -> bool:
     """Whether the model answers the first of these rows with probabilities."""
+    if config.decision.kind != CLASSES:
+        return False
     session = Session.open(model.SerializeToString(), [config.output.name])
     (found,) = session.run({config.input.name: rows[:_LOOKED_AT]})
     if found.min() < -_CLOSE or found.max() > 1 + _CLOSE:
@@ -35,7 +38,8 @@ def scored(
 ) -> tuple[onnx.ModelProto, str, str]:
     """A copy whose input is `x`, and which has no other reserved name; its output; and the tensor
     of scores. Those are the output or, where it has probabilities and so a `floor`, what enters the
-    softmax or the sigmoid at the end, or the logarithms of what is at least the floor.
+    softmax or the sigmoid at the end, or the logarithms of what is at least the floor. Of numbers
+    and of several labels they are the scores of levels.
     """
     model = onnx.ModelProto()
     model.CopyFrom(serving)
@@ -47,6 +51,8 @@ def scored(
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
     output = names.get(answered, answered)
+    if isinstance(config.decision, Numbers | Labels):
+        return model, output, _level_scores(graph, output, config.decision)
     if floor is None:
         return model, output, output
     tail = _Tail(graph)
@@ -64,6 +70,39 @@ def scored(
     return model, output, "scores/log"
 
 
+def _level_scores(graph: onnx.GraphProto, output: str, decision: Numbers | Labels) -> str:
+    """The scores [n, K] of the levels, and what enters the sigmoids where labels have any."""
+    entered = output
+    if isinstance(decision, Labels) and decision.threshold > 0:
+        entered = _Tail(graph).before_sigmoids(output) or _log_odds(graph, output)
+    weight, shift = (
+        numpy_helper.from_array(value.astype(np.float32), f"scores/{name}")
+        for value, name in zip(decision.affine(), ("weight", "shift"), strict=True)
+    )
+    graph.initializer.extend([weight, shift])
+    graph.node.append(
+        helper.make_node("Gemm", [entered, weight.name, shift.name], ["scores/levels"])
+    )
+    return "scores/levels"
+
+
+def _log_odds(graph: onnx.GraphProto, output: str) -> str:
+    """log(p) - log(1 - p), of probabilities that are neither 0 nor 1."""
+    bounds = [LEAST_PROBABILITY, 1 - LEAST_PROBABILITY, 1.0]
+    names = ["scores/least", "scores/most", "scores/one"]
+    for name, value in zip(names, bounds, strict=True):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    for kind, inputs, made in (
+        ("Clip", [output, *names[:2]], "scores/p"),
+        ("Sub", [names[2], "scores/p"], "scores/q"),
+        ("Log", ["scores/p"], "scores/log_p"),
+        ("Log", ["scores/q"], "scores/log_q"),
+        ("Sub", ["scores/log_p", "scores/log_q"], "scores/odds"),
+    ):
+        graph.node.append(helper.make_node(kind, inputs, [made]))
+    return "scores/odds"
+
+
 class _Tail:
     """The end of a graph, from which nodes are looked up by what they make."""
 
@@ -76,6 +115,11 @@ class _Tail:
         if node is None or node.op_type != "Softmax" or node.domain == ML:
             return None
         return str(node.input[0]) if _axis(node, -1) in (-1, 1) else None
+
+    def before_sigmoids(self, output: str) -> str | None:
+        """What enters the sigmoids [n, L] that the graph ends in."""
+        node = self._behind(output)
+        return None if node is None or node.op_type != "Sigmoid" else str(node.input[0])
 
     def before_sigmoid(self, output: str) -> str | None:
         """What enters the sigmoid whose p the graph makes (1 - p, p) of, [n, 1]."""

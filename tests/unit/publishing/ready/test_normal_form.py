@@ -46,7 +46,7 @@ def test_a_linear_pipeline_becomes_plain_operators_with_its_own_probabilities(
     found = normal_model(data, ROWS)
     assert {node.domain for node in found.model.graph.node} <= {""}
     assert [value.name for value in found.model.graph.output] == [found.output]
-    assert found.classes == classes.max() + 1
+    assert found.width == classes.max() + 1
     np.testing.assert_allclose(answers(found), fitted.predict_proba(ROWS), atol=1e-5)
 
 
@@ -92,7 +92,7 @@ PROBABILITY = helper.make_node("Sigmoid", ["z"], ["p"])
 def test_one_probability_becomes_two_classes() -> None:
     found = normal_model(plain([SCORE, PROBABILITY], "p", constants=COLUMN), ROWS)
     p = 1 / (1 + np.exp(-ROWS @ COLUMN["w"]))
-    assert (found.output, found.classes) == ("p", 2)
+    assert (found.output, found.width) == ("p", 2)
     np.testing.assert_allclose(answers(found), np.hstack([1 - p, p]), atol=1e-6)
     assert scored(found.model, config_of(found), 1e-30)[2] == "scores/two"
 
@@ -154,7 +154,7 @@ YES = {"yes": np.array(True)}
     [
         (
             plain([helper.make_node("Add", ["x", "other"], ["z"])], "z", inputs=("x", "other")),
-            "takes 2 inputs (x, other)",
+            "give data for each by name (x, other)",
         ),
         (
             plain([helper.make_node("Identity", ["x"], ["z"])], "z", kind=TensorProto.STRING),
@@ -185,10 +185,10 @@ def test_what_cannot_be_governed_yet_is_refused_with_what_to_do(data: bytes, det
 
 
 def config_of(found: NormalModel) -> ModelConfig:
-    part = DataSlice(ROWS, CLASSES % found.classes)
+    part = DataSlice(ROWS, CLASSES % found.width)
     data = Dataset(part, part, part, "", 1)
-    form = NormalForm(found.input, found.output, found.classes)
-    return ModelDescription("m").config(form, data)
+    form = NormalForm(found.input, found.output, found.width)
+    return ModelDescription("m").config(form, data, np.zeros((1, found.width), np.float32))
 
 
 @pytest.mark.parametrize("classes", [CLASSES, CLASSES % 2])
