@@ -124,3 +124,28 @@ def test_tritonclient_gets_the_models_own_probabilities(
     receipt = Receipt.decode(pairs[0][1].encode())
     fields = verify_receipt(receipt, harness.governance("client").policy()).fields
     assert (fields["model"], fields["arithmetic"]) == (name, FLOAT32)
+
+
+def test_options_that_describe_a_file_are_refused_for_a_folder(
+    governed: Governed, tmp_path: Path
+) -> None:
+    save_file({"x": X, "y": Y}, tmp_path / "data.safetensors")
+    words = ("--data", str(tmp_path / "data.safetensors"), "--labels", "no,yes")
+    for command in ("publish", "check"):
+        result = governed[0].command("model", command, str(tmp_path), *words)
+        assert result.exit_code == 2
+        assert "--labels describes a file; a folder has its model.json" in result.stderr
+
+
+def test_checking_draws_what_is_flagged_and_refuses_what_publishing_would(
+    governed: Governed, models: dict[str, Pipeline], tmp_path: Path
+) -> None:
+    save_file({"x": X[:300], "y": Y[:300]}, tmp_path / "data.safetensors")
+    file, plot = tmp_path / "forest.onnx", tmp_path / "check.svg"
+    file.write_bytes(skl2onnx.to_onnx(models["forest"], X[:1]).SerializeToString())
+    words = ("--data", str(tmp_path / "data.safetensors"), "--plot", str(plot), "--json")
+    result = governed[0].command("model", "check", str(file), *words)
+    assert result.exit_code == 0, result.output
+    drawn = plot.read_text()
+    assert "<svg" in drawn
+    assert f"answers in {FLOAT32}" in drawn or "<path" in drawn
