@@ -1,4 +1,4 @@
-"""Twelve models as their makers' tools write them, with the rows on which they are governed."""
+"""Models as their makers' tools write them, with the rows on which they are governed."""
 
 import gzip
 import io
@@ -17,9 +17,9 @@ import torch
 import xgboost
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -35,7 +35,7 @@ from transformers import (
 )
 
 Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64] | Floats
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 GRADIENT, TREES = "gradient", "trees"
 _IMAGES, _SIDE, _HEADER, _LABEL_HEADER = 7000, 32, 16, 8
@@ -44,8 +44,8 @@ _TRAINED = 5000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadyModel:
-    """An ONNX file with rows x and classes y that it was not trained on; `answers` is the model
-    itself, `module` the network of those that are torch's, and `options` are for publishing.
+    """An ONNX file with rows x and classes or numbers y that it was not trained on. `answers` is
+    the model itself, `module` the network of those that are torch's, `options` are for publishing.
     """
 
     name: str
@@ -160,6 +160,20 @@ def _lightgbm() -> ReadyModel:
     entering = _entering(fit[0])
     file = convert_lightgbm(model, initial_types=entering, zipmap=False).SerializeToString()
     return ReadyModel("lightgbm", "LightGBM", TREES, file, *rest, model.predict_proba)
+
+
+def _regressor() -> ReadyModel:
+    """A gradient-boosted forest that predicts how a disease goes on."""
+    x, y = load_diabetes(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    x, y = x[order].astype(np.float32), y[order].astype(np.float32)
+    model = GradientBoostingRegressor(n_estimators=60, random_state=0).fit(x[:150], y[:150])
+    file = skl2onnx.to_onnx(model, x[:1]).SerializeToString()
+
+    def answers(given: Floats) -> Floats:
+        return np.asarray(model.predict(given), np.float32).reshape(-1, 1)
+
+    return ReadyModel("regressor", "regressor", TREES, file, x[150:], y[150:], answers)
 
 
 def _entering(x: Floats) -> list[tuple[str, FloatTensorType]]:
@@ -282,5 +296,6 @@ MODELS: Mapping[str, Callable[[], ReadyModel]] = {
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "xgboost-digits": _many_classes,
+    "regressor": _regressor,
 }
 """What trains each model and writes its file."""
