@@ -13,6 +13,7 @@ Run: `make bench NAME=stateful`.
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -58,27 +59,40 @@ def fashion() -> WatchedModel:
     return WatchedModel(guarded, x, y, right)
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many rows are searched from, how often a search may ask, and how many honest sessions
+    and extractions there are of a kind.
+    """
+
+    victims: int
+    queries: int
+    sessions: int
+    extractions: int
+
+
 Part = tuple[str, Callable[[], Row]]
 
 
-def parts(victims: int, sessions: int, extractions: int) -> Iterator[Part]:
+def parts(sizes: Sizes) -> Iterator[Part]:
     """Each part's name, and what measures it; what is wanted first comes first."""
-    few = max(1, victims // 3)
+    for kind in kinds():
+        yield _honest("digits", digits, kind.name, sizes)
     for policy in (BLOCK, ALERT, OFF):
         for search in SEARCHES:
             for accounts in _ACCOUNTS if policy == BLOCK else (1, 5):
-                yield _searching("digits", digits, 0.2, search, policy, accounts, victims)
+                yield _searching("digits", digits, 0.2, search, policy, accounts, sizes)
     for kind in kinds():
-        yield _honest("digits", digits, kind.name, sessions)
-        yield _honest("Fashion-MNIST", fashion, kind.name, sessions)
+        yield _honest("Fashion-MNIST", fashion, kind.name, sizes)
     for search in SEARCHES:
-        yield _searching("digits", digits, 0.2, search, BLOCK, 5, victims, False)
+        yield _searching("digits", digits, 0.2, search, BLOCK, 5, sizes, False)
     for step in (0.05, 0.1, 0.2):
 
         def extracting(step: float = step) -> Row:
-            return extraction_row(digits().guarded, digits().x, step, extractions)
+            return extraction_row(digits().guarded, digits().x, step, sizes.extractions)
 
         yield f"extraction {step}", extracting
+    few = replace(sizes, victims=max(1, sizes.victims // 3))
     for search in SEARCHES:
         for accounts in (1, 5):
             yield _searching("Fashion-MNIST", fashion, 0.1, search, BLOCK, accounts, few)
@@ -91,19 +105,19 @@ def _searching(
     search: str,
     policy: str,
     accounts: int,
-    victims: int,
+    sizes: Sizes,
     asks_x: bool = True,
 ) -> Part:
     part = f"{name} {search} {policy} {accounts} {asks_x}"
-    settings = (eps, search, policy, accounts, victims, asks_x)
+    settings = (eps, search, policy, accounts, sizes.victims, sizes.queries, asks_x)
     return part, lambda: search_row(name, subject(), *settings)
 
 
-def _honest(name: str, subject: Callable[[], WatchedModel], kind: str, sessions: int) -> Part:
+def _honest(name: str, subject: Callable[[], WatchedModel], kind: str, sizes: Sizes) -> Part:
     def measure() -> Row:
         found = subject()
         (made,) = (each for each in kinds() if each.name == kind)
-        return honest_row(name, found.guarded, found.x, found.y, made, sessions, 1)
+        return honest_row(name, found.guarded, found.x, found.y, made, sizes.sessions, 1)
 
     return f"honest {name} {kind}", measure
 
@@ -138,9 +152,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--extractions", type=int, default=10)
     parser.add_argument("--read", action="store_true", help="only what was measured before")
+    parser.add_argument("--queries", type=int, default=5000)
     given = parser.parse_args()
+    sizes = Sizes(given.victims, given.queries, given.sessions, given.extractions)
     rows: list[Row] = []
-    for name, measure in parts(given.victims, given.sessions, given.extractions):
+    for name, measure in parts(sizes):
         try:
             rows.append(_kept(name, partial(_refuse, name) if given.read else measure))
         except LookupError:

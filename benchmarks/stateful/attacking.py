@@ -1,5 +1,6 @@
 """Searches and extractions beside sessions: when one succeeded, and when it was refused."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from gateway.sessions.query_attacks import CallerSession
 from inference.screening import attack
 from publishing.calibration.query_attacks import jacobian_augmentation
 
-QUERIES = 5000
 _ROUNDS = 3
 _SEEDS = 100
 
@@ -26,6 +26,7 @@ def search_row(
     policy: str,
     names: int,
     victims: int,
+    queries: int,
     asks_x: bool = True,
 ) -> dict[str, Any]:
     """What came of a search on the first `victims` rows that the model tells right."""
@@ -35,19 +36,20 @@ def search_row(
         x, y = subject.x[at], int(subject.y[at])
         asking = SEARCHES[search](x, y, eps, np.random.default_rng(int(at)))
         runs.append(SearchRun(asking, x, y, policy, names, within, asks_x))
-    run_together(subject.guarded, runs, QUERIES)
+    run_together(subject.guarded, runs, queries)
     return {
         "search": f"{name}, {search}",
         "policy": policy,
         "accounts": names,
         "asks_x": asks_x,
         "eps": within,
+        "queries_at_most": queries,
         **_counted(runs),
     }
 
 
 def _counted(runs: Sequence[SearchRun]) -> dict[str, Any]:
-    count, never = len(runs), QUERIES + 1
+    count, never = len(runs), math.inf
     won = [run for run in runs if run.succeeded]
     before = [run for run in won if (run.succeeded or 0) < (run.refused or never)]
     interval = wilson(len(before), count)
