@@ -170,8 +170,15 @@ class ModelFindings:
                     near[places] |= let & (moved <= SMALL + 1e-6)
         self._past.append(past)
         self._near.append(near)
-        x, y = (part[:ADAPTIVE_ROWS] for part in found.right)
-        least = least_scores(found, detector, x, y, RESTARTS, STEPS, SMALL / self.source.eps)
+        least = least_scores(
+            found,
+            detector,
+            found.right[0][:ADAPTIVE_ROWS],
+            found.right[1][:ADAPTIVE_ROWS],
+            RESTARTS,
+            STEPS,
+            SMALL / self.source.eps,
+        )
         self._least.append(np.stack([least, least - detector.threshold]))
 
     def row(self) -> Row:
