@@ -35,7 +35,7 @@ from transformers import (
 )
 
 Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64] | Floats
+Labels = npt.NDArray[np.int64]
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 GRADIENT, TREES = "gradient", "trees"
 _IMAGES, _SIDE, _HEADER, _LABEL_HEADER = 7000, 32, 16, 8
@@ -53,7 +53,7 @@ class ReadyModel:
     route: str
     onnx: bytes
     x: Floats
-    y: Labels
+    y: Labels | Floats
     answers: Callable[[Floats], Floats]
     module: torch.nn.Module | None = None
     options: tuple[str, ...] = ()
