@@ -24,7 +24,7 @@ from gateway.sessions.session_screen import (
     measured_alike,
 )
 from inference.engine.result import InferenceResult
-from inference.model.config import InputScaling
+from inference.model.config import CLASSES, InputScaling
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
@@ -60,6 +60,7 @@ def a_live(
         input=SimpleNamespace(row=row),
         output=SimpleNamespace(name="logits", row=(10,)),
         scaling=scaling,
+        decision=CLASSES,
     )
     ready = SimpleNamespace(detector=SimpleNamespace(calibration=promised))
     return SimpleNamespace(model=model, config=config, ready=ready, digest="sha256:1")
