@@ -17,8 +17,9 @@ _FGSM_EPS = (0.1, 0.2)
 _PGD_EPS = 0.2
 # Of the inputs that fool the model, the share that may be answered in full: neither refused nor
 # found suspect. It swings with the random key of the watermark, since both thresholds are among the
-# largest of a few hundred clean scores: 16% of FGSM 0.2 on digits is the most that was measured.
-_UNFLAGGED = 0.30
+# largest of a few hundred clean scores: 22%, of the 63 inputs of FGSM 0.1 that fool digits, is the
+# most that was measured.
+_UNFLAGGED = 0.35
 # The share of clean inputs that screening may refuse, with room for chance on a few hundred.
 _FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
 _ACCURACY = 0.93
@@ -55,7 +56,7 @@ def screen(stage: Stage, client: Client, model: str) -> None:
         fooled = attacked[_answers(session, attacked, config) != labels]
         asked = ask_each(client, model, fooled)
         share, reduced = share_refused(asked), share_reduced(asked)
-        unflagged = 1 - share - reduced if asked else 0.0
+        unflagged = max(0.0, 1 - share - reduced) if asked else 0.0
         stage.check(
             f"{model}, {name}",
             unflagged <= _UNFLAGGED,
