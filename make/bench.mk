@@ -19,6 +19,9 @@ bench/separate: $(VENV)/serve front ## an engine in a process of its own beside 
 bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
 	$(BIN)/python -m benchmarks.gateways
 
+bench/response: $(VENV)/dev ## what the response graph costs, in forwards of the INT8 graph
+	$(BIN)/python -m benchmarks.response
+
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 

@@ -115,11 +115,17 @@ def counted(
 
 
 def open_response(
-    graph: bytes, threads: int, settings: RuntimeSettings = ON_CPU, *, compared: bool = False
+    graph: bytes,
+    config: ModelConfig,
+    threads: int,
+    settings: RuntimeSettings = ON_CPU,
+    *,
+    compared: bool = False,
 ) -> tuple[Session, Session]:
     """The response graph as it was signed, on the processor, to hold against it what requests run:
-    the same, pruned to what they need, where the settings say. That is its features; and its
-    logits, if answers are `compared` with them.
+    the same, pruned to what they need and with the model's step and domain bound, where the
+    settings say. What they need is its features; and its logits, if answers are `compared` with
+    them.
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
@@ -130,7 +136,26 @@ def open_response(
         if compared
         else (response_contract.FEATURES,)
     )
-    return whole, Session.open(keep_outputs(graph, needed), needed, threads, settings)
+    cut = _with_settings(keep_outputs(graph, needed), config)
+    return whole, Session.open(cut, needed, threads, settings)
+
+
+def _with_settings(graph: bytes, config: ModelConfig) -> bytes:
+    """The graph with the model's step and domain in the place of inputs: what follows from them
+    alone, the runtime computes once.
+    """
+    bound = {response_contract.EPS: config.eps}
+    if config.tokens is None:
+        bound[response_contract.CLIP_MIN] = config.domain.min
+        bound[response_contract.CLIP_MAX] = config.domain.max
+    model = onnx.load_model_from_string(graph)
+    inputs = list(model.graph.input)
+    del model.graph.input[:]
+    model.graph.input.extend(value for value in inputs if value.name not in bound)
+    for name in bound.keys() & {value.name for value in inputs}:
+        value = np.array(bound[name], np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> ResponseShape:

@@ -98,7 +98,7 @@ class VersionGraphs:
         # 2.
         config, detector, threads = documents.config, documents.detector, spread.threads
         whole, response = open_response(
-            files[RESPONSE], threads, settings, compared=documents.compared
+            files[RESPONSE], config, threads, settings, compared=documents.compared
         )
         graphs = files[INT8], files[FP32], files[RESPONSE]
         staged = TwoStage.open(graphs, config, detector, threads, settings)

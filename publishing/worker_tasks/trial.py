@@ -165,7 +165,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     prober: BorderProber = number_probe(graph, config)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    response = open_response(asked.response, 1, compared=compared)[1]
+    response = open_response(asked.response, config, 1, compared=compared)[1]
     graphs = TimedGraphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
     staged = asked.first_stage and config.decision == CLASSES

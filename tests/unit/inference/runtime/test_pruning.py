@@ -4,9 +4,12 @@ import numpy as np
 import onnx
 from onnx import parser
 
+from inference.engine.graphs import open_response
+from inference.model.forms import form_of
 from inference.runtime.graph_rewrites import drop_unread, keep_outputs, keep_read_inputs
 from inference.runtime.session import Session, scalar
 from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import VersionFiles
 
 MODEL = Perceptron.random()
 
@@ -78,3 +81,16 @@ def test_inputs_that_nothing_reads_go_and_need_not_be_fed() -> None:
     assert session.inputs == {"x", "flag"}
     feeds = {"x": np.array([[1, 1]], np.float32), "flag": np.array(True), "unread": scalar(1)}
     assert session.run(feeds)[0].tolist() == [[4.0, 9.0]]
+
+
+def test_what_requests_run_has_the_models_settings_bound() -> None:
+    config = VersionFiles.of(MODEL).config
+    whole, pruned = open_response(MODEL.response(), config, 1, compared=True)
+    assert {"eps", "clip_min", "clip_max"} <= whole.inputs
+    assert pruned.inputs.isdisjoint({"eps", "clip_min", "clip_max"})
+    rows = np.random.default_rng(0).random((5, MODEL.inputs), np.float32)
+    feeds = form_of(config).screening(rows)
+    logits, features = whole.run(feeds)
+    measured, reference = pruned.run(feeds)
+    assert np.array_equal(measured, features)
+    assert np.array_equal(reference, logits)

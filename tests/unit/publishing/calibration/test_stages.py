@@ -64,7 +64,7 @@ def choice(graph: float, first: float = 0.0, given: FitRows | None = None) -> St
     graphs = TimedGraphs(
         Slow(open_classifier(MODEL.int8(), config, 1), clock, 0.001),  # type: ignore[arg-type]
         Slow(open_classifier(MODEL.serving(), config, 1), clock, 0.002),  # type: ignore[arg-type]
-        Slow(open_response(MODEL.response(), 1)[1], clock, graph),  # type: ignore[arg-type]
+        Slow(open_response(MODEL.response(), config, 1)[1], clock, graph),  # type: ignore[arg-type]
         VECTORS.form,
     )
     given = given or seen()
@@ -165,7 +165,7 @@ def test_a_class_of_few_rows_takes_no_stage() -> None:
     graphs = TimedGraphs(
         open_classifier(MODEL.int8(), FILES.config, 1),
         open_classifier(MODEL.serving(), FILES.config, 1),
-        open_response(MODEL.response(), 1)[1],
+        open_response(MODEL.response(), FILES.config, 1)[1],
         VECTORS.form,
     )
     assert choose(few, VECTORS, graphs, least=0.0) is None
