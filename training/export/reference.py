@@ -65,16 +65,16 @@ class TorchReferenceLayer:
         found = mean, basis, torch.cat(factors, 1), torch.cat(centers)
         return cls(*(each.float().contiguous() for each in found))
 
-    def features(self, rows: torch.Tensor, own: torch.Tensor) -> list[torch.Tensor]:
-        """How far rows [n, D] lie from the class that `own` [n, C] marks and from the next one, by
-        how much the first exceeds the second, and what no component holds; each [n, 1].
+    def squares(self, rows: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The squared distances [n, C] of rows [n, D] from each class, and of what no component
+        holds [n, 1].
         """
         centered = rows - self.mean
         z = centered @ self.basis
-        white = z @ self.whitening - self.center
-        squares = (white * white).unflatten(1, (own.shape[1], -1)).sum(-1)
-        rest = (centered * centered).sum(1, keepdim=True) - (z * z).sum(1, keepdim=True)
-        return [*_between(squares, own), (rest.clamp(min=0) + _TINY).sqrt()]
+        white = torch.addmm(-self.center, z, self.whitening)
+        by_class = (white * white).unflatten(1, (classes, -1)).sum(-1)
+        whole, held = ((each * each).sum(1, keepdim=True) for each in (centered, z))
+        return by_class, whole - held
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,28 @@ def _between(squares: torch.Tensor, own: torch.Tensor) -> list[torch.Tensor]:
         (other + 1).log(),
         (near - other) / (near + other + _TINY).sqrt(),
     ]
+
+
+def distance_features(
+    layers: Sequence[TorchReferenceLayer], entered: Sequence[torch.Tensor], own: torch.Tensor
+) -> torch.Tensor:
+    """How far the rows [n, D] that entered each of L layers lie from the class that `own` [n, C]
+    marks and from the next one, by how much the first exceeds the second, and what no component
+    holds: [n, 4 L], layer by layer. All layers share the operators behind their distances.
+    """
+    count, classes = len(layers), own.shape[1]
+    parts = [each.squares(rows, classes) for each, rows in zip(layers, entered, strict=True)]
+    squares, rest = (torch.cat(each, 1) for each in zip(*parts, strict=True))
+    squares, own = squares.unflatten(1, (count, classes)), own[:, None]
+    near = torch.where(own, squares, 0.0).sum(2)
+    other = torch.where(own, _FAR, squares).amin(2)
+    found = [
+        (near + 1).log(),
+        (other + 1).log(),
+        (near - other) / (near + other + _TINY).sqrt(),
+        (rest.clamp(min=0) + _TINY).sqrt(),
+    ]
+    return torch.cat(found, 1).unflatten(1, (FEATURES, count)).transpose(1, 2).flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +193,13 @@ class CleanReference:
         )
         return cls(layers, ClassPoints(state[_POINTS]) if _POINTS in state else None)
 
-    def features(self, layers: Sequence[torch.Tensor], own: torch.Tensor) -> list[torch.Tensor]:
-        """Those of each of these layers, those of the points after the first, each [n, 1]."""
-        found = []
-        for layer, rows in zip(self.layers, layers, strict=True):
-            found += layer.features(rows, own)
-            if layer is self.layers[0] and self.points is not None:
-                found += self.points.features(layer, rows, own)
-        return found
+    def features(self, layers: Sequence[torch.Tensor], own: torch.Tensor) -> torch.Tensor:
+        """Those of each of these layers, those of the points after the first: [n, ·]."""
+        found = distance_features(self.layers, layers, own)
+        if self.points is None:
+            return found
+        nearest = self.points.features(self.layers[0], layers[0], own)
+        return torch.cat([found[:, :FEATURES], *nearest, found[:, FEATURES:]], 1)
 
 
 @contextmanager

@@ -70,7 +70,10 @@ def slopes(
         logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
     )
     own = classes == predicted[:, None]
-    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), here)
+    next_best = classes == torch.where(own, _FLOOR, logits.detach()).argmax(1)[:, None]
+    # The gradient of the margin by the logits.
+    lead = own.to(logits.dtype) - next_best.to(logits.dtype)
+    (gradient,) = torch.autograd.grad(logits, here, lead)
     return slope, own, gradient
 
 
@@ -105,8 +108,8 @@ def features(
     place = ((x - clip_min) / (clip_max - clip_min)).flatten(1)
     found = [
         *slope_features(slope, place),
-        *answer_features(seen.logits, answers, seen.own, slope, taken, sizes),
-        *(reference.features(seen.layers, seen.own) if reference else ()),
+        answer_features(seen.logits, answers, seen.own, slope, taken, sizes),
+        *([reference.features(seen.layers, seen.own)] if reference else ()),
     ]
     return torch.cat(found, 1)
 
@@ -120,11 +123,6 @@ def cross_entropy_slope(logits: torch.Tensor, attacked: torch.Tensor) -> torch.T
     """
     others = torch.where(attacked, 0.0, functional.softmax(logits, 1))
     return torch.where(attacked, -others.sum(1, keepdim=True), others)
-
-
-def margin(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """The lead [..., n] of the own class over the best other one, negative once it is lost."""
-    return leader(logits, own) - torch.where(own, _FLOOR, logits).amax(-1)
 
 
 def leader(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
@@ -157,16 +155,19 @@ def answer_features(
     gradient: torch.Tensor,
     taken: torch.Tensor,
     sizes: torch.Tensor,
-) -> list[torch.Tensor]:
+    *,
+    cut_short: bool = True,
+) -> torch.Tensor:
     """How sure the answer [n, C] is, [n, 4], and what each step changes, [n, 5 S].
 
     `answers` [S, n, C] are those after the steps `taken` [S, n, D], which the domain may have cut
     short from `sizes` [S]. For each step: how the margin moves, and how far from what the gradient
-    foretold; how far the logits move; how ill the new probabilities describe the old answer; and
-    how much of the step the domain allowed, weighed by the gradient.
+    foretold; how far the logits move; how ill the new probabilities describe the old answer; and,
+    if steps can be `cut_short`, how much of the step the domain allowed, weighed by the gradient.
     """
     before_and_after = torch.cat([logits[None], answers])
-    margins = margin(before_and_after, own)
+    leaders = leader(before_and_after, own)
+    margins = leaders - torch.where(own, _FLOOR, before_and_after).amax(-1)
     log_p = functional.log_softmax(before_and_after, -1)
     surprise = -(log_p[:1].exp() * log_p).sum(-1)
     total = gradient.abs().sum(1) + _TINY
@@ -175,11 +176,12 @@ def answer_features(
     found = [
         margins[:1],
         margins[:1] / total,
-        leader(logits, own)[None] - logits.mean(-1)[None],
+        leaders[:1] - logits.mean(-1),
         moved,
         foretold - moved,
         ((answers - logits) ** 2).sum(-1).sqrt(),
         surprise,
-        foretold / (total * sizes[:, None].abs() + _TINY),
     ]
-    return [value.T for value in found]
+    if cut_short:
+        found.append(foretold / (total * sizes[:, None].abs() + _TINY))
+    return torch.cat(found).T

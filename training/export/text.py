@@ -64,9 +64,8 @@ def respond(
     gradient = gradient.flatten(1)
     found = [
         *slope_features(gradient, here, parts, mask),
-        # The last tells how much of a step the domain allowed: here it is all of it.
-        *answer_features(logits, answers, own, gradient, steps.flatten(2), sizes)[:-1],
-        *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
+        answer_features(logits, answers, own, gradient, steps.flatten(2), sizes, cut_short=False),
+        *([watch.reference.features([each.detach() for each in layers], own)] if watch else ()),
         *(wording.features(ids, mask, own, next_best(logits, own), parts) if wording else ()),
     ]
     return logits, x_adv, torch.cat(found, 1)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.export.reference import TorchReferenceLayer
+from training.export.reference import TorchReferenceLayer, distance_features
 
 FEATURES = 8
 _PREFIX = "wording"
@@ -105,7 +105,7 @@ class WordVotes:
         weights = held, parts.clamp(min=0), (-parts).clamp(min=0)
         return [
             _weighed(votes, held),
-            *self.layer.features(total[:, 0] / held.sum(1, keepdim=True), own),
+            distance_features((self.layer,), (total[:, 0] / held.sum(1, keepdim=True),), own),
             *(_weighed(agreed, weight) for weight in weights),
         ]
 
