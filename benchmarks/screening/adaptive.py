@@ -22,7 +22,7 @@ from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, ScoringWeights
 from training.export.reference import behind, watched
-from training.export.response import ResponseInputs, features, margin
+from training.export.response import ResponseInputs, features
 
 RESTARTS, STEPS = 10, 200
 _FIRST_STEP, _LAST_STEP = 0.25, 0.01
@@ -61,7 +61,7 @@ def least_scores(
         turned = logits.argmax(1) != label
         least = torch.where(turned & (score < least), score.detach(), least)
         true = torch.arange(logits.shape[1]) == label[:, None]
-        lead = margin(logits, true).double().sum()
+        lead = _margin(logits, true).double().sum()
         (of_lead,) = torch.autograd.grad(lead, here, retain_graph=True)
         (of_score,) = torch.autograd.grad(score.sum(), here)
         slope = torch.where(turned[:, None], of_score, of_lead)
@@ -101,11 +101,17 @@ def respond(
         logits = session.module(x)
         layers = [x, *behind(x, entered)]
     own = torch.arange(logits.shape[1]) == logits.argmax(1)[:, None]
-    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x, retain_graph=True)
+    (gradient,) = torch.autograd.grad(_margin(logits, own).sum(), x, retain_graph=True)
     seen = ResponseInputs(x, logits, own, gradient, layers)
     size = torch.tensor(step)
     found = features(session.module, seen, size, _ZERO, _ONE, session.reference)
     return logits, found, layers[-1]
+
+
+def _margin(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """The lead [n] of the class that `own` [n, C] marks over the best other one."""
+    others = logits.masked_fill(own, -torch.inf)
+    return logits.masked_fill(~own, 0.0).sum(-1) - others.amax(-1)
 
 
 def torch_score(scoring: Scoring | Detector, measured: torch.Tensor) -> torch.Tensor:
