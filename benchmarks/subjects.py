@@ -43,14 +43,14 @@ class Guarded:
         logits, features = self.probe.measure(rows)
         verdicts = [self.detector.verdict(score).value for score in self.detector.scores(features)]
         promised = self.detector.calibration
-        bounds = (promised.adversarial.bound, promised.suspect.bound)
+        chances = promised.surely(promised.adversarial), promised.surely(promised.suspect)
         return logits, [
-            (int(label), verdict, self._payoff(verdict, bounds))
+            (int(label), verdict, self._payoff(verdict, chances))
             for label, verdict in zip(logits.argmax(axis=1), verdicts, strict=True)
         ]
 
-    def _payoff(self, verdict: str, bounds: tuple[float, float]) -> float:
-        return image_payoff(verdict, 1) if self.alike else verdict_payoff(verdict, *bounds)
+    def _payoff(self, verdict: str, chances: tuple[float, float]) -> float:
+        return image_payoff(verdict, 1) if self.alike else verdict_payoff(verdict, *chances)
 
 
 @dataclass(slots=True)

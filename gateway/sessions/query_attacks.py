@@ -15,7 +15,8 @@ more of them than calibration promises.
 
 - near duplicates: of honest rows, 1 in 1,000 at most may share a quarter of the hashes of a row
   before it without being the same;
-- verdicts: of honest rows, as many are suspect or adversarial as calibration promises, at most;
+- verdicts: of honest rows, as many are suspect or adversarial as in 95 of 100 calibrations at
+  most;
 - moves: of honest rows of numbers, 1 in 100 at most may be a near duplicate, whatever its verdict,
   and 1 in 300,000 of one that was given another class. A third is laid on the first, on it and the
   verdict together, and on the last, which by itself is enough.

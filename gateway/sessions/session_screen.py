@@ -303,10 +303,11 @@ def measured_alike(config: ModelConfig) -> bool:
 
 def request_payoff(live: LiveVersion, answer: InferenceResult) -> float:
     """That of a request's verdict. It is the worst of its rows', each of which may be as bad with a
-    chance that calibration bounds, so the request may with the sum of these.
+    chance that calibration bounds, so the request may with the sum of these. A bound that holds on
+    average is no such chance: a caller asks one version, of one calibration.
     """
     rows, promised = len(answer.features), live.ready.detector.calibration
     if measured_alike(live.config):
         return image_payoff(answer.verdict.value, rows)
-    bounds = (promised.adversarial.bound, promised.suspect.bound)
-    return verdict_payoff(answer.verdict.value, *(min(1.0, bound * rows) for bound in bounds))
+    chances = (promised.surely(limit) for limit in (promised.adversarial, promised.suspect))
+    return verdict_payoff(answer.verdict.value, *(min(1.0, each * rows) for each in chances))

@@ -7,6 +7,7 @@ while traffic is exchangeable with the calibration rows; the second holds for th
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +40,19 @@ def conformal_rank(n: int, bound: float, confidence: float) -> int:
     return found
 
 
+@lru_cache(256)
+def highest_rate(n: int, rank: int, confidence: float) -> float:
+    """The rate at which later scores exceed the `rank`-th largest of n clean ones at most, in that
+    share of calibrations: the bound for which `conformal_rank` allows just this rank.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        backed = sum(_binomial(n, middle, k) for k in range(rank)) <= 1 - confidence
+        low, high = (low, middle) if backed else (middle, high)
+    return high
+
+
 def _binomial(n: int, p: float, k: int) -> float:
     """P(Binomial(n, p) = k), by logarithms so that large n does not underflow on the way."""
     choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
@@ -46,6 +60,9 @@ def _binomial(n: int, p: float, k: int) -> float:
 
 
 SHIFT_BOUND = 0.05
+# In so many calibrations no clean row is flagged more often than `Calibration.surely` says.
+_SURE = 0.95
+_HALVINGS = 40
 Floats = npt.NDArray[np.float64]
 
 
@@ -101,6 +118,10 @@ class Calibration:
     def rows(self) -> int:
         """The number of clean rows."""
         return len(self.scores)
+
+    def surely(self, limit: ScoreThreshold) -> float:
+        """How often clean rows exceed one of the limits at most, in 95 of 100 calibrations."""
+        return highest_rate(self.rows, limit.rank, _SURE)
 
     def p_value(self, score: float) -> float:
         """The largest chance that a clean row scores as high: exchangeable rows fall below any

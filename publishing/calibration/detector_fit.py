@@ -42,8 +42,8 @@ from sealgate.trust.receipts.answer_entry import FLOAT32
 # A threshold's rate of false alarms is more likely below its bound than not, and on average below
 # it. Surer ranks give the budget away: with 480 rows, 95% confidence leaves .4% of 1% to use.
 CONFIDENCE = 0.6
-# From this many rows on, the rate of a 1% bound is below 1.6% at 95% confidence; from the least on,
-# that of a 5% bound is below 8%.
+# From this many rows on, the rate of a 1% bound is below 2.1% at 95% confidence; from the least on,
+# that of a 5% bound is below 10%.
 MANY_ROWS, LEAST_ROWS = 299, 59
 
 

@@ -50,23 +50,23 @@ def evaluate(
     """Measure how often VERSION of MODEL raises false alarms on clean rows of your own.
 
     DATA is .npy, or .csv without a header. Each row is measured as it is, and under benign changes.
-    The exit status is 1 where your rows contradict the bound that calibration states, at 95%
-    confidence: then they are not like the rows it was calibrated on, and the version wants
+    The exit status is 1 where more of your rows are flagged than of rows like those it was
+    calibrated on, at 95% confidence: then yours are not like these, and the version wants
     recalibration.
     """
     _, files = fetch(profile(ctx, "auditor"), model, version)
     rows = red_team.check_rows(ModelConfig.decode(files[version_contents.MODEL]), read_rows(data))
     report = red_team.attack(files, rows, red_team.AttackPlan(), bounds)
     promised = Detector.decode(files[version_contents.DETECTOR]).calibration
-    limits = {"flagged": promised.adversarial.bound, "at_least_suspect": promised.suspect.bound}
+    limits = {"flagged": promised.adversarial, "at_least_suspect": promised.suspect}
     shown = [
         {
             "rows": name,
             "found": found,
             "share": shares[found],
-            "bound": limits[found] if name == "clean" else "",
+            "bound": limits[found].bound if name == "clean" else "",
             "holds": "yes"
-            if name != "clean" or _holds(shares[found], len(rows), limits[found])
+            if name != "clean" or _holds(shares[found], len(rows), promised.surely(limits[found]))
             else "no",
         }
         for name, shares in {"clean": report["clean"], **report["shifts"]}.items()

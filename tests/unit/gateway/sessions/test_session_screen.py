@@ -52,9 +52,7 @@ class Clock:
 def a_live(
     model: str = "digits", scaling: InputScaling | None = PIXELS, row: tuple[int, ...] = (64,)
 ) -> Any:
-    promised = SimpleNamespace(
-        adversarial=SimpleNamespace(bound=0.01), suspect=SimpleNamespace(bound=0.05)
-    )
+    promised = SimpleNamespace(adversarial=0.01, suspect=0.05, surely=lambda rate: rate)
     config = SimpleNamespace(
         domain=SimpleNamespace(min=0.0, max=1.0),
         input=SimpleNamespace(row=row),

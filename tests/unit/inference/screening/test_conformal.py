@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from inference.screening.calibration import conformal_rank
+from inference.screening.calibration import conformal_rank, highest_rate
+from publishing.calibration.detector_fit import CONFIDENCE, LEAST_ROWS, MANY_ROWS, bounds
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,39 @@ def test_nonsense_is_an_error_of_the_program(n: int, bound: float, confidence: f
         conformal_rank(n, bound, confidence)
 
 
+@pytest.mark.parametrize("confidence", [0.95, CONFIDENCE])
 @pytest.mark.parametrize(("n", "bound"), [(480, 0.01), (480, 0.05), (110, 0.05), (110, 0.1)])
-def test_the_promise_holds_in_simulation(n: int, bound: float) -> None:
+def test_the_promise_holds_in_simulation(n: int, bound: float, confidence: float) -> None:
     # Where scores are uniform, the true rate above a threshold is one minus the threshold. Any
     # other continuous distribution becomes this one through a monotone function.
     trials = 4000
     scores = np.sort(np.random.default_rng(7).random((trials, n)), axis=1)
-    at = conformal_rank(n, bound, 0.95)
-    broken = float(np.mean(1 - scores[:, -at] > bound))
-    assert broken <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    rates = 1 - scores[:, -conformal_rank(n, bound, confidence)]
+    left = 1 - confidence
+    assert float(np.mean(rates > bound)) <= left + 4 * np.sqrt(left * confidence / trials)
+    highest = highest_rate(n, conformal_rank(n, bound, confidence), 0.95)
+    assert float(np.mean(rates > highest)) == pytest.approx(0.05, abs=0.014)
+
+
+def test_on_average_a_rate_stays_within_its_bound() -> None:
+    # Of n + 1 exchangeable rows each is as likely as the others to have the rank or a higher one.
+    for n in range(LEAST_ROWS, 2000):
+        assert all(conformal_rank(n, b, CONFIDENCE) / (n + 1) <= b for b in bounds(n)), n
+
+
+@pytest.mark.parametrize(
+    ("least", "end", "bound", "highest"),
+    [(LEAST_ROWS, MANY_ROWS, 0.05, 0.1), (MANY_ROWS, 900, 0.01, 0.021)],
+)
+def test_no_number_of_rows_leaves_more_than_is_documented(
+    least: int, end: int, bound: float, highest: float
+) -> None:
+    rates = [highest_rate(n, conformal_rank(n, bound, CONFIDENCE), 0.95) for n in range(least, end)]
+    assert 0.9 * highest < max(rates) < highest
+
+
+@pytest.mark.parametrize(("n", "bound"), [(480, 0.01), (110, 0.05), (5000, 0.01)])
+def test_the_highest_rate_is_the_least_bound_that_a_rank_backs(n: int, bound: float) -> None:
+    rank = conformal_rank(n, bound, 0.95)
+    assert highest_rate(n, rank, 0.95) <= bound < highest_rate(n, rank + 1, 0.95)
+    assert highest_rate(299, 1, 0.95) == pytest.approx(1 - 0.05 ** (1 / 299))
