@@ -114,9 +114,13 @@ class Numbers:
         return len(self.tolerance)
 
     def affine(self) -> tuple[Array, Array]:
-        """Weights [O, K] and shifts [K]: the scores of the levels are linear in the answer."""
+        """Weights [O, K] and shifts [K]: the scores of the levels are linear in the answer. They
+        are those beside the levels' middle, or far from 0 float32 could not tell levels apart.
+        """
         levels, spread = np.array(self.levels), np.array(self.spread)
-        return (levels / spread**2).T, -((levels / spread) ** 2).sum(axis=1) / 2
+        middle = levels.mean(axis=0)
+        off = (levels - middle) / spread
+        return (off / spread).T, -(off * (levels + middle) / spread).sum(axis=1) / 2
 
     def index(self, answers: Array) -> npt.NDArray[np.int64]:
         weight, shift = self.affine()
@@ -183,7 +187,8 @@ class Labels:
         return np.asarray((self.odds(answers) @ self.affine()[0]).argmax(axis=-1), np.int64)
 
     def changed(self, before: Array, after: Array) -> npt.NDArray[np.bool_]:
-        return np.asarray((self._held(before) != self._held(after)).any(axis=-1))
+        differ = self._held(before) != self._held(after)
+        return np.asarray((differ | np.isnan(before) | np.isnan(after)).any(axis=-1))
 
     def groups(self, y: Array) -> npt.NDArray[np.int64]:
         return np.asarray(((y - 0.5) @ self.affine()[0]).argmax(axis=-1), np.int64)

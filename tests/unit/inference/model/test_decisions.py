@@ -30,6 +30,16 @@ def test_the_largest_score_is_that_of_the_nearest_level() -> None:
     assert (weight.shape, shift.shape) == ((2, 3), (3,))
 
 
+def test_levels_far_from_zero_are_told_apart_in_float32() -> None:
+    """Times in seconds since 1970: a graph holds weights and shifts in float32."""
+    now, day = 1.7e9, 86_400.0
+    times = Numbers((1e4,), (day,), ((now - 2 * day,), (now,), (now + 2 * day,)))
+    answers = floats([now - 1.2 * day], [now - 0.8 * day], [now + 0.8 * day], [now + 1.2 * day])
+    scores = answers @ times.affine()[0].astype(np.float32)
+    scores += times.affine()[1].astype(np.float32)
+    assert scores.argmax(axis=1).tolist() == times.index(answers).tolist() == [0, 1, 1, 2]
+
+
 def test_predictions_leave_rounded_where_labels_alone_may() -> None:
     tensor = PRICES.reduced(floats([104, 1.3], [97, 1.2]))
     assert tensor.name == "rounded"
@@ -46,6 +56,7 @@ def test_the_quality_of_numbers_is_the_variance_that_is_predicted() -> None:
 def test_each_label_counts_by_itself() -> None:
     before, after = floats([0.9, 0.2, 0.1]), floats([0.9, 0.2, 0.6])
     assert TAGS.changed(before, after).tolist() == [True]
+    assert TAGS.changed(before, floats([0.9, 0.2, np.nan])).all()
     assert TAGS.index(before).tolist() == [0]
     assert TAGS.groups(np.array([[1, 1, 0]])).tolist() == [1]
     tensor = TAGS.reduced(after)
