@@ -24,9 +24,9 @@ docs/adr/0023.
 attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
 range, which all columns then state; otherwise they are in the units of the rows. With "response":
 "differences", the response is measured by finite differences, since the model has no gradient.
-"image": [height, width] says that rows are images, also where a row is one vector: publishing then
-shows the detector how a camera or scanner changes them. If `precision` is "float32", the version
-answers in float32: nothing was quantized.
+"image": [height, width] says that rows are images, channel by channel, also where a row is one
+vector: publishing then shows the detector how a camera or scanner changes them. If `precision` is
+"float32", the version answers in float32: nothing was quantized.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
@@ -38,7 +38,9 @@ that the gateway makes of them (inference.model.request_tensors), which has colu
 
 import json
 import math
+import operator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from inference.batching.limits import Batching
@@ -223,7 +225,7 @@ class ModelConfig:
             domain = self.domain.min, self.domain.max
             table = RowRules.of(self.columns, domain, scaling.offset, scaling.scale)
             object.__setattr__(self, "table", table)
-        if self.image is not None and (self.columns or elements % math.prod(self.image)):
+        if self.image is not None and (self.columns or not self._holds_images(elements)):
             raise fields.malformed("a row is not one or more images of that size")
         if self.tensors:
             places = sum(tensor.places for tensor in self.tensors)
@@ -231,6 +233,12 @@ class ModelConfig:
                 raise fields.malformed("a row of several tensors has a column for each place")
         if self.relative and (not self.columns or self.eps > 1):
             raise fields.malformed("steps in units of columns are at most 1 and need columns")
+
+    def _holds_images(self, elements: int) -> bool:
+        """Whether the pixels of each image lie one behind the other: channels come first."""
+        size = math.prod(self.image or ())
+        inner = accumulate(reversed(self.input.row), operator.mul)
+        return elements % size == 0 and (len(self.input.row) == 1 or size in inner)
 
     @property
     def arithmetic(self) -> str:

@@ -38,6 +38,22 @@ def test_rows_may_be_images() -> None:
     assert ModelConfig.decode(config.encode()) == config
 
 
+def images(row: list[int]) -> dict[str, Any]:
+    given = {"name": "x", "datatype": "FP32", "shape": [-1, *row]}
+    return {"input": given, "screening": {"eps": 0.03, "image": [4, 8]}}
+
+
+@pytest.mark.parametrize("row", [[4, 8], [3, 4, 8], [4, 8, 1], [96]])
+def test_an_images_pixels_lie_one_behind_the_other(row: list[int]) -> None:
+    assert model_config(**images(row)).image == (4, 8)
+
+
+@pytest.mark.parametrize("row", [[4, 8, 3], [32, 3], [8, 3, 4]])
+def test_images_whose_channels_come_last_are_refused(row: list[int]) -> None:
+    """Read as channel by channel, their pixels would be scrambled."""
+    refuse(written(**images(row)), read=True)
+
+
 def test_only_canonical_bytes_are_a_version_s() -> None:
     refuse(written())
     refuse(model_config().encode() + b"\n")
