@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -112,7 +112,8 @@ class ShadowComparisons:
         except SealgateError as refusal:
             if refusal.reason not in FAULTS:
                 raise
-        agreed = found is not None and _agree(other.config, comparison.answer, found)
+        configs = comparison.answered.config, other.config
+        agreed = found is not None and agree(configs, comparison.answer, found)
         self._recorder.record(self._audit_record(comparison, found, agreed))
         for live in (comparison.answered, other):
             self._alias_health.compared(live, agreed)
@@ -156,12 +157,12 @@ class ShadowComparisons:
             _log.warning("%d of %d answers were not compared", self.dropped, self.offered)
 
 
-def _agree(config: ModelConfig, one: InferenceResult, other: InferenceResult) -> bool:
+def agree(configs: Sequence[ModelConfig], one: InferenceResult, other: InferenceResult) -> bool:
     """Whether both answer every row alike, by class or tolerance: scores differ between any two
-    versions.
+    versions. What they decide is in both `configs`: no version is judged by its own alone.
     """
     return one.outputs.keys() == other.outputs.keys() and all(
         data.shape == other.outputs[name].shape
-        and not config.decision.changed(data, other.outputs[name]).any()
+        and not any(each.decision.changed(data, other.outputs[name]).any() for each in configs)
         for name, data in one.outputs.items()
     )
