@@ -53,6 +53,8 @@ FILES = (
 )
 _ROWS, _PLAN = "rows", "plan"
 _LARGEST_REPORT = 64 << 10
+# What a query attack is told: whether the answer is still the victim's own.
+_SAME, _OTHER = 0, 1
 _CAUTIOUS = 0.1
 
 
@@ -143,11 +145,13 @@ class AttackTarget:
     columns: RowRules | None = None
     decision: Decision = CLASSES
 
-    def answer(self, row: Rows) -> tuple[int, str]:
-        """The class of a row [n, ...], n = 1, and the verdict on it."""
+    def answer(self, row: Rows, own: Rows) -> tuple[bool, str]:
+        """Whether a row [1, ...] is answered otherwise than by `own` [1, C], and the verdict on
+        it.
+        """
         logits, features = self.probe.measure(row)
         score = float(self.detector.scores(features)[0])
-        return int(self.decision.index(logits)[0]), self.detector.verdict(score).value
+        return bool(self.decision.changed(own, logits)[0]), self.detector.verdict(score).value
 
     def changeable(self, row: Rows) -> Rows:
         """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""
@@ -170,22 +174,22 @@ def _queries(
     judged: AttackTarget, rows: Rows, plan: AttackPlan, draw: np.random.Generator
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     victims = [rows[at : at + 1] for at in range(min(len(rows), plan.victims))]
-    labels = judged.probe.answers(rows[: plan.victims])
+    answers = judged.probe.measure(rows[: plan.victims])[0]
     size = math.prod(rows.shape[1:])
-    makers: dict[str, Callable[[Rows, int], query_attacks.Asking]] = {
-        "hop-skip-jump": lambda x, y: query_attacks.hop_skip_jump(
-            x, y, plan.eps, plan.queries, draw
+    makers: dict[str, Callable[[Rows], query_attacks.Asking]] = {
+        "hop-skip-jump": lambda x: query_attacks.hop_skip_jump(
+            x, _SAME, plan.eps, plan.queries, draw
         )
     }
     # Its squares are of an image.
     if judged.columns is None and math.isqrt(size) ** 2 == size:
-        makers["square"] = lambda x, y: query_attacks.square(
-            x, y, plan.eps, plan.queries, 0.05, draw
+        makers["square"] = lambda x: query_attacks.square(
+            x, _SAME, plan.eps, plan.queries, 0.05, draw
         )
     for name, make in makers.items():
         ended = [
-            _play(judged, row, int(y), make(judged.changeable(row), int(y)), plan)
-            for row, y in zip(victims, labels, strict=True)
+            _play(judged, row, own[np.newaxis], make(judged.changeable(row)), plan)
+            for row, own in zip(victims, answers, strict=True)
         ]
         won = [verdict for verdict in ended if verdict]
         yield (
@@ -200,18 +204,18 @@ def _queries(
 
 
 def _play(
-    judged: AttackTarget, row: Rows, label: int, asking: query_attacks.Asking, plan: AttackPlan
+    judged: AttackTarget, row: Rows, own: Rows, asking: query_attacks.Asking, plan: AttackPlan
 ) -> str:
     """The verdict on the row that succeeded; empty where none did."""
     width = judged.domain.max - judged.domain.min
     z = next(asking)
     for _ in range(plan.queries):
         asked = judged.sent(row, z)
-        found, verdict = judged.answer(asked)
-        if found != label and float(np.abs(asked - row).max()) / width <= plan.eps + 1e-6:
+        turned, verdict = judged.answer(asked, own)
+        if turned and float(np.abs(asked - row).max()) / width <= plan.eps + 1e-6:
             return verdict
         try:
-            z = asking.send(found)
+            z = asking.send(_OTHER if turned else _SAME)
         except StopIteration:
             break
     return ""
