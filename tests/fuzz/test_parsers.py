@@ -9,6 +9,7 @@ import pytest
 
 from tests.fuzz.harness import CORPUS, Harness
 from tests.fuzz.harnesses import HARNESSES
+from tests.fuzz.planted import HARNESSES as PLANTED
 from tests.fuzz.runs import fuzz
 
 # Most parsers read so many in two seconds; ten seconds of most reach no more code.
@@ -40,4 +41,9 @@ def test_some_seeds_are_accepted(harness: Harness) -> None:
 def test_fuzzing_finds_nothing(harness: Harness) -> None:
     run = fuzz(harness, seconds=_SECONDS, runs=_EXECUTIONS)
     assert not run.crashes, run.output[-4000:]
-    assert run.executions > 0
+    assert run.executions >= _EXECUTIONS or run.seconds >= _SECONDS, run.output[-4000:]
+
+
+def test_so_many_executions_find_a_planted_defect() -> None:
+    run = fuzz(PLANTED[0], seconds=_SECONDS, runs=_EXECUTIONS)
+    assert len(run.crashes) == 1, run.output[-4000:]
