@@ -67,7 +67,7 @@ class Reason(Enum):
         "The certificate is not one of those that are pinned here.",
     )
     PRINCIPAL_UNKNOWN = (Kind.UNAUTHENTICATED, "The policy names no such principal.")
-    # may they
+    # rights
     ROLE_TOO_LOW = (Kind.DENIED, "The caller's roles do not allow this.")
     RULE_MISSING = (Kind.DENIED, "No rule allows this method.")
     RIGHT_MISSING = (
@@ -296,7 +296,7 @@ class Reason(Enum):
     POLICY_INVALID = (Kind.PRECONDITION, "The policy is not valid.")
     POLICY_EXPIRED = (Kind.PRECONDITION, "The policy has expired.")
     POLICY_ROLLED_BACK = (Kind.PRECONDITION, "The policy is older than one seen before.")
-    # capacity and weather
+    # capacity and availability
     QUEUE_FULL = (Kind.EXHAUSTED, "The queue is full; try again later.")
     RATE_EXCEEDED = (Kind.EXHAUSTED, "The caller asks more often than its quota allows.")
     CONCURRENCY_EXCEEDED = (

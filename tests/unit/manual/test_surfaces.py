@@ -1,6 +1,6 @@
 """Packages with a small surface are imported by it: their other modules are their own affair.
 
-`docs/adr/0001-layout-and-names.md` lists the packages that have no such surface yet.
+Packages that SURFACES does not name have no such surface yet (ADR 1).
 """
 
 import ast
