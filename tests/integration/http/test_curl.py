@@ -15,7 +15,7 @@ def test_curl(harness: GatewayHarness) -> None:
     program("curl")
     page = (ROOT / "docs" / "how-to" / "http.md").read_text()
     (command,) = re.findall(r"^```sh\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
-    command = command.replace(":8445", f":{harness.gateway.ports['http']}")
+    command = command.replace(":8446", f":{harness.gateway.ports['http']}")
     np.savetxt(harness.state / "rows.csv", rows(), delimiter=",", fmt="%g")
     done = subprocess.run(
         ["sh", "-euc", command],
