@@ -26,6 +26,7 @@ _BY_REASON = {
     Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
     Reason.API_KEY_REVOKED: "Ask an admin for a new key.",
     Reason.PRINCIPAL_UNKNOWN: "Ask an admin to name you in a new policy.",
+    Reason.LOGIN_CHALLENGE: "Begin the sign-in again.",
     Reason.PROMOTION_ONLY: "Promote, roll back or revoke instead.",
     Reason.SELF_APPROVAL: "Have somebody else approve.",
     Reason.BATCH_TOO_LARGE: "Send fewer rows; the model's `max_batch_size` says how many.",
@@ -67,6 +68,17 @@ _BY_REASON = {
     Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
     Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
     Reason.RETENTION_HOLDS: "Wait until they are old enough.",
+    Reason.GRADIENT_MISSING: "Export the model without that operator, or publish the model of a "
+    "table with `--without-gradient` ([how](../how-to/ready-models.md#if-the-file-is-refused)).",
+    Reason.CALIBRATION_TOO_SMALL: "Give more clean rows.",
+    Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
+    "([watermark](../how-to/watermark.md#what-a-model-needs)).",
+    Reason.WATERMARK_COST: "Allow more with `--watermark-loss`, or publish a larger model.",
+    Reason.SECURITY_KEY_MISSING: "Have somebody approve with `--security-key`.",
+    Reason.WEBAUTHN_COUNTER: "Tell an admin: the passkey may have been cloned.",
+    Reason.KEY_UNREADABLE: "Look at its path, passphrase or PIN ([keys](../how-to/keys.md)).",
+    Reason.WORKER_UNCONFINED: "Publish on Linux 5.13 or later with Landlock "
+    "([what publishing does](../how-to/admin.md#what-publishing-does)).",
     Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
 }
 

@@ -42,7 +42,7 @@ Generated from the code (`make docs`); a test holds this page against it.
 
 Files are TOML. A section or setting that is unknown, missing or of another type is an error that \
 says what to change, and nothing starts. Relative paths start at the file's own folder. Numbers \
-are positive. A dash stands for a setting that is simply not there.
+are positive. A dash means that the setting is not set by default.
 """
 _KINDS: dict[Any, str] = {
     str: "text",

@@ -28,10 +28,10 @@ class LogSettings:
     format: str = "text"
     """`text`, or `json`: one object a line."""
     level: str = "info"
-    """The least that is told: `debug`, `info`, `warning` or `error`."""
+    """The lowest level that is logged: `debug`, `info`, `warning` or `error`."""
     requests: bool = False
-    """Whether each call is told of when it ends, with its id, who called, how it ended and how long
-    it took.
+    """Whether each call is logged when it ends: its id, who called, how it ended and how long it
+    took.
     """
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ class Reason(Enum):
         "The challenge was not made for this certificate, has ended, or was used.",
     )
     KEY_SET_UNREACHABLE = (Kind.UNAVAILABLE, "The issuer's keys cannot be fetched.")
-    KEY_SET_REFUSED = (Kind.UNAVAILABLE, "The issuer's key set is not one to be used.")
+    KEY_SET_REFUSED = (Kind.UNAVAILABLE, "The issuer's key set cannot be used.")
     API_KEY_MALFORMED = (Kind.UNAUTHENTICATED, "The API key is not of the right form.")
     API_KEY_INVALID = (Kind.UNAUTHENTICATED, "The API key is not one that was issued here.")
     API_KEY_EXPIRED = (Kind.UNAUTHENTICATED, "The API key has expired.")
@@ -75,7 +75,7 @@ class Reason(Enum):
         "No right of the policy allows the caller this, on this model and alias.",
     )
     SIGNER_MISMATCH = (Kind.DENIED, "The document is not signed by its author.")
-    SELF_APPROVAL = (Kind.DENIED, "Who published or proposed a version cannot approve it.")
+    SELF_APPROVAL = (Kind.DENIED, "A person who published or proposed a version cannot approve it.")
     PROMOTION_ONLY = (
         Kind.DENIED,
         "Loading follows from promotions: promote, roll back or revoke a version instead.",
@@ -106,7 +106,7 @@ class Reason(Enum):
     )
     METHOD_UNSUITED = (
         Kind.INVALID,
-        "Models of this kind are not asked so: language models generate, others infer.",
+        "Models of this kind do not take this method: language models generate, others infer.",
     )
     TENSOR_DUPLICATE = (Kind.INVALID, "An input or output is named twice.")
     TENSOR_NOT_FINITE = (Kind.INVALID, "An input holds NaN or infinity.")
@@ -120,7 +120,7 @@ class Reason(Enum):
     ADVERSARIAL_INPUT = (Kind.INVALID, "Screening refused the input.")
     PROMPT_INJECTION = (Kind.INVALID, "Screening took the prompt for an injection.")
     STEP_UP = (Kind.PRECONDITION, "The request is answered once a second person allows it.")
-    ALLOWANCE_MISMATCH = (Kind.DENIED, "The allowance stands for another request or caller.")
+    ALLOWANCE_MISMATCH = (Kind.DENIED, "The allowance is for another request or caller.")
     ALLOWANCE_SIGNER = (
         Kind.DENIED,
         "The allowance is not of somebody else whose role lets them allow requests.",
@@ -156,7 +156,7 @@ class Reason(Enum):
     DOCUMENT_MALFORMED = (Kind.INVALID, "A document is not in its canonical form.")
     SIGNATURE_INVALID = (Kind.INVALID, "A signature does not verify.")
     WEBAUTHN_MALFORMED = (Kind.INVALID, "What the passkey's authenticator returned is not whole.")
-    WEBAUTHN_TYPE = (Kind.INVALID, "The passkey signed something else than an assertion.")
+    WEBAUTHN_TYPE = (Kind.INVALID, "The passkey signed something other than an assertion.")
     WEBAUTHN_CHALLENGE = (Kind.INVALID, "The passkey signed for another document.")
     WEBAUTHN_ORIGIN = (Kind.INVALID, "The passkey was used at an origin that is not its own.")
     WEBAUTHN_RP_ID = (Kind.INVALID, "The passkey was used for another relying party.")
@@ -168,7 +168,7 @@ class Reason(Enum):
     THRESHOLD_NOT_MET = (Kind.INVALID, "Too few distinct keys have signed.")
     PROOF_INVALID = (Kind.INVALID, "A proof does not verify.")
     RECEIPT_MISSING = (Kind.INVALID, "An answer came without its receipt.")
-    RECEIPT_MISMATCH = (Kind.INVALID, "A receipt stands for another call.")
+    RECEIPT_MISMATCH = (Kind.INVALID, "A receipt is for another call.")
     RECEIPT_OUTDATED = (
         Kind.INVALID,
         "A receipt is of a format that says nothing of alias and parameters.",
@@ -198,7 +198,7 @@ class Reason(Enum):
     VERSION_EXISTS = (Kind.EXISTS, "These bytes are registered as a version already.")
     APPROVAL_EXISTS = (Kind.EXISTS, "This person has approved the proposal already.")
     COMMITMENT_EXISTS = (Kind.EXISTS, "Somebody else made this commitment already.")
-    COMMITMENT_USED = (Kind.EXISTS, "The commitment stands for another version already.")
+    COMMITMENT_USED = (Kind.EXISTS, "The commitment is used for another version already.")
     REQUEST_ID_REUSED = (Kind.EXISTS, "The caller has made another request under this id.")
     # state
     API_KEY_ENDED = (Kind.PRECONDITION, "The API key has been revoked already.")
@@ -213,14 +213,14 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "The engine that is configured cannot run a version of this kind.",
     )
-    GOLDEN_MISMATCH = (Kind.PRECONDITION, "The version's golden answers do not come out.")
+    GOLDEN_MISMATCH = (Kind.PRECONDITION, "The version does not reproduce its golden answers.")
     DERIVATION_MISMATCH = (
         Kind.PRECONDITION,
         "The INT8 model does not follow from the signed float32 model.",
     )
     REPLAY_MISMATCH = (
         Kind.PRECONDITION,
-        "The version answers another thing than the receipt says.",
+        "The version's answer differs from the receipt's.",
     )
     CALIBRATION_TOO_SMALL = (
         Kind.PRECONDITION,
@@ -249,7 +249,7 @@ class Reason(Enum):
     )
     LOSS_NOT_FINITE = (Kind.PRECONDITION, "The loss is no longer a number.")
     RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
-    SUM_REFUSED = (Kind.DENIED, "A client does not give its update to such a sum.")
+    SUM_REFUSED = (Kind.DENIED, "A client refuses to add its update to this sum.")
     CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered for a sum that hides each.")
     PROCESS_LOST = (Kind.UNAVAILABLE, "A process that shares the training ended before its work.")
     CHECKPOINT_REFUSED = (
@@ -289,7 +289,7 @@ class Reason(Enum):
     POINTER_STALE = (Kind.PRECONDITION, "No fresh statement covers the pointer.")
     UPLOAD_OFFSET = (
         Kind.STALE,
-        "The bytes do not go on where the file stands, which is at the offset given here.",
+        "The bytes do not continue the file, which ends at the offset given here.",
     )
     SEQUENCE_STALE = (Kind.STALE, "The pointer has moved since.")
     ETAG_STALE = (Kind.STALE, "What the etag stands for has changed since.")

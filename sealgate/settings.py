@@ -132,8 +132,8 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """`listen`: host:port, of this machine alone; without it nothing listens. It asks nobody who
-    they are and has no TLS, so another address needs `insecure_beyond_loopback = true` beside it.
+    """`listen`: host:port, of this machine alone; without it nothing listens. It has neither
+    authentication nor TLS, so another address needs `insecure_beyond_loopback = true` beside it.
     """
 
     listen: str = ""

@@ -82,7 +82,7 @@ class GeneratorSettings(EngineSettings):
     key: Path | None = None
     """A private file with the key that it asks for, sent as bearer."""
     authority: Path | None = None
-    """Who signs its certificate (PEM), instead of those whom the system trusts."""
+    """The authority that signs its certificate (PEM), instead of those of the system."""
     model: str = "{model}"
     """What the server calls a version: text in which `{model}` and `{version}` stand for ours."""
 

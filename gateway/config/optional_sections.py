@@ -30,8 +30,8 @@ class WitnessSettings:
     """`url`: where the witness is; `key`: its verifier key (C2SP, of type 0x04). `authority` (PEM)
     is trusted instead of the system's authorities.
 
-    What contradicts our log is always alarmed; where the witness is `advisory`, the log goes on all
-    the same.
+    A witness that has seen another log always raises an alert. If it is `advisory`, the log
+    continues all the same.
     """
 
     url: str
@@ -70,19 +70,19 @@ _TOKENS = re.compile(r"[1-9][0-9]{0,11}/(minute|hour|day)")
 class Quota:
     """How much one principal may ask, or each one with a role: `rate` (such as "100/second"; also
     minute, hour), `concurrent` calls on this gateway, `daily` calls, `tokens` of language models.
-    Whatever is left out is free.
+    A limit that is left out does not apply.
     """
 
     principal: str = ""
-    """Whose quota it is, unless `role` says it."""
+    """The principal whose quota it is, unless `role` is set."""
     role: str = ""
-    """Of which role they are who have it, each their own."""
+    """The role whose principals have this quota, each their own."""
     rate: str = ""
     concurrent: int = 0
     daily: int = 0
     tokens: str = ""
-    """Tokens of prompts and answers together, such as "200000/hour"; also minute, day. As many as
-    an answer may have are set aside when it begins, and those that it does not get given back.
+    """Tokens of prompts and answers together, such as "200000/hour"; also minute, day. When
+    an answer begins, the most that it may have is reserved; unused tokens are given back.
     """
 
     def __post_init__(self) -> None:

@@ -56,17 +56,17 @@ class TlsFiles:
     key: Path | None = None
     """The certificate's private key (PEM)."""
     client_authority: Path | None = None
-    """Whoever signs the certificates of callers on `[listen] mutual` (PEM)."""
+    """The authority that signs certificates of callers on `[listen] mutual` (PEM)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuer:
-    """Whose tokens are believed. Its keys are in a file (`key_set`), which is read again when it
-    changes, at an https address (`key_set_url`), or where its OIDC configuration says
+    """An issuer whose tokens are accepted. Its keys are in a file (`key_set`), which is read again
+    when it changes, at an https address (`key_set_url`), or where its OIDC configuration says
     (`discovery`).
 
     Fetched keys are renewed every `refresh` seconds, and used for `stale` seconds after the last
-    time that this went well. `authority` (PEM) is trusted instead of the system's. For tests,
+    successful fetch. `authority` (PEM) is trusted instead of the system's. For tests,
     `insecure_loopback` lets keys be fetched without TLS from this machine.
     """
 
@@ -108,7 +108,7 @@ class ApiKeySettings:
 
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
-    """What the engine believes without asking the database: root keys and what it saw last."""
+    """What the engine trusts apart from the database: root keys, and what it saw last."""
 
     root_keys: tuple[Path, ...]
     """The public keys (PEM) of the policy's roots, pinned."""
@@ -130,7 +130,7 @@ class TrustSettings:
 class RegistryStore:
     """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
     folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
-    `uploads`: a folder of this machine, in which files lie until they have come whole. `log_key`
+    `uploads`: a folder of this machine, for uploads that are not finished. `log_key`
     and `freshness_key`: PEM files, or `pkcs11:` URIs; `ml_dsa_key`, a file, signs beside the first.
     """
 
@@ -165,14 +165,14 @@ class RegistryStore:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStore:
-    """Where answers are recorded, and apart from them the keys of those they are about: places
-    and keys as of `RegistryStore`. Nobody prunes entries of the last `retention_days`.
+    """Where answers are recorded, and apart from them the keys of subjects. Places and keys are
+    given as in `[registry]`. Nobody prunes entries of the last `retention_days`.
     """
 
     database: Path | str
     """Where this gateway's answers are recorded: no other gateway writes there."""
     subjects: Path | str
-    """Where the keys are that link entries to those they are about, until they are destroyed."""
+    """Where the keys of subjects are kept until an erasure destroys them."""
     origin: str
     """The name of this answer log, as the policy has it in `logs.answers`."""
     log_key: Path | str
@@ -217,8 +217,8 @@ class GatewayLimits:
     While `waiting_calls` wait for one of the `threads`, inference is refused at once. The native
     transport needs no thread for a call: it refuses inference beyond three quarters of
     `concurrent_calls`, if that is more.
-    `watchers` may follow changes and logs at once, who hold none of the `threads`; each hears from
-    us every `heartbeat` seconds at least.
+    At most `watchers` streams follow changes and logs at once, without using any of the `threads`;
+    each gets a message every `heartbeat` seconds at least.
     """
 
     message_bytes: int = 4 * 1024 * 1024

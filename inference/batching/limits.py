@@ -43,8 +43,8 @@ class Batching:
 
     The queue is bounded. If a batch could have one of the `preferred_rows`, ascending, it takes no
     more than the largest of them. `timeout_us` bounds a request, in queue and run. With one of
-    `priority_levels` nobody overtakes. At most `instances` batches run at once. 0 and () mean "not
-    stated".
+    `priority_levels` there are no priorities. At most `instances` batches run at once. 0 and ()
+    mean "not stated".
     """
 
     max_rows: int
@@ -118,7 +118,7 @@ class BatchingBounds:
     timeout_us: int = 0
     """What a request may take, in microseconds, in queue and run."""
     priority_levels: int = 0
-    """With 1, nobody overtakes."""
+    """With 1, there are no priorities."""
     instances: int = 0
     """Batches that run at once."""
     run_seconds: float = 0.0
