@@ -36,7 +36,7 @@ _WHY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class CountedGraph:
     """What is measured: `run` with rows [n, ...]; `nodes` are those before the runtime fuses."""
 
     nodes: int
@@ -77,7 +77,7 @@ def measured(model: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _graphs(model: str) -> dict[str, Graph]:
+def _graphs(model: str) -> dict[str, CountedGraph]:
     folder = MODELS / model
     config = ModelConfig.read((folder / "model.json").read_bytes())
     form, output = form_of(config), config.output.name
@@ -89,9 +89,9 @@ def _graphs(model: str) -> dict[str, Graph]:
     alone = Session.open(forward, (response_contract.LOGITS,))
     whole = open_response(response, config, 1, compared=True)[1]
     return {
-        _INT8: Graph(_nodes(int8), lambda x: served.run(form.serving(x))),
-        _FLOAT32: Graph(_nodes(forward), lambda x: alone.run(form.screening(x))),
-        _RESPONSE: Graph(_nodes(response), lambda x: whole.run(form.screening(x))),
+        _INT8: CountedGraph(_nodes(int8), lambda x: served.run(form.serving(x))),
+        _FLOAT32: CountedGraph(_nodes(forward), lambda x: alone.run(form.screening(x))),
+        _RESPONSE: CountedGraph(_nodes(response), lambda x: whole.run(form.screening(x))),
     }
 
 
