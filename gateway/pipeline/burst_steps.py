@@ -140,8 +140,10 @@ class BurstSteps:
         for caller, asked in callers.items():
             current_request.set(asked[-1][0].log)
             told = [(made, each.answer) for each, made in asked if each.answer is not None]
+            principal = asked[0][0].call.principal
             try:
-                found = self._observation.session(caller, live, told)
+                withheld = [self._enforcement.withholds(live, principal, each) for _, each in told]
+                found = self._observation.session(caller, live, told, withheld)
             except Exception as error:
                 _fail([each for each, _ in asked], error)
                 continue

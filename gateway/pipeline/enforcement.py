@@ -229,9 +229,7 @@ class Enforcement:
         """
         policy = self.policy()
         screen = policy.screen(live.model)
-        action = screen.action(answer.verdict.value, caller.roles, policy.rules)
-        if answer.float32_rows:
-            action = screen.with_disagreement(action, caller.roles)
+        action = _action(policy, live, caller, answer)
         # 4.
         if session == BLOCK:
             raise SealgateError(Reason.SESSION_BLOCKED, caller.name)
@@ -246,6 +244,15 @@ class Enforcement:
         # 7.
         labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
         return EnforcedAnswer(labels_only, allowance, policy.digest)
+
+    def withholds(self, live: LiveVersion, caller: Principal, answer: InferenceResult) -> bool:
+        """Whether steps 5 and 6 refuse such an answer, but for an allowance. Raises
+        SealgateError(POLICY_INVALID).
+        """
+        if answer.verdict is Verdict.CLEAN and not answer.float32_rows:
+            return False
+        action = _action(self.policy(), live, caller, answer)
+        return action == STEP_UP or (action == BLOCK and live.config.blocks)
 
     def decide_prompt(
         self, screen: ScreeningRules, caller: Principal, verdict: str, measured: bool, injected: str
@@ -275,6 +282,13 @@ class Enforcement:
             }
             raise SealgateError(Reason.STEP_UP, facts=facts)
         return self._allowances.use(params.allowance, held).payload_digest
+
+
+def _action(policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult) -> str:
+    """What the verdict on an answer, and its disagreement, lead to for a caller."""
+    screen = policy.screen(live.model)
+    action = screen.action(answer.verdict.value, caller.roles, policy.rules)
+    return screen.with_disagreement(action, caller.roles) if answer.float32_rows else action
 
 
 def requested_seconds(call: Call, params: InferenceParams) -> float | None:

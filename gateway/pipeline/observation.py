@@ -47,16 +47,17 @@ class Observation:
         caller: str,
         live: LiveVersion,
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
+        withheld: Sequence[bool],
     ) -> SessionFinding:
         """What the policy has for a session like that of a caller, who sent these requests in one
-        burst.
+        burst; `withheld` says which of them are refused for their verdict.
         """
         rows = sum(len(answer.features) for _, answer in requests)
         graph = sum(answer.graph_rows for _, answer in requests)
         live.statistics.screened(rows - graph, graph)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
-        found = self._sessions.observe(rules, caller, live, requests, holds)
+        found = self._sessions.observe(rules, caller, live, requests, holds, withheld)
         anchored = sum(each is not None for each in found.anchors)
         with self._mutex:
             if found.action is not None:

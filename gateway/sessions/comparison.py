@@ -31,15 +31,18 @@ MOST_CLASSES = 1 << _CLASS_BITS
 
 @dataclass(slots=True)
 class Ring:
-    """The last rows. It grows as rows come, up to REMEMBERED."""
+    """The last rows. It grows as rows come, up to REMEMBERED. `withheld` are those whose caller was
+    told nothing.
+    """
 
     prints: PrintColumns
     labels: npt.NDArray[np.int32]
+    withheld: Flags
     count: int = 0
 
     @classmethod
     def like(cls, given: PrintColumns) -> "Ring":
-        return cls(_blank(given, 0), np.zeros(0, np.int32))
+        return cls(_blank(given, 0), np.zeros(0, np.int32), np.zeros(0, np.bool_))
 
     @property
     def used(self) -> int:
@@ -51,7 +54,9 @@ class Ring:
         sizes = kept.sketches.shape[1], len(kept.levels)
         return sizes == (given.sketches.shape[1], len(given.levels))
 
-    def add(self, given: PrintColumns, labels: Classes) -> None:
+    def add(self, given: PrintColumns, labels: Classes, withheld: Flags | None = None) -> None:
+        if withheld is None:
+            withheld = np.zeros(len(given), np.bool_)
         self._grow(min(REMEMBERED, self.count + len(given)))
         # What would be overwritten at once is left out.
         start = max(0, len(given) - len(self.labels))
@@ -59,6 +64,7 @@ class Ring:
             place = (self.count + start) % len(self.labels)
             end = min(len(given), start + len(self.labels) - place)
             self._put(place, given.part(slice(start, end)), labels[start:end])
+            self.withheld[place : place + end - start] = withheld[start:end]
             start = end
         self.count += len(given)
 
@@ -82,6 +88,9 @@ class Ring:
         self.prints = grown
         labels, self.labels = self.labels[: self.used], np.zeros(room, np.int32)
         self.labels[: self.used] = labels
+        self.withheld = np.concatenate(
+            [self.withheld, np.zeros(room - len(self.withheld), np.bool_)]
+        )
         used = len(kept)
         grown.exact[:used], grown.sketches[:used] = kept.exact, kept.sketches
         grown.hashes[:, :used], grown.levels[:, :used] = kept.hashes, kept.levels

@@ -6,8 +6,9 @@
 shares a quarter of the hashes, if no level is more than one off, or if few levels differ at all.
 Frames of a camera and rescans are near-duplicates, too, so to be one is no evidence. What leaves
 for it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate
-is never an anchor itself, so nobody walks away from one in small steps. Where its own class is
-another (`Finding.turned`), that is worth an alert. A search is found by rows that are new and
+is never an anchor itself, so nobody walks away from one in small steps. Nor is a row whose answer
+was withheld: its class would leave in the name of a row that screening takes for clean. Where a
+row's own class is another than its anchor's (`Finding.turned`), that is worth an alert. A search is found by rows that are new and
 adversarial: of honest ones, two in five at most may be, since light, noise and other scanners make
 more of them than calibration promises.
 
@@ -41,6 +42,7 @@ import numpy.typing as npt
 
 from gateway.sessions.comparison import (
     Comparer,
+    Flags,
     Ring,
     SessionComparison,
     comparer,
@@ -161,17 +163,28 @@ class CallerSession:
         return found
 
     def add_all(
-        self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
+        self,
+        given: PrintColumns,
+        labels: Sequence[int],
+        payoffs: Sequence[float],
+        withheld: Sequence[bool] = (),
     ) -> list[Finding]:
-        """The same of rows of one kind, one after another."""
+        """The same of rows of one kind, one after another. `withheld` says of which the caller is
+        told nothing; by default of none.
+        """
         found: list[Finding] = []
+        kept_back = np.array(withheld or [False] * len(given), np.bool_)
         while len(found) < len(given):
             rows = slice(len(found), len(found) + _AT_ONCE)
-            found += self._add(given.part(rows), labels[rows], payoffs[rows])
+            found += self._add(given.part(rows), labels[rows], payoffs[rows], kept_back[rows])
         return found
 
     def _add(
-        self, given: PrintColumns, labels: Sequence[int], payoffs: Sequence[float]
+        self,
+        given: PrintColumns,
+        labels: Sequence[int],
+        payoffs: Sequence[float],
+        withheld: Flags,
     ) -> list[Finding]:
         """Take the first row, and those behind it that can be judged beside it."""
         ring = self._ring
@@ -186,25 +199,31 @@ class CallerSession:
             together = seen.touched.index(True)
         if not together:
             if len(given) > 1:
-                return self._add(given.part(slice(1)), labels[:1], payoffs[:1])
-            # Asked again: nobody learns from that what they did not know.
-            anchored = None if seen.repeats else self._anchored(ring, given, seen)
-            if seen.repeats or anchored is not None:
-                return [anchored or Finding()]
+                return self._add(given.part(slice(1)), labels[:1], payoffs[:1], withheld[:1])
+            if seen.repeats:
+                # Asked again: nobody learns from that what they did not know.
+                return [Finding()]
+            anchored = self._anchored(ring, given, seen, bool(withheld[0]))
+            if anchored is not None:
+                return [anchored]
             together = 1
         found = [
             self._judge(ring.count + at, at, seen, payoffs[at], images) for at in range(together)
         ]
-        ring.add(given.part(slice(together)), classes[:together])
+        ring.add(given.part(slice(together)), classes[:together], withheld[:together])
         return found
 
-    def _anchored(self, ring: Ring, given: PrintColumns, seen: SessionComparison) -> Finding | None:
-        """Of a single near-duplicate, by the nearest row of the same version, if there is one."""
+    def _anchored(
+        self, ring: Ring, given: PrintColumns, seen: SessionComparison, withheld: bool
+    ) -> Finding | None:
+        """Of a single near-duplicate, by the nearest row of the same version of which the caller
+        was told. One that is `withheld`, as those were that it nearly repeats, says nothing new.
+        """
         own = seen.own[0]
-        alike = seen.near[0] | seen.close[0]
-        places = (alike & same_version(seen.labels, own)).nonzero()[0]
+        alike = (seen.near[0] | seen.close[0]) & same_version(seen.labels, own)
+        places = (alike & ~ring.withheld[: ring.used]).nonzero()[0]
         if not len(places):
-            return None
+            return Finding() if withheld and alike.any() else None
         apart = (ring.prints.levels[:, places] != given.levels).sum(axis=0)
         anchor = seen.labels[places[apart.argmin()]]
         return Finding(anchor=plain_class(int(anchor)), turned=bool(anchor != own))

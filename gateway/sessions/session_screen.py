@@ -152,16 +152,20 @@ class SessionWatch:
         live: LiveVersion,
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
         bound_holds: bool = True,
+        withheld: Sequence[bool] = (),
     ) -> "SessionFinding":
         """Take a caller's requests of a burst, as their rows' prints and their answers, and return
         what the policy says of the session, if anything follows: that holds for all of them. Where
-        the version's bound no longer holds, verdicts are no evidence. Raises
+        the version's bound no longer holds, verdicts are no evidence. `withheld` says of each
+        request whether the policy refuses it for its verdict; by default none is. Raises
         SealgateError(SESSION_UNKNOWN) where the store does not answer.
         """
         if rules is None:
             return SessionFinding()
+        kept_back = withheld or [False] * len(requests)
         given = [
-            list(_rows(live, prints or (), answer, bound_holds)) for prints, answer in requests
+            list(_rows(live, prints or (), answer, bound_holds, kept))
+            for (prints, answer), kept in zip(requests, kept_back, strict=True)
         ]
         flat = [row for rows in given for row in rows]
         watched = self._of(caller, live.model)
@@ -197,8 +201,9 @@ class SessionWatch:
         """Rows of one length, which are of one kind."""
         heads = [_HEAD.unpack_from(row) for row in rows]
         prints = PrintColumns.decode([row[_HEAD.size :] for row in rows])
-        labels, payoffs = [label for label, _ in heads], [payoff for _, payoff in heads]
-        found = watched.session.add_all(prints, labels, payoffs)
+        withheld = [head < 0 for head, _ in heads]
+        labels = [~head if head < 0 else head for head, _ in heads]
+        found = watched.session.add_all(prints, labels, [payoff for _, payoff in heads], withheld)
         times = {
             SEARCH: sum(each.search for each in found),
             EXTRACTION: sum(each.extraction for each in found),
@@ -225,7 +230,12 @@ class SessionWatch:
         self, live: LiveVersion, caller: str, rows: list[bytes], found: list[Finding]
     ) -> bool:
         """Whether new images among a caller's rows cross what others were told."""
-        new = [row for row, each in zip(rows, found, strict=True) if each.anchor is None]
+        new = [
+            row
+            for row, each in zip(rows, found, strict=True)
+            # Nobody is told anything of what is withheld.
+            if each.anchor is None and _HEAD.unpack_from(row)[0] >= 0
+        ]
         if not new or not measured_alike(live.config):
             return False
         kept = self._neighbourhoods.setdefault(live.model, Neighbourhoods())
@@ -277,14 +287,19 @@ def _anchors(found: Iterable[Finding]) -> list[int | None] | None:
 
 
 def _rows(
-    live: LiveVersion, prints: Sequence[bytes], answer: InferenceResult, bound_holds: bool
+    live: LiveVersion,
+    prints: Sequence[bytes],
+    answer: InferenceResult,
+    bound_holds: bool,
+    withheld: bool,
 ) -> Iterator[bytes]:
-    """A request's rows as a store keeps them."""
+    """A request's rows as a store keeps them; the class of what is withheld is inverted."""
     labels = live.config.decision.index(answer.outputs[live.config.output.name]).tolist()
     # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
     payoff = request_payoff(live, answer) if bound_holds else 1.0
     for label, each in zip(labels, prints, strict=True):
-        yield _HEAD.pack(class_of_version(label % MOST_CLASSES, live.digest), payoff) + each
+        head = class_of_version(label % MOST_CLASSES, live.digest)
+        yield _HEAD.pack(~head if withheld else head, payoff) + each
         payoff = 1.0
 
 

@@ -92,7 +92,7 @@ class Spy:
         self.withdrawal = ""
 
     def observe(
-        self, rules: Any, caller: str, live: Any, requests: Any, holds: bool
+        self, rules: Any, caller: str, live: Any, requests: Any, holds: bool, withheld: Any
     ) -> SessionFinding:
         self.rows += [float(row[0, 0]) for row, _ in requests]
         self.bound_holds.append(holds)

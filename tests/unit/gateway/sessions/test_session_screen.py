@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from gateway.config.optional_sections import SessionSettings
+from gateway.pipeline.enforcement import Enforcement
 from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import Finding
@@ -29,8 +31,14 @@ from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
-from sealgate.trust.policy.screening import SessionRules
-from tests.support.builders.documents.people import refused
+from sealgate.trust.policy.screening import (
+    ScreeningPolicy,
+    ScreeningRules,
+    SessionRules,
+    StepUpRule,
+    VerdictActions,
+)
+from tests.support.builders.documents.people import make_policy, refused
 from tests.support.fakes.shared_sessions import SharedStore
 
 KEY = b"k" * 32
@@ -38,6 +46,7 @@ RULES = SessionRules("label-only", "alert", seconds=60)
 BLOCKS = SessionRules("block", "alert", seconds=60)
 PIXELS = InputScaling((0.0,), (16.0,))
 COLUMNS = InputScaling((0.0,) * 64, (1.0,) * 64)
+NOTHING = SessionFinding()
 DRAW = np.random.default_rng(5)
 ROW = DRAW.random((1, 64), np.float32)
 
@@ -92,10 +101,12 @@ def told(
     model: str = "digits",
     scaling: InputScaling | None = PIXELS,
     label: int = 0,
+    withheld: bool = False,
 ) -> SessionFinding:
     live = a_live(model, scaling)
     (prints,) = watch.prints(rules, live, [row])
-    return watch.observe(rules, caller, live, [(prints, answered(len(row), label, verdict))])
+    asked = [(prints, answered(len(row), label, verdict))]
+    return watch.observe(rules, caller, live, asked, withheld=[withheld])
 
 
 def answered(rows: int, label: int = 0, verdict: Verdict = Verdict.CLEAN) -> InferenceResult:
@@ -187,6 +198,51 @@ def test_a_class_of_a_near_duplicate_is_never_another_callers() -> None:
     assert told(watch, ROW, label=3) == SessionFinding()
     assert told(watch, near(1)[0], label=7, caller="otto") == SessionFinding()
     assert told(watch, near(1)[0], label=7).anchors == [[3]]
+
+
+@pytest.mark.parametrize("place", [None, SharedStore])
+def test_a_row_whose_answer_is_withheld_is_no_anchor(place: type[SharedStore] | None) -> None:
+    """Else a clean row would leave with the class of an adversarial one that was refused."""
+    watch = SessionWatch(place() if place else None, KEY)
+    attack, clean, other, again = near(4)
+    for row in (attack, again):
+        assert told(watch, row, verdict=Verdict.ADVERSARIAL, label=7, withheld=True) == NOTHING
+    assert told(watch, clean, label=3) == NOTHING
+    # From here on there is an anchor, for withheld rows too.
+    assert told(watch, other, label=7).anchors == [[3]]
+    assert told(watch, near(1)[0], label=7, withheld=True).anchors == [[3]]
+
+
+def test_what_others_were_not_told_crosses_nothing() -> None:
+    watch = SessionWatch(key=KEY)
+    one, two, three, other = near(4)
+    for caller, row in (("ann", one), ("bob", two), ("cyd", three)):
+        assert told(watch, row, caller=caller, label=3, withheld=True) == NOTHING
+    assert told(watch, other, label=7) == NOTHING
+    assert watch.found["digits", "crossed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "apart", "expected"),
+    [
+        (Verdict.CLEAN, 0, False),
+        (Verdict.SUSPECT, 0, True),
+        (Verdict.ADVERSARIAL, 0, True),
+        (Verdict.CLEAN, 1, True),
+    ],
+)
+def test_what_the_policy_refuses_for_its_verdict_is_withheld(
+    verdict: Verdict, apart: int, expected: bool
+) -> None:
+    acts = VerdictActions(adversarial="block", suspect="step-up", disagreement="block")
+    screen = ScreeningRules(acts, step_up=StepUpRule("approver", 60))
+    policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
+    unused: Any = None
+    enforcement = Enforcement(unused, lambda: policy, unused, unused)
+    live, caller = a_live(), policy.with_role("client")[0]
+    live.config.blocks = True
+    answer = replace(answered(1, verdict=verdict), float32_rows=apart)
+    assert enforcement.withholds(live, caller, answer) is expected
 
 
 @pytest.mark.parametrize(("search", "action"), [("block", "block"), ("alert", "alert")])
