@@ -17,6 +17,7 @@ an earlier release is one note alone.
 import hashlib
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,15 +62,22 @@ class LogMemory:
         origin = self._vkey.partition("+")[0]
         # A note of another origin: the configuration names another log now.
         notes = [note for note in self._read() if note.partition("\n")[0] == origin]
-        try:
-            found = [open_checkpoint(note, self._vkey) for note in notes]
-        except SealgateError as refusal:
-            raise ConfigError(
-                f"{self.path} is not a checkpoint by this log's key ({refusal.reason.name}); a "
-                "new key needs a new origin and a new database; only who knows why this file "
-                "differs should remove it"
-            ) from refusal
-        return max(found, key=lambda checkpoint: checkpoint.size, default=None)
+        found, others = [], []
+        for note in notes:
+            try:
+                found.append(open_checkpoint(note, self._vkey))
+            except SealgateError as refusal:
+                others.append((_size(note), refusal))
+        newest = max(found, key=lambda checkpoint: checkpoint.size, default=None)
+        for size, why in others:
+            # Slots that were not written since a hand-over are by the key before.
+            if newest is None or size > newest.size:
+                raise ConfigError(
+                    f"{self.path} is not a checkpoint by this log's key ({why.reason.name}); "
+                    "a new key needs a new origin and a new database, or `sealgate key rotate`; "
+                    "only who knows why this file differs should remove it"
+                ) from why
+        return newest
 
     def keep(self, note: str) -> None:
         """Remember a newer checkpoint, which was verified, in a way that outlives this process.
@@ -164,3 +172,11 @@ def _whole(data: bytes) -> Iterator[bytes]:
         note = slot[header.end() : header.end() + int(header[1])]
         if len(note) == int(header[1]) and hashlib.sha256(note).hexdigest() == header[2].decode():
             yield note
+
+
+def _size(note: str) -> int:
+    """The size that a note states, whoever signed it; the largest for what is no checkpoint."""
+    try:
+        return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size
+    except SealgateError:
+        return sys.maxsize

@@ -117,3 +117,16 @@ def test_a_process_that_ends_late_overwrites_nothing_of_the_next(seen: LogMemory
 def test_the_file_is_for_its_owner_alone(seen: LogMemory) -> None:
     seen.keep(note(1))
     assert seen.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_notes_by_the_key_before_do_not_count_beside_a_newer_one(seen: LogMemory) -> None:
+    """Few entries come after a hand-over, and not every slot is written again before a restart."""
+    before = key("answers-before")
+    for number in (1, 2, 3):
+        seen.keep(note(number, signer=before))
+        seen.sync()
+    seen.keep(note(3))
+    assert size(seen) == 3
+    seen.keep(note(4, signer=before))
+    with pytest.raises(ConfigError, match="SIGNATURE_INVALID"):
+        _ = again(seen).checkpoint
