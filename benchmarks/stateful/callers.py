@@ -96,14 +96,15 @@ class SearchRun:
         own = int(found.logits.argmax())
         anchor = None
         if self.policy != OFF:
-            told = self.sessions[name].add(found.given, own, found.payoff)
+            withheld = found.verdict == "adversarial"
+            told = self.sessions[name].add(found.given, own, found.payoff, withheld)
             anchor = told.anchor if self.policy == BLOCK else None
             if (told.search or told.extraction or told.turned) and self.alarmed is None:
                 self.alarmed = self.asked
             if self.policy == BLOCK and (told.search or told.extraction):
                 self.ended.add(name)
                 self.blocked = self.blocked or self.asked
-            if told.anchor is None and self._crosses(found, own, name):
+            if told.anchor is None and not withheld and self._crosses(found, own, name):
                 self.crossed = self.crossed or self.asked
                 self.alarmed = self.alarmed or self.asked
                 if self.policy == BLOCK:

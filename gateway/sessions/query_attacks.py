@@ -157,9 +157,14 @@ class CallerSession:
     _gaps_taken: int = 0
     _ring: Ring | None = None
 
-    def add(self, given: Print, label: int, payoff: float) -> Finding:
-        """Take one row. `label` is the class answered, `payoff` that of the verdict."""
-        (found,) = self.add_all(PrintColumns.decode([given.encode()]), [label], [payoff])
+    def add(
+        self, given: Print, label: int, payoff: float, withheld: bool = False
+    ) -> Finding:
+        """Take one row. `label` is its class, `payoff` that of the verdict, and `withheld` says that
+        the caller is told nothing.
+        """
+        columns = PrintColumns.decode([given.encode()])
+        (found,) = self.add_all(columns, [label], [payoff], [withheld])
         return found
 
     def add_all(
