@@ -18,7 +18,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.calls import follow, list_all
 from sealgate.trust.policy import Policy
-from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, current_vkey, merkle, open_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE
@@ -111,7 +111,8 @@ class Auditor:
 
         1. Entries of an answer log that are not there were pruned: the registry's log says so.
         2. Each anchor of an answer log is signed by its key, and of no more entries than there are;
-           after a hand-over to another key, the one before signs no more.
+           after a hand-over to another key, the one before signs neither these nor the newest
+           checkpoint.
         3. So many of these witnesses have cosigned a tree.
         4. The entries, after the kept hashes of what was pruned, lead to the signed root, to that
            of each anchor, and to what witnesses cosigned.
@@ -132,7 +133,7 @@ class Auditor:
                 Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned"
             )
         # 2.
-        anchors = self._anchors(told, origin)
+        anchors = self._anchors(told, origin, found.note)
         # 3.
         seen = read_witnessed(found.witnessed_note, origin, key, witnesses, threshold)
         claims = [Claim(checkpoint.size, checkpoint.root, "the newest checkpoint"), *anchors]
@@ -164,8 +165,16 @@ class Auditor:
         )
 
     def handed_over(self, origin: str) -> int:
-        """The size up to which a former key of an answer log vouches; see `hand_over_size`."""
-        return hand_over_size(self.told().anchors.get(origin, ()), self._policy.log_key(origin))
+        """The size up to which a former key of a log vouches: of an answer log, see
+        `hand_over_size`; of the registry's, the size now, which its present key has signed.
+
+        Raises SealgateError: ENTRY_UNANCHORED, SIGNATURE_INVALID.
+        """
+        key = self._policy.log_key(origin)
+        if self._policy.is_answer_log(origin):
+            return hand_over_size(self.told().anchors.get(origin, ()), key)
+        note = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).note
+        return open_checkpoint(note, current_vkey(key)).size
 
     def told(self) -> AnswerLogHistory:
         """Return what the registry's log records about the answer logs, after verifying it. Raises
@@ -185,9 +194,9 @@ class Auditor:
         """Use the verified registry log of another gateway; see `told`."""
         self._told = told
 
-    def _anchors(self, told: AnswerLogHistory, origin: str) -> list[Claim]:
+    def _anchors(self, told: AnswerLogHistory, origin: str, newest: str) -> list[Claim]:
         keys, anchors = log_keys(self._policies, origin), told.anchors.get(origin, ())
-        check_hand_overs(anchors, keys)
+        check_hand_overs(anchors, newest, keys)
         return [anchor.claim(keys) for anchor in anchors]
 
     def _read(

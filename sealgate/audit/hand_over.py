@@ -10,25 +10,29 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import current_vkey, open_checkpoint
 
 
-def check_hand_overs(anchors: Sequence[Anchor], keys: Sequence[str]) -> None:
-    """Check the anchors of a log, in the registry log's order, against the keys that it has had,
-    the newest first: once a newer key has signed one, no older key alone signs another.
+def check_hand_overs(anchors: Sequence[Anchor], newest: str, keys: Sequence[str]) -> None:
+    """Check the anchors of a log, in the registry log's order, and its `newest` signed checkpoint
+    against the keys that it has had, the newest first: once a newer key has signed one, no older
+    key alone signs another.
 
     Raises SealgateError(LOG_INCONSISTENT).
     """
     lines = list(dict.fromkeys(current_vkey(key) for key in keys))
-    newest = len(lines)
-    for anchor in anchors if len(lines) > 1 else ():
-        rank = next((n for n, line in enumerate(lines) if _signed(anchor, line)), newest)
-        if rank > newest:
-            detail = f"entry {anchor.entry} is signed by a key that had been handed over"
+    signed = [(f"entry {anchor.entry}", anchor.note) for anchor in anchors]
+    if len(lines) < 2:
+        return
+    reached = len(lines)
+    for what, note in [*signed, ("the newest checkpoint", newest)]:
+        rank = next((n for n, line in enumerate(lines) if _signed(note, line)), reached)
+        if rank > reached:
+            detail = f"{what} is signed by a key that had been handed over"
             raise SealgateError(Reason.LOG_INCONSISTENT, detail)
-        newest = min(newest, rank)
+        reached = min(reached, rank)
 
 
-def _signed(anchor: Anchor, vkey: str) -> bool:
+def _signed(note: str, vkey: str) -> bool:
     with suppress(SealgateError):
-        open_checkpoint(anchor.note, vkey)
+        open_checkpoint(note, vkey)
         return True
     return False
 
@@ -38,6 +42,6 @@ def hand_over_size(anchors: Sequence[Anchor], vkey: str) -> int:
     for no more. Raises SealgateError(ENTRY_UNANCHORED) before there is one.
     """
     for anchor in anchors:
-        if _signed(anchor, current_vkey(vkey)):
+        if _signed(anchor.note, current_vkey(vkey)):
             return anchor.size
     raise SealgateError(Reason.ENTRY_UNANCHORED, "no anchor by the log's present key yet")

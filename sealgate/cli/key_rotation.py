@@ -54,8 +54,8 @@ def rotate(
     The next key is the file `NAME.next.key` beside the present one; `sealgate init` makes it, and a
     gateway reads it at start. The drafted policy names the next key, with the present one among the
     former: both are believed. Once it is accepted, each gateway goes on under the next key, and
-    until that is anchored both sign. --finish then renames the files, and --finish of an answer log
-    prints the size up to which the former key still vouches.
+    until that is anchored both sign. --finish then renames the files, and of a log prints the size
+    up to which the former key still vouches.
     """
     place = place or state_folder(ctx) / "keys" / _FILES[what]
     following = place.with_suffix(NEXT)
@@ -143,13 +143,14 @@ def _finish(
             holder = policies[-1].holder(successor.keyid)
             if holder is None or "freshness" not in holder.roles:
                 raise click.ClickException("the policy in force does not name the next key")
+            left = f"statements by the former key {present.keyid} are believed"
+            click.echo(f"{left} until a policy leaves it out of {holder.name}'s keys")
         else:
             name = _log_of(document, what, origin)
             if current_vkey(policies[-1].log_key(name)) != note.vkey(name, successor):
                 raise click.ClickException("the policy in force does not name the next key")
-            if what == "answers":
-                size = Auditor(channel, policies[-1], policies).handed_over(name)
-                click.echo(f"the former key vouches for {size} entries: state it in `former_logs`")
+            size = Auditor(channel, policies[-1], policies).handed_over(name)
+            click.echo(f"the former key vouches for {size} entries: state it in `former_logs`")
     kept = place.with_name(f"{place.stem}.{present.keyid[:8]}.former.key")
     place.rename(kept)
     following.rename(place)

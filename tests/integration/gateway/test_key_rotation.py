@@ -100,7 +100,7 @@ def test_a_logs_key_is_replaced_under_load(
     ask(harness)
     assert signs(harness, log, following=True)
     run(harness, "audit", "verify", "--wait", "60")
-    run(harness, "key", "rotate", log, "--finish")
+    assert "the former key vouches for" in run(harness, "key", "rotate", log, "--finish")
     harness.stop()
     harness.start()
     ask(harness)
@@ -124,6 +124,8 @@ def test_the_freshness_key_is_replaced_under_load(harness: GatewayHarness) -> No
     harness.stop()
     harness.start()
     ask(harness)
+    told = run(harness, "key", "rotate", "freshness", "--finish")
+    assert "until a policy leaves it out of" in told
 
 
 def test_a_registry_key_that_is_not_here_or_not_announced_is_refused(
