@@ -78,9 +78,7 @@ def backup(
             raise click.ClickException(f"{place} is not empty: name a new folder")
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with progress_bar(not as_json) as bar:
-        copies.copy_databases(sources, folder, bar.move)
-        if apart != folder:
-            (folder / f"{SUBJECTS}.db").replace(apart / f"{SUBJECTS}.db")
+        copies.copy_databases(sources, _places(folder, apart), bar.move)
         count = 0
         store = settings.registry.artifacts
         if with_artifacts and isinstance(store, Path):
@@ -112,10 +110,16 @@ def sqlite_files(settings: GatewayConfig) -> dict[str, Path]:
     return {name: file for name, file in files.items() if file is not None}
 
 
+def _places(folder: Path, apart: Path) -> dict[str, Path]:
+    """The file of each database in a backup. That of subjects is written nowhere but apart."""
+    return {name: (apart if name == SUBJECTS else folder) / f"{name}.db" for name in DATABASES}
+
+
 def _manifest(folder: Path, apart: Path, artifacts: int) -> dict[str, Any]:
     databases, logs = {}, {}
+    places = _places(folder, apart)
     for name in DATABASES:
-        path = (apart if name == SUBJECTS else folder) / f"{name}.db"
+        path = places[name]
         database = Database.open_unchanged(path, name)
         try:
             with database.reading() as connection:

@@ -24,8 +24,10 @@ _BUSY_SECONDS = 30.0
 Progress = Callable[[str, int, int], None]
 
 
-def copy_databases(sources: Mapping[str, Path], folder: Path, progress: Progress) -> None:
-    """Copy each database to `NAME.db` in `folder`, as they were at one moment.
+def copy_databases(
+    sources: Mapping[str, Path], targets: Mapping[str, Path], progress: Progress
+) -> None:
+    """Copy each database to the new file of its name in `targets`, as they were at one moment.
 
     The first of `sources` is the one that is locked in step 1. Raises
     SealgateError(REGISTRY_UNAVAILABLE).
@@ -45,7 +47,7 @@ def copy_databases(sources: Mapping[str, Path], folder: Path, progress: Progress
             # 3.
             first.execute("ROLLBACK")
             for name, connection in opened.items():
-                _copy(name, connection, folder / f"{name}.db", progress)
+                _copy(name, connection, targets[name], progress)
     except sqlite3.Error as error:
         raise SealgateError(Reason.REGISTRY_UNAVAILABLE, f"a database: {error}") from error
 
