@@ -1,6 +1,7 @@
 """`sealgate log begin`: another answer log for this gateway, where the old one is lost for good."""
 
 import getpass
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.restore import check_stopped
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_artifacts, opening
@@ -28,6 +30,7 @@ from sealgate.trust.times import parse_time
 from sealgate.trust.transparency import log_vkey, note
 
 _LINE = re.compile(r"(?m)^(origin|log_key|ml_dsa_key|database) *=.*\n")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SECTION = re.compile(r"(?ms)^\[answers\]\n(.*?)(?=^\[|\Z)")
 
 
@@ -62,6 +65,7 @@ def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: P
     path = config or Path(ctx.find_root().obj["state"]) / "gateway.toml"
     try:
         settings = read_config(ctx, config)
+        check_stopped(settings)
         with _registry(settings) as registry:
             if signed is not None:
                 name = f"operator:{getpass.getuser()}"
@@ -98,7 +102,8 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
         database.close()
 
 
-def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) -> None:
+def _name(folder: Path, settings: GatewayConfig, current: Policy, origin: str) -> str:
+    """What the new log's files are called. Raises click.ClickException where it cannot be begun."""
     note.check_name(origin)
     if origin in {vkey.partition("+")[0] for vkey in (current.registry_log, *current.answer_logs)}:
         raise click.ClickException(f"the policy names {origin} already: choose a new name")
@@ -108,9 +113,20 @@ def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) 
             "its line (`sealgate key show --origin`) to logs.answers of the next policy"
         )
     name = origin.rpartition("/")[2]
+    if not _NAME.fullmatch(name):
+        raise click.ClickException(f"{name!r} names no file: choose a name that ends otherwise")
+    for taken in (folder / f"{name}.db", folder / "keys" / f"{name}.key"):
+        # Such as the registry's database.
+        if taken.exists():
+            raise click.ClickException(f"{taken} is there already: choose another name")
+    return name
+
+
+def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) -> None:
+    folder = path.parent
+    name = _name(folder, settings, current, origin)
     text = path.read_text()
     changed = _with_log(text, origin, name)
-    folder = path.parent
     (folder / "keys").mkdir(mode=0o700, exist_ok=True)
     made = PrivateKey.generate()
     save_private_key(folder / "keys" / f"{name}.key", made, None)
@@ -137,5 +153,6 @@ def _with_log(text: str, origin: str, name: str) -> str:
     if section is None:
         raise click.ClickException("the configuration has no section [answers] of its own lines")
     kept = _LINE.sub("", section[1])
-    lines = f'database = "{name}.db"\norigin = "{origin}"\nlog_key = "keys/{name}.key"\n'
+    quoted = json.dumps(origin, ensure_ascii=False)
+    lines = f'database = "{name}.db"\norigin = {quoted}\nlog_key = "keys/{name}.key"\n'
     return text[: section.start(1)] + lines + kept + text[section.end(1) :]

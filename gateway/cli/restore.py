@@ -79,7 +79,7 @@ def restore(
         targets = configured_files(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    _check_stopped(settings)
+    check_stopped(settings)
     manifest = read_manifest(folder)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     staged = {name: path.with_name(f".{path.name}.restoring") for name, path in targets.items()}
@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _check_stopped(settings: GatewayConfig) -> None:
+def check_stopped(settings: GatewayConfig) -> None:
     """Raises click.ClickException while something listens at the gateway's addresses."""
     for address in filter(None, (settings.listen.tls, settings.listen.mutual)):
         host, _, port = address.rpartition(":")

@@ -1,6 +1,8 @@
 """A backup of a gateway at work, put back; and what is refused because it would go back in time."""
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -172,6 +174,24 @@ def test_subjects_are_kept_apart(harness: GatewayHarness, tmp_path: Path) -> Non
     assert told.count(".before-") == len(DATABASES)
 
 
+def test_subjects_may_be_kept_on_another_file_system(
+    harness: GatewayHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is moved there afterwards: the keys of people were never beside the other copies."""
+    moved = os.replace
+
+    def within_one(source: Path, target: Path) -> None:
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        moved(source, target)
+
+    harness.stop()
+    monkeypatch.setattr(os, "replace", within_one)
+    monkeypatch.setattr(os, "rename", within_one)
+    run(harness, "backup", str(tmp_path / "backup"), "--subjects", str(tmp_path / "apart"))
+    assert (tmp_path / "apart" / "subjects.db").stat().st_mode & 0o077 == 0
+
+
 def test_an_answer_log_that_is_lost_for_good_is_followed_by_another(
     harness: GatewayHarness, tmp_path: Path
 ) -> None:
@@ -199,11 +219,26 @@ def test_an_answer_log_that_is_lost_for_good_is_followed_by_another(
     assert Reason.LOG_UNSEEN.name in told
     elsewhere = ("--elsewhere", "house.localhost/answers")
     run(harness, "audit", "verify", "--wait", "60", *elsewhere, person="auditor")
+    harness.stop()
     assert "already" in run(harness, "log", "begin", "house.localhost/answers", code=1)
 
 
 def test_a_log_is_begun_with_one_of_origin_and_policy(harness: GatewayHarness) -> None:
     assert "name the new log's ORIGIN" in run(harness, "log", "begin", code=2)
+
+
+def test_another_log_takes_no_file_that_is_there(harness: GatewayHarness) -> None:
+    assert "a gateway listens at" in run(harness, "log", "begin", "house.localhost/other", code=1)
+    harness.stop()
+    configuration = harness.state / "gateway.toml"
+    before = configuration.read_bytes()
+    for name in ("registry", "subjects"):
+        told = run(harness, "log", "begin", f"house.localhost/other/{name}", code=1)
+        assert f"{name}.db is there already" in told
+    for name in ("", "..", 'a"b'):
+        told = run(harness, "log", "begin", f"house.localhost/other/{name}", code=1)
+        assert "names no file" in told
+    assert configuration.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", DATABASES)
