@@ -33,6 +33,10 @@ from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
 
 _FIELDS = ("release", "time", "databases", "logs", "artifacts")
 _LISTENS_SECONDS = 2.0
+_NEXT = (
+    "sealgate doctor, then sealgate serve; then delete the kept databases: an erasure does not "
+    "reach the keys of subjects in them"
+)
 
 
 @click.command(
@@ -104,7 +108,7 @@ def restore(
         **{f"{origin}": f"{size} entries" for origin, size in found.items()},
         "destroyed_keys": len(again),
         "kept": [str(path) for path in kept] or "nothing was there",
-        "next": "sealgate doctor, then sealgate serve",
+        "next": _NEXT,
     }
     show_fields(told, as_json)
 

@@ -170,8 +170,9 @@ def test_subjects_are_kept_apart(harness: GatewayHarness, tmp_path: Path) -> Non
     assert not (backup / "subjects.db").exists()
     assert "--subjects" in run(harness, "restore", str(backup), code=1)
     told = run(harness, "restore", str(backup), "--subjects", str(apart))
-    # What was there is kept.
+    # What was there is kept, and holds keys of people.
     assert told.count(".before-") == len(DATABASES)
+    assert "an erasure does not reach the keys of subjects" in told
 
 
 def test_subjects_may_be_kept_on_another_file_system(
