@@ -2,7 +2,7 @@
 
     MLmodel            YAML: flavours, signature and run, of which plain data only are built
     model.onnx, ...    the file that the flavour names
-    ../../metrics/     the run's metrics, where the folder lies in a run: "time value step" lines
+    ../../metrics/     those of the run whose artifact it is: "time value step" lines
 
 What MLflow says of the model becomes evidence: an in-toto statement (SLSA provenance) of the ONNX
 file, with the digests of all files that it came from. It rests on the folder's word.
@@ -24,7 +24,7 @@ from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
 
-MLMODEL, METRICS = "MLmodel", "metrics"
+MLMODEL, ARTIFACTS, METRICS = "MLmodel", "artifacts", "metrics"
 CONVERT = f"{__name__}:convert"
 IMPORT = "urn:sealgate:import:mlflow:v1"
 _SIGNATURES = ("model.sig", "model.sigstore.json")
@@ -174,14 +174,18 @@ def _statement(
 
 
 def _metrics(folder: Path) -> dict[str, str]:
-    """The last value of each metric of the run that the folder lies in, as its file has it."""
-    place = folder.resolve().parent.parent / METRICS
+    """The last value of each metric of the run that the folder lies in, as its file has it. What
+    lies two folders above a model that is in no run is somebody else's.
+    """
+    artifacts = folder.resolve().parent
+    place = artifacts.parent / METRICS
     found = {}
-    for path in sorted(place.iterdir()) if place.is_dir() else []:
+    for path in files_of(place) if artifacts.name == ARTIFACTS and place.is_dir() else []:
         lines = read_plain_file(path)[:_LARGEST].decode("utf-8", "replace").split("\n")
         words = [line.split() for line in lines if line.strip()]
         if words and len(words[-1]) >= 2 and _is_finite(words[-1][1]):
-            found[path.name] = words[-1][1]
+            # A metric's name may have slashes.
+            found[path.relative_to(place).as_posix()] = words[-1][1]
     return found
 
 

@@ -82,6 +82,21 @@ def test_a_booster_is_converted_in_a_worker(tmp_path: Path) -> None:
     assert refused.value.reason is Reason.FORMAT_REFUSED
 
 
+def metrics(model: Path) -> Any:
+    statement = read_mlflow(model, Confinement()).origin.statement
+    return statement["predicate"]["buildDefinition"]["externalParameters"]["metrics"]
+
+
+def test_only_the_metrics_of_its_own_run_are_told(tmp_path: Path) -> None:
+    model = written(tmp_path, "onnx", "model.onnx", linear())
+    (tmp_path / "run" / "metrics" / "val").mkdir()
+    (tmp_path / "run" / "metrics" / "val" / "auc").write_text("1700000001 0.9 1\n")
+    assert metrics(model) == {"auc": "0.975", "val/auc": "0.9"}
+    # A folder of this name may lie above a model that is in no run.
+    other = model.parent.rename(tmp_path / "run" / "models") / "credit"
+    assert metrics(other) == {}
+
+
 def test_a_signature_that_nobody_verified_is_called_so(tmp_path: Path) -> None:
     model = written(tmp_path, "onnx", "model.onnx", linear())
     (model / "model.sig").write_text("{}")
