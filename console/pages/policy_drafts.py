@@ -46,12 +46,17 @@ def _remove(view: View, document: Document, form: Form) -> None:
 
 
 def _enrolled(view: View, document: Document, form: Form) -> None:
-    """The passkey that a person made through an enrolment link."""
+    """The passkey that a person made through an enrolment link, which the page has shown: a second
+    link may have led somebody else to another one meanwhile.
+    """
     name = form.get("name", "")
     folder = view.console.links
     if folder is None or not (file := kept_passkey(folder, name)).exists():
         raise SealgateError(Reason.PARAMETER_MALFORMED, f"{name} has made no passkey")
-    add_passkey(document, name, Passkey.from_json(json.loads(file.read_bytes())))
+    passkey = Passkey.from_json(json.loads(file.read_bytes()))
+    if passkey.keyid != form.get("keyid", ""):
+        raise SealgateError(Reason.PARAMETER_MALFORMED, f"{name} has made another passkey")
+    add_passkey(document, name, passkey)
 
 
 def _passkey(view: View, document: Document, form: Form) -> None:

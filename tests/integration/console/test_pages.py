@@ -10,6 +10,7 @@ import pytest
 
 from console.app import server
 from console.connections import TimedConnection
+from sealgate.setup.login_links import keep_passkey
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -300,6 +301,21 @@ def test_changes_of_the_policy_are_drafted_for_the_roots(console):
     assert policy.signing_keys_of("dora") == {passkey.keyid: passkey}
     assert "approver-2" not in {known.name for known in policy.principals}
     assert policy.rules.approvals["canary"] == 2
+
+
+def test_a_passkey_made_by_a_link_is_listed_as_it_was_shown(console):
+    """Two links may be on their way, and the other be followed by somebody else."""
+    drafter = Drafter(console.signed_in("admin"))
+    shown, other = (Authenticator(name).passkey for name in ("dora", "eve"))
+    drafter.change("add", name="dora", role="approver", identity="mtls:dora")
+    keep_passkey(console.links, "dora", shown)
+    assert f'name="keyid" value="{shown.keyid}"' in drafter.change("").text
+    keep_passkey(console.links, "dora", other)
+    answer = drafter.change("enrolled", name="dora", keyid=shown.keyid)
+    assert (answer.status_code, "has made another passkey" in answer.text) == (400, True)
+    drafter.change("enrolled", name="dora", keyid=other.keyid)
+    policy = Policy.decode(canonical.encode(drafter.file().json()))
+    assert policy.signing_keys_of("dora") == {other.keyid: other}
 
 
 @pytest.mark.parametrize(
