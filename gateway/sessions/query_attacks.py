@@ -8,9 +8,9 @@ Frames of a camera and rescans are near-duplicates, too, so to be one is no evid
 for it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate
 is never an anchor itself, so nobody walks away from one in small steps. Nor is a row whose answer
 was withheld: its class would leave in the name of a row that screening takes for clean. Where a
-row's own class is another than its anchor's (`Finding.turned`), that is worth an alert. A search is found by rows that are new and
-adversarial: of honest ones, two in five at most may be, since light, noise and other scanners make
-more of them than calibration promises.
+row's own class is another than its anchor's (`Finding.turned`), that is worth an alert. A search is
+found by rows that are new and adversarial: of honest ones, two in five at most may be, since light,
+noise and other scanners make more of them than calibration promises.
 
 *Other rows*. Three alarms (`Alarm`) watch:
 
@@ -157,10 +157,8 @@ class CallerSession:
     _gaps_taken: int = 0
     _ring: Ring | None = None
 
-    def add(
-        self, given: Print, label: int, payoff: float, withheld: bool = False
-    ) -> Finding:
-        """Take one row. `label` is its class, `payoff` that of the verdict, and `withheld` says that
+    def add(self, given: Print, label: int, payoff: float, withheld: bool = False) -> Finding:
+        """Take one row. `label` is its class, `payoff` that of the verdict; `withheld` says that
         the caller is told nothing.
         """
         columns = PrintColumns.decode([given.encode()])

@@ -186,8 +186,7 @@ class SessionWatch:
             # Of this burst alone: who knows another's rows could have them blocked for longer.
             action = min([action or rules.search, rules.search], key=_STRICTEST_FIRST.index)
         anchored = any(each.anchor is not None for each in found)
-        # An anchor's class says nothing of numbers or several labels.
-        if rules.search != BLOCK or not anchored or live.config.decision != CLASSES:
+        if rules.search != BLOCK or not anchored:
             return SessionFinding(action)
         left = iter(found)
         return SessionFinding(action, [_anchors(islice(left, len(rows))) for rows in given])
@@ -304,7 +303,9 @@ def _rows(
 
 
 def _has_levels(config: ModelConfig) -> bool:
-    return measured_alike(config) and config.output.row[-1] <= MOST_CLASSES
+    """Whether near-duplicates can be answered alike: a class says nothing of numbers or labels."""
+    few = config.output.row[-1] <= MOST_CLASSES
+    return few and config.decision == CLASSES and measured_alike(config)
 
 
 def measured_alike(config: ModelConfig) -> bool:

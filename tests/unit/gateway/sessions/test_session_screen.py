@@ -27,6 +27,7 @@ from gateway.sessions.session_screen import (
 )
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, InputScaling
+from inference.model.decisions import Numbers
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
@@ -171,6 +172,17 @@ def test_near_duplicates_are_answered_alike_where_elements_are_measured_alike() 
             found = told(watch, row, label=7, scaling=scaling)
             assert (found.action, list(found.anchors)) == (None, anchors)
         assert watch.found["digits", "turned"] == 8 * len(anchors)
+
+
+def test_near_duplicates_are_evidence_where_no_class_could_be_answered_alike() -> None:
+    watch, live = SessionWatch(key=KEY), a_live(scaling=PIXELS)
+    live.config.decision = Numbers((0.1,) * 10, (1.0,) * 10, ((0.0,) * 10, (1.0,) * 10))
+    found = []
+    for row in near(4):
+        (prints,) = watch.prints(BLOCKS, live, [row])
+        found.append(watch.observe(BLOCKS, "carla", live, [(prints, answered(1))]))
+    assert found[0] == NOTHING
+    assert found[-1] == SessionFinding("block")
 
 
 def test_only_near_duplicates_of_a_request_are_answered_as_their_anchors_are() -> None:
