@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jwt
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -50,6 +51,7 @@ class CertificateAuthority:
         """
         self._now = now
         self._lifetime = lifetime
+        self._is_new = kept is None
         self._key, self._certificate = kept or _authority(name, now, own_lifetime or lifetime)
 
     @classmethod
@@ -98,7 +100,8 @@ class CertificateAuthority:
         """A new certificate with the name, hosts and usage of an earlier one, expired or not, for
         the same key; all PEM.
 
-        Raises SealgateError(KEY_UNREADABLE) for another key, or what is no certificate.
+        An authority that was kept renews what it has issued itself: whoever can write a file may
+        have put any name there. Raises SealgateError(KEY_UNREADABLE), also for another key.
         """
         try:
             before = x509.load_pem_x509_certificate(certificate)
@@ -109,6 +112,8 @@ class CertificateAuthority:
             raise SealgateError(Reason.KEY_UNREADABLE, "the certificate's key is not P-256")
         if loaded.public_key() != before.public_key():
             raise SealgateError(Reason.KEY_UNREADABLE, "the key is not the certificate's")
+        if not self._is_new:
+            _check_issuer(before, self._certificate)
         names = before.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         usage = _extension(before, x509.ExtendedKeyUsage)
         use = next(iter(usage or ()), None)
@@ -168,6 +173,15 @@ def _authority(
         .sign(key, hashes.SHA256())
     )
     return key, certificate
+
+
+def _check_issuer(certificate: x509.Certificate, authority: x509.Certificate) -> None:
+    """Raises SealgateError(KEY_UNREADABLE)."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        detail = "another authority issued the certificate"
+        raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
 
 
 def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:

@@ -13,7 +13,7 @@ from cryptography import x509
 from demo.stage import free_ports
 from sealgate.oip.grpc_service_pb2 import ServerLiveRequest
 from sealgate.reasons import Reason
-from sealgate.setup.credentials import mint_token
+from sealgate.setup.credentials import CertificateAuthority, mint_token
 from sealgate.setup.installation import Installation, Ports
 from sealgate.setup.people import CERTIFICATE_LIFETIME, POLICY_LIFETIME, SERVER_LIFETIME
 from sealgate.trust.times import RENEW_BEFORE
@@ -117,3 +117,16 @@ def test_an_authority_that_is_not_kept_here_is_told(aged: GatewayHarness) -> Non
     result = aged.command("renew", "--no-policy")
     assert result.exit_code == 1
     assert Reason.KEY_UNREADABLE.name in result.output
+
+
+def test_nobody_is_renewed_under_a_name_of_their_own_choice(aged: GatewayHarness) -> None:
+    """Whoever owns the folder of one caller writes what they like into it."""
+    made_up = CertificateAuthority("callers", *_an_hour()).caller("admin")
+    home = aged.state / "people" / "auditor"
+    (home / "tls.pem").write_bytes(made_up.certificate)
+    (home / "tls.key").write_bytes(made_up.key)
+    for words in (("renew", "--no-policy"), ("person", "renew", "auditor")):
+        result = aged.command(*words)
+        assert result.exit_code == 1
+        assert "another authority issued the certificate" in result.output
+    assert (home / "tls.pem").read_bytes() == made_up.certificate
