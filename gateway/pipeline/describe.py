@@ -44,7 +44,7 @@ def metadata(
         platform=_GENERATES if generates else PLATFORM,
         properties=_provenance(live)
         | {"covered_until": _time(live.until)}
-        | _request(live.config)
+        | ({} if generates else _request(live.config))
         | ({"policy_expired": expired} if expired else {})
         | ({} if generates else {"labels": json.dumps(live.config.labels, ensure_ascii=False)}),
     )
@@ -154,13 +154,15 @@ def index_entry(item: IndexedVersion) -> oip.RepositoryIndexResponse.ModelIndex:
 
 
 def _provenance(live: LiveVersion) -> dict[str, str]:
-    return {
+    found = {
         "digest": live.digest,
         "sequence": str(live.sequence),
         "policy": live.policy,
         "engine": live.ready.engine,
-        "answer": live.config.decision.kind,
     }
+    if not isinstance(live.ready, Generator):
+        found["answer"] = live.config.decision.kind
+    return found
 
 
 def _time(seconds: float) -> str:
