@@ -175,7 +175,7 @@ def test_a_receipt_that_is_none(harness, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("rows.csv", "a,b\n", "does not hold rows of numbers"),
+        ("rows.csv", "a,b\n", "has no rows, or rows of other lengths than its header"),
         ("rows.csv", "1,2\n3\n", "its rows differ in length"),
         ("rows.csv", "", "holds no rows"),
         ("rows.npy", "a,b\n", "it is not a .npy file"),

@@ -13,6 +13,9 @@ class Registry:
     """Renews statements, and has nothing else to say."""
 
     renewed = 0
+    policies = SimpleNamespace(
+        chain=lambda: SimpleNamespace(newest=SimpleNamespace(expires="2999-01-01T00:00:00Z"))
+    )
 
     def changes(self) -> Any:
         return SimpleNamespace()

@@ -90,7 +90,7 @@ def _extra_output(graph: onnx.GraphProto) -> None:
         _retype("x", TensorProto.FLOAT, ["n", "m"]),
         _retype("x", TensorProto.FLOAT, ["n"]),
         _retype("x_adv", TensorProto.FLOAT, ["n", 7]),
-        _retype("logits", TensorProto.FLOAT, ["n", 1]),
+        _retype("logits", TensorProto.FLOAT, ["n", 3, 1]),
         _retype("features", TensorProto.FLOAT, ["n", 4, 1]),
         _retype("features", TensorProto.FLOAT, ["n", 5000]),
         _bind_eps,

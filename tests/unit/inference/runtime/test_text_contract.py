@@ -50,7 +50,7 @@ def test_a_text_model_s_graph_passes_and_tells_its_sizes() -> None:
         {"x_adv": [0, 0]},
         {"x_adv": [0, 0, 0]},
         {"x_adv": [0, 7, 32]},
-        {"logits": [0, 1]},
+        {"logits": [0, 0]},
         {"features": [0, 0]},
     ],
 )
