@@ -14,6 +14,7 @@ network.
 import ctypes
 import os
 import select
+import threading
 import time
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +74,8 @@ class FileChanges:
 
     def __init__(self, database: Path) -> None:
         self._files = database, Path(f"{database}-wal")
+        # Whoever waits may close this while another wakes it: the number is then another file's.
+        self._closing, self._closed = threading.Lock(), False
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = self._libc.inotify_init1(_NONBLOCK | _CLOEXEC)
         if self._inotify < 0:
@@ -105,12 +108,17 @@ class FileChanges:
         return True
 
     def wake(self) -> None:
-        """End a wait now."""
-        os.eventfd_write(self._woken, 1)
+        """End a wait now, if it has not ended."""
+        with self._closing:
+            if not self._closed:
+                os.eventfd_write(self._woken, 1)
 
     def close(self) -> None:
-        os.close(self._inotify)
-        os.close(self._woken)
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                os.close(self._inotify)
+                os.close(self._woken)
 
     def _note(self, seconds: float) -> None:
         """Wait for a write, or for being woken."""

@@ -1,5 +1,6 @@
 """Commits are noticed at once, whoever makes them, and nothing is polled in between."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -124,3 +125,19 @@ def test_a_database_uses_it(tmp_path: Path) -> None:
     assert isinstance(changes, FileChanges)
     changes.close()
     database.close()
+
+
+def test_a_wake_after_the_end_writes_to_nobody_else_s_file(database: Path) -> None:
+    changes = FileChanges(database)
+    changes.close()
+    # These take the numbers that the closed ones had.
+    others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+    try:
+        changes.wake()
+        changes.close()
+        for other in others:
+            with pytest.raises(BlockingIOError):
+                os.eventfd_read(other)
+    finally:
+        for other in others:
+            os.close(other)
