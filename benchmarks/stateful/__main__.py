@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.report import Target, finish, show
 from benchmarks.screening import subjects
+from benchmarks.screening.protocol import wilson
 from benchmarks.screening.sources import FASHION
 from benchmarks.stateful.attacking import extraction_row, search_row
 from benchmarks.stateful.callers import ALERT, BLOCK, OFF
@@ -134,15 +135,20 @@ def _kept(part: str, measure: Callable[[], Row]) -> Row:
 
 
 def targets(rows: list[Row]) -> list[Target]:
+    """Held against the upper end of each share's 95% interval: few searches prove little."""
     found = []
     for row in rows:
         if row.get("policy") == BLOCK and row["accounts"] in _MOST and row["asks_x"]:
-            name = f"success before a refusal: {row['search']}, accounts: {row['accounts']}"
-            value, target = row["succeeded_before_a_refusal"], _MOST[row["accounts"]]
-            found.append(Target(name, value, target).because(f"interval {row['interval']}"))
+            name = (
+                f"success before a refusal, at most: {row['search']}, accounts: {row['accounts']}"
+            )
+            count, most = f"of {row['searches']} searches", _MOST[row["accounts"]]
+            found.append(Target(name, row["interval"][1], most).because(count))
         if "honest" in row:
-            name = f"honest sessions refused: {row['honest']}"
-            found.append(Target(name, row["refused_with_block"], 0.01))
+            sessions = row["sessions"]
+            upper = float(wilson(round(row["refused_with_block"] * sessions), sessions)["high"])
+            name = f"honest sessions refused, at most: {row['honest']}"
+            found.append(Target(name, upper, 0.01).because(f"of {sessions} sessions"))
     return found
 
 
