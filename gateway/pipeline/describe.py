@@ -44,9 +44,8 @@ def metadata(
         platform=_GENERATES if generates else PLATFORM,
         properties=_provenance(live)
         | {"covered_until": _time(live.until)}
-        | ({} if generates else _request(live.config))
         | ({"policy_expired": expired} if expired else {})
-        | ({} if generates else {"labels": json.dumps(live.config.labels, ensure_ascii=False)}),
+        | ({} if generates else _request(live.config)),
     )
     if generates:
         for name in _PROMPTS:
@@ -171,8 +170,9 @@ def _time(seconds: float) -> str:
 
 
 def _request(config: ModelConfig) -> dict[str, str]:
-    """Which inputs may be left out, and the words that each text may be."""
+    """The labels, which inputs may be left out, and the words that each text may be."""
     told = {f"words.{each.name}": ",".join(each.words) for each in config.tensors if each.words}
+    told["labels"] = json.dumps(config.labels, ensure_ascii=False)
     optional = _optional(config)
     return told | ({"optional_inputs": ",".join(sorted(optional))} if optional else {})
 

@@ -127,8 +127,8 @@ _REFUSED_IMAGES = 0.4
 _FIRST_TEST = 100
 _TEST_EVERY = 20
 _DISTANCES = 400
-# Below this, distances are not those of a sample; honest sessions stay above .91 (`make
-# bench-stateful`).
+# Below this, distances are not those of a sample; honest sessions stay above .91
+# (`make bench NAME=stateful`).
 NORMAL = 0.88
 # More in one comparison would be compared for nothing where one of them is near another.
 _AT_ONCE = 16
