@@ -19,7 +19,7 @@ from registry.audit.database_check import file_of
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
 from registry.storage.database import Database
-from sealgate.cli.policy.change import successor_of, write_draft
+from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
 from sealgate.files import read_regular_file, replace_file
 from sealgate.private_keys import open_log_signer, open_rotating
 from sealgate.settings import ConfigError
@@ -137,12 +137,9 @@ def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) 
     write_draft(draft, document)
     replace_file(path.with_name(f"{path.name}.before"), text.encode())
     replace_file(path, changed.encode())
-    signed = draft.with_suffix(".signed.json")
     click.echo(f"{path} names the new log; what it said before is in {path.name}.before")
     click.echo(f"{draft} names it beside the old one. Next, in this order:")
-    click.echo(f"  sealgate policy sign {draft} --key KEY       the first holder of a root key")
-    for _ in range(current.root.threshold - 1):
-        click.echo(f"  sealgate policy sign {signed} --key KEY      the next one")
+    signed = show_signing_steps(draft, current.root.threshold)
     click.echo(f"  sealgate log begin --policy {signed}")
     click.echo("  sealgate serve")
 

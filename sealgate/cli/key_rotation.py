@@ -16,7 +16,7 @@ from sealgate.cli.context import (
     profile,
     state_folder,
 )
-from sealgate.cli.policy.change import successor_of, write_draft
+from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
 from sealgate.private_keys import NEXT, open_signer
 from sealgate.trust import canonical
 from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
@@ -76,11 +76,8 @@ def rotate(
     Policy.decode(canonical.encode(document))
     draft = Path(f"policy-{document['version']}.json")
     write_draft(draft, document)
-    signed = draft.with_suffix(".signed.json")
     click.echo(f"{draft} names the next key. Next, in this order:")
-    click.echo(f"  sealgate policy sign {draft} --key KEY       the first holder of a root key")
-    for _ in range(document["root"]["threshold"] - 1):
-        click.echo(f"  sealgate policy sign {signed} --key KEY      the next one")
+    signed = show_signing_steps(draft, document["root"]["threshold"])
     click.echo(f"  sealgate policy accept {signed}")
     click.echo(f"  sealgate key rotate {what} --finish")
 

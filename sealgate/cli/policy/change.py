@@ -80,6 +80,15 @@ def successor_document(
     return successor_of(newest(chain, person), datetime.now(UTC), timedelta(days=days))
 
 
+def show_signing_steps(draft: Path, holders: int) -> Path:
+    """Print the commands by which so many holders of root keys sign; return the signed file."""
+    signed = draft.with_suffix(".signed.json")
+    click.echo(f"  sealgate policy sign {draft} --key KEY       the first holder of a root key")
+    for _ in range(holders - 1):
+        click.echo(f"  sealgate policy sign {signed} --key KEY      the next one")
+    return signed
+
+
 def write_draft(file: Path, document: dict[str, Any]) -> None:
     """Write a draft to a new file."""
     with file.open("x", encoding="utf-8") as opened:
