@@ -11,6 +11,7 @@ of its words, of which one is 1. A tensor with a `default` may be left out of a 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -30,6 +31,12 @@ MOST_PLACES = 4096
 """How wide such a row may be: each place is a column with rules of its own."""
 _MOST_OPTIONAL = 8
 _LONGEST_WORD = 128
+
+
+# As many tensors of texts as some models have, live at once.
+@lru_cache(256)
+def _places_of(words: tuple[str, ...]) -> Mapping[bytes, int]:
+    return {word.encode(): at for at, word in enumerate(words)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,14 @@ class RequestTensor:
             if flat.dtype.kind in "iu" and (abs(flat.astype(np.float64)) > _LARGEST_INTEGER).any():
                 raise SealgateError(Reason.TENSOR_RANGE, f"{self.name}: an integer is too large")
             return flat.astype(np.float32)
-        known = {word.encode(): at for at, word in enumerate(self.words)}
+        known = _places_of(self.words)
         try:
             held = np.array([[known[bytes(each)] for each in row] for row in flat], np.intp)
         except KeyError:
             raise SealgateError(Reason.TENSOR_TEXT, f"{self.name}: an unknown word") from None
-        return np.eye(len(self.words), dtype=np.float32)[held].reshape(len(data), self.places)
+        found = np.zeros((*held.shape, len(self.words)), np.float32)
+        np.put_along_axis(found, held[..., None], 1.0, axis=2)
+        return found.reshape(len(data), self.places)
 
     def missing(self, rows: int) -> npt.NDArray[np.float32]:
         """The places of so many rows whose tensor was left out."""
