@@ -135,9 +135,9 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_
     # All of it was answered as the float32 model would.
     features = np.concatenate([measured, np.zeros((500, 1))], axis=1)
     folder = TrafficFolder(tmp_path / "features", 30, 1000)
-    # Twenty are as far out as they can count, and a hundred come again.
-    far = 4 * np.array(before.scaling.spread) * np.sign(draw.normal(size=(20, len(center))))
-    features[:20, : len(center)] = center + far
+    # More are as far out as they can count than either threshold lets pass; a hundred come again.
+    far = 4 * np.array(before.scaling.spread) * np.sign(draw.normal(size=(60, len(center))))
+    features[:60, : len(center)] = center + far
     sent = np.concatenate([features, features[:100]]).astype(np.float32)
     folder.add(digest, sent, datetime.now(UTC).date())
     data = str(DATA / "digits.safetensors")
@@ -159,7 +159,8 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_
     assert told["flagged_before"] == (scores > before.threshold).sum()
     assert told["hostile_that_decide"]["adversarial"] == after.calibration.adversarial.rank
     assert told["flagged_could_decide"] is True
-    # The thresholds are those of the twenty: what stands on them catches less.
+    # The thresholds are those of the far ones: what stands on them catches less.
+    assert after.calibration.suspect.rank < 60
     fgsm = told["attacks"]["fgsm-0.2"]
     assert fgsm["flagged"] < fgsm["flagged_before"]
     assert fgsm["at_least_suspect"] < fgsm["at_least_suspect_before"]
