@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, tuple_, update
 
 from registry.answers.encryption import DATE_LENGTH, IndexKeys, Opening
 from registry.log.tables import DAYS, POSTINGS
@@ -48,6 +48,7 @@ _FIND_DAY = Prepared(
     "segment",
     "day",
 )
+_ROWS = select(POSTINGS.c.first, POSTINGS.c.offsets)
 _NARROW = update(POSTINGS).where(*_HERE).values(offsets=bindparam("left"))
 _REMOVE = delete(POSTINGS).where(*_HERE)
 
@@ -120,12 +121,11 @@ class Postings:
         for name, value in where.items():
             if name in (DAY, SINCE, UNTIL):
                 continue
-            these: set[int] = set()
             # Where the caller is the subject, one row serves both.
-            for each in (name, _CALLER) if name == SUBJECT else (name,):
-                for day, segments in days.items():
-                    tag = self._new_tag(each, day, value)
-                    these.update(_entries(connection, tag, segments, start, end))
+            named = (name, _CALLER) if name == SUBJECT else (name,)
+            tags = {self._new_tag(n, d, value): those for n in named for d, those in days.items()}
+            probes = [(segment, tag) for tag, those in tags.items() for segment in those]
+            these = set(_entries(connection, probes, start, end))
             found = these if found is None else found & these
             if not found:
                 return []
@@ -241,10 +241,11 @@ def _indices(segments: Iterable[int], start: int, end: int) -> Iterator[int]:
 
 
 def _entries(
-    connection: Connection, tag: int, segments: Sequence[int], start: int, end: int
+    connection: Connection, probes: Sequence[tuple[int, int]], start: int, end: int
 ) -> Iterator[int]:
-    for at in range(0, len(segments), _PROBED_AT_ONCE):
-        some = POSTINGS.c.segment.in_(segments[at : at + _PROBED_AT_ONCE])
-        query = select(POSTINGS.c.first, POSTINGS.c.offsets).where(some, POSTINGS.c.tag == tag)
-        for first, offsets in connection.execute(query):
+    """The entries that rows of these segments and tags have."""
+    columns = tuple_(POSTINGS.c.segment, POSTINGS.c.tag)
+    for at in range(0, len(probes), _PROBED_AT_ONCE):
+        some = columns.in_(probes[at : at + _PROBED_AT_ONCE])
+        for first, offsets in connection.execute(_ROWS.where(some)):
             yield from (i for o in offsets if start <= (i := first + o) < end)

@@ -176,12 +176,12 @@ def _blocks(
             last = min(first + _BLOCK, end)
             yield last, range(first, last)
         return
-    # The first are soon there, for whoever looks at no more than a page of them.
-    cuts = [0, *range(_FIRST_GROUP, len(by_index), _GROUP)]
-    for at, following in zip(cuts, [*cuts[1:], len(by_index)], strict=True):
-        block = by_index[at:following]
-        if block:
-            yield (block[-1] + 1 if following < len(by_index) else end), block
+    # The first are soon there, and few are opened in vain for whoever looks at a page of them.
+    at, count = 0, _FIRST_GROUP
+    while block := by_index[at : at + count]:
+        at += len(block)
+        yield (block[-1] + 1 if at < len(by_index) else end), block
+        count = min(2 * count, _GROUP)
     if not by_index and start < end:
         yield end, ()
 
