@@ -3,6 +3,7 @@
 import base64
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from sealgate.reasons import Reason, SealgateError
@@ -12,6 +13,7 @@ from sealgate.trust.transparency import merkle, ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import Cosigner, PairedSigner
 
 _UP_TO = " up to "
+_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ def _open_former(signed: str, line: str) -> Checkpoint:
     return checkpoint
 
 
+# Whoever reads many receipts reads most of them under one checkpoint.
+@lru_cache(_KEPT)
 def _open(signed: str, vkey: str) -> Checkpoint:
     vkey, _, beside = vkey.partition(" ")
     verifier = note.Verifier.from_vkey(vkey)

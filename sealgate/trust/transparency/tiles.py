@@ -115,8 +115,7 @@ class _Tree:
     def __init__(self, reader: TileReader, size: int) -> None:
         self._reader = reader
         self._size = size
-        self._tiles: dict[tuple[int, int], bytes] = {}
-        self._nodes: dict[tuple[int, int], bytes] = {}
+        self._tiles: dict[tuple[int, int], list[list[bytes]]] = {}
         self.rests = [b""]
         for level in range(size.bit_length()):
             rest = self.rests[level]
@@ -137,26 +136,24 @@ class _Tree:
 
     def node(self, level: int, node: int) -> bytes:
         """Return the root of the complete subtree number `node` of `level`."""
-        found = self._nodes.get((level, node))
-        if found is None:
-            found = self._nodes[level, node] = self._hashed(level, node)
-        return found
-
-    def _hashed(self, level: int, node: int) -> bytes:
         tile_level, above = divmod(level, HEIGHT)
         index, offset = divmod(node << above, WIDTH)
-        data = self._tile(tile_level, index)
-        part = data[offset * HASH_SIZE : (offset + (1 << above)) * HASH_SIZE]
-        return merkle.root([part[i : i + HASH_SIZE] for i in range(0, len(part), HASH_SIZE)])
+        return self._tile(tile_level, index)[above][offset >> above]
 
-    def _tile(self, level: int, index: int) -> bytes:
-        data = self._tiles.get((level, index))
-        if data is None:
+    def _tile(self, level: int, index: int) -> list[list[bytes]]:
+        """The hashes of a tile, and those of the levels above that are hashed from them."""
+        levels = self._tiles.get((level, index))
+        if levels is None:
             width = min(WIDTH, (self._size >> (HEIGHT * level)) - WIDTH * index)
             data = self._reader.read(level, index, width)
             if len(data) != width * HASH_SIZE:
                 raise SealgateError(
                     Reason.LOG_INCONSISTENT, f"tile {level}/{index} is not {width} wide"
                 )
-            self._tiles[level, index] = data
-        return data
+            levels = [[data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]]
+            for below in levels:
+                if len(below) > 1 and len(levels) < HEIGHT:
+                    pairs = zip(below[::2], below[1::2], strict=False)
+                    levels.append([merkle.node_hash(left, right) for left, right in pairs])
+            self._tiles[level, index] = levels
+        return levels
