@@ -189,12 +189,14 @@ def _closeness(given: PrintColumns, levels: npt.NDArray[np.int8], hidden: Flags)
     if not len(levels):
         return np.zeros_like(hidden)
     first = slice(_FIRST_LEVELS)
-    off = np.abs(levels[first, None] - given.levels[first, :, None])
+    # In int8 a difference of 128 would be -128, and that its own absolute value.
+    off = np.abs(np.subtract(levels[first, None], given.levels[first, :, None], dtype=np.int16))
     found: Flags = (off.max(axis=0) <= 1) & ~hidden
     # The other levels, of the few pairs that are not told apart by so many.
     rows, others_at = found.nonzero()
-    rest = given.levels[_FIRST_LEVELS:, rows] - levels[_FIRST_LEVELS:, others_at]
-    found[rows, others_at] = (np.abs(rest) <= 1).all(axis=0)
+    ours, theirs = given.levels[_FIRST_LEVELS:, rows], levels[_FIRST_LEVELS:, others_at]
+    rest = np.abs(np.subtract(ours, theirs, dtype=np.int16))
+    found[rows, others_at] = (rest <= 1).all(axis=0)
     differ = (levels[:, None] != given.levels[:, :, None]).sum(axis=0, dtype=np.uint8)
     found |= (differ <= few_levels(len(given.levels))) & ~hidden
     return found

@@ -62,10 +62,12 @@ class Neighbourhoods:
         kept = self._levels[:, None, : min(self._count, KEPT)]
         differ = (kept != levels[:, :, None]).sum(axis=0, dtype=np.uint8)
         near = differ <= few_levels(len(levels))
-        off = np.abs(kept[:_FIRST] - levels[:_FIRST, :, None])
+        # In int8 a difference of 128 would be -128, and that its own absolute value.
+        off = np.abs(np.subtract(kept[:_FIRST], levels[:_FIRST, :, None], dtype=np.int16))
         # No level is more than one off: the others are looked at where the first are not.
         rows, places = ((off.max(axis=0, initial=0) <= 1) & ~near).nonzero()
-        rest = np.abs(self._levels[_FIRST:, places] - levels[_FIRST:, rows])
+        kept_rest, own_rest = self._levels[_FIRST:, places], levels[_FIRST:, rows]
+        rest = np.abs(np.subtract(kept_rest, own_rest, dtype=np.int16))
         near[rows, places] = rest.max(axis=0, initial=0) <= 1
         for at in near.any(axis=1).nonzero()[0].tolist():
             yield at, near[at].nonzero()[0]

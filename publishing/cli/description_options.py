@@ -134,6 +134,18 @@ _OPTIONS = (
 )
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What the version answers in: by default what model.json says, and float32 for a file.",
+)
+
+
+def quantizes(precision: str | None) -> bool | None:
+    """Whether a version is to answer in INT8; None for what `model.json` says."""
+    return None if precision is None else precision == INT8
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """What a publisher says of a model that has no `model.json`, and of its rows."""

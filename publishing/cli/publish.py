@@ -13,10 +13,10 @@ import click
 import grpc
 
 from publishing.cli.description_options import (
-    INT8,
-    PRECISIONS,
     Described,
     description_options,
+    precision_option,
+    quantizes,
 )
 from publishing.cli.options import mark_options, worker_options
 from publishing.evidence import recalibration
@@ -94,11 +94,7 @@ Example:
 )
 @description_options
 @worker_options
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    help="What the version answers in: by default what model.json says, and float32 for a file.",
-)
+@precision_option
 @mark_options
 @click.option(
     "--no-first-stage",
@@ -141,7 +137,7 @@ def publish(
         not no_first_stage,
         allow_unmarked or description is not None,
         description,
-        None if precision is None else precision == INT8,
+        quantizes(precision),
     )
     release(ctx, source, dataset, bounds, wishes, parallel, as_json)
 
@@ -154,12 +150,17 @@ def release(
     wishes: PublishOptions,
     parallel: int,
     as_json: bool,
+    read: SourceFolder | None = None,
 ) -> None:
-    """Make a version of the model at `path`, register it, and show what came of it."""
+    """Make a version of the model at `path`, register it, and show what came of it. `read` is what
+    `read_source` made of it, if that is known.
+    """
     person = profile(ctx, "publisher")
     with connected(person) as channel, open_outbox(person, path, dataset, wishes) as outbox:
         if outbox.is_empty():
-            source = read_source(path, dataset, wishes.description, bounds, wishes.quantized)
+            source = read or read_source(
+                path, dataset, wishes.description, bounds, wishes.quantized
+            )
             if wishes.description is not None:
                 _tell("prepare", describe_input(source.config))
             built, summary = _build(channel, person, source, dataset, bounds, wishes)

@@ -9,14 +9,22 @@ import click
 from inference.engine import version_contents
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder, without_repeats
+from publishing.calibration.detector_fit import LEAST_ROWS
+from publishing.cli.description_options import (
+    Described,
+    description_options,
+    precision_option,
+    quantizes,
+)
 from publishing.cli.options import worker_options
 from publishing.cli.publish import PublishOptions, release
 from publishing.cli.screen import fetch
 from publishing.evidence.signing import check_made_from
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.ready.reading import read_source
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import PARALLEL
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -29,13 +37,15 @@ Example:
       --features state/features --model digits --from-version 1
 """
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--data",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The fit, calibration and test slices, as the version was published with.",
+    help="The rows that the version was published with.",
 )
+@description_options
+@precision_option
 @click.option(
     "--features",
     required=True,
@@ -50,8 +60,10 @@ Example:
 @click.pass_context
 def recalibrate(
     ctx: click.Context,
-    folder: Path,
+    source: Path,
     data: Path,
+    described: Described,
+    precision: str | None,
     features: Path,
     model: str,
     from_version: int,
@@ -59,19 +71,21 @@ def recalibrate(
     bounds: Confinement,
     as_json: bool,
 ) -> None:
-    """Publish the model in FOLDER anew, with thresholds set on traffic of an earlier version.
+    """Publish the model SOURCE anew, with thresholds set on traffic of an earlier version.
 
-    FOLDER and --data must be what that version was made from. All of its traffic counts, what was
-    refused too, but rows that came again count once. Before you do this, know why it changed:
-    attacks among the traffic raise the thresholds. The report says how much of it was flagged, how
-    few hostile rows would set the thresholds, and what both versions catch. What comes out is a
-    version like any other: it is proposed, approved and promoted.
+    SOURCE, --data and the options must be what that version was made from. All of its traffic
+    counts, what was refused too, but rows that came again count once. Before you do this, know why
+    it changed: attacks among the traffic raise the thresholds. The report says how much of it was
+    flagged, how few hostile rows would set the thresholds, and what both versions catch. What comes
+    out is a version like any other: it is proposed, approved and promoted.
     """
-    person, dataset = profile(ctx, "publisher"), Dataset.read(data)
+    person = profile(ctx, "publisher")
+    dataset, description = described.read(source, data, precision, bounds)
+    made = read_source(source, dataset, description, bounds, quantizes(precision))
     signed, files = fetch(person, model, from_version)
     with connected(person) as channel:
         registry, policies = RegistryServiceStub(channel), policy_history(person, channel)
-        check_made_from(registry, signed, policies, SourceFolder.read(folder), dataset)
+        check_made_from(registry, signed, policies, made, dataset)
     earlier = Detector.decode(files[version_contents.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
     vectors = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
@@ -80,5 +94,9 @@ def recalibrate(
         f"{len(vectors)} requests of {model} {from_version}, {len(traffic)} of them distinct",
         err=True,
     )
+    if len(traffic) < LEAST_ROWS:
+        detail = f"{len(traffic)} distinct requests, {LEAST_ROWS} are the least"
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
-    release(ctx, folder, dataset, bounds, PublishOptions(unmarked=True), PARALLEL, as_json)
+    wishes = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))
+    release(ctx, source, dataset, bounds, wishes, PARALLEL, as_json, made)

@@ -22,6 +22,8 @@ _COMPONENTS = 40
 _POOLED = 0.5
 _SPHERE = 0.15
 _FAR = 1e30
+# In each component; its square times so many components is a float32.
+_AWAY = 1e12
 _TINY = 1e-6
 # With more rows the components hardly change, and a layer that is wider is left out.
 MOST_ROWS = 2000
@@ -31,12 +33,16 @@ _KEPT, NEIGHBOURS = 64, 5
 
 
 def class_points(z: Wide, y: npt.NDArray[np.int64], classes: int) -> Wide:
-    """Of rows z [n, K] of classes y [n] as many of each class, [C * P, K], class by class. A class
-    without rows is as all rows are, and one with very few has each several times.
+    """Of rows z [n, K] of classes y [n] the first ones of each class, [C * P, K], class by class. A
+    class without rows is as all rows are. One with fewer than `NEIGHBOURS` has each several times,
+    and one with fewer than the largest is filled up by points that are near to nothing.
     """
     parts = [z[y == label] if (y == label).any() else z for label in range(classes)]
-    count = max(NEIGHBOURS, min(_KEPT, *(len(part) for part in parts)))
-    return np.concatenate([part[np.arange(count) % len(part)] for part in parts])
+    parts = [part[np.arange(max(len(part), NEIGHBOURS)) % len(part)][:_KEPT] for part in parts]
+    points = np.full((classes, max(map(len, parts)), z.shape[1]), _AWAY)
+    for place, part in zip(points, parts, strict=True):
+        place[: len(part)] = part
+    return points.reshape(-1, z.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

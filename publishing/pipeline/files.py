@@ -134,6 +134,7 @@ def _request(
         traffic=data.traffic,
         earlier=data.earlier,
         first_stage=first_stage,
+        keeps_rows=source.keeps_rows,
     )
 
 

@@ -48,7 +48,6 @@ NORMALIZE, RESPOND = f"{__name__}:normalize", f"{__name__}:respond"
 _FLOOR, _TREE_FLOOR = 1e-30, 1e-3
 _LOOKED_AT, _ANSWERED = 200, 2000
 _YES, _NO = b"1", b"0"
-_SEED = 0
 _HEADER = 64 << 20
 
 
@@ -78,19 +77,21 @@ def add_response(
     config: ModelConfig, serving: bytes, data: Dataset, confinement: Confinement
 ) -> SourceFolder:
     """Make the response graph of a described model: by its gradient or, if it is one of trees or
-    the configuration says so, by finite differences. Raises as `prepare` does.
+    the configuration says so, by finite differences. It keeps rows of the first half of the fit
+    slice alone. Raises CALIBRATION_TOO_SMALL, and as `prepare` does.
     """
-    for part in (data.fit, data.calibration, data.test):
-        part.check(config)
+    data.check(config)
+    kept, _ = data.fit.halves()
     request = pack_tensors(
-        {"serving": serving, "config": config.encode()}, {"x": data.fit.x, "y": data.fit.y}
+        {"serving": serving, "config": config.encode()}, {"x": kept.x, "y": kept.y}
     )
     limits, unsafe = confinement.limits, confinement.unsafe
     with process.start(RESPOND, request, limits, unsafe=unsafe) as worker:
         response = worker.receive(2 * len(serving) + _HEADER)
         by_differences = worker.receive(1) == _YES
         worker.finish()
-    source = SourceFolder(replace(config, differences=by_differences), serving, response)
+    described = replace(config, differences=by_differences)
+    source = SourceFolder(described, serving, response, keeps_rows=True)
     source.check()
     return source
 
@@ -137,9 +138,8 @@ def respond(request: bytes, send: Callable[[bytes], None]) -> None:
     """
     asked = unpack_tensors(request)
     config = ModelConfig.decode(asked["config"].tobytes())
-    # Rows in no order, so that the first ones are like all.
-    order = np.random.default_rng(_SEED).permutation(len(asked["x"]))
-    fit = DataSlice(asked["x"][order], asked["y"][order])
+    # In no order, so that the first ones are like all.
+    fit = DataSlice(asked["x"], asked["y"])
     model = _scored(parse_model(asked["serving"].tobytes()), config, fit, _FLOOR)
     lacking = unsupported(model.graph, model.answer.scores)
     trees = any(name.startswith(f"{ML}:") for name in lacking)

@@ -110,7 +110,8 @@ LARGEST_FILE = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class SourceFolder:
     """A model's description, its serving graph (fp32 ONNX) and the response graph beside it; where
-    it takes texts, its tokenizer; and where training wrote one, its provenance.
+    it takes texts, its tokenizer; and where training wrote one, its provenance. `keeps_rows` says
+    that the response graph was made from the first of the fit slice's `halves`.
     """
 
     config: ModelConfig
@@ -118,6 +119,7 @@ class SourceFolder:
     response: bytes
     tokenizer: bytes | None = None
     origin: Origin | None = None
+    keeps_rows: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "SourceFolder":
@@ -237,6 +239,17 @@ class DataSlice:
         if self.y.dtype == np.float32:
             return NUMBERS
         return CLASSES if self.y.ndim == 1 else LABELS
+
+    def halves(self) -> tuple["DataSlice", "DataSlice"]:
+        """Two halves of the rows, divided by chance that is always the same: those that a response
+        graph made from them keeps, and those that its detector is fitted on. A kept row is as near
+        to the graph's rows as no other row is. Raises CALIBRATION_TOO_SMALL for a single row.
+        """
+        if len(self.x) < 2:
+            raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "the fit slice has one row")
+        order = np.random.default_rng(0).permutation(len(self.x))
+        kept, rest = np.array_split(order, 2)
+        return DataSlice(self.x[kept], self.y[kept]), DataSlice(self.x[rest], self.y[rest])
 
     def check(self, config: ModelConfig) -> None:
         """Checks that the rows are this model's: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE."""

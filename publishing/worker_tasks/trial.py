@@ -65,7 +65,8 @@ Generators = tuple[np.random.Generator, np.random.Generator]
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialRequest:
     """A described model: `source` as it was trained, `serving` and `response` marked; its rows.
-    Without `first_stage` the response graph screens every row, whatever it costs.
+    Without `first_stage` the response graph screens every row, whatever it costs. With `keeps_rows`
+    that graph keeps rows of the first half of the fit slice.
     """
 
     config: ModelConfig
@@ -80,6 +81,12 @@ class TrialRequest:
     traffic: npt.NDArray[np.float32] | None = None
     earlier: Detector | None = None
     first_stage: bool = True
+    keeps_rows: bool = False
+
+    @property
+    def unkept(self) -> npt.NDArray[Any]:
+        """The rows of the fit slice that the response graph does not keep."""
+        return self.fit.halves()[1].x if self.keeps_rows else self.fit.x
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -100,6 +107,7 @@ class TrialRequest:
             tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
         tensors["seed"] = np.array([self.seed], np.int64)
         tensors["first_stage"] = np.array([self.first_stage])
+        tensors["keeps_rows"] = np.array([self.keeps_rows])
         if self.traffic is not None:
             tensors["traffic"] = np.ascontiguousarray(self.traffic)
         return bytes(safetensors_numpy.save(tensors))
@@ -122,6 +130,7 @@ class TrialRequest:
             tensors.get("traffic"),
             Detector.decode(tensors["earlier"].tobytes()) if "earlier" in tensors else None,
             bool(tensors["first_stage"][0]),
+            bool(tensors["keeps_rows"][0]),
         )
 
 
@@ -213,7 +222,7 @@ def _fitted(
     report says of stages, and of a recalibration.
     """
     seen = attack_fit_rows(
-        prober, asked.fit.x, for_noise, compared=prober.compared, decision=prober.decision
+        prober, asked.unkept, for_noise, compared=prober.compared, decision=prober.decision
     )
     draft = draft_detector(seen)
     chosen = choose(seen, vectors, graphs) if vectors is not None else None

@@ -126,6 +126,27 @@ def test_tritonclient_gets_the_models_own_probabilities(
     assert (fields["model"], fields["arithmetic"]) == (name, FLOAT32)
 
 
+@pytest.mark.parametrize(
+    ("labels", "refused"),
+    [
+        ("malignant,benign", "0 distinct requests, 59 are the least"),
+        ("bad,good", "models/forest/versions/1 was made from another model.json"),
+    ],
+)
+def test_a_files_version_is_recalibrated_from_the_same_file_and_words_alone(
+    governed: Governed, models: dict[str, Pipeline], tmp_path: Path, labels: str, refused: str
+) -> None:
+    """There is no traffic yet, so that the right ones are refused for that."""
+    save_file({"x": X, "y": Y}, tmp_path / "data.safetensors")
+    file = tmp_path / "forest.onnx"
+    file.write_bytes(skl2onnx.to_onnx(models["forest"], X[:1]).SerializeToString())
+    words = ["--data", str(tmp_path / "data.safetensors"), "--labels", labels]
+    words += ["--features", str(tmp_path), "--model", "forest", "--from-version", "1"]
+    result = governed[0].command("screen", "recalibrate", str(file), *words)
+    assert result.exit_code != 0
+    assert refused in result.output
+
+
 def test_options_that_describe_a_file_are_refused_for_a_folder(
     governed: Governed, tmp_path: Path
 ) -> None:

@@ -1,9 +1,11 @@
 """Searches over several callers are found where one of them is told another class."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import class_of_version
+from gateway.sessions.comparison import Ring, class_of_version, compare_with_numpy
 from gateway.sessions.fingerprints import PrintColumns, Printer
 from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
 
@@ -28,6 +30,29 @@ def take(
 ) -> bool:
     classes = np.array([class_of_version(label, version)], np.int32)
     return kept.crossed(caller, prints(row[None]), classes)[0]
+
+
+def of_levels(first: int, rest: int) -> PrintColumns:
+    """The prints of one row whose first 16 levels are `first`."""
+    one = prints(DRAW.random((1, 64)))
+    levels = np.full_like(one.levels, rest)
+    levels[:16] = first
+    return replace(one, levels=levels)
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "near"), [(-63, 65, False), (65, -63, False), (64, 66, True)]
+)
+def test_levels_128_apart_are_not_near(first: int, rest: int, near: bool) -> None:
+    """In int8, -63 - 65 is -128, and so is its absolute value."""
+    told, last = of_levels(first, rest), of_levels(65, 65)
+    kept, ring = Neighbourhoods(), Ring.like(told)
+    for caller in ("ann", "bob", "dora"):
+        kept.crossed(caller, told, np.array([class_of_version(3, "1")], np.int32))
+    label = np.array([class_of_version(7, "1")], np.int32)
+    assert kept.crossed("carla", last, label)[0] is near
+    ring.add(told, label)
+    assert bool(compare_with_numpy(ring, last, label).close.any()) is near
 
 
 @pytest.mark.parametrize("width", [64, 784])

@@ -12,7 +12,15 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 from inference.runtime import response_contract
 from inference.runtime.session import Session
 from inference.screening.attack import feeds
-from publishing.differentiate import Answer, MeasuredGraph, Units, reference_layers, response_graph
+from publishing.differentiate import (
+    NEIGHBOURS,
+    Answer,
+    MeasuredGraph,
+    Units,
+    class_points,
+    reference_layers,
+    response_graph,
+)
 from training.export.classifier import export_response
 from training.export.reference import CleanReference
 
@@ -154,3 +162,17 @@ def test_with_units_a_step_is_a_share_of_each_columns_range() -> None:
     inside = (moved > low) & (moved < low + span)
     assert inside.mean() > 0.5
     np.testing.assert_allclose(steps[inside], EPS, rtol=1e-3)
+
+
+def test_a_rare_class_takes_no_points_from_the_others() -> None:
+    z = np.random.default_rng(0).normal(size=(103, 3))
+    y = np.array([0] * 80 + [1] * 20 + [2] * 3)
+    points = class_points(z, y, 3).reshape(3, -1, 3)
+    assert np.array_equal(points[0], z[:64])
+    assert np.array_equal(points[1, :20], z[80:100])
+    assert np.array_equal(points[2, :NEIGHBOURS], z[[100, 101, 102, 100, 101]])
+    # What fills the rest is the nearest point of nothing.
+    ranked = np.sort(((points - z[0]) ** 2).sum(axis=2), axis=1)
+    assert (ranked[:, :NEIGHBOURS] < 1e3).all()
+    assert (points[1, 20:] ** 2).sum(axis=1).min() > 1e20
+    assert np.isfinite((points**2).sum(axis=2).astype(np.float32)).all()

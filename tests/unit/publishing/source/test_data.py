@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors_numpy
 
-from publishing.source.folder import Dataset
+from publishing.source.folder import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.model_documents import model_config
@@ -67,6 +67,23 @@ def test_rows_of_another_model_are_refused(other: dict[str, Any], reason: Reason
     with pytest.raises(SealgateError) as refused:
         dataset.check(model_config())
     assert refused.value.reason is reason
+
+
+def test_halves_share_no_row_and_are_always_the_same() -> None:
+    x, y = np.arange(14, dtype=np.float32).reshape(7, 2), np.arange(7)
+    kept, rest = DataSlice(x, y).halves()
+    assert sorted([*kept.y, *rest.y]) == list(range(7))
+    assert (len(kept.x), len(rest.x)) == (4, 3)
+    for half, again in zip((kept, rest), DataSlice(x, y).halves(), strict=True):
+        assert np.array_equal(half.x, x[half.y])
+        assert np.array_equal(half.x, again.x)
+    assert kept.y.tolist() != sorted(kept.y)
+
+
+def test_a_single_row_has_no_halves() -> None:
+    with pytest.raises(SealgateError) as refused:
+        DataSlice(np.zeros((1, 2), np.float32), np.zeros(1, np.int64)).halves()
+    assert refused.value.reason is Reason.CALIBRATION_TOO_SMALL
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", bytes(16)])

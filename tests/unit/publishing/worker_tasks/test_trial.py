@@ -39,6 +39,15 @@ def ran(asked: trial.TrialRequest) -> tuple[Detector, TrialMeasurements]:
     return Detector.decode(detector), read
 
 
+def test_a_detector_is_not_fitted_on_rows_that_the_graph_keeps() -> None:
+    asked = request(keeps_rows=True)
+    kept, rest = asked.fit.halves()
+    found = trial.TrialRequest.decode(asked.encode())
+    assert np.array_equal(found.unkept, rest.x)
+    assert not (found.unkept[:, None] == kept.x[None]).all(axis=2).any()
+    assert np.array_equal(request().unkept, asked.fit.x)
+
+
 @pytest.fixture(scope="module")
 def made() -> tuple[Detector, TrialMeasurements]:
     return ran(request())
