@@ -139,7 +139,10 @@ class TestCompose:
         assert generator["profiles"] == ["generator"]
         assert generator["command"] == ["serve", "generator"]
         assert generator["network_mode"] == "none"
-        assert not any("/keys" in volume for volume in generator["volumes"])
+        # It signs what it counts with the engine's key, and sees no other.
+        keys = [volume for volume in generator["volumes"] if "/keys" in volume]
+        key = "keys/engine.key"
+        assert keys == [f"${{SEALGATE_STATE}}/{key}:/var/lib/sealgate/{key}:ro"]
 
     def test_secrets_are_files_and_the_engine_has_no_network(self) -> None:
         document = yaml.safe_load(COMPOSE.read_text())

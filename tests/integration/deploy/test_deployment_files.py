@@ -4,6 +4,7 @@ mounts.
 
 import re
 import tomllib
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from click import Command
 
 from gateway.config.sections import GatewayLimits
+from generation.config import GeneratorConfig
 from sealgate.cli.health import health
 from tests.support.harness.gateway import ROOT
 from tests.support.oracles import helm
@@ -30,6 +32,7 @@ VALUES = {
         "egress": [REDIS],
         "pod": {"runtimeClassName": "nvidia", "nodeSelector": {"gpu": "yes"}},
     },
+    "generator": {"enabled": True, "generation": {"queue": 8}, "egress": [REDIS]},
 }
 
 
@@ -68,6 +71,35 @@ def test_pods_follow_node_selectors_and_tolerations(manifests: dict[tuple[str, s
     assert (engine["runtimeClassName"], engine["nodeSelector"]) == ("nvidia", {"gpu": "yes"})
     assert engine["containers"][0]["image"] == "sealgate:cuda"
     assert pod(manifests, "gateway")["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_a_generator_starts_if_wanted(manifests: dict[tuple[str, str], Any]) -> None:
+    (container,) = pod(manifests, "generator")["containers"]
+    assert container["image"] == "sealgate:generation"
+    assert container["args"][:2] == ["serve", "generator"]
+    gateway = manifests["ConfigMap", "sealgate-gateway"]["data"]["gateway.toml"]
+    told = tomllib.loads(Template(gateway).substitute(DATABASE_URL='"it"', ORDINAL=0))["generator"]
+    service = manifests["Service", "sealgate-generator"]
+    assert told["address"] == f"sealgate-generator-0.{service['metadata']['name']}:9443"
+    policy = manifests["NetworkPolicy", "sealgate-generator"]["spec"]
+    assert [way["ports"] for way in policy["ingress"]] == [[{"port": 9443, "protocol": "TCP"}]]
+    assert REDIS in policy["egress"]
+    reached = [
+        way["to"] for way in manifests["NetworkPolicy", "sealgate-gateway"]["spec"]["egress"]
+    ]
+    assert [{"podSelector": policy["podSelector"]}] in reached
+
+
+def test_a_generator_reads_its_configuration(
+    manifests: dict[tuple[str, str], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "generator.toml"
+    path.write_text(manifests["ConfigMap", "sealgate-generator"]["data"]["generator.toml"])
+    config = GeneratorConfig.read(path)
+    assert config.generation.queue == 8
+    # It writes to its volume alone.
+    data = tmp_path / "data"
+    assert (config.generation.copies.parent, config.trust.seen.parent) == (data, data)
 
 
 def test_a_pod_drains_before_it_ends() -> None:

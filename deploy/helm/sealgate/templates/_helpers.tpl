@@ -60,3 +60,32 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector: {matchLabels: {app.kubernetes.io/instance: {{ .release }}, app.kubernetes.io/component: {{ .component }}}}
 {{- end }}
+
+{{- /* What engines and generators have in common. */ -}}
+{{- define "sealgate.engine" -}}
+[listen]
+tls = "0.0.0.0:9443"
+
+[tls]
+certificate = "engine/tls.pem"
+key = "engine/tls.key"
+gateways = ["engine/client.pem"]
+
+[trust]
+root_keys = {{ include "sealgate.rootKeys" . }}
+threshold = {{ .Values.roots.threshold }}
+seen = "data/seen.json"
+
+[artifacts]
+place = {{ toJson .Values.artifacts.place }}
+{{- with .Values.artifacts.endpoint }}
+endpoint = {{ toJson . }}
+{{- end }}
+{{- with .Values.artifacts.region }}
+region = {{ toJson . }}
+{{- end }}
+
+[engine]
+name = "engine"
+key = "engine/engine.key"
+{{- end }}
