@@ -65,6 +65,6 @@ def test_is_cut_short_while_nobody_runs(deployment: GatewayDeployment) -> None:
         genuine()
         finding.recovery = until(lambda: deployment.gateway.start() is None)
         deployment.await_version(1)
-        callers.leaves |= more.leaves
+        callers.receipts |= more.receipts
         callers.versions += more.versions
         hold(finding, deployment.harness, callers, {"1"})

@@ -56,7 +56,7 @@ def watched(fault: str, gateway: GatewayProcess, target: float) -> Iterator[Find
 
 def hold(finding: Finding, harness: GatewayHarness, callers: Callers, versions: set[str]) -> None:
     """What must hold after any fault: each answer is in the log, and none is of another version."""
-    finding.answered = len(callers.leaves)
+    finding.answered = len(callers.receipts)
     finding.told = {reason.name: count for reason, count in callers.failures.items()}
     finding.missing = missing(harness, callers)
     finding.wrong = sum(n for version, n in callers.versions.items() if version not in versions)

@@ -9,9 +9,9 @@ import grpc
 from sealgate.audit import Auditor
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
-from sealgate.remote import access_of, connect, reason_of
+from sealgate.remote import Profile, access_of, connect, reason_of
 from sealgate.signed_version import policy_history
-from sealgate.trust.receipts import Receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.harness.gateway import GatewayHarness, question, rows
 
@@ -28,17 +28,24 @@ _OWN = [
 class Callers:
     """So many at once, each on a connection of its own; `patience` is each call's deadline.
 
-    Of each answer they keep the leaf by its place in the log (its header and its commitments), the
-    version that gave it, and when it came; of what was refused, the reason or gRPC's status.
+    They ask the harness' gateway, or that of `profile`. Of each answer they keep the receipt by its
+    place in the log, the version that gave it, and when it came; of what was refused, the reason or
+    gRPC's status.
     """
 
-    def __init__(self, harness: GatewayHarness, count: int = 8, patience: float = 5.0) -> None:
-        self.leaves: dict[int, bytes] = {}
+    def __init__(
+        self,
+        harness: GatewayHarness,
+        count: int = 8,
+        patience: float = 5.0,
+        profile: Profile | None = None,
+    ) -> None:
+        self.receipts: dict[int, Receipt] = {}
         self.twice = 0
         self.versions: Counter[str] = Counter()
         self.failures: Counter[Reason | grpc.StatusCode] = Counter()
         self.times: list[float] = []
-        self._harness = harness
+        self._profile = profile or harness.profile("client")
         self._patience = patience
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -77,7 +84,7 @@ class Callers:
             time.sleep(0.005)
 
     def _run(self) -> None:
-        access = access_of(self._harness.profile("client"))
+        access = access_of(self._profile)
         request = question("digits", rows(), receipt=True)
         with grpc.secure_channel(access.endpoint, access.credentials(), _OWN) as channel:
             stub = GRPCInferenceServiceStub(channel)
@@ -94,8 +101,8 @@ class Callers:
     def _keep(self, answer) -> None:
         receipt = Receipt.decode(answer.parameters["receipt"].string_param.encode())
         with self._mutex:
-            self.twice += receipt.proof.index in self.leaves
-            self.leaves[receipt.proof.index] = receipt.entry
+            self.twice += receipt.proof.index in self.receipts
+            self.receipts[receipt.proof.index] = receipt
             self.versions[answer.model_version] += 1
             self.times.append(time.monotonic())
 
@@ -107,17 +114,26 @@ def missing(harness: GatewayHarness, callers: Callers) -> int:
     """
     done = harness.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     assert done.exit_code == 0, done.output
-    profile = harness.profile("auditor")
-    first, end = min(callers.leaves), max(callers.leaves) + 1
-    with connect(profile) as channel:
+    return unlogged(harness.profile("auditor"), callers)
+
+
+def unlogged(auditor: Profile, callers: Callers) -> int:
+    """The same of the answer log that the gateway of this profile shows. Each receipt must verify.
+
+    Raises: SealgateError for one that does not.
+    """
+    first, end = min(callers.receipts), max(callers.receipts) + 1
+    with connect(auditor) as channel:
         stub = RegistryServiceStub(channel)
-        history = policy_history(stub, profile.pinned_roots(), profile.root_threshold)
-        auditor = Auditor(channel, history[-1])
-        origin = next(o for o in auditor.origins() if history[-1].is_answer_log(o))
-        end = min(end, auditor.checkpoint(origin).size)
-        found = [leaf for part in auditor.entries(origin, end, first) for leaf in part]
+        policy = policy_history(stub, auditor.pinned_roots(), auditor.root_threshold)[-1]
+        reader = Auditor(channel, policy)
+        origin = next(o for o in reader.origins() if policy.is_answer_log(o))
+        end = min(end, reader.checkpoint(origin).size)
+        found = [leaf for part in reader.entries(origin, end, first) for leaf in part]
     logged = dict(enumerate(found, first))
-    lost = sum(logged.get(index) != leaf for index, leaf in callers.leaves.items())
+    for receipt in callers.receipts.values():
+        assert verify_receipt(receipt, policy).checkpoint.origin == origin
+    lost = sum(logged.get(index) != kept.entry for index, kept in callers.receipts.items())
     return lost + callers.twice
 
 
