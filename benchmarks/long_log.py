@@ -38,7 +38,7 @@ def large_log(folder: Path, entries: int) -> list[Row]:
     with closing(Database.open(place, "answers")) as database:
         log = TileLog.open(database, ANSWERS, ORIGIN, signer)
         _fill(database, log, entries)
-        reader = LogReader(database, ANSWERS, log.vkey)
+        reader = LogReader(database, ANSWERS, lambda: log.vkey)
         size = reader.size()
         chosen = np.random.default_rng(0).integers(0, size, _PROOFS).tolist()
         proofs = [timed(partial(reader.inclusion, index, size)) for index in chosen]

@@ -67,7 +67,7 @@ class Registry:
         self._book = book
         self._freshness = freshness
         self.artifacts = artifacts
-        self.log = LogReader(database, LOG, log.vkey)
+        self.log = LogReader(database, LOG, lambda: log.vkey)
         self.policies = Policies(ledger, book, freshness)
         self.models = Models(ledger, book)
         self.versions = Versions(ledger, book, artifacts, checks)

@@ -81,7 +81,7 @@ def _prune(
     ledger = Ledger.join(registry, settings.registry.origin, signer, lambda: now)
     prunings = Prunings(ledger, f"operator:{getpass.getuser()}")
     key = open_log_signer(settings.answers.log_key, settings.answers.ml_dsa_key)
-    log = LogReader(answers, ANSWERS, log_vkey(settings.answers.origin, key))
+    log = LogReader(answers, ANSWERS, lambda: log_vkey(settings.answers.origin, key))
     # The newest tile stays: by it the log knows how long it is.
     newest = max(0, log.size() - 1) // WIDTH * WIDTH
     cutoff = now - timedelta(days=settings.answers.retention_days)

@@ -64,7 +64,7 @@ class AnswerLog:
         self._postings = Postings(subjects.index_keys)
         self._make = make or entry_maker()
         self._checkpointer = database.checkpointer()
-        self.reader = LogReader(database, ANSWERS, log.vkey)
+        self.reader = LogReader(database, ANSWERS, lambda: log.vkey)
         self.openings = Openings(database, self._cipher, self._postings)
 
     @classmethod

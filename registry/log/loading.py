@@ -74,8 +74,7 @@ def adopt(newest: str, origin: str, signer: Signer) -> None:
     """Go on with the next key where the newest checkpoint is signed with it already."""
     if isinstance(signer, RotatingSigner) and not signer.is_handed_over:
         with suppress(SealgateError):
-            open_checkpoint(newest, vkey(origin, signer.other))
-            signer.hand_over()
+            signer.hand_over(open_checkpoint(newest, vkey(origin, signer.other)).size)
 
 
 def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:

@@ -3,7 +3,7 @@
 A reader needs no key of the log's and fences nobody; each call sees one state of the database.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy import select
 
@@ -22,13 +22,18 @@ _HIGHEST = 7
 
 
 class LogReader:
-    """Reads the log in `tables` whose checkpoints `vkey` signs; see `log_vkey`."""
+    """Reads the log in `tables` whose checkpoints `vkey` signs, at that time; see `log_vkey`."""
 
-    def __init__(self, database: Database, tables: LogTables, vkey: str) -> None:
-        self.origin = origin_of(vkey)
-        self.vkey = vkey
+    def __init__(self, database: Database, tables: LogTables, vkey: Callable[[], str]) -> None:
+        self.origin = origin_of(vkey())
+        self._vkey = vkey
         self._database = database
         self._tables = tables
+
+    @property
+    def vkey(self) -> str:
+        """The verifier keys of the log now."""
+        return self._vkey()
 
     def checkpoint(self) -> str:
         """Return the newest signed checkpoint. Raises SealgateError(LOG_UNKNOWN) before the

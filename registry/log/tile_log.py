@@ -194,7 +194,7 @@ class TileLog:
                 return False
             size, checkpoints = self._frontier.size, self._tables.checkpoints
             before = self._checkpoints
-            self._signer.hand_over()
+            self._signer.hand_over(size)
             self._use_signer()
             self._before = before
             note = self._sign(size, self._frontier.root)

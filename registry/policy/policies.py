@@ -3,7 +3,7 @@
 The database is not trusted: if its content changes, the chain is verified again.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ from registry.state.events import (
 )
 from registry.state.logged_state import NO_POLICY
 from registry.state.records import check_etag, etag
-from registry.state.schema import POLICIES
+from registry.state.schema import LOG, POLICIES
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
@@ -30,6 +30,7 @@ from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_
 from sealgate.trust.policy.validity import Withdrawal
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.base import Statement
+from sealgate.trust.transparency import open_checkpoint, origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ class Policies:
         5. It names this registry's log and its key, or the next one with the present one among the
            former, and gives the freshness key or the next one the role `freshness`
            (POLICY_INVALID): a registry could not go on under another one.
+        6. No log goes back to a key that was replaced, and the registry log's former keys vouch for
+           every checkpoint that they signed (POLICY_INVALID): auditors would refuse the one, and
+           the next start the other.
         """
         # 1.
         opened = Envelope.decode(envelope)
@@ -165,6 +169,12 @@ class Policies:
             if policy.is_answer_log(log.origin) or not log.follows(policy.log_key(log.origin)):
                 raise SealgateError(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
+            # 6.
+            if unit.logged().policy != NO_POLICY:
+                earlier = self._book.read_for(unit).policies
+                _check_log_keys(policy, earlier)
+                if policy.log_key(log.origin) != earlier[-1].log_key(log.origin):
+                    _check_vouched(unit.connection, policy.log_key(log.origin))
             unit.add(
                 POLICY_ACCEPTED, version=policy.version, digest=policy.digest, envelope=envelope
             )
@@ -184,6 +194,30 @@ class Policies:
         POLICY_EXPIRED.
         """
         return self.chain().current(self._ledger.clock())
+
+
+def _check_log_keys(policy: Policy, earlier: Sequence[Policy]) -> None:
+    last: dict[str, str] = {}
+    for each in earlier:
+        last |= _keys_of_logs(each)
+    used = {vkey for each in earlier for vkey in _keys_of_logs(each).values()}
+    for origin, vkey in _keys_of_logs(policy).items():
+        if vkey in used and last[origin] != vkey:
+            detail = f"{origin} goes back to a key that was replaced: make a new one"
+            raise SealgateError(Reason.POLICY_INVALID, detail)
+
+
+def _keys_of_logs(policy: Policy) -> dict[str, str]:
+    return {origin_of(vkey): vkey for vkey in (policy.registry_log, *policy.answer_logs)}
+
+
+def _check_vouched(connection: Connection, vkey: str) -> None:
+    for note in connection.scalars(select(LOG.checkpoints.c.note)):
+        try:
+            open_checkpoint(note, vkey)
+        except SealgateError as error:
+            detail = "`former_logs` lacks a key of the registry's log, or states too small a size"
+            raise SealgateError(Reason.POLICY_INVALID, detail) from error
 
 
 def _check_stands(unit: UnitOfWork, withdrawal: Withdrawal) -> None:

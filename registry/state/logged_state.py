@@ -186,8 +186,8 @@ def standing_rejections(*parts: LoggedFacts) -> set[str]:
 class LoggedState:
     """Follows a log, and says what it tells up to the checkpoint that was verified last."""
 
-    def __init__(self, vkey: str) -> None:
-        """`vkey` is the key that signs the log's checkpoints."""
+    def __init__(self, vkey: Callable[[], str]) -> None:
+        """`vkey` says which key signs the log's checkpoints now."""
         self.lock = threading.Lock()
         """Held by whoever calls `advance`, since before a transaction that only reads."""
         self.facts = LoggedFacts()
@@ -230,7 +230,7 @@ class LoggedState:
         if self._verified is not None and self._verified[0] == note:
             return self._verified[1]
         try:
-            return open_checkpoint(note, self._vkey)
+            return open_checkpoint(note, self._vkey())
         except SealgateError as error:
             raise inconsistent("the newest checkpoint is not signed by this log's key") from error
 

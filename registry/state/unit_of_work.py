@@ -181,7 +181,7 @@ class Ledger:
         self.database = database
         self.log = log
         self.clock = clock
-        self._logged = LoggedState(log.vkey)
+        self._logged = LoggedState(lambda: log.vkey)
 
     @classmethod
     def join(cls, database: Database, origin: str, signer: Signer, clock: Clock) -> "Ledger":

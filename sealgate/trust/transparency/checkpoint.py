@@ -53,7 +53,8 @@ class Checkpoint:
 
 def log_vkey(origin: str, signer: Signer) -> str:
     """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between;
-    of a `RotatingSigner`, a line for each of its keys.
+    of a `RotatingSigner`, a line for each of its keys: once handed over, the former one vouches for
+    no more entries than there were then.
 
     Raises SealgateError(DOCUMENT_MALFORMED) as `note.vkey` does.
     """
@@ -61,7 +62,7 @@ def log_vkey(origin: str, signer: Signer) -> str:
     if isinstance(signer, PairedSigner):
         return f"{vkey} {ml_dsa.vkey(origin, signer.beside.raw)}"
     if isinstance(signer, RotatingSigner):
-        return f"{vkey}\n{note.vkey(origin, signer.other)}"
+        return f"{vkey}\n{former_line(note.vkey(origin, signer.other), signer.handed_over_at)}"
     return vkey
 
 
@@ -149,7 +150,8 @@ class RotatingSigner:
 
     def __init__(self, signer: Signer, successor: Signer) -> None:
         self._signer, self._other = signer, successor
-        self.is_handed_over = False
+        self.handed_over_at: int | None = None
+        """How many entries the log had when it was handed over; None before."""
 
     @property
     def public(self) -> PublicKey:
@@ -168,11 +170,15 @@ class RotatingSigner:
     def sign(self, message: bytes) -> bytes:
         return self._signer.sign(message)
 
-    def hand_over(self) -> None:
-        """Sign with the successor from now on."""
+    @property
+    def is_handed_over(self) -> bool:
+        return self.handed_over_at is not None
+
+    def hand_over(self, size: int) -> None:
+        """Sign with the successor from now on, when the log has `size` entries."""
         if not self.is_handed_over:
             self._signer, self._other = self._other, self._signer
-            self.is_handed_over = True
+            self.handed_over_at = size
 
 
 TLOG_PROOF_HEADER = "c2sp.org/tlog-proof@v1"

@@ -115,7 +115,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_database_that_was_overwritten(tmp_path: Path, database: Database) -> None:
     log = TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log"))
-    reader = LogReader(database, ANSWERS, log.vkey)
+    reader = LogReader(database, ANSWERS, lambda: log.vkey)
     answers = AnswerLog(database, log, SUBJECTS)
     answers.append(GROUP)
     with sqlite3.connect(tmp_path / "answers.db") as other:

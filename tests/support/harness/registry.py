@@ -25,6 +25,7 @@ from registry.storage.artifacts import ArtifactStore
 from registry.storage.database import Database
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.statements import (
     Approval,
@@ -115,6 +116,7 @@ class RegistryHarness:
         self.folder = folder
         self.url = url
         self.policy = harness_policy()
+        self.log_signer: Signer = key("registry-log")
         self.artifacts = FolderStore(folder / "artifacts")
         self.registry = self.open()
 
@@ -143,7 +145,7 @@ class RegistryHarness:
             self.database,
             self.artifacts,
             origin=REGISTRY_LOG,
-            log_signer=key("registry-log"),
+            log_signer=self.log_signer,
             freshness_signer=key("fresh"),
             root=PinnedRoot(root, 2),
             clock=self.clock,

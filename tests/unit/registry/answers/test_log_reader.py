@@ -99,7 +99,7 @@ def test_checkpoint(reader: LogReader, log: AnswerLog) -> None:
 
 def test_a_log_that_was_never_opened(tmp_path: Path, log: AnswerLog) -> None:
     database = Database.open_file(tmp_path / "new.db", "answers")
-    reader = LogReader(database, ANSWERS, log.reader.vkey)
+    reader = LogReader(database, ANSWERS, lambda: log.reader.vkey)
     assert reader.size() == 0
     with refused(Reason.LOG_UNKNOWN):
         reader.checkpoint()

@@ -73,7 +73,7 @@ def test_it_goes_on_after_a_restart(database: Database) -> None:
         log = open_log(database)
         assert log.size == size
         size = append(database, log, leaves(size, count)).size
-    reader = LogReader(database, ANSWERS, log.vkey)
+    reader = LogReader(database, ANSWERS, lambda: log.vkey)
     assert reader.verify().size == size == 1 + sum(GROUPS)
 
 
@@ -123,7 +123,7 @@ class TestCommit:
             log.append(transaction, leaves(3, 5))
         assert (log.size, log.note) == (3, note)
         assert append(database, log, leaves(3, 1)).size == 4
-        assert LogReader(database, ANSWERS, log.vkey).verify().size == 4
+        assert LogReader(database, ANSWERS, lambda: log.vkey).verify().size == 4
 
     def test_one_that_was_reported_as_failed_but_was_not(self, database: Database) -> None:
         log = grown(database, 3)
@@ -133,7 +133,7 @@ class TestCommit:
             transaction.commit()
         # The connection broke before the answer came: nobody settled.
         assert append(database, log, leaves(8, 1)).first == 8
-        assert LogReader(database, ANSWERS, log.vkey).verify().size == 9
+        assert LogReader(database, ANSWERS, lambda: log.vkey).verify().size == 9
 
 
 Edit = Callable[[Connection], object]
@@ -198,7 +198,7 @@ def test_an_edited_log_is_not_gone_on_with(database: Database, name: str) -> Non
     with refused(Reason.LOG_INCONSISTENT):
         open_log(database)
     with refused(Reason.LOG_INCONSISTENT):
-        LogReader(database, ANSWERS, log.vkey).verify()
+        LogReader(database, ANSWERS, lambda: log.vkey).verify()
 
 
 @pytest.mark.parametrize("edit", [drop_newest, cut_short, fork, forge])

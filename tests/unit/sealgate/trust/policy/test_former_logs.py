@@ -12,6 +12,7 @@ from sealgate.trust.transparency import (
     open_checkpoint,
     sign_checkpoint,
 )
+from sealgate.trust.transparency.checkpoint import former_line
 from sealgate.trust.transparency.note import vkey
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
@@ -77,6 +78,8 @@ def test_a_signer_goes_on_with_the_next_key_once() -> None:
     lines = log_vkey(ANSWER_LOG, signer).split("\n")
     assert lines == [vkey(ANSWER_LOG, OLD.public), vkey(ANSWER_LOG, NEW.public)]
     for _ in range(2):
-        signer.hand_over()
-        assert log_vkey(ANSWER_LOG, signer).split("\n") == lines[::-1]
+        signer.hand_over(7)
+        # The former one vouches for what there was.
+        handed = [lines[1], former_line(lines[0], 7)]
+        assert log_vkey(ANSWER_LOG, signer).split("\n") == handed
         assert signer.public == NEW.public
