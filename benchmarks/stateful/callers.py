@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.comparison import class_of_version
+from gateway.sessions.comparison import Told, class_of_version
 from gateway.sessions.fingerprints import Print, PrintColumns
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
@@ -16,6 +16,7 @@ BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")
 """What the policy lets follow from sessions. In each, `adversarial` is refused, and `suspect` gets
 the class alone, as `sealgate init` has it.
 """
+_TOLD = {"adversarial": Told.NOTHING, "suspect": Told.CLASS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class SearchRun:
         anchor = None
         if self.policy != OFF:
             withheld = found.verdict == "adversarial"
-            told = self.sessions[name].add(found.given, own, found.payoff, withheld)
+            said = _TOLD.get(found.verdict, Told.CLEAN)
+            told = self.sessions[name].add(found.given, own, found.payoff, said)
             anchor = told.anchor if self.policy == BLOCK else None
             if (told.search or told.extraction or told.turned) and self.alarmed is None:
                 self.alarmed = self.asked

@@ -7,6 +7,7 @@ installed, numpy does the same.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TypeAlias
 
 import numpy as np
@@ -29,20 +30,28 @@ _CLASS_BITS = 16
 MOST_CLASSES = 1 << _CLASS_BITS
 
 
+class Told(IntEnum):
+    """What a row's caller was told of it: nothing, its class although it was not clean, or its
+    class as that of a clean row.
+    """
+
+    NOTHING = 0
+    CLASS = 1
+    CLEAN = 2
+
+
 @dataclass(slots=True)
 class Ring:
-    """The last rows. It grows as rows come, up to REMEMBERED. `withheld` are those whose caller was
-    told nothing.
-    """
+    """The last rows. It grows as rows come, up to REMEMBERED. `told` holds a `Told` of each."""
 
     prints: PrintColumns
     labels: npt.NDArray[np.int32]
-    withheld: Flags
+    told: npt.NDArray[np.int8]
     count: int = 0
 
     @classmethod
     def like(cls, given: PrintColumns) -> "Ring":
-        return cls(_blank(given, 0), np.zeros(0, np.int32), np.zeros(0, np.bool_))
+        return cls(_blank(given, 0), np.zeros(0, np.int32), np.zeros(0, np.int8))
 
     @property
     def used(self) -> int:
@@ -54,9 +63,12 @@ class Ring:
         sizes = kept.sketches.shape[1], len(kept.levels)
         return sizes == (given.sketches.shape[1], len(given.levels))
 
-    def add(self, given: PrintColumns, labels: Classes, withheld: Flags | None = None) -> None:
-        if withheld is None:
-            withheld = np.zeros(len(given), np.bool_)
+    def add(
+        self, given: PrintColumns, labels: Classes, told: npt.NDArray[np.int8] | None = None
+    ) -> None:
+        """`told` is by default that all are clean."""
+        if told is None:
+            told = np.full(len(given), Told.CLEAN, np.int8)
         self._grow(min(REMEMBERED, self.count + len(given)))
         # What would be overwritten at once is left out.
         start = max(0, len(given) - len(self.labels))
@@ -64,7 +76,7 @@ class Ring:
             place = (self.count + start) % len(self.labels)
             end = min(len(given), start + len(self.labels) - place)
             self._put(place, given.part(slice(start, end)), labels[start:end])
-            self.withheld[place : place + end - start] = withheld[start:end]
+            self.told[place : place + end - start] = told[start:end]
             start = end
         self.count += len(given)
 
@@ -88,9 +100,7 @@ class Ring:
         self.prints = grown
         labels, self.labels = self.labels[: self.used], np.zeros(room, np.int32)
         self.labels[: self.used] = labels
-        self.withheld = np.concatenate(
-            [self.withheld, np.zeros(room - len(self.withheld), np.bool_)]
-        )
+        self.told = np.pad(self.told, (0, room - len(self.told)))
         used = len(kept)
         grown.exact[:used], grown.sketches[:used] = kept.exact, kept.sketches
         grown.hashes[:, :used], grown.levels[:, :used] = kept.hashes, kept.levels

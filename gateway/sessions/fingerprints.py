@@ -80,7 +80,7 @@ class PrintColumns:
     def __len__(self) -> int:
         return len(self.exact)
 
-    def part(self, rows: slice) -> "PrintColumns":
+    def part(self, rows: slice | list[int]) -> "PrintColumns":
         parts = self.exact[rows], self.hashes[:, rows], self.sketches[rows], self.levels[:, rows]
         return PrintColumns(*parts)
 

@@ -7,10 +7,11 @@ shares a quarter of the hashes, if no level is more than one off, or if few leve
 Frames of a camera and rescans are near-duplicates, too, so to be one is no evidence. What leaves
 for it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate
 is never an anchor itself, so nobody walks away from one in small steps. Nor is a row whose answer
-was withheld: its class would leave in the name of a row that screening takes for clean. Where a
-row's own class is another than its anchor's (`Finding.turned`), that is worth an alert. A search is
-found by rows that are new and adversarial: of honest ones, two in five at most may be, since light,
-noise and other scanners make more of them than calibration promises.
+was withheld. A row that was told its class but was not clean is an anchor of such rows alone: else
+its class would leave in the name of a row that screening takes for clean. Where a row's own class
+is another than its anchor's (`Finding.turned`), that is worth an alert. A search is found by rows
+that are new and adversarial: of honest ones, two in five at most may be, since light, noise and
+other scanners make more of them than calibration promises.
 
 *Other rows*. Three alarms (`Alarm`) watch:
 
@@ -42,9 +43,9 @@ import numpy.typing as npt
 
 from gateway.sessions.comparison import (
     Comparer,
-    Flags,
     Ring,
     SessionComparison,
+    Told,
     comparer,
     plain_class,
     same_version,
@@ -157,12 +158,12 @@ class CallerSession:
     _gaps_taken: int = 0
     _ring: Ring | None = None
 
-    def add(self, given: Print, label: int, payoff: float, withheld: bool = False) -> Finding:
-        """Take one row. `label` is its class, `payoff` that of the verdict; `withheld` says that
-        the caller is told nothing.
+    def add(self, given: Print, label: int, payoff: float, told: Told = Told.CLEAN) -> Finding:
+        """Take one row. `label` is its class, `payoff` that of the verdict; `told` says what its
+        caller is told.
         """
         columns = PrintColumns.decode([given.encode()])
-        (found,) = self.add_all(columns, [label], [payoff], [withheld])
+        (found,) = self.add_all(columns, [label], [payoff], [told])
         return found
 
     def add_all(
@@ -170,16 +171,14 @@ class CallerSession:
         given: PrintColumns,
         labels: Sequence[int],
         payoffs: Sequence[float],
-        withheld: Sequence[bool] = (),
+        told: Sequence[int] = (),
     ) -> list[Finding]:
-        """The same of rows of one kind, one after another. `withheld` says of which the caller is
-        told nothing; by default of none.
-        """
+        """The same of rows of one kind, one after another. By default all are `Told.CLEAN`."""
         found: list[Finding] = []
-        kept_back = np.array(withheld or [False] * len(given), np.bool_)
+        said = np.array(told or [Told.CLEAN] * len(given), np.int8)
         while len(found) < len(given):
             rows = slice(len(found), len(found) + _AT_ONCE)
-            found += self._add(given.part(rows), labels[rows], payoffs[rows], kept_back[rows])
+            found += self._add(given.part(rows), labels[rows], payoffs[rows], said[rows])
         return found
 
     def _add(
@@ -187,7 +186,7 @@ class CallerSession:
         given: PrintColumns,
         labels: Sequence[int],
         payoffs: Sequence[float],
-        withheld: Flags,
+        told: npt.NDArray[np.int8],
     ) -> list[Finding]:
         """Take the first row, and those behind it that can be judged beside it."""
         ring = self._ring
@@ -202,31 +201,33 @@ class CallerSession:
             together = seen.touched.index(True)
         if not together:
             if len(given) > 1:
-                return self._add(given.part(slice(1)), labels[:1], payoffs[:1], withheld[:1])
+                return self._add(given.part(slice(1)), labels[:1], payoffs[:1], told[:1])
             if seen.repeats:
                 # Asked again: nobody learns from that what they did not know.
                 return [Finding()]
-            anchored = self._anchored(ring, given, seen, bool(withheld[0]))
+            anchored = self._anchored(ring, given, seen, int(told[0]))
             if anchored is not None:
                 return [anchored]
             together = 1
         found = [
             self._judge(ring.count + at, at, seen, payoffs[at], images) for at in range(together)
         ]
-        ring.add(given.part(slice(together)), classes[:together], withheld[:together])
+        ring.add(given.part(slice(together)), classes[:together], told[:together])
         return found
 
     def _anchored(
-        self, ring: Ring, given: PrintColumns, seen: SessionComparison, withheld: bool
+        self, ring: Ring, given: PrintColumns, seen: SessionComparison, told: int
     ) -> Finding | None:
         """Of a single near-duplicate, by the nearest row of the same version of which the caller
-        was told. One that is `withheld`, as those were that it nearly repeats, says nothing new.
+        was told; of a clean one, by the nearest clean one. One that is withheld, as those were
+        that it nearly repeats, says nothing new.
         """
         own = seen.own[0]
         alike = (seen.near[0] | seen.close[0]) & same_version(seen.labels, own)
-        places = (alike & ~ring.withheld[: ring.used]).nonzero()[0]
+        least = max(told, Told.CLASS)
+        places = (alike & (ring.told[: ring.used] >= least)).nonzero()[0]
         if not len(places):
-            return Finding() if withheld and alike.any() else None
+            return Finding() if told == Told.NOTHING and alike.any() else None
         apart = (ring.prints.levels[:, places] != given.levels).sum(axis=0)
         anchor = seen.labels[places[apart.argmin()]]
         return Finding(anchor=plain_class(int(anchor)), turned=bool(anchor != own))

@@ -14,12 +14,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, class_of_version
+from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, Told, class_of_version
 from gateway.sessions.fingerprints import PrintColumns, Printer
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
@@ -31,6 +31,7 @@ from gateway.sessions.query_attacks import (
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, ModelConfig
+from inference.screening.detector import Verdict
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW
 from sealgate.trust.policy.screening import SessionRules as SessionRules
@@ -81,10 +82,11 @@ _TOLD = {
 }
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _MOST = 1024
-_HEAD = struct.Struct(">id")
+# Class, what the caller was told, payoff.
+_HEAD = struct.Struct(">iBd")
 # Rows of another form stand under other names, and nobody reads them: gateways of two releases may
 # share a place.
-_FORMAT = b"name 3"
+_FORMAT = b"name 4"
 KEY_BYTES = 32
 
 
@@ -107,6 +109,40 @@ class _Watched:
     search_until: float = 0.0
     extraction_until: float = 0.0
     mutex: threading.Lock = field(default_factory=threading.Lock)
+
+
+class _TakenRows(NamedTuple):
+    """Rows of one kind, with what was found of each."""
+
+    prints: PrintColumns
+    labels: Sequence[int]
+    told: Sequence[int]
+    found: Sequence[Finding]
+
+    def new(self, start: int) -> "_TakenRows":
+        """From `start` on, those that no anchor answers, and of which their caller was told."""
+        kept = [
+            at
+            for at in range(start, len(self.found))
+            if self.found[at].anchor is None and self.told[at] != Told.NOTHING
+        ]
+        whole = len(kept) == len(self.found) - start
+        prints = self.prints.part(slice(start, None) if whole else kept)
+        labels, told = ([column[at] for at in kept] for column in (self.labels, self.told))
+        return _TakenRows(prints, labels, told, [self.found[at] for at in kept])
+
+
+def _newest(taken: Sequence[_TakenRows], count: int) -> list[_TakenRows]:
+    """The new images among the last `count` rows, in order."""
+    found: list[_TakenRows] = []
+    for rows in reversed(taken):
+        start = max(0, len(rows.found) - count)
+        if len(rows.prints.levels):
+            found.insert(0, rows.new(start))
+        count -= len(rows.found) - start
+        if not count:
+            break
+    return found
 
 
 class SessionWatch:
@@ -164,25 +200,26 @@ class SessionWatch:
             return SessionFinding()
         kept_back = withheld or [False] * len(requests)
         given = [
-            list(_rows(live, prints or (), answer, bound_holds, kept))
+            list(_rows(live, prints or (), answer, bound_holds, _told(answer, kept)))
             for (prints, answer), kept in zip(requests, kept_back, strict=True)
         ]
         flat = [row for rows in given for row in rows]
         watched = self._of(caller, live.model)
         found: list[Finding] = []
+        new: list[_TakenRows] = []
         with watched.mutex:
             name = self._name(caller, live.model)
             # A store keeps no more rows than a session remembers.
             for at in range(0, len(flat), REMEMBERED):
                 own = flat[at : at + REMEMBERED]
                 rows, watched.cursor = self.store.exchange(name, own, watched.cursor)
-                told: list[Finding] = []
-                for _, alike in groupby(rows, len):
-                    told += self.take(watched, list(alike), rules, caller, live.model)
+                groups = [list(alike) for _, alike in groupby(rows, len)]
+                taken = [self.take(watched, each, rules, caller, live.model) for each in groups]
                 # Those of this burst are the newest.
-                found += told[-len(own) :]
+                found += [each for rows in taken for each in rows.found][-len(own) :]
+                new += _newest(taken, len(own))
             action = self._action(watched, rules)
-        if self._crossed(live, caller, flat, found):
+        if self._crossed(live, caller, new):
             # Of this burst alone: who knows another's rows could have them blocked for longer.
             action = min([action or rules.search, rules.search], key=_STRICTEST_FIRST.index)
         anchored = any(each.anchor is not None for each in found)
@@ -196,13 +233,11 @@ class SessionWatch:
 
     def take(
         self, watched: _Watched, rows: list[bytes], rules: SessionRules, caller: str, model: str
-    ) -> list[Finding]:
+    ) -> "_TakenRows":
         """Rows of one length, which are of one kind."""
-        heads = [_HEAD.unpack_from(row) for row in rows]
+        labels, told, payoffs = zip(*map(_HEAD.unpack_from, rows), strict=True)
         prints = PrintColumns.decode([row[_HEAD.size :] for row in rows])
-        withheld = [head < 0 for head, _ in heads]
-        labels = [~head if head < 0 else head for head, _ in heads]
-        found = watched.session.add_all(prints, labels, [payoff for _, payoff in heads], withheld)
+        found = watched.session.add_all(prints, labels, payoffs, told)
         times = {
             SEARCH: sum(each.search for each in found),
             EXTRACTION: sum(each.extraction for each in found),
@@ -216,7 +251,7 @@ class SessionWatch:
             watched.extraction_until = until
         for kind, number in times.items():
             self._count(model, caller, kind, number)
-        return found
+        return _TakenRows(prints, labels, told, found)
 
     def _count(self, model: str, caller: str, kind: str, number: int) -> None:
         if number:
@@ -225,26 +260,16 @@ class SessionWatch:
                 self.found[model, kind] += number
             _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
 
-    def _crossed(
-        self, live: LiveVersion, caller: str, rows: list[bytes], found: list[Finding]
-    ) -> bool:
+    def _crossed(self, live: LiveVersion, caller: str, new: "list[_TakenRows]") -> bool:
         """Whether new images among a caller's rows cross what others were told."""
-        new = [
-            row
-            for row, each in zip(rows, found, strict=True)
-            # Nobody is told anything of what is withheld.
-            if each.anchor is None and _HEAD.unpack_from(row)[0] >= 0
-        ]
-        if not new or not measured_alike(live.config):
+        if not measured_alike(live.config):
             return False
         kept = self._neighbourhoods.setdefault(live.model, Neighbourhoods())
         crossing = 0
-        for _, group in groupby(new, len):
-            alike = list(group)
-            prints = PrintColumns.decode([row[_HEAD.size :] for row in alike])
-            if len(prints.levels):
-                classes = np.array([_HEAD.unpack_from(row)[0] for row in alike], np.int32)
-                crossing += sum(kept.crossed(caller, prints, classes))
+        for each in new:
+            if len(each.found):
+                classes = np.array(each.labels, np.int32)
+                crossing += sum(kept.crossed(caller, each.prints, classes))
         self._count(live.model, caller, CROSSED, crossing)
         return crossing > 0
 
@@ -290,16 +315,22 @@ def _rows(
     prints: Sequence[bytes],
     answer: InferenceResult,
     bound_holds: bool,
-    withheld: bool,
+    told: Told,
 ) -> Iterator[bytes]:
-    """A request's rows as a store keeps them; the class of what is withheld is inverted."""
+    """A request's rows as a store keeps them."""
     labels = live.config.decision.index(answer.outputs[live.config.output.name]).tolist()
     # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
     payoff = request_payoff(live, answer) if bound_holds else 1.0
     for label, each in zip(labels, prints, strict=True):
         head = class_of_version(label % MOST_CLASSES, live.digest)
-        yield _HEAD.pack(~head if withheld else head, payoff) + each
+        yield _HEAD.pack(head, told, payoff) + each
         payoff = 1.0
+
+
+def _told(answer: InferenceResult, withheld: bool) -> Told:
+    if withheld:
+        return Told.NOTHING
+    return Told.CLEAN if answer.verdict is Verdict.CLEAN else Told.CLASS
 
 
 def _has_levels(config: ModelConfig) -> bool:

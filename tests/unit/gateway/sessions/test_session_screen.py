@@ -13,7 +13,7 @@ import pytest
 
 from gateway.config.optional_sections import SessionSettings
 from gateway.pipeline.enforcement import Enforcement
-from gateway.sessions.comparison import REMEMBERED
+from gateway.sessions.comparison import REMEMBERED, Told
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import Finding
 from gateway.sessions.sealed import SealedStore, open_sessions
@@ -225,6 +225,22 @@ def test_a_row_whose_answer_is_withheld_is_no_anchor(place: type[SharedStore] | 
     assert told(watch, near(1)[0], label=7, withheld=True).anchors == [[3]]
 
 
+@pytest.mark.parametrize("place", [None, SharedStore])
+@pytest.mark.parametrize("verdict", [Verdict.SUSPECT, Verdict.ADVERSARIAL])
+def test_a_row_that_was_not_clean_is_no_anchor_of_clean_ones(
+    place: type[SharedStore] | None, verdict: Verdict
+) -> None:
+    """Else its class would leave with a clean verdict, where the policy labels what is suspect."""
+    watch = SessionWatch(place() if place else None, KEY)
+    attack, again, clean, other, last = near(5)
+    assert told(watch, attack, verdict=verdict, label=7) == NOTHING
+    # A search among such rows learns one class.
+    assert told(watch, again, verdict=verdict, label=3).anchors == [[7]]
+    assert told(watch, clean, label=3) == NOTHING
+    assert told(watch, other, label=7).anchors == [[3]]
+    assert told(watch, last, verdict=verdict, label=5).anchors in ([[3]], [[7]])
+
+
 def test_what_others_were_not_told_crosses_nothing() -> None:
     watch = SessionWatch(key=KEY)
     one, two, three, other = near(4)
@@ -344,7 +360,7 @@ def test_findings_of_many_threads_are_all_counted() -> None:
     watch: Any = SessionWatch(OwnStore(), b"k" * 32)
     watch.found = Slow()
     (given,) = Printer(b"k" * 32, "digits").of(np.zeros((1, 64), np.float32), 0, 1)
-    row = _HEAD.pack(0, 1.0) + given.encode()
+    row = _HEAD.pack(0, Told.CLEAN, 1.0) + given.encode()
 
     def find() -> None:
         watched = SimpleNamespace(
