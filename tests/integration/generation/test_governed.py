@@ -151,6 +151,13 @@ def test_a_prompt_that_is_no_language_is_refused(harness: GeneratorHarness) -> N
     assert (entry["screening"], entry["actions"]) == ("full", "blocked")
 
 
+def successes(harness: GeneratorHarness) -> int:
+    """As the statistics of the model count them."""
+    request = oip.ModelStatisticsRequest(name="tiny")
+    (found,) = harness.inference("auditor").ModelStatistics(request).model_stats
+    return found.inference_stats.success.count
+
+
 def test_metadata_says_what_it_takes(harness: GeneratorHarness) -> None:
     ask = harness.inference()
     metadata = ask.ModelMetadata(oip.ModelMetadataRequest(name="tiny"))
@@ -158,10 +165,9 @@ def test_metadata_says_what_it_takes(harness: GeneratorHarness) -> None:
     assert [item.name for item in metadata.outputs] == ["text_output", "token_ids"]
     config = ask.ModelConfig(oip.ModelConfigRequest(name="tiny")).config
     assert config.model_transaction_policy.decoupled
-    statistics = harness.inference("auditor").ModelStatistics(
-        oip.ModelStatisticsRequest(name="tiny")
-    )
-    assert statistics.model_stats[0].inference_stats.success.count > 0
+    before = successes(harness)
+    ask.ModelInfer(asked(max_tokens=1))
+    assert successes(harness) == before + 1
 
 
 def test_tritonclients_streaming_works_as_it_is(harness: GeneratorHarness) -> None:
