@@ -95,7 +95,12 @@ class FileChanges:
 
     def wait(self, seconds: float) -> bool:
         """Also true at the end of `seconds`: a look costs little, and a notice may be lost."""
-        watched = self._watch()
+        try:
+            watched = self._watch()
+        except OSError:
+            # A file went as it was looked for, or the kernel watches no more files.
+            time.sleep(min(seconds, POLL_SECONDS))
+            return True
         if watched != self._watched:
             # A file was put in another's place.
             self._watched = watched

@@ -141,3 +141,14 @@ def test_a_wake_after_the_end_writes_to_nobody_else_s_file(database: Path) -> No
     finally:
         for other in others:
             os.close(other)
+
+
+def test_a_file_that_goes_as_it_is_looked_for_ends_no_thread(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who wait follow revocations: an error would be the last that they see."""
+    changes = FileChanges(database)
+    database.unlink()
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    assert changes.wait(0)
+    changes.close()
