@@ -33,6 +33,8 @@ SEARCHABLE = frozenset({*FIELDS, DAY, SINCE, UNTIL, SUBJECT})
 ANYTHING: Mapping[str, str] = MappingProxyType({})
 """A search that names nothing."""
 
+SPAN = 1 << 18
+"""Entries for which the index is asked at once."""
 _BLOCK = 4096
 _GROUP = 256
 _FIRST_GROUP = 32
@@ -150,15 +152,29 @@ class Openings:
             newest = newest_checkpoint(connection, ANSWERS)
             if newest is None or not 0 <= start <= end <= newest.size:
                 raise SealgateError(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
-            indexed = {name: value for name, value in where.items() if name in INDEXED}
-            by_index = self._postings.find(connection, start, end, indexed) if indexed else None
-        for last, block in _blocks(start, end, by_index):
+        for last, block in self._candidates(start, end, where):
             with self._database.reading() as connection:
                 rows = _stored(connection, *_within(block))
             openings = self._cipher.decrypt(rows).openings
             matching = {i: o for i, o in openings.items() if _matches(o, values, where)}
             told = [i for i in block if i in matching or i not in openings]
             yield from _groups(last, told, matching)
+
+    def _candidates(
+        self, start: int, end: int, where: Mapping[str, str]
+    ) -> Iterator[tuple[int, Sequence[int]]]:
+        """Entries to look at together, and up to where nothing else is: what the index leads to is
+        held for a span of the log at a time.
+        """
+        indexed = {name: value for name, value in where.items() if name in INDEXED}
+        if not indexed:
+            yield from _blocks(start, end, None)
+            return
+        for first in range(start, end, SPAN):
+            last = min(first + SPAN, end)
+            with self._database.reading() as connection:
+                by_index = self._postings.find(connection, first, last, indexed)
+            yield from _blocks(first, last, by_index)
 
 
 def closed_between(database: Database, start: int, end: int) -> int:

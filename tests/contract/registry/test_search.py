@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from registry.answers import search
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import KnownSubject, Opening
-from registry.answers.index import INDEXED
+from registry.answers.index import INDEXED, Postings
 from registry.answers.plain_openings import has_plain_openings
 from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
@@ -137,6 +138,28 @@ def test_the_first_part_of_a_long_search_is_small(log: AnswerLog) -> None:
     parts = list(log.openings.find(0, SIZE, (), {"principal": "ward-2"}))
     assert [len(part.openings) for part in parts[:3]] == [32, 64, 128]
     assert parts[-1].next == SIZE
+
+
+def test_a_search_holds_a_part_of_the_index_at_a_time(
+    log: AnswerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = found(log, principal="ward-2")
+    monkeypatch.setattr(search, "SPAN", 300)
+    assert found(log, principal="ward-2") == whole
+    asked: list[int] = []
+    original = Postings.find
+
+    def counted(own: Any, connection: Any, start: int, end: int, where: Any) -> list[int]:
+        asked.append(end - start)
+        return original(own, connection, start, end, where)
+
+    monkeypatch.setattr(Postings, "find", counted)
+    parts = log.openings.find(0, SIZE, (), {"principal": "ward-2"})
+    assert next(parts).openings
+    # For the first page, no more of the log is looked at.
+    assert asked == [300]
+    assert list(parts)[-1].next == SIZE
+    assert asked == [300, 300, 300, 200]
 
 
 def indexed(database: Database) -> set[int]:
