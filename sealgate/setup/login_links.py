@@ -43,7 +43,10 @@ def write_link(folder: Path, kind: str, value: str, now: datetime, lifetime: tim
     sweep(folder, now)
     code = secrets.token_urlsafe(_BYTES)
     document = {"kind": kind, "value": value, "until": format_time(now + lifetime)}
-    write_private_file(folder / _name(code), json.dumps(document).encode())
+    # Whole under its name: a console that sweeps meanwhile would take it for no link of ours.
+    written = folder / f".{_name(code)}"
+    write_private_file(written, json.dumps(document).encode())
+    written.rename(folder / _name(code))
     return code
 
 

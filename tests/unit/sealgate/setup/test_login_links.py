@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sealgate.setup import login_links
 from sealgate.setup.login_links import (
     ENROL,
     SIGN_IN,
@@ -34,6 +35,20 @@ def test_a_link_is_followed_once(folder):
     assert take_link(folder, code, NOW) is None
     assert find_link(folder, code, NOW) is None
     assert list(folder.iterdir()) == []
+
+
+def test_a_link_that_is_being_written_is_not_swept(folder, monkeypatch):
+    """A console deletes old links while commands write new ones."""
+    write = login_links.write_private_file
+
+    def slowly(path, data):
+        path.touch()
+        sweep(folder, NOW)
+        path.unlink()
+        write(path, data)
+
+    monkeypatch.setattr(login_links, "write_private_file", slowly)
+    assert take_link(folder, sign_in_link(folder), NOW) is not None
 
 
 def test_looking_at_a_link_does_not_use_it_up(folder):
