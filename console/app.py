@@ -19,6 +19,7 @@ from console.config import ConsoleConfig
 from console.connections import TimedConnection
 from console.pages import ROUTES
 from console.reading.gateway import GatewayChannel
+from console.reading.packs import PackExports
 from console.security import HEADERS, Guard
 from console.sessions import SessionStore
 from console.sign_in.oidc import OidcSignIn, thumbprint
@@ -48,10 +49,22 @@ def build(
         return datetime.fromtimestamp(clock(), UTC)
 
     gateway = GatewayChannel(config.gateway, config.trust, moment)
-    sessions = SessionStore(config.sessions.idle, config.sessions.absolute, clock)
-    pending = PendingSignatures(clock)
+    packs = PackExports()
+    sessions = SessionStore(
+        config.sessions.idle,
+        config.sessions.absolute,
+        clock,
+        lambda session: packs.drop(session.handle),
+    )
     console = Console(
-        gateway, sessions, Templates(), moment, pending, config.listen.origin, config.links.folder
+        gateway,
+        sessions,
+        Templates(),
+        moment,
+        PendingSignatures(clock),
+        packs,
+        config.listen.origin,
+        config.links.folder,
     )
     sign_in = SignIn(console, config.links.folder, _oidc(config, gateway.certificate, clock))
     pages = [
@@ -60,7 +73,7 @@ def build(
     ]
     guard = Middleware(Guard, origin=config.listen.origin, authority=config.listen.authority)
     static = Mount("/static", _StaticFiles(directory=_STATIC))
-    return Starlette(
+    app = Starlette(
         routes=[*sign_in.routes(), *pages, static],
         middleware=[guard],
         exception_handlers={
@@ -69,6 +82,8 @@ def build(
             500: partial(_said, console, 500, "The console made a mistake"),
         },
     )
+    app.state.console = console
+    return app
 
 
 async def _said(
@@ -95,11 +110,11 @@ def _oidc(
     )
 
 
-def server(config: ConsoleConfig) -> uvicorn.Server:
-    """The server, which ends at SIGTERM and SIGINT. Raises: ConfigError."""
+def server(config: ConsoleConfig, app: Starlette) -> uvicorn.Server:
+    """The server, which ends at SIGTERM and SIGINT."""
     return uvicorn.Server(
         uvicorn.Config(
-            build(config),
+            app,
             host=config.listen.host,
             port=config.listen.port,
             ssl_certfile=config.listen.certificate,

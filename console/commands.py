@@ -1,5 +1,8 @@
 """`sealgate serve console` and `sealgate console link`."""
 
+import logging
+import signal
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,17 +10,19 @@ from pathlib import Path
 
 import click
 
-from console.app import server
+from console.app import build, server
 from console.config import ConsoleConfig
 from console.sign_in.oidc import thumbprint
+from console.views import Console
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import mint_token
-from sealgate.setup.login_links import SIGN_IN, sweep, write_link
+from sealgate.setup.login_links import SIGN_IN, write_link
 
-_SWEEP_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+_TIDY_SECONDS = 60.0
 _CONFIG = click.Path(dir_okay=False, path_type=Path)
 config_option = click.option(
     "--config", type=_CONFIG, help="The configuration; default: STATE/console.toml."
@@ -47,19 +52,23 @@ def serve_console(ctx: click.Context, config: Path | None) -> None:
     settings = _read(ctx, config)
     configure(settings.log)
     try:
-        serving = server(settings)
+        app = build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"console: {settings.listen.origin}")
-    if settings.links.folder is not None:
-        threading.Thread(target=_sweep, args=(settings.links.folder,), daemon=True).start()
-    serving.run()
+    threading.Thread(target=_tidy, args=(app.state.console,), daemon=True).start()
+    # The server ends by it, then raises it again: unhandled, it would leave packs in /tmp.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server(settings, app).run()
 
 
-def _sweep(folder: Path) -> None:
+def _tidy(console: Console) -> None:
     while True:
-        sweep(folder, datetime.now(UTC))
-        time.sleep(_SWEEP_SECONDS)
+        try:
+            console.tidy()
+        except OSError as error:
+            _log.error("deleting old links: %s", error)
+        time.sleep(_TIDY_SECONDS)
 
 
 @click.group(cls=HelpfulGroup)

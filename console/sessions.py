@@ -36,7 +36,15 @@ class BrowserSession:
 class SessionStore:
     """The sessions by the digest of the browser's number, so that a look at them opens none."""
 
-    def __init__(self, idle: float, absolute: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        idle: float,
+        absolute: float,
+        clock: Callable[[], float],
+        ended: Callable[[BrowserSession], None] = lambda session: None,
+    ) -> None:
+        """`ended` is told of each session that ends, in whatever way."""
+        self._ended = ended
         self._idle = idle
         self._absolute = absolute
         self._clock = clock
@@ -55,50 +63,48 @@ class SessionStore:
             seen=now,
         )
         number = secrets.token_urlsafe(_BYTES)
+        self.drop_ended()
         with self._lock:
-            self._drop_ended(now)
-            while len(self._sessions) >= MOST:
-                oldest = min(self._sessions, key=lambda key: self._sessions[key].seen)
-                del self._sessions[oldest]
+            longest = sorted(self._sessions.values(), key=lambda each: each.seen)
             self._sessions[_digest(number)] = session
+        for each in longest[: max(0, len(longest) - MOST + 1)]:
+            self.close(each)
         return number
 
     def find(self, number: str) -> BrowserSession | None:
         """The session of a cookie, if it holds; its idle time begins anew."""
-        now = self._clock()
+        self.drop_ended()
         with self._lock:
-            self._drop_ended(now)
             session = self._sessions.get(_digest(number))
             if session is not None:
-                session.seen = now
+                session.seen = self._clock()
             return session
 
     def of(self, identity: str) -> list[BrowserSession]:
         """The sessions of a person, the newest first."""
+        self.drop_ended()
         with self._lock:
-            self._drop_ended(self._clock())
             found = [s for s in self._sessions.values() if s.identity == identity]
         return sorted(found, key=lambda session: -session.begun)
 
     def close(self, session: BrowserSession) -> None:
-        self._keep(lambda other: other is not session)
+        self._end(lambda other: other is session)
 
     def close_all(self, identity: str) -> None:
         """End every session of a person."""
-        self._keep(lambda session: session.identity != identity)
+        self._end(lambda session: session.identity == identity)
 
-    def _keep(self, wanted: Callable[[BrowserSession], bool]) -> None:
+    def drop_ended(self) -> None:
+        """End the sessions whose time is over."""
+        now = self._clock()
+        self._end(lambda each: now >= each.expires or now >= each.seen + self._idle)
+
+    def _end(self, which: Callable[[BrowserSession], bool]) -> None:
         with self._lock:
-            self._sessions = {key: s for key, s in self._sessions.items() if wanted(s)}
-
-    def _drop_ended(self, now: float) -> None:
-        ended = [
-            key
-            for key, session in self._sessions.items()
-            if now >= session.expires or now >= session.seen + self._idle
-        ]
-        for key in ended:
-            del self._sessions[key]
+            ended = [key for key, session in self._sessions.items() if which(session)]
+            gone = [self._sessions.pop(key) for key in ended]
+        for session in gone:
+            self._ended(session)
 
 
 def _digest(number: str) -> str:

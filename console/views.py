@@ -23,6 +23,7 @@ from console.sessions import BrowserSession, SessionStore
 from console.signing import PendingSignatures
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
+from sealgate.setup.login_links import sweep
 
 SESSION_COOKIE = "__Host-sealgate"
 _LARGEST_FORM = 1 << 18
@@ -66,10 +67,18 @@ class Console:
     templates: Templates
     clock: Callable[[], datetime]
     pending: PendingSignatures
+    packs: PackExports
     origin: str
     links: Path | None = None
     verifications: Verifications = field(default_factory=Verifications)
-    packs: PackExports = field(default_factory=PackExports)
+
+    def tidy(self) -> None:
+        """Forget sessions whose time is over, with their packs, and links that are too old. Raises
+        OSError.
+        """
+        self.sessions.drop_ended()
+        if self.links is not None:
+            sweep(self.links, self.clock())
 
     @property
     def host(self) -> str:

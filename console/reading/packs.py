@@ -33,13 +33,21 @@ class PackJob:
     pack: Pack | None = None
     problem: str = ""
     ended: bool = False
+    dropped: bool = False
 
     @property
     def file(self) -> Path:
         return Path(self.folder.name, "pack.zip")
 
     def progress(self, what: str, done: int, total: int) -> None:
+        """Raises _Dropped where nobody waits for the pack any more."""
+        if self.dropped:
+            raise _Dropped
         self.what, self.done, self.total = what, done, total
+
+
+class _Dropped(Exception):
+    """Whoever asked for the pack has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +89,31 @@ class PackExports:
         for each in dropped:
             each.folder.cleanup()
         if not job.ended:
-            threading.Thread(target=partial(_run, channel, asked, job), daemon=True).start()
+            threading.Thread(target=partial(self._run, channel, asked, job), daemon=True).start()
+
+    def drop(self, session: str) -> None:
+        """Delete the pack of a session that has ended; one in the making, as soon as it stops."""
+        with self._lock:
+            job = self._jobs.pop(session, None)
+            if job is None:
+                return
+            job.dropped = True
+            if not job.ended:
+                self._jobs[f"{session} dropped"] = job
+                return
+        job.folder.cleanup()
+
+    def _run(self, channel: grpc.Channel, asked: PackRequest, job: PackJob) -> None:
+        _make(channel, asked, job)
+        with self._lock:
+            job.ended = True
+            if not job.dropped:
+                return
+            self._jobs = {key: each for key, each in self._jobs.items() if each is not job}
+        job.folder.cleanup()
 
 
-def _run(channel: grpc.Channel, asked: PackRequest, job: PackJob) -> None:
+def _make(channel: grpc.Channel, asked: PackRequest, job: PackJob) -> None:
     place = Path(job.folder.name, "pack")
     try:
         made = export_pack(
@@ -103,5 +132,5 @@ def _run(channel: grpc.Channel, asked: PackRequest, job: PackJob) -> None:
         job.problem = str(refusal_of(error))
     except (SealgateError, OSError) as problem:
         job.problem = str(problem)
-    finally:
-        job.ended = True
+    except _Dropped:
+        pass

@@ -196,7 +196,7 @@ def test_what_others_wrote_is_escaped(console):
 
 
 def test_the_console_is_served_to_those_who_ask_in_time(console):
-    config = server(console.config).config
+    config = server(console.config, console.app).config
     assert config.http is TimedConnection
     assert config.ws == "none"
 

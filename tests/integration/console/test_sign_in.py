@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sealgate.setup.credentials import mint_token
+from sealgate.setup.credentials import ISSUER, mint_token
 from sealgate.setup.login_links import SIGN_IN, write_link
 from tests.support.harness.console import ConsoleHarness, csrf_of, session_number
+from tests.support.harness.rollouts import await_true
 
 
 def test_without_a_session_every_page_asks_to_sign_in(console, proposal):
@@ -130,3 +131,21 @@ def test_a_path_that_names_another_host_leads_nowhere_else(console, path):
     assert "url=//" not in answer.text
     assert "url=/\\" not in answer.text
     assert answer.status_code in (303, 404)
+
+
+def test_nothing_is_kept_of_sessions_and_links_that_ended(gateway):
+    """Whether or not anybody asks for a page."""
+    now = [time.time()]
+    console = ConsoleHarness(gateway, lambda: now[0])
+    auditor = console.signed_in("auditor")
+    token = csrf_of(auditor.get("/audit/pack").text)
+    packs = console.app.state.console.packs
+    (session,) = console.app.state.console.sessions.of(f"jwt:{ISSUER} auditor")
+    auditor.post("/audit/pack", data={"csrf": token, "models": "digits"})
+    job = packs.of(session.handle)
+    await_true(lambda: job.ended)
+    console.link("auditor")
+    now[0] += 86_400
+    console.app.state.console.tidy()
+    assert not [file for file in console.links.iterdir() if file.is_file()]
+    assert not job.file.parent.exists()

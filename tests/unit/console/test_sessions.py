@@ -1,3 +1,5 @@
+import pytest
+
 from console.sessions import MOST, SessionStore
 
 IDLE, ABSOLUTE = 900.0, 28800.0
@@ -8,7 +10,8 @@ class Store(SessionStore):
 
     def __init__(self):
         self.now = 1000.0
-        super().__init__(IDLE, ABSOLUTE, lambda: self.now)
+        self.ended = []
+        super().__init__(IDLE, ABSOLUTE, lambda: self.now, self.ended.append)
 
     def begin(self, identity="jwt:issuer paula", expires=1e9):
         return self.open(identity, "a token", expires, "a browser")
@@ -83,3 +86,22 @@ def test_the_session_that_was_idle_longest_makes_room():
     store.begin()
     assert store.find(first) is None
     assert store.find(kept) is not None
+
+
+@pytest.mark.parametrize("how", ["signed out", "signed out everywhere", "in time", "crowded out"])
+def test_it_is_told_of_each_session_that_ends(how):
+    store = Store()
+    session = store.find(store.begin())
+    if how == "signed out":
+        store.close(session)
+    elif how == "signed out everywhere":
+        store.close_all(session.identity)
+    elif how == "in time":
+        store.now += IDLE
+        # Whether or not anybody asks for a page.
+        store.drop_ended()
+    else:
+        store.now += 1
+        for _ in range(MOST):
+            store.begin("jwt:issuer otto")
+    assert store.ended == [session]
