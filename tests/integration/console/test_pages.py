@@ -10,6 +10,7 @@ import pytest
 
 from console.app import server
 from console.connections import TimedConnection
+from console.pages import reach
 from sealgate.setup.login_links import keep_passkey
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
@@ -216,6 +217,26 @@ def test_everything_that_rests_on_a_version_is_listed(console, auditor):
         "ROLE_TOO_LOW"
         in console.signed_in("approver-1").get("/models/digits/versions/1/reach").text
     )
+
+
+def test_the_answers_of_a_version_are_paged(console, auditor, monkeypatch):
+    entries, link = r"/audit/entries/(\d+)", "/models/digits/versions/1/reach"
+    whole = re.findall(entries, auditor.get(link).text)
+    monkeypatch.setattr(reach, "ANSWERS", 1)
+    monkeypatch.setattr(reach, "WINDOW", 4)
+    seen: list[str] = []
+    while link:
+        page = auditor.get(link).text
+        found = re.findall(entries, page)
+        assert len(found) <= 1
+        seen += found
+        following = re.search(r'href="(/models/digits/versions/1/answers[^"]+)"', page)
+        link = html.unescape(following[1]) if following else ""
+    # Each once and in order.
+    assert seen[: len(whole)] == whole
+    assert len(whole) >= 3
+    stranger = auditor.get("/models/digits/versions/1/answers?log=nobody")
+    assert "LOG_UNKNOWN" in stranger.text
 
 
 def test_a_models_page_says_who_moved_its_aliases_and_why(auditor):
