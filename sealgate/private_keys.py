@@ -41,23 +41,27 @@ NEXT = ".next.key"
 """How the file ends whose key follows the one in a file: `answers.next.key` for `answers.key`."""
 
 
-def open_rotating(place: Path | str) -> Signer:
-    """Return the key at `place`, with the one that follows it where its file is there."""
-    signer = open_signer(place)
-    following = None if is_key_uri(place) else Path(place).with_suffix(NEXT)
-    if following is None or not following.exists():
-        return signer
-    return RotatingSigner(signer, open_signer(following))
+def next_place(place: Path | str) -> Path | None:
+    """Where the key is that follows the one in a file; None for a key in a token."""
+    return None if is_key_uri(place) else Path(place).with_suffix(NEXT)
 
 
-def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
-    """Return a log's key at `place`: paired with the ML-DSA-44 key in the file `beside`, if any, or
-    else with the key that follows it, if there is one.
+def open_log_signer(
+    place: Path | str, beside: Path | None = None, following: Path | str | None = None
+) -> Signer:
+    """Return the key at `place`, of a log or of freshness, with the one that follows it: the one at
+    `following`, or else the file beside `place`, where that is there. With each signs the ML-DSA-44
+    key in the file `beside`, if any.
     """
-    if beside is None:
-        return open_rotating(place)
-    signer = open_signer(place)
-    return PairedSigner(signer, MlDsaKey.from_pem(read_private_file(beside)))
+    signer: Signer = open_signer(place)
+    if following is None and (file := next_place(place)) is not None and file.exists():
+        following = file
+    successor = open_signer(following) if following is not None else None
+    if beside is not None:
+        second = MlDsaKey.from_pem(read_private_file(beside))
+        signer = PairedSigner(signer, second)
+        successor = PairedSigner(successor, second) if successor is not None else None
+    return signer if successor is None else RotatingSigner(signer, successor)
 
 
 def read_passphrase(path: Path) -> bytes:

@@ -77,7 +77,7 @@ class _Sections:
         where = f"[{section}] {item.name}"
         if item.type in (Path, Path | None):
             return self._path(where, value)
-        if item.type == Path | str:
+        if item.type in (Path | str, Path | str | None):
             return self._place(where, value)
         if item.type == tuple[Path, ...]:
             if not isinstance(value, list):

@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from gateway.cli.serve import config_option, read_config
-from gateway.config.opening import open_artifacts, opening
+from gateway.config.opening import open_artifacts, open_log_key, opening
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from registry.uploads.collection import Collector
 from registry.uploads.open_uploads import sweep
 from registry.uploads.spool import Spool
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
-from sealgate.private_keys import open_log_signer
 from sealgate.settings import ConfigError
 
 
@@ -57,7 +56,7 @@ def collect(
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     with closing(database):
-        signer = open_log_signer(places.log_key, places.ml_dsa_key)
+        signer = open_log_key(places)
         ledger = Ledger.join(database, places.origin, signer, lambda: datetime.now(UTC))
         collector = Collector(ledger, store, f"operator:{getpass.getuser()}")
         found = collector.collect(before, dry_run=dry_run)

@@ -13,7 +13,7 @@ import click
 from gateway.cli.restore import check_stopped
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
-from gateway.config.opening import open_artifacts, opening
+from gateway.config.opening import open_artifacts, open_log_key, opening
 from gateway.recording.log_memory import LogMemory
 from registry.audit.database_check import file_of
 from registry.policy.policies import PinnedRoot
@@ -21,7 +21,7 @@ from registry.registry import Registry
 from registry.storage.database import Database
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
 from sealgate.files import read_regular_file, replace_file
-from sealgate.private_keys import open_log_signer, open_rotating
+from sealgate.private_keys import open_log_signer
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
@@ -29,7 +29,7 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency import log_vkey, note
 
-_LINE = re.compile(r"(?m)^(origin|log_key|ml_dsa_key|database) *=.*\n")
+_LINE = re.compile(r"(?m)^(origin|log_key|next_log_key|ml_dsa_key|database) *=.*\n")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SECTION = re.compile(r"(?ms)^\[answers\]\n(.*?)(?=^\[|\Z)")
 
@@ -81,7 +81,7 @@ def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: P
 def _registry(settings: GatewayConfig) -> Iterator[Registry]:
     """The registry, checked against this gateway's memory. Raises: ConfigError, SealgateError."""
     stored, trust = settings.registry, settings.trust
-    signer = open_log_signer(stored.log_key, stored.ml_dsa_key)
+    signer = open_log_key(stored)
     memory = LogMemory.beside(trust.seen, "registry", log_vkey(stored.origin, signer))
     keys = [PublicKey.from_pem(read_regular_file(each).decode()) for each in trust.root_keys]
     with opening("[registry] database", stored.database):
@@ -92,7 +92,9 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
             open_artifacts(stored),
             origin=stored.origin,
             log_signer=signer,
-            freshness_signer=open_rotating(stored.freshness_key),
+            freshness_signer=open_log_signer(
+                stored.freshness_key, following=stored.next_freshness_key
+            ),
             root=PinnedRoot({key.keyid: key for key in keys}, trust.threshold),
             clock=now,
             memory=memory,

@@ -10,7 +10,7 @@ import click
 
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
-from gateway.config.opening import opening
+from gateway.config.opening import open_log_key, opening
 from registry.answers.pruning import prune_leaves
 from registry.answers.search import closed_between
 from registry.audit.erasures import Prunings
@@ -21,7 +21,6 @@ from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
 from sealgate.files import read_regular_file
-from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PublicKey
@@ -77,10 +76,10 @@ def _prune(
     now: datetime,
     dry_run: bool,
 ) -> dict[str, object]:
-    signer = open_log_signer(settings.registry.log_key, settings.registry.ml_dsa_key)
+    signer = open_log_key(settings.registry)
     ledger = Ledger.join(registry, settings.registry.origin, signer, lambda: now)
     prunings = Prunings(ledger, f"operator:{getpass.getuser()}")
-    key = open_log_signer(settings.answers.log_key, settings.answers.ml_dsa_key)
+    key = open_log_key(settings.answers)
     log = LogReader(answers, ANSWERS, lambda: log_vkey(settings.answers.origin, key))
     # The newest tile stays: by it the log knows how long it is.
     newest = max(0, log.size() - 1) // WIDTH * WIDTH

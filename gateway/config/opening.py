@@ -15,7 +15,7 @@ from registry.storage.artifact_folder import FolderStore
 from registry.storage.artifacts import ArtifactStore, Bucket
 from registry.uploads.open_uploads import OpenUploads
 from registry.uploads.spool import Spool
-from sealgate.private_keys import open_signer
+from sealgate.private_keys import open_log_signer, open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import Signer
@@ -129,6 +129,11 @@ def open_rollback_key(policy: Policy, settings: RollbackKey) -> Signer | None:
             f"whose only role is rollback; its id is {signer.public.keyid}"
         )
     return signer
+
+
+def open_log_key(section: RegistryStore | AnswerStore) -> Signer:
+    """The key that signs the log of a section, with the one that follows."""
+    return open_log_signer(section.log_key, section.ml_dsa_key, section.next_log_key)
 
 
 def check_certified(policy: Policy, store: AnswerStore, line: str) -> None:

@@ -132,6 +132,8 @@ class RegistryStore:
     folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
     `uploads`: a folder of this machine, for uploads that are not finished. `log_key`
     and `freshness_key`: PEM files, or `pkcs11:` URIs; `ml_dsa_key`, a file, signs beside the first.
+    `next_log_key` and `next_freshness_key` follow them (`sealgate key rotate`); without, the files
+    `NAME.next.key` beside them do.
     """
 
     database: Path | str
@@ -145,6 +147,8 @@ class RegistryStore:
     artifacts_region: str = ""
     """The bucket's region, where its service asks for one."""
     ml_dsa_key: Path | None = None
+    next_log_key: Path | str | None = None
+    next_freshness_key: Path | str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.artifacts, str):
@@ -179,6 +183,8 @@ class AnswerStore:
     """What signs the answer log."""
     ml_dsa_key: Path | None = None
     """A file, which signs beside it."""
+    next_log_key: Path | str | None = None
+    """What signs after it (`sealgate key rotate`); without, the file `NAME.next.key` beside it."""
     retention_days: int = 184
 
 

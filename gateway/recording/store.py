@@ -9,6 +9,7 @@ from gateway.config.opening import (
     check_certified,
     extending,
     open_artifacts,
+    open_log_key,
     open_uploads,
     opening,
 )
@@ -24,7 +25,7 @@ from registry.state.unit_of_work import Clock
 from registry.storage.database import Database
 from registry.uploads.open_uploads import OpenUploads
 from sealgate.files import read_regular_file
-from sealgate.private_keys import open_log_signer, open_rotating
+from sealgate.private_keys import open_log_signer
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.transparency import log_vkey, open_checkpoint
 
@@ -51,7 +52,7 @@ class GatewayStore:
         roots = {key.keyid: key for key in keys}
         with opening("[registry] database", config.registry.database):
             database = Database.open(config.registry.database, "registry")
-        registry_key = open_log_signer(config.registry.log_key, config.registry.ml_dsa_key)
+        registry_key = open_log_key(config.registry)
         line = log_vkey(config.registry.origin, registry_key)
         seen_registry = LogMemory.beside(config.trust.seen, "registry", line)
         with extending("[registry] database", config.registry.database, seen_registry.path):
@@ -60,14 +61,16 @@ class GatewayStore:
                 open_artifacts(config.registry),
                 origin=config.registry.origin,
                 log_signer=registry_key,
-                freshness_signer=open_rotating(config.registry.freshness_key),
+                freshness_signer=open_log_signer(
+                    config.registry.freshness_key, following=config.registry.next_freshness_key
+                ),
                 root=PinnedRoot(roots, config.trust.threshold),
                 clock=clock,
                 memory=seen_registry,
             )
         if not registry.log.size():
             begin(registry, read_regular_file(config.trust.policy))
-        answers_key = open_log_signer(config.answers.log_key, config.answers.ml_dsa_key)
+        answers_key = open_log_key(config.answers)
         line = log_vkey(config.answers.origin, answers_key)
         check_certified(registry.policies.chain().newest, config.answers, line)
         uploads = open_uploads(config.registry, registry, clock)

@@ -19,7 +19,6 @@ from sealgate.trust.transparency import (
 )
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
-from sealgate.trust.transparency.note import vkey
 from sealgate.trust.transparency.tiles import WIDTH, consistency_proof, partial_width
 
 
@@ -74,7 +73,8 @@ def adopt(newest: str, origin: str, signer: Signer) -> None:
     """Go on with the next key where the newest checkpoint is signed with it already."""
     if isinstance(signer, RotatingSigner) and not signer.is_handed_over:
         with suppress(SealgateError):
-            signer.hand_over(open_checkpoint(newest, vkey(origin, signer.other)).size)
+            line = log_vkey(origin, signer.signers[1])
+            signer.hand_over(open_checkpoint(newest, line).size)
 
 
 def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:

@@ -159,9 +159,7 @@ class TileLog:
     def _use_signer(self) -> None:
         """Sign with the key that the signer has now."""
         self.vkey = log_vkey(self.origin, self._signer)
-        signer = self._signer
-        held = signer.signers[0] if isinstance(signer, RotatingSigner) else signer
-        self._checkpoints = CheckpointSigner(self.origin, held)
+        self._checkpoints = CheckpointSigner(self.origin, self._signer)
 
     def follows(self, wanted: str) -> bool:
         """Whether `wanted`, a log's verifier keys as a policy has them, name the key that signs
@@ -214,8 +212,10 @@ class TileLog:
         note = self._checkpoints.sign(size, root)
         if self._before is None:
             return note
-        line = note[note.index("\n\n") + 2 :]
-        return self._before.sign(size, root) + line
+        text, _, lines = note.partition("\n\n")
+        # Its own line alone: an ML-DSA key beside it is the same, and signs once.
+        former, _, _ = self._before.sign(size, root).removeprefix(f"{text}\n\n").partition("\n")
+        return f"{text}\n\n{former}\n{lines}"
 
     def halt(self, detail: str) -> None:
         """Sign nothing any more, for somebody has seen another log under this key."""

@@ -16,10 +16,12 @@ from sealgate.cli.context import (
     profile,
     state_folder,
 )
+from sealgate.cli.output import ask_secret
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
-from sealgate.private_keys import NEXT, open_signer
+from sealgate.private_keys import next_place, open_signer
 from sealgate.trust import canonical
 from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
+from sealgate.trust.keys.pkcs11_uri import is_key_uri
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency import current_vkey, note, origin_of
@@ -40,34 +42,46 @@ Examples:
 @click.option(
     "--key",
     "place",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file of the present key; default: that of `sealgate init`, in STATE/keys.",
+    help="The present key, a file or a pkcs11: URI; default: that of `sealgate init`, STATE/keys.",
+)
+@click.option(
+    "--next",
+    "following",
+    help="The next key, a file or a pkcs11: URI; default: NAME.next.key beside the present one.",
 )
 @click.option("--origin", help="The answer log, where the policy names several.")
 @click.option("--finish", is_flag=True, help="Put the next key's file in the place of the present.")
 @click.pass_context
 def rotate(
-    ctx: click.Context, what: str, place: Path | None, origin: str | None, finish: bool
+    ctx: click.Context,
+    what: str,
+    place: str | None,
+    following: str | None,
+    origin: str | None,
+    finish: bool,
 ) -> None:
     """Replace the key of the registry's log, of an answer log, or of freshness.
 
     The next key is the file `NAME.next.key` beside the present one; `sealgate init` makes it, and a
-    gateway reads it at start. The drafted policy names the next key, with the present one among the
+    gateway reads it at start; `next_log_key` and `next_freshness_key` of gateway.toml name another
+    file, or a key in a token. The drafted policy names the next key, with the present one among the
     former: both are believed. Once it is accepted, each gateway goes on under the next key, and
     until that is anchored both sign. --finish then renames the files, and of a log prints the size
     up to which the former key still vouches.
     """
-    place = place or state_folder(ctx) / "keys" / _FILES[what]
-    following = place.with_suffix(NEXT)
+    place = place or str(state_folder(ctx) / "keys" / _FILES[what])
+    following = following or str(next_place(place) or "")
+    if not following:
+        raise click.UsageError("the present key is in a token: name the one that follows by --next")
     if finish:
         _finish(ctx, what, place, following, origin)
         return
-    if not following.exists():
-        save_private_key(following, PrivateKey.generate(), None)
+    if not is_key_uri(following) and not Path(following).exists():
+        save_private_key(Path(following), PrivateKey.generate(), None)
         click.echo(
             f"{following} is new: restart each gateway with it before the policy is accepted"
         )
-    present, successor = open_signer(place).public, open_signer(following).public
+    present, successor = _public(place), _public(following)
     document = _successor(ctx)
     if what == "freshness":
         _list_freshness(document, present, successor)
@@ -80,6 +94,10 @@ def rotate(
     signed = show_signing_steps(draft, document["root"]["threshold"])
     click.echo(f"  sealgate policy accept {signed}")
     click.echo(f"  sealgate key rotate {what} --finish")
+
+
+def _public(place: str) -> PublicKey:
+    return open_signer(place, ask_secret).public
 
 
 def _successor(ctx: click.Context) -> dict[str, Any]:
@@ -127,11 +145,9 @@ def _name_log(
     former[origin] = [{"key": before}, *former.get(origin, [])]
 
 
-def _finish(
-    ctx: click.Context, what: str, place: Path, following: Path, origin: str | None
-) -> None:
+def _finish(ctx: click.Context, what: str, place: str, following: str, origin: str | None) -> None:
     """Rename the files, once the policy in force names the next key."""
-    present, successor = open_signer(place).public, open_signer(following).public
+    present, successor = _public(place), _public(following)
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policies = policy_history(person, channel)
@@ -144,11 +160,17 @@ def _finish(
             click.echo(f"{left} until a policy leaves it out of {holder.name}'s keys")
         else:
             name = _log_of(document, what, origin)
-            if current_vkey(policies[-1].log_key(name)) != note.vkey(name, successor):
+            named, _, _ = current_vkey(policies[-1].log_key(name)).partition(" ")
+            if named != note.vkey(name, successor):
                 raise click.ClickException("the policy in force does not name the next key")
             size = Auditor(channel, policies[-1], policies).handed_over(name)
             click.echo(f"the former key vouches for {size} entries: state it in `former_logs`")
-    kept = place.with_name(f"{place.stem}.{present.keyid[:8]}.former.key")
-    place.rename(kept)
-    following.rename(place)
-    click.echo(f"{place} is the key that signs now; the one before is {kept.name}")
+    if Path(following) != next_place(place):
+        click.echo(f"{following} is the key that signs now. Name it in each gateway.toml, in the")
+        click.echo("place of the one before, instead of by `next_log_key` or `next_freshness_key`")
+        return
+    file = Path(place)
+    kept = file.with_name(f"{file.stem}.{present.keyid[:8]}.former.key")
+    file.rename(kept)
+    Path(following).rename(file)
+    click.echo(f"{file} is the key that signs now; the one before is {kept.name}")

@@ -148,7 +148,7 @@ class Installation:
         service = {
             name: self._key(f"keys/{name}.key") for name in ("registry-log", "answers", "freshness")
         }
-        for name in service if not self._beside else ():
+        for name in service:
             # The one that follows: `sealgate key rotate`.
             self._key(f"keys/{name}.next.key")
         for log, beside in self._beside.items():

@@ -140,7 +140,7 @@ class Policy:
         if self.ml_dsa and not self._logs.keys() >= self.ml_dsa.keys.keys():
             raise invalid("an ML-DSA key of a log that is not named")
         if self.former_logs:
-            self.former_logs.check(self._logs, self.ml_dsa.keys if self.ml_dsa else {})
+            self.former_logs.check(self._logs)
         self.withdrawn.check_keys(listed - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
         check_known(self.rights or (), self._by_name.keys(), tiers)
@@ -280,7 +280,7 @@ class Policy:
         beside = self.ml_dsa.keys.get(origin) if self.ml_dsa else None
         current = f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
         former = self.former_logs.keys.get(origin, ()) if self.former_logs else ()
-        return "\n".join([current, *(each.line for each in former)]) if former else current
+        return "\n".join([current, *(each.line(beside) for each in former)])
 
     def is_answer_log(self, origin: str) -> bool:
         """Say whether the policy names an answer log of that origin."""

@@ -4,7 +4,8 @@
 
 `logs` names the key of each log now. A former key still vouches for the checkpoints that it signed:
 of at most `size` entries where that is stated, which the hand-over in the registry's log tells.
-Without `size`, as while a key is being replaced, it vouches for every checkpoint.
+Without `size`, as while a key is being replaced, it vouches for every checkpoint. Where the log
+signs with ML-DSA too (section `ml_dsa`), that key stays, and must have signed beside a former one.
 """
 
 from collections.abc import Mapping
@@ -39,10 +40,9 @@ class FormerLogKey:
         names = ("key", "size") if "size" in fields.mapping(value) else ("key",)
         return cls(**fields.record(value, names))
 
-    @property
-    def line(self) -> str:
-        """Its line of the text that `open_checkpoint` takes."""
-        return former_line(self.key, self.size)
+    def line(self, beside: str | None) -> str:
+        """Its line of the text that `open_checkpoint` takes, with the log's ML-DSA key, if any."""
+        return former_line(f"{self.key} {beside}" if beside else self.key, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,13 @@ class FormerLogKeys:
             if len({each.key for each in former}) != len(former):
                 raise invalid("a former key is listed twice")
 
-    def check(self, logs: Mapping[str, str], beside: Mapping[str, str]) -> None:
-        """Check them against the keys of the logs now, and those with an ML-DSA key beside. Raises
-        SealgateError(POLICY_INVALID).
-        """
+    def check(self, logs: Mapping[str, str]) -> None:
+        """Check them against the keys of the logs now. Raises SealgateError(POLICY_INVALID)."""
         for origin, former in self.keys.items():
             if origin not in logs:
                 raise invalid("a former key of a log that is not named")
             if logs[origin] in {each.key for each in former}:
                 raise invalid("a log's key is listed among its former ones")
-            if origin in beside:
-                raise invalid("a log that signs with ML-DSA too keeps its keys")
 
     def to_json(self) -> dict[str, Any]:
         return {origin: [each.to_json() for each in former] for origin, former in self.keys.items()}

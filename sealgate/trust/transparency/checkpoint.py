@@ -58,11 +58,12 @@ def log_vkey(origin: str, signer: Signer) -> str:
 
     Raises SealgateError(DOCUMENT_MALFORMED) as `note.vkey` does.
     """
+    if isinstance(signer, RotatingSigner):
+        current, other = (log_vkey(origin, each) for each in signer.signers)
+        return f"{current}\n{former_line(other, signer.handed_over_at)}"
     vkey = note.vkey(origin, signer.public)
     if isinstance(signer, PairedSigner):
         return f"{vkey} {ml_dsa.vkey(origin, signer.beside.raw)}"
-    if isinstance(signer, RotatingSigner):
-        return f"{vkey}\n{former_line(note.vkey(origin, signer.other), signer.handed_over_at)}"
     return vkey
 
 
@@ -79,9 +80,10 @@ class CheckpointSigner:
     """
 
     def __init__(self, origin: str, signer: Signer) -> None:
+        held = signer.signers[0] if isinstance(signer, RotatingSigner) else signer
         self._origin = origin
-        self._notes = note.NoteSigner(origin, signer)
-        self._beside = signer.beside if isinstance(signer, PairedSigner) else None
+        self._notes = note.NoteSigner(origin, held)
+        self._beside = held.beside if isinstance(held, PairedSigner) else None
 
     def sign(self, size: int, root: bytes) -> str:
         """The signed note, as `sign_checkpoint` makes it."""
@@ -158,13 +160,8 @@ class RotatingSigner:
         return self._signer.public
 
     @property
-    def other(self) -> PublicKey:
-        """The key that follows, or after the hand-over the one before."""
-        return self._other.public
-
-    @property
     def signers(self) -> tuple[Signer, Signer]:
-        """The key that signs now, and the other."""
+        """The key that signs now, and the one that follows, or after the hand-over the former."""
         return self._signer, self._other
 
     def sign(self, message: bytes) -> bytes:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from demo.questions import Load
-from sealgate.reasons import Reason, SealgateError
+from sealgate.reasons import Reason
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.note import vkey
 from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.key_changes import is_signed, rotate, run
 from tests.support.harness.policy_changes import accept, document, root, send, signed
 from tests.support.harness.rollouts import await_true
 
@@ -37,36 +37,11 @@ def ask(harness: GatewayHarness) -> bytes:
     return answer.parameters["receipt"].string_param.encode()
 
 
-def run(harness: GatewayHarness, *words: str, code: int = 0) -> str:
-    result = harness.command(*words)
-    assert result.exit_code == code, result.output
-    return result.output
-
-
-def rotate(harness: GatewayHarness, what: str) -> None:
-    """As people do it: a draft, two signatures, an acceptance."""
-    version = document(harness)["version"]
-    told = run(harness, "key", "rotate", what)
-    assert f"sealgate policy accept policy-{version}.signed.json" in told
-    run(harness, "policy", "fetch")
-    for file, number in ((f"policy-{version}.json", 1), (f"policy-{version}.signed.json", 2)):
-        key = str(harness.state / "roots" / f"root-{number}.key")
-        run(harness, "policy", "sign", file, "--yes", "--key", key)
-    run(harness, "policy", "accept", f"policy-{version}.signed.json")
-
-
 def signs(harness: GatewayHarness, log: str, *, following: bool) -> bool:
     """Whether the newest checkpoint of a log is signed by its next key, or by the one before."""
-    origin = f"house.localhost/{log}"
-    store = harness.gateway.store
-    note = store.logs()[origin].checkpoint()
     suffix = ".next.key" if following else ".key"
     key = load_private_key(harness.state / "keys" / f"{FILES[log]}{suffix}")
-    try:
-        open_checkpoint(note, vkey(origin, key.public))
-    except SealgateError:
-        return False
-    return True
+    return is_signed(harness, log, key.public)
 
 
 @pytest.mark.parametrize("log", ["answers", "registry"])
@@ -110,14 +85,14 @@ def test_a_logs_key_is_replaced_under_load(
 def test_the_freshness_key_is_replaced_under_load(harness: GatewayHarness) -> None:
     new = load_private_key(harness.state / "keys" / "freshness.next.key")
 
-    def is_signed() -> bool:
+    def is_renewed() -> bool:
         envelope = harness.gateway.store.registry.snapshot().freshness
         return new.public.keyid in envelope.decode()
 
     with Load(harness.inference(), "digits", rows(count=20)) as load:
         load.wait_for("1")
         rotate(harness, "freshness")
-        await_true(is_signed)
+        await_true(is_renewed)
         answered = sum(load.versions.values())
         await_true(lambda: sum(load.versions.values()) > answered)
     assert load.failures == {}

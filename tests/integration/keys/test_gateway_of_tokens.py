@@ -8,7 +8,9 @@ from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.key_changes import finish, is_signed, rotate, run
 from tests.support.harness.policy_changes import accept, first_document, person, root, signed
+from tests.support.harness.rollouts import await_true
 
 
 def in_token(harness: GatewayHarness, token) -> None:
@@ -59,6 +61,33 @@ def harness(token, tmp_path):
     harness.start()
     yield harness
     harness.stop()
+
+
+def test_a_logs_key_is_replaced_by_another_in_the_token(harness, token, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    token.make("ed25519", "answers-next")
+    before, following = token.uri("answers"), token.uri("answers-next")
+    harness.stop()
+    file = harness.state / "gateway.toml"
+    line = f'log_key = "{before}"\n'
+    text = file.read_text().replace(line, f'{line}next_log_key = "{following}"\n')
+    file.write_text(f"{text}\n[limits]\nanchor_every = 1.0\n")
+    harness.start()
+    places = ("--key", before, "--next", following)
+    assert "name the one that follows by --next" in run(
+        harness, "key", "rotate", "answers", "--key", before, code=2
+    )
+    rotate(harness, "answers", *places)
+    public = open_signer(following).public
+    await_true(lambda: is_signed(harness, "answers", public))
+    run(harness, "audit", "verify", "--wait", "60")
+    told = finish(harness, "answers", *places)
+    assert f"{following} is the key that signs now" in told
+    harness.stop()
+    file.write_text(file.read_text().replace(line, "").replace("next_log_key", "log_key"))
+    harness.start()
+    run(harness, "audit", "verify", "--wait", "60")
+    assert is_signed(harness, "answers", public)
 
 
 def test_everything_holds_as_with_keys_in_files(harness, token):

@@ -9,10 +9,12 @@ from sealgate.trust.transparency import (
     Checkpoint,
     RotatingSigner,
     log_vkey,
+    ml_dsa,
     open_checkpoint,
     sign_checkpoint,
 )
 from sealgate.trust.transparency.checkpoint import former_line
+from sealgate.trust.transparency.ml_dsa import LogCosigners, MlDsaKey, PairedSigner
 from sealgate.trust.transparency.note import vkey
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
@@ -50,6 +52,22 @@ def test_a_former_key_vouches_up_to_the_hand_over() -> None:
     with refused(Reason.SIGNATURE_INVALID):
         open_checkpoint(note(10, by_old=True), text)
     assert open_checkpoint(note(10, by_old=False), text).size == 10
+
+
+def test_a_former_key_vouches_with_the_ml_dsa_key_that_stays() -> None:
+    beside = MlDsaKey.generate()
+    former = FormerLogKeys({ANSWER_LOG: (FormerLogKey(vkey(ANSWER_LOG, OLD.public), 9),)})
+    second = LogCosigners({ANSWER_LOG: ml_dsa.vkey(ANSWER_LOG, beside.raw)})
+    text = make_policy(former_logs=former, ml_dsa=second).log_key(ANSWER_LOG)
+    both = RotatingSigner(PairedSigner(OLD, beside), PairedSigner(NEW, beside))
+    assert log_vkey(ANSWER_LOG, both) == "\n".join(
+        f"{vkey(ANSWER_LOG, each.public)} {second.keys[ANSWER_LOG]}" for each in (OLD, NEW)
+    )
+    for signer in both.signers:
+        signed = sign_checkpoint(Checkpoint(ANSWER_LOG, 9, bytes(32)), signer)
+        assert open_checkpoint(signed, text).size == 9
+    with refused(Reason.SIGNATURE_INVALID):
+        open_checkpoint(note(9, by_old=True), text)
 
 
 def test_a_key_that_is_not_listed_any_more_vouches_for_nothing() -> None:
