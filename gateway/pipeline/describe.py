@@ -10,8 +10,9 @@ from inference.backends.remote.generator import Generator
 from inference.engine.engine import IndexedVersion, LiveVersion
 from inference.engine.statistics import Duration, Executions
 from inference.llm import messages
-from inference.model.config import ModelConfig, TensorSpec
+from inference.model.config import ModelConfig
 from inference.model.request_tensors import RequestTensor
+from inference.model.tensor_spec import TensorSpec
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import DTYPES
 from sealgate.trust.times import format_time

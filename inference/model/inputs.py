@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.model.config import BYTES, INT64, ModelConfig
+from inference.model.config import ModelConfig
 from inference.model.request_tensors import joined, parted
+from inference.model.tensor_spec import BYTES, INT64
 from inference.runtime import response_contract
 from inference.text import tokens
 from inference.text.tokens import TokenRules, feeds

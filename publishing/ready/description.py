@@ -8,14 +8,9 @@ import numpy.typing as npt
 
 from inference.batching.limits import Batching
 from inference.model.columns import Column
-from inference.model.config import (
-    FP32,
-    InputDomain,
-    ModelConfig,
-    TensorSpec,
-    TrainingDataInfo,
-)
+from inference.model.config import InputDomain, ModelConfig, TrainingDataInfo
 from inference.model.request_tensors import RequestTensor
+from inference.model.tensor_spec import FP32, TensorSpec
 from publishing.ready.levels import Answers, decided
 from publishing.ready.rows import names_of
 from publishing.source.folder import Dataset

@@ -22,9 +22,10 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from inference.engine.graphs import check_response
-from inference.model.config import ModelConfig, TensorSpec
+from inference.model.config import ModelConfig
 from inference.model.decisions import CLASSES, LABELS, NUMBERS
 from inference.model.forms import check_tokenizer, form_of
+from inference.model.tensor_spec import TensorSpec
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from inference.screening.detector import Detector
 from publishing.serialization import parse_model

@@ -23,9 +23,9 @@ from inference.model.config import (
     InputDomain,
     InputScaling,
     ModelConfig,
-    TensorSpec,
     TrainingDataInfo,
 )
+from inference.model.tensor_spec import TensorSpec
 from training.demo import datasets
 from training.demo.datasets import DemoDataset
 from training.export.classifier import export_response, export_serving

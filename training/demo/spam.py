@@ -23,7 +23,8 @@ import torch
 from safetensors.numpy import save
 from safetensors.torch import load_file
 
-from inference.model.config import UNBOUNDED, Batching, ModelConfig, TensorSpec, TrainingDataInfo
+from inference.model.config import UNBOUNDED, Batching, ModelConfig, TrainingDataInfo
+from inference.model.tensor_spec import TensorSpec
 from inference.runtime import response_contract
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer

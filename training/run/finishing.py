@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from inference.model.config import UNBOUNDED, Batching, ModelConfig, TensorSpec, TrainingDataInfo
+from inference.model.config import UNBOUNDED, Batching, ModelConfig, TrainingDataInfo
+from inference.model.tensor_spec import TensorSpec
 from inference.runtime.response_contract import IDS
 from inference.text.tokens import TokenRules
 from publishing.source.folder import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER

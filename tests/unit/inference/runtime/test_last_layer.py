@@ -6,7 +6,8 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from inference.runtime.graph_rewrites import find_embeddings, find_last_layer, with_outputs
+from inference.runtime.graph_layers import find_embeddings, find_last_layer
+from inference.runtime.graph_rewrites import with_outputs
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import text_models
 from tests.support.builders.models.onnx_models import Perceptron, constant_model
