@@ -1,14 +1,15 @@
 """Reads rows of a log within an open transaction."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from registry.log.tables import LogTables
-from registry.storage.driver import DriverTransaction
+from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency.merkle import HASH_SIZE
+from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, partial_width
 
 _BLOCK = 1024
 _RUN_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
@@ -96,3 +97,41 @@ def run_deferred_triggers(transaction: Connection | DriverTransaction) -> None:
 def inconsistent(detail: str) -> SealgateError:
     """Return the refusal of a log that contradicts itself."""
     return SealgateError(Reason.LOG_INCONSISTENT, detail)
+
+
+class AppendStatements:
+    """The statements of an append."""
+
+    def __init__(self, tables: LogTables) -> None:
+        checkpoints, tiles, writer = tables.checkpoints, tables.tiles, tables.writer
+        largest = select(func.max(checkpoints.c.size)).scalar_subquery()
+        newest = select(checkpoints.c.note).where(checkpoints.c.size == largest)
+        turn = (
+            select(writer.c.epoch, newest.scalar_subquery())
+            .where(writer.c.origin == bindparam("origin"))
+            .with_for_update()
+        )
+        leaf = tables.leaves.c
+        between = (leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
+        leaves = select(leaf.data).where(*between).order_by(leaf.index)
+        widen = (
+            update(tiles)
+            .where(tiles.c.level == bindparam("at_level"), tiles.c.index == bindparam("at_index"))
+            .values(hashes=bindparam("wider"))
+        )
+        self.turn = Prepared(turn, "origin")
+        self.leaves = Prepared(leaves, "first", "size")
+        self.add_leaf = Prepared(insert(tables.leaves), "index", "data")
+        self.add_checkpoint = Prepared(insert(checkpoints), "size", "note")
+        self._add_tile = Prepared(insert(tiles), "level", "index", "hashes")
+        self._widen_tile = Prepared(widen, "wider", "at_level", "at_index")
+
+    def store(self, tile: Tile, size: int) -> tuple[Prepared, tuple[Any, ...]]:
+        """Return the statement that stores a tile, and its parameters.
+
+        `size` is the tree's before the append: an unfinished tile of that tree is overwritten.
+        """
+        unfinished = (size >> HEIGHT * tile.level) // WIDTH == tile.index
+        if unfinished and partial_width(tile.level, size):
+            return self._widen_tile, (tile.hashes, tile.level, tile.index)
+        return self._add_tile, (tile.level, tile.index, tile.hashes)

@@ -16,16 +16,16 @@ A log has one writer, or its writers share it:
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, update
 
 from registry.log import rows
 from registry.log.loading import check_extends, check_newest_leaves, load, open_own, take_epoch
-from registry.log.rows import TileRows, inconsistent, newest_checkpoint
+from registry.log.rows import AppendStatements, TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from registry.storage.database import Database
-from registry.storage.driver import DriverTransaction, Prepared
+from registry.storage.driver import DriverTransaction
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import (
@@ -36,7 +36,7 @@ from sealgate.trust.transparency import (
 )
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
-from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
+from sealgate.trust.transparency.tiles import inclusion_proof
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535
@@ -95,7 +95,7 @@ class TileLog:
         self._unsettled: Appended | None = None
         self._halted = ""
         self._memory = memory
-        self._statements = _Statements(tables)
+        self._statements = AppendStatements(tables)
         # What signed before a hand-over, which is not told yet.
         self._before: CheckpointSigner | None = None
         self._use_signer()
@@ -341,44 +341,6 @@ class TileLog:
         except OSError as error:
             detail = f"{self.origin}: the checkpoint cannot be remembered: {error}"
             raise SealgateError(Reason.RECORD_FAILED, detail) from error
-
-
-class _Statements:
-    """The statements of an append."""
-
-    def __init__(self, tables: LogTables) -> None:
-        checkpoints, tiles, writer = tables.checkpoints, tables.tiles, tables.writer
-        largest = select(func.max(checkpoints.c.size)).scalar_subquery()
-        newest = select(checkpoints.c.note).where(checkpoints.c.size == largest)
-        turn = (
-            select(writer.c.epoch, newest.scalar_subquery())
-            .where(writer.c.origin == bindparam("origin"))
-            .with_for_update()
-        )
-        leaf = tables.leaves.c
-        between = (leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
-        leaves = select(leaf.data).where(*between).order_by(leaf.index)
-        widen = (
-            update(tiles)
-            .where(tiles.c.level == bindparam("at_level"), tiles.c.index == bindparam("at_index"))
-            .values(hashes=bindparam("wider"))
-        )
-        self.turn = Prepared(turn, "origin")
-        self.leaves = Prepared(leaves, "first", "size")
-        self.add_leaf = Prepared(insert(tables.leaves), "index", "data")
-        self.add_checkpoint = Prepared(insert(checkpoints), "size", "note")
-        self._add_tile = Prepared(insert(tiles), "level", "index", "hashes")
-        self._widen_tile = Prepared(widen, "wider", "at_level", "at_index")
-
-    def store(self, tile: Tile, size: int) -> tuple[Prepared, tuple[Any, ...]]:
-        """Return the statement that stores a tile, and its parameters.
-
-        `size` is the tree's before the append: an unfinished tile of that tree is overwritten.
-        """
-        unfinished = (size >> HEIGHT * tile.level) // WIDTH == tile.index
-        if unfinished and partial_width(tile.level, size):
-            return self._widen_tile, (tile.hashes, tile.level, tile.index)
-        return self._add_tile, (tile.level, tile.index, tile.hashes)
 
 
 def check_stored(connection: Connection, tables: LogTables, appended: Appended) -> None:
