@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -26,6 +27,21 @@ _PRIMES = (2**1279 - 1, 2**2203 - 1)
 ALGORITHMS = ("es256", "eddsa", "rs256")
 
 
+@cache
+def _key(name: str, algorithm: str) -> Any:
+    seed = hashlib.sha256(f"{name} passkey".encode()).digest()
+    if algorithm == "es256":
+        return ec.derive_private_key(int.from_bytes(seed) >> 1, ec.SECP256R1())
+    if algorithm == "eddsa":
+        return ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+    (p, q), e = _PRIMES, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    crt = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    # Whether these are primes takes a second to check.
+    return rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key()
+
+
 @dataclass(frozen=True)
 class Authenticator:
     """One passkey of `name`, of an algorithm of ALGORITHMS."""
@@ -40,7 +56,8 @@ class Authenticator:
         """The passkey as a policy lists it."""
         kinds = {"es256": ES256, "eddsa": EdDSA, "rs256": RS256}
         kind: Any = kinds[self.algorithm]
-        data = cbor.encode(dict(kind.from_cryptography_key(self._key().public_key())))
+        public = _key(self.name, self.algorithm).public_key()
+        data = cbor.encode(dict(kind.from_cryptography_key(public)))
         credential = hashlib.sha256(self.name.encode()).digest()
         return Passkey(CoseKey.decode(data), credential, self.rp_id, (self.origin,))
 
@@ -96,20 +113,8 @@ class Authenticator:
         assertion = self.answer(signing_challenge(statement), **changes)
         return passkey_envelope(statement, self.keyid, assertion)
 
-    def _key(self) -> Any:
-        seed = hashlib.sha256(f"{self.name} passkey".encode()).digest()
-        if self.algorithm == "es256":
-            return ec.derive_private_key(int.from_bytes(seed) >> 1, ec.SECP256R1())
-        if self.algorithm == "eddsa":
-            return ed25519.Ed25519PrivateKey.from_private_bytes(seed)
-        (p, q), e = _PRIMES, 65537
-        d = pow(e, -1, (p - 1) * (q - 1))
-        crt = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
-        public = rsa.RSAPublicNumbers(e, p * q)
-        return rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key()
-
     def _sign(self, message: bytes) -> bytes:
-        key = self._key()
+        key = _key(self.name, self.algorithm)
         if self.algorithm == "es256":
             return bytes(key.sign(message, ec.ECDSA(hashes.SHA256())))
         if self.algorithm == "eddsa":
