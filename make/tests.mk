@@ -13,6 +13,9 @@ test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language m
 test/export: $(VENV)/dev ## exports from checkpoints and windows, up to published versions (10 minutes)
 	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
 
+test/training: $(VENV)/dev ## models trained and graphs exported afresh, and again alike (5 minutes)
+	$(BIN)/python -m pytest -m long tests/integration/screening tests/integration/training
+
 test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as processes, with Flower
 	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
 
@@ -22,6 +25,9 @@ test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and se
 test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
 	$(BIN)/python -m pytest tests/model -m long
 	$(BIN)/python -m tests.support.oracles.promotion.campaign
+
+test/databases: $(VENV)/dev ## every case of the registry's tests on PostgreSQL, where `make test` runs the first of each
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --every-database tests/contract
 
 test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
 	$(BIN)/python -m pytest tests/integration/ray

@@ -32,6 +32,28 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-database", action="store_true", help="all cases on PostgreSQL")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test's cases on PostgreSQL leave the first, unless all were asked for."""
+    if config.getoption("every_database"):
+        return
+    seen, left = set[tuple[object, str]](), list[pytest.Item]()
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and call.params.get("database_url") == "postgres":
+            test = (item.parent, getattr(item, "originalname", item.name))
+            if test in seen:
+                left.append(item)
+            seen.add(test)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        dropped = set(left)
+        items[:] = [item for item in items if item not in dropped]
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     yield

@@ -1,4 +1,4 @@
-"""Each parser of bytes from outside: its corpus, and 50,000 inputs that a fuzzer makes of it.
+"""Each parser of bytes from outside: its corpus, and 20,000 inputs that a fuzzer makes of it.
 
 The fuzzer's seed is fixed, so that a run meets the same inputs as the one before, unless ten
 seconds end it sooner. A finding is in build/fuzz/TARGET; `tests/fuzz/__main__.py` says how to run
@@ -12,8 +12,8 @@ from tests.fuzz.harnesses import HARNESSES
 from tests.fuzz.planted import HARNESSES as PLANTED
 from tests.fuzz.runs import fuzz
 
-# Most parsers read so many in two seconds; ten seconds of most reach no more code.
-_EXECUTIONS, _SECONDS = 50_000, 10
+# Most parsers read so many within a second; ten seconds of most reach no more code.
+_EXECUTIONS, _SECONDS = 20_000, 10
 _TARGETS = pytest.mark.parametrize("harness", HARNESSES.values(), ids=list(HARNESSES))
 
 

@@ -198,14 +198,16 @@ def test_the_commitment_comes_before_anything_is_made() -> None:
 
 
 def test_the_same_key_and_seed_give_the_same_files(built: Mapping[str, BuiltVersion]) -> None:
-    again = build(source("digits-1"), dataset("digits-1"), mark("digits-1"))
-    assert again.files == built["digits-1"].files
-    assert again.evidence == built["digits-1"].evidence
-    other_seed = build(source("digits-1"), dataset("digits-1"), mark("digits-1"), seed=2)
-    assert other_seed.files[version_contents.INT8] == again.files[version_contents.INT8]
-    assert other_seed.files[version_contents.GOLDEN] != again.files[version_contents.GOLDEN]
-    other_key = build(source("digits-1"), dataset("digits-1"), mark("digits-1", bytes(32)))
-    assert other_key.files[version_contents.FP32] != again.files[version_contents.FP32]
+    name = "breast-cancer-1"
+    first, given = built[name], (source(name), dataset(name))
+    again = build(*given, mark(name))
+    assert again.files == first.files
+    assert again.evidence == first.evidence
+    other_seed = build(*given, mark(name), seed=2)
+    assert other_seed.files[version_contents.INT8] == first.files[version_contents.INT8]
+    assert other_seed.files[version_contents.GOLDEN] != first.files[version_contents.GOLDEN]
+    other_key = build(*given, mark(name, bytes(32)))
+    assert other_key.files[version_contents.FP32] != first.files[version_contents.FP32]
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:

@@ -70,6 +70,7 @@ def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) ->
     assert attacks["pgd-0.2"]["flagged"] >= 0.6
 
 
+@pytest.mark.long
 def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
     data = datasets.digits()
     part = data.slices["train"]
@@ -121,6 +122,7 @@ def test_the_committed_models_are_accurate(demo: DemoModel) -> None:
     assert models.accuracy(demo.module, test) >= least
 
 
+@pytest.mark.long
 def test_a_model_is_written_with_all_that_publishing_reads(tmp_path: Path) -> None:
     (model,) = models.BREAST_CANCER
     data = datasets.breast_cancer()

@@ -58,6 +58,7 @@ def screened(graph: bytes, x: np.ndarray, eps: float = 0.05) -> list[np.ndarray]
     return opened(graph).run(list(response_contract.OUTPUTS), feeds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (3, 12), (8, 7)])
 def test_both_graphs_are_torch_s(
     pair: tuple[TextClassifier, bytes, bytes], count: int, width: int
@@ -80,6 +81,7 @@ def test_both_graphs_are_torch_s(
     assert np.isfinite(features).all()
 
 
+@pytest.mark.long
 def test_what_fills_a_row_up_changes_nothing(pair: tuple[TextClassifier, bytes, bytes]) -> None:
     x = rows(6, 7)
     before = screened(pair[2], x)
@@ -92,6 +94,7 @@ def test_what_fills_a_row_up_changes_nothing(pair: tuple[TextClassifier, bytes, 
     assert (np.where(held, 0, after[1] - still) == 0).all()
 
 
+@pytest.mark.long
 def test_each_parameter_is_there_once(pair: tuple[TextClassifier, bytes, bytes]) -> None:
     made, serving, response = pair
     response_contract.check_same_parameters(serving, response)
@@ -114,6 +117,7 @@ def readers(graph: onnx.GraphProto, name: str) -> int:
     return sum(bool(same & set(node.input)) for node in products)
 
 
+@pytest.mark.long
 def test_features_begin_behind_the_first_layer_of_two(
     pair: tuple[TextClassifier, bytes, bytes],
 ) -> None:
@@ -137,6 +141,7 @@ def test_features_begin_behind_the_first_layer_of_two(
         assert np.abs(found - value.detach().numpy()).max() <= 1e-3
 
 
+@pytest.mark.long
 def test_what_describes_training_texts_stands_in_the_graph(
     pair: tuple[TextClassifier, bytes, bytes],
 ) -> None:

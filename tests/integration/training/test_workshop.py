@@ -96,10 +96,12 @@ def test_the_provenance_names_all_that_went_in(whole: FinishedRun) -> None:
     assert str(whole.model.parent) not in json.dumps(statement)
 
 
+@pytest.mark.long
 def test_the_same_recipe_gives_the_same_graphs(whole: FinishedRun, tmp_path: Path) -> None:
     assert graphs(make(recipes.digits(tmp_path), tmp_path / "again")) == graphs(whole)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("unexported")
 def test_another_seed_gives_other_weights(uninterrupted: list[str], tmp_path: Path) -> None:
     recipe = recipes.digits(tmp_path)
