@@ -68,17 +68,19 @@ class GatewayHarness:
         engine: EnginePlace | None = None,
         ml_dsa_logs: bool = False,
         transport: str = "auto",
+        copied: Path | None = None,
     ) -> None:
+        """`copied` is an installation to copy, of an earlier release perhaps."""
         self.state = state
         self.gateway: Gateway | None = None
         self._channels = ExitStack()
         self._proposals = itertools.count()
         self._versions = Counter(versions)
         port = free_ports()
-        if versions:
+        if versions or copied:
             assert engine is None
             assert not ml_dsa_logs
-            shutil.copytree(_published(versions), state)
+            shutil.copytree(copied or _published(versions), state)
             _move(state, port)
             self._speak(transport)
             return
@@ -223,7 +225,8 @@ def _move(state: Path, port: int) -> None:
     """Let a copied installation listen on `port` and the one after it."""
     before = int(Profile.read(state / "people/client/profile.toml").endpoint.rpartition(":")[2])
     places = {f"127.0.0.1:{before + at}": f"127.0.0.1:{port + at}" for at in range(2)}
-    configurations = (state / "gateway.toml", state / "console.toml")
+    # Release 0.1 had no console.
+    configurations = [path for path in state.glob("*.toml") if path.stem in ("gateway", "console")]
     for file in (*configurations, *state.glob("people/*/profile.toml")):
         file.write_text(re.sub("|".join(places), lambda at: places[at[0]], file.read_text()))
 
