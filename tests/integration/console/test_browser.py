@@ -127,6 +127,25 @@ def test_a_narrow_window_scrolls_tables_and_not_the_page(browser, served, propos
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_what_is_printed_is_dark_on_white_and_has_no_forms(browser, served, proposal):
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    ink = "return getComputedStyle(document.documentElement).getPropertyValue('--ink')"
+    seen = "return [...document.forms].filter(form => form.offsetParent).length"
+    found = {}
+    try:
+        for media in ("screen", "print"):
+            browser.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia", {"media": media, "features": features}
+            )
+            browser.get(f"{served}/proposals/{proposal}")
+            found[media] = browser.execute_script(ink).strip(), browser.execute_script(seen)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert found["screen"][1] > 0
+    assert found["print"][1] == 0
+    assert found["print"][0] != found["screen"][0]
+
+
 def test_reading_needs_no_script(browser, served, proposal):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:

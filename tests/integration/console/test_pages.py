@@ -165,6 +165,14 @@ def test_each_look_at_an_entry_is_recorded_in_the_readers_name(console, auditor)
     assert "auditor" in found
 
 
+def test_a_refusal_says_its_reason_and_what_was_recorded_as_empty(auditor):
+    found = auditor.get("/audit?principal=publisher&outcome=MODEL_EXISTS").text
+    entry = re.search(r"/audit/entries/\d+", found)[0]
+    text = text_of(auditor.get(f"{entry}?log={ORIGIN}"))
+    assert "Refused to publisher with MODEL_EXISTS" in text
+    assert "Recorded as empty model, version, version digest" in text
+
+
 def test_a_decision_is_traced_to_bytes_and_approvers(auditor):
     text = text_of(auditor.get(f"{entry_of(auditor)}?log={ORIGIN}&chain=1"))
     for step in ("Receipt", "Version", "Publisher", "Approvals", "Evidence", "Revocation"):
