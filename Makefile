@@ -9,7 +9,7 @@ PROTOS := $(shell cd proto && find sealgate -name '*.proto' | sort)
 # Tests often wait for other processes, so there is one more of them at a time than there are cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # The programs that tests ask. What they pin does not reach us, for each has an environment of its own.
-ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino $(if $(ALL),kserve helm))
+ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino callers $(if $(ALL),kserve helm))
 # One thread each: with more than that, small operations wait for one another.
 export OMP_NUM_THREADS ?= 1
 

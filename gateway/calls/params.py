@@ -28,6 +28,8 @@ _KINDS = {
     "timeout": ("int64_param",),
     "allowance": ("string_param",),
     "nonce": ("string_param",),
+    # Triton's perf_analyzer sends it always. Streams end with a last part as it is.
+    "triton_enable_empty_final_response": ("bool_param",),
 }
 URGENT = 1
 """The highest priority."""

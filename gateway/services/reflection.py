@@ -5,10 +5,11 @@ so its descriptors are made from those, and the same servicer answers both.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 _SERVICE, _METHOD = "ServerReflection", "ServerReflectionInfo"
@@ -34,12 +35,31 @@ def _v1() -> ServiceDescriptor:
 REFLECTION = (_v1(), reflection_pb2.DESCRIPTOR.services_by_name[_SERVICE])
 
 
+class _Symbols:
+    """The descriptors of this process. Protobuf's own look-up of symbols knows no methods, of which
+    grpcurl asks (`describe package.Service.Method`).
+    """
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """Raises: KeyError."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
+
+
 def add_reflection(services: Sequence[ServiceDescriptor], server: grpc.Server) -> None:
     """Offer the descriptors of these services under both versions."""
-    names = [service.full_name for service in services]
-    reflection.enable_server_reflection(names, server)
+    names, symbols = [service.full_name for service in services], _Symbols()
+    reflection.enable_server_reflection(names, server, symbols)
     handler = grpc.stream_stream_rpc_method_handler(
-        reflection.ReflectionServicer(names).ServerReflectionInfo,
+        reflection.ReflectionServicer(names, symbols).ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -48,10 +48,20 @@ def test_python(harness: GatewayHarness, folder: Path) -> None:
 
 
 def test_grpcurl(harness: GatewayHarness, folder: Path) -> None:
-    programs.program("grpcurl")
-    answer = ran(folder, "sh", "-euc", for_a_shell(harness))
+    grpcurl = programs.caller("grpcurl")
+    shell = f"PATH={grpcurl.parent}:$PATH\n{for_a_shell(harness)}"
+    answer = ran(folder, "sh", "-euc", shell)
     assert '"modelVersion": "1"' in answer
     assert "rawOutputContents" in answer
+
+
+def test_grpcurl_describes_a_method_by_reflection(harness: GatewayHarness, folder: Path) -> None:
+    profile = harness.profile("client")
+    words = [programs.caller("grpcurl"), "-cacert", profile.server_authority]
+    words += ["-H", f"authorization: Bearer {profile.token.read_text().strip()}"]
+    words += [profile.endpoint.replace("127.0.0.1", "localhost"), "describe"]
+    described = ran(folder, *map(str, words), "inference.GRPCInferenceService.ModelInfer")
+    assert "rpc ModelInfer ( .inference.ModelInferRequest )" in described
 
 
 def test_what_grpcurl_is_told_is_a_request_of_the_protocol(

@@ -10,7 +10,7 @@ from sealgate.reasons import Reason
 from sealgate.tensors import parameters_digest
 from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.harness.gateway import labels, rows
-from tests.support.oracles.programs import python_with, run
+from tests.support.oracles.programs import caller, python_with, run
 
 
 def seen_by(program, harness, sent):
@@ -105,3 +105,20 @@ def test_tritonclients_asyncio_client(harness):
     assert (seen["config"], seen["statistics"], seen["index"]) == ("digits", ["digits"], ["digits"])
     check_refusals(seen)
     assert seen["shared memory"][0] == "StatusCode.UNIMPLEMENTED"
+
+
+def test_perf_analyzer_works_unchanged(harness, tmp_path):
+    """It asks for statistics as well, before and after."""
+    profile = harness.profile("client")
+    words = ["-m", "digits", "-i", "grpc", "-u", profile.endpoint.replace("127.0.0.1", "localhost")]
+    words += ["--ssl-grpc-use-ssl", "--ssl-grpc-root-certifications-file", profile.server_authority]
+    # It sends a space behind the colon as part of the value.
+    words += ["-H", f"authorization:Bearer {profile.token.read_text().strip()}"]
+    inputs = tmp_path / "inputs.json"
+    inputs.write_text(json.dumps({"data": [{"x": rows()[0].tolist()}]}))
+    words += ["--input-data", str(inputs), "--request-count", "8"]
+    size = harness.gateway.recorder.size
+    done = run([caller("perf_analyzer"), *words])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Request count: " in done.stdout, done.stderr
+    assert harness.gateway.recorder.size >= size + 8

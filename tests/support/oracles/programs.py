@@ -24,7 +24,7 @@ MAY_BE_MISSING = {
     "aics_witness": "it needs Python 3.12, and ours may be older and the only one",
     "openvino": "its wheels are for few machines and versions of Python",
     "helm": "its library is 75 MB, and Debian has no program helm; `make oracle-helm` brings it",
-    "grpcurl": "Debian has no program of that name",
+    "callers": "grpcurl and perf_analyzer are packaged for Linux on x86-64, with glibc 2.38, alone",
     "openai_server": "it has torch a second time; `make test-extra NAME=openai` installs it",
     "federated": "it has torch a second time; `make test-extra NAME=federated` installs it",
     "ray": "it is 100 MB and has web servers of its own, which `make test-extra NAME=ray` installs",
@@ -72,6 +72,11 @@ def own_python_with(name: str, module: str = "") -> str:
     if not whole or not list(home.glob(f"lib/python*/site-packages/{module or name}")):
         _missing(name, f"the Python package {name} in {home}")
     return str(python)
+
+
+def caller(name: str) -> Path:
+    """A program that asks a gateway: `grpcurl` or `perf_analyzer`."""
+    return Path(own_python_with("callers", "perf_analyzer")).with_name(name)
 
 
 def header(path: Path) -> str:

@@ -39,6 +39,7 @@ def test_a_timeout_is_in_microseconds_and_nought_is_none() -> None:
         ("timeout", {"double_param": 1.0}),
         ("timeout", {"string_param": "1"}),
         ("timeout", {}),
+        ("triton_enable_empty_final_response", {"string_param": "true"}),
     ],
 )
 def test_anything_else_is_refused(name: str, choice: dict[str, object]) -> None:
