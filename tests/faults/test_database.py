@@ -14,10 +14,9 @@ import grpc
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.remote import reason_of
-from sealgate.v1.registry_pb2 import ListModelsRequest
 from tests.support.harness.clients.callers import Callers
 from tests.support.harness.deployment import GatewayDeployment, until
+from tests.support.harness.deployment_faults import registry_says
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.harness.network.slow_socket import slow_socket
 from tests.support.harness.servers.postgres import PostgresServer
@@ -65,17 +64,6 @@ def deployment(
 
 def held_answers(deployment: GatewayDeployment) -> bool:
     return "answers_" in (deployment.harness.state / "gateway.toml").read_text()
-
-
-def registry_says(
-    deployment: GatewayDeployment, seconds: float = 10.0
-) -> Reason | grpc.StatusCode | None:
-    """Why the registry answers nothing; None where it does."""
-    try:
-        deployment.harness.registry("auditor").ListModels(ListModelsRequest(), timeout=seconds)
-    except grpc.RpcError as error:
-        return reason_of(error) or error.code()
-    return None
 
 
 @pytest.mark.parametrize("how", ["stopped", "hung"])

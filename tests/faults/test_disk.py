@@ -1,6 +1,5 @@
 """The disk on which answers are recorded is full."""
 
-import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,30 +11,12 @@ import pytest
 from sealgate.reasons import Reason
 from tests.support.harness.clients.callers import Callers
 from tests.support.harness.deployment import GatewayDeployment
+from tests.support.harness.deployment_faults import Quota
 from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
 
 _TARGET = 2.0
-_ROOM = 256 * 1024
-
-
-class Quota:
-    """No file of the gateway's may grow any more, beyond a little."""
-
-    def __init__(self, deployment: GatewayDeployment) -> None:
-        self._deployment = deployment
-
-    def fill(self) -> None:
-        sizes = [path.stat().st_size for path in self._deployment.harness.state.glob("answers.db*")]
-        self._limit(max(sizes) + _ROOM)
-
-    def clear(self) -> None:
-        self._limit(resource.RLIM_INFINITY)
-
-    def _limit(self, most: int) -> None:
-        bounds = most, resource.RLIM_INFINITY
-        resource.prlimit(self._deployment.gateway.pid, resource.RLIMIT_FSIZE, bounds)
 
 
 class Disk:

@@ -57,6 +57,10 @@ class Callers:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask nothing more."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
