@@ -70,6 +70,8 @@ _BY_REASON = {
     Reason.RETENTION_HOLDS: "Wait until they are old enough.",
     Reason.GRADIENT_MISSING: "Export the model without that operator, or publish the model of a "
     "table with `--without-gradient` ([how](../how-to/ready-models.md#if-the-file-is-refused)).",
+    Reason.SCREENING_REQUIRED: "Publish the version with screening, or have the policy exempt the "
+    "model's risk tier ([how](../how-to/ready-models.md#without-screening)).",
     Reason.CALIBRATION_TOO_SMALL: "Give more clean rows.",
     Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
     "([watermark](../how-to/watermark.md#what-a-model-needs)).",

@@ -222,6 +222,10 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "The version's answer differs from the receipt's.",
     )
+    SCREENING_REQUIRED = (
+        Kind.PRECONDITION,
+        "The version has no screening, and the policy exempts no model of its risk tier.",
+    )
     CALIBRATION_TOO_SMALL = (
         Kind.PRECONDITION,
         "There are too few clean rows to fit or calibrate a detector.",

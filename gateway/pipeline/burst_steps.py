@@ -13,7 +13,7 @@ from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
 from gateway.pipeline.pending import PendingRequest, by_version
 from gateway.recording.burst import PreparedRecord
-from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder, measured
 from gateway.recording.writer import Recorded
 from gateway.rollout.rollout import Rollout
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
@@ -205,7 +205,7 @@ class BurstSteps:
 
     def _count(self, pending: PendingRequest) -> None:
         """Counts the request for its version, if it got that far, before its caller hears of it."""
-        live, answer = pending.live, pending.answer
+        live, answer = pending.live, measured(pending.live, pending.answer)
         verdict = answer.verdict.value if answer else ""
         statistics = live.statistics if live else self._unresolved
         ending = RequestEnding(verdict, pending.reason)

@@ -15,6 +15,7 @@ from inference.model.request_tensors import RequestTensor
 from inference.model.tensor_spec import TensorSpec
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import DTYPES
+from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.times import format_time
 
 PLATFORM = "onnxruntime_onnx"
@@ -162,6 +163,7 @@ def _provenance(live: LiveVersion) -> dict[str, str]:
     }
     if not isinstance(live.ready, Generator):
         found["answer"] = live.config.decision.kind
+        found |= {} if live.ready.detector.screens else {"screening": NONE}
     return found
 
 

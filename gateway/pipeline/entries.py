@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gateway.pipeline.pending import PendingRequest
 from gateway.recording.burst import PreparedRecord, RecordTemplate
-from gateway.recording.recorder import actions_of, screening_of
+from gateway.recording.recorder import actions_of, measured, screening_of
 from sealgate.tensors import Tensor
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS, tensors_digest
@@ -30,7 +30,7 @@ class BurstEntries:
     def of(self, pending: PendingRequest) -> list[PreparedRecord]:
         """The entries of a request that was answered or refused, its own last."""
         outcome = pending.reason or ANSWERED
-        answer = pending.answer
+        answer = measured(pending.live, pending.answer)
         own = self._template(pending).fill(
             self._time(pending.time),
             pending.input_digest,
@@ -60,7 +60,8 @@ class BurstEntries:
         # What came to no policy of its own names the one that its version was looked up by.
         policy = pending.policy or (live.policy if live else self._policy().digest)
         engine = (answer and answer.engine) or (live.ready.engine if live else "")
-        threshold = answer.threshold if answer else None
+        screened = measured(live, answer)
+        threshold = repr(screened.threshold) if screened else ""
         arithmetic = answer.arithmetic(live.ready.arithmetic) if answer and live else ""
         if pending.anchors:
             # Whether its own class is the same tells a search what it looks for.
@@ -78,7 +79,7 @@ class BurstEntries:
                 version=str(live.version) if live else "",
                 version_digest=live.digest if live else "",
                 pointer_sequence=str(live.sequence) if live else "",
-                threshold=repr(threshold) if answer else "",
+                threshold=threshold,
                 engine=engine,
                 alias=alias,
                 screening=screening_of(judged) if judged else "",

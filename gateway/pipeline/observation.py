@@ -54,7 +54,8 @@ class Observation:
         """
         rows = sum(len(answer.features) for _, answer in requests)
         graph = sum(answer.graph_rows for _, answer in requests)
-        live.statistics.screened(rows - graph, graph)
+        if live.ready.detector.screens:
+            live.statistics.screened(rows - graph, graph)
         rules = self._policy().screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
         found = self._sessions.observe(rules, caller, live, requests, holds, withheld)
@@ -72,8 +73,10 @@ class Observation:
         """What no answer waits for, of requests of one version, each by its caller. An attacker's
         rows are no evidence of how others have changed, so they are not among them.
         """
-        self._drift.observe_all(live, answers, callers)
+        if live.ready.detector.screens:
+            self._drift.observe_all(live, answers, callers)
 
     def keep(self, live: LiveVersion, answer: InferenceResult) -> None:
         """Keep an answer's features, where the gateway is set to."""
-        self._features.keep(live.digest, answer.features)
+        if live.ready.detector.screens:
+            self._features.keep(live.digest, answer.features)

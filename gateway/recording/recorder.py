@@ -16,6 +16,7 @@ from gateway.recording.burst import PreparedRecord
 from gateway.recording.erasure import Erasure, ErasureBarrier
 from gateway.recording.writer import BurstWriter, Recordable, Recorded
 from inference.engine.live_table import LiveVersion
+from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration
 from inference.observability import tracing
 from registry.answers.answer_log import AnswerLog, Opening
@@ -24,7 +25,7 @@ from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry
-from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, TWO_STAGE
+from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, NONE, TWO_STAGE
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import TlogProof, open_checkpoint
 
@@ -305,8 +306,16 @@ def actions_of(outcome: str, actions: Collection[str] = ()) -> str:
     return ",".join(sorted({*actions, *((BLOCKED,) if outcome in _WITHHELD else ())}))
 
 
+def measured(live: LiveVersion | None, answer: InferenceResult | None) -> InferenceResult | None:
+    """The answer if its rows were screened, so that it has a verdict and a score."""
+    return answer if live is not None and screening_of(live) != NONE else None
+
+
 def screening_of(live: LiveVersion) -> str:
     """Which screening judged an answer of the version. Not which of its stages did: that is not for
     the caller.
     """
-    return FULL if live.ready.detector.first is None else TWO_STAGE
+    detector = live.ready.detector
+    if not detector.screens:
+        return NONE
+    return FULL if detector.first is None else TWO_STAGE

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.recording.recorder import AuditRecord, AuditRecorder, screening_of
+from gateway.recording.recorder import AuditRecord, AuditRecorder, measured, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult
@@ -127,6 +127,7 @@ class ShadowComparisons:
         self, comparison: ShadowComparison, found: InferenceResult | None, agreed: bool
     ) -> AuditRecord:
         other = comparison.other
+        screened = measured(other, found)
         tensors = [Tensor.of(name, data) for name, data in (found.outputs if found else {}).items()]
         return replace(
             comparison.record,
@@ -139,9 +140,9 @@ class ShadowComparisons:
             if tensors
             else "",
             outcome=AGREED if agreed else DIFFERED,
-            verdict=found.verdict.value if found else "",
-            score=repr(found.score) if found else "",
-            threshold=repr(found.threshold) if found else "",
+            verdict=screened.verdict.value if screened else "",
+            score=repr(screened.score) if screened else "",
+            threshold=repr(screened.threshold) if screened else "",
             engine=(found and found.engine) or other.ready.engine,
             alias=other.alias,
             screening=screening_of(other) if found else "",

@@ -141,6 +141,21 @@ class SingleStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscreened:
+    """No screening: the one feature of `inference.screening.detector.UNSCREENED` is zero."""
+
+    sessions: Sequence[Session] = ()
+
+    def run(
+        self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
+    ) -> BatchOutput:
+        begun = perf_counter_ns()
+        (logits,) = served.run(form.serving(x))
+        features = np.zeros((len(x), 1), np.float32)
+        return BatchOutput(logits, features, perf_counter_ns() - begun, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class TwoStage:
     """A first stage, and the response graph for the rows that it escalates.
 

@@ -7,7 +7,7 @@ All of them are in its manifest:
                          model.json states that precision
     model.fp32.onnx      the watermarked float32 model from which the INT8 one was made
     response.onnx        the screening graph of the same weights
-                         (inference.runtime.response_contract)
+                         (inference.runtime.response_contract); not of a version without screening
     detector.json        the detector for that graph's features (inference.screening.detector)
     golden.safetensors   `x` [n, …] and the answering graph's `logits` [n, C]; for texts, also those
                          of `sealgate.probes`
@@ -22,14 +22,20 @@ from inference.batching.limits import (
     OperatorBounds,
     Pace,
 )
-from inference.engine.batch_run import Screening, ServingTarget, SingleStage, TwoStage
+from inference.engine.batch_run import (
+    Screening,
+    ServingTarget,
+    SingleStage,
+    TwoStage,
+    Unscreened,
+)
 from inference.engine.graphs import check_response, open_classifier, open_response
 from inference.model.config import ModelConfig
 from inference.model.forms import InputForm, check_tokenizer, form_of
 from inference.model.golden import Golden
 from inference.runtime.session import Session
 from inference.runtime.settings import SMALL_GRAPH, GraphSpread, RuntimeSettings
-from inference.screening.detector import Detector
+from inference.screening.detector import UNSCREENED, Detector
 from sealgate.reasons import Reason, SealgateError
 
 MODEL = "model.json"
@@ -41,6 +47,16 @@ GOLDEN = "golden.safetensors"
 TOKENIZER = "tokenizer.json"
 """Of a text model alone; the others are every version's."""
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
+
+
+def check_screens(detector: Detector, response: bool) -> None:
+    """Raises SealgateError(GRAPH_MISMATCH) unless the detector is `UNSCREENED` just where a version
+    has no response graph.
+    """
+    if (detector != UNSCREENED) is not response or detector.screens is not response:
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "a version has both a detector and a response graph, or neither"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,7 @@ class VersionDocuments:
         signed = ModelConfig.decode(files[MODEL])
         config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
         detector = Detector.decode(files[DETECTOR])
+        check_screens(detector, RESPONSE in files)
         golden = Golden.decode(files[GOLDEN], config)
         tokenizer = files.get(TOKENIZER)
         check_tokenizer(config, tokenizer)
@@ -75,7 +92,8 @@ class VersionDocuments:
 @dataclass(frozen=True, slots=True)
 class VersionGraphs:
     """A version's opened graphs. `whole` is the response graph as signed, on the CPU, and
-    `response` the one that requests run; `float32` is the model from which INT8 was made.
+    `response` the one that requests run; `float32` is the model from which INT8 was made, and
+    stands for both where nothing is screened.
     """
 
     serving: ServingTarget
@@ -97,6 +115,12 @@ class VersionGraphs:
         """Steps 2 and 3 of `ReadyVersion.build`."""
         # 2.
         config, detector, threads = documents.config, documents.detector, spread.threads
+        float32 = open_classifier(files[FP32], config, threads)
+        if not detector.screens:
+            served = open_classifier(files[INT8], config, threads, settings)
+            here = ServingTarget.here(served, served, spread.lanes, settings, config.arithmetic)
+            pace = cls._pace(files, documents, serving or here)
+            return cls(serving or here, float32, Unscreened(), float32, float32, pace)
         whole, response = open_response(
             files[RESPONSE], config, threads, settings, compared=documents.compared
         )
@@ -108,15 +132,19 @@ class VersionGraphs:
             serving = ServingTarget.here(
                 served, response, spread.lanes, settings, config.arithmetic
             )
-        float32 = open_classifier(files[FP32], config, threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width - detector.first_width - int(documents.compared):
             raise SealgateError(
                 Reason.GRAPH_MISMATCH, "the detector reads another number of features"
             )
-        small = len(files[INT8]) < SMALL_GRAPH and config.tokens is None
-        pace = Pace.QUICK if small and isinstance(serving.served, Session) else Pace.SLOW
-        return cls(
-            serving, response, staged or SingleStage(detector.answers_float32), whole, float32, pace
-        )
+        screening = staged or SingleStage(detector.answers_float32)
+        pace = cls._pace(files, documents, serving)
+        return cls(serving, response, screening, whole, float32, pace)
+
+    @staticmethod
+    def _pace(
+        files: Mapping[str, bytes], documents: VersionDocuments, serving: ServingTarget
+    ) -> Pace:
+        small = len(files[INT8]) < SMALL_GRAPH and documents.config.tokens is None
+        return Pace.QUICK if small and isinstance(serving.served, Session) else Pace.SLOW

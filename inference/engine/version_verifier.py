@@ -11,7 +11,8 @@ The code carries the numbers of these steps (the first two are in `inference.eng
  6. The pointer follows from its proposal and approvals, at least one of them by someone other than
     the publisher (`verify_pointer`), and is for this model and alias (POINTER_INVALID). Nobody
     ever rejected or withdrew that proposal in a way that the policy lets stop it
-    (PROPOSAL_REJECTED).
+    (PROPOSAL_REJECTED). The version has a screening graph, or the current policy exempts the
+    model's risk tier from it (SCREENING_REQUIRED).
  7. Its sequence is not lower than one seen before (SEQUENCE_STALE).
  8. The version is not revoked and never was (VERSION_REVOKED).
  9. The manifest names exactly the files of a version (FILE_MISSING, FILE_SURPLUS). The loader
@@ -26,7 +27,7 @@ from typing import Protocol
 
 from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
 from inference.engine.trust_state import Place, PolicyState, TrustState
-from inference.engine.version_contents import FILES, TOKENIZER
+from inference.engine.version_contents import FILES, RESPONSE, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import (
@@ -116,6 +117,7 @@ def verify_past_pointer(
         raise SealgateError(Reason.POINTER_INVALID, "the pointer is for another model or alias")
     if pointer.proposal in seen.rejected:
         raise SealgateError(Reason.PROPOSAL_REJECTED, pointer.proposal)
+    policies.current.check_screening(pointer.model, manifest.screened)
     return VerifiedPointer(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
 
 
@@ -123,8 +125,9 @@ def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
     """Steps 9 and 10. Raises SealgateError as the module says, or as the source does."""
     # 9.
     paths = {entry.path for entry in manifest.files}
-    if FILES - paths:
-        raise SealgateError(Reason.FILE_MISSING, f"{sorted(FILES - paths)}")
+    needed = FILES if manifest.screened else FILES - {RESPONSE}
+    if missing := needed - paths:
+        raise SealgateError(Reason.FILE_MISSING, f"{sorted(missing)}")
     if surplus := paths - FILES - {TOKENIZER}:
         raise SealgateError(Reason.FILE_SURPLUS, f"{sorted(surplus)}")
     # 10.

@@ -18,6 +18,9 @@ alone gains nothing, and the score is the other features' alone. Versions of ear
 answer in INT8, and say what such a row becomes: adversarial, by a score above all others; suspect,
 by the highest score that is not adversarial; or clean. Their thresholds rest on those scores. A row
 that the first stage lets pass is not compared.
+
+A version without screening has the detector `UNSCREENED`, which was fitted on nothing and finds
+every row clean; its entries carry no verdict.
 """
 
 from dataclasses import dataclass, field
@@ -28,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.screening import scoring
-from inference.screening.calibration import Calibration, Floats
+from inference.screening.calibration import Calibration, Floats, ScoreThreshold
 from inference.screening.first_stage import FEATURES, FirstStage
-from inference.screening.scoring import FeatureScaling, Scoring, ScoringWeights
+from inference.screening.scoring import FeatureScaling, ScoreTail, Scoring, ScoringWeights
 from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32
 
@@ -81,6 +84,11 @@ class Detector:
             raise fields.malformed("no score is suspect without being adversarial")
         if self.disagreement is Verdict.ADVERSARIAL and self.threshold >= DISAGREEING:
             raise fields.malformed("disagreement stays below its threshold")
+
+    @property
+    def screens(self) -> bool:
+        """Whether there is any screening: a detector of features is fitted on attacks."""
+        return bool(self.fitted_on)
 
     @property
     def width(self) -> int:
@@ -204,6 +212,17 @@ class Detector:
         level = DISAGREEING if adversarial else self.threshold
         # An engine's value other than 0 or 1 does not count as agreement.
         return np.where(features[:, -1] != 0, np.maximum(scores, level), scores)
+
+
+def _unscreened() -> Detector:
+    """Of one feature, which is always zero, as is the score."""
+    none = ScoringWeights(0.0, (0.0,), (0.0,), ScoreTail(0.0, 1.0))
+    limit = ScoreThreshold(0.05, 1, 0.0)
+    limits = Calibration((0.0,) * 59, 0.6, limit, limit)
+    return Detector(FeatureScaling((0.0,), (1.0,), 1.0), none, none, limits, ())
+
+
+UNSCREENED = _unscreened()
 
 
 def _disagreement(value: Any) -> Disagreement:

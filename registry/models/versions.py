@@ -123,7 +123,8 @@ class Versions:
         """Register files that the artifact store holds as the model's next version.
 
         1. The manifest is strict (reasons of `Manifest.decode`).
-        2. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
+        2. The files are signed by a key of the publishing principal (reasons of `oms.verify`), and
+           have a screening graph unless the policy exempts the model (SCREENING_REQUIRED).
         3. Every item of evidence is about this version and signed by its maker (reasons of
            `open_evidence`).
         4. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
@@ -143,7 +144,7 @@ class Versions:
         with self._ledger.view() as connection:
             # 2. and 3.
             policy = self._book.read(connection).current(self._ledger.clock())
-            items = _check_signed(policy, principal, decoded, signature, evidence)
+            items = _check_signed(policy, principal, model, decoded, signature, evidence)
             # 4. to 6.
             self._check_record(connection, model, decoded, commitment)
         # 7.
@@ -152,7 +153,7 @@ class Versions:
             # 8.
             current = self._book.read_for(unit).current(unit.now)
             if current.digest != policy.digest:
-                items = _check_signed(current, principal, decoded, signature, evidence)
+                items = _check_signed(current, principal, model, decoded, signature, evidence)
             self._check_record(unit.connection, model, decoded, commitment)
             row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
             _add(unit, model, items, commitment=commitment, **row)
@@ -250,12 +251,14 @@ _FIELDS = {
 def _check_signed(
     policy: Policy,
     principal: str,
+    model: str,
     manifest: Manifest,
     signature: bytes,
     evidence: Sequence[bytes],
 ) -> tuple[EvidenceItem, ...]:
     """Steps 2 and 3 of `register`; returns the evidence."""
     oms.verify(signature, manifest, policy.keys_of(principal).values())
+    policy.check_screening(model, manifest.screened)
     return open_evidence(evidence, manifest.digest, policy)
 
 

@@ -18,7 +18,13 @@ from registry.state.schema import APPROVALS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import Pointer, PointerBundle, Proposal, verify_pointer
+from sealgate.trust.statements import (
+    Manifest,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    verify_pointer,
+)
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import parse_time
 
@@ -49,8 +55,9 @@ class Pointers:
         4. The proposal is known (PROPOSAL_UNKNOWN), and by our own clock its time has not run
            out (PROPOSAL_EXPIRED); the approvals that the pointer names are known
            (APPROVALS_MISSING).
-        5. The pointer follows from them (reasons of `verify_pointer`), and by our own clock the
-           policy has not expired, whatever its grace (POLICY_EXPIRED).
+        5. The pointer follows from them (reasons of `verify_pointer`), the version is screened or
+           exempt (SCREENING_REQUIRED), and by our own clock the policy has not expired, whatever
+           its grace (POLICY_EXPIRED).
         """
         opened = Envelope.decode(envelope)
         # 1.
@@ -75,7 +82,8 @@ class Pointers:
         1. to 3. As in `promote`; a principal of the role `rollback` may sign too.
         4. What it returns to is a promotion of this alias, and not what is live already; for who is
            no admin, it is what `previous` finds (ROLLBACK_TARGET).
-        5. The pointer follows from that (reasons of `verify_pointer`).
+        5. The pointer follows from that (reasons of `verify_pointer`), and the version is screened
+           or exempt (SCREENING_REQUIRED).
         """
         opened = Envelope.decode(envelope)
         # 1.
@@ -169,6 +177,7 @@ class Pointers:
         version: RowMapping,
     ) -> None:
         policy = chain.current(unit.now)
+        policy.check_screening(pointer.model, Manifest.decode(bytes(version["manifest"])).screened)
         verify_pointer(bundle, chain.by_digest, policy, version["principal"], unit.now)
         unit.add(
             POINTER_MOVED,

@@ -20,7 +20,7 @@ from registry.state.schema import APPROVALS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import Approval, Proposal
+from sealgate.trust.statements import Approval, Manifest, Proposal
 from sealgate.trust.times import parse_time
 
 
@@ -39,7 +39,8 @@ class Proposals:
         1. The caller, a publisher or an admin, has signed it (reasons of `open_own`).
         2. It names the newest policy (reasons of `PolicyChain.check_named`), which has a rule
            for the alias (ALIAS_UNKNOWN).
-        3. The version exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
+        3. The version exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED), and
+           is screened or exempt (SCREENING_REQUIRED).
         4. Its evidence is all the evidence of the version (EVIDENCE_MISMATCH): whoever approves
            has been told of every item. It is what the policy asks for (EVIDENCE_MISSING), from
            those who may make it (ROLE_TOO_LOW; PRINCIPAL_UNKNOWN for who is no more).
@@ -137,7 +138,9 @@ def _check_proposal(
     chain.check_named(proposal.policy)
     chain.newest.approvals_for(proposal.alias, proposal.model)
     # 3.
-    check_version(connection, proposal.model, proposal.version, proposal.digest)
+    version = check_version(connection, proposal.model, proposal.version, proposal.digest)
+    screened = Manifest.decode(bytes(version["manifest"])).screened
+    chain.newest.check_screening(proposal.model, screened)
     # 4.
     known = evidence_of(connection, proposal.model, proposal.version)
     if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):

@@ -24,7 +24,7 @@ from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import STEP_UP
 from sealgate.trust.policy.shares import CANARY
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.trust.receipts.answer_entry import ANCHOR, BY_CANARY, FLOAT32, MIXED, REDUCED
+from sealgate.trust.receipts.answer_entry import ANCHOR, BY_CANARY, FLOAT32, MIXED, NONE, REDUCED
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.allowance import ALLOWED, Allowance, HeldRequest
 from sealgate.trust.times import parse_micros
@@ -59,9 +59,14 @@ def screening_outcome(
     generated one, what may not leave whole is refused.
 
     Raises SealgateError: ENTRY_UNKNOWN where it passed by an allowance that is not shown, reasons
-    of `open_statement`, ALLOWANCE_MISMATCH and ALLOWANCE_SIGNER for one that does not fit.
+    of `open_statement`, SCREENING_REQUIRED for an answer that nothing screened and no policy
+    exempts, ALLOWANCE_MISMATCH and ALLOWANCE_SIGNER for one that does not fit.
     """
     verdict, caller = opened["verdict"], opened["principal"]
+    if opened.get("screening") == NONE and of_rows:
+        policy.check_screening(opened["model"], screened=False)
+        yield "NOT SCREENED, from which the policy exempts the model's risk tier"
+        return
     if not verdict:
         yield "screening came to no verdict"
         return

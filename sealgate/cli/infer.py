@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from sealgate.cli.context import alias_option, profile
-from sealgate.cli.output import json_option, show_rows
+from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.client.client import Client
 from sealgate.client.connection import connect, options_of
 from sealgate.oip.grpc_service_pb2 import ModelMetadataResponse
@@ -175,6 +175,7 @@ def infer(
             asked = {each.name: asked["x"] for each in first} or asked
         answer = client.infer(model, asked, alias=alias, allowance=allowed)
         labels = _labels(client, model, None if alias == DEFAULT_ALIAS else answer.version)
+    warn_unscreened(answer.receipt.fields.get("screening"))
     if receipt is not None:
         receipt.write_bytes(answer.receipt.data)
     rows: list[dict[str, Any]] = [

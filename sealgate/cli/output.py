@@ -17,6 +17,7 @@ from rich.text import Text
 from sealgate.private_keys import PASSPHRASE_VARIABLE
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_name_of, reason_of
+from sealgate.trust.receipts.answer_entry import NONE
 
 # Whatever reads a pipe takes a row a line, however long.
 _PIPE_WIDTH = 10_000
@@ -91,6 +92,12 @@ def show_fields(values: Mapping[str, Any], as_json: bool) -> None:
         lines = [line for item in items for line in _text(item).split("\n")]
         text = "\n".join(map(printable, lines)).rstrip().replace("\n", f"\n{'':<{width}}  ")
         click.echo(f"{name.replace('_', ' '):<{width}}  {text}")
+
+
+def warn_unscreened(screening: str | None) -> None:
+    """Says in red, beside what is printed, that nothing screened an answer or screens a version."""
+    if screening == NONE:
+        click.secho("NOT SCREENED: nothing looked for adversarial inputs", fg="red", err=True)
 
 
 def printable(value: object) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import open_chain, policy_option, profile, read_chain
-from sealgate.cli.output import HelpfulGroup, json_option, show_fields
+from sealgate.cli.output import HelpfulGroup, json_option, show_fields, warn_unscreened
 from sealgate.pages.receipt_page import PagePins, receipt_page
 from sealgate.trust.receipts import Receipt, verify_receipt
 
@@ -32,6 +32,7 @@ def verify(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: 
     person = profile(ctx, "client")
     policy = open_chain(read_chain(ctx, policies), person)
     verified = verify_receipt(Receipt.decode(file.read_bytes()), policy)
+    warn_unscreened(verified.fields.get("screening"))
     show_fields(
         {
             **verified.fields,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from sealgate.trust.receipts.answer_entry import NONE
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b")
 _STYLE = """\
 body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111}
@@ -127,7 +129,9 @@ def _summary(case: Case, intact: bool) -> str:
         **{name.replace("_", " "): value for name, value in case.fields.items() if value},
     }
     listed = "".join(f"<dt>{_text(n)}</dt><dd>{_text(v)}</dd>" for n, v in rows.items())
-    return f"<p>{verdict}</p><dl>{listed}</dl>"
+    unscreened = case.fields.get("screening") == NONE
+    warned = '<p><span class="bad">not screened</span></p>' if unscreened else ""
+    return f"<p>{verdict}</p>{warned}<dl>{listed}</dl>"
 
 
 def _section(case: Case, step: str, findings: list[CaseStep], holds: str) -> str:

@@ -103,8 +103,8 @@ function make(name, attributes, ...children) {
   return element;
 }
 
-function fact(name, value) {
-  return [make("dt", {}, name), make("dd", {}, value)];
+function fact(name, value, state = "") {
+  return [make("dt", {}, name), make("dd", { "data-state": state }, value)];
 }
 
 const MARKS = { holds: "✓ holds", broken: "✗ broken", unchecked: "– not checked", sealed: "sealed" };
@@ -139,12 +139,14 @@ function showResult({ steps, state, policy, receipt }) {
 /** What a proven receipt says, in the order in which one would ask. Nothing unproven is repeated here. */
 function summary({ opened, checkpoint, index }, policy) {
   const value = (name) => opened.get(name)?.value ?? "(sealed)";
+  const unscreened = value("screening") === "none";
   return [["when", value("time")], ["who asked", value("principal")],
     ["which model", `${value("model")}, version ${value("version")}`],
-    ["what came of it", `${value("outcome")}, screened as ${value("verdict")}`],
+    ["what came of it", value("outcome") + (unscreened ? "" : `, screened as ${value("verdict")}`)],
+    ...(unscreened ? [["screening", "NOT SCREENED: nothing looked for adversarial inputs", "broken"]] : []),
     ["where it stands", `entry ${index} of ${checkpoint.origin}, among ${checkpoint.size}`],
     ["vouched for by", `policy version ${policy.version}, in force until ${policy.expires}`],
-  ].flatMap(([name, text]) => fact(name, text));
+  ].flatMap(([name, text, state]) => fact(name, text, state));
 }
 
 function showStep(step) {

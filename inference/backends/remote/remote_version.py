@@ -17,7 +17,7 @@ from inference.batching.limits import BatcherCounts, Pace
 from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import BatchPhases, Statistics
-from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
+from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER, check_screens
 from inference.engine.version_verifier import FileSource, read_file
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
@@ -64,15 +64,17 @@ class VersionTerms:
 
     @classmethod
     def read(cls, manifest: Manifest, source: FileSource) -> "VersionTerms":
-        """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, and as `TextTokenizer.open`
-        and the source do.
+        """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, GRAPH_MISMATCH, and as
+        `TextTokenizer.open` and the source do.
         """
         model, detector = (_verified(manifest, name, source) for name in (MODEL, DETECTOR))
         config, tokenizer = ModelConfig.decode(model), None
         if config.tokens is not None and config.is_text:
             data = _verified(manifest, TOKENIZER, source)
             tokenizer = TextTokenizer.open(data, config.tokens)
-        return cls(config, Detector.decode(detector), tokenizer)
+        terms = cls(config, Detector.decode(detector), tokenizer)
+        check_screens(terms.detector, manifest.screened)
+        return terms
 
 
 class RemoteVersion:

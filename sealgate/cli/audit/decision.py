@@ -10,7 +10,7 @@ from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.audit.verify import NOT_ALL_SEEN
 from sealgate.cli.context import connected, policy_history, profile
-from sealgate.cli.output import json_option, show_rows
+from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.files import replace_file
 from sealgate.pages.decision_page import Case, CaseStep, decision_page
 from sealgate.reasons import SealgateError
@@ -68,6 +68,8 @@ def decision(
         replace_file(page, decision_page(case, steps, HOLDS).encode())
     rows = [{"step": f.step, "what": f.what, "found": f.found} for f in findings]
     show_rows(rows, ("step", "what", "found"), as_json)
+    _, screening = read.opened.get("screening", (b"", ""))
+    warn_unscreened(screening)
     broken = [finding for finding in findings if finding.found != HOLDS]
     if broken:
         ctx.exit(NOT_ALL_SEEN if all(finding.waits for finding in broken) else 1)

@@ -25,6 +25,7 @@ from sealgate.cli.output import (
     show_fields,
     show_line,
     show_rows,
+    warn_unscreened,
 )
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import follow, list_all
@@ -33,6 +34,7 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2 import Version
@@ -111,8 +113,9 @@ def screening_facts(
     """Whether the bound on false alarms holds; of how many clean rows it is, with which confidence,
     and which share of such rows is found adversarial, or at least suspect: at most, and on average.
 
-    A version without a detector has no such numbers. Raises SealgateError: as `SignedVersion.of`
-    and `file` do, DIGEST_MISMATCH for another manifest, DOCUMENT_MALFORMED.
+    A version without a detector has no such numbers, one without screening no bound. Raises
+    SealgateError: as `SignedVersion.of` and `file` do, DIGEST_MISMATCH for another manifest,
+    DOCUMENT_MALFORMED.
     """
     withdrawn = version.screening_withdrawn
     facts: dict[str, Any] = {"screening_bound": f"withdrawn {withdrawn}" if withdrawn else "holds"}
@@ -121,6 +124,8 @@ def screening_facts(
     )
     if signed.manifest.digest != version.digest:
         raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {version.name}")
+    if not signed.manifest.screened:
+        return {"screening": NONE}
     if DETECTOR in {file.path for file in signed.manifest.files}:
         detector = fields.mapping(canonical.decode(signed.file(registry, DETECTOR)))
         facts |= _told(fields.mapping(detector.get("calibration")))
@@ -254,6 +259,7 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
         show_fields({**about, "files": files, "evidence": evidence}, as_json)
         return
     show_fields(about, as_json)
+    warn_unscreened(screening.get("screening"))
     show_rows(files, ("file", "bytes", "digest"), as_json)
     rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
     show_rows(rows, ("evidence", "maker", "created"), as_json)

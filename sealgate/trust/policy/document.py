@@ -26,9 +26,11 @@ from sealgate.trust.policy.promotion_rules import (
     SERVING,
     UNKNOWN,
     EvidenceRules,
+    ModelSigners,
     RejectionRules,
     RiskTiers,
     SecurityKeyRules,
+    UnscreenedRules,
 )
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
@@ -45,6 +47,8 @@ _KINDS: Mapping[str, Any] = {
     "rejections": RejectionRules,
     "webauthn": Passkeys,
     "security_keys": SecurityKeyRules,
+    "unscreened": UnscreenedRules,
+    "model_signers": ModelSigners,
     "withdrawn": Withdrawals,
     "health": HealthRules,
     "ml_dsa": LogCosigners,
@@ -106,6 +110,8 @@ class Policy:
     rejections: RejectionRules | None = None
     webauthn: Passkeys = NO_PASSKEYS
     security_keys: SecurityKeyRules | None = None
+    unscreened: UnscreenedRules | None = None
+    model_signers: ModelSigners | None = None
     health: HealthRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
@@ -266,6 +272,21 @@ class Policy:
         if self.security_keys is None:
             return False
         return self.security_keys.demand(self.risk.tier(model) if self.risk else UNKNOWN)
+
+    @property
+    def trusted_makers(self) -> Mapping[str, PublicKey]:
+        """The keys that vouch for models from elsewhere, by their makers' names."""
+        return self.model_signers.keys if self.model_signers else {}
+
+    def check_screening(self, model: str, screened: bool) -> None:
+        """Raises SealgateError(SCREENING_REQUIRED) for a version without screening, unless the
+        policy exempts the model's risk tier.
+        """
+        tier = self.risk.tier(model) if self.risk else UNKNOWN
+        exempt = self.unscreened.tiers if self.unscreened else ()
+        if not screened and tier not in exempt:
+            named = f"of risk tier {tier}" if tier else "of no risk tier"
+            raise SealgateError(Reason.SCREENING_REQUIRED, f"{model} is {named}")
 
     def screen(self, model: str) -> ScreeningRules:
         """Return what screening leads to for the model."""

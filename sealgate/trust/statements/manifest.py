@@ -14,6 +14,8 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import check_digest, sha256
 
 TYPE = "sealgate/manifest/v1"
+ANSWERS, SCREENS = "model.int8.onnx", "response.onnx"
+"""The graph that answers rows, and the one that screens them."""
 _PATH = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}")
 _MOST_FILES = 256
 
@@ -94,6 +96,14 @@ class Manifest:
     def digest(self) -> str:
         """The identity of the version."""
         return sha256(self.encode())
+
+    @property
+    def screened(self) -> bool:
+        """Whether a model that answers rows has a graph that screens them; a language model's
+        screening is in its terms.
+        """
+        paths = {entry.path for entry in self.files}
+        return SCREENS in paths or ANSWERS not in paths
 
     def entry(self, path: str) -> FileEntry:
         """Return the file of that path. Raises SealgateError(FILE_SURPLUS) if there is none."""

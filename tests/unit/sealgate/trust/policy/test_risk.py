@@ -8,7 +8,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy, Right
-from sealgate.trust.policy.promotion_rules import RiskTiers
+from sealgate.trust.policy.promotion_rules import RiskTiers, UnscreenedRules
 from sealgate.trust.policy.rights import ALL, decide
 from sealgate.trust.statements import verify_pointer
 from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
@@ -137,3 +137,37 @@ def test_sections_that_are_refused(reason: Reason, section: Any) -> None:
     document = json.loads(make_policy().encode()) | {"risk": section}
     with refused(reason):
         Policy.decode(canonical.encode(document))
+
+
+UNSCREENED = UnscreenedRules(("low",))
+
+
+@pytest.mark.parametrize(
+    ("model", "sections"),
+    [
+        ("notes", {}),
+        ("notes", {"risk": RISK}),
+        ("notes", {"unscreened": UNSCREENED}),
+        ("digits", {"risk": RISK, "unscreened": UNSCREENED}),
+        ("unheard", {"risk": RISK, "unscreened": UNSCREENED}),
+    ],
+)
+def test_screening_is_required_unless_the_models_tier_is_exempt(
+    model: str, sections: dict[str, Any]
+) -> None:
+    policy = make_policy(**sections)
+    policy.check_screening(model, screened=True)
+    with refused(Reason.SCREENING_REQUIRED):
+        policy.check_screening(model, screened=False)
+
+
+def test_an_exempt_tier_needs_none() -> None:
+    policy = make_policy(risk=RISK, unscreened=UNSCREENED)
+    assert Policy.decode(policy.encode()) == policy
+    policy.check_screening("notes", screened=False)
+
+
+@pytest.mark.parametrize("tiers", [[], [""], ["low", "low"], "low"])
+def test_an_exemption_names_tiers(tiers: Any) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        UnscreenedRules.from_json({"tiers": tiers})
