@@ -66,7 +66,7 @@ def check(
     """
     dataset, description = described.read(source, data, None, bounds)
     read = read_source(source, dataset, description, bounds)
-    found: dict[str, Any] = {"takes": describe_input(read.config)}
+    found: dict[str, Any] = {"takes": describe_input(read)}
     optional, reports = allow_unmarked or description is not None, {}
     for quantized in (False, True):
         config = replace(read.config, quantized=quantized)

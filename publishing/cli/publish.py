@@ -24,7 +24,7 @@ from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import DRAWS, LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
-from publishing.ready.reading import read_source
+from publishing.ready.reading import model_name, read_source
 from publishing.source.folder import Dataset, SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
@@ -50,7 +50,7 @@ class PublishOptions:
     """What a publisher may ask of a version: how much accuracy its mark may cost, as a share of the
     test slice, whether screening may have a first stage, and whether a model with too few weights
     may go without a mark; what a file is said to be, and whether to quantize what model.json
-    describes, None being what it says.
+    describes, None being what it says; and whether requests are screened.
     """
 
     largest_loss: float = LARGEST_LOSS
@@ -58,6 +58,7 @@ class PublishOptions:
     unmarked: bool = False
     description: ModelDescription | None = None
     quantized: bool | None = None
+    screened: bool = True
 
 
 class RegistryCommitments:
@@ -102,6 +103,12 @@ Example:
     help="Let the response graph screen every request, even where a cheaper first stage would pay.",
 )
 @click.option(
+    "--without-screening",
+    is_flag=True,
+    help="Make no response graph and no detector. The policy must exempt the model's risk tier "
+    "(section `unscreened`); every receipt then says that nothing was screened.",
+)
+@click.option(
     "--parallel",
     type=click.IntRange(1, 16),
     default=PARALLEL,
@@ -120,6 +127,7 @@ def publish(
     allow_unmarked: bool,
     watermark_loss: float,
     no_first_stage: bool,
+    without_screening: bool,
     parallel: int,
     as_json: bool,
 ) -> None:
@@ -138,6 +146,7 @@ def publish(
         allow_unmarked or description is not None,
         description,
         quantizes(precision),
+        not without_screening,
     )
     release(ctx, source, dataset, bounds, wishes, parallel, as_json)
 
@@ -158,11 +167,13 @@ def release(
     person = profile(ctx, "publisher")
     with connected(person) as channel, open_outbox(person, path, dataset, wishes) as outbox:
         if outbox.is_empty():
-            source = read or read_source(
-                path, dataset, wishes.description, bounds, wishes.quantized
-            )
+            policy = governance_of(person, channel).policy()
+            if not wishes.screened:
+                policy.check_screening(model_name(path, wishes.description), screened=False)
+            asked = wishes.description, bounds, wishes.quantized, wishes.screened
+            source = read or read_source(path, dataset, *asked, policy.trusted_makers)
             if wishes.description is not None:
-                _tell("prepare", describe_input(source.config))
+                _tell("prepare", describe_input(source))
             built, summary = _build(channel, person, source, dataset, bounds, wishes)
             waiting = outbox.keep(built, summary)
         else:

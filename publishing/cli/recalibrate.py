@@ -81,10 +81,17 @@ def recalibrate(
     """
     person = profile(ctx, "publisher")
     dataset, description = described.read(source, data, precision, bounds)
-    made = read_source(source, dataset, description, bounds, quantizes(precision))
     signed, files = fetch(person, model, from_version)
     with connected(person) as channel:
         registry, policies = RegistryServiceStub(channel), policy_history(person, channel)
+        made = read_source(
+            source,
+            dataset,
+            description,
+            bounds,
+            quantizes(precision),
+            signers=policies[-1].trusted_makers,
+        )
         check_made_from(registry, signed, policies, made, dataset)
     earlier = Detector.decode(files[version_contents.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)

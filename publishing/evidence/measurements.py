@@ -16,10 +16,15 @@ from publishing.calibration.served_rows import BORDER
 from publishing.watermark.reading import MarkDetection
 from publishing.watermark.records import WeightSlot
 from sealgate.trust import canonical, fields
-from sealgate.trust.receipts.answer_entry import FLOAT32
+from sealgate.trust.receipts.answer_entry import FLOAT32, NONE
 
 UNSEEN = "unseen"
 """Of a version recalibrated from one whose answers are not compared with its float32 model's."""
+NO_SCREENING = {
+    "screening": NONE,
+    "statement": "no screening: nothing looks for adversarial inputs, and no answer has a verdict",
+}
+"""The report on a version without screening."""
 _FLAGS = ("flagged", "at_least_suspect")
 _CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
 _LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
@@ -80,7 +85,7 @@ class TrialMeasurements:
         decision: Decision = CLASSES,
     ) -> "TrialMeasurements":
         """Read what `encode` wrote of these golden answers, which are the `same` to the last bit in
-        any batch or not, and a test slice of this many rows.
+        any batch or not, and of so many rows screened; of none, it says that nothing is.
 
         Every name is one of ours and every value a number where it can lie, so that what is signed
         as evidence has no other content. Raises DOCUMENT_MALFORMED.
@@ -188,6 +193,10 @@ def _share(value: Any) -> float:
 
 def _with_recalibration(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
     """The report on screening; after a recalibration, with what that changed."""
+    if not rows:
+        if value != NO_SCREENING:
+            raise fields.malformed("nothing is screened")
+        return dict(NO_SCREENING)
     given = dict(fields.mapping(value))
     changed = given.pop(RECALIBRATION, None)
     found = _screening(given, rows, of_text)

@@ -74,7 +74,9 @@ def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
     """What a version is made of: the source's files, the data, and after a recalibration the
     features that it stands on and the detector that they were measured for.
     """
-    files = {CONFIG: source.config.encode(), SERVING: source.serving, RESPONSE: source.response}
+    files = {CONFIG: source.config.encode(), SERVING: source.serving}
+    if source.response:
+        files[RESPONSE] = source.response
     if source.tokenizer is not None:
         files[TOKENIZER] = source.tokenizer
     if data.traffic is not None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from inference.engine.version_contents import check_screens
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.screening.detector import Detector
@@ -93,6 +94,8 @@ def make_files(
     marked, weights = _marked(source, wanted)
     steps.done("mark", _described(marked, weights))
     graphs = (source.serving, source.response) if marked is None else marked.graphs
+    if not source.response:
+        graphs = (graphs[0], b"")
     request = _request(source, graphs, data, seed, first_stage).encode()
     limits, unsafe = confinement.limits, confinement.unsafe
     with process.start(trial.TASK, request, limits, unsafe=unsafe) as worker:
@@ -105,13 +108,17 @@ def make_files(
         golden = _golden(worker, source.config, drawn)
         steps.done("golden", f"{len(golden.x)} answers, alike alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
+        check_screens(detector, bool(source.response))
         rows = len(trial.rows_to_screen(data.test.x))
         measured = TrialMeasurements.decode(
-            worker.receive(_LARGEST_REPORT), golden, rows, source.config.quantized, decision
+            worker.receive(_LARGEST_REPORT),
+            golden,
+            rows if source.response else 0,
+            source.config.quantized,
+            decision,
         )
         report = _checked(VersionReport(figures, weights, measured), wanted)
-        flagged = measured.screening["clean"]["flagged"]
-        steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
+        steps.done("calibrate", _flagged(measured))
         worker.finish()
         steps.done("admit", "it loads as a gateway loads it, and gives its golden answers")
     files = trial.version_files(source.config, (int8, *graphs), detector, golden, source.tokenizer)
@@ -161,9 +168,15 @@ def _marked(source: SourceFolder, wanted: MarkSettings) -> tuple[MarkedGraphs | 
     weights = sum(each.values.size for each in read_carriers(parse_model(source.serving)))
     if wanted.optional and weights < CAPACITY:
         return None, weights
-    marked = embed(source.serving, source.response, wanted.mark)
+    marked = embed(source.serving, source.response or source.serving, wanted.mark)
     _check_mark(marked.detection, "fp32")
     return marked, weights
+
+
+def _flagged(measured: TrialMeasurements) -> str:
+    if "clean" not in measured.screening:
+        return "NOTHING IS SCREENED"
+    return f"{measured.screening['clean']['flagged']:.1%} of clean test rows flagged"
 
 
 def _described(marked: MarkedGraphs | None, weights: int) -> str:

@@ -13,7 +13,7 @@ from inference.model.request_tensors import RequestTensor
 from inference.model.tensor_spec import FP32, TensorSpec
 from publishing.ready.levels import Answers, decided
 from publishing.ready.rows import names_of
-from publishing.source.folder import Dataset
+from publishing.source.folder import Dataset, SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
@@ -111,17 +111,19 @@ class ModelDescription:
         return tuple(_column(name, rows[:, at]) for at, name in enumerate(names))
 
 
-def describe_input(config: ModelConfig) -> str:
+def describe_input(source: SourceFolder) -> str:
     """For people: what it takes and gives."""
+    config = source.config
     row = "x".join(map(str, config.input.row))
-    how = "finite differences" if config.differences else "the gradient"
+    how = "screened by " + ("finite differences" if config.differences else "the gradient")
+    how = how if source.response else "NOT SCREENED"
     ranges = "each column in its range" if config.relative else "all in one range"
     taken = f"{config.input.name} [n, {row}]"
     if config.tensors:
         taken = ", ".join(f"{each.name} {each.datatype}" for each in config.tensors)
     return (
         f"{taken} ({ranges}) to {config.output.name} of {len(config.labels)}"
-        f" {config.decision.kind}, in {config.arithmetic}; screened by {how}"
+        f" {config.decision.kind}, in {config.arithmetic}; {how}"
     )
 
 

@@ -18,16 +18,18 @@ from typing import Any
 
 import yaml
 
+from publishing.ready.model_signature import verified_signer
 from publishing.source.folder import SLSA, STATEMENT, Origin, read_plain_file
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
+from sealgate.trust.keys import PublicKey
 
+Signers = Mapping[str, PublicKey]
 MLMODEL, ARTIFACTS, METRICS = "MLmodel", "artifacts", "metrics"
 CONVERT = f"{__name__}:convert"
 IMPORT = "urn:sealgate:import:mlflow:v1"
-_SIGNATURES = ("model.sig", "model.sigstore.json")
 _LARGEST = 1 << 20
 _MOST_FILES = 1000
 _ADDED = 16 << 20
@@ -57,20 +59,24 @@ def files_of(folder: Path) -> list[Path]:
     return found
 
 
-def read_mlflow(folder: Path, confinement: Confinement) -> ImportedModel:
-    """The model of an MLflow folder.
+def read_mlflow(
+    folder: Path, confinement: Confinement, signers: Signers | None = None
+) -> ImportedModel:
+    """The model of an MLflow folder. Its signature, if it has one, is held against `signers`.
 
-    Raises: FORMAT_REFUSED for what is no MLmodel file, or a flavour that is not read; PATH_UNSAFE,
-    FILE_MISSING, and the reasons of a worker.
+    Raises as `verified_signer`, and: FORMAT_REFUSED for what is no MLmodel file, or a flavour that
+    is not read; PATH_UNSAFE, FILE_MISSING, and the reasons of a worker.
     """
+    files = {path: read_plain_file(path) for path in files_of(folder)}
+    named = {path.relative_to(folder).as_posix(): data for path, data in files.items()}
+    signer = verified_signer(named, signers)
     content = read_plain_file(folder / MLMODEL)
     document = _document(content)
     flavour, data = _flavour(document)
     model = read_plain_file(_inside(folder, data))
     if flavour == "xgboost":
         model = _converted(model, confinement)
-    files = {path: read_plain_file(path) for path in files_of(folder)}
-    statement = _statement(document, flavour, model, folder, files)
+    statement = _statement(document, flavour, model, signer, _metrics(folder), named)
     return ImportedModel(model, Origin(statement, {"model.onnx": sha256(model)}))
 
 
@@ -143,21 +149,18 @@ def _statement(
     document: Mapping[str, Any],
     flavour: str,
     model: bytes,
-    folder: Path,
-    files: Mapping[Path, bytes],
+    signer: str | None,
+    metrics: Mapping[str, str],
+    files: Mapping[str, bytes],
 ) -> dict[str, Any]:
     said = {name: str(document[name]) for name in _SAID if document.get(name) is not None}
-    signed = [name for name in _SIGNATURES if folder / name in files]
     outer = {
         "flavour": flavour,
         "mlflow": said,
-        "metrics": _metrics(folder),
-        "model_signature": f"not verified: {signed[0]}" if signed else "unsigned",
+        "metrics": dict(metrics),
+        "model_signature": signer or "unsigned",
     }
-    dependencies = [
-        {"name": path.relative_to(folder).as_posix(), "digest": _digest(data)}
-        for path, data in files.items()
-    ]
+    dependencies = [{"name": path, "digest": _digest(data)} for path, data in files.items()]
     definition = {
         "buildType": IMPORT,
         "externalParameters": outer,

@@ -52,9 +52,13 @@ _HEADER = 64 << 20
 
 
 def prepare(
-    model: bytes, data: Dataset, description: ModelDescription, confinement: Confinement
+    model: bytes,
+    data: Dataset,
+    description: ModelDescription,
+    confinement: Confinement,
+    screened: bool = True,
 ) -> SourceFolder:
-    """Make a source folder of a ready model.
+    """Make a source folder of a ready model, without a response graph unless it is `screened`.
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH, GRADIENT_MISSING, DOCUMENT_MALFORMED,
     PARAMETER_MALFORMED, TENSOR_RANGE, and the reasons of a worker.
@@ -70,7 +74,12 @@ def prepare(
         answers = _answers(worker.receive(4 * len(data.fit.x) * form.width + _HEADER), form)
         worker.finish()
     config = description.config(form, data, answers)
-    return add_response(config, serving, data, confinement)
+    if screened:
+        return add_response(config, serving, data, confinement)
+    data.check(config)
+    source = SourceFolder(config, serving, b"")
+    source.check()
+    return source
 
 
 def add_response(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription
-from publishing.ready.mlflow import ImportedModel, is_mlflow, read_mlflow
+from publishing.ready.mlflow import ImportedModel, Signers, is_mlflow, read_mlflow
 from publishing.ready.preparation import add_response, inputs_of, prepare
 from publishing.ready.rows import column_rows, read_named, tensor_rows
 from publishing.source.folder import (
@@ -63,17 +63,23 @@ def read_source(
     description: ModelDescription | None,
     confinement: Confinement,
     quantized: bool | None = None,
+    screened: bool = True,
+    signers: Signers | None = None,
 ) -> SourceFolder:
     """The model at `path`. With a `description` it is a file or MLflow's, and is prepared. Another
     folder has a `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`,
-    that is made.
+    that is made. Unless it is `screened`, there is none. A signature of MLflow's folder is held
+    against `signers`.
 
     Raises as `prepare` and `SourceFolder.read` do.
     """
     if description is not None:
-        model = _ready(path, confinement)
-        prepared = prepare(model.onnx, data, description, confinement)
+        model = _ready(path, confinement, signers)
+        prepared = prepare(model.onnx, data, description, confinement, screened)
         return replace(prepared, origin=model.origin)
+    if not screened:
+        config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
+        return SourceFolder(config, read_plain_file(path / SERVING), b"")
     if (path / SERVING).is_file() and not (path / RESPONSE).exists():
         config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
         return add_response(config, read_plain_file(path / SERVING), data, confinement)
@@ -81,9 +87,16 @@ def read_source(
     return replace(source, config=_precise(source.config, quantized))
 
 
-def _ready(path: Path, confinement: Confinement) -> ImportedModel:
+def model_name(path: Path, description: ModelDescription | None) -> str:
+    """The name of the model at `path`. Raises as `ModelConfig.read` does."""
+    if description is not None:
+        return description.name
+    return ModelConfig.read(read_plain_file(path / CONFIG)).name
+
+
+def _ready(path: Path, confinement: Confinement, signers: Signers | None = None) -> ImportedModel:
     if is_mlflow(path):
-        return read_mlflow(path, confinement)
+        return read_mlflow(path, confinement, signers)
     return ImportedModel(read_plain_file(path))
 
 

@@ -112,7 +112,8 @@ LARGEST_FILE = 2**31 - 1
 class SourceFolder:
     """A model's description, its serving graph (fp32 ONNX) and the response graph beside it; where
     it takes texts, its tokenizer; and where training wrote one, its provenance. `keeps_rows` says
-    that the response graph was made from the first of the fit slice's `halves`.
+    that the response graph was made from the first of the fit slice's `halves`. Without screening
+    `response` is empty.
     """
 
     config: ModelConfig
@@ -161,7 +162,7 @@ class SourceFolder:
         1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA), none an exported copy
            (COPY_REFUSED).
         2. The serving graph has the described input and output (GRAPH_MISMATCH).
-        3. The response graph meets its contract for these sizes (GRAPH_MISMATCH).
+        3. The response graph, if there is one, meets its contract for these sizes (GRAPH_MISMATCH).
         4. Both hold the same weights under the same names (GRAPH_MISMATCH).
         5. There is a tokenizer just where texts come in, and it loads (FILE_MISSING, FILE_SURPLUS,
            FILE_TOO_LARGE, FORMAT_REFUSED, GRAPH_MISMATCH).
@@ -169,15 +170,16 @@ class SourceFolder:
         # 1.
         serving = parse_model(self.serving)
         check_no_copy(SERVING, check_source(SERVING, MemoryBytes(self.serving)))
-        response = parse_model(self.response)
         # 2.
         inputs = (self.config.input,) if self.config.tokens is None else _ANY_TOKENS
         _check_values(serving.graph.input, inputs)
         _check_values(serving.graph.output, (self.config.output,))
         # 3.
-        check_response(response, self.config)
-        # 4.
-        check_same_parameters(serving, response)
+        if self.response:
+            response = parse_model(self.response)
+            check_response(response, self.config)
+            # 4.
+            check_same_parameters(serving, response)
         # 5.
         check_tokenizer(self.config, self.tokenizer)
         form_of(self.config, self.tokenizer)

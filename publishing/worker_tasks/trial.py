@@ -27,7 +27,7 @@ from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
-from inference.screening.detector import Detector
+from inference.screening.detector import UNSCREENED, Detector
 from publishing.calibration.detector_fit import (
     attack_fit_rows,
     draft_detector,
@@ -44,7 +44,13 @@ from publishing.calibration.served_rows import (
     StagedProber,
 )
 from publishing.calibration.text_probe import MOST_REPORTED, TextProbe
-from publishing.evidence.measurements import RECALIBRATION, UNSEEN, Accuracies, TrialMeasurements
+from publishing.evidence.measurements import (
+    NO_SCREENING,
+    RECALIBRATION,
+    UNSEEN,
+    Accuracies,
+    TrialMeasurements,
+)
 from publishing.evidence.recalibration import changes
 from publishing.quantization import quantize
 from publishing.source.folder import SLICES, DataSlice
@@ -65,6 +71,7 @@ Generators = tuple[np.random.Generator, np.random.Generator]
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialRequest:
     """A described model: `source` as it was trained, `serving` and `response` marked; its rows.
+    Without screening `response` is empty.
     Without `first_stage` the response graph screens every row, whatever it costs. With `keeps_rows`
     that graph keeps rows of the first half of the fit slice.
     """
@@ -154,44 +161,72 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     asked = TrialRequest.decode(request)
     config, test = asked.config, asked.test
     for_golden, for_noise = random_generators(asked.seed)
-    fp32, graph = ServingGraph.of(asked.serving, config), ResponseGraph.of(asked.response)
+    fp32 = ServingGraph.of(asked.serving, config)
     fp32_logits = fp32.logits(test.x)
-    sample = rows_to_screen(test.x)
-    check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
+    graph = None
+    if asked.response:
+        graph = ResponseGraph.of(asked.response)
+        sample = rows_to_screen(test.x)
+        check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
     int8 = asked.serving
     if config.quantized:
         rows, by_column = asked.fit.x, config.relative
         int8 = quantize(asked.serving, config.input.name, rows, products_only=by_column)
     send(int8)
     served = ServingGraph.of(int8, config)
-    compared = config.quantized and config.decision == CLASSES
+    compared = graph is not None and config.quantized and config.decision == CLASSES
     if asked.earlier is not None:
         # A recalibration rests on the features that its version measured on traffic.
         compared = asked.earlier.disagreement is not None
-    released = ReleasedGraphs(served, graph, config) if compared else served
-    golden = _golden(asked, released, for_golden)
+    answering = ReleasedGraphs(served, graph, config) if graph and compared else served
+    golden = _golden(asked, answering, for_golden)
     send(golden.encode())
-    prober: BorderProber = number_probe(graph, config)
-    if config.tokens is not None:
-        prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    response = open_response(asked.response, config, 1, compared=compared)[1]
-    graphs = TimedGraphs(served.session, fp32.session, response, served.form)
-    # Without them no stage is measured.
-    staged = asked.first_stage and config.decision == CLASSES
-    vectors = _vectors(int8, asked, served, golden) if staged else None
-    answering = ServedProber(prober, served, compared, decision=config.decision)
-    answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
+    detector, screened = UNSCREENED, dict[str, Any](NO_SCREENING)
+    if graph is not None:
+        screening = _Screened(graph, served, fp32, int8, golden, compared)
+        detector, screened = screening.measured(asked, for_noise)
     send(detector.encode())
-    answering = replace(answering, border=True)
-    screened = report_of(answering, detector, sample, for_noise, config.decision)
-    screened |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
     accuracies = _accuracies(asked, fp32_logits, served)
     report = golden_report(golden, fp32.logits(golden.x), config.quantized, config.decision)
-    measured = TrialMeasurements(report, screened, accuracies)
-    send(measured.encode())
+    send(TrialMeasurements(report, screened, accuracies).encode())
     both = int8, asked.serving, asked.response
     files = version_files(config, both, detector, golden, asked.tokenizer)
     ready_version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Screened:
+    """What screening is fitted to and measured on: the graphs of a version, whether their answers
+    are `compared`, and its golden answers.
+    """
+
+    graph: ResponseGraph
+    served: ServingGraph
+    fp32: ServingGraph
+    int8: bytes
+    golden: Golden
+    compared: bool
+
+    def measured(
+        self, asked: TrialRequest, for_noise: np.random.Generator
+    ) -> tuple[Detector, dict[str, Any]]:
+        """The detector, and the report on it."""
+        config, compared = asked.config, self.compared
+        prober: BorderProber = number_probe(self.graph, config)
+        if config.tokens is not None:
+            prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
+        response = open_response(asked.response, config, 1, compared=compared)[1]
+        graphs = TimedGraphs(self.served.session, self.fp32.session, response, self.served.form)
+        # Without them no stage is measured.
+        staged = asked.first_stage and config.decision == CLASSES
+        vectors = _vectors(self.int8, asked, self.served, self.golden) if staged else None
+        answering = ServedProber(prober, self.served, compared, decision=config.decision)
+        answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
+        answering = replace(answering, border=True)
+        sample = rows_to_screen(asked.test.x)
+        report = report_of(answering, detector, sample, for_noise, config.decision)
+        report |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
+        return detector, report
 
 
 def _accuracies(
@@ -282,6 +317,8 @@ def version_files(
         version_contents.DETECTOR: detector.encode(),
         version_contents.GOLDEN: golden.encode(),
     }
+    if not response:
+        del files[version_contents.RESPONSE]
     if tokenizer is not None:
         files[version_contents.TOKENIZER] = tokenizer
     return files

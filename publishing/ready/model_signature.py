@@ -1,0 +1,103 @@
+"""Verifies the OpenSSF Model Signing signature of a folder that is imported, offline.
+
+The bundle is what `python -m model_signing sign key` writes: a Sigstore bundle around a DSSE
+envelope around an in-toto statement of the files' digests. A version of ours is signed in the same
+format (`sealgate.trust.statements.oms`), but more strictly. Keys are those that the policy lists.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import dsse
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.statements import oms
+
+SIGNATURES = ("model.sig", "model.sigstore.json")
+# What signers leave out: git's own files, whatever the bundle says that it ignores.
+_IGNORED = (".git/", ".github/")
+_IGNORED_FILES = frozenset({".gitattributes", ".gitignore"})
+_STATEMENT = "https://in-toto.io/Statement/v1"
+_IDENTITY = (
+    "it was signed by a Sigstore identity, which cannot be verified without Sigstore's trust root:"
+    " have the folder signed with a key that the policy lists (model_signers)"
+)
+
+
+def verified_signer(
+    files: Mapping[str, bytes], signers: Mapping[str, PublicKey] | None
+) -> str | None:
+    """What evidence says of the signature of a folder's `files`, by their path: who signed them.
+    None where it is not signed; without `signers`, that nothing was verified.
+
+    1. The bundle is one, by a key (FORMAT_REFUSED; SIGNER_MISMATCH for a Sigstore identity).
+    2. The key that it names is one of `signers` (SIGNER_MISMATCH), and has signed
+       (SIGNATURE_INVALID).
+    3. What was signed are the SHA-256 digests of just these files (FORMAT_REFUSED, FILE_SURPLUS,
+       FILE_MISSING, DIGEST_MISMATCH).
+    """
+    name = next((each for each in SIGNATURES if each in files), None)
+    if name is None:
+        return None
+    if signers is None:
+        return f"not verified: {name}"
+    try:
+        # 1.
+        bundle = json.loads(files[name])
+        material, envelope = bundle["verificationMaterial"], bundle["dsseEnvelope"]
+        if "publicKey" not in material:
+            raise SealgateError(Reason.SIGNER_MISMATCH, _IDENTITY)
+        hint, (signature,) = material["publicKey"]["hint"], envelope["signatures"]
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        signed = base64.b64decode(signature["sig"], validate=True)
+        # 2.
+        who = _signer(hint, signers)
+        signers[who].verify(signed, dsse.pae(envelope["payloadType"], payload))
+        # 3.
+        listed = _listed(json.loads(payload))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        detail = f"{name} is no signature of a model: {type(error).__name__}"
+        raise SealgateError(Reason.FORMAT_REFUSED, detail) from error
+    _check_files(listed, {path: data for path, data in files.items() if path != name})
+    return f"verified: {name} by {who}, key {signers[who].keyid}"
+
+
+def _signer(hint: Any, signers: Mapping[str, PublicKey]) -> str:
+    for who, key in signers.items():
+        if hashlib.sha256(key.pem.encode("ascii")).hexdigest() == hint:
+            return who
+    detail = f"the policy lists no such key among {', '.join(signers) or 'none'} (model_signers)"
+    raise SealgateError(Reason.SIGNER_MISMATCH, detail)
+
+
+def _listed(statement: Any) -> dict[str, str]:
+    """The digests by path."""
+    kind = statement["_type"], statement["predicateType"]
+    how = statement["predicate"]["serialization"]
+    if kind != (_STATEMENT, oms.PREDICATE_TYPE) or (how["method"], how["hash_type"]) != (
+        "files",
+        "sha256",
+    ):
+        detail = "the signature is not over SHA-256 digests of whole files"
+        raise SealgateError(Reason.FORMAT_REFUSED, detail)
+    resources = statement["predicate"]["resources"]
+    digests = b"".join(bytes.fromhex(each["digest"]) for each in resources)
+    (subject,) = statement["subject"]
+    if subject["digest"]["sha256"] != hashlib.sha256(digests).hexdigest():
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the signed digests are not the subject's")
+    return {each["name"]: each["digest"] for each in resources}
+
+
+def _check_files(listed: Mapping[str, str], files: Mapping[str, bytes]) -> None:
+    for path, data in files.items():
+        if path in _IGNORED_FILES or path.startswith(_IGNORED):
+            continue
+        if path not in listed:
+            raise SealgateError(Reason.FILE_SURPLUS, f"{path} is not among the signed files")
+        if hashlib.sha256(data).hexdigest() != listed[path]:
+            raise SealgateError(Reason.DIGEST_MISMATCH, f"{path} is not the file that was signed")
+    if missing := sorted(listed.keys() - files.keys()):
+        raise SealgateError(Reason.FILE_MISSING, f"{missing[0]} was signed")
