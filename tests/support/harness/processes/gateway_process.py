@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 # The last of the listeners that every gateway has.
 _LISTENS = "listening: mutual"
 
