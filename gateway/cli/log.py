@@ -29,6 +29,9 @@ from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency import log_vkey, origin_of
 from sealgate.trust.transparency.tiles import WIDTH
 
+_NOT_ALL = 3
+"""The exit status where another answer log has entries to prune."""
+
 
 @click.command(
     epilog="""
@@ -52,7 +55,8 @@ def prune(
     The gateway may run meanwhile. Every checkpoint and every proof is as before, and what was
     pruned stands in the registry's log first, in the name of operator:USER, the account that runs
     this. Entries younger than `[answers] retention_days` (184) are refused; how old an entry is at
-    least, the anchors in the registry's log say. Entries go in tiles of 256.
+    least, the anchors in the registry's log say. Entries go in tiles of 256. Other answer logs that
+    have entries old enough are listed as left, with the exit status 3: run this on their gateways.
     """
     now = datetime.now(UTC)
     try:
@@ -66,6 +70,8 @@ def prune(
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     show_fields(values, as_json)
+    if isinstance(values["left"], list):
+        ctx.exit(_NOT_ALL)
 
 
 def _prune(
@@ -92,10 +98,11 @@ def _prune(
         prunings.add(log.origin, size, cutoff, partial(closed_between, answers))
         prune_leaves(answers, size)
     policy = _policy(settings, registry)
-    others = [origin_of(vkey) for vkey in policy.answer_logs if origin_of(vkey) != log.origin]
+    others = {origin_of(vkey) for vkey in policy.answer_logs} - {log.origin}
+    left = [origin for origin in sorted(others) if prunings.left(origin, cutoff)]
     return {
         "log": log.origin,
-        "left": others or "no other answer log is named by the policy",
+        "left": left or "nothing in other answer logs of the policy",
         "pruned": not dry_run,
         "entries": max(0, size - first),
         "first": max(size, first),

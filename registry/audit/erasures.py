@@ -160,6 +160,17 @@ class Prunings:
         with self._ledger.change(self._principal) as unit:
             return _prunable(unit, origin, before)
 
+    def left(self, origin: str, before: datetime) -> int:
+        """Return how many entries of a log might be pruned by now and were not, as far as anchors
+        tell. Raises like `prunable`.
+        """
+        with self._ledger.change(self._principal) as unit:
+            newest = select(func.max(ANCHORS.c.size)).where(ANCHORS.c.origin == origin)
+            # The newest tile of a log stays.
+            most = max(0, (unit.connection.scalar(newest) or 0) - 1) // WIDTH * WIDTH
+            allowed = min(most, _prunable(unit, origin, before))
+            return max(0, allowed - pruned_of(unit.connection, origin))
+
     def pruned(self, origin: str) -> int:
         """Return how many entries of a log were to be pruned. Raises REGISTRY_UNAVAILABLE."""
         with self._ledger.view() as connection:

@@ -179,7 +179,8 @@ def test_anchors_say_how_old_entries_are(harness: RegistryHarness, log: AnswerLo
     book = prunings(harness)
     soon = NOW + timedelta(hours=1)
     assert book.prunable(ANSWER_LOG, NOW - timedelta(hours=1)) == 0
-    assert book.prunable(ANSWER_LOG, soon) == 768
+    assert book.prunable(ANSWER_LOG, soon) == book.left(ANSWER_LOG, soon) == 768
+    assert book.left(ANSWER_LOG, NOW - timedelta(hours=1)) == 0
     with refused(Reason.RETENTION_HOLDS):
         book.add(ANSWER_LOG, 768, NOW - timedelta(hours=1), log.openings.closed_between)
     for size in (1024, 700):
@@ -189,6 +190,7 @@ def test_anchors_say_how_old_entries_are(harness: RegistryHarness, log: AnswerLo
     for _ in range(2):
         book.add(ANSWER_LOG, 768, soon, log.openings.closed_between)
     assert book.pruned(ANSWER_LOG) == 768
+    assert book.left(ANSWER_LOG, soon) == 0
     told = [canonical.decode(leaf) for leaf in entries(harness)]
     pruned = [entry for entry in told if entry["event"] == "log.pruned"]
     assert [(e["subject"], e["body"]) for e in pruned] == [

@@ -10,9 +10,13 @@ import pytest
 from gateway.cli import log
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
+from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts.answer_entry import is_pseudonym
+from sealgate.trust.transparency import Checkpoint, sign_checkpoint
+from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal, running
+from tests.support.harness.policy_changes import accept, document
 
 ENTRIES = 600
 
@@ -150,3 +154,17 @@ def test_only_an_admin_erases_and_only_here(harness: GatewayHarness) -> None:
 def test_the_state_stays_where_it_is(harness: GatewayHarness, tmp_path: Path) -> None:
     told = harness.command("log", "prune", "--config", str(tmp_path / "no.toml"))
     assert told.exit_code != 0
+
+
+@pytest.mark.usefixtures("later")
+def test_old_entries_of_other_gateways_are_left(harness: GatewayHarness) -> None:
+    assert harness.command("log", "prune").exit_code == 0
+    key, origin = PrivateKey.generate(), "house.localhost/answers-2"
+    logs = document(harness)["logs"]
+    logs["answers"].append(vkey(origin, key.public))
+    accept(harness, logs=logs)
+    note = sign_checkpoint(Checkpoint(origin, 300, bytes(32)), key)
+    harness.gateway.store.registry.anchors.add("gateway", note)
+    told = harness.command("log", "prune", "--json")
+    assert told.exit_code == 3, told.output
+    assert json.loads(told.stdout)["left"] == [origin]
