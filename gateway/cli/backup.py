@@ -1,7 +1,8 @@
 """`sealgate backup`: a consistent copy of databases and artifacts, beside a gateway at work."""
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from sqlalchemy.engine import URL, make_url
 
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
@@ -69,7 +71,7 @@ def backup(
     """
     try:
         settings = read_config(ctx, config)
-        sources = sqlite_files(settings)
+        sources = sqlite_files(settings, dump_command)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     apart = subjects or folder
@@ -93,21 +95,37 @@ def backup(
     show_fields(manifest if as_json else text, as_json)
 
 
-def sqlite_files(settings: GatewayConfig) -> dict[str, Path]:
-    """The files of the databases, the registry's first. Raises ConfigError for PostgreSQL."""
+def dump_command(name: str, url: str) -> str:
+    """What copies a database on PostgreSQL."""
+    return f"pg_dump --format=custom --file={name}.dump {shlex.quote(url)}"
+
+
+def sqlite_files(settings: GatewayConfig, command: Callable[[str, str], str]) -> dict[str, Path]:
+    """The files of the databases, the registry's first.
+
+    Raises ConfigError for PostgreSQL, with the `command` for the name and the URL of each database.
+    """
     places = {
         "registry": settings.registry.database,
         SUBJECTS: settings.answers.subjects,
         "answers": settings.answers.database,
     }
     files = {name: file_of(place) for name, place in places.items()}
-    if served := [name for name, file in files.items() if file is None]:
+    served = {name: _libpq(str(places[name])) for name, file in files.items() if file is None}
+    if served:
+        commands = "".join(f"\n  {command(name, url)}" for name, url in served.items())
         raise ConfigError(
-            f"{', '.join(served)}: on PostgreSQL, take one snapshot of all of them with the server "
-            "(pg_basebackup), or stop the gateway and run pg_dump for each; see "
-            "docs/how-to/restore.md"
+            f"{', '.join(served)} on PostgreSQL: this command works with SQLite. Stop the gateway "
+            f"and run (docs/how-to/restore.md):{commands}"
         )
     return {name: file for name, file in files.items() if file is not None}
+
+
+def _libpq(place: str) -> str:
+    """A database's URL as PostgreSQL's own programs read it, without a password."""
+    url = make_url(place)
+    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+    return bare.render_as_string()
 
 
 def _places(folder: Path, apart: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
@@ -80,7 +81,7 @@ def restore(
     """
     try:
         settings = read_config(ctx, config)
-        targets = configured_files(settings)
+        targets = configured_files(settings, _restore_command)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     check_stopped(settings)
@@ -111,6 +112,12 @@ def restore(
         "next": _NEXT,
     }
     show_fields(told, as_json)
+
+
+def _restore_command(name: str, url: str) -> str:
+    """What puts back what `pg_dump` wrote of a database."""
+    words = "pg_restore --clean --if-exists --no-owner --single-transaction"
+    return f"{words} --dbname={shlex.quote(url)} {name}.dump"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

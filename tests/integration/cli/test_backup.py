@@ -158,9 +158,13 @@ def test_what_is_no_backup_is_refused(harness: GatewayHarness, tmp_path: Path) -
     assert not list(harness.state.glob(".*.restoring*"))
     configuration = harness.state / "gateway.toml"
     text = configuration.read_text()
-    configuration.write_text(text.replace('"answers.db"', '"postgresql://sealgate@db/answers"'))
+    url = "postgresql+psycopg://sealgate:secret@db/answers?application_name=gateway"
+    configuration.write_text(text.replace('"answers.db"', f'"{url}"'))
     told = run(harness, "backup", str(tmp_path / "other"), code=1)
-    assert "pg_basebackup" in told
+    shown = "'postgresql://sealgate@db/answers?application_name=gateway'"
+    assert f"pg_dump --format=custom --file=answers.dump {shown}" in told
+    told = run(harness, "restore", str(backup), code=1)
+    assert f"--single-transaction --dbname={shown} answers.dump" in told
 
 
 def test_subjects_are_kept_apart(harness: GatewayHarness, tmp_path: Path) -> None:
