@@ -76,7 +76,9 @@ class Log(Protocol):
     """A log to be witnessed, as `registry.log.reader.LogReader` is."""
 
     origin: str
-    vkey: str
+
+    @property
+    def vkey(self) -> str: ...
 
     def checkpoint(self) -> str: ...
 
