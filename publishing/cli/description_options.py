@@ -13,8 +13,7 @@ import click
 from inference.model.columns import Column, decode_columns
 from inference.model.config import TrainingDataInfo
 from publishing.ready.description import ModelDescription
-from publishing.ready.mlflow import is_mlflow
-from publishing.ready.reading import RowsOptions, read_rows
+from publishing.ready.reading import RowsOptions, is_ready, read_rows
 from publishing.source.folder import Dataset, read_plain_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import SealgateError
@@ -160,7 +159,7 @@ class Described:
         Raises click.UsageError where options describe a folder's model, which describes itself; and
         as `read_rows` does, or DOCUMENT_MALFORMED where a name is no name of a model.
         """
-        if source.is_file() or is_mlflow(source):
+        if is_ready(source):
             options = RowsOptions(
                 self.said["target"] or (), dict(map(_pair, self.said["optional"]))
             )

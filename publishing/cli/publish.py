@@ -133,8 +133,9 @@ def publish(
 ) -> None:
     """Mark, quantize, calibrate, sign and register a trained model.
 
-    SOURCE is an ONNX file or an MLflow model folder, described by the options and the data; or a
-    folder with model.json, serving.onnx and, unless it is to be made, response.onnx. The model's
+    SOURCE is an ONNX file or a model folder of MLflow's or Hugging Face's, described by the options
+    and the data; or a folder with model.json, serving.onnx and, unless it is to be made,
+    response.onnx. The model's
     watermark key stays with the publisher: without it, no mark can be read. The model runs in a
     worker that has no key, no network and no files of yours. Run again after an interruption, this
     goes on with the version that it had made, from where the upload stands.

@@ -40,10 +40,11 @@ _SAID = ("run_id", "model_uuid", "mlflow_version", "utc_time_created", "signatur
 
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
-    """An ONNX file, and of an MLflow folder what MLflow says of it."""
+    """An ONNX file; of a folder what it says of it, and the labels that it names."""
 
     onnx: bytes
     origin: Origin | None = None
+    labels: tuple[str, ...] = ()
 
 
 def is_mlflow(path: Path) -> bool:
@@ -160,14 +161,23 @@ def _statement(
         "metrics": dict(metrics),
         "model_signature": signer or "unsigned",
     }
+    return import_statement(IMPORT, outer, model, files)
+
+
+def import_statement(
+    kind: str, outer: Mapping[str, Any], model: bytes, files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """The statement about the ONNX file `model`, which came from the `files` of a folder, by their
+    paths; `kind` is the import's, and `outer` what is said of it.
+    """
     dependencies = [{"name": path, "digest": _digest(data)} for path, data in files.items()]
     definition = {
-        "buildType": IMPORT,
-        "externalParameters": outer,
+        "buildType": kind,
+        "externalParameters": dict(outer),
         "internalParameters": {},
         "resolvedDependencies": dependencies,
     }
-    details = {"builder": {"id": IMPORT}, "metadata": {}}
+    details = {"builder": {"id": kind}, "metadata": {}}
     return {
         "_type": STATEMENT,
         "predicateType": SLSA,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription
+from publishing.ready.huggingface import is_huggingface, read_huggingface
 from publishing.ready.mlflow import ImportedModel, Signers, is_mlflow, read_mlflow
 from publishing.ready.preparation import add_response, inputs_of, prepare
 from publishing.ready.rows import column_rows, read_named, tensor_rows
@@ -66,16 +67,17 @@ def read_source(
     screened: bool = True,
     signers: Signers | None = None,
 ) -> SourceFolder:
-    """The model at `path`. With a `description` it is a file or MLflow's, and is prepared. Another
-    folder has a `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`,
-    that is made. Unless it is `screened`, there is none. A signature of MLflow's folder is held
-    against `signers`.
+    """The model at `path`. With a `description` it is a file or a folder of MLflow's or Hugging
+    Face's, whose signature is held against `signers`, and is prepared. Another folder has a
+    `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`, that is made.
+    Unless it is `screened`, there is none.
 
     Raises as `prepare` and `SourceFolder.read` do.
     """
     if description is not None:
         model = _ready(path, confinement, signers)
-        prepared = prepare(model.onnx, data, description, confinement, screened)
+        described = replace(description, labels=description.labels or model.labels)
+        prepared = prepare(model.onnx, data, described, confinement, screened)
         return replace(prepared, origin=model.origin)
     if not screened:
         config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
@@ -85,6 +87,11 @@ def read_source(
         return add_response(config, read_plain_file(path / SERVING), data, confinement)
     source = SourceFolder.read(path)
     return replace(source, config=_precise(source.config, quantized))
+
+
+def is_ready(path: Path) -> bool:
+    """Whether options describe the model at `path`, and no `model.json`."""
+    return path.is_file() or is_mlflow(path) or is_huggingface(path)
 
 
 def model_name(path: Path, description: ModelDescription | None) -> str:
@@ -97,6 +104,8 @@ def model_name(path: Path, description: ModelDescription | None) -> str:
 def _ready(path: Path, confinement: Confinement, signers: Signers | None = None) -> ImportedModel:
     if is_mlflow(path):
         return read_mlflow(path, confinement, signers)
+    if is_huggingface(path):
+        return read_huggingface(path, signers)
     return ImportedModel(read_plain_file(path))
 
 
