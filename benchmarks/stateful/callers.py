@@ -28,6 +28,11 @@ class Judged:
     verdict: str
     payoff: float
 
+    @property
+    def told(self) -> Told:
+        """What its caller is told of it."""
+        return _TOLD.get(self.verdict, Told.CLEAN)
+
 
 def judged(guarded: Guarded, rows: Rows) -> list[Judged]:
     """Of rows [n, d]."""
@@ -98,8 +103,7 @@ class SearchRun:
         anchor = None
         if self.policy != OFF:
             withheld = found.verdict == "adversarial"
-            said = _TOLD.get(found.verdict, Told.CLEAN)
-            told = self.sessions[name].add(found.given, own, found.payoff, said)
+            told = self.sessions[name].add(found.given, own, found.payoff, found.told)
             anchor = told.anchor if self.policy == BLOCK else None
             if (told.search or told.extraction or told.turned) and self.alarmed is None:
                 self.alarmed = self.asked

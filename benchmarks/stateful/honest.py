@@ -101,7 +101,7 @@ class _Counts:
         session = CallerSession()
         labels = [int(each.logits.argmax()) for each in rows]
         found = [
-            session.add(each.given, label, each.payoff, each.verdict == "adversarial")
+            session.add(each.given, label, each.payoff, each.told)
             for each, label in zip(rows, labels, strict=True)
         ]
         search = any(each.search for each in found)
