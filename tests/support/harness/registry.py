@@ -77,6 +77,7 @@ def version_files(name: str = "small") -> dict[str, bytes]:
     return {
         "model.json": b'{"name":"digits"}',
         "model.int8.onnx": onnx_bytes(name),
+        "response.onnx": onnx_bytes(name),
         "golden.safetensors": save({"x": np.zeros((2, 4), np.float32)}),
     }
 
