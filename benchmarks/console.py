@@ -37,7 +37,7 @@ from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _PAGE_MS, _FIND_MS, _LARGEST, _LIVE_MS = 50.0, 200.0, 100_000.0, 1_000.0
-_SHARED = "browser, console and gateway share two cores, with other work during this run"
+_SHARED = "the model page asks for charts; browser, console and gateway share two cores"
 _GROUPS = (
     "each receipt of a search's first message is made by the gateway and verified by the console, "
     "and more come than a page shows"
