@@ -142,45 +142,13 @@ class RejectionRules:
 
 
 @dataclass(frozen=True, slots=True)
-class SecurityKeyRules:
-    """`tiers`: the risk tiers of which a promotion needs at least one approval that was made with a
-    security key and without a browser. A model of no known tier counts as one of them.
-
-    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
-    """
+class _TierRules:
+    """Rules for the models of some risk tiers. Raises: DOCUMENT_MALFORMED or NAME_MALFORMED."""
 
     tiers: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if not self.tiers:
-            raise fields.malformed("a section that asks for nothing")
-        for tier in fields.unique(self.tiers):
-            check_name(tier)
-
-    def demand(self, tier: str) -> bool:
-        """Say whether a promotion of a model of that tier needs such an approval."""
-        return tier == UNKNOWN or tier in self.tiers
-
-    def to_json(self) -> dict[str, Any]:
-        return {"tiers": list(self.tiers)}
-
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        return cls(fields.texts(fields.record(value, ("tiers",))["tiers"]))
-
-
-@dataclass(frozen=True, slots=True)
-class UnscreenedRules:
-    """`tiers`: the risk tiers of which a model may answer without screening. A model of no known
-    tier is none of them.
-
-    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
-    """
-
-    tiers: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.tiers or UNKNOWN in self.tiers:
             raise fields.malformed("a section that names no tier")
         for tier in fields.unique(self.tiers):
             check_name(tier)
@@ -191,6 +159,30 @@ class UnscreenedRules:
     @classmethod
     def from_json(cls, value: object) -> Self:
         return cls(fields.texts(fields.record(value, ("tiers",))["tiers"]))
+
+
+class SecurityKeyRules(_TierRules):
+    """`tiers`: the risk tiers of which a promotion needs at least one approval that was made with a
+    security key and without a browser. A model of no known tier counts as one of them.
+
+    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
+    """
+
+    __slots__ = ()
+
+    def demand(self, tier: str) -> bool:
+        """Say whether a promotion of a model of that tier needs such an approval."""
+        return tier == UNKNOWN or tier in self.tiers
+
+
+class UnscreenedRules(_TierRules):
+    """`tiers`: the risk tiers of which a model may answer without screening. A model of no known
+    tier is none of them.
+
+    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

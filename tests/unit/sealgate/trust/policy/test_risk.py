@@ -167,7 +167,16 @@ def test_an_exempt_tier_needs_none() -> None:
     policy.check_screening("notes", screened=False)
 
 
-@pytest.mark.parametrize("tiers", [[], [""], ["low", "low"], "low"])
-def test_an_exemption_names_tiers(tiers: Any) -> None:
-    with refused(Reason.DOCUMENT_MALFORMED):
+@pytest.mark.parametrize(
+    ("tiers", "reason"),
+    [
+        ([], Reason.DOCUMENT_MALFORMED),
+        (["low", "low"], Reason.DOCUMENT_MALFORMED),
+        ("low", Reason.DOCUMENT_MALFORMED),
+        # No name: so the unknown tier cannot be exempt.
+        ([""], Reason.NAME_MALFORMED),
+    ],
+)
+def test_an_exemption_names_tiers(tiers: Any, reason: Reason) -> None:
+    with refused(reason):
         UnscreenedRules.from_json({"tiers": tiers})
