@@ -16,7 +16,7 @@ _TARGET = 2.0
 
 
 def test_expires(deployment: GatewayDeployment) -> None:
-    """Who is connected is answered all the time; who comes is not, until there is another."""
+    """Connected callers are answered all the time, new ones only after the renewal."""
     deployment.gateway.start()
     deployment.promote(1)
     with watched("certificate expired", deployment.gateway, _TARGET) as finding:

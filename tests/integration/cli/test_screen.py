@@ -159,7 +159,7 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_
     assert told["flagged_before"] == (scores > before.threshold).sum()
     assert told["hostile_that_decide"]["adversarial"] == after.calibration.adversarial.rank
     assert told["flagged_could_decide"] is True
-    # The thresholds are those of the far ones: what stands on them catches less.
+    # The far vectors set the thresholds, so the new detector catches less.
     assert after.calibration.suspect.rank < 60
     fgsm = told["attacks"]["fgsm-0.2"]
     assert fgsm["flagged"] < fgsm["flagged_before"]

@@ -79,7 +79,7 @@ class TestContainerFiles:
 
 
 class Reset:
-    """What stands in the place of a value that a second file of compose takes away."""
+    """Marks a value that a second compose file removes."""
 
 
 class Loader(yaml.SafeLoader):
