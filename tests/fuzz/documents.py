@@ -9,6 +9,7 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.cose_receipt import CoseReceipt, TransparentStatement
 from sealgate.trust.statements import (
     Approval,
     Evidence,
@@ -38,6 +39,7 @@ from sealgate.witness.service import AddCheckpoint
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support.builders.documents import receipts, vectors
 from tests.support.builders.documents.allowances import an_allowance
+from tests.support.builders.documents.cose_receipts import cose_receipt, transparent_statement
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
     PromotionDocuments,
@@ -128,6 +130,19 @@ def _parse_receipt(data: bytes) -> None:
 def _receipts() -> Iterator[bytes]:
     yield receipts.receipt().encode()
     yield json.loads((_VECTORS / "receipt.json").read_text())["receipt"].encode()
+
+
+def _parse_cose(data: bytes) -> None:
+    kind, rest = chosen(data, 2)
+    if kind:
+        TransparentStatement.decode(rest).verify(_POLICY)
+    else:
+        CoseReceipt.decode(rest).verify(receipts.ENTRY, _POLICY)
+
+
+def _cose() -> Iterator[bytes]:
+    yield b"\x00" + cose_receipt().encode()
+    yield b"\x01" + transparent_statement().encode()
 
 
 def _parse_note(data: bytes) -> None:
@@ -234,6 +249,7 @@ HARNESSES = (
     ),
     Harness("policies", _parse_policy, _policies, (f"{_TRUST}.policy", f"{_TRUST}.policy_parts")),
     Harness("envelopes", _parse_envelope, _envelopes, (f"{_TRUST}.dsse",)),
+    Harness("cose", _parse_cose, _cose, (f"{_TRUST}.receipts.cose_receipt", f"{_TRUST}.cbor")),
     Harness("receipts", _parse_receipt, _receipts, (f"{_TRUST}.receipt", f"{_TRUST}.merkle")),
     Harness(
         "notes",

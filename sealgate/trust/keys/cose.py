@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import cbor
 
 ES256, EDDSA, RS256 = -7, -8, -257
 _KTY, _ALG, _CURVE, _X, _Y = 1, 3, -1, -2, -3
@@ -25,7 +26,6 @@ _COORDINATE = 32
 _RSA_BITS = (2048, 4096)
 _EXPONENT = 65537
 _LARGEST = 1024
-_MOST_MEMBERS = 8
 
 _Key = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
@@ -108,54 +108,15 @@ def _exactly(value: int | bytes, size: int) -> bytes:
 
 
 def _read_map(data: bytes) -> dict[int, int | bytes]:
-    """Read one CBOR map (RFC 8949) in its canonical form. Raises SealgateError."""
-    if len(data) > _LARGEST:
-        raise _malformed("too long")
-    kind, count, place = _head(data, 0)
-    if kind != 5 or count > _MOST_MEMBERS:
-        raise _malformed("no map")
-    members: dict[int, int | bytes] = {}
-    order: list[bytes] = []
-    for _ in range(count):
-        start = place
-        name, place = _item(data, place)
-        if not isinstance(name, int):
-            raise _malformed("a member's name is no number")
-        order.append(data[start:place])
-        members[name], place = _item(data, place)
-    # Canonical: sorted by the encoded name, so none occurs twice.
-    if place != len(data) or order != sorted(set(order), key=lambda text: (len(text), text)):
-        raise _malformed("another spelling")
+    """Read one CBOR map in its canonical form. Raises SealgateError."""
+    members = cbor.decode(data, _LARGEST)
+    if not isinstance(members, dict) or cbor.encode(members) != data:
+        raise _malformed("no map, or in another spelling")
+    if any(
+        type(name) is not int or type(each) not in (int, bytes) for name, each in members.items()
+    ):
+        raise _malformed("neither a number nor bytes")
     return members
-
-
-def _item(data: bytes, place: int) -> tuple[int | bytes, int]:
-    kind, value, place = _head(data, place)
-    if kind == 0:
-        return value, place
-    if kind == 1:
-        return -1 - value, place
-    if kind == 2 and len(data) >= place + value:
-        return data[place : place + value], place + value
-    raise _malformed("neither a number nor bytes")
-
-
-def _head(data: bytes, place: int) -> tuple[int, int, int]:
-    """Return the type of the item at a place, its number, and where the rest begins."""
-    if place >= len(data):
-        raise _malformed("cut short")
-    kind, info = data[place] >> 5, data[place] & 31
-    if info < 24:
-        return kind, info, place + 1
-    size = {24: 1, 25: 2, 26: 4}.get(info)
-    number = data[place + 1 : place + 1 + size] if size else b""
-    if size is None or len(number) != size:
-        raise _malformed("cut short, or a length that no key has")
-    value = int.from_bytes(number)
-    # The shortest form alone: a value that a shorter head holds is another spelling.
-    if value < {1: 24, 2: 1 << 8, 4: 1 << 16}[size]:
-        raise _malformed("another spelling")
-    return kind, value, place + 1 + size
 
 
 def _malformed(detail: str) -> SealgateError:

@@ -10,6 +10,7 @@ from sealgate.trust.transparency.checkpoint import (
     open_checkpoint,
     origin_of,
     sign_checkpoint,
+    signing_keys,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "open_checkpoint",
     "origin_of",
     "sign_checkpoint",
+    "signing_keys",
 ]

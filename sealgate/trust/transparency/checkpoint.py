@@ -116,6 +116,18 @@ def former_line(vkey: str, size: int | None = None) -> str:
     return vkey if size is None else f"{vkey}{_UP_TO}{size}"
 
 
+def signing_keys(vkey: str, size: int) -> list[PublicKey]:
+    """The Ed25519 keys that may have signed the tree of `size` entries; `vkey` is as
+    `open_checkpoint` takes it. Raises SealgateError(DOCUMENT_MALFORMED).
+    """
+    keys = []
+    for line in vkey.split("\n"):
+        names, _, most = line.partition(_UP_TO)
+        if not most or size <= int(most):
+            keys.append(note.Verifier.from_vkey(names.partition(" ")[0]).key)
+    return keys
+
+
 def current_vkey(vkey: str) -> str:
     """The first line of what `open_checkpoint` takes: what signs now."""
     return vkey.partition("\n")[0]

@@ -43,6 +43,12 @@ def verify_inclusion(
 
     RFC 9162, 2.1.3.2. Raises SealgateError(PROOF_INVALID).
     """
+    if inclusion_root(leaf, index, size, proof) != root_hash:
+        raise _invalid("the proof leads to another root")
+
+
+def inclusion_root(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root to which the proof leads. Raises SealgateError(PROOF_INVALID)."""
     if not 0 <= index < size:
         raise _invalid("the index is not in the tree")
     _check_hashes(proof)
@@ -59,8 +65,7 @@ def verify_inclusion(
         node, last = node >> 1, last >> 1
     if last != 0:
         raise _invalid("the proof is too short")
-    if result != root_hash:
-        raise _invalid("the proof leads to another root")
+    return result
 
 
 def root_before(index: int, size: int, proof: Sequence[bytes]) -> bytes:
