@@ -1,0 +1,25 @@
+"""Judges OCSF events by OCSF's own schema, as the package `ocsf-json-schema` derives it."""
+
+import functools
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+
+@functools.cache
+def _validator(version: str, class_uid: int, profiles: tuple[str, ...]) -> Draft202012Validator:
+    schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version))
+    name = schemas.lookup_class_name_from_uid(class_uid=class_uid)
+    return Draft202012Validator(schemas.get_class_schema(class_name=name, profiles=[*profiles]))
+
+
+def errors(event: dict[str, Any]) -> list[str]:
+    """What the schema of the event's own version, class and profiles says against it."""
+    metadata = event["metadata"]
+    profiles = tuple(metadata.get("profiles", ()))
+    validator = _validator(metadata["version"], event["class_uid"], profiles)
+    found = [f"{'/'.join(map(str, e.path))}: {e.message}" for e in validator.iter_errors(event)]
+    if event["type_uid"] != event["class_uid"] * 100 + event["activity_id"]:
+        found.append("type_uid: it is not class_uid * 100 + activity_id")
+    return found
