@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway import security_events
+from gateway.security_events import SecurityEvent, event_of_call
 from inference.observability import tracing
 from inference.observability.tracing import CallSpan
 from sealgate.process_log import REQUESTS, RequestIds, current_request
@@ -25,13 +27,16 @@ _UNCLEAN = re.compile(r"[^!-~]")
 
 @dataclass(slots=True)
 class CallLog(RequestIds):
-    """A call so far. What it never came to is empty; `outcome` is a reason, empty for none."""
+    """A call so far. What it never came to is empty; `outcome` is a reason, empty for none;
+    `injected`, whether the prompt was taken for an injection.
+    """
 
     method: str = ""
     model: str = ""
     version: str = ""
     verdict: str = ""
     outcome: str = ""
+    injected: bool = False
 
     def ran(self, model: str, version: int, verdict: str) -> None:
         """Which version the call came to, and what screening found."""
@@ -44,6 +49,10 @@ class CallerIds(Protocol):
 
     @property
     def principal(self) -> Any: ...
+
+    def peer(self) -> str:
+        """Where the caller is, as gRPC says it."""
+        ...
 
 
 def new_log(method: str) -> CallLog:
@@ -100,6 +109,8 @@ def _attributes(log: CallLog) -> dict[str, str]:
 
 
 def _tell(log: CallLog, caller: CallerIds, began: int) -> None:
+    if security_events.is_on():
+        security_events.report(_event(log, caller))
     if not _log.isEnabledFor(logging.INFO):
         return
     told = {
@@ -112,3 +123,9 @@ def _tell(log: CallLog, caller: CallerIds, began: int) -> None:
     }
     fields = {name: value for name, value in told.items() if value != ""}
     _log.info("%s", log.method, extra={"fields": fields})
+
+
+def _event(log: CallLog, caller: CallerIds) -> SecurityEvent | None:
+    principal = "" if caller.is_anonymous else caller.principal.name
+    ran = log.method, log.model, log.version
+    return event_of_call(log.outcome, log.verdict, principal, *ran, caller.peer(), log.injected)

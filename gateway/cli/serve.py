@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway import app
+from gateway import app, security_events
 from gateway.backends import engine_process
 from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
@@ -61,6 +61,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
         settings = read_config(ctx, config)
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-gateway")
+        security_events.start(settings.security_events)
         raise_file_limit()
         gateway = app.build(settings)
     except ConfigError as error:
@@ -74,6 +75,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
         pass
     click.echo("draining")
     gateway.stop()
+    security_events.stop()
     tracing.stop()
     if gateway.recorder.fenced.is_set():
         raise click.ClickException("another gateway has taken over this installation's logs")

@@ -24,6 +24,7 @@ from gateway.config.sections import (
     TokenIssuer,
     TrustSettings,
 )
+from gateway.security_events import SecurityEventSettings
 from inference.backends.oip.server import OipSettings
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
@@ -59,6 +60,7 @@ class GatewayConfig:
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     traces: TraceSettings = field(default_factory=TraceSettings)
+    security_events: SecurityEventSettings = field(default_factory=SecurityEventSettings)
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):

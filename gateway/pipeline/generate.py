@@ -33,6 +33,7 @@ from functools import partial
 
 from gateway.admission.quotas import COUNTED, QuotaLimiter
 from gateway.calls.call import Call, RecordedRefusal
+from gateway.calls.call_log import line_of_call
 from gateway.calls.params import InferenceParams
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
@@ -128,6 +129,7 @@ class GenerationPipeline:
         Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
         """
         context = GenerationContext(self._clock(), time.monotonic(), streams, full)
+        log = line_of_call()
         with self._ended:
             self.running += 1
         # What an error is to the caller that is no refusal.
@@ -155,6 +157,8 @@ class GenerationPipeline:
             statistics = context.live.ready.statistics if context.live else self._unresolved
             ns = round((time.monotonic() - context.began) * 1e9)
             statistics.ended(RequestEnding(context.verdict, reason), ns)
+            if context.live is not None:
+                log.ran(context.live.model, context.live.version, context.verdict)
             with self._ended:
                 self.running -= 1
                 self._ended.notify_all()
@@ -231,6 +235,7 @@ class GenerationPipeline:
         verdict = context.verdict
         screen = policy.screen(context.params.model if context.params else "")
         injected = self._prompt_classifier.follows(screen.guard, context.asked, until, call)
+        line_of_call().injected = injected in (BLOCK, FLAG)
         if injected in (BLOCK, FLAG) and verdict != "adversarial":
             context.verdict = "suspect"
         # Its time must not tell what screening did.

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gateway import security_events
+from gateway.security_events import EventKind, SecurityEvent
 from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, Told, class_of_version
 from gateway.sessions.fingerprints import PrintColumns, Printer
 from gateway.sessions.neighbourhoods import Neighbourhoods
@@ -79,6 +81,9 @@ _TOLD = {
     EXTRACTION: "as is done for extraction",
     TURNED: "about near-duplicates that it answers differently",
     CROSSED: "about what it answered differently to several other callers",
+}
+_EVENTS = dict.fromkeys((SEARCH, TURNED, CROSSED), EventKind.SESSION_SEARCH) | {
+    EXTRACTION: EventKind.SESSION_EXTRACTION
 }
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _MOST = 1024
@@ -259,6 +264,7 @@ class SessionWatch:
             with self._mutex:
                 self.found[model, kind] += number
             _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
+            security_events.report(SecurityEvent(_EVENTS[kind], principal=caller, model=model))
 
     def _crossed(self, live: LiveVersion, caller: str, new: "list[_TakenRows]") -> bool:
         """Whether new images among a caller's rows cross what others were told."""

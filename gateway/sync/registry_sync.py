@@ -15,6 +15,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
+from gateway import security_events
+from gateway.security_events import tampering
 from inference.engine.engine import Engine, Source, UntrustedSnapshot
 from inference.engine.version_verifier import SignedManifest
 from registry.answers.answer_log import AnswerLog
@@ -230,6 +232,7 @@ class RegistrySync:
         self._remember()
         if update.refused is not None:
             _log.error("the registry's state is refused: %s", update.refused)
+            security_events.report(tampering(update.refused.reason))
         for rejected in update.rejected:
             _log.error(
                 "%s/%s is not loaded: %s %s",
@@ -238,6 +241,7 @@ class RegistrySync:
                 rejected.reason.name,
                 rejected.detail,
             )
+            security_events.report(tampering(rejected.reason, rejected.model))
         for model, alias in update.loaded:
             live = self._engine.live()[model, alias]
             _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)

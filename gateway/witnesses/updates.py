@@ -18,8 +18,10 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from gateway import security_events
 from gateway.calls.http_client import HttpExchange
 from gateway.config.optional_sections import WitnessSettings
+from gateway.security_events import tampering
 from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
@@ -143,6 +145,7 @@ class WitnessUpdater:
 
     def _alarm(self, origin: str, detail: str, settings: WitnessSettings) -> None:
         _log.critical("%s: %s", origin, detail)
+        security_events.report(tampering(Reason.LOG_INCONSISTENT))
         if not settings.advisory:
             self._halt(origin, f"{detail}; look, then remove {self._witnessed.path}")
             self._witnessed.keep_conflict(origin, detail)

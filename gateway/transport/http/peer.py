@@ -27,6 +27,7 @@ class Peer:
     def __init__(self, connection: socket.socket, der: bytes | None) -> None:
         self._connection = connection
         self._der = der
+        self.name = _name(connection)
         # Whether a call has authenticated on this connection.
         self.is_known = False
         # One poll object serves one thread at a time; another would raise there.
@@ -79,6 +80,9 @@ class HttpContext:
     def auth_context(self) -> Properties:
         return self._peer.properties
 
+    def peer(self) -> str:
+        return self._peer.name
+
     def time_remaining(self) -> None:
         """There is no deadline but the request's own parameter `timeout`."""
 
@@ -108,3 +112,12 @@ class HttpContext:
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+def _name(connection: socket.socket) -> str:
+    """The other end, as gRPC names it; empty where it has gone already."""
+    try:
+        host, port = connection.getpeername()[:2]
+    except (OSError, ValueError):
+        return ""
+    return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"

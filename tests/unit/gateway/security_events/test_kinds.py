@@ -1,5 +1,8 @@
 """Which calls are security events."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gateway.security_events import EventKind, SecurityEvent, event_of_call, tampering
@@ -82,3 +85,16 @@ def test_alteration_is_told_from_want_of_memory_or_time() -> None:
     assert log.kind is EventKind.LOG_INCONSISTENT
     for reason in (Reason.OUT_OF_MEMORY, Reason.WORKER_LIMIT, Reason.REGISTRY_UNAVAILABLE):
         assert tampering(reason) is None
+
+
+def test_the_guide_has_every_kind_with_its_severity_and_technique() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "how-to" / "siem.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| .* \| (\w+) \| ([\w.]*) ?\|", page, re.MULTILINE)
+    told = {}
+    for kind in EventKind:
+        technique = kind.technique
+        told[kind.name] = (
+            kind.severity.name.capitalize(),
+            (technique.sub_uid or technique.uid) if technique else "",
+        )
+    assert {name: (severity, uid) for name, severity, uid in rows} == told
