@@ -144,9 +144,10 @@ class RegistryService(RegistryServiceServicer):
         self, request: messages.ListVersionsRequest, call: Call
     ) -> messages.ListVersionsResponse:
         self._rights.check(call, "read", check_name(request.model))
-        page = self._registry.versions.list(request.model, asked(request)).map(version_message)
+        signed = request.view != messages.VERSION_VIEW_BASIC
+        page = self._registry.versions.list(request.model, asked(request), signed=signed)
         return messages.ListVersionsResponse(
-            versions=page.records, next_page_token=page.next_page_token
+            versions=map(version_message, page.records), next_page_token=page.next_page_token
         )
 
     def DownloadFile(

@@ -154,8 +154,12 @@ def evidence_text(envelopes: Sequence[bytes]) -> str:
     return "\n".join(sha256(envelope) for envelope in envelopes)
 
 
-def version_record(connection: Connection, row: RowMapping) -> VersionRecord:
-    """Return what a version's row says, with what came to it later."""
+def version_record(
+    connection: Connection, row: RowMapping, *, signed: bool = True
+) -> VersionRecord:
+    """Return what a version's row says, with what came to it later; unless `signed`, without
+    signature and evidence.
+    """
     model, version = row["model"], row["version"]
 
     def later(column: Column) -> Select:
@@ -168,6 +172,7 @@ def version_record(connection: Connection, row: RowMapping) -> VersionRecord:
         reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
     withdrawn = later(DRIFTS.c.time)
     attached = later(ATTACHMENTS.c.envelope).order_by(ATTACHMENTS.c.entry)
+    evidence = evidence_of(connection, model, version) if signed else []
     committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
     return VersionRecord(
         model=model,
@@ -176,12 +181,12 @@ def version_record(connection: Connection, row: RowMapping) -> VersionRecord:
         publisher=row["principal"],
         time=row["time"],
         manifest=bytes(row["manifest"]),
-        signature=bytes(row["signature"]),
-        evidence=tuple(bytes(item["envelope"]) for item in evidence_of(connection, model, version)),
+        signature=bytes(row["signature"]) if signed else b"",
+        evidence=tuple(bytes(item["envelope"]) for item in evidence),
         revocation_reason=reason,
         commitment=row["commitment"],
         watermark_entry=connection.scalars(committed).one(),
         entry=row["entry"],
         screening_withdrawn=connection.scalar(withdrawn) or "",
-        attached=tuple(map(bytes, connection.scalars(attached))),
+        attached=tuple(map(bytes, connection.scalars(attached))) if signed else (),
     )

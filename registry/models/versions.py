@@ -14,6 +14,7 @@ from registry.listing.paging import (
     ListQuery,
     Page,
     as_text,
+    number,
     presence,
     read_page,
     text,
@@ -182,8 +183,11 @@ class Versions:
             check_model(connection, model)
             return read_version(connection, model, version)
 
-    def list(self, model: str, asked: ListQuery = FIRST_PAGE) -> Page[VersionRecord]:
-        """Return a page of a model's versions, oldest first.
+    def list(
+        self, model: str, asked: ListQuery = FIRST_PAGE, *, signed: bool = True
+    ) -> Page[VersionRecord]:
+        """Return a page of a model's versions, oldest first; unless `signed`, without signatures
+        and evidence.
 
         Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
@@ -192,7 +196,7 @@ class Versions:
         with self._ledger.view() as connection:
             check_model(connection, model)
             page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
-            return page.map(lambda row: version_record(connection, row))
+            return page.map(lambda row: version_record(connection, row, signed=signed))
 
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.
@@ -241,6 +245,7 @@ _REVOKED = (
 )
 _FIELDS = {
     "name": text("models/" + VERSIONS.c.model + "/versions/" + as_text(VERSIONS.c.version)),
+    "version": number(VERSIONS.c.version),
     "digest": text(VERSIONS.c.digest),
     "publisher": text(VERSIONS.c.principal),
     "create_time": time(VERSIONS.c.time),

@@ -16,6 +16,12 @@ class ProposalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROPOSAL_STATE_MOVED: _ClassVar[ProposalState]
     PROPOSAL_STATE_EXPIRED: _ClassVar[ProposalState]
 
+class VersionView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERSION_VIEW_UNSPECIFIED: _ClassVar[VersionView]
+    VERSION_VIEW_BASIC: _ClassVar[VersionView]
+    VERSION_VIEW_FULL: _ClassVar[VersionView]
+
 class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CHANGE_KIND_UNSPECIFIED: _ClassVar[ChangeKind]
@@ -36,6 +42,9 @@ PROPOSAL_STATE_REJECTED: ProposalState
 PROPOSAL_STATE_WITHDRAWN: ProposalState
 PROPOSAL_STATE_MOVED: ProposalState
 PROPOSAL_STATE_EXPIRED: ProposalState
+VERSION_VIEW_UNSPECIFIED: VersionView
+VERSION_VIEW_BASIC: VersionView
+VERSION_VIEW_FULL: VersionView
 CHANGE_KIND_UNSPECIFIED: ChangeKind
 CHANGE_KIND_POLICY_ACCEPTED: ChangeKind
 CHANGE_KIND_MODEL_CREATED: ChangeKind
@@ -237,16 +246,18 @@ class GetVersionResponse(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
-    __slots__ = ("model", "page_size", "page_token", "filter")
+    __slots__ = ("model", "page_size", "page_token", "filter", "view")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     model: str
     page_size: int
     page_token: str
     filter: str
-    def __init__(self, model: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+    view: VersionView
+    def __init__(self, model: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ..., view: _Optional[_Union[VersionView, str]] = ...) -> None: ...
 
 class ListVersionsResponse(_message.Message):
     __slots__ = ("versions", "next_page_token")

@@ -202,6 +202,7 @@ def test_filters_of_versions_proposals_and_pointers(harness: RegistryHarness) ->
     assert versions("NOT revocation_reason:*") == [1]
     assert versions("name = models/digits/versions/2") == [2]
     assert versions(f"digest = {first.digest} AND publisher = paula") == [1]
+    assert versions("version >= 1 AND version < 2") == [1]
     assert proposals("approver:anna AND alias = production") == [1, 2]
     assert proposals("NOT approver:anna") == [2]
     assert proposals("version >= 2 OR proposer = nobody") == [2, 2]

@@ -65,6 +65,19 @@ def test_pages_of_one_hold_what_one_page_holds(services, name):
     assert list(list_all(method, copy(request), field, limit=1)) == [getattr(whole, field)[0]]
 
 
+def test_the_basic_view_of_versions_has_all_but_signature_and_evidence(services):
+    whole = registry_pb2.ListVersionsRequest(model="digits")
+    basic = copy(whole, view=registry_pb2.VERSION_VIEW_BASIC)
+    listed = services["registry"].ListVersions(basic).versions
+    expected = services["registry"].ListVersions(whole).versions
+    for version in expected:
+        assert version.signature
+        assert version.evidence
+        for name in ("signature", "evidence", "attached"):
+            version.ClearField(name)
+    assert list(listed) == list(expected)
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_what_is_refused(services, name):
     service, request, _ = LISTS[name]
