@@ -96,7 +96,7 @@ class OwnAnswers:
         if erased.uncounted:
             return True
         # An erasure that broke off has left openings whose key is destroyed.
-        closed = self._recorder.closed() + self._recorder.has_opening(index)
+        closed = self._recorder.closed_by_memory(index) + self._recorder.has_opening(index)
         return index < erased.size and closed <= erased.entries
 
     def search(

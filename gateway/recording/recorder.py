@@ -249,6 +249,10 @@ class AuditRecorder:
         """How many entries have no opening, of those that are not pruned."""
         return self._log.openings.closed()
 
+    def closed_by_memory(self, index: int) -> int:
+        """The same at less cost; see `Openings.closed_by_memory`."""
+        return self._log.openings.closed_by_memory(index)
+
     def has_opening(self, index: int) -> bool:
         """Whether the opening of an entry is there, be it that it cannot be opened any more."""
         return self._log.openings.closed_between(index, index + 1) == 0

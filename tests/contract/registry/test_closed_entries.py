@@ -7,11 +7,13 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import delete, make_url
 
+from registry.answers import search
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.pruning import prune_leaves
 from registry.audit.erasures import ErasureTotals, PlannedErasure, Prunings
+from registry.log.tables import OPENINGS
 from registry.state import schema
 from registry.state.unit_of_work import Ledger, RequestKey
 from registry.storage.database import Database
@@ -77,6 +79,24 @@ def test_what_is_closed_is_what_the_log_tells(
     assert erasures.destroyed_keys() == {"digest of subject-0", "digest of subject-1"}
     harness.reopen().verify()
     assert log.openings.closed() == harness.registry.erasures.erased(ANSWER_LOG).entries
+
+
+def test_counting_by_memory_looks_at_the_block_that_is_asked_for(
+    harness: RegistryHarness, log: AnswerLog, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "COUNTED_AT_ONCE", 256)
+    openings = log.openings
+    erase(harness, log, "subject-0")
+    assert openings.closed_by_memory(0) == openings.closed() == 200
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        connection.execute(delete(OPENINGS).where(OPENINGS.c.index == 1))
+        connection.commit()
+    assert openings.closed_by_memory(300) == 200
+    assert openings.closed_by_memory(1) == openings.closed_by_memory(300) == openings.closed()
+    prune(harness, log, place, 256)
+    assert openings.closed_by_memory(300) == openings.closed()
+    erase(harness, log, "subject-1")
+    assert openings.closed_by_memory(300) == openings.closed()
 
 
 def test_edited_and_deleted_rows_change_nothing(
