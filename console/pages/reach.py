@@ -1,28 +1,32 @@
 """The blast radius: whom a proposal reaches, and everything that rests on a version."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from starlette.responses import Response
 
+from console.display.formats import done
 from console.reading.aliases import ALIASES, newest_pointers
 from console.reading.gateway import PersonCalls
-from console.reading.versions import read_version
+from console.reading.proposals import read_proposal
+from console.reading.versions import ShownVersion, read_version
 from console.views import View
 from sealgate.audit import Auditor
-from sealgate.audit.answer_logs import ANCHORED
-from sealgate.audit.blast_radius import of_version
-from sealgate.audit.entries import ProvedEntry
+from sealgate.audit.answer_logs import AnswerLogHistory, log_name
 from sealgate.audit.reader import AuditReader
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.policy.rights import decide
-from sealgate.trust.statements import Proposal
+from sealgate.trust.statements import Pointer, PointerBundle, Proposal, open_under
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.log_pb2 import StreamEntriesRequest
 
-_SHOWN = 200
+_SHOWN = 100
+LOOKED_BACK = 1024
+"""Entries of the registry's log that are looked through for anchors."""
+_MOVERS = ("admin", "rollback")
 ANSWERS = 25
 """Answers on one page."""
 WINDOW = 16_384
@@ -89,23 +93,85 @@ class AnswerPage:
     next: int
 
 
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A signed document that names a version: what it is, its page, who signed it and when."""
+
+    kind: str
+    what: str
+    link: str
+    who: str
+    time: str
+
+
 def reach(view: View) -> Response:
-    """Every document that rests on a version, by the whole registry's log, and its first
-    answers.
-    """
+    """The documents that name a version, and for auditors its first answers."""
     calls, (model, number) = view.calls, _named(view)
-    reader = AuditReader(calls.channel, calls.policy, view.console.clock, calls.policies)
-    begins: dict[str, int] = {}
-    found = of_version(f"{model}/{number}", _noting(begins, f"{model}/{number}", reader.records()))
-    (digest,) = found.digests
+    version = read_version(calls, model, number)
+    pages: list[AnswerPage] = []
+    if "auditor" in calls.person.roles:
+        reader = AuditReader(calls.channel, calls.policy, view.console.clock, calls.policies)
+        begins = answers_before(calls, version.message.watermark_entry)
+        pages = [
+            _answers(reader, origin, model, version.manifest.digest, begins.get(origin, 0))
+            for origin in _origins(calls)
+        ]
+    found = _dependents(calls, version, model)
     return view.render(
         "reach.html",
         model=model,
         number=number,
-        found=found.found[:_SHOWN],
-        more=max(0, len(found.found) - _SHOWN),
-        pages=[_answers(reader, o, model, digest, begins.get(o, 0)) for o in _origins(calls)],
+        revoked=version.message.revocation_reason,
+        found=sorted(found, key=lambda each: each.time),
+        more=len(found) >= _SHOWN,
+        pages=pages,
     )
+
+
+def _dependents(calls: PersonCalls, version: ShownVersion, model: str) -> list[Dependent]:
+    """Proposals with what was said of them, moves, and later evidence, by the registry's index."""
+    named = f"version = {version.number}"
+    found = [
+        Dependent("later evidence", item.kind, "", item.maker, item.created)
+        for item in version.attached
+    ]
+    proposed = messages.ListProposalsRequest(model=model, filter=named, page_size=_SHOWN)
+    for message in calls.ask(calls.registry.ListProposals, proposed).proposals:
+        shown = read_proposal(message, calls.policies)
+        link, about = f"/proposals/{shown.digest}", f"for {shown.proposal.alias}"
+        found.append(
+            Dependent("proposal", about, link, shown.proposal.proposer, shown.proposal.created)
+        )
+        found += [Dependent(said.what, about, link, said.who, said.time) for said in shown.remarks]
+    moved = [
+        messages.ListPointersRequest(
+            name=f"models/{model}/aliases/{alias}", filter=named, page_size=_SHOWN
+        )
+        for alias in ALIASES
+    ]
+    for page in calls.ask_all(calls.registry.ListPointers, moved, Reason.ALIAS_UNKNOWN):
+        for message in page.pointers if page else ():
+            envelope = PointerBundle.decode(message.bundle).pointer
+            move = open_under(envelope, Pointer, calls.policies, _MOVERS)
+            what = f"{move.alias}, move {move.sequence}"
+            link = f"/models/{model}/aliases/{move.alias}"
+            found.append(Dependent(done(move.action), what, link, move.admin, move.time))
+    return found
+
+
+def answers_before(calls: PersonCalls, entry: int) -> dict[str, int]:
+    """How far each answer log had come before the registry's entry `entry`, by an anchor among the
+    entries before it. A log without one there is looked through from its beginning.
+    """
+    start = max(0, entry - LOOKED_BACK)
+    told = AnswerLogHistory()
+    if start < entry:
+        origin = log_name(calls.policy.registry_log)
+        request = StreamEntriesRequest(origin=origin, start=start, end=entry)
+        leaves = (leaf for part in calls.logs.StreamEntries(request) for leaf in part.leaves)
+        for index, leaf in enumerate(leaves, start):
+            told.visit(index, leaf)
+    return {origin: anchors[-1].size for origin, anchors in told.anchors.items()}
 
 
 def answers(view: View) -> Response:
@@ -123,23 +189,6 @@ def answers(view: View) -> Response:
 
 def _named(view: View) -> tuple[str, int]:
     return check_name(view.path("model")), int(view.path("number"))
-
-
-def _noting(
-    begins: dict[str, int], version: str, records: Iterable[ProvedEntry]
-) -> Iterator[ProvedEntry]:
-    """The records; `begins` is told how far each answer log had come before the version was
-    registered, by its anchors.
-    """
-    subject = "models/{}/versions/{}".format(*version.split("/"))
-    registered = False
-    for record in records:
-        registered = registered or (
-            record.event == "version.registered" and record.subject == subject
-        )
-        if record.event == ANCHORED and not registered:
-            begins[record.subject.removeprefix("logs/")] = int(record.body["size"])
-        yield record
 
 
 def _origins(calls: PersonCalls) -> list[str]:

@@ -217,14 +217,18 @@ def test_a_proposal_shows_whom_it_reaches(auditor, proposal):
     assert "Version 1 stays loaded" in text
 
 
-def test_everything_that_rests_on_a_version_is_listed(console, auditor):
+def test_what_rests_on_a_version_is_listed(console, auditor, proposal):
     text = text_of(auditor.get("/models/digits/versions/1/reach"))
-    assert "pointer models/digits/aliases/production move 1" in text
+    assert "Promoted production, move 1 admin" in text
     assert f"Answers in {ORIGIN}" in text
-    assert (
-        "ROLE_TOO_LOW"
-        in console.signed_in("approver-1").get("/models/digits/versions/1/reach").text
-    )
+    answer = console.signed_in("approver-1").get("/models/digits/versions/2/reach")
+    assert "Proposal for production publisher" in text_of(answer)
+    assert "Approved for production approver-1" in text_of(answer)
+    assert f'href="/proposals/{proposal}"' in answer.text
+    # Answers are for auditors.
+    assert "Answers in" not in answer.text
+    link = f"/models/digits/versions/1/answers?log={ORIGIN}"
+    assert "ROLE_TOO_LOW" in console.signed_in("approver-1").get(link).text
 
 
 def test_the_answers_of_a_version_are_paged(console, auditor, monkeypatch):
@@ -250,6 +254,7 @@ def test_the_answers_of_a_version_are_paged(console, auditor, monkeypatch):
 def test_a_models_page_says_who_moved_its_aliases_and_why(auditor):
     text = text_of(auditor.get("/models/digits"))
     assert "Production to version 1, by admin “test”" in text
+    assert "not screened" not in text
 
 
 def test_the_evidence_of_both_versions_is_in_one_plot(auditor):
