@@ -1,15 +1,16 @@
 """A model: its versions on a time line, its aliases and their moves, and what it is asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from console.display.charts import Bar, bars
 from console.display.timelines import Line, lines
-from console.reading.aliases import ALIASES, newest_pointers
+from console.reading.aliases import ALIASES
 from console.reading.proposals import ShownProposal, read_proposal
 from console.reading.traffic import TrafficSeries, series_of
+from console.reading.versions import is_screened, list_versions
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -41,16 +42,11 @@ class ModelTraffic:
 
 def model(view: View) -> Response:
     name = check_name(view.path("model"))
-    calls = view.calls
-    pointers = newest_pointers(calls, {(name, alias) for alias in ALIASES})
+    moved = _moves(view, name)
     latest = _latest(view, name)
     newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
-    requests = [
-        messages.GetVersionRequest(name=f"models/{name}/versions/{number}") for number in numbers
-    ]
-    versions = [answer.version for answer in calls.ask_all(calls.registry.GetVersion, requests)]
-    live = {pointer.version: alias for (_, alias), pointer in pointers.items() if pointer}
+    versions = list_versions(view.calls, {name: numbers}).get(name, [])
     traffic = _traffic(view, name)
     return view.render(
         "model.html",
@@ -59,28 +55,32 @@ def model(view: View) -> Response:
         newest=newest,
         older=newest - _VERSIONS,
         versions=versions,
-        live=live,
-        aliases=[(alias, pointers[name, alias]) for alias in ALIASES],
+        unscreened={version.name for version in versions if not is_screened(version)},
+        live={pointers[0].version: alias for alias, pointers in moved.items() if pointers},
+        aliases=[(alias, next(iter(moved[alias]), None)) for alias in ALIASES],
         proposals=_open(view, name),
-        moves=_latest_moves(view, name, [alias for alias in ALIASES if pointers[name, alias]]),
+        moves=_latest_moves(moved),
         traffic=traffic,
         charts=_charts(traffic),
     )
 
 
-def _latest_moves(view: View, name: str, aliases: list[str]) -> list[tuple[str, messages.Pointer]]:
-    """The latest moves of its aliases, newest first."""
+def _moves(view: View, name: str) -> Mapping[str, Sequence[messages.Pointer]]:
+    """The latest moves of each of its aliases, newest first."""
     calls = view.calls
     requests = [
         messages.ListPointersRequest(name=f"models/{name}/aliases/{alias}", page_size=_LATEST_MOVES)
-        for alias in aliases
+        for alias in ALIASES
     ]
-    pages = calls.ask_all(calls.registry.ListPointers, requests)
-    found = [
-        (alias, pointer)
-        for alias, page in zip(aliases, pages, strict=True)
-        for pointer in page.pointers
-    ]
+    pages = calls.ask_all(calls.registry.ListPointers, requests, Reason.ALIAS_UNKNOWN)
+    return {a: page.pointers if page else () for a, page in zip(ALIASES, pages, strict=True)}
+
+
+def _latest_moves(
+    moved: Mapping[str, Sequence[messages.Pointer]],
+) -> list[tuple[str, messages.Pointer]]:
+    """The latest moves of all aliases, newest first."""
+    found = [(alias, pointer) for alias, pointers in moved.items() for pointer in pointers]
     return sorted(found, key=lambda move: move[1].time, reverse=True)[:_LATEST_MOVES]
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from console.reading.aliases import ALIASES, health, health_word, newest_pointers
 from console.reading.proposals import ShownProposal, waiting
+from console.reading.versions import is_screened, list_versions
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import refusal_of
@@ -23,11 +24,14 @@ _MODELS = 12
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model with its newest version, and the pointer and the health of each alias."""
+    """A model with its newest version, and the pointer and the health of each alias; `unscreened`
+    are the versions in use that nothing screens.
+    """
 
     name: str
     latest: int
     aliases: tuple[tuple[str, messages.Pointer | None, str], ...]
+    unscreened: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ def overview(view: View) -> Response:
     names = [model.name.partition("/")[2] for model in page.models]
     pointers = newest_pointers(calls, {(name, alias) for name in names for alias in ALIASES})
     loaded = health(calls)
+    used = {
+        name: {p.version for (model, _), p in pointers.items() if p and model == name}
+        for name in names
+    }
+    listed = list_versions(calls, used)
     rows = [
         ModelRow(
             name,
@@ -64,6 +73,11 @@ def overview(view: View) -> Response:
                 (alias, pointer, health_word(loaded, name, pointer))
                 for alias in ALIASES
                 for pointer in [pointers[name, alias]]
+            ),
+            frozenset(
+                int(version.name.rpartition("/")[2])
+                for version in listed.get(name, [])
+                if not is_screened(version)
             ),
         )
         for name, model in zip(names, page.models, strict=True)

@@ -1,5 +1,6 @@
-"""Versions as pages show them: verified from the pinned root keys on."""
+"""Versions as pages show them: verified from the pinned root keys on, or listed."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from console.reading.gateway import PersonCalls
@@ -24,6 +25,34 @@ class ShownVersion:
     def of(self, kind: str) -> Evidence | None:
         """The item of that kind, if there is one."""
         return next((item for item in self.evidence if item.kind == kind), None)
+
+
+def list_versions(
+    calls: PersonCalls, numbers: Mapping[str, Collection[int]]
+) -> dict[str, list[messages.Version]]:
+    """Of each model these of its versions, newest first: without signature and evidence, and as the
+    registry tells them.
+    """
+    asked = {model: sorted(some) for model, some in numbers.items() if some}
+    requests = [
+        messages.ListVersionsRequest(
+            model=model,
+            page_size=len(some),
+            filter=" OR ".join(f"version = {number}" for number in some),
+            view=messages.VERSION_VIEW_BASIC,
+        )
+        for model, some in asked.items()
+    ]
+    pages = calls.ask_all(calls.registry.ListVersions, requests)
+    return {m: list(reversed(page.versions)) for m, page in zip(asked, pages, strict=True)}
+
+
+def is_screened(message: messages.Version) -> bool:
+    """Whether its files have a graph that screens rows. Raises SealgateError(DIGEST_MISMATCH)."""
+    manifest = Manifest.decode(message.manifest)
+    if manifest.digest != message.digest:
+        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {message.name}")
+    return manifest.screened
 
 
 def read_version(calls: PersonCalls, model: str, number: int) -> ShownVersion:

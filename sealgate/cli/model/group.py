@@ -208,17 +208,21 @@ def list_(
             ]
             show_rows(rows, ("model", "versions", "creator"), as_json)
             return
-        versions = messages.ListVersionsRequest(model=name, filter=filter_)
+        versions = messages.ListVersionsRequest(
+            model=name, filter=filter_, view=messages.VERSION_VIEW_BASIC
+        )
         rows = [
             {
                 "version": v.name,
                 "digest": v.digest,
                 "publisher": v.publisher,
                 "revoked": v.revocation_reason or "no",
+                "screened": "yes" if Manifest.decode(v.manifest).screened else "no",
             }
             for v in list_all(registry.ListVersions, versions, "versions", limit)
         ]
-    show_rows(rows, ("version", "digest", "publisher", "revoked"), as_json)
+    show_rows(rows, ("version", "digest", "publisher", "revoked", "screened"), as_json)
+    warn_unscreened(NONE if any(row["screened"] == "no" for row in rows) else None)
 
 
 _MOST_ITEMS = 8

@@ -21,6 +21,7 @@ from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1.registry_pb2 import GetVersionRequest
+from tests.support.harness.console import ConsoleHarness
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.policy_changes import document, follow, root, send, signed
 from tests.support.harness.rollouts import await_true
@@ -139,6 +140,10 @@ def test_an_exempt_version_answers_and_everything_says_that_nothing_is_screened(
     )
     assert "from which the policy exempts the model's risk tier" in decided.output
     assert '<span class="bad">not screened</span>' in page.read_text()
+    assert "NOT SCREENED" in harness.command("model", "list", "gate").output
+    console = ConsoleHarness(harness).signed_in("auditor")
+    for place in ("/", "/models/gate", "/models/gate/versions/1"):
+        assert '<span class="chip bad">not screened</span>' in console.get(place).text
 
 
 def test_once_the_exemption_ends_no_engine_serves_it_and_nobody_proposes_it(
