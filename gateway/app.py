@@ -261,6 +261,7 @@ class Gateway:
                 self.store.logs(),
                 self.event_streams.logs,
                 answers.open,
+                self.store.cose_receipts(),
                 self.store.witnessed,
                 answers.erase,
                 self._rights,

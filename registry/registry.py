@@ -16,6 +16,7 @@ from registry.audit.reports import Anchors, EngineCountsBook, Refusals
 from registry.audit.trail import AuditTrail
 from registry.credentials.api_keys import ApiKeys
 from registry.formats.check_queue import FileChecks
+from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import CheckpointMemory, TileLog
@@ -46,7 +47,7 @@ class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `replies`, `pointers`,
     `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`, `allowances`,
     `drifts`, `attachments`; `artifacts`, `log` (a reader), `feed` (changes in the log) and
-    `audit_trail` (the same, proved) beside them.
+    `audit_trail` (the same, proved) beside them, and `cose_receipts` of the log's entries.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Registry:
         self._freshness = freshness
         self.artifacts = artifacts
         self.log = LogReader(database, LOG, lambda: log.vkey)
+        self.cose_receipts = CoseReceipts(log, self.log, ledger.look)
         self.policies = Policies(ledger, book, freshness)
         self.models = Models(ledger, book)
         self.versions = Versions(ledger, book, artifacts, checks)

@@ -87,6 +87,8 @@ _LOG = {
     "GetCheckpoint": _ALL,
     "GetInclusionProof": _ALL,
     "GetConsistencyProof": _ALL,
+    "GetCoseReceipt": _ALL,
+    "GetTransparentStatement": _AUDITOR,
     "GetEntry": _AUDITOR,
     "StreamEntries": _AUDITOR,
     "WatchLog": _AUDITOR,

@@ -18,6 +18,7 @@ from gateway.recording.log_memory import LogMemory
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
+from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
@@ -135,6 +136,11 @@ class GatewayStore:
     def logs(self) -> dict[str, LogReader]:
         """The logs behind this gateway, by origin."""
         return {log.origin: log for log in (self.registry.log, self.answers.reader)}
+
+    def cose_receipts(self) -> dict[str, CoseReceipts]:
+        """What makes COSE receipts of each log, by origin."""
+        logs = (self.registry, self.answers)
+        return dict(zip(self.logs(), (log.cose_receipts for log in logs), strict=True))
 
     def halt(self, origin: str, detail: str) -> None:
         """Stop the log of an origin: nothing more is signed under its key here."""

@@ -1,6 +1,7 @@
 """AuditService and LogService: messages in, messages out; each answer carries its proof."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -16,6 +17,7 @@ from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
 from registry.listing.paging import list_page
+from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
@@ -36,6 +38,7 @@ _LONGEST_REQUEST = 1024
 # What one message holds must fit into one, whatever the documents weigh.
 _MESSAGE_BYTES = 1 << 20
 
+Part = TypeVar("Part")
 SearchAnswers = Callable[[str, int, int, Sequence[str], Mapping[str, str]], Iterator[SearchRecord]]
 
 
@@ -131,8 +134,9 @@ def _groups(entries: Iterable[messages.ProvenEntry]) -> Iterator[list[messages.P
 
 
 class LogService(LogServiceServicer):
-    """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `erase`
-    erases a subject, in somebody's name, from an answer log, once for each request's id.
+    """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `cose`
+    makes receipts of a log in COSE form; `erase` erases a subject, in somebody's name, from an
+    answer log, once for each request's id.
     """
 
     def __init__(
@@ -140,6 +144,7 @@ class LogService(LogServiceServicer):
         logs: Mapping[str, LogReader],
         watches: Mapping[str, LogWatch],
         open_answer: Callable[[str, int], Receipt],
+        cose: Mapping[str, CoseReceipts],
         witnessed: CosignatureStore,
         erase: Callable[[str, str, str, str], SubjectErasure],
         rights: Rights,
@@ -147,6 +152,7 @@ class LogService(LogServiceServicer):
         self._logs = logs
         self._watches = watches
         self._open_answer = open_answer
+        self._cose = cose
         self._witnessed = witnessed
         self._erase = erase
         self._rights = rights
@@ -185,10 +191,7 @@ class LogService(LogServiceServicer):
     def WatchLog(
         self, request: log_messages.WatchLogRequest, call: Call
     ) -> Iterator[log_messages.WatchLogResponse]:
-        watch = self._watches.get(request.origin)
-        if watch is None:
-            raise SealgateError(Reason.LOG_UNKNOWN)
-        yield from watch.stream(request, call)
+        yield from _of(self._watches, request.origin).stream(request, call)
 
     def OpenEntry(
         self, request: log_messages.OpenEntryRequest, call: Call
@@ -227,8 +230,24 @@ class LogService(LogServiceServicer):
         hashes = self._log(request.origin).consistency(request.old_size, request.new_size)
         return log_messages.GetConsistencyProofResponse(hashes=hashes)
 
+    def GetCoseReceipt(
+        self, request: log_messages.GetCoseReceiptRequest, call: Call
+    ) -> log_messages.GetCoseReceiptResponse:
+        receipt = _of(self._cose, request.origin).receipt(request.index)
+        return log_messages.GetCoseReceiptResponse(receipt=receipt.encode())
+
+    def GetTransparentStatement(
+        self, request: log_messages.GetTransparentStatementRequest, call: Call
+    ) -> log_messages.GetTransparentStatementResponse:
+        statement = _of(self._cose, request.origin).statement(request.index)
+        return log_messages.GetTransparentStatementResponse(statement=statement.encode())
+
     def _log(self, origin: str) -> LogReader:
-        log = self._logs.get(origin)
-        if log is None:
-            raise SealgateError(Reason.LOG_UNKNOWN)
-        return log
+        return _of(self._logs, origin)
+
+
+def _of(parts: Mapping[str, Part], origin: str) -> Part:
+    part = parts.get(origin)
+    if part is None:
+        raise SealgateError(Reason.LOG_UNKNOWN)
+    return part

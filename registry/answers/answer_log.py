@@ -24,6 +24,7 @@ from registry.answers.entries import Entries, EntryMaker, entry_maker
 from registry.answers.index import Postings
 from registry.answers.plain_openings import encrypt_plain_openings
 from registry.answers.search import Openings
+from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
@@ -66,6 +67,7 @@ class AnswerLog:
         self._checkpointer = database.checkpointer()
         self.reader = LogReader(database, ANSWERS, lambda: log.vkey)
         self.openings = Openings(database, self._cipher, self._postings)
+        self.cose_receipts = CoseReceipts(log, self.reader, self._look)
 
     @classmethod
     def open(
@@ -178,6 +180,12 @@ class AnswerLog:
         stored = transaction.all(_READ_BACK, (appended.first, appended.size))
         if stored != [(leaf, *row) for leaf, row in zip(leaves, openings, strict=True)]:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
+
+    def _look(self) -> None:
+        """Check that the database extends what was recorded here."""
+        seen = self._log.seen
+        with self.database.reading() as connection:
+            self._log.check_newest(connection, seen)
 
     def opening(self, index: int) -> Opening:
         """Return what entry `index` commits to. Raises SealgateError as `Openings.get`."""

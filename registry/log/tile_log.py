@@ -156,6 +156,13 @@ class TileLog:
         frontier = self._frontier
         return Checkpoint(self.origin, frontier.size, frontier.root)
 
+    @property
+    def signer(self) -> Signer:
+        """The key that signs now. Raises SealgateError(LOG_INCONSISTENT) after `halt`."""
+        if self._halted:
+            raise inconsistent(self._halted)
+        return self._signer.signers[0] if isinstance(self._signer, RotatingSigner) else self._signer
+
     def _use_signer(self) -> None:
         """Sign with the key that the signer has now."""
         self.vkey = log_vkey(self.origin, self._signer)

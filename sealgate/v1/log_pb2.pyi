@@ -171,3 +171,31 @@ class WatchLogResponse(_message.Message):
     leaves: _containers.RepeatedScalarFieldContainer[bytes]
     note: str
     def __init__(self, index: _Optional[int] = ..., leaves: _Optional[_Iterable[bytes]] = ..., note: _Optional[str] = ...) -> None: ...
+
+class GetCoseReceiptRequest(_message.Message):
+    __slots__ = ("origin", "index")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    index: int
+    def __init__(self, origin: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class GetCoseReceiptResponse(_message.Message):
+    __slots__ = ("receipt",)
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: bytes
+    def __init__(self, receipt: _Optional[bytes] = ...) -> None: ...
+
+class GetTransparentStatementRequest(_message.Message):
+    __slots__ = ("origin", "index")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    index: int
+    def __init__(self, origin: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class GetTransparentStatementResponse(_message.Message):
+    __slots__ = ("statement",)
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    def __init__(self, statement: _Optional[bytes] = ...) -> None: ...

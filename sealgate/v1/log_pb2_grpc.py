@@ -84,6 +84,16 @@ class LogServiceStub:
                 request_serializer=sealgate_dot_v1_dot_log__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_log__pb2.GetConsistencyProofResponse.FromString,
                 _registered_method=True)
+        self.GetCoseReceipt = channel.unary_unary(
+                '/sealgate.v1.LogService/GetCoseReceipt',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.GetCoseReceiptRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.GetCoseReceiptResponse.FromString,
+                _registered_method=True)
+        self.GetTransparentStatement = channel.unary_unary(
+                '/sealgate.v1.LogService/GetTransparentStatement',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.GetTransparentStatementRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.GetTransparentStatementResponse.FromString,
+                _registered_method=True)
 
 
 class LogServiceServicer:
@@ -154,6 +164,20 @@ class LogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCoseReceipt(self, request, context):
+        """The inclusion proof of an entry as a COSE receipt (RFC 9942).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransparentStatement(self, request, context):
+        """An entry as a transparent statement (RFC 9943), with its receipt; for auditors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -206,6 +230,16 @@ def add_LogServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=sealgate_dot_v1_dot_log__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_log__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'GetCoseReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCoseReceipt,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.GetCoseReceiptRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.GetCoseReceiptResponse.SerializeToString,
+            ),
+            'GetTransparentStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransparentStatement,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.GetTransparentStatementRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.GetTransparentStatementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -478,6 +512,60 @@ class LogService:
             '/sealgate.v1.LogService/GetConsistencyProof',
             sealgate_dot_v1_dot_log__pb2.GetConsistencyProofRequest.SerializeToString,
             sealgate_dot_v1_dot_log__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCoseReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.LogService/GetCoseReceipt',
+            sealgate_dot_v1_dot_log__pb2.GetCoseReceiptRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.GetCoseReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransparentStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.LogService/GetTransparentStatement',
+            sealgate_dot_v1_dot_log__pb2.GetTransparentStatementRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.GetTransparentStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

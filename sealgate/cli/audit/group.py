@@ -17,7 +17,10 @@ from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.files import replace_file
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.cose_receipt import TransparentStatement
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.v1 import log_pb2 as messages
@@ -88,7 +91,8 @@ for command in (blast_radius.blast_radius, blast_radius.readers, completeness.co
 
 @audit.command(
     epilog="\b\nExamples:\n  sealgate audit show registry 3\n  sealgate audit show answers 12\n"
-    "  sealgate audit show answers 12 --receipt receipt.json"
+    "  sealgate audit show answers 12 --receipt receipt.json\n"
+    "  sealgate audit show registry 3 --statement statement.cose"
 )
 @click.argument("log")
 @click.argument("index", type=click.IntRange(0))
@@ -98,9 +102,21 @@ for command in (blast_radius.blast_radius, blast_radius.readers, completeness.co
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the receipt of an answer log's entry to this file, every field opened.",
 )
+@click.option(
+    "--statement",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the entry to this file as a transparent statement (RFC 9943) with its receipt.",
+)
 @json_option
 @click.pass_context
-def show(ctx: click.Context, log: str, index: int, file: Path | None, as_json: bool) -> None:
+def show(
+    ctx: click.Context,
+    log: str,
+    index: int,
+    file: Path | None,
+    statement: Path | None,
+    as_json: bool,
+) -> None:
     """Show entry INDEX of LOG.
 
     LOG is an origin, or the end of one such as `registry` or `answers`.
@@ -110,6 +126,8 @@ def show(ctx: click.Context, log: str, index: int, file: Path | None, as_json: b
         policy = governance_of(person, channel).policy()
         auditor = Auditor(channel, policy)
         origin = _origin(auditor, log)
+        if statement is not None:
+            _keep_statement(auditor, policy, origin, index, statement)
         if policy.is_answer_log(origin):
             request = messages.OpenEntryRequest(origin=origin, index=index)
             receipt = Receipt.decode(auditor.logs.OpenEntry(request).receipt)
@@ -123,6 +141,15 @@ def show(ctx: click.Context, log: str, index: int, file: Path | None, as_json: b
         entry = auditor.logs.GetEntry(messages.GetEntryRequest(origin=origin, index=index)).leaf
     document = json.loads(entry)
     show_fields(document if as_json else _flat(document), as_json)
+
+
+def _keep_statement(auditor: Auditor, policy: Policy, origin: str, index: int, file: Path) -> None:
+    request = messages.GetTransparentStatementRequest(origin=origin, index=index)
+    data = auditor.logs.GetTransparentStatement(request).statement
+    proved, tree = TransparentStatement.decode(data).verify(policy)
+    if (tree.origin, proved) != (origin, index):
+        raise SealgateError(Reason.PROOF_INVALID, "the statement is of another entry")
+    replace_file(file, data)
 
 
 @audit.command(

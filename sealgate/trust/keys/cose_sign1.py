@@ -20,7 +20,7 @@ ISSUER, SUBJECT = 1, 2
 _ES256, _EDDSA, _ED25519 = -7, -8, -19
 _SCHEMES = {_ES256: ECDSA_P256, _EDDSA: ED25519, _ED25519: ED25519}
 _TAG = 18
-_HEAD = b"\xd2"
+HEAD = b"\xd2"
 _COORDINATE = 32
 
 Header = Mapping[int | str, Any]
@@ -67,7 +67,7 @@ class Sign1:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read what `encode` writes. Raises SealgateError(DOCUMENT_MALFORMED)."""
-        if not data.startswith(_HEAD):
+        if not data.startswith(HEAD):
             raise malformed("no COSE_Sign1 tag")
         parts = cbor.decode(data[1:])
         if not isinstance(parts, list) or len(parts) != 4:

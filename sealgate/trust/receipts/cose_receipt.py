@@ -27,6 +27,7 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.keys.cose_sign1 import (
     CONTENT_TYPE,
     CWT_CLAIMS,
+    HEAD,
     ISSUER,
     SUBJECT,
     Header,
@@ -66,6 +67,16 @@ def sign_entry(origin: str, index: int, entry: bytes, signer: Signer) -> Sign1:
 def content_type(entry: bytes) -> str:
     """The media type of an entry: of an answer log, or of the registry's."""
     return _ANSWERS.get(entry[: len(HEADER)], _REGISTRY)
+
+
+def is_cose(data: bytes) -> bool:
+    """Say whether a file is tagged as a COSE_Sign1, as no JSON is."""
+    return data.startswith(HEAD)
+
+
+def is_statement(data: bytes) -> bool:
+    """Say whether a COSE_Sign1 has receipts. Raises SealgateError(DOCUMENT_MALFORMED)."""
+    return RECEIPTS in Sign1.decode(data).unprotected
 
 
 @dataclass(frozen=True, slots=True)

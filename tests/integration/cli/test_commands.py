@@ -60,6 +60,32 @@ def test_the_whole_way_from_proposal_to_receipt(harness, tmp_path):
     assert move["reason"] == "first"
 
 
+def test_entries_are_proved_in_cose_form(harness, tmp_path):
+    plain, receipt, statement = (
+        str(tmp_path / name) for name in ("receipt.json", "receipt.cose", "statement.cose")
+    )
+    for _ in range(2):
+        # Each reading is an entry of the answer log.
+        entry = shown(harness, "audit", "show", "registry", "0", "--statement", statement)
+    stated = shown(harness, "receipt", "verify", statement)
+    assert stated["log"].endswith("/registry")
+    assert (stated["index"], stated["proof"]) == (0, "holds")
+    assert stated["content_type"] == "application/vnd.sealgate.entry.v1+json"
+    assert (stated["event"], stated["time"]) == ("policy.accepted", entry["time"])
+    shown(harness, "audit", "show", "answers", "0", "--receipt", plain, "--statement", statement)
+    answers = shown(harness, "receipt", "verify", statement)
+    assert answers["content_type"] == "application/vnd.sealgate.answer.v2"
+    made = harness.command("receipt", "cose", plain, receipt)
+    assert made.exit_code == 0, made.output
+    proved = shown(harness, "receipt", "verify", receipt, "--of", plain)
+    assert (proved["log"], proved["proof"]) == (answers["log"], "holds")
+    alone = harness.command("receipt", "verify", receipt)
+    assert "name it with --of" in alone.output
+    shown(harness, "audit", "show", "answers", "1", "--receipt", plain)
+    other = harness.command("receipt", "verify", receipt, "--of", plain)
+    assert (other.exit_code, Reason.SIGNATURE_INVALID.name in other.output) == (1, True)
+
+
 def test_a_versions_evidence_is_shown_as_tables(harness):
     output = harness.command("model", "show", "digits", "1").output
     for kind in ("golden-run", "format-scan", "watermark-check"):

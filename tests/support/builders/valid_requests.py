@@ -58,6 +58,14 @@ def governance(harness: GatewayHarness) -> dict[str, list[Asked]]:
                 f"{_LOGS}/GetConsistencyProof",
                 _bytes(log_pb2.GetConsistencyProofRequest(origin=answers, old_size=2, new_size=5)),
             ),
+            (
+                f"{_LOGS}/GetCoseReceipt",
+                _bytes(log_pb2.GetCoseReceiptRequest(origin=answers, index=1)),
+            ),
+            (
+                f"{_LOGS}/GetTransparentStatement",
+                _bytes(log_pb2.GetTransparentStatementRequest(origin=answers, index=1)),
+            ),
             (f"{_LOGS}/OpenEntry", _bytes(log_pb2.OpenEntryRequest(origin=answers, index=1))),
             (
                 "/sealgate.v1.AuditService/GetLiveAt",
