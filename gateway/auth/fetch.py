@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import SplitResult
 
 from gateway.auth.key_sets import KeySet
-from gateway.calls.http_client import HttpExchange
 from gateway.config.addresses import check_address
+from sealgate.http_exchange import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_BYTES = 256 * 1024

@@ -38,9 +38,9 @@ FETCHERS = {
 _FETCHES = {
     "console/sign_in/oidc.py",
     "gateway/auth/fetch.py",
-    "gateway/calls/http_client.py",
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
+    "sealgate/http_exchange.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/storage/postgres.py", "registry/storage/sqlite.py"}

@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult
@@ -22,7 +22,8 @@ class HttpExchange:
     """What is asked of whom: `target` is the path with its query; http or https, as `parts` say.
 
     `context` says whose certificate is believed; all must be over after `seconds`, and of the body
-    no more than `largest` bytes and one are read.
+    no more than `largest` bytes and one are read. With `addresses`, it connects to the first of
+    them that answers, whatever the host's name means; the certificate must still be the host's.
     """
 
     parts: SplitResult
@@ -33,13 +34,14 @@ class HttpExchange:
     seconds: float
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    addresses: Sequence[str] = ()
 
     def run(self) -> tuple[int, bytes]:
         """The status and the body. Raises OSError, http.client.HTTPException, ValueError."""
         connection = self._connection()
         try:
             with _ended_after(self.seconds, connection) as sockets:
-                connection.connect()
+                self._connect(connection)
                 # A connection lets go of its socket once it has the head of a last answer.
                 sockets.append(connection.sock)
                 connection.request(self.method, self.target, self.body, dict(self.headers))
@@ -50,6 +52,23 @@ class HttpExchange:
                 return response.status, data
         finally:
             connection.close()
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        if not self.addresses:
+            connection.connect()
+            return
+        for left, address in enumerate(self.addresses, 1 - len(self.addresses)):
+            try:
+                place = address, connection.port
+                connection.sock = socket.create_connection(place, timeout=self.seconds)
+                break
+            except OSError:
+                if not left:
+                    raise
+        if self.context is not None:
+            connection.sock = self.context.wrap_socket(
+                connection.sock, server_hostname=connection.host
+            )
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self.parts.hostname or "", self.parts.port
