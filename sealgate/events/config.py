@@ -1,0 +1,191 @@
+"""The configuration of the events process, `events.toml`."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from sealgate.events.addresses import Network
+from sealgate.events.kinds import KINDS
+from sealgate.process_log import LogSettings
+from sealgate.reasons import SealgateError
+from sealgate.settings import ConfigError, MetricsSettings, read_settings
+from sealgate.trust.fields import check_name
+
+FORMATS = ("cloudevents", "slack", "teams")
+
+
+@dataclass(frozen=True, slots=True)
+class EventSourceSettings:
+    """The section `[gateway]`: whose events are told."""
+
+    profile: Path
+    """The `profile.toml` of a principal of the role `events`."""
+    from_beginning: bool = False
+    """Whether the first start begins with the log's first entry, instead of what comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventStateSettings:
+    """The section `[state]`: where events wait."""
+
+    database: Path
+    """A SQLite file with the place in the log, what waits, and dead letters."""
+    most_waiting: int = 100_000
+    """So many deliveries may wait; then the log is read no further until some have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventNetworkSettings:
+    """The section `[network]`: where deliveries may go."""
+
+    hosts: tuple[str, ...] = ()
+    """The only hosts that destinations may name. A name means itself alone."""
+    private: tuple[str, ...] = ()
+    """Networks, as `10.1.2.0/24`, to which a host's name may lead although they are not public:
+    private, link-local, reserved. Others are refused when the connection is made.
+    """
+
+    def networks(self) -> tuple[Network, ...]:
+        """Raises: ConfigError."""
+        try:
+            return tuple(map(ipaddress.ip_network, self.private))
+        except ValueError as error:
+            raise ConfigError(f"[network] private: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """The section `[delivery]`: how often and how long it is tried, in seconds."""
+
+    timeout: float = 10.0
+    """One attempt may take so long."""
+    first_pause: float = 1.0
+    """Before the second attempt. Pauses double, and are shortened by chance by up to a half."""
+    longest_pause: float = 600.0
+    """Pauses grow no longer."""
+    give_up: float = 259_200.0
+    """A delivery that fails so long after its event came becomes a dead letter."""
+    parallel: int = 4
+    """So many deliveries to a destination at once, each of another model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventCheckSettings:
+    """The section `[checks]`: what is looked at, because no log tells of it."""
+
+    every: float = 10.0
+    """Seconds between two looks."""
+    days: tuple[int, ...] = (30, 7, 1)
+    """How many days before their end certificates and policy are told of, each once."""
+    gateways: tuple[str, ...] = ()
+    """Further gateways, host:port each, whose certificates and callers' sessions are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSettings:
+    """The section `[[destinations]]`: a webhook."""
+
+    name: str
+    """How logs, metrics and dead letters call it."""
+    url: Path | str
+    """An https URL; or a file that holds one and only its owner can read, for URLs that are
+    secrets.
+    """
+    secrets: tuple[Path, ...] = ()
+    """Files with a secret each (`sealgate events secret`), which only their owner can read. Every
+    event is signed with each of them, so that a receiver can change from one to the next. They
+    are read again for each attempt.
+    """
+    format: str = "cloudevents"
+    """`cloudevents`, `slack` or `teams`."""
+    template: Path | None = None
+    """A JSON file to use in place of the format's own; texts in it may have `$kind`, `$title`,
+    `$subject`, `$model`, `$time`, `$principal`, `$detail` and `$id`.
+    """
+    kinds: tuple[str, ...] = ()
+    """Only these kinds of events; default: all. `proposal.*` means all that begin so."""
+    models: tuple[str, ...] = ()
+    """Only events of these models; default: all, and those of no model."""
+    loopback: bool = False
+    """Whether it is on this machine. Only then may its URL be http, and lead to loopback; and
+    then to nothing else.
+    """
+    authority: Path | None = None
+    """What signs its certificate (PEM), instead of the system's authorities."""
+
+    def __post_init__(self) -> None:
+        where = f"[[destinations]] {self.name!r}:"
+        try:
+            check_name(self.name)
+            for model in self.models:
+                check_name(model)
+        except SealgateError as refusal:
+            raise ConfigError(f"{where} {refusal.detail or refusal.reason.sentence}") from None
+        if self.format not in FORMATS:
+            raise ConfigError(f"{where} format is none of {', '.join(FORMATS)}")
+        if self.format == "cloudevents" and not self.secrets:
+            raise ConfigError(f"{where} secrets is missing: events are signed")
+        if self.format == "cloudevents" and self.template is not None:
+            raise ConfigError(f"{where} template is for slack and teams")
+        for pattern in self.kinds:
+            if not any(kind_matches(pattern, kind) for kind in KINDS):
+                raise ConfigError(f"{where} there is no kind {pattern!r}")
+
+    def wants(self, kind: str, model: str) -> bool:
+        """Whether events of this kind and model go there."""
+        named = not self.kinds or any(kind_matches(pattern, kind) for pattern in self.kinds)
+        return named and (not self.models or model in self.models)
+
+
+def kind_matches(pattern: str, kind: str) -> bool:
+    """Whether `pattern` is the kind, or its beginning with `.*` behind."""
+    return kind == pattern or (pattern.endswith(".*") and kind.startswith(pattern[:-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class EventsConfig:
+    """Everything that an events process needs to start."""
+
+    gateway: EventSourceSettings
+    state: EventStateSettings
+    destinations: tuple[DestinationSettings, ...]
+    network: EventNetworkSettings = field(default_factory=EventNetworkSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    checks: EventCheckSettings = field(default_factory=EventCheckSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def __post_init__(self) -> None:
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ConfigError("[[destinations]] has a name twice")
+        self.network.networks()
+        for destination in self.destinations:
+            if isinstance(destination.url, str):
+                self.check_url(destination, destination.url)
+
+    def check_url(self, destination: DestinationSettings, url: str) -> None:
+        """Raises: ConfigError for a URL that the destination must not have, without telling it."""
+        where = f"[[destinations]] {destination.name!r}: url"
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise ConfigError(f"{where} is not a URL") from None
+        if parts.scheme not in ("https", "http") or not host or parts.fragment:
+            raise ConfigError(f"{where} is not like https://host/path")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(f"{where} has a user's name or password, which are not sent")
+        if not (url.isascii() and url.isprintable()) or " " in url:
+            raise ConfigError(f"{where} has characters that a URL must escape")
+        if parts.scheme == "http" and not destination.loopback:
+            raise ConfigError(f"{where} is not https, and loopback is not set")
+        if host not in self.network.hosts:
+            raise ConfigError(f"{where} leads to {host}, which [network] hosts does not name")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises: ConfigError, with what to change."""
+        return read_settings(path, cls)
