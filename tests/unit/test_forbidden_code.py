@@ -40,6 +40,7 @@ _FETCHES = {
     "gateway/auth/fetch.py",
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
+    "sealgate/events/webhooks.py",
     "sealgate/http_exchange.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.

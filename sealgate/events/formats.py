@@ -1,0 +1,139 @@
+"""What a destination's body looks like: the CloudEvent itself, or a message for a chat.
+
+A message is JSON with placeholders in its texts. They are filled in after the JSON was read, so
+that no event can change its structure, and escaped as the chat asks.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from sealgate.events.kinds import KINDS, PREFIX
+from sealgate.settings import ConfigError
+
+CLOUDEVENTS_TYPE = "application/cloudevents+json; charset=utf-8"
+_NAMES = ("id", "kind", "title", "subject", "model", "time", "principal", "detail")
+_LONGEST = 500
+
+# Texts in `plain_text` and in `TextRun` are shown as they are: neither links nor mentions.
+_SLACK = {
+    "text": "$title: $subject",
+    "blocks": [
+        {"type": "header", "text": {"type": "plain_text", "text": "$title", "emoji": False}},
+        {
+            "type": "section",
+            "fields": [
+                {"type": "plain_text", "text": "$subject", "emoji": False},
+                {"type": "plain_text", "text": "by $principal", "emoji": False},
+                {"type": "plain_text", "text": "$time", "emoji": False},
+                {"type": "plain_text", "text": "$detail ", "emoji": False},
+            ],
+        },
+    ],
+}
+
+
+def _line(text: str, **look: Any) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **look}]}
+
+
+_TEAMS = {
+    "type": "message",
+    "attachments": [
+        {
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": None,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "body": [
+                    _line("$title", weight="Bolder", size="Medium"),
+                    _line("$subject"),
+                    _line("by $principal, $time", isSubtle=True),
+                    _line("$detail "),
+                ],
+            },
+        }
+    ],
+}
+
+
+def _slack_escaped(text: str) -> str:
+    # What Slack asks to be escaped wherever a text may be marked up.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_TEMPLATES: Mapping[str, tuple[Any, Callable[[str], str]]] = {
+    "slack": (_SLACK, _slack_escaped),
+    "teams": (_TEAMS, str),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Makes bodies. `template` is JSON with placeholders; None: the event as it is."""
+
+    template: Any
+    escaped: Callable[[str], str]
+
+    @classmethod
+    def of(cls, name: str, path: Path | None) -> "Format":
+        """The format of that name, with the template at `path` in place of its own.
+
+        Raises: ConfigError.
+        """
+        own, escaped = _TEMPLATES.get(name, (None, str))
+        if path is None:
+            return cls(own, escaped)
+        try:
+            template = json.loads(path.read_bytes())
+            _filled(template, dict.fromkeys(_NAMES, ""))
+        except (OSError, ValueError, KeyError, RecursionError) as error:
+            raise ConfigError(f"template {path}: {type(error).__name__}: {error}") from None
+        return cls(template, escaped)
+
+    def body(self, event: bytes) -> bytes:
+        """The body that tells of a CloudEvent."""
+        if self.template is None:
+            return event
+        values = {name: self.escaped(text) for name, text in _values(json.loads(event)).items()}
+        return json.dumps(_filled(self.template, values), ensure_ascii=False).encode()
+
+
+def _values(event: Mapping[str, Any]) -> dict[str, str]:
+    data = event["data"]
+    kind = event["type"].removeprefix(PREFIX)
+    values = {
+        "id": event["id"],
+        "kind": kind,
+        "title": KINDS.get(kind, kind),
+        "subject": event["subject"],
+        "model": event.get("partitionkey", ""),
+        "time": event["time"],
+        "principal": data.get("principal", "-"),
+        "detail": data.get("reason", "") or data.get("detail", ""),
+    }
+    return {name: _printable(str(text)) for name, text in values.items()}
+
+
+def _printable(text: str) -> str:
+    """One bounded line: chats refuse long texts."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    """The template with its texts filled in; names of members stay. Raises KeyError, ValueError for
+    placeholders that there are not.
+    """
+    if isinstance(value, str):
+        return Template(value).substitute(values)
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
+    if isinstance(value, dict):
+        return {name: _filled(item, values) for name, item in value.items()}
+    return value
