@@ -18,6 +18,7 @@ from console.config import ConsoleConfig
 from gateway.config.document import GatewayConfig
 from generation.config import GeneratorConfig
 from inference.server.config import EngineConfig
+from sealgate.events.config import EventsConfig
 from sealgate.remote import Profile
 from sealgate.witness.server import WitnessConfig
 
@@ -30,6 +31,11 @@ FILES: tuple[tuple[str, type, str], ...] = (
         "What `sealgate serve generator` reads: a process that generates.",
     ),
     ("console.toml", ConsoleConfig, "What `sealgate serve console` reads: the web console."),
+    (
+        "events.toml",
+        EventsConfig,
+        "What `sealgate serve events` reads: webhooks for other systems.",
+    ),
     ("witness.toml", WitnessConfig, "What `sealgate witness serve` reads."),
     ("profile.toml", Profile, "What a person's commands read: who they are, and whom they trust."),
 )
@@ -55,6 +61,7 @@ _KINDS: dict[Any, str] = {
     Path | str | None: "path or URI",
     tuple[Path, ...]: "list of paths",
     tuple[str, ...]: "list of texts",
+    tuple[int, ...]: "list of whole numbers",
 }
 _SENTENCES = re.compile(r"(?<=\.)\s+(?=[A-Z`\"])")
 

@@ -34,6 +34,7 @@ SURFACES = {
     "registry.promotion": {"pointers", "proposal_records", "proposals", "replies", "revocations"},
     "registry.sandbox": {"confinement", "process"},
     "registry.uploads": {"collection", "open_uploads", "spool"},
+    "sealgate.events": {"config", "process", "store", "webhooks"},
     "sealgate.health": {"check", "findings"},
     "sealgate.pack": {"export", "tile_folder"},
     "sealgate.pages": {"decision_page", "receipt_page"},

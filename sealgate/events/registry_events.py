@@ -1,0 +1,149 @@
+"""Follows the registry's log from a remembered place, and keeps each change as an event.
+
+A thread of its own: whatever ends the stream, it goes on at its place. The place is that after the
+last change that was kept, so each change is kept once.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from sealgate.events.changes import event_of
+from sealgate.events.kinds import CloudEvent
+from sealgate.events.store import EventStore
+from sealgate.reasons import SealgateError
+from sealgate.remote import Profile, ProfileError, connect
+from sealgate.remote.calls import follow
+from sealgate.remote.errors import refusal_of
+from sealgate.signed_version import policy_history
+from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import note
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+_log = logging.getLogger(__name__)
+_REST_SECONDS = 5.0
+# How often the store is asked whether too much waits: every so many events.
+_LOOK_EVERY = 256
+
+Keep = Callable[[CloudEvent, tuple[str, str]], None]
+
+
+class _Stopped(Exception):
+    pass
+
+
+def automatic(policy: Policy) -> Collection[str]:
+    """The services that return aliases by themselves: they have the role, and are no admin."""
+    return {each.name for each in policy.with_role("rollback") if "admin" not in each.roles}
+
+
+class RegistryEvents:
+    """The thread. `failing` says why the log cannot be followed now; empty while it can."""
+
+    def __init__(
+        self,
+        profile: Path,
+        store: EventStore,
+        keep: Keep,
+        *,
+        from_beginning: bool,
+        most_waiting: int,
+    ) -> None:
+        """`keep` keeps an event and a place, together, and sees to its delivery."""
+        self._profile = profile
+        self._store = store
+        self._keep = keep
+        self._from_beginning = from_beginning
+        self._most_waiting = most_waiting
+        self._stopping = threading.Event()
+        self._channel: grpc.Channel | None = None
+        self._thread = threading.Thread(target=self._run, name="events-log", daemon=True)
+        self.failing = "not connected yet"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        channel = self._channel
+        if channel is not None:
+            channel.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                # Read anew each time: credentials are renewed.
+                person = Profile.read(self._profile)
+                with connect(person) as channel:
+                    self._channel = channel
+                    self._follow(person, RegistryServiceStub(channel))
+            except _Stopped:
+                return
+            except (SealgateError, ProfileError, OSError, sqlite3.Error) as error:
+                self._fail(str(error))
+            except grpc.RpcError as error:
+                self._fail(str(refusal_of(error)))
+            except Exception as error:
+                if not self._stopping.is_set():
+                    _log.exception("following the registry's log")
+                    self._fail(type(error).__name__)
+            self._stopping.wait(_REST_SECONDS)
+
+    def _fail(self, why: str) -> None:
+        if not self._stopping.is_set():
+            self.failing = why
+            _log.error("the registry's log cannot be followed: %s", why)
+
+    def _follow(self, person: Profile, registry: RegistryServiceStub) -> None:
+        roots = person.pinned_roots(), person.root_threshold
+        policy = policy_history(registry, *roots)[-1]
+        origin = note.Verifier.from_vkey(policy.registry_log).name
+        name = f"place in {origin}"
+        services = automatic(policy)
+
+        def stream(at: int | None, seconds: float) -> Any:
+            return registry.WatchChanges(messages.WatchChangesRequest(start=at), timeout=seconds)
+
+        at = self._begin(name)
+        for taken, message in enumerate(follow(stream, _after, at, sleep=self._sleep)):
+            self.failing = ""
+            event = None
+            if message.HasField("change"):
+                if message.change.kind == messages.CHANGE_KIND_POLICY_ACCEPTED:
+                    services = automatic(policy_history(registry, *roots)[-1])
+                event = event_of(message.change, origin, services)
+            place = name, str(message.next)
+            if event is not None:
+                self._keep(event, place)
+            elif message.next != at:
+                self._store.add((), [place])
+            at = message.next
+            if taken % _LOOK_EVERY == 0:
+                self._await_room()
+
+    def _begin(self, name: str) -> int | None:
+        kept = self._store.recall(name)
+        if kept is not None:
+            return int(kept)
+        return 0 if self._from_beginning else None
+
+    def _await_room(self) -> None:
+        """Read no further while too much waits: the log keeps it for us."""
+        while self._store.waiting() >= self._most_waiting:
+            self.failing = "too many deliveries wait"
+            self._sleep(1.0)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise _Stopped
+
+
+def _after(message: messages.WatchChangesResponse) -> int:
+    return message.next
