@@ -1,6 +1,5 @@
 """`sealgate model`: lists versions, moves aliases and follows changes."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,25 @@ from sealgate.cli.context import (
     connected,
     governance_of,
     list_options,
-    policy_history,
     profile,
 )
 from sealgate.cli.main import PluginGroup
-from sealgate.cli.model.proposals import SCREENING_REPORT, approve, facts, proposals, propose
+from sealgate.cli.model.proposals import approve, proposals, propose
 from sealgate.cli.model.replies import comment, reason_option, reject, withdraw
+from sealgate.cli.model.show import show
 from sealgate.cli.output import (
     json_lines_option,
     json_option,
-    printable,
     show_fields,
     show_line,
     show_rows,
     warn_unscreened,
 )
-from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import follow, list_all
-from sealgate.signed_version import DETECTOR, SignedVersion, open_attached
-from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1 import registry_pb2 as messages
-from sealgate.v1.registry_pb2 import Version
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _PREFIX = "CHANGE_KIND_"
@@ -107,41 +99,6 @@ def _as_line(change: messages.Change) -> dict[str, Any]:
     return told
 
 
-def screening_facts(
-    version: Version, policies: Sequence[Policy], registry: RegistryServiceStub
-) -> dict[str, Any]:
-    """Whether the bound on false alarms holds; of how many clean rows it is, with which confidence,
-    and which share of such rows is found adversarial, or at least suspect: at most, and on average.
-
-    A version without a detector has no such numbers, one without screening no bound. Raises
-    SealgateError: as `SignedVersion.of` and `file` do, DIGEST_MISMATCH for another manifest,
-    DOCUMENT_MALFORMED.
-    """
-    withdrawn = version.screening_withdrawn
-    facts: dict[str, Any] = {"screening_bound": f"withdrawn {withdrawn}" if withdrawn else "holds"}
-    signed = SignedVersion.of(
-        version.name, version.manifest, version.signature, version.publisher, policies
-    )
-    if signed.manifest.digest != version.digest:
-        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {version.name}")
-    if not signed.manifest.screened:
-        return {"screening": NONE}
-    if DETECTOR in {file.path for file in signed.manifest.files}:
-        detector = fields.mapping(canonical.decode(signed.file(registry, DETECTOR)))
-        facts |= _told(fields.mapping(detector.get("calibration")))
-    return facts
-
-
-def _told(calibration: dict[str, Any]) -> dict[str, Any]:
-    rows, limits = len(fields.items(calibration.get("scores"))), {}
-    for verdict in ("adversarial", "suspect"):
-        limit = fields.mapping(calibration.get(verdict))
-        limits[f"{verdict}_bound"] = limit.get("bound")
-        # Of exchangeable rows, as many score above the rank's.
-        limits[f"{verdict}_average"] = round(fields.integer(limit.get("rank")) / (rows + 1), 4)
-    return {"calibrated_on": rows, "confidence": calibration.get("confidence"), **limits}
-
-
 @click.command(
     epilog="\b\nExample:\n  sealgate --as approver-1 model attach digits 2 red-team.json"
 )
@@ -175,7 +132,17 @@ def model() -> None:
     """Publish, approve, promote, roll back and revoke versions."""
 
 
-for command in (watch, attach, propose, proposals, approve, reject, withdraw, comment):
+for command in (
+    watch,
+    show,
+    attach,
+    propose,
+    proposals,
+    approve,
+    reject,
+    withdraw,
+    comment,
+):
     model.add_command(command)
 
 
@@ -223,74 +190,6 @@ def list_(
         ]
     show_rows(rows, ("version", "digest", "publisher", "revoked", "screened"), as_json)
     warn_unscreened(NONE if any(row["screened"] == "no" for row in rows) else None)
-
-
-_MOST_ITEMS = 8
-
-
-@model.command(epilog="\b\nExample:\n  sealgate model show digits 1")
-@click.argument("name")
-@click.argument("version", type=click.IntRange(1))
-@json_option
-@click.pass_context
-def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
-    """Show one version: its digest, files and evidence."""
-    person = profile(ctx, "auditor")
-    with connected(person) as channel:
-        registry = governance_of(person, channel).registry
-        request = messages.GetVersionRequest(name=f"models/{name}/versions/{version}")
-        found = registry.GetVersion(request).version
-        policies = policy_history(person, channel)
-        screening = screening_facts(found, policies, registry)
-        attached = open_attached(found.attached, found.digest, policies)
-    about = {
-        "version": found.name,
-        "digest": found.digest,
-        "publisher": found.publisher,
-        "registered": found.create_time,
-        "watermark_entry": found.watermark_entry,
-        "revoked": found.revocation_reason or "no",
-        **screening,
-    }
-    files = [
-        {"file": f.path, "bytes": f.size, "digest": f.digest}
-        for f in Manifest.decode(found.manifest).files
-    ]
-    items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
-    items += attached
-    if as_json:
-        evidence = [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in items]
-        show_fields({**about, "files": files, "evidence": evidence}, as_json)
-        return
-    show_fields(about, as_json)
-    warn_unscreened(screening.get("screening"))
-    show_rows(files, ("file", "bytes", "digest"), as_json)
-    rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
-    show_rows(rows, ("evidence", "maker", "created"), as_json)
-    for item in items:
-        click.echo(f"\n{item.kind}, by {item.maker}")
-        if item.kind in (SCREENING_REPORT, RED_TEAM):
-            for line in facts(item.body):
-                # Whoever made it chose every word in it.
-                click.echo(f"  {printable(line)}")
-        else:
-            show_rows(_facts_of(item.body), ("fact", "value"), as_json)
-
-
-def _facts_of(body: object, name: str = "", depth: int = 2) -> list[dict[str, Any]]:
-    """What evidence says, a fact a row; of what is deeper, how much there is."""
-    if isinstance(body, dict) and depth:
-        return [
-            row
-            for key, value in body.items()
-            for row in _facts_of(value, f"{name}.{key}".lstrip("."), depth - 1)
-        ]
-    if isinstance(body, dict | list):
-        plain = isinstance(body, list) and not any(isinstance(i, dict | list) for i in body)
-        short = plain and len(body) <= _MOST_ITEMS
-        text = ", ".join(map(str, body)) if short else f"{len(body)} items"
-        return [{"fact": name, "value": text}]
-    return [{"fact": name, "value": body}]
 
 
 @model.command(

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from publishing.evidence.signing import sign_evidence
 from sealgate.cli import output
-from sealgate.cli.model import group
+from sealgate.cli.model import show
 from sealgate.cli.model.proposals import SCREENING_REPORT, show_review
 from sealgate.cli.output import show_fields, show_line, show_rows
 from sealgate.promotion_documents import ProposalReview
@@ -67,12 +67,12 @@ def test_a_shown_version_cannot_rewrite_earlier_lines(
     (item,) = sign_evidence({SCREENING_REPORT: body}, manifest.digest, "paula", key, now)
     version = Version(manifest=manifest.encode(), evidence=[item.encode()])
     registry = SimpleNamespace(GetVersion=lambda _: SimpleNamespace(version=version))
-    monkeypatch.setattr(group, "profile", lambda *_: None)
-    monkeypatch.setattr(group, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(group, "policy_history", lambda *_: [])
-    monkeypatch.setattr(group, "screening_facts", lambda *_: {})
-    monkeypatch.setattr(group, "governance_of", lambda *_: SimpleNamespace(registry=registry))
-    result = CliRunner().invoke(group.show, ["digits", "1"], color=True, catch_exceptions=False)
+    monkeypatch.setattr(show, "profile", lambda *_: None)
+    monkeypatch.setattr(show, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(show, "policy_history", lambda *_: [])
+    monkeypatch.setattr(show, "screening_facts", lambda *_: {})
+    monkeypatch.setattr(show, "governance_of", lambda *_: SimpleNamespace(registry=registry))
+    result = CliRunner().invoke(show.show, ["digits", "1"], color=True, catch_exceptions=False)
     assert result.output.count(ESCAPED) == 2
     assert all(char.isprintable() or char == "\n" for char in result.output)
 
