@@ -43,6 +43,7 @@ _BY_REASON = {
     Reason.VERSION_REVOKED: "Ask without a number: another version may be live.",
     Reason.VERSION_ALTERED: "Tell the operator and an auditor: stored bytes were changed.",
     Reason.APPROVALS_MISSING: "Have more people approve.",
+    Reason.APPROVALS_EXPIRED: "Propose the version again, and have it approved anew.",
     Reason.PROPOSAL_EXPIRED: "Propose again.",
     Reason.PROPOSAL_REJECTED: "Read why with `sealgate model proposals`, then propose again.",
     Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",

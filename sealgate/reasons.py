@@ -267,6 +267,10 @@ class Reason(Enum):
     )
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
+    APPROVALS_EXPIRED = (
+        Kind.PRECONDITION,
+        "Approvals are older than the policy lets them count: propose the version anew.",
+    )
     SECURITY_KEY_MISSING = (
         Kind.PRECONDITION,
         "The policy asks for an approval with a security key, made without a browser.",

@@ -1,6 +1,7 @@
 """Moves aliases: approved promotions, and rollbacks to the previous version."""
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, select
@@ -18,15 +19,17 @@ from registry.state.schema import APPROVALS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
 from sealgate.trust.statements import (
     Manifest,
     Pointer,
     PointerBundle,
     Proposal,
+    review_end,
     verify_pointer,
 )
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import format_time, parse_time
 
 
 class Pointers:
@@ -57,7 +60,7 @@ class Pointers:
            (APPROVALS_MISSING).
         5. The pointer follows from them (reasons of `verify_pointer`), the version is screened or
            exempt (SCREENING_REQUIRED), and by our own clock the policy has not expired, whatever
-           its grace (POLICY_EXPIRED).
+           its grace (POLICY_EXPIRED), and enough approvals still count (APPROVALS_EXPIRED).
         """
         opened = Envelope.decode(envelope)
         # 1.
@@ -72,6 +75,7 @@ class Pointers:
             # 5.
             chain.newest.check_unexpired(unit.now)
             self._move(unit, chain, bundle, pointer, version)
+            _check_reviewed(bundle, chain.newest, unit.now)
         return self._find(opened.payload_digest)
 
     def rollback(
@@ -244,6 +248,13 @@ def _check_previous(unit: UnitOfWork, pointer: Pointer) -> None:
         raise SealgateError(
             Reason.ROLLBACK_TARGET, "a service returns to the previous version alone"
         )
+
+
+def _check_reviewed(bundle: PointerBundle, policy: Policy, now: datetime) -> None:
+    """Raises SealgateError(APPROVALS_EXPIRED) where the pointer's own time is too kind to them."""
+    end = review_end(bundle, policy)
+    if end is not None and now > end:
+        raise SealgateError(Reason.APPROVALS_EXPIRED, format_time(end))
 
 
 def _bundle(unit: UnitOfWork, opened: Envelope, pointer: Pointer) -> PointerBundle:

@@ -11,6 +11,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 RENEW_BEFORE = timedelta(days=60)
 """How long before its end a policy or a certificate is due, and an alarm is raised."""
 
+REVIEW_BEFORE = timedelta(days=30)
+"""How long before its approvals end a live version is due for review."""
+
 _SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _MICROS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 

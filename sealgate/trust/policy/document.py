@@ -32,6 +32,7 @@ from sealgate.trust.policy.promotion_rules import (
     SecurityKeyRules,
     UnscreenedRules,
 )
+from sealgate.trust.policy.review import ReviewRules
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
 from sealgate.trust.policy.validity import NO_GRACE_PERIOD, NO_WITHDRAWALS, GracePeriod, Withdrawals
@@ -45,6 +46,7 @@ _KINDS: Mapping[str, Any] = {
     "risk": RiskTiers,
     "evidence": EvidenceRules,
     "rejections": RejectionRules,
+    "review": ReviewRules,
     "webauthn": Passkeys,
     "security_keys": SecurityKeyRules,
     "unscreened": UnscreenedRules,
@@ -108,6 +110,7 @@ class Policy:
     risk: RiskTiers | None = None
     evidence: EvidenceRules | None = None
     rejections: RejectionRules | None = None
+    review: ReviewRules | None = None
     webauthn: Passkeys = NO_PASSKEYS
     security_keys: SecurityKeyRules | None = None
     unscreened: UnscreenedRules | None = None
@@ -150,6 +153,8 @@ class Policy:
         self.withdrawn.check_keys(listed - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
         check_known(self.rights or (), self._by_name.keys(), tiers)
+        if self.review:
+            self.review.check_owners(self._by_name)
         self.root.check_holders(self._by_key)
         object.__setattr__(self, "digest", sha256(self.encode()))
 
@@ -266,6 +271,15 @@ class Policy:
     def rejections_stop_serving(self) -> bool:
         """Whether a rejection also stops a version that is live already."""
         return self.rejections is not None and self.rejections.stops == SERVING
+
+    def review_days(self, model: str) -> int | None:
+        """For how many days an approval of the model counts; None without end."""
+        tier = self.risk.tier(model) if self.risk else UNKNOWN
+        return self.review.days_of(tier) if self.review else None
+
+    def owner(self, model: str) -> str:
+        """The principal who answers for the model; empty where the policy names none."""
+        return self.review.owners.get(model, "") if self.review else ""
 
     def demands_security_key(self, model: str) -> bool:
         """Whether a promotion of the model needs an approval made without a browser."""

@@ -16,6 +16,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy.review import end_of
 from sealgate.trust.policy.shares import approvals_for
 from sealgate.trust.statements.base import Statement
 from sealgate.trust.statements.bundle import PointerBundle
@@ -191,29 +192,63 @@ def _check_approvals(
     The approvals are those that the pointer names (POINTER_INVALID), each over this proposal
     (POINTER_INVALID), none by the version's publisher or the proposer (SELF_APPROVAL). People
     count, and keys, never signatures (APPROVALS_MISSING; ALIAS_UNKNOWN without a rule). Where the
-    policy demands it of the model, a security key made one, without a browser
-    (SECURITY_KEY_MISSING).
+    policy says for how many days approvals of the model count, none that is older or of the future
+    does (APPROVALS_EXPIRED if they would do otherwise). Where it demands it of the model, a
+    security key made one, without a browser (SECURITY_KEY_MISSING).
     """
     digests = sorted(envelope.payload_digest for envelope in bundle.approvals)
     if list(pointer.approvals) != digests:
         raise SealgateError(Reason.POINTER_INVALID, "the pointer names other approvals")
     people: set[str] = set()
     keys: set[str] = set()
+    outdated: set[str] = set()
+    days, moment = policy.review_days(pointer.model), parse_time(pointer.time)
     for envelope in bundle.approvals:
         approval = open_statement(envelope, Approval, policy, ("approver",))
         if approval.proposal != pointer.proposal:
             raise SealgateError(Reason.POINTER_INVALID, "an approval of another proposal")
         if approval.approver in (publisher, proposal.proposer):
             raise SealgateError(Reason.SELF_APPROVAL, approval.approver)
+        if days is not None and not _counts(approval, days, moment):
+            outdated.add(approval.approver)
+            continue
         people.add(approval.approver)
         keys.update(_keyids(envelope))
     needed = approvals_for(policy, pointer.model, pointer.alias, proposal.share)
     if min(len(people), len(keys)) < needed:
+        if len(people | outdated) >= needed:
+            raise SealgateError(Reason.APPROVALS_EXPIRED, f"{len(people)} people of {needed}")
         raise SealgateError(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
     if policy.demands_security_key(pointer.model):
         native = (_is_native(envelope, policy) for envelope in bundle.approvals)
         if not any(native):
             raise SealgateError(Reason.SECURITY_KEY_MISSING, pointer.model)
+
+
+def _counts(approval: Approval, days: int, moment: datetime) -> bool:
+    """Say whether an approval, which counts for so many days, does at that moment."""
+    approved = parse_time(approval.time)
+    return approved <= moment + CLOCK_SKEW and moment <= end_of(approved, days)
+
+
+def review_end(bundle: PointerBundle, policy: Policy) -> datetime | None:
+    """Return until when so many approvals of a verified bundle count as the policy asks for; None
+    without end. After it, the version is due for review.
+    """
+    proposal = Proposal.decode(bundle.proposal.payload)
+    days = policy.review_days(proposal.model)
+    if days is None:
+        return None
+    needed = approvals_for(policy, proposal.model, proposal.alias, proposal.share)
+    newest: dict[str, datetime] = {}
+    for envelope in bundle.approvals:
+        approval = Approval.decode(envelope.payload)
+        newest[approval.approver] = parse_time(approval.time)
+    times = sorted(newest.values(), reverse=True)
+    if not times or len(times) < needed:
+        # The policy asks for more people than it did.
+        return parse_time(proposal.created)
+    return end_of(times[max(needed, 1) - 1], days)
 
 
 def _is_native(envelope: Envelope, policy: Policy) -> bool:

@@ -1,11 +1,14 @@
 """What a policy asks of a proposal and of a promotion, over the database."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers
+from sealgate.trust.policy.review import ReviewRules
+from sealgate.trust.times import format_time
 from sealgate.trust.transparency.note import vkey
 from tests.support.builders.documents.people import at, key, refused, sign_policy
 from tests.support.harness.registry import RegistryHarness
@@ -55,3 +58,25 @@ def test_a_second_answer_log(harness: RegistryHarness) -> None:
     policy = harness.accept(answer_logs=(*harness.policy.answer_logs, second))
     assert policy.is_answer_log("example.org/answers-2")
     assert harness.reopen().policies.current() == policy
+
+
+def test_approvals_that_are_too_old_promote_nothing(harness: RegistryHarness) -> None:
+    risk = RiskTiers({"digits": "high"}, {})
+    harness.accept(risk=risk, review=ReviewRules({"high": 2}, {"digits": "paula"}))
+    proposal = harness.approve(harness.propose(harness.publish()), "anna", "arne")
+    approved = format_time(harness.now)
+    harness.now += timedelta(days=3)
+    with refused(Reason.APPROVALS_EXPIRED):
+        harness.promote(proposal)
+    # Nor does a pointer that is dated back.
+    with refused(Reason.APPROVALS_EXPIRED):
+        harness.promote(proposal, time=approved)
+
+
+def test_a_version_is_renewed_by_a_new_proposal_of_itself(harness: RegistryHarness) -> None:
+    risk = RiskTiers({"digits": "high"}, {})
+    harness.accept(risk=risk, review=ReviewRules({"high": 2}, {}))
+    version = harness.publish()
+    harness.release(version)
+    harness.now += timedelta(days=3)
+    assert harness.release(version, predecessor=1).version == version.version
