@@ -41,6 +41,7 @@ from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from sealgate.files import read_regular_file, stamps
 from sealgate.settings import ConfigError
+from sealgate.trust.statements import review_end
 from sealgate.trust.times import parse_time
 
 _log = logging.getLogger(__name__)
@@ -193,6 +194,13 @@ class GatewayCollector(Collector):
         end = {(): parse_time(policy.expires).timestamp()} if policy else {}
         yield filled(families.POLICY_VERSION, version)
         yield filled(families.POLICY_END, end)
+        reviews = {
+            place: review.timestamp()
+            for place, live in engine.live().items()
+            if policy is not None
+            if (review := review_end(live.bundle, policy)) is not None
+        }
+        yield filled(families.REVIEW_END, reviews)
 
     def _records(self) -> Iterator[Metric]:
         refusals = {

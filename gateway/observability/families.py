@@ -167,6 +167,12 @@ POLICY_END = Family(
     (),
     "When the policy in force expires, grace not included",
 )
+REVIEW_END = Family(
+    "sealgate_review_end_timestamp_seconds",
+    GAUGE,
+    ("model", "alias"),
+    "Until when the approvals of the live version count, where the policy says for how long",
+)
 CALL_REFUSALS = Family(
     "sealgate_call_refusals_total",
     COUNTER,
@@ -238,6 +244,7 @@ FAMILIES = (
     VERSION_READY,
     POLICY_VERSION,
     POLICY_END,
+    REVIEW_END,
     CALL_REFUSALS,
     DOOR_REFUSALS,
     HTTP_ANSWERS,

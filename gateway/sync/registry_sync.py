@@ -27,8 +27,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.steady_clock import now
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
-from sealgate.trust.statements import Manifest, PointerBundle
-from sealgate.trust.times import RENEW_BEFORE, parse_time
+from sealgate.trust.statements import Manifest, PointerBundle, review_end
+from sealgate.trust.times import RENEW_BEFORE, REVIEW_BEFORE, parse_time
 from sealgate.trust.transparency import open_checkpoint
 
 
@@ -293,6 +293,16 @@ class RegistrySync:
             left = parse_time(end) - now()
             if timedelta() < left < RENEW_BEFORE:
                 _log.warning("the policy ends in %d days, at %s: sealgate renew", left.days, end)
+            self._remind_of_reviews()
+
+    def _remind_of_reviews(self) -> None:
+        policy, soon = self._engine.policy, now() + REVIEW_BEFORE
+        if policy is None:
+            return
+        for (model, alias), live in self._engine.live().items():
+            end = review_end(live.bundle, policy)
+            if end is not None and end < soon:
+                _log.warning("%s/%s: approvals count until %s: review it", model, alias, end)
 
     def count(self) -> None:
         """Keeps what engines of their own processes say that they ran."""

@@ -14,6 +14,7 @@ from sealgate.cli.context import (
     profile,
 )
 from sealgate.cli.main import PluginGroup
+from sealgate.cli.model.inventory import inventory
 from sealgate.cli.model.proposals import approve, proposals, propose
 from sealgate.cli.model.replies import comment, reason_option, reject, withdraw
 from sealgate.cli.model.show import show
@@ -133,6 +134,7 @@ def model() -> None:
 
 
 for command in (
+    inventory,
     watch,
     show,
     attach,
