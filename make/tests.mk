@@ -28,6 +28,7 @@ test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and see
 
 test/databases: $(VENV)/dev ## every case of the registry's tests on PostgreSQL, where `make test` runs the first of each
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --every-database tests/contract
+	$(BIN)/python -m pytest -m long tests/integration/cli
 
 test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
 	$(BIN)/python -m pytest tests/integration/ray

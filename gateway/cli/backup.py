@@ -95,15 +95,18 @@ def backup(
     show_fields(manifest if as_json else text, as_json)
 
 
-def dump_command(name: str, url: str) -> str:
-    """What copies a database on PostgreSQL."""
-    return f"pg_dump --format=custom --file={name}.dump {shlex.quote(url)}"
+def dump_command(name: str, schema: str, url: str) -> str:
+    """What copies a database on PostgreSQL: a schema, for others may be in the same place."""
+    return f"pg_dump --format=custom --schema={schema} --file={name}.dump {shlex.quote(url)}"
 
 
-def sqlite_files(settings: GatewayConfig, command: Callable[[str, str], str]) -> dict[str, Path]:
+def sqlite_files(
+    settings: GatewayConfig, command: Callable[[str, str, str], str]
+) -> dict[str, Path]:
     """The files of the databases, the registry's first.
 
-    Raises ConfigError for PostgreSQL, with the `command` for the name and the URL of each database.
+    Raises ConfigError for PostgreSQL, with the `command` for the name, the schema and the URL of
+    each database.
     """
     places = {
         "registry": settings.registry.database,
@@ -111,9 +114,10 @@ def sqlite_files(settings: GatewayConfig, command: Callable[[str, str], str]) ->
         "answers": settings.answers.database,
     }
     files = {name: file_of(place) for name, place in places.items()}
-    served = {name: _libpq(str(places[name])) for name, file in files.items() if file is None}
+    served = [name for name, file in files.items() if file is None]
     if served:
-        commands = "".join(f"\n  {command(name, url)}" for name, url in served.items())
+        found = [(name, *_libpq(name, str(places[name]))) for name in served]
+        commands = "".join(f"\n  {command(*each)}" for each in found)
         raise ConfigError(
             f"{', '.join(served)} on PostgreSQL: this command works with SQLite. Stop the gateway "
             f"and run (docs/how-to/restore.md):{commands}"
@@ -121,11 +125,12 @@ def sqlite_files(settings: GatewayConfig, command: Callable[[str, str], str]) ->
     return {name: file for name, file in files.items() if file is not None}
 
 
-def _libpq(place: str) -> str:
-    """A database's URL as PostgreSQL's own programs read it, without a password."""
+def _libpq(name: str, place: str) -> tuple[str, str]:
+    """A database's schema, and its URL as PostgreSQL's own programs read it, without a password."""
     url = make_url(place)
-    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
-    return bare.render_as_string()
+    query = url.difference_update_query(["schema"]).query
+    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+    return str(url.query.get("schema", name)), bare.render_as_string()
 
 
 def _places(folder: Path, apart: Path) -> dict[str, Path]:

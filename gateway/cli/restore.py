@@ -114,7 +114,7 @@ def restore(
     show_fields(told, as_json)
 
 
-def _restore_command(name: str, url: str) -> str:
+def _restore_command(name: str, _schema: str, url: str) -> str:
     """What puts back what `pg_dump` wrote of a database."""
     words = "pg_restore --clean --if-exists --no-owner --single-transaction"
     return f"{words} --dbname={shlex.quote(url)} {name}.dump"

@@ -162,7 +162,7 @@ def test_what_is_no_backup_is_refused(harness: GatewayHarness, tmp_path: Path) -
     configuration.write_text(text.replace('"answers.db"', f'"{url}"'))
     told = run(harness, "backup", str(tmp_path / "other"), code=1)
     shown = "'postgresql://sealgate@db/answers?application_name=gateway'"
-    assert f"pg_dump --format=custom --file=answers.dump {shown}" in told
+    assert f"pg_dump --format=custom --schema=answers --file=answers.dump {shown}" in told
     told = run(harness, "restore", str(backup), code=1)
     assert f"--single-transaction --dbname={shown} answers.dump" in told
 

@@ -74,6 +74,11 @@ class PostgresServer:
         """The URL of a schema of its own."""
         return f"{self.url}&schema={schema}"
 
+    @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's own programs."""
+        return self._home / _PROGRAMS
+
     def start(self) -> None:
         """Start it, and wait until it lets somebody in."""
         options = {"listen_addresses": "", "unix_socket_directories": str(self._folder)}
