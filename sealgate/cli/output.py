@@ -136,6 +136,7 @@ def show_line(values: Mapping[str, Any], as_json: bool) -> None:
 
 _HINTS = {
     Reason.CALL_FAILED: "is `sealgate serve` running?",
+    Reason.LOG_UNKNOWN: "if a newer policy names it, `sealgate policy fetch` gets that policy",
     Reason.STEP_UP: "send the input to somebody who may run `sealgate screen allow`, and ask again "
     "with --allowance",
     Reason.TOKEN_EXPIRED: "`sealgate token NAME` prints another, for the profile's token.jwt",

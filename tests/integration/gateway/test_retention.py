@@ -126,6 +126,10 @@ def test_an_erased_subject_cannot_be_opened(harness: GatewayHarness) -> None:
     kept = harness.state / "kept.json"
     kept.write_bytes(receipt)
     assert harness.command("receipt", "verify", str(kept)).exit_code == 0
+    kept.write_bytes(receipt.replace(origin.encode(), b"elsewhere/answers"))
+    told = harness.command("receipt", "verify", str(kept)).output
+    assert "LOG_UNKNOWN" in told
+    assert "`sealgate policy fetch`" in told
     assert harness.command("audit", "verify", "--wait", "60").exit_code == 0
     known = harness.command("subject", "erased", "auditor", "--json")
     assert [row["log"] for row in json.loads(known.stdout)] == [origin]
