@@ -1,0 +1,114 @@
+"""A dossier: a model's record, ordered by the headings of a framework."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sealgate.dossier.claims import Claim, not_covered
+from sealgate.dossier.record import ModelRecord
+from sealgate.dossier.templates import Heading, Template
+from sealgate.dossier.topics import TOPICS
+from sealgate.trust import fields
+from sealgate.trust.fields import check_name
+from sealgate.trust.times import parse_time
+
+# Tasks of `generation/models/architectures.py`, in bills of materials.
+_GENERATING = ("text-generation", "text2text-generation")
+_NAMES = ("model", "version", "template", "title", "source", "scope", "time", "log", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The claims under one heading."""
+
+    ref: str
+    title: str
+    claims: tuple[Claim, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        claims = [each.to_json() for each in self.claims]
+        return {"ref": self.ref, "title": self.title, "claims": claims}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("ref", "title", "claims"))
+        claims = tuple(map(Claim.from_json, fields.items(outer["claims"])))
+        return cls(fields.text(outer["ref"]), fields.text(outer["title"]), claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What was claimed of `model` at `time`, from the first `size` entries of the registry's log
+    `log`. `version` is the one that is described, 0 if there is none.
+    """
+
+    model: str
+    version: int
+    template: str
+    title: str
+    source: str
+    scope: str
+    time: str
+    log: str
+    size: int
+    sections: tuple[Section, ...]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return tuple(claim for section in self.sections for claim in section.claims)
+
+    def to_json(self) -> dict[str, Any]:
+        told = {name: getattr(self, name) for name in _NAMES}
+        return told | {"sections": [each.to_json() for each in self.sections]}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Raises SealgateError(DOCUMENT_MALFORMED) or NAME_MALFORMED."""
+        outer = fields.record(value, (*_NAMES, "sections"))
+        check_name(fields.text(outer["model"]))
+        parse_time(fields.text(outer["time"]))
+        checks: dict[str, Any] = dict.fromkeys(_NAMES, fields.text)
+        checks |= {"version": fields.integer, "size": fields.integer}
+        told: dict[str, Any] = {name: checks[name](outer[name]) for name in _NAMES}
+        sections = tuple(map(Section.from_json, fields.items(outer["sections"])))
+        return cls(**told, sections=sections)
+
+
+def build(record: ModelRecord, template: Template, time: str, log: str) -> Dossier:
+    """The dossier of a record. `time` is that of its making, `log` the registry log's origin."""
+    subject = record.subject()
+    if template.language_models and _generates(record):
+        claims = (not_covered(template.language_models),)
+        sections: tuple[Section, ...] = (Section("Scope", "Not applicable", claims),)
+    else:
+        sections = tuple(_section(record, heading, time) for heading in template.headings)
+    return Dossier(
+        record.model,
+        subject.number if subject else 0,
+        template.name,
+        template.title,
+        template.source,
+        template.scope,
+        time,
+        log,
+        record.size,
+        sections,
+    )
+
+
+def _section(record: ModelRecord, heading: Heading, time: str) -> Section:
+    found = [claim for topic in heading.topics for claim in TOPICS[topic](record, time)]
+    missing = map(not_covered, heading.missing)
+    return Section(heading.ref, heading.title, (*found, *missing))
+
+
+def _generates(record: ModelRecord) -> bool:
+    """Whether the described version is a language model, by its bill of materials."""
+    subject = record.subject()
+    item = subject.item("mlbom") if subject else None
+    if item is None:
+        return False
+    try:
+        task = item.statement.body["metadata"]["component"]["modelCard"]["modelParameters"]["task"]
+    except (KeyError, TypeError):
+        return False
+    return str(task) in _GENERATING

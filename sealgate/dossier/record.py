@@ -1,0 +1,251 @@
+"""What the registry's log says of one model, each document verified by the policies of the time."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sealgate.audit.entries import ProvedEntry
+from sealgate.dossier.claims import Citation
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
+from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.statements import (
+    Approval,
+    Comment,
+    Evidence,
+    Manifest,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    ProposalWithdrawal,
+    Rejection,
+    Revocation,
+    open_under,
+)
+from sealgate.trust.statements.base import Statement
+
+_S = TypeVar("_S", bound=Statement)
+_APPROVERS, _PROPOSERS = ("approver",), ("publisher", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A statement, the entry that recorded it, and the digest of its envelope there."""
+
+    entry: ProvedEntry
+    statement: Any
+    document: str
+
+    @property
+    def citation(self) -> Citation:
+        return Citation(self.entry.index, self.document)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version with its manifest and evidence. `citation` is of its registration."""
+
+    number: int
+    entry: ProvedEntry
+    manifest: Manifest
+    evidence: tuple[Said, ...]
+
+    @property
+    def citation(self) -> Citation:
+        return Citation(self.entry.index, str(self.entry.body["manifest"]))
+
+    def item(self, kind: str) -> Said | None:
+        """Its evidence of a kind, if any."""
+        return next((each for each in self.evidence if each.statement.kind == kind), None)
+
+
+@dataclass(slots=True)
+class ModelRecord:
+    """All entries about a model, oldest first, and the policies of the same part of the log.
+
+    `size` is how many entries the log had.
+    """
+
+    model: str
+    policies: tuple[Policy, ...]
+    policy_entries: list[ProvedEntry] = field(default_factory=list)
+    created: ProvedEntry | None = None
+    versions: dict[int, RegisteredVersion] = field(default_factory=dict)
+    attached: list[Said] = field(default_factory=list)
+    proposals: dict[str, Said] = field(default_factory=dict)
+    approvals: list[Said] = field(default_factory=list)
+    rejections: list[Said] = field(default_factory=list)
+    withdrawals: list[Said] = field(default_factory=list)
+    comments: list[Said] = field(default_factory=list)
+    moves: list[tuple[Said, PointerBundle]] = field(default_factory=list)
+    revocations: list[Said] = field(default_factory=list)
+    drifts: list[ProvedEntry] = field(default_factory=list)
+    allowances: list[ProvedEntry] = field(default_factory=list)
+    anchors: list[ProvedEntry] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def policy(self) -> Policy:
+        return self.policies[-1]
+
+    @property
+    def policy_citation(self) -> Citation:
+        """Of the newest policy."""
+        entry = self.policy_entries[-1]
+        return Citation(entry.index, str(entry.body["envelope"]))
+
+    def live(self, alias: str) -> tuple[Said, PointerBundle] | None:
+        """The newest move of an alias."""
+        here = [each for each in self.moves if each[0].statement.alias == alias]
+        return here[-1] if here else None
+
+    def subject(self) -> RegisteredVersion | None:
+        """The version that the dossier describes: that in production, or else the newest."""
+        live = self.live("production")
+        number = live[0].statement.version if live else max(self.versions, default=0)
+        return self.versions.get(number)
+
+
+def read_record(
+    model: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy], end: int | None = None
+) -> ModelRecord:
+    """Read the record of a model from the log's entries, of which `end` count (by default all).
+
+    `policies` is the verified chain, oldest first. Raises SealgateError: MODEL_UNKNOWN, and as
+    `open_under` and the entries do.
+    """
+    record = ModelRecord(model, tuple(policies))
+    for entry in entries:
+        # To the end all the same: only then have the entries led to the signed root.
+        if end is None or entry.index < end:
+            _READERS.get(entry.event, _ignore)(record, entry)
+            record.size = entry.index + 1
+    if record.created is None:
+        raise SealgateError(Reason.MODEL_UNKNOWN, f"the log has no model {model}")
+    record.policies = record.policies[: len(record.policy_entries)]
+    return record
+
+
+def _ignore(record: ModelRecord, entry: ProvedEntry) -> None:
+    """An entry that is about no model."""
+
+
+def _policy(record: ModelRecord, entry: ProvedEntry) -> None:
+    record.policy_entries.append(entry)
+
+
+def _created(record: ModelRecord, entry: ProvedEntry) -> None:
+    if entry.subject == f"models/{record.model}":
+        record.created = entry
+
+
+def _version(record: ModelRecord, entry: ProvedEntry) -> None:
+    number = _number(record, entry)
+    if number is None:
+        return
+    manifest = Manifest.decode(entry.document(str(entry.body["manifest"])))
+    if manifest.digest != entry.body["digest"]:
+        raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of entry {entry.index}")
+    items = [_said(record, entry, digest, Evidence, MAKERS) for digest in entry.body["evidence"]]
+    record.versions[number] = RegisteredVersion(number, entry, manifest, tuple(items))
+
+
+def _attached(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _number(record, entry) is not None:
+        record.attached.append(_named(record, entry, Evidence, ATTACHERS))
+
+
+def _proposed(record: ModelRecord, entry: ProvedEntry) -> None:
+    if entry.subject.startswith(f"models/{record.model}/aliases/"):
+        said = _named(record, entry, Proposal, _PROPOSERS)
+        record.proposals[str(entry.body["proposal"])] = said
+
+
+def _approved(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _is_of_model(record, entry):
+        record.approvals.append(_named(record, entry, Approval, _APPROVERS))
+
+
+def _rejected(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _is_of_model(record, entry):
+        record.rejections.append(_named(record, entry, Rejection, _APPROVERS))
+
+
+def _withdrawn(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _is_of_model(record, entry):
+        record.withdrawals.append(_named(record, entry, ProposalWithdrawal, _PROPOSERS))
+
+
+def _commented(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _is_of_model(record, entry):
+        record.comments.append(_named(record, entry, Comment, STAFF))
+
+
+def _moved(record: ModelRecord, entry: ProvedEntry) -> None:
+    if not entry.subject.startswith(f"models/{record.model}/aliases/"):
+        return
+    document = str(entry.body["bundle"])
+    bundle = PointerBundle.decode(entry.document(document))
+    pointer = open_under(bundle.pointer, Pointer, record.policies, ("admin", "rollback"))
+    record.moves.append((Said(entry, pointer, document), bundle))
+
+
+def _revoked(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _number(record, entry) is not None:
+        record.revocations.append(_named(record, entry, Revocation, ("admin",)))
+
+
+def _drifted(record: ModelRecord, entry: ProvedEntry) -> None:
+    if _number(record, entry) is not None:
+        record.drifts.append(entry)
+
+
+def _allowed(record: ModelRecord, entry: ProvedEntry) -> None:
+    if entry.subject == f"models/{record.model}":
+        record.allowances.append(entry)
+
+
+def _anchored(record: ModelRecord, entry: ProvedEntry) -> None:
+    record.anchors = [e for e in record.anchors if e.subject != entry.subject]
+    record.anchors.append(entry)
+
+
+_READERS = {
+    "policy.accepted": _policy,
+    "model.created": _created,
+    "version.registered": _version,
+    "evidence.attached": _attached,
+    "proposal.created": _proposed,
+    "approval.added": _approved,
+    "proposal.rejected": _rejected,
+    "proposal.withdrawn": _withdrawn,
+    "comment.added": _commented,
+    "pointer.moved": _moved,
+    "version.revoked": _revoked,
+    "screening.drifted": _drifted,
+    "request.allowed": _allowed,
+    "answers.anchored": _anchored,
+}
+
+
+def _number(record: ModelRecord, entry: ProvedEntry) -> int | None:
+    """The version that an entry is about, if it is one of the model's."""
+    model, _, version = entry.subject.removeprefix("models/").partition("/versions/")
+    return int(version) if model == record.model and version.isdecimal() else None
+
+
+def _is_of_model(record: ModelRecord, entry: ProvedEntry) -> bool:
+    return entry.subject.removeprefix("proposals/") in record.proposals
+
+
+def _named(record: ModelRecord, entry: ProvedEntry, kind: type[_S], roles: Collection[str]) -> Said:
+    return _said(record, entry, str(entry.body["envelope"]), kind, roles)
+
+
+def _said(
+    record: ModelRecord, entry: ProvedEntry, digest: str, kind: type[_S], roles: Collection[str]
+) -> Said:
+    envelope = Envelope.decode(entry.document(digest))
+    return Said(entry, open_under(envelope, kind, record.policies, roles), digest)
