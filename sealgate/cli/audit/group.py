@@ -10,7 +10,7 @@ import click
 from sealgate.audit import Auditor
 from sealgate.audit.as_of import live_pointers
 from sealgate.audit.reader import AuditReader
-from sealgate.cli.audit import blast_radius, completeness, decision, find, verify
+from sealgate.cli.audit import blast_radius, completeness, decision, dossier, find, verify
 from sealgate.cli.audit.moment import Moment
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.main import PluginGroup
@@ -81,7 +81,7 @@ def audit() -> None:
     """Verify the logs and inspect them."""
 
 
-for command in (as_of, decision.decision):
+for command in (as_of, decision.decision, dossier.dossier, dossier.check_dossier):
     audit.add_command(command)
 for command in (find.find, verify.verify):
     audit.add_command(command)
