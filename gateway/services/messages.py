@@ -27,6 +27,7 @@ KINDS = {
     "proposal.rejected": messages.CHANGE_KIND_PROPOSAL_REJECTED,
     "proposal.withdrawn": messages.CHANGE_KIND_PROPOSAL_WITHDRAWN,
     "comment.added": messages.CHANGE_KIND_COMMENT_ADDED,
+    "screening.drifted": messages.CHANGE_KIND_SCREENING_WITHDRAWN,
 }
 """The kind of a change by its event's name in the log."""
 _STATES = {
@@ -98,6 +99,7 @@ def change_message(change: FeedChange) -> messages.Change:
         time=change.time,
         principal=change.principal,
         subject=change.subject,
+        leaf_hash=change.leaf_hash,
     )
     match change.record:
         case ModelRecord():

@@ -20,6 +20,7 @@ from registry.state import events
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import Ledger
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.transparency import merkle
 
 Record = ModelRecord | VersionRecord | ProposalRecord | PointerRecord | bytes
 
@@ -36,6 +37,7 @@ class FeedChange:
     time: str
     principal: str
     subject: str
+    leaf_hash: bytes
     model: str = ""
     alias: str = ""
     record: Record | None = None
@@ -65,6 +67,7 @@ class Feed:
                 (events.COMMENT_ADDED, self._commented),
                 (events.POINTER_MOVED, _moved),
                 (events.VERSION_REVOKED, self._revoked),
+                (events.SCREENING_DRIFTED, self._drifted),
             )
         }
 
@@ -83,13 +86,17 @@ class Feed:
         with self._ledger.view() as connection:
             row = _row(connection, event, index)
         named = {name: entry[name] for name in ("event", "time", "principal", "subject")}
-        return FeedChange(index, **named, **tell(row))
+        return FeedChange(index, **named, leaf_hash=merkle.leaf_hash(leaf), **tell(row))
 
     def _registered(self, row: RowMapping) -> dict[str, Any]:
         return {"model": row["model"], "record": replace(self._version(row), revocation_reason="")}
 
     def _revoked(self, row: RowMapping) -> dict[str, Any]:
         return {"model": row["model"], "record": self._version(row)}
+
+    def _drifted(self, row: RowMapping) -> dict[str, Any]:
+        version = replace(self._version(row), revocation_reason="")
+        return {"model": row["model"], "record": replace(version, screening_withdrawn=row["time"])}
 
     def _version(self, row: RowMapping) -> VersionRecord:
         """Return a version as it was registered, without later evidence or a withdrawn bound."""

@@ -36,6 +36,7 @@ class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHANGE_KIND_PROPOSAL_REJECTED: _ClassVar[ChangeKind]
     CHANGE_KIND_PROPOSAL_WITHDRAWN: _ClassVar[ChangeKind]
     CHANGE_KIND_COMMENT_ADDED: _ClassVar[ChangeKind]
+    CHANGE_KIND_SCREENING_WITHDRAWN: _ClassVar[ChangeKind]
 PROPOSAL_STATE_UNSPECIFIED: ProposalState
 PROPOSAL_STATE_OPEN: ProposalState
 PROPOSAL_STATE_REJECTED: ProposalState
@@ -57,6 +58,7 @@ CHANGE_KIND_VERSION_REVOKED: ChangeKind
 CHANGE_KIND_PROPOSAL_REJECTED: ChangeKind
 CHANGE_KIND_PROPOSAL_WITHDRAWN: ChangeKind
 CHANGE_KIND_COMMENT_ADDED: ChangeKind
+CHANGE_KIND_SCREENING_WITHDRAWN: ChangeKind
 
 class Model(_message.Message):
     __slots__ = ("name", "create_time", "creator", "latest_version")
@@ -480,7 +482,7 @@ class ListPointersResponse(_message.Message):
     def __init__(self, pointers: _Optional[_Iterable[_Union[Pointer, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("index", "kind", "time", "principal", "subject", "model", "version", "proposal", "pointer", "policy")
+    __slots__ = ("index", "kind", "time", "principal", "subject", "model", "version", "proposal", "pointer", "policy", "leaf_hash")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
@@ -491,6 +493,7 @@ class Change(_message.Message):
     PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     POINTER_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    LEAF_HASH_FIELD_NUMBER: _ClassVar[int]
     index: int
     kind: ChangeKind
     time: str
@@ -501,7 +504,8 @@ class Change(_message.Message):
     proposal: Proposal
     pointer: Pointer
     policy: bytes
-    def __init__(self, index: _Optional[int] = ..., kind: _Optional[_Union[ChangeKind, str]] = ..., time: _Optional[str] = ..., principal: _Optional[str] = ..., subject: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., version: _Optional[_Union[Version, _Mapping]] = ..., proposal: _Optional[_Union[Proposal, _Mapping]] = ..., pointer: _Optional[_Union[Pointer, _Mapping]] = ..., policy: _Optional[bytes] = ...) -> None: ...
+    leaf_hash: bytes
+    def __init__(self, index: _Optional[int] = ..., kind: _Optional[_Union[ChangeKind, str]] = ..., time: _Optional[str] = ..., principal: _Optional[str] = ..., subject: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., version: _Optional[_Union[Version, _Mapping]] = ..., proposal: _Optional[_Union[Proposal, _Mapping]] = ..., pointer: _Optional[_Union[Pointer, _Mapping]] = ..., policy: _Optional[bytes] = ..., leaf_hash: _Optional[bytes] = ...) -> None: ...
 
 class WatchChangesRequest(_message.Message):
     __slots__ = ("model", "kinds", "start")

@@ -3,6 +3,7 @@
 from registry.audit.feed import FeedChange
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from sealgate.reasons import Reason
+from sealgate.trust.transparency.merkle import leaf_hash
 from tests.support.builders.documents.people import ANSWER_LOG, refused
 from tests.support.harness.registry import RegistryHarness
 
@@ -56,6 +57,24 @@ def test_a_record_is_what_it_was_then(harness: RegistryHarness) -> None:
     assert isinstance(revoked.record, VersionRecord)
     assert not registered.record.revocation_reason
     assert revoked.record.revocation_reason
+
+
+def test_a_withdrawn_bound_is_told_with_its_version(harness: RegistryHarness) -> None:
+    version = harness.publish()
+    harness.registry.drifts.withdraw("gateway", ANSWER_LOG, version.model, version.version, {})
+    (registered,) = of(harness, "version.registered")
+    (withdrawn,) = of(harness, "screening.drifted")
+    assert isinstance(registered.record, VersionRecord)
+    assert isinstance(withdrawn.record, VersionRecord)
+    assert not registered.record.screening_withdrawn
+    assert withdrawn.record.screening_withdrawn == withdrawn.time
+    assert (withdrawn.model, withdrawn.record.version) == (version.model, version.version)
+
+
+def test_each_change_has_the_hash_of_its_entrys_leaf(harness: RegistryHarness) -> None:
+    harness.publish()
+    log = harness.registry.log
+    assert all(each.leaf_hash == leaf_hash(log.entry(each.entry)) for each in told(harness))
 
 
 def test_an_approval_is_told_with_its_proposal(harness: RegistryHarness) -> None:
