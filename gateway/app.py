@@ -268,7 +268,8 @@ class Gateway:
             ),
             server,
         )
-        audit = AuditService(registry.audit_trail, answers.search, self._rights)
+        flagged = self.inference.observation.flagged
+        audit = AuditService(registry.audit_trail, answers.search, self._rights, flagged)
         add_AuditServiceServicer_to_server(audit, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_reflection(SERVICES, server)

@@ -26,7 +26,7 @@ from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import check_next_version
 from sealgate.trust.policy.chain import changes
 
-ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor")
+ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor", "events")
 _LIFETIME = timedelta(days=365)
 _MOST_APPROVALS = 20
 

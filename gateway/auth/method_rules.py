@@ -16,9 +16,11 @@ _PUBLISHER = frozenset({"publisher"})
 _ADMIN = frozenset({"admin"})
 _APPROVER = frozenset({"approver"})
 _AUDITOR = frozenset({"auditor"})
-# Services: one that checks golden answers, one that returns an alias by itself.
+# Services: one that checks golden answers, one that returns an alias by itself, one that tells
+# other systems what happens.
 _MONITOR = frozenset({"monitor"})
 _ROLLBACK = frozenset({"rollback"})
+_EVENTS = frozenset({"events"})
 STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
 _ALL = STAFF | _CLIENT
 
@@ -39,7 +41,7 @@ _INFERENCE = {
     "RepositoryModelUnload": _ALL,
 }
 _REGISTRY = {
-    "GetPolicy": _ALL | _MONITOR | _ROLLBACK,
+    "GetPolicy": _ALL | _MONITOR | _ROLLBACK | _EVENTS,
     "CreateModel": _PUBLISHER,
     "ListModels": STAFF | _MONITOR,
     "CommitWatermark": _PUBLISHER,
@@ -61,7 +63,7 @@ _REGISTRY = {
     "RevokeVersion": _ADMIN,
     "GetPointer": STAFF | _MONITOR | _ROLLBACK,
     "ListPointers": STAFF | _ROLLBACK,
-    "WatchChanges": STAFF,
+    "WatchChanges": STAFF | _EVENTS,
 }
 # The roots' signatures authorize a policy; an admin brings it.
 _POLICY = {"AcceptPolicy": _ADMIN}
@@ -83,10 +85,10 @@ _CREDENTIALS = {
 # Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
 # auditor's.
 _LOG = {
-    "ListLogs": _ALL,
-    "GetCheckpoint": _ALL,
+    "ListLogs": _ALL | _EVENTS,
+    "GetCheckpoint": _ALL | _EVENTS,
     "GetInclusionProof": _ALL,
-    "GetConsistencyProof": _ALL,
+    "GetConsistencyProof": _ALL | _EVENTS,
     "GetCoseReceipt": _ALL,
     "GetTransparentStatement": _AUDITOR,
     "GetEntry": _AUDITOR,
@@ -101,6 +103,7 @@ _AUDIT = {
     "GetDecision": _AUDITOR,
     "StreamRecords": _AUDITOR,
     "StreamOpenings": _AUDITOR,
+    "ListFlaggedSessions": _AUDITOR | _EVENTS,
 }
 # Watching goes on for ever and holds a thread, so whoever does it must be known.
 _HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}

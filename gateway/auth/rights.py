@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from gateway.calls.call import Call
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.rights import ALL
@@ -31,6 +32,16 @@ class Rights:
         self._environment = environment
         # Together, so that nothing is ever kept for another policy than the one that allowed it.
         self._allowed: tuple[Policy | None, set[tuple[object, ...]]] = (None, set())
+
+    def allows(self, call: Call, action: str, model: str, alias: str | None = None) -> bool:
+        """Whether `check` would raise nothing."""
+        try:
+            self.check(call, action, model, alias)
+        except SealgateError as refusal:
+            if refusal.reason is not Reason.RIGHT_MISSING:
+                raise
+            return False
+        return True
 
     def check(self, call: Call, action: str, model: str = ALL, alias: str | None = None) -> None:
         """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""

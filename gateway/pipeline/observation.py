@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
+from gateway.sessions.flagged import FlaggedSessions
 from gateway.sessions.session_screen import SessionFinding, SessionWatch
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
@@ -19,7 +20,8 @@ from sealgate.trust.receipts.answer_entry import ANCHOR
 class Observation:
     """Shows each answer to whatever watches over many of them. Safe for many threads.
 
-    `session_actions` counts what followed from callers' sessions, by model and action.
+    `session_actions` counts what followed from callers' sessions, by model and action; `flagged`
+    has these sessions.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Observation:
         self._drift = drift
         self._features = features
         self._mutex = threading.Lock()
+        self.flagged = FlaggedSessions()
         self.session_actions: Counter[tuple[str, str]] = Counter()
 
     def prints(
@@ -65,6 +68,8 @@ class Observation:
                 self.session_actions[live.model, found.action] += len(requests)
             if anchored:
                 self.session_actions[live.model, ANCHOR] += anchored
+        if found.action is not None and rules is not None:
+            self.flagged.add(caller, live.model, found.action, rules.seconds)
         return found
 
     def settle(

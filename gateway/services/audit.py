@@ -12,6 +12,7 @@ from gateway.recording.own_answers import SubjectErasure
 from gateway.recording.recorder import SearchRecord
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
+from gateway.sessions.flagged import FlaggedSessions
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
@@ -48,10 +49,25 @@ class AuditService(AuditServiceServicer):
     `search` looks through an answer log by its origin.
     """
 
-    def __init__(self, trail: AuditTrail, search: SearchAnswers, rights: Rights) -> None:
+    def __init__(
+        self, trail: AuditTrail, search: SearchAnswers, rights: Rights, flagged: FlaggedSessions
+    ) -> None:
         self._trail = trail
         self._search = search
         self._rights = rights
+        self._flagged = flagged
+
+    def ListFlaggedSessions(
+        self, request: messages.ListFlaggedSessionsRequest, call: Call
+    ) -> messages.ListFlaggedSessionsResponse:
+        found = self._flagged.after(request.after)
+        return messages.ListFlaggedSessionsResponse(
+            sessions=(
+                messages.FlaggedSession(**each._asdict())
+                for each in found
+                if self._rights.allows(call, "read", each.model)
+            )
+        )
 
     def GetLiveAt(
         self, request: messages.GetLiveAtRequest, call: Call
@@ -175,6 +191,7 @@ class LogService(LogServiceServicer):
             note=self._witnessed.with_lines(request.origin, log.checkpoint()),
             witnessed_note=witnessed,
             first=log.first(),
+            conflict=self._witnessed.conflict(request.origin),
         )
 
     def GetEntry(

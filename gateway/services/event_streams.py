@@ -157,13 +157,7 @@ class ChangeWatch:
     def _may_read(self, call: Call, change: FeedChange) -> bool:
         if not change.model:
             return True
-        try:
-            self._rights.check(call, "read", change.model, change.alias or None)
-        except SealgateError as refusal:
-            if refusal.reason is not Reason.RIGHT_MISSING:
-                raise
-            return False
-        return True
+        return self._rights.allows(call, "read", change.model, change.alias or None)
 
 
 class _Wanted:

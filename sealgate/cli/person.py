@@ -34,7 +34,7 @@ from sealgate.trust.keys.certificate_identity import certificate_validity
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.times import format_time
 
-_ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor")
+_ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor", "events")
 _SHARED = ("endpoint", "server_authority", "root_keys", "root_threshold")
 _DAYS = 365.0
 F = TypeVar("F", bound=Callable[..., Any])

@@ -65,6 +65,7 @@ PEOPLE = (
     InstalledPerson("auditor", "auditor"),
     InstalledPerson("client", "client", by_token=True),
     InstalledPerson("monitor", "monitor", also="client"),
+    InstalledPerson("events", "events"),
 )
 
 

@@ -102,3 +102,29 @@ class StreamOpeningsResponse(_message.Message):
     receipts: _containers.RepeatedScalarFieldContainer[bytes]
     unopened: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, next: _Optional[int] = ..., receipts: _Optional[_Iterable[bytes]] = ..., unopened: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ListFlaggedSessionsRequest(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: str
+    def __init__(self, after: _Optional[str] = ...) -> None: ...
+
+class ListFlaggedSessionsResponse(_message.Message):
+    __slots__ = ("sessions",)
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedCompositeFieldContainer[FlaggedSession]
+    def __init__(self, sessions: _Optional[_Iterable[_Union[FlaggedSession, _Mapping]]] = ...) -> None: ...
+
+class FlaggedSession(_message.Message):
+    __slots__ = ("id", "time", "principal", "model", "action")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    time: str
+    principal: str
+    model: str
+    action: str
+    def __init__(self, id: _Optional[str] = ..., time: _Optional[str] = ..., principal: _Optional[str] = ..., model: _Optional[str] = ..., action: _Optional[str] = ...) -> None: ...

@@ -54,6 +54,11 @@ class AuditServiceStub:
                 request_serializer=sealgate_dot_v1_dot_audit__pb2.StreamOpeningsRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_audit__pb2.StreamOpeningsResponse.FromString,
                 _registered_method=True)
+        self.ListFlaggedSessions = channel.unary_unary(
+                '/sealgate.v1.AuditService/ListFlaggedSessions',
+                request_serializer=sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -87,6 +92,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFlaggedSessions(self, request, context):
+        """Callers whose requests together looked like an attack to this gateway, since it started: the
+        newest thousand. No log has them, so nothing proves them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +122,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.StreamOpenings,
                     request_deserializer=sealgate_dot_v1_dot_audit__pb2.StreamOpeningsRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_audit__pb2.StreamOpeningsResponse.SerializeToString,
+            ),
+            'ListFlaggedSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlaggedSessions,
+                    request_deserializer=sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +237,33 @@ class AuditService:
             '/sealgate.v1.AuditService/StreamOpenings',
             sealgate_dot_v1_dot_audit__pb2.StreamOpeningsRequest.SerializeToString,
             sealgate_dot_v1_dot_audit__pb2.StreamOpeningsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlaggedSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.AuditService/ListFlaggedSessions',
+            sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsRequest.SerializeToString,
+            sealgate_dot_v1_dot_audit__pb2.ListFlaggedSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,14 +31,16 @@ class GetCheckpointRequest(_message.Message):
     def __init__(self, origin: _Optional[str] = ...) -> None: ...
 
 class GetCheckpointResponse(_message.Message):
-    __slots__ = ("note", "witnessed_note", "first")
+    __slots__ = ("note", "witnessed_note", "first", "conflict")
     NOTE_FIELD_NUMBER: _ClassVar[int]
     WITNESSED_NOTE_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     note: str
     witnessed_note: str
     first: int
-    def __init__(self, note: _Optional[str] = ..., witnessed_note: _Optional[str] = ..., first: _Optional[int] = ...) -> None: ...
+    conflict: str
+    def __init__(self, note: _Optional[str] = ..., witnessed_note: _Optional[str] = ..., first: _Optional[int] = ..., conflict: _Optional[str] = ...) -> None: ...
 
 class GetEntryRequest(_message.Message):
     __slots__ = ("origin", "index")

@@ -12,7 +12,7 @@ from sealgate.trust.fields import SPIFFE_ID, check_name
 # People's roles, then those of services.
 ROLES = frozenset(
     {"client", "auditor", "publisher", "approver", "admin"}
-    | {"freshness", "evidence", "rollback", "log", "engine", "monitor"}
+    | {"freshness", "evidence", "rollback", "log", "engine", "monitor", "events"}
 )
 # What a verdict may lead to: the answer is withheld; its most likely class alone is given; it is
 # given and flagged; given.

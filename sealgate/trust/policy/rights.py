@@ -27,7 +27,7 @@ STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
 ACTION_ROLES: Mapping[str, frozenset[str]] = {
     "infer": frozenset({"client"}),
     "metadata": STAFF | {"client"},
-    "read": STAFF | {"monitor", "rollback"},
+    "read": STAFF | {"monitor", "rollback", "events"},
     "publish": frozenset({"publisher"}),
     "attach": frozenset(ATTACHERS),
     "propose": frozenset({"publisher", "admin"}),

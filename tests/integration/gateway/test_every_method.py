@@ -43,6 +43,7 @@ PEOPLE = {
     "admin": "admin",
     "auditor": "auditor",
     "client": "client",
+    "events": "events",
 }
 
 

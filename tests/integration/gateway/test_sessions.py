@@ -12,6 +12,8 @@ from publishing.calibration.query_attacks import hop_skip_jump, square
 from sealgate.client.connection import connect, options_of
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal
+from sealgate.v1.audit_pb2 import ListFlaggedSessionsRequest
+from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from tests.support.harness.gateway import DATA, rows, running
 from tests.support.harness.policy_changes import change
 
@@ -126,6 +128,12 @@ def test_only_the_consequence_differs(harness, ask, turned):
         assert harness.gateway.inference.observation.session_actions["digits", action] > followed
         if action == "slow":
             assert time.monotonic() - began >= 0.3
+    audit = AuditServiceStub(harness.channel("events"))
+    flagged = audit.ListFlaggedSessions(ListFlaggedSessionsRequest()).sessions[-3:]
+    told = [(each.principal, each.model, each.action) for each in flagged]
+    assert told == [("client", "digits", each) for each in ("label-only", "alert", "slow")]
+    (last,) = audit.ListFlaggedSessions(ListFlaggedSessionsRequest(after=flagged[1].id)).sessions
+    assert last == flagged[2]
 
 
 def why_reduced(harness, answer, tmp_path):

@@ -118,6 +118,8 @@ def test_a_fork_stops_the_answers_for_good(tmp_path: Path) -> None:
         harness.start()
         feed(harness, settings)
         assert read(harness, answers.origin) is Reason.LOG_INCONSISTENT
+        asked = GetCheckpointRequest(origin=answers.origin)
+        assert "witness.example" in harness.logs().GetCheckpoint(asked).conflict
         harness.stop()
     # A restart does not heal it, with or without the witness; somebody has to look.
     harness.start()
