@@ -17,6 +17,7 @@ from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
 
 _COLUMNS = ("letter", "destination", "kind", "model", "time", "attempts", "error")
+_LOOK_SECONDS = 0.5
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -38,11 +39,18 @@ def _read(ctx: click.Context, config: Path | None) -> EventsConfig:
 Examples:
   sealgate serve events
   sealgate serve events --config /etc/sealgate/events.toml
+  sealgate serve events --from 1200
 """,
 )
 @config_option
+@click.option(
+    "--from",
+    "start",
+    type=click.IntRange(0),
+    help="Begin at this entry of the registry's log; default: the place where it stopped.",
+)
 @click.pass_context
-def serve_events(ctx: click.Context, config: Path | None) -> None:
+def serve_events(ctx: click.Context, config: Path | None, start: int | None) -> None:
     """Deliver events to webhooks, in a process of its own beside the gateway."""
     settings = _read(ctx, config)
     configure(settings.log)
@@ -50,12 +58,16 @@ def serve_events(ctx: click.Context, config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        process = EventsProcess(settings)
+        process = EventsProcess(settings, start)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     process.start()
+    if process.metrics.port is not None:
+        click.echo(f"metrics on port {process.metrics.port}")
     click.echo(f"delivering to {', '.join(each.name for each in settings.destinations)}")
-    stopping.wait()
+    # A signal that a thread of gRPC's takes does not end a wait.
+    while not stopping.wait(_LOOK_SECONDS):
+        pass
     process.stop()
 
 

@@ -10,6 +10,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements.types import ROLLBACK
 from sealgate.v1 import registry_pb2 as messages
 
+_HASH_CHARACTERS = 16
 _KINDS: Mapping[int, str] = {
     messages.CHANGE_KIND_POLICY_ACCEPTED: "policy.accepted",
     messages.CHANGE_KIND_MODEL_CREATED: "model.created",
@@ -22,6 +23,7 @@ _KINDS: Mapping[int, str] = {
     messages.CHANGE_KIND_PROPOSAL_WITHDRAWN: "proposal.withdrawn",
     messages.CHANGE_KIND_COMMENT_ADDED: "proposal.commented",
     messages.CHANGE_KIND_POINTER_MOVED: "alias.promoted",
+    messages.CHANGE_KIND_SCREENING_WITHDRAWN: "screening.bound-withdrawn",
 }
 
 
@@ -39,14 +41,22 @@ def event_of(change: messages.Change, origin: str, services: Collection[str]) ->
         automatic = change.pointer.admin in services
         kind = "alias.rolled-back-automatically" if automatic else "alias.rolled-back"
     data = {name: value for name, value in data.items() if value not in ("", None)}
+    leaf_hash = change.leaf_hash.hex()
     return CloudEvent(
-        str(change.index),
+        # The index alone is another entry's in a log that was put back and went on.
+        f"{change.index}-{leaf_hash[:_HASH_CHARACTERS]}",
         origin,
         kind,
         change.subject,
         change.time,
         data.get("model", ""),
-        {"log": origin, "index": change.index, "principal": change.principal} | data,
+        {
+            "log": origin,
+            "index": change.index,
+            "leaf_hash": leaf_hash,
+            "principal": change.principal,
+        }
+        | data,
     )
 
 
@@ -68,6 +78,7 @@ def _version(change: messages.Change) -> dict[str, Any]:
         "digest": version.digest,
         "publisher": version.publisher,
         "reason": version.revocation_reason,
+        "withdrawn": version.screening_withdrawn,
     }
 
 

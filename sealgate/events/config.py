@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -105,7 +106,8 @@ class DestinationSettings:
     `$subject`, `$model`, `$time`, `$principal`, `$detail` and `$id`.
     """
     kinds: tuple[str, ...] = ()
-    """Only these kinds of events; default: all. `proposal.*` means all that begin so."""
+    """Only these kinds of events; default: all. `*` stands for any characters, as in
+    `proposal.*`."""
     models: tuple[str, ...] = ()
     """Only events of these models; default: all, and those of no model."""
     loopback: bool = False
@@ -130,18 +132,13 @@ class DestinationSettings:
         if self.format == "cloudevents" and self.template is not None:
             raise ConfigError(f"{where} template is for slack and teams")
         for pattern in self.kinds:
-            if not any(kind_matches(pattern, kind) for kind in KINDS):
+            if not any(fnmatchcase(kind, pattern) for kind in KINDS):
                 raise ConfigError(f"{where} there is no kind {pattern!r}")
 
     def wants(self, kind: str, model: str) -> bool:
         """Whether events of this kind and model go there."""
-        named = not self.kinds or any(kind_matches(pattern, kind) for pattern in self.kinds)
+        named = not self.kinds or any(fnmatchcase(kind, pattern) for pattern in self.kinds)
         return named and (not self.models or model in self.models)
-
-
-def kind_matches(pattern: str, kind: str) -> bool:
-    """Whether `pattern` is the kind, or its beginning with `.*` behind."""
-    return kind == pattern or (pattern.endswith(".*") and kind.startswith(pattern[:-1]))
 
 
 @dataclass(frozen=True, slots=True)

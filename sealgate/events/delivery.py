@@ -175,6 +175,14 @@ class Deliveries:
         for name in destinations:
             self.lanes[name].wake(model)
 
+    def results(self) -> dict[tuple[str, str], int]:
+        """How many attempts there were, by destination and how they ended."""
+        return {
+            (name, result): number
+            for name, lanes in self.lanes.items()
+            for result, number in list(lanes.results.items())
+        }
+
     def _wake_all(self) -> None:
         for name, model in self._store.lanes():
             if name in self.lanes:

@@ -3,11 +3,13 @@
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from sealgate.events.checks import EventChecks
 from sealgate.events.config import EventsConfig
 from sealgate.events.delivery import Deliveries
 from sealgate.events.kinds import CloudEvent
+from sealgate.events.metrics import EventMetrics, EventMetricsServer
 from sealgate.events.registry_events import RegistryEvents
 from sealgate.events.store import EventStore
 from sealgate.events.webhooks import Webhook
@@ -25,8 +27,8 @@ def open_store(config: EventsConfig, clock: Callable[[], float] = time.time) -> 
 class EventsProcess:
     """Follows, looks and delivers between `start` and `stop`."""
 
-    def __init__(self, config: EventsConfig) -> None:
-        """Raises: ConfigError."""
+    def __init__(self, config: EventsConfig, start: int | None = None) -> None:
+        """With `start`, the registry's log is followed from that entry on. Raises: ConfigError."""
         if not config.destinations:
             raise ConfigError("[[destinations]] is missing: nothing would be told to anybody")
         self._config = config
@@ -36,26 +38,48 @@ class EventsProcess:
         ]
         self.store = open_store(config)
         self.deliveries = Deliveries(self.store, webhooks, config.delivery)
+        source = config.gateway
         self.registry = RegistryEvents(
-            config.gateway.profile,
+            source.profile,
             self.store,
             self._keep,
-            from_beginning=config.gateway.from_beginning,
+            from_beginning=source.from_beginning,
             most_waiting=config.state.most_waiting,
+            start=start,
         )
+        self.checks = EventChecks(
+            source.profile,
+            self.store,
+            self._keep,
+            config.checks,
+            from_beginning=source.from_beginning,
+        )
+        metrics = EventMetrics(self.store.counts, self.deliveries.results, self._failing)
+        self.metrics = EventMetricsServer(config.metrics, metrics)
 
     def start(self) -> None:
         self.deliveries.start()
         self.registry.start()
+        self.checks.start()
+        self.metrics.start()
 
     def stop(self) -> None:
+        self.metrics.stop()
+        self.checks.stop()
         self.registry.stop()
         self.deliveries.stop()
         self.store.close()
 
-    def _keep(self, event: CloudEvent, place: tuple[str, str]) -> None:
-        wanted = [
-            each.name for each in self._config.destinations if each.wants(event.kind, event.model)
-        ]
-        self.store.add([(event, wanted)], [place])
-        self.deliveries.wake(wanted, event.model)
+    def _failing(self) -> dict[str, str]:
+        log = {"log": self.registry.failing} if self.registry.failing else {}
+        return log | self.checks.failing
+
+    def _keep(self, events: Sequence[CloudEvent], remembered: Sequence[tuple[str, str]]) -> None:
+        routed = [(event, self._wanted(event)) for event in events]
+        self.store.add(routed, remembered)
+        for event, wanted in routed:
+            self.deliveries.wake(wanted, event.model)
+
+    def _wanted(self, event: CloudEvent) -> list[str]:
+        destinations = self._config.destinations
+        return [each.name for each in destinations if each.wants(event.kind, event.model)]

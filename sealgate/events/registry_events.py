@@ -7,7 +7,7 @@ last change that was kept, so each change is kept once.
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _REST_SECONDS = 5.0
 # How often the store is asked whether too much waits: every so many events.
 _LOOK_EVERY = 256
 
-Keep = Callable[[CloudEvent, tuple[str, str]], None]
+Keep = Callable[[Sequence[CloudEvent], Sequence[tuple[str, str]]], None]
 
 
 class _Stopped(Exception):
@@ -54,12 +54,16 @@ class RegistryEvents:
         *,
         from_beginning: bool,
         most_waiting: int,
+        start: int | None = None,
     ) -> None:
-        """`keep` keeps an event and a place, together, and sees to its delivery."""
+        """`keep` keeps events and what is to be remembered, together, and has them delivered. With
+        `start`, it begins at that entry, whatever is remembered.
+        """
         self._profile = profile
         self._store = store
         self._keep = keep
         self._from_beginning = from_beginning
+        self._start = start
         self._most_waiting = most_waiting
         self._stopping = threading.Event()
         self._channel: grpc.Channel | None = None
@@ -121,7 +125,7 @@ class RegistryEvents:
                 event = event_of(message.change, origin, services)
             place = name, str(message.next)
             if event is not None:
-                self._keep(event, place)
+                self._keep([event], [place])
             elif message.next != at:
                 self._store.add((), [place])
             at = message.next
@@ -129,6 +133,9 @@ class RegistryEvents:
                 self._await_room()
 
     def _begin(self, name: str) -> int | None:
+        if (start := self._start) is not None:
+            self._store.add((), [(name, str(start))])
+            self._start = None
         kept = self._store.recall(name)
         if kept is not None:
             return int(kept)

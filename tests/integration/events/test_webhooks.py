@@ -242,3 +242,19 @@ def test_a_template_with_an_unknown_placeholder_is_refused(webhook, tmp_path):
     (tmp_path / "mine.json").write_text('{"say": "$secret"}')
     with pytest.raises(ConfigError, match="KeyError: 'secret'"):
         webhook("http://127.0.0.1/", format='"slack"', template='"mine.json"')
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "model", "wanted"),
+    [
+        ({}, "policy.accepted", "", True),
+        ({"models": '["digits"]'}, "version.revoked", "digits", True),
+        ({"models": '["digits"]'}, "version.revoked", "spam", False),
+        ({"models": '["digits"]'}, "policy.accepted", "", False),
+        ({"kinds": '["proposal.*"]'}, "proposal.opened", "digits", True),
+        ({"kinds": '["proposal.*"]'}, "version.revoked", "digits", False),
+        ({"kinds": '["*.expiring"]'}, "policy.expiring", "", True),
+    ],
+)
+def test_a_destination_gets_the_kinds_and_models_that_it_names(webhook, given, kind, model, wanted):
+    assert webhook("http://127.0.0.1/", **given).settings.wants(kind, model) is wanted

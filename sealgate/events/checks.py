@@ -1,0 +1,233 @@
+"""Looks now and then at what no log tells: expiry, the logs themselves, witnesses, sessions.
+
+1. Certificates of the gateways and our own, and the policy: each is told of once for each number of
+   days that `[checks] days` has.
+2. Every log only grows: its newest checkpoint extends the one that was seen last.
+3. No witness knows of another log, as the gateway itself says.
+4. Callers whose sessions look like an attack, as each gateway says.
+
+What was told is remembered with the event, so that it is told once.
+"""
+
+import hashlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+
+from sealgate.events.config import EventCheckSettings
+from sealgate.events.kinds import CloudEvent
+from sealgate.events.store import EventStore
+from sealgate.health.check import CertificateLimits, certificates, in_time
+from sealgate.reasons import Reason, SealgateError
+from sealgate.remote import Profile, ProfileError, connect
+from sealgate.remote.calls import list_all
+from sealgate.remote.errors import refusal_of
+from sealgate.signed_version import policy_history
+from sealgate.trust.policy import Policy
+from sealgate.trust.times import format_time, parse_time
+from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint
+from sealgate.v1 import log_pb2 as logs
+from sealgate.v1.audit_pb2 import ListFlaggedSessionsRequest
+from sealgate.v1.audit_pb2_grpc import AuditServiceStub
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+_log = logging.getLogger(__name__)
+_CALL_SECONDS = 10.0
+
+Keep = Callable[[Sequence[CloudEvent], Sequence[tuple[str, str]]], None]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one look came to: events, and what is to be remembered with them."""
+
+    events: list[CloudEvent] = field(default_factory=list)
+    remembered: list[tuple[str, str]] = field(default_factory=list)
+
+
+class EventChecks:
+    """The thread. `failing` says of each look that failed why."""
+
+    def __init__(
+        self,
+        profile: Path,
+        store: EventStore,
+        keep: Keep,
+        settings: EventCheckSettings,
+        *,
+        from_beginning: bool,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._profile = profile
+        self._store = store
+        self._keep = keep
+        self._settings = settings
+        self._from_beginning = from_beginning
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="events-checks", daemon=True)
+        self.failing: dict[str, str] = {}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            self._stopping.wait(self._settings.every)
+
+    def look(self) -> None:
+        """Look at everything once."""
+        try:
+            person = Profile.read(self._profile)
+        except ProfileError as error:
+            self._fail("profile", error)
+            return
+        for endpoint in (person.endpoint, *self._settings.gateways):
+            try:
+                self._look_at(replace(person, endpoint=endpoint), own=endpoint == person.endpoint)
+                self.failing.pop(endpoint, None)
+            except grpc.RpcError as error:
+                self._fail(endpoint, refusal_of(error))
+            except (SealgateError, OSError, sqlite3.Error) as error:
+                self._fail(endpoint, error)
+            except Exception as error:
+                _log.exception("looking at %s", endpoint)
+                self._fail(endpoint, error)
+
+    def _fail(self, subject: str, error: Exception) -> None:
+        if self.failing.get(subject) != str(error):
+            _log.error("%s cannot be looked at: %s", subject, error)
+        self.failing[subject] = str(error)
+
+    def _look_at(self, person: Profile, *, own: bool) -> None:
+        found = _Found()
+        with connect(person) as untimed:
+            channel = in_time(untimed, _CALL_SECONDS)
+            roots = person.pinned_roots(), person.root_threshold
+            policy = policy_history(RegistryServiceStub(channel), *roots)[-1]
+            self._certificates(person, found, own=own)
+            if own:
+                source = note.Verifier.from_vkey(policy.registry_log).name
+                self._expiry(found, "policy", source, "policy", parse_time(policy.expires))
+            self._logs(LogServiceStub(channel), policy, found)
+            self._sessions(AuditServiceStub(channel), person.endpoint, found)
+        self._keep(found.events, found.remembered)
+
+    # 1.
+    def _certificates(self, person: Profile, found: _Found, *, own: bool) -> None:
+        source = f"gateways/{person.endpoint}"
+        for finding in certificates(person, CertificateLimits(self._clock(), 0)):
+            end = datetime.fromtimestamp(finding.numbers["end_timestamp_seconds"], UTC)
+            if finding.subject == "gateway":
+                subject = f"certificates/{person.endpoint}"
+                self._expiry(found, "certificate", source, subject, end)
+            elif own:
+                subject = f"certificates/people/{person.name}"
+                self._expiry(found, "certificate", source, subject, end)
+
+    def _expiry(self, found: _Found, what: str, source: str, subject: str, end: datetime) -> None:
+        left = end - self._clock()
+        passed = [days for days in self._settings.days if left <= timedelta(days=days)]
+        if not passed:
+            return
+        days = max(0, left // timedelta(days=1))
+        detail = f"{days} days left" if left > timedelta(0) else "it has expired"
+        data = {"expires": format_time(end), "detail": detail}
+        id_ = f"expiring-{_digest(subject, data['expires'], str(min(passed)))}"
+        self._tell_once(found, id_, source, f"{what}.expiring", subject, **data)
+
+    # 2. and 3.
+    def _logs(self, stub: LogServiceStub, policy: Policy, found: _Found) -> None:
+        for origin in list_all(stub.ListLogs, logs.ListLogsRequest(), "origins"):
+            told = stub.GetCheckpoint(logs.GetCheckpointRequest(origin=origin))
+            if told.conflict:
+                id_ = f"witness-{_digest(origin, told.conflict)}"
+                self._tell_once(
+                    found, id_, origin, "witness.disagrees", f"logs/{origin}", detail=told.conflict
+                )
+            name = f"checkpoint of {origin}"
+            before = self._store.recall(name)
+            found.remembered.append((name, told.note))
+            try:
+                newest = open_checkpoint(told.note, policy.log_key(origin))
+                if before is not None:
+                    _check_grown(stub, _signed(before), newest)
+            except SealgateError as refusal:
+                id_ = f"log-{_digest(origin, before or '', told.note)}"
+                self._tell_once(
+                    found, id_, origin, "log.inconsistent", f"logs/{origin}", detail=str(refusal)
+                )
+
+    # 4.
+    def _sessions(self, stub: AuditServiceStub, endpoint: str, found: _Found) -> None:
+        name = f"sessions of {endpoint}"
+        after = self._store.recall(name)
+        request = ListFlaggedSessionsRequest(after=after or "")
+        sessions = stub.ListFlaggedSessions(request).sessions
+        last = sessions[-1].id if sessions else after or ""
+        if last != after:
+            found.remembered.append((name, last))
+        for each in sessions if after is not None or self._from_beginning else ():
+            found.events.append(
+                CloudEvent(
+                    f"session-{each.id}",
+                    f"gateways/{endpoint}",
+                    "session.flagged",
+                    f"models/{each.model}",
+                    each.time,
+                    each.model,
+                    {
+                        "principal": each.principal,
+                        "model": each.model,
+                        "action": each.action,
+                        "detail": f"the policy's answer is {each.action}",
+                    },
+                )
+            )
+
+    def _tell_once(
+        self, found: _Found, id_: str, source: str, kind: str, subject: str, **data: str
+    ) -> None:
+        name = f"told {id_}"
+        if self._store.recall(name) is None:
+            now = format_time(self._clock())
+            found.events.append(CloudEvent(id_, source, kind, subject, now, data=data))
+            found.remembered.append((name, now))
+
+
+def _signed(kept: str) -> Checkpoint:
+    """The checkpoint of a note whose signature was verified, or refused, when it came."""
+    return Checkpoint.parse(note.split(kept)[0])
+
+
+def _check_grown(stub: LogServiceStub, old: Checkpoint, new: Checkpoint) -> None:
+    """Check that the newer checkpoint extends the older one. Raises: LOG_INCONSISTENT."""
+    sizes = f"{old.size} entries before, {new.size} now"
+    if new.size < old.size:
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"it is shorter: {sizes}")
+    proof: Sequence[bytes] = ()
+    if old.size != new.size:
+        request = logs.GetConsistencyProofRequest(
+            origin=new.origin, old_size=old.size, new_size=new.size
+        )
+        proof = tuple(stub.GetConsistencyProof(request).hashes)
+    try:
+        merkle.verify_consistency(old.size, old.root, new.size, new.root, proof)
+    except SealgateError as refusal:
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"it was changed: {sizes}") from refusal
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
