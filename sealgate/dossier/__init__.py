@@ -6,7 +6,7 @@ cover it. A dossier claims no conformity with any law or standard.
 
 from sealgate.dossier.claims import NOT_COVERED as NOT_COVERED
 from sealgate.dossier.claims import Citation as Citation
-from sealgate.dossier.claims import Claim as Claim
+from sealgate.dossier.claims import DossierClaim as DossierClaim
 from sealgate.dossier.document import Dossier as Dossier
 from sealgate.dossier.document import Section as Section
 from sealgate.dossier.document import build as build

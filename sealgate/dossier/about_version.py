@@ -3,46 +3,46 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sealgate.dossier.claims import Claim, not_covered
-from sealgate.dossier.record import ModelRecord, Said
+from sealgate.dossier.claims import DossierClaim, not_covered
+from sealgate.dossier.record import ModelHistory, Said
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 
 Told = Iterator[str | None]
 """Texts of claims; None where the evidence has no such fact."""
 
 
-def model_card(record: ModelRecord, time: str) -> Iterator[Claim]:
+def model_card(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What the model is, by its bill of materials."""
     return _about(record, "mlbom", "a model card", _card)
 
 
-def intended_use(record: ModelRecord, time: str) -> Iterator[Claim]:
+def intended_use(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What it is for, in its publisher's words."""
     return _about(record, "mlbom", "an intended use", _uses)
 
 
-def data(record: ModelRecord, time: str) -> Iterator[Claim]:
+def data(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """The data that the bill of materials names."""
     return _about(record, "mlbom", "the data", _data)
 
 
-def development(record: ModelRecord, time: str) -> Iterator[Claim]:
+def development(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """How the version was built, and of what."""
     return _about(record, "build-provenance", "how the version was built", _build)
 
 
-def evaluation(record: ModelRecord, time: str) -> Iterator[Claim]:
+def evaluation(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What was measured when it was published."""
     yield from _about(record, "mlbom", "performance", _metrics)
     yield from _about(record, "golden-run", "reproducible answers", _golden)
 
 
-def screening(record: ModelRecord, time: str) -> Iterator[Claim]:
+def screening(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """Which attacks screening finds, what gets past it, and its false alarms."""
     return _about(record, "screening-report", "screening against adversarial input", _attacks)
 
 
-def red_team(record: ModelRecord, time: str) -> Iterator[Claim]:
+def red_team(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What others than the publisher attacked it with."""
     subject = record.subject()
     digest = subject.manifest.digest if subject else ""
@@ -55,31 +55,33 @@ def red_team(record: ModelRecord, time: str) -> Iterator[Claim]:
         item = said.statement
         for text in _attacks(item.body):
             if text:
-                yield Claim(f"Red team of {item.maker}, {item.created}: {text}", (said.citation,))
+                yield DossierClaim(
+                    f"Red team of {item.maker}, {item.created}: {text}", (said.citation,)
+                )
     if not found:
         yield not_covered("attacks by others, for nobody attached a red team's report")
 
 
-def watermark(record: ModelRecord, time: str) -> Iterator[Claim]:
+def watermark(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """Whether the version carries a mark by which a copy is known."""
     return _about(record, "watermark-check", "a watermark", _mark)
 
 
-def supply_chain(record: ModelRecord, time: str) -> Iterator[Claim]:
+def supply_chain(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What it is made of, and in which formats."""
     yield from _about(record, "mlbom", "a bill of materials", _parts)
     yield from _about(record, "format-scan", "a scan of formats", _formats)
 
 
 def _about(
-    record: ModelRecord, kind: str, what: str, facts: Callable[[Mapping[str, Any]], Told]
-) -> Iterator[Claim]:
+    record: ModelHistory, kind: str, what: str, facts: Callable[[Mapping[str, Any]], Told]
+) -> Iterator[DossierClaim]:
     """The facts of the described version's evidence; a line that says so where there are none."""
     subject = record.subject()
     item = subject.item(kind) if subject else None
     told = list(_facts(item, facts)) if item is not None else []
     if item is not None and told:
-        yield from (Claim(text, (item.citation,)) for text in told)
+        yield from (DossierClaim(text, (item.citation,)) for text in told)
     else:
         yield not_covered(f"{what}, for no evidence {kind} says it")
 

@@ -27,7 +27,7 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class DossierClaim:
     """One line. Without citations it says what Sealgate does not cover."""
 
     text: str
@@ -47,6 +47,6 @@ class Claim:
         return cls(fields.text(outer["text"]), cited)
 
 
-def not_covered(what: str) -> Claim:
+def not_covered(what: str) -> DossierClaim:
     """The line that says so."""
-    return Claim(f"{NOT_COVERED}: {what}")
+    return DossierClaim(f"{NOT_COVERED}: {what}")

@@ -1,10 +1,10 @@
-"""A dossier: a model's record, ordered by the headings of a framework."""
+"""A dossier: a model's history, ordered by the headings of a framework."""
 
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sealgate.dossier.claims import Claim, not_covered
-from sealgate.dossier.record import ModelRecord
+from sealgate.dossier.claims import DossierClaim, not_covered
+from sealgate.dossier.record import ModelHistory
 from sealgate.dossier.templates import Heading, Template
 from sealgate.dossier.topics import TOPICS
 from sealgate.trust import fields
@@ -22,7 +22,7 @@ class Section:
 
     ref: str
     title: str
-    claims: tuple[Claim, ...]
+    claims: tuple[DossierClaim, ...]
 
     def to_json(self) -> dict[str, Any]:
         claims = [each.to_json() for each in self.claims]
@@ -31,7 +31,7 @@ class Section:
     @classmethod
     def from_json(cls, value: object) -> Self:
         outer = fields.record(value, ("ref", "title", "claims"))
-        claims = tuple(map(Claim.from_json, fields.items(outer["claims"])))
+        claims = tuple(map(DossierClaim.from_json, fields.items(outer["claims"])))
         return cls(fields.text(outer["ref"]), fields.text(outer["title"]), claims)
 
 
@@ -53,7 +53,7 @@ class Dossier:
     sections: tuple[Section, ...]
 
     @property
-    def claims(self) -> tuple[Claim, ...]:
+    def claims(self) -> tuple[DossierClaim, ...]:
         return tuple(claim for section in self.sections for claim in section.claims)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Dossier:
         return cls(**told, sections=sections)
 
 
-def build(record: ModelRecord, template: Template, time: str, log: str) -> Dossier:
+def build(record: ModelHistory, template: Template, time: str, log: str) -> Dossier:
     """The dossier of a record. `time` is that of its making, `log` the registry log's origin."""
     subject = record.subject()
     if template.language_models and _generates(record):
@@ -95,13 +95,13 @@ def build(record: ModelRecord, template: Template, time: str, log: str) -> Dossi
     )
 
 
-def _section(record: ModelRecord, heading: Heading, time: str) -> Section:
+def _section(record: ModelHistory, heading: Heading, time: str) -> Section:
     found = [claim for topic in heading.topics for claim in TOPICS[topic](record, time)]
     missing = map(not_covered, heading.missing)
     return Section(heading.ref, heading.title, (*found, *missing))
 
 
-def _generates(record: ModelRecord) -> bool:
+def _generates(record: ModelHistory) -> bool:
     """Whether the described version is a language model, by its bill of materials."""
     subject = record.subject()
     item = subject.item("mlbom") if subject else None

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from sealgate.dossier.claims import Citation, Claim
+from sealgate.dossier.claims import Citation, DossierClaim
 from sealgate.dossier.document import Dossier, Section
 
 _STYLE = """\
@@ -98,7 +98,7 @@ def _section(section: Section, numbers: dict[Citation, int]) -> str:
     return f"<h2>{_text(f'{section.ref}: {section.title}')}</h2><ul>{items}</ul>"
 
 
-def _item(claim: Claim, numbers: dict[Citation, int]) -> str:
+def _item(claim: DossierClaim, numbers: dict[Citation, int]) -> str:
     if not claim.is_covered:
         return f'<li class="not">{_text(claim.text)}</li>'
     cites = "".join(
@@ -108,7 +108,7 @@ def _item(claim: Claim, numbers: dict[Citation, int]) -> str:
     return f'<li>{_text(claim.text)} <span class="cite">{cites}</span></li>'
 
 
-def _cited(claim: Claim, numbers: dict[Citation, int]) -> str:
+def _cited(claim: DossierClaim, numbers: dict[Citation, int]) -> str:
     return "".join(f" \\[{numbers[each]}\\]" for each in claim.citations)
 
 

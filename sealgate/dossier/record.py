@@ -62,7 +62,7 @@ class RegisteredVersion:
 
 
 @dataclass(slots=True)
-class ModelRecord:
+class ModelHistory:
     """All entries about a model, oldest first, and the policies of the same part of the log.
 
     `size` is how many entries the log had.
@@ -110,13 +110,13 @@ class ModelRecord:
 
 def read_record(
     model: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy], end: int | None = None
-) -> ModelRecord:
+) -> ModelHistory:
     """Read the record of a model from the log's entries, of which `end` count (by default all).
 
     `policies` is the verified chain, oldest first. Raises SealgateError: MODEL_UNKNOWN, and as
     `open_under` and the entries do.
     """
-    record = ModelRecord(model, tuple(policies))
+    record = ModelHistory(model, tuple(policies))
     for entry in entries:
         # To the end all the same: only then have the entries led to the signed root.
         if end is None or entry.index < end:
@@ -128,20 +128,20 @@ def read_record(
     return record
 
 
-def _ignore(record: ModelRecord, entry: ProvedEntry) -> None:
+def _ignore(record: ModelHistory, entry: ProvedEntry) -> None:
     """An entry that is about no model."""
 
 
-def _policy(record: ModelRecord, entry: ProvedEntry) -> None:
+def _policy(record: ModelHistory, entry: ProvedEntry) -> None:
     record.policy_entries.append(entry)
 
 
-def _created(record: ModelRecord, entry: ProvedEntry) -> None:
+def _created(record: ModelHistory, entry: ProvedEntry) -> None:
     if entry.subject == f"models/{record.model}":
         record.created = entry
 
 
-def _version(record: ModelRecord, entry: ProvedEntry) -> None:
+def _version(record: ModelHistory, entry: ProvedEntry) -> None:
     number = _number(record, entry)
     if number is None:
         return
@@ -152,38 +152,38 @@ def _version(record: ModelRecord, entry: ProvedEntry) -> None:
     record.versions[number] = RegisteredVersion(number, entry, manifest, tuple(items))
 
 
-def _attached(record: ModelRecord, entry: ProvedEntry) -> None:
+def _attached(record: ModelHistory, entry: ProvedEntry) -> None:
     if _number(record, entry) is not None:
         record.attached.append(_named(record, entry, Evidence, ATTACHERS))
 
 
-def _proposed(record: ModelRecord, entry: ProvedEntry) -> None:
+def _proposed(record: ModelHistory, entry: ProvedEntry) -> None:
     if entry.subject.startswith(f"models/{record.model}/aliases/"):
         said = _named(record, entry, Proposal, _PROPOSERS)
         record.proposals[str(entry.body["proposal"])] = said
 
 
-def _approved(record: ModelRecord, entry: ProvedEntry) -> None:
+def _approved(record: ModelHistory, entry: ProvedEntry) -> None:
     if _is_of_model(record, entry):
         record.approvals.append(_named(record, entry, Approval, _APPROVERS))
 
 
-def _rejected(record: ModelRecord, entry: ProvedEntry) -> None:
+def _rejected(record: ModelHistory, entry: ProvedEntry) -> None:
     if _is_of_model(record, entry):
         record.rejections.append(_named(record, entry, Rejection, _APPROVERS))
 
 
-def _withdrawn(record: ModelRecord, entry: ProvedEntry) -> None:
+def _withdrawn(record: ModelHistory, entry: ProvedEntry) -> None:
     if _is_of_model(record, entry):
         record.withdrawals.append(_named(record, entry, ProposalWithdrawal, _PROPOSERS))
 
 
-def _commented(record: ModelRecord, entry: ProvedEntry) -> None:
+def _commented(record: ModelHistory, entry: ProvedEntry) -> None:
     if _is_of_model(record, entry):
         record.comments.append(_named(record, entry, Comment, STAFF))
 
 
-def _moved(record: ModelRecord, entry: ProvedEntry) -> None:
+def _moved(record: ModelHistory, entry: ProvedEntry) -> None:
     if not entry.subject.startswith(f"models/{record.model}/aliases/"):
         return
     document = str(entry.body["bundle"])
@@ -192,22 +192,22 @@ def _moved(record: ModelRecord, entry: ProvedEntry) -> None:
     record.moves.append((Said(entry, pointer, document), bundle))
 
 
-def _revoked(record: ModelRecord, entry: ProvedEntry) -> None:
+def _revoked(record: ModelHistory, entry: ProvedEntry) -> None:
     if _number(record, entry) is not None:
         record.revocations.append(_named(record, entry, Revocation, ("admin",)))
 
 
-def _drifted(record: ModelRecord, entry: ProvedEntry) -> None:
+def _drifted(record: ModelHistory, entry: ProvedEntry) -> None:
     if _number(record, entry) is not None:
         record.drifts.append(entry)
 
 
-def _allowed(record: ModelRecord, entry: ProvedEntry) -> None:
+def _allowed(record: ModelHistory, entry: ProvedEntry) -> None:
     if entry.subject == f"models/{record.model}":
         record.allowances.append(entry)
 
 
-def _anchored(record: ModelRecord, entry: ProvedEntry) -> None:
+def _anchored(record: ModelHistory, entry: ProvedEntry) -> None:
     record.anchors = [e for e in record.anchors if e.subject != entry.subject]
     record.anchors.append(entry)
 
@@ -230,22 +230,24 @@ _READERS = {
 }
 
 
-def _number(record: ModelRecord, entry: ProvedEntry) -> int | None:
+def _number(record: ModelHistory, entry: ProvedEntry) -> int | None:
     """The version that an entry is about, if it is one of the model's."""
     model, _, version = entry.subject.removeprefix("models/").partition("/versions/")
     return int(version) if model == record.model and version.isdecimal() else None
 
 
-def _is_of_model(record: ModelRecord, entry: ProvedEntry) -> bool:
+def _is_of_model(record: ModelHistory, entry: ProvedEntry) -> bool:
     return entry.subject.removeprefix("proposals/") in record.proposals
 
 
-def _named(record: ModelRecord, entry: ProvedEntry, kind: type[_S], roles: Collection[str]) -> Said:
+def _named(
+    record: ModelHistory, entry: ProvedEntry, kind: type[_S], roles: Collection[str]
+) -> Said:
     return _said(record, entry, str(entry.body["envelope"]), kind, roles)
 
 
 def _said(
-    record: ModelRecord, entry: ProvedEntry, digest: str, kind: type[_S], roles: Collection[str]
+    record: ModelHistory, entry: ProvedEntry, digest: str, kind: type[_S], roles: Collection[str]
 ) -> Said:
     envelope = Envelope.decode(entry.document(digest))
     return Said(entry, open_under(envelope, kind, record.policies, roles), digest)

@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.audit.entries import ProvedEntry
 from sealgate.dossier import NOT_COVERED, Dossier, build, template, template_names
-from sealgate.dossier.record import ModelRecord, RegisteredVersion, Said
+from sealgate.dossier.record import ModelHistory, RegisteredVersion, Said
 from sealgate.reasons import Reason
 from sealgate.trust.statements import Manifest
 from tests.support.builders.documents.people import make_policy, refused
@@ -27,9 +27,9 @@ class Item:
     body: Any
 
 
-def record(*items: Item) -> ModelRecord:
+def record(*items: Item) -> ModelHistory:
     """A model with one version, which has these items of evidence."""
-    told = ModelRecord("writer", (make_policy(),), size=3)
+    told = ModelHistory("writer", (make_policy(),), size=3)
     told.policy_entries.append(entry("policy.accepted", "policies/1", envelope="sha256:1"))
     told.created = entry("model.created", "models/writer")
     manifest = Manifest.of({"model.json": b"{}"})
