@@ -160,8 +160,9 @@ class TableUpdate:
 
         Under a newer policy the live pointer may no longer hold, newest or not.
         """
-        if newest and live.pointer == newest.pointer.payload_digest:
-            return reason in _NOT_AGAINST_THE_POINTER
+        same = newest is not None and live.pointer == newest.pointer.payload_digest
+        if same and reason not in _NOT_AGAINST_THE_POINTER:
+            return False
         current = self._standing.current.digest
         if live.policy == current:
             return True

@@ -180,6 +180,22 @@ class TestSignatures:
         assert engine.resolve("digits").policy == policy.digest
         assert resolved(engine) == 1
 
+    @pytest.mark.parametrize("withdrawn", [frozenset({"abel"}), frozenset()])
+    def test_a_pointer_that_a_thief_keeps_shown_is_held_against_a_newer_policy(
+        self, registry: UncheckedRegistry, engine: Engine, withdrawn: frozenset[str]
+    ) -> None:
+        promoted(registry)
+        engine.update(registry, registry)
+        first = registry.bundles[PLACE]
+        registry.promote(registry.publish(BETTER))
+        policy = registry.add_policy(without=withdrawn)
+        # The statement names the second pointer, the database the first again.
+        registry.bundles[PLACE] = first
+        assert only(engine.update(registry, registry)) is Reason.POINTER_STALE
+        assert resolved(engine) == (Reason.VERSION_NOT_LIVE if withdrawn else 1)
+        if not withdrawn:
+            assert engine.resolve("digits").policy == policy.digest
+
     def test_a_new_policy_that_withdraws_nobody_changes_nothing(
         self, registry: UncheckedRegistry, engine: Engine
     ) -> None:
