@@ -80,6 +80,7 @@ class Reason(Enum):
         Kind.DENIED,
         "Loading follows from promotions: promote, roll back or revoke a version instead.",
     )
+    OUTCOME_FOREIGN = (Kind.DENIED, "The answer was another caller's.")
     # the request
     MESSAGE_MALFORMED = (Kind.INVALID, "The request is not a message of this method.")
     MESSAGE_TOO_LARGE = (Kind.INVALID, "The request is larger than the gateway takes.")
@@ -116,6 +117,9 @@ class Reason(Enum):
         "Raw contents must have one entry for each input, with no typed contents beside them.",
     )
     OUTPUT_UNKNOWN = (Kind.INVALID, "A requested output is not one of the model's.")
+    OUTCOME_MISMATCH = (Kind.INVALID, "The outputs are not those that the entry commits to.")
+    OUTCOME_MALFORMED = (Kind.INVALID, "The outcome is not one that an answer of the model can be.")
+    OUTCOME_GROUP = (Kind.INVALID, "The policy lists no such group.")
     BATCH_TOO_LARGE = (Kind.INVALID, "The request holds more rows than a batch may.")
     ADVERSARIAL_INPUT = (Kind.INVALID, "Screening refused the input.")
     PROMPT_INJECTION = (Kind.INVALID, "Screening took the prompt for an injection.")
@@ -200,6 +204,7 @@ class Reason(Enum):
     COMMITMENT_EXISTS = (Kind.EXISTS, "Somebody else made this commitment already.")
     COMMITMENT_USED = (Kind.EXISTS, "The commitment is used for another version already.")
     REQUEST_ID_REUSED = (Kind.EXISTS, "The caller has made another request under this id.")
+    OUTCOME_EXISTS = (Kind.EXISTS, "Another outcome of this answer was reported before.")
     # state
     API_KEY_ENDED = (Kind.PRECONDITION, "The API key has been revoked already.")
     API_KEYS_OFF = (Kind.PRECONDITION, "This gateway has no key for API keys.")
@@ -208,6 +213,11 @@ class Reason(Enum):
         "No live pointer names this version, or it could not be loaded.",
     )
     VERSION_REVOKED = (Kind.PRECONDITION, "The version has been revoked.")
+    OUTCOME_UNWANTED = (Kind.PRECONDITION, "The policy takes no outcomes of this model.")
+    OUTCOME_UNSUITABLE = (
+        Kind.PRECONDITION,
+        "The entry is no answer of a model that decides on classes, labels or numbers.",
+    )
     VERSION_ALTERED = (Kind.PRECONDITION, "The stored bytes are not those that were signed.")
     ENGINE_UNSUITABLE = (
         Kind.PRECONDITION,

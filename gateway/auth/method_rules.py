@@ -105,6 +105,11 @@ _AUDIT = {
     "StreamOpenings": _AUDITOR,
     "ListFlaggedSessions": _AUDITOR | _EVENTS,
 }
+_OUTCOMES = {
+    # On the caller's own answers; a monitor's reports are on everybody's (`gateway.outcomes`).
+    "ReportOutcomes": _CLIENT | _MONITOR,
+    "GetOutcomes": STAFF | _MONITOR,
+}
 # Watching goes on for ever and holds a thread, so whoever does it must be known.
 _HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}
 _REFLECTION = {"ServerReflectionInfo": _ALL}
@@ -119,6 +124,7 @@ RULES: Mapping[str, frozenset[str]] = {
         "sealgate.v1.CredentialService": _CREDENTIALS,
         "sealgate.v1.LogService": _LOG,
         "sealgate.v1.AuditService": _AUDIT,
+        "sealgate.v1.OutcomeService": _OUTCOMES,
         "grpc.health.v1.Health": _HEALTH,
         "grpc.reflection.v1.ServerReflection": _REFLECTION,
         "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,

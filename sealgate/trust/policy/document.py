@@ -20,6 +20,7 @@ from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.former_logs import FormerLogKeys
 from sealgate.trust.policy.health_limits import HealthRules
+from sealgate.trust.policy.outcome_rules import OutcomeRules
 from sealgate.trust.policy.passkeys import NO_PASSKEYS, Passkeys
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
 from sealgate.trust.policy.promotion_rules import (
@@ -53,6 +54,7 @@ _KINDS: Mapping[str, Any] = {
     "model_signers": ModelSigners,
     "withdrawn": Withdrawals,
     "health": HealthRules,
+    "outcomes": OutcomeRules,
     "ml_dsa": LogCosigners,
     "former_logs": FormerLogKeys,
     "screens": ScreeningPolicy,
@@ -116,6 +118,7 @@ class Policy:
     unscreened: UnscreenedRules | None = None
     model_signers: ModelSigners | None = None
     health: HealthRules | None = None
+    outcomes: OutcomeRules | None = None
     withdrawn: Withdrawals = NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
     former_logs: FormerLogKeys | None = None
@@ -150,6 +153,9 @@ class Policy:
             raise invalid("an ML-DSA key of a log that is not named")
         if self.former_logs:
             self.former_logs.check(self._logs)
+        for model, alias in self.outcomes.returned() if self.outcomes else ():
+            if self.health is not None and self.health.limits(model, alias) is None:
+                raise invalid(f"health does not name {model}/{alias}, which outcomes roll back")
         self.withdrawn.check_keys(listed - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
         check_known(self.rights or (), self._by_name.keys(), tiers)

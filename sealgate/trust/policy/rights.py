@@ -26,6 +26,8 @@ STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
 """The roles of people who read all of what they may read."""
 ACTION_ROLES: Mapping[str, frozenset[str]] = {
     "infer": frozenset({"client"}),
+    # A client reports on its own answers, a monitor on everybody's.
+    "report": frozenset({"client", "monitor"}),
     "metadata": STAFF | {"client"},
     "read": STAFF | {"monitor", "rollback", "events"},
     "publish": frozenset({"publisher"}),
