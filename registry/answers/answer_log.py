@@ -6,7 +6,7 @@ more than the caller's receipt opens: encrypted under a key of its subject, and 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from registry.answers.encryption import (
 )
 from registry.answers.entries import Entries, EntryMaker, entry_maker
 from registry.answers.index import Postings
+from registry.answers.outcomes import add_reports, find_reports
 from registry.answers.plain_openings import encrypt_plain_openings
 from registry.answers.search import Openings
 from registry.log.cose_receipts import CoseReceipts
@@ -153,13 +154,15 @@ class AnswerLog:
             answer.encrypted or self._cipher.encrypt(answer.leaf, answer.opening)
             for answer in answers
         ]
-        group = self._postings.group(enumerate([answer.opening for answer in answers]))
+        openings = [answer.opening for answer in answers]
+        group = self._postings.group(enumerate(openings))
         with self._log.lock, self.database.appending() as transaction:
             self._log.check_turn(transaction)
             appended = self._log.append(transaction, leaves, hashes)
             rows = [(index, *each) for index, each in enumerate(encrypted, appended.first)]
             transaction.run_many(_ADD_OPENING, rows)
             self._postings.add(transaction, appended.first, group)
+            add_reports(transaction, appended.first, openings)
             self._check_written(transaction, appended, leaves, rows)
             transaction.commit()
             self._log.settle(appended)
@@ -190,6 +193,12 @@ class AnswerLog:
     def opening(self, index: int) -> Opening:
         """Return what entry `index` commits to. Raises SealgateError as `Openings.get`."""
         return self.openings.get(index)
+
+    def reports(self, entries: Sequence[int]) -> Mapping[int, int]:
+        """The entries that report the outcomes of these. Raises
+        SealgateError(REGISTRY_UNAVAILABLE).
+        """
+        return find_reports(self.database, entries)
 
     def close(self) -> None:
         if self._checkpointer is not None:

@@ -7,6 +7,7 @@ is left is a log whose first tiles are pruned, and whoever begins again goes on 
 from sqlalchemy import Connection, delete, select
 
 from registry.answers.index import remove_before
+from registry.answers.outcomes import forget_before
 from registry.answers.plain_openings import has_plain_openings
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent
@@ -53,6 +54,7 @@ def _remove(database: Database, size: int) -> int:
             for table in tables:
                 connection.execute(delete(table).where(table.c.index < last))
             remove_before(connection, last)
+            forget_before(connection, last)
             _check_removed(connection, last)
             connection.commit()
         removed += last - first

@@ -81,6 +81,14 @@ class Openings:
             raise SealgateError(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return opening
 
+    def some(self, entries: Sequence[int]) -> Mapping[int, Opening]:
+        """Return what entries commit to, as far as they can be opened. Raises
+        SealgateError(REGISTRY_UNAVAILABLE).
+        """
+        with self._database.reading() as connection:
+            rows = _stored(connection, OPENINGS.c.index.in_(entries))
+        return self._cipher.decrypt(rows).openings
+
     def about(self, subject: str, start: int, end: int) -> list[int]:
         """The entries about a subject from `start` up to `end` that have openings, in order."""
         found: list[int] = []

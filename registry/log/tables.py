@@ -104,6 +104,14 @@ DAYS = Table(
     sqlite_with_rowid=False,
 )
 
+# The entry that reports the outcome of an answer's entry; there is one at most.
+OUTCOMES = Table(
+    "log_outcomes",
+    ANSWERS_METADATA,
+    Column("entry", Count, primary_key=True, autoincrement=False),
+    Column("report", Count, nullable=False),
+)
+
 # One row: which index key the postings and owners were made with (`IndexKeys.identity`).
 INDEX_KEY = Table(
     "log_index_key", ANSWERS_METADATA, Column("identity", LargeBinary, primary_key=True)

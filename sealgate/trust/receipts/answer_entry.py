@@ -89,6 +89,14 @@ REDUCED, SESSION = "reduced", "session"
 caller's next entry was reduced to its likeliest classes: for their session. What verdict and roles
 lead to follows from the policy, and needs no entry.
 """
+REPORTED = "reported"
+"""The outcome of an entry that says what was true of an answer: its `input` is the index of the
+answer's entry, its `output` canonical JSON (`gateway.outcomes`).
+"""
+ALARMED = "alarmed"
+"""The outcome of an entry that says in its `output` which limit of the policy's section `outcomes`
+the promotion of its model, alias and version has passed.
+"""
 OPENED, CUT = "opened", "cut"
 """The outcomes of a generated answer whose first part is about to leave, and of one whose caller
 left before its last part. An entry of how it ended follows the first, with the same time and input.
