@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.recording.erasure import Erasure
@@ -71,8 +71,16 @@ def _once(request_id: str, origin: str, subject: str) -> RequestKey:
 class OwnAnswers:
     """Every method raises LOG_UNKNOWN for another origin."""
 
-    def __init__(self, origin: str, recorder: AuditRecorder, erasures: Erasures) -> None:
+    def __init__(
+        self,
+        origin: str,
+        recorder: AuditRecorder,
+        erasures: Erasures,
+        erased: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`erased` is called after each erasure."""
         self._origin = origin
+        self._erased = erased
         self._recorder = recorder
         self._erasures = erasures
 
@@ -114,7 +122,12 @@ class OwnAnswers:
     def erase(self, principal: str, origin: str, subject: str, request_id: str) -> SubjectErasure:
         """See `erase_subject`."""
         self._check(origin)
-        return erase_subject(self._erasures, self._recorder, principal, origin, subject, request_id)
+        try:
+            return erase_subject(
+                self._erasures, self._recorder, principal, origin, subject, request_id
+            )
+        finally:
+            self._erased()
 
     def _check(self, origin: str) -> None:
         if origin != self._origin:

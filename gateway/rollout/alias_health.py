@@ -15,6 +15,7 @@ from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.health_limits import HealthLimits
+from sealgate.trust.policy.outcome_rules import OutcomeLimits
 
 FAULTS = frozenset({Reason.INTERNAL, Reason.ANSWER_MALFORMED, Reason.RUN_HUNG})
 """The reasons for which a version has failed a request."""
@@ -76,7 +77,7 @@ class Breach:
     alias: str
     pointer: str
     sequence: int
-    limits: HealthLimits
+    limits: HealthLimits | OutcomeLimits
     finding: str
 
 

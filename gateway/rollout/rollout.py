@@ -16,8 +16,9 @@ alone. Where several gateways see the same, one moves the alias, and the others 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from gateway.calls.params import InferenceParams
 from gateway.recording.recorder import AuditRecord, AuditRecorder
@@ -40,8 +41,13 @@ from sealgate.trust.times import format_time
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
+_LONGEST_REST_SECONDS = 60.0
 # Failures that may pass: the rollback is tried again after another window.
 _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.RECORD_FAILED, Reason.KEY_UNAVAILABLE})
+
+
+class BreachSource(Protocol):
+    def breaches(self) -> list[Breach]: ...
 
 
 class AutoRollback:
@@ -51,13 +57,15 @@ class AutoRollback:
 
     def __init__(
         self,
-        alias_health: AliasHealth,
+        alias_health: BreachSource,
         pointers: Pointers,
         policy: Callable[[], Policy],
         clock: Callable[[], datetime],
         signer: Signer | None,
+        also: Sequence[BreachSource] = (),
     ) -> None:
-        self._alias_health = alias_health
+        """`also` are further sources of breaches."""
+        self._sources = (alias_health, *also)
         self._pointers = pointers
         self._policy = policy
         self.clock = clock
@@ -78,7 +86,7 @@ class AutoRollback:
 
     def look(self) -> None:
         """Act on every breach once."""
-        for breach in self._alias_health.breaches():
+        for breach in [breach for source in self._sources for breach in source.breaches()]:
             place = (breach.model, breach.alias)
             rests = self.rests_until.get(place, 0.0) > time.monotonic()
             if not rests and self.done.get(place) != breach.pointer and self._act(breach):
@@ -101,7 +109,7 @@ class AutoRollback:
             self._roll_back(breach, self._signer)
         except SealgateError as refusal:
             if refusal.reason in _PASSING:
-                rest = breach.limits.window_seconds
+                rest = min(breach.limits.window_seconds, _LONGEST_REST_SECONDS)
                 self.rests_until[breach.model, breach.alias] = time.monotonic() + rest
                 _log.error("%s is not rolled back yet: %s", name, refusal)
                 return False
@@ -155,12 +163,17 @@ class Rollout:
         pointers: Pointers,
         clock: Callable[[], datetime],
         signer: Signer | None,
+        also: Sequence[BreachSource] = (),
     ) -> None:
-        """`signer` is the key of a service of the role `rollback`, if there is one."""
+        """`signer` is the key of a service of the role `rollback`, if there is one; `also` are
+        further sources of breaches.
+        """
         self._engine = engine
         self.alias_health = AliasHealth(self._limits)
         self.comparisons = ShadowComparisons(engine, recorder, self.alias_health, clock)
-        self.auto_rollback = AutoRollback(self.alias_health, pointers, self._policy, clock, signer)
+        self.auto_rollback = AutoRollback(
+            self.alias_health, pointers, self._policy, clock, signer, also
+        )
 
     def start(self) -> None:
         self.comparisons.start()

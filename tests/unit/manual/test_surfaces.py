@@ -16,7 +16,7 @@ SURFACES = {
     "gateway.backends": {"backends", "engine_process"},
     "gateway.cli": {"serve"},
     "gateway.observability": {"collector", "engine", "history", "server"},
-    "gateway.rollout": {"rollout"},
+    "gateway.rollout": {"alias_health", "rollout"},
     "gateway.sync": {"registry_sync"},
     "gateway.witnesses": {"cosignatures", "updates"},
     "generation.publishing": {"builder", "watermark"},

@@ -1,0 +1,194 @@
+"""What was reported of every promotion, as far as this gateway's answer log has it.
+
+The log is the record: when the gateway starts, and after an erasure, the reports of the longest
+window are read from it again. A gateway knows the outcomes of the answers that it gave itself.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from gateway.outcomes.judged import JudgedAnswer
+from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
+from gateway.rollout.alias_health import Breach
+from inference.engine.live_table import LiveVersion
+from registry.answers.answer_log import AnswerLog
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy
+from sealgate.trust.policy.outcome_rules import ROLLBACK, OutcomeLimits, OutcomeRules
+from sealgate.trust.policy.shares import CANARY
+from sealgate.trust.receipts.answer_entry import BY_CANARY, FIELDS, REPORTED
+from sealgate.trust.times import format_micros, parse_micros
+
+_log = logging.getLogger(__name__)
+
+_MOST_SERIES = 256
+# What is kept of models whose aliases have no limits.
+_DEFAULT_SECONDS = 90 * 86400
+
+
+class Promotion(NamedTuple):
+    """An alias from one move to the next; `alias` is empty for requests that named the version."""
+
+    model: str
+    alias: str
+    version: int
+    digest: str
+    sequence: int
+
+
+def alias_of(values: Mapping[str, str]) -> str:
+    """The alias whose version answered: `canary` may answer in production's stead."""
+    alias = values["alias"]
+    by_canary = alias == DEFAULT_ALIAS and BY_CANARY in values["actions"].split(",")
+    return CANARY if by_canary else alias
+
+
+def promotion_of(values: Mapping[str, str]) -> Promotion:
+    """The promotion whose version gave the answer of an entry, or whose outcome one reports."""
+    return Promotion(
+        values["model"],
+        alias_of(values),
+        int(values["version"]),
+        values["version_digest"],
+        int(values["pointer_sequence"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOutcomes:
+    """The outcomes of a promotion within `seconds`, and the limit that they pass, in words."""
+
+    promotion: Promotion
+    seconds: int
+    window: OutcomeWindow
+    finding: str
+
+
+LiveVersions = Callable[[], Mapping[tuple[str, str], LiveVersion]]
+Alarm = Callable[[LiveVersion, str], None]
+NO_RULES = OutcomeRules({})
+
+
+class OutcomeBook:
+    """Safe for many threads. `alarm` is told once of each live promotion that passes a limit."""
+
+    def __init__(
+        self,
+        log: AnswerLog,
+        live: LiveVersions,
+        policy: Callable[[], Policy],
+        alarm: Alarm,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = log
+        self._live = live
+        self._policy = policy
+        self._alarm = alarm
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._series: OrderedDict[Promotion, OutcomeSeries] = OrderedDict()
+        # How far the log has been read; None: not at all. Later reports are added as they come.
+        self._read: int | None = None
+        self._alarmed: dict[tuple[str, str], str] = {}
+        self.passed: dict[tuple[str, str], str] = {}
+        """The aliases that pass a limit now, and which."""
+
+    def add(self, promotion: Promotion, moment: float, judged: JudgedAnswer, entry: int) -> None:
+        """Add what was reported at a moment, in seconds of the epoch, in entry `entry`."""
+        with self._mutex:
+            # What was being recorded while the log was read may have been read there.
+            if self._read is not None and entry >= self._read:
+                self._add(promotion, moment, judged, entry)
+
+    def forget(self) -> None:
+        """Read the log again before anything is told: a subject was erased."""
+        with self._mutex:
+            self._read = None
+            self._series.clear()
+
+    def shown(self, model: str) -> list[ShownOutcomes]:
+        """What is known of a model, newest promotion first. Raises like `Openings.find`."""
+        now = self._clock()
+        with self._mutex:
+            self._load()
+            found = [
+                (promotion, series)
+                for promotion, series in self._series.items()
+                if promotion.model == model
+            ]
+            shown = [self._shown(promotion, series, now) for promotion, series in found]
+        return sorted(shown, key=lambda each: each.promotion[::-1], reverse=True)
+
+    def breaches(self) -> list[Breach]:
+        """The live promotions that pass a limit which rolls back; `alarm` is told of the others."""
+        found: list[Breach] = []
+        passed: dict[tuple[str, str], str] = {}
+        for place, live in self._live().items() if self._rules().models else ():
+            limits = self._limits(*place)
+            words = self._finding(live, limits) if limits is not None else None
+            if limits is None or words is None:
+                continue
+            passed[place] = words
+            if self._alarmed.get(place) != live.pointer:
+                self._alarmed[place] = live.pointer
+                self._alarm(live, words)
+            if limits.action == ROLLBACK:
+                found.append(Breach(*place, live.pointer, live.sequence, limits, words))
+        self.passed = passed
+        return found
+
+    def _finding(self, live: LiveVersion, limits: OutcomeLimits) -> str | None:
+        promotion = Promotion(live.model, live.alias, live.version, live.digest, live.sequence)
+        with self._mutex:
+            self._load()
+            series = self._series.get(promotion, OutcomeSeries())
+            window = series.since(self._clock() - limits.window_seconds)
+        return finding(window, limits)
+
+    def _shown(self, promotion: Promotion, series: OutcomeSeries, now: float) -> ShownOutcomes:
+        limits = self._limits(promotion.model, promotion.alias)
+        seconds = limits.window_seconds if limits else _DEFAULT_SECONDS
+        window = series.since(now - seconds)
+        words = finding(window, limits) if limits else None
+        return ShownOutcomes(promotion, seconds, window, words or "")
+
+    def _rules(self) -> OutcomeRules:
+        return self._policy().outcomes or NO_RULES
+
+    def _limits(self, model: str, alias: str) -> OutcomeLimits | None:
+        rules = self._rules().of(model)
+        return rules.aliases.get(alias) if rules else None
+
+    def _add(self, promotion: Promotion, moment: float, judged: JudgedAnswer, entry: int) -> None:
+        series = self._series.get(promotion)
+        if series is None:
+            series = self._series[promotion] = OutcomeSeries()
+            if len(self._series) > _MOST_SERIES:
+                self._series.popitem(last=False)
+        self._series.move_to_end(promotion)
+        series.add(moment, judged, entry)
+
+    def _load(self) -> None:
+        """Read the reports of the longest window, in the log's order."""
+        if self._read is not None:
+            return
+        windows = [
+            limits.window_seconds
+            for rules in self._rules().models.values()
+            for limits in rules.aliases.values()
+        ]
+        since = datetime.fromtimestamp(self._clock() - max(windows, default=_DEFAULT_SECONDS), UTC)
+        where = {"outcome": REPORTED, "since": format_micros(since)}
+        size = self._log.size
+        for found in self._log.openings.find(0, size, (), where):
+            for index, opening in found.openings:
+                values = dict(zip(FIELDS, opening.fields, strict=True))
+                moment = parse_micros(values["time"]).timestamp()
+                judged = JudgedAnswer.decode(values["output"])
+                self._add(promotion_of(values), moment, judged, index)
+        self._read = size
