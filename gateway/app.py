@@ -16,6 +16,7 @@ from gateway.config.opening import open_rollback_key
 from gateway.observability.collector import MetricsListener
 from gateway.observability.history import StatisticsHistory
 from gateway.observability.server import Phase
+from gateway.outcomes import OutcomeAlarm, OutcomeBook, OutcomeReports
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
@@ -31,6 +32,7 @@ from gateway.services.credentials import CredentialService
 from gateway.services.event_streams import EventStreams
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
+from gateway.services.outcomes import OutcomeService
 from gateway.services.reflection import REFLECTION, add_reflection
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
@@ -48,10 +50,19 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.steady_clock import now
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import READ
-from sealgate.v1 import audit_pb2, credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
+from sealgate.v1 import (
+    audit_pb2,
+    credential_pb2,
+    log_pb2,
+    outcome_pb2,
+    policy_pb2,
+    registry_pb2,
+    upload_pb2,
+)
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
+from sealgate.v1.outcome_pb2_grpc import add_OutcomeServiceServicer_to_server
 from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from sealgate.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
@@ -64,6 +75,7 @@ SERVICES = (
     credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
     log_pb2.DESCRIPTOR.services_by_name["LogService"],
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    outcome_pb2.DESCRIPTOR.services_by_name["OutcomeService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     *REFLECTION,
 )
@@ -99,7 +111,12 @@ class Gateway:
         self.history = StatisticsHistory(self.engine.live, self.drift.evidence)
         self.registry_sync = self._new_watch(interceptor)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
-        self.rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
+        self.outcomes = OutcomeBook(
+            store.answers, self.engine.live, self.policy, OutcomeAlarm(self.recorder, now)
+        )
+        self.rollout = Rollout(
+            self.engine, self.recorder, store.registry.pointers, now, guard_key, [self.outcomes]
+        )
         self.sessions = open_sessions(config.sessions)
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(self.policy, config.gateway.environment)
@@ -255,7 +272,9 @@ class Gateway:
         )
         credentials = CredentialService(registry, self.authenticator.api_keys, exchange)
         add_CredentialServiceServicer_to_server(credentials, server)
-        answers = OwnAnswers(self.store.answers.origin, self.recorder, registry.erasures)
+        answers = OwnAnswers(
+            self.store.answers.origin, self.recorder, registry.erasures, self.outcomes.forget
+        )
         add_LogServiceServicer_to_server(
             LogService(
                 self.store.logs(),
@@ -271,6 +290,17 @@ class Gateway:
         flagged = self.inference.observation.flagged
         audit = AuditService(registry.audit_trail, answers.search, self._rights, flagged)
         add_AuditServiceServicer_to_server(audit, server)
+        reports = OutcomeReports(
+            self.store.answers,
+            self.recorder,
+            registry.versions,
+            self._rights,
+            self.policy,
+            self.outcomes,
+            now,
+        )
+        outcomes = OutcomeService(reports, self.outcomes, self._rights)
+        add_OutcomeServiceServicer_to_server(outcomes, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_reflection(SERVICES, server)
         return BurstServer(
