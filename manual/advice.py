@@ -37,6 +37,7 @@ _BY_REASON = {
     Reason.SESSION_BLOCKED: "Ask the operator; say whether you send many near duplicates.",
     Reason.UPLOAD_OFFSET: "Go on from the offset in the metadata.",
     Reason.UPLOAD_UNKNOWN: "Begin the upload again.",
+    Reason.TIMESTAMP_MISSING: "Have the operator configure `[timestamps]`.",
     Reason.REQUEST_ID_REUSED: "Take a fresh UUID4 for each request.",
     Reason.PATH_UNKNOWN: "Look at the paths of [the HTTP listener](../how-to/http.md).",
     Reason.VERSION_NOT_LIVE: "Ask without a number, or for one that is live.",

@@ -360,6 +360,12 @@ class Reason(Enum):
     RETENTION_HOLDS = (Kind.PRECONDITION, "These entries must be kept for longer.")
     WITNESS_REFUSED = (Kind.UNAVAILABLE, "A witness does not cosign.")
     WITNESSES_TOO_FEW = (Kind.DATA_LOSS, "Too few witnesses have cosigned the log.")
+    TIMESTAMP_REFUSED = (Kind.UNAVAILABLE, "The authority gave no time stamp.")
+    TIMESTAMP_MISMATCH = (
+        Kind.INVALID,
+        "A time stamp is for other bytes, another request, policy or time.",
+    )
+    TIMESTAMP_MISSING = (Kind.PRECONDITION, "The log has no time stamp.")
     LOG_INCONSISTENT = (Kind.DATA_LOSS, "A log contradicts what it has signed.")
     REASON_UNKNOWN = (Kind.INTERNAL, "The reason that was given is unknown to this release.")
     INTERNAL = (Kind.INTERNAL, "Something went wrong; the gateway's log says what.")

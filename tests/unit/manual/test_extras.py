@@ -13,7 +13,7 @@ _STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealg
     "package",
     [
         *("psycopg", "redis", "boto3", "pkcs11", "opentelemetry", "torch", "transformers"),
-        *("ray", "flwr", "sealgate_front", "fido2"),
+        *("ray", "flwr", "sealgate_front", "fido2", "rfc3161_client"),
         *("starlette", "uvicorn", "authlib"),
     ],
 )
