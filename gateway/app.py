@@ -38,6 +38,7 @@ from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
 from gateway.sync.registry_sync import RegistrySync
+from gateway.timestamps import TimestampUpdater
 from gateway.transport.bursts import BurstServer
 from gateway.transport.grpc_connections import NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners
@@ -129,6 +130,7 @@ class Gateway:
         )
         logs, often = list(store.logs().values()), config.limits.anchor_every
         self.witnesses = WitnessUpdater(config.witnesses, logs, store.witnessed, store.halt, often)
+        self.timestamps = TimestampUpdater(config.timestamps, config.trust.seen, logs, now)
         self.inference = self._new_predict()
         self._generate = self._new_generate()
         self.bursts = self._add_services(interceptor)
@@ -153,6 +155,7 @@ class Gateway:
         self.stream_limiter.start()
         self.event_streams.start()
         self.witnesses.start()
+        self.timestamps.start()
         self.rollout.start()
         self._features.start()
         self._grpc.start(self.bursts)
@@ -164,6 +167,7 @@ class Gateway:
         self.metrics.readiness.phase = Phase.DRAINING
         self._health.enter_graceful_shutdown()
         self.witnesses.stop()
+        self.timestamps.stop()
         self.event_streams.stop()
         self.http.finish()
         self._grpc.stop(self._limits.drain)
@@ -246,6 +250,7 @@ class Gateway:
             self.http.answers,
             self.drift,
             self.sessions,
+            self.timestamps,
         )
 
     def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:
@@ -281,6 +286,7 @@ class Gateway:
                 self.event_streams.logs,
                 answers.open,
                 self.store.cose_receipts(),
+                self.timestamps,
                 self.store.witnessed,
                 answers.erase,
                 self._rights,

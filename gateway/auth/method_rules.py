@@ -85,8 +85,9 @@ _CREDENTIALS = {
 # Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
 # auditor's.
 _LOG = {
-    "ListLogs": _ALL | _EVENTS,
-    "GetCheckpoint": _ALL | _EVENTS,
+    # A monitor looks at how old their time stamps are.
+    "ListLogs": _ALL | _EVENTS | _MONITOR,
+    "GetCheckpoint": _ALL | _EVENTS | _MONITOR,
     "GetInclusionProof": _ALL,
     "GetConsistencyProof": _ALL | _EVENTS,
     "GetCoseReceipt": _ALL,
@@ -95,6 +96,7 @@ _LOG = {
     "StreamEntries": _AUDITOR,
     "WatchLog": _AUDITOR,
     "StreamHashes": _AUDITOR,
+    "StreamTimestamps": _AUDITOR,
     "OpenEntry": _AUDITOR,
     "EraseSubject": _ADMIN,
 }

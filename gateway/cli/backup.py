@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
+from gateway.timestamps import TimestampStore
 from registry.audit.database_check import file_of
 from registry.log.rows import newest_checkpoint
 from registry.log.tables import ANSWERS
@@ -33,6 +34,7 @@ MANIFEST = "backup.json"
 DATABASES = ("registry", "subjects", "answers")
 SUBJECTS = "subjects"
 ARTIFACTS = "artifacts"
+TIMESTAMPS = "timestamps"
 _LOGS = {"registry": LOG, "answers": ANSWERS}
 
 
@@ -63,7 +65,7 @@ def backup(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Copy this gateway's three databases and the artifacts to the new FOLDER.
+    """Copy this gateway's three databases, the artifacts and time stamps to the new FOLDER.
 
     The copies show one moment; the gateway goes on meanwhile. Private keys and the files that
     remember the newest state (`seen…`) are not copied: keep both elsewhere. Databases on PostgreSQL
@@ -85,6 +87,7 @@ def backup(
         store = settings.registry.artifacts
         if with_artifacts and isinstance(store, Path):
             count = copies.copy_artifacts(store, folder / ARTIFACTS, bar.move)
+        TimestampStore.of(settings.timestamps, settings.trust.seen).copy_to(folder / TIMESTAMPS)
     manifest = _manifest(folder, apart, count)
     replace_file(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
     shown = {name: f"{each['size']} bytes" for name, each in manifest["databases"].items()}

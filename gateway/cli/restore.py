@@ -13,12 +13,21 @@ from typing import Any
 
 import click
 
-from gateway.cli.backup import ARTIFACTS, DATABASES, MANIFEST, SUBJECTS, TYPE, progress_bar
+from gateway.cli.backup import (
+    ARTIFACTS,
+    DATABASES,
+    MANIFEST,
+    SUBJECTS,
+    TIMESTAMPS,
+    TYPE,
+    progress_bar,
+)
 from gateway.cli.backup import sqlite_files as configured_files
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.recording.erased_keys import ErasedKeys
 from gateway.recording.store import GatewayStore
+from gateway.timestamps import TimestampStore
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.subject_keys import SubjectKeys
 from registry.audit.erasures import destroyed_keys_in
@@ -95,6 +104,8 @@ def restore(
             artifacts = settings.registry.artifacts
             if isinstance(artifacts, Path) and (folder / ARTIFACTS).is_dir():
                 copies.copy_artifacts(folder / ARTIFACTS, artifacts, bar.move)
+        kept_here = TimestampStore.of(settings.timestamps, settings.trust.seen)
+        TimestampStore(folder / TIMESTAMPS).copy_to(kept_here.folder)
         again = _destroyed_since(settings, targets)
         found = _check(settings, staged, again, _remembered(settings, known))
         kept = _put_in_place(staged, targets, moment)

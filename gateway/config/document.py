@@ -10,6 +10,7 @@ from gateway.config.optional_sections import (
     Quota,
     QuotaStore,
     SessionSettings,
+    TimestampSettings,
     WitnessSettings,
 )
 from gateway.config.sections import (
@@ -56,6 +57,7 @@ class GatewayConfig:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     witnesses: tuple[WitnessSettings, ...] = ()
+    timestamps: TimestampSettings = field(default_factory=TimestampSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -44,22 +44,61 @@ class WitnessSettings:
             WitnessKey.from_vkey(self.key)
         except SealgateError as refusal:
             raise ConfigError(f"[witnesses] key = {self.key!r}: {refusal.detail}") from None
-        try:
-            parts = urlsplit(self.url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            raise ConfigError(f"[witnesses] url = {self.url!r} is not an address") from None
-        plain = self.url.isascii() and self.url.isprintable() and " " not in self.url
-        near = parts.scheme == "http" and is_loopback(f"{host}:{port or 80}")
-        extra = parts.username or parts.password or parts.query or parts.fragment
-        if not (plain and host and not extra and (near or parts.scheme == "https")):
-            raise ConfigError(
-                f"[witnesses] url = {self.url!r} is neither https nor on this machine"
-            )
+        _check_url("[witnesses]", self.url)
 
     @property
     def witness(self) -> WitnessKey:
         return WitnessKey.from_vkey(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampSettings:
+    """Time stamps (RFC 3161) of an authority on the checkpoints of both logs. Without `url` there
+    are none.
+    """
+
+    url: str = ""
+    """Where the authority is: https, or http on this machine."""
+    certificates: Path | None = None
+    """The certificates that vouch for its stamps (PEM)."""
+    policy: str = ""
+    """The policy that stamps must be under, an OID such as "1.2.3.4.1"; empty: any."""
+    every: float = 86400.0
+    """Seconds between two stamps. A stamp is late after twice that time."""
+    folder: Path | None = None
+    """Where stamps are kept; by default `timestamps` beside `[trust] seen`."""
+    authority: Path | None = None
+    """Trusted for https instead of the system's authorities (PEM)."""
+    insecure_plain_http: bool = False
+    """Allow http to other machines. Whoever is between can withhold stamps, but forge none."""
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            if self.certificates or self.policy or self.folder:
+                raise ConfigError("[timestamps] url is needed where anything else is set")
+            return
+        _check_url("[timestamps]", self.url, plain=self.insecure_plain_http, query=True)
+        if self.certificates is None:
+            raise ConfigError("[timestamps] certificates is needed to verify stamps")
+        if not self.every >= 60:
+            raise ConfigError("[timestamps] every must be 60 seconds or more")
+
+
+def _check_url(section: str, url: str, *, plain: bool = False, query: bool = False) -> None:
+    """Check that a URL is https, on this machine, or `plain`; with a `query` where it may have one.
+
+    Raises ConfigError.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigError(f"{section} url = {url!r} is not an address") from None
+    printable = url.isascii() and url.isprintable() and " " not in url
+    near = parts.scheme == "http" and (plain or is_loopback(f"{host}:{port or 80}"))
+    extra = parts.username or parts.password or parts.fragment or (parts.query and not query)
+    if not (printable and host and not extra and (near or parts.scheme == "https")):
+        raise ConfigError(f"{section} url = {url!r} is neither https nor on this machine")
 
 
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour)")

@@ -36,6 +36,7 @@ from gateway.recording.recorder import AuditRecorder
 from gateway.recording.store import GatewayStore
 from gateway.screening.drift import DriftWatch
 from gateway.sessions.session_screen import SessionWatch
+from gateway.timestamps import StampedLog, TimestampUpdater
 from gateway.transport.tls import ServerTls
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
@@ -121,7 +122,8 @@ class Sources:
     those of the auth interceptor by whether they were recorded, `http_answers` what the HTTP
     gateway answered by status, `registry_size` the entries of the registry's log, from memory;
     `withdrawn` says of a version's digest when its screening's bound was, and what sessions looked
-    like and led to is counted by model and kind, and by model and action.
+    like and led to is counted by model and kind, and by model and action. `stamps` has the newest
+    time stamp of each log, which comes every `stamp_seconds`.
     """
 
     engine: Engine
@@ -135,6 +137,8 @@ class Sources:
     session_actions: Counter[tuple[str, str]]
     certificates: Certificates
     readiness: GatewayReadiness
+    stamps: Callable[[], Mapping[str, StampedLog | None]]
+    stamp_seconds: float
 
 
 class GatewayCollector(Collector):
@@ -216,6 +220,10 @@ class GatewayCollector(Collector):
         recorder = self._from.recorder
         sizes = {("answers",): recorder.size, ("registry",): self._from.registry_size()}
         yield filled(families.LOG_ENTRIES, sizes)
+        stamps = self._from.stamps()
+        times = {(log,): each.time.timestamp() if each else 0.0 for log, each in stamps.items()}
+        yield filled(families.STAMPED, times)
+        yield filled(families.STAMP_INTERVAL, dict.fromkeys(times, self._from.stamp_seconds))
         yield timed(families.COMMIT_SECONDS, {(): recorder.commits})
 
 
@@ -274,6 +282,7 @@ class MetricsListener:
         http_answers: Counter[str],
         drift: DriftWatch,
         sessions: SessionWatch,
+        timestamps: TimestampUpdater,
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
         self.readiness = GatewayReadiness(engine, recorder.fenced)
@@ -281,6 +290,7 @@ class MetricsListener:
         self._server: MetricsServer | None = None
         if not config.metrics.listen:
             return
+        names = {store.answers.origin: "answers", store.registry.log.origin: "registry"}
         sources = Sources(
             engine,
             predict.unresolved,
@@ -293,6 +303,8 @@ class MetricsListener:
             predict.observation.session_actions,
             Certificates(tls, config),
             self.readiness,
+            lambda: {names[origin]: each for origin, each in timestamps.newest().items()},
+            timestamps.every,
         )
         self._server = MetricsServer(config.metrics, GatewayCollector(sources), self.readiness)
         self.ports["metrics"] = self._server.server_port

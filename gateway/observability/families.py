@@ -200,6 +200,19 @@ LOG_ENTRIES = Family(
     ("log",),
     "Entries of the logs: answers, and registry as last seen here",
 )
+STAMPED = Family(
+    "sealgate_log_stamped_timestamp_seconds",
+    GAUGE,
+    ("log",),
+    "The time of the newest time stamp on a log's checkpoint, 0 before the first; none without "
+    "`[timestamps]`",
+)
+STAMP_INTERVAL = Family(
+    "sealgate_log_stamp_interval_seconds",
+    GAUGE,
+    ("log",),
+    "The time between two time stamps; after twice that they are late",
+)
 COMMIT_SECONDS = Family(
     "sealgate_log_commit_seconds",
     SUMMARY,
@@ -249,6 +262,8 @@ FAMILIES = (
     DOOR_REFUSALS,
     HTTP_ANSWERS,
     LOG_ENTRIES,
+    STAMPED,
+    STAMP_INTERVAL,
     COMMIT_SECONDS,
     CERTIFICATE_END,
     CERTIFICATE_RENEWALS,

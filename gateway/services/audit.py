@@ -13,6 +13,7 @@ from gateway.recording.recorder import SearchRecord
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
 from gateway.sessions.flagged import FlaggedSessions
+from gateway.timestamps import TimestampUpdater
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
@@ -26,7 +27,7 @@ from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.times import parse_micros, parse_time
+from sealgate.trust.times import format_time, parse_micros, parse_time
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1 import log_pb2 as log_messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceServicer
@@ -151,8 +152,8 @@ def _groups(entries: Iterable[messages.ProvenEntry]) -> Iterator[list[messages.P
 
 class LogService(LogServiceServicer):
     """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `cose`
-    makes receipts of a log in COSE form; `erase` erases a subject, in somebody's name, from an
-    answer log, once for each request's id.
+    makes receipts of a log in COSE form; `timestamps` are those on checkpoints; `erase` erases a
+    subject, in somebody's name, from an answer log, once for each request's id.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class LogService(LogServiceServicer):
         watches: Mapping[str, LogWatch],
         open_answer: Callable[[str, int], Receipt],
         cose: Mapping[str, CoseReceipts],
+        timestamps: TimestampUpdater,
         witnessed: CosignatureStore,
         erase: Callable[[str, str, str, str], SubjectErasure],
         rights: Rights,
@@ -169,6 +171,7 @@ class LogService(LogServiceServicer):
         self._watches = watches
         self._open_answer = open_answer
         self._cose = cose
+        self._timestamps = timestamps
         self._witnessed = witnessed
         self._erase = erase
         self._rights = rights
@@ -187,11 +190,15 @@ class LogService(LogServiceServicer):
         log = self._log(request.origin)
         # Before the checkpoint: what is cosigned is never newer than what is shown.
         witnessed = self._witnessed.best(request.origin)
+        stamped = self._timestamps.newest().get(request.origin)
         return log_messages.GetCheckpointResponse(
             note=self._witnessed.with_lines(request.origin, log.checkpoint()),
             witnessed_note=witnessed,
             first=log.first(),
             conflict=self._witnessed.conflict(request.origin),
+            stamped_time=format_time(stamped.time) if stamped else "",
+            stamped_size=stamped.size if stamped else 0,
+            stamp_seconds=self._timestamps.every,
         )
 
     def GetEntry(
@@ -224,6 +231,13 @@ class LogService(LogServiceServicer):
         level = request.level
         for hashes in self._log(request.origin).hashes(request.start, request.end, level):
             yield log_messages.StreamHashesResponse(hashes=hashes, level=level)
+
+    def StreamTimestamps(
+        self, request: log_messages.StreamTimestampsRequest, call: Call
+    ) -> Iterator[log_messages.StreamTimestampsResponse]:
+        origin = self._log(request.origin).origin
+        for stamped in self._timestamps.store.stamps(origin):
+            yield log_messages.StreamTimestampsResponse(note=stamped.note, stamp=stamped.stamp)
 
     def EraseSubject(
         self, request: log_messages.EraseSubjectRequest, call: Call

@@ -31,16 +31,22 @@ class GetCheckpointRequest(_message.Message):
     def __init__(self, origin: _Optional[str] = ...) -> None: ...
 
 class GetCheckpointResponse(_message.Message):
-    __slots__ = ("note", "witnessed_note", "first", "conflict")
+    __slots__ = ("note", "witnessed_note", "first", "conflict", "stamped_time", "stamped_size", "stamp_seconds")
     NOTE_FIELD_NUMBER: _ClassVar[int]
     WITNESSED_NOTE_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    STAMPED_TIME_FIELD_NUMBER: _ClassVar[int]
+    STAMPED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    STAMP_SECONDS_FIELD_NUMBER: _ClassVar[int]
     note: str
     witnessed_note: str
     first: int
     conflict: str
-    def __init__(self, note: _Optional[str] = ..., witnessed_note: _Optional[str] = ..., first: _Optional[int] = ..., conflict: _Optional[str] = ...) -> None: ...
+    stamped_time: str
+    stamped_size: int
+    stamp_seconds: float
+    def __init__(self, note: _Optional[str] = ..., witnessed_note: _Optional[str] = ..., first: _Optional[int] = ..., conflict: _Optional[str] = ..., stamped_time: _Optional[str] = ..., stamped_size: _Optional[int] = ..., stamp_seconds: _Optional[float] = ...) -> None: ...
 
 class GetEntryRequest(_message.Message):
     __slots__ = ("origin", "index")
@@ -201,3 +207,17 @@ class GetTransparentStatementResponse(_message.Message):
     STATEMENT_FIELD_NUMBER: _ClassVar[int]
     statement: bytes
     def __init__(self, statement: _Optional[bytes] = ...) -> None: ...
+
+class StreamTimestampsRequest(_message.Message):
+    __slots__ = ("origin",)
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    def __init__(self, origin: _Optional[str] = ...) -> None: ...
+
+class StreamTimestampsResponse(_message.Message):
+    __slots__ = ("note", "stamp")
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    note: str
+    stamp: bytes
+    def __init__(self, note: _Optional[str] = ..., stamp: _Optional[bytes] = ...) -> None: ...

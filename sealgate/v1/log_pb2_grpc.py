@@ -69,6 +69,11 @@ class LogServiceStub:
                 request_serializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.FromString,
                 _registered_method=True)
+        self.StreamTimestamps = channel.unary_stream(
+                '/sealgate.v1.LogService/StreamTimestamps',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.StreamTimestampsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.StreamTimestampsResponse.FromString,
+                _registered_method=True)
         self.OpenEntry = channel.unary_unary(
                 '/sealgate.v1.LogService/OpenEntry',
                 request_serializer=sealgate_dot_v1_dot_log__pb2.OpenEntryRequest.SerializeToString,
@@ -145,6 +150,13 @@ class LogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamTimestamps(self, request, context):
+        """Streams the time stamps on the log's checkpoints that this gateway keeps, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenEntry(self, request, context):
         """Opens every field of an answer log's entry; for auditors.
         """
@@ -215,6 +227,11 @@ def add_LogServiceServicer_to_server(servicer, server):
                     servicer.EraseSubject,
                     request_deserializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.SerializeToString,
+            ),
+            'StreamTimestamps': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamTimestamps,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.StreamTimestampsRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.StreamTimestampsResponse.SerializeToString,
             ),
             'OpenEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenEntry,
@@ -431,6 +448,33 @@ class LogService:
             '/sealgate.v1.LogService/EraseSubject',
             sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.SerializeToString,
             sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTimestamps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealgate.v1.LogService/StreamTimestamps',
+            sealgate_dot_v1_dot_log__pb2.StreamTimestampsRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.StreamTimestampsResponse.FromString,
             options,
             channel_credentials,
             insecure,

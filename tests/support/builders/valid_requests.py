@@ -63,6 +63,10 @@ def governance(harness: GatewayHarness) -> dict[str, list[Asked]]:
                 _bytes(log_pb2.GetCoseReceiptRequest(origin=answers, index=1)),
             ),
             (
+                f"{_LOGS}/StreamTimestamps",
+                _bytes(log_pb2.StreamTimestampsRequest(origin=answers)),
+            ),
+            (
                 f"{_LOGS}/GetTransparentStatement",
                 _bytes(log_pb2.GetTransparentStatementRequest(origin=answers, index=1)),
             ),
