@@ -13,6 +13,7 @@ import grpc
 from sealgate.audit.answer_logs import AnswerLogHistory, log_keys, log_name
 from sealgate.audit.hand_over import check_hand_overs, hand_over_size
 from sealgate.audit.reader import AuditReader
+from sealgate.audit.timestamps import StampAuthority, check_stamps
 from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck, check_sizes, read_witnessed
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
@@ -37,7 +38,7 @@ class LogFinding:
     cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
     entries. `whole` says whether the kept hashes above the leaves were compared too. Entries before
     `known` were verified earlier, and only their hashes were read. `note` is the checkpoint as it
-    was signed.
+    was signed. It extends `stamps` time stamps, the newest of `stamped` entries at `stamped_time`.
     """
 
     origin: str
@@ -52,6 +53,9 @@ class LogFinding:
     whole: bool = True
     known: int = 0
     note: str = ""
+    stamps: int = 0
+    stamped: int = 0
+    stamped_time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class Auditor:
         witnesses: Sequence[WitnessKey] = (),
         threshold: int = 0,
         known: Checkpoint | None = None,
+        stamped_by: StampAuthority | None = None,
     ) -> LogFinding:
         """Hashes every entry up to the newest checkpoint, and compares with all that was signed. Of
         an answer log's entries that `known` covers, a checkpoint that was verified before, only the
@@ -113,13 +118,14 @@ class Auditor:
         2. Each anchor of an answer log is signed by its key, and of no more entries than there are;
            after a hand-over to another key, the one before signs neither these nor the newest
            checkpoint.
-        3. So many of these witnesses have cosigned a tree.
+        3. So many of these witnesses have cosigned a tree, and the stamps of the authority that is
+           named verify; see `check_stamps`.
         4. The entries, after the kept hashes of what was pruned, lead to the signed root, to that
-           of each anchor, and to what witnesses cosigned.
+           of each anchor, and to what was cosigned and stamped.
         5. The hashes that the log keeps, from which proofs are made, are those of its entries.
 
         `progress` is told how many of how many entries are done. Raises: SIGNATURE_INVALID,
-        LOG_INCONSISTENT, WITNESSES_TOO_FEW.
+        LOG_INCONSISTENT, WITNESSES_TOO_FEW, TIMESTAMP_MISMATCH.
         """
         answers = self._policy.is_answer_log(origin)
         # Before the checkpoint, so that no anchor is ahead of it.
@@ -136,7 +142,9 @@ class Auditor:
         anchors = self._anchors(told, origin, found.note)
         # 3.
         seen = read_witnessed(found.witnessed_note, origin, key, witnesses, threshold)
+        stamps = check_stamps(self.logs, origin, key, stamped_by)
         claims = [Claim(checkpoint.size, checkpoint.root, "the newest checkpoint"), *anchors]
+        claims += stamps.claims
         claims += [seen.claim] if seen.claim else []
         if known is not None and answers:
             claims.append(Claim(known.size, known.root, "what was verified before"))
@@ -162,6 +170,9 @@ class Auditor:
             whole=whole,
             known=begin,
             note=found.note,
+            stamps=len(stamps.claims),
+            stamped=stamps.size,
+            stamped_time=stamps.time,
         )
 
     def handed_over(self, origin: str) -> int:

@@ -18,6 +18,7 @@ from sealgate.audit.answer_logs import (
     named_logs,
 )
 from sealgate.audit.auditor import Auditor, LogFinding
+from sealgate.audit.timestamps import StampAuthority
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy
@@ -53,13 +54,14 @@ class LogReport:
 class VerifyOptions:
     """Options of a verification: `threshold` of these witnesses must have cosigned each log; the
     logs `elsewhere` are not read here. `known` are checkpoints that were verified before, by their
-    log: it goes on from there.
+    log: it goes on from there. The stamps of `stamped_by` on each log are verified.
     """
 
     witnesses: Sequence[WitnessKey] = ()
     threshold: int = 0
     elsewhere: Collection[str] = ()
     known: Mapping[str, Checkpoint] = field(default_factory=dict)
+    stamped_by: StampAuthority | None = None
 
 
 def verify_logs(
@@ -76,7 +78,8 @@ def verify_logs(
     3. Its entries are opened where the auditor has a reader for that, and those that cannot be are
        as many as erasures closed (OPENING_MISSING, ERASURE_UNFINISHED).
     4. A log that no gateway shows is not intact (LOG_UNSEEN), nor is one with entries of which no
-       anchor tells (ENTRY_UNANCHORED).
+       anchor tells (ENTRY_UNANCHORED), nor, where stamps are asked for, one that has none
+       (TIMESTAMP_MISSING).
     """
     names = named_logs(policies)
     registry = next(iter(names))
@@ -84,7 +87,7 @@ def verify_logs(
     # 1.
     first = auditors[0]
     report = _verified(first, registry, asked, progress)
-    if report.state == INTACT:
+    if report.state != BROKEN:
         report = _checked(report, lambda: _check_registry(auditors, registry, policies))
     yield report
     if report.state == BROKEN:
@@ -120,7 +123,11 @@ def _verified(auditor: Auditor, origin: str, asked: VerifyOptions, progress: Pro
             asked.witnesses,
             asked.threshold,
             asked.known.get(origin),
+            asked.stamped_by,
         )
+        if asked.stamped_by is not None and not finding.stamps:
+            detail = f"the gateway keeps no time stamp of {origin}"
+            return LogReport(origin, INCOMPLETE, Reason.TIMESTAMP_MISSING, detail, finding)
         return LogReport(origin, INTACT, finding=finding)
 
     return _checked(report, verify)
@@ -184,7 +191,7 @@ def _check_registry(auditors: Sequence[Auditor], registry: str, policies: Sequen
 
 def _anchored(report: LogReport) -> LogReport:
     finding = report.finding
-    if finding is None or finding.anchors or not finding.size:
+    if finding is None or finding.anchors or not finding.size or report.reason is not None:
         return report
     detail = f"no anchor of {report.origin} yet: ask again once its gateway has made one"
     return LogReport(report.origin, INCOMPLETE, Reason.ENTRY_UNANCHORED, detail, finding)

@@ -17,7 +17,7 @@ from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_check import GoldenCheck
 from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason, SealgateError
-from sealgate.remote import Profile, connection
+from sealgate.remote import Profile, connection, reason_of
 from sealgate.remote.calls import list_all
 from sealgate.remote.connection import CallDetails
 from sealgate.remote.errors import refusal_of
@@ -25,6 +25,8 @@ from sealgate.signed_version import policy_history
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.times import parse_time
+from sealgate.v1.log_pb2 import GetCheckpointRequest, ListLogsRequest
+from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -84,6 +86,34 @@ def freshness(
     numbers = {"end_timestamp_seconds": until.timestamp() - grace}
     labels = {"model": model, "version": str(version)}
     return HealthFinding("freshness", f"{model} {version}", state, detail, labels, numbers)
+
+
+def timestamps(channel: grpc.Channel, now: datetime) -> Iterator[HealthFinding]:
+    """How old the newest time stamp of each log is; nothing where the gateway asks for none.
+
+    Raises grpc.RpcError.
+    """
+    logs = LogServiceStub(channel)
+    try:
+        origins = list(list_all(logs.ListLogs, ListLogsRequest(), "origins"))
+    except grpc.RpcError as error:
+        if reason_of(error) is Reason.ROLE_TOO_LOW or (
+            error.code() is grpc.StatusCode.UNIMPLEMENTED
+        ):
+            # A gateway of an earlier release.
+            return
+        raise
+    for origin in origins:
+        told = logs.GetCheckpoint(GetCheckpointRequest(origin=origin))
+        if not told.stamp_seconds:
+            continue
+        state, detail = CheckState.WRONG, "no time stamp yet"
+        if told.stamped_time:
+            age = now - parse_time(told.stamped_time)
+            if age < timedelta(seconds=2 * told.stamp_seconds):
+                state = CheckState.WELL
+            detail = f"{told.stamped_size} entries stamped {age / timedelta(hours=1):.1f} hours ago"
+        yield HealthFinding("timestamp", origin, state, detail, {"log": origin})
 
 
 def certificates(person: Profile, bounds: CertificateLimits) -> Iterator[HealthFinding]:
@@ -172,6 +202,7 @@ def check(
             policies = policy_history(registry, *roots)
         except (grpc.RpcError, SealgateError) as error:
             return [*found, _failed("policy", "policy", error)]
+        found += _tried("timestamp", "logs", lambda: timestamps(channel, now))
         found.append(bounds.lasts("policy", "policy", parse_time(policies[-1].expires)))
         ask = (wanted.rows, wanted.tolerance, wanted.timeout)
         golden = GoldenCheck(client, registry, policies, *ask)

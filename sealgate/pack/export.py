@@ -16,6 +16,8 @@ import grpc
 
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, named_logs
+from sealgate.audit.timestamps import kept_stamps
+from sealgate.audit.tree_check import Claim
 from sealgate.pack.documents import Documents, FolderWriter, PackRecord, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, SealgateError
@@ -128,6 +130,8 @@ class _Logs:
         name, vkey = log_folder(origin), policy.log_key(origin)
         if name in self.sizes:
             raise SealgateError(Reason.LOG_UNKNOWN, f"two logs that would have the folder {name}")
+        # Before the checkpoint, so that no stamp is ahead of it.
+        stamps = kept_stamps(auditor.logs, origin)
         note = auditor.logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
         size = open_checkpoint(note, vkey).size
         answers = policy.is_answer_log(origin)
@@ -140,6 +144,12 @@ class _Logs:
             for anchor in anchors:
                 folder.check_claim(anchor.claim(keys))
             self.anchors[name] = len(anchors)
+        for number, stamp in enumerate(stamps):
+            stamped = open_checkpoint(stamp.note, vkey)
+            folder.check_claim(Claim(stamped.size, stamped.root, "a time stamp's checkpoint"))
+            place = Path("timestamps", name, f"{number:06}")
+            self._writer.write(place.with_suffix(".note"), stamp.note.encode())
+            self._writer.write(place.with_suffix(".tsr"), stamp.stamp)
         # A log that signs with ML-DSA as well has a second key, after a blank.
         lines = "".join(f"{key}\n" for key in current_vkey(vkey).split(" "))
         self._writer.write(Path("keys", "logs", f"{name}.vkey"), lines.encode())

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import named_logs
 from sealgate.audit.reader import AuditReader
+from sealgate.audit.timestamps import StampAuthority
 from sealgate.audit.verification import (
     BROKEN,
     ELSEWHERE,
@@ -29,6 +30,7 @@ from sealgate.cli.output import json_option, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
+from sealgate.trust.timestamps import TimestampAuthority
 from sealgate.trust.transparency.cosignature import WitnessKey
 
 _LOOK_SECONDS = 0.5
@@ -51,6 +53,7 @@ Examples:
   sealgate audit verify --known verified.json    goes on where it ended last time
   sealgate audit verify --gateway gateway-2.example:8443
   sealgate audit verify --witness witness.example+4f2a91c0+BDk… --witnesses 1
+  sealgate audit verify --timestamps authority.pem
 
 The exit status is 1 where something does not hold, and 3 where all holds and not all was seen.
 """
@@ -72,6 +75,12 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     type=click.IntRange(1),
     help="The number of witnesses that must have cosigned each log; default: all.",
 )
+@click.option(
+    "--timestamps",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The certificates (PEM) of the time-stamp authority whose stamps each log must have.",
+)
+@click.option("--timestamp-policy", default="", metavar="OID", help="The policy of its stamps.")
 @click.option(
     "--wait",
     "patience",
@@ -101,6 +110,8 @@ def verify(
     elsewhere: tuple[str, ...],
     keys: tuple[str, ...],
     threshold: int | None,
+    timestamps: Path | None,
+    timestamp_policy: str,
     patience: float,
     opens: bool,
     known: Path | None,
@@ -109,7 +120,8 @@ def verify(
     """Verify every entry of every log against everything that was signed about it.
 
     Each log must extend its checkpoints: the newest one, every anchor in the registry's log and,
-    with --witness, a state that these witnesses have cosigned. Stored hashes must be those of the
+    with --witness, a state that these witnesses have cosigned, with --timestamps each that the
+    authority has stamped. Stored hashes must be those of the
     entries; of pruned entries, which the registry's log must record, only hashes remain. A log that
     a policy named and no gateway shows is not intact, nor is one that no anchor covers yet. Every
     entry of an answer log is opened; those that can't be must be as many as the registry's log
@@ -134,7 +146,11 @@ def verify(
         file = ClientMemoryFile(known) if known is not None else None
         notes = file.load().notes if file is not None else {}
         before = {origin: ClientMemory.checkpoint(note) for origin, note in notes.items()}
-        asked = VerifyOptions(witnesses, wanted, elsewhere, before)
+        stamped_by = None
+        if timestamps is not None:
+            authority = TimestampAuthority(timestamps.read_bytes(), timestamp_policy)
+            stamped_by = StampAuthority(authority, datetime.now(UTC))
+        asked = VerifyOptions(witnesses, wanted, elsewhere, before, stamped_by)
         bars = stack.enter_context(_Bars(not as_json))
         until = time.monotonic() + patience
         while True:
@@ -154,7 +170,7 @@ def verify(
         rows = [{name: "-" if row[name] is None else row[name] for name in columns} for row in rows]
     show_rows(rows, columns, as_json)
     if not as_json:
-        click.echo(_summary(reports, keys))
+        click.echo(_summary(reports, keys, timestamps is not None))
     states = {report.state for report in reports}
     if states & {BROKEN, INCOMPLETE}:
         ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
@@ -208,6 +224,9 @@ def _row(report: LogReport, keys: Sequence[str]) -> dict[str, object]:
         "witnessed": found.witnessed if found else 0,
         "without": list(found.without) if found else [],
         "witnesses_asked": len(keys),
+        "stamps": found.stamps if found else 0,
+        "stamped": found.stamped if found else 0,
+        "stamped_time": found.stamped_time if found else "",
     }
 
 
@@ -228,6 +247,10 @@ def _found(report: LogReport) -> str:
         text += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
     if finding.without:
         text += f"; not by {', '.join(finding.without)}"
+    if finding.stamps:
+        text += f"; {finding.stamped} entries stamped at {finding.stamped_time}"
+        if finding.size > finding.stamped:
+            text += f", not yet the {finding.size - finding.stamped} after them"
     closed = report.closed
     if closed and closed.entries:
         erased = "erased" if closed.explained else "closed, erased or not: releases did not count"
@@ -237,7 +260,7 @@ def _found(report: LogReport) -> str:
     return text
 
 
-def _summary(reports: Sequence[LogReport], keys: Sequence[str]) -> str:
+def _summary(reports: Sequence[LogReport], keys: Sequence[str], stamped: bool) -> str:
     """One line: what holds, what does not, what was not seen."""
     by_state = {
         state: [report.origin for report in reports if report.state == state]
@@ -254,6 +277,10 @@ def _summary(reports: Sequence[LogReport], keys: Sequence[str]) -> str:
         f"{anchors} anchors checked",
         f"{len(keys)} witnesses asked for" if keys else "no witness asked for (--witness)",
     ]
+    stamps = sum(report.finding.stamps for report in reports if report.finding)
+    parts.append(
+        f"{stamps} time stamps checked" if stamped else "no time stamps asked for (--timestamps)"
+    )
     if by_state[ELSEWHERE]:
         parts.append(f"elsewhere: {', '.join(by_state[ELSEWHERE])}")
     return f"{verdict}; {', '.join(parts)}"
