@@ -15,7 +15,17 @@ from onnx import parser
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from inference.runtime.graph_rewrites import keep_read_inputs
-from inference.runtime.settings import CPU, CUDA, OPENVINO, PROVIDERS, TENSORRT, RuntimeSettings
+from inference.runtime.settings import (
+    CPU,
+    CUDA,
+    MIGRAPHX,
+    OPENVINO,
+    PROVIDERS,
+    QNN,
+    ROCM,
+    TENSORRT,
+    RuntimeSettings,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 
@@ -75,15 +85,15 @@ def open_session(
         if given != (*PROVIDERS[settings.provider], _CPU_NAME):
             why = f"providers are {list(given)}"
         elif strict:
-            return session, settings.provider
+            return session, settings.place
         elif (ops := _left_to_cpu(session)) <= _SHAPE_OPS:
-            return session, f"{settings.provider}, shapes on {CPU}"
+            return session, f"{settings.place}, shapes on {CPU}"
         else:
             why = f"it has no kernel for {', '.join(sorted(ops - _SHAPE_OPS))}"
     if not settings.fallback:
-        raise SealgateError(Reason.ENGINE_UNSUITABLE, f"on {settings.provider}: {why}")
-    _log.warning("a graph falls back from %s to the CPU: %s", settings.provider, why)
-    return _on_cpu(graph, threads, settings), f"{CPU} for want of {settings.provider}"
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, f"on {settings.place}: {why}")
+    _log.warning("a graph falls back from %s to the CPU: %s", settings.place, why)
+    return _on_cpu(graph, threads, settings), f"{CPU} for want of {settings.place}"
 
 
 def check_provider(settings: RuntimeSettings) -> None:
@@ -95,10 +105,10 @@ def check_provider(settings: RuntimeSettings) -> None:
         _, place = open_session(parser.parse_model(_PROBE).SerializeToString(), 1, settings)
     except SealgateError as refusal:
         raise ConfigError(
-            f"[runtime] provider = {settings.provider!r} cannot be used here ({refusal.detail}); "
+            f"[runtime] provider: {settings.place} cannot be used here ({refusal.detail}); "
             "install what it needs, or allow the processor with fallback = true"
         ) from refusal
-    if place != settings.provider:
+    if place != settings.place:
         _log.warning("[runtime] graphs run on %s", place)
 
 
@@ -161,14 +171,18 @@ def _details(settings: RuntimeSettings, threads: int) -> dict[str, dict[str, str
         "use_tf32": "0",
         "enable_cuda_graph": graphs if settings.provider == CUDA else "0",
     }
+    number = {"device_id": settings.device} if settings.device else {}
     if settings.arena_mb:
         cuda["gpu_mem_limit"] = str(settings.arena_mb << 20)
     return {
-        PROVIDERS[CUDA][0]: cuda,
-        PROVIDERS[TENSORRT][0]: {"trt_cuda_graph_enable": graphs},
+        PROVIDERS[CUDA][0]: cuda | number,
+        PROVIDERS[TENSORRT][0]: {"trt_cuda_graph_enable": graphs} | number,
+        PROVIDERS[ROCM][0]: number,
+        PROVIDERS[MIGRAPHX][0]: number,
+        PROVIDERS[QNN][0]: {"backend_type": settings.device or "htp"},
         # It would take a thread for every core of the host.
         PROVIDERS[OPENVINO][0]: {
-            "device_type": "CPU",
+            "device_type": settings.device or "CPU",
             "num_of_threads": str(threads),
             "num_streams": "1",
             "precision": "ACCURACY",

@@ -7,6 +7,7 @@ it, and more threads than that share only take turns.
 import logging
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +18,36 @@ from typing import Self
 from sealgate.settings import ConfigError
 
 CPU, CUDA, TENSORRT, OPENVINO = "cpu", "cuda", "tensorrt", "openvino"
+ROCM, MIGRAPHX, QNN = "rocm", "migraphx", "qnn"
 PROVIDERS = {
     CPU: ("CPUExecutionProvider",),
     CUDA: ("CUDAExecutionProvider",),
     # CUDA runs what TensorRT has no kernel for.
     TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
     OPENVINO: ("OpenVINOExecutionProvider",),
+    ROCM: ("ROCMExecutionProvider",),
+    MIGRAPHX: ("MIGraphXExecutionProvider",),
+    QNN: ("QNNExecutionProvider",),
 }
 """What onnxruntime calls each provider that may be configured."""
 
 _LARGEST_ARENA_MB = 1 << 20
+_NUMBER, _ONE = r"[0-9]{1,2}", r"(?:CPU|GPU(?:\.[0-9]{1,2})?|NPU)"
+# How each provider names its devices; the processor has but one.
+_DEVICES = {
+    CUDA: _NUMBER,
+    TENSORRT: _NUMBER,
+    ROCM: _NUMBER,
+    MIGRAPHX: _NUMBER,
+    OPENVINO: rf"{_ONE}|(?:AUTO|HETERO|MULTI):{_ONE}(?:,{_ONE})*",
+    QNN: "cpu|gpu|htp",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """The `provider` that must run every graph. With `fallback`, a graph that it cannot run whole
-    runs on the CPU, and every record says so.
+    """The `provider` that must run every graph, on its `device`. With `fallback`, a graph that it
+    cannot run whole runs on the CPU, and every record says so.
 
     `deterministic`: an answer is the same, bit for bit, in any batch. `tolerance` is the allowed
     deviation of golden answers, and of answers in other batches (absolute and relative); by default
@@ -43,6 +58,11 @@ class RuntimeSettings:
     """
 
     provider: str = CPU
+    device: str = ""
+    """Which device of the provider: a number for CUDA, TensorRT, ROCm and MIGraphX; `CPU`, `GPU`,
+    `NPU` or such as `AUTO:NPU,CPU` for OpenVINO; `htp`, `gpu` or `cpu` for QNN. By default the
+    first; OpenVINO's is its `CPU`, QNN's `htp`.
+    """
     fallback: bool = False
     deterministic: bool = False
     tolerance: float = 0.0
@@ -53,6 +73,7 @@ class RuntimeSettings:
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise ConfigError(f"[runtime] provider is one of {', '.join(PROVIDERS)}")
+        self._check_device()
         if self.tolerance > 0.1:
             raise ConfigError("[runtime] tolerance must be at most 0.1")
         if self.arena_mb > _LARGEST_ARENA_MB:
@@ -61,6 +82,23 @@ class RuntimeSettings:
             raise ConfigError('[runtime] cuda_graphs needs provider = "cuda" or "tensorrt"')
         if self.fallback and self.provider == CPU:
             raise ConfigError("[runtime] fallback is to the CPU, which is already the provider")
+
+    def _check_device(self) -> None:
+        if self.device and not re.fullmatch(_DEVICES.get(self.provider, ""), self.device):
+            raise ConfigError(
+                f"[runtime] device = {self.device!r} is none that provider = {self.provider!r} has"
+            )
+        # OpenVINO chooses for itself, and begins on the CPU while another device gets ready.
+        if ":" in self.device and not self.fallback:
+            raise ConfigError(
+                f"[runtime] device = {self.device!r} may run on the CPU: allow that with "
+                "fallback = true, or name one device"
+            )
+
+    @property
+    def place(self) -> str:
+        """Where a graph runs that nothing keeps from it, in words."""
+        return f"{self.provider} {self.device}" if self.device else self.provider
 
     @property
     def is_on_gpu(self) -> bool:

@@ -54,6 +54,13 @@ def absent(request: pytest.FixtureRequest) -> str:
         {"arena_mb": 1 << 21},
         {"cuda_graphs": True},
         {"fallback": True},
+        {"device": "0"},
+        {"provider": "cuda", "device": "NPU"},
+        {"provider": "openvino", "device": "TPU"},
+        {"provider": "openvino", "device": "CPU\nNPU"},
+        {"provider": "openvino", "device": "AUTO:NPU,CPU"},
+        {"provider": "openvino", "device": "AUTO:", "fallback": True},
+        {"provider": "qnn", "device": "0"},
     ],
 )
 def test_settings_that_make_no_sense(stated: dict[str, Any]) -> None:
@@ -86,6 +93,56 @@ def test_a_fallback_is_recorded(absent: str, caplog: pytest.LogCaptureFixture) -
     assert (plain.engine, plain.arithmetic) == ("in-process, digest checked", "int8")
     expected, found = (each.submit(rows).outputs["logits"] for each in (plain, version))
     assert np.array_equal(expected, found)
+
+
+@pytest.mark.parametrize(
+    ("stated", "name", "option", "value"),
+    [
+        ({"provider": "cuda", "device": "1"}, "CUDAExecutionProvider", "device_id", "1"),
+        ({"provider": "tensorrt", "device": "1"}, "TensorrtExecutionProvider", "device_id", "1"),
+        ({"provider": "rocm", "device": "2"}, "ROCMExecutionProvider", "device_id", "2"),
+        ({"provider": "migraphx", "device": "0"}, "MIGraphXExecutionProvider", "device_id", "0"),
+        ({"provider": "openvino"}, "OpenVINOExecutionProvider", "device_type", "CPU"),
+        (
+            {"provider": "openvino", "device": "NPU"},
+            "OpenVINOExecutionProvider",
+            *("device_type", "NPU"),
+        ),
+        (
+            {"provider": "openvino", "device": "AUTO:NPU,CPU", "fallback": True},
+            *("OpenVINOExecutionProvider", "device_type", "AUTO:NPU,CPU"),
+        ),
+        ({"provider": "qnn"}, "QNNExecutionProvider", "backend_type", "htp"),
+        ({"provider": "qnn", "device": "gpu"}, "QNNExecutionProvider", "backend_type", "gpu"),
+    ],
+)
+def test_the_device_reaches_the_provider_and_every_record(
+    monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], name: str, option: str, value: str
+) -> None:
+    """With providers that are there for once."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    class Simulated:
+        def __init__(self, *_: Any, providers: Any, **__: Any) -> None:
+            asked.extend(providers)
+            self._names = [each for each, _ in providers]
+
+        def get_providers(self) -> list[str]:
+            return [*self._names, "CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Simulated)
+    settings = RuntimeSettings(**stated)
+    _, place = providers.open_session(MODEL.serving(), 1, settings)
+    assert dict(asked)[name][option] == value
+    device = stated.get("device")
+    assert place == (f"{stated['provider']} {device}" if device else stated["provider"])
+
+
+@pytest.mark.parametrize("provider", ["rocm", "migraphx", "qnn", "openvino"])
+def test_a_device_that_is_not_there_is_refused_by_its_name(provider: str) -> None:
+    device = {"openvino": "NPU", "qnn": "htp"}.get(provider, "0")
+    with pytest.raises(ConfigError, match=f"{provider} {device} cannot be used here"):
+        LocalLoader(CpuSettings(1), settings=RuntimeSettings(provider, device))
 
 
 class Opened:
