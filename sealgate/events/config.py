@@ -179,7 +179,7 @@ class EventsConfig:
             raise ConfigError(f"{where} has characters that a URL must escape")
         if parts.scheme == "http" and not destination.loopback:
             raise ConfigError(f"{where} is not https, and loopback is not set")
-        if host not in self.network.hosts:
+        if host not in map(str.lower, self.network.hosts):
             raise ConfigError(f"{where} leads to {host}, which [network] hosts does not name")
 
     @classmethod

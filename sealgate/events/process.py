@@ -1,9 +1,11 @@
 """The events process: its parts, put together from `events.toml`."""
 
+import fcntl
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from typing import IO
 
 from sealgate.events.checks import EventChecks
 from sealgate.events.config import EventsConfig
@@ -24,6 +26,23 @@ def open_store(config: EventsConfig, clock: Callable[[], float] = time.time) -> 
         raise ConfigError(f"[state] database = {config.state.database}: {error}") from error
 
 
+def _locked(config: EventsConfig) -> IO[bytes]:
+    """A file that one process has at a time: two would deliver everything twice, out of order.
+
+    Raises: ConfigError.
+    """
+    path = config.state.database.with_name(f"{config.state.database.name}.lock")
+    try:
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(f"[state] database = {config.state.database}: in use already") from None
+    except OSError as error:
+        raise ConfigError(f"[state] database: {error}") from error
+    return file
+
+
 class EventsProcess:
     """Follows, looks and delivers between `start` and `stop`."""
 
@@ -36,6 +55,7 @@ class EventsProcess:
             Webhook.open(config, settings, time.time, socket.getaddrinfo)
             for settings in config.destinations
         ]
+        self._lock = _locked(config)
         self.store = open_store(config)
         self.deliveries = Deliveries(self.store, webhooks, config.delivery)
         source = config.gateway
@@ -69,6 +89,7 @@ class EventsProcess:
         self.registry.stop()
         self.deliveries.stop()
         self.store.close()
+        self._lock.close()
 
     def _failing(self) -> dict[str, str]:
         log = {"log": self.registry.failing} if self.registry.failing else {}

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook as StandardWebhook
 from gateway.auth.method_rules import RULES
 from sealgate.events.config import EventsConfig
 from sealgate.events.process import EventsProcess
+from sealgate.settings import ConfigError
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.deployment import until
@@ -126,6 +127,17 @@ def test_what_happens_while_it_is_stopped_is_told_when_it_starts(harness, receiv
     receiver.wait(1)
     process.stop()
     assert [event["subject"] for event in told(receiver).values()] == ["models/while-stopped"]
+
+
+def test_a_second_process_is_refused(config):
+    first = EventsProcess(EventsConfig.read(config))
+    first.start()
+    with pytest.raises(ConfigError, match="in use already"):
+        EventsProcess(EventsConfig.read(config))
+    first.stop()
+    second = EventsProcess(EventsConfig.read(config))
+    second.start()
+    second.stop()
 
 
 def test_it_can_be_told_to_begin_elsewhere(harness, receiver, config):
