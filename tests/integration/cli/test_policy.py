@@ -73,7 +73,7 @@ def test_check(state, tmp_path):
     assert found["without_rights"] == "nobody"
     found, _ = shown(state, "check", successor(state, tmp_path / "2.json", rights=[CLIENTS]))
     assert found["signed"] == "as the successor of version 1"
-    assert found["without_rights"] == "publisher, approver-1, approver-2, admin, auditor"
+    assert found["without_rights"] == "publisher, approver-1, approver-2, admin, auditor, events"
 
 
 def test_show_says_who_must_approve_whose_keys_and_which_logs(state, tmp_path):
