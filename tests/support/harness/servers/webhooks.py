@@ -54,7 +54,11 @@ class WebhookReceiver:
 def _handler(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            length = int(self.headers["content-length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # The sender was killed in the midst of it.
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             came = Received(self.path, headers, body, time.time())
             status = receiver.answer(came)

@@ -1,0 +1,29 @@
+"""Measure what fits into what others run: `python -m benchmarks.outward [PART ...] [--quick]`.
+
+    events     10,000 events to a webhook across 100 kills of the events process; minutes
+
+Each part leaves its figures in build/outward/PART.json; without a PART all are measured. See
+`benchmarks.parts`.
+"""
+
+import sys
+from functools import partial
+
+import click
+
+from benchmarks import events, parts
+
+
+@click.command()
+@click.argument("chosen", nargs=-1, metavar="[PART]...")
+@click.option("--quick", is_flag=True, help="A tenth of it.")
+def main(chosen: tuple[str, ...], quick: bool) -> None:
+    """Measure the parts that are named, or all."""
+    known: dict[str, parts.Part] = {
+        "events": (partial(events.measure, events.QUICK if quick else events.WHOLE), events.targets)
+    }
+    sys.exit(parts.run("outward", known, chosen))
+
+
+if __name__ == "__main__":
+    main()
