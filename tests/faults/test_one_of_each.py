@@ -1,13 +1,12 @@
 """One fault of each kind, in short, one after another.
 
 One installation has them all, and callers ask through all of them: a gateway with its registry in
-PostgreSQL, and an engine of its own process. What a lost network does to them, in short, is in
-tests/integration/remote/test_network_loss.py.
+PostgreSQL, and an engine of its own process, in a network of its own where root may make one.
 """
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,10 +24,11 @@ from tests.support.harness.deployment_faults import (
     show_certificate,
 )
 from tests.support.harness.gateway import PATIENCE, GatewayHarness
+from tests.support.harness.network.other_network import OtherNetwork, other_network
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.servers.postgres import PostgresServer
 
-pytestmark = pytest.mark.long
+CALLERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Site:
     deployment: GatewayDeployment
     engine: EngineProcess
     database: PostgresServer
+    network: OtherNetwork | None
     set_clock: Callable[[str], None] | None
     callers: Callers
 
@@ -44,25 +45,28 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Running, with digits 1 in production."""
     state = tmp_path_factory.mktemp("site") / "state"
-    deployment = GatewayDeployment(GatewayHarness(state, engine=EnginePlace()))
-    engine = EngineProcess(state)
     with ExitStack() as stack:
+        network = None
+        with suppress(pytest.skip.Exception):
+            network = stack.enter_context(other_network())
+        place = EnginePlace(f"{network.host}:9000") if network else EnginePlace()
+        deployment = GatewayDeployment(GatewayHarness(state, engine=place))
+        engine = EngineProcess(state, before=network.words if network else ())
         stack.callback(deployment.close)
         database = PostgresServer()
         stack.callback(database.close)
         deployment.change('"sqlite:///registry.db"', f'"{database.schema_url("registry")}"')
         deployment.configure(f"\n[limits]\ndeadline = {PATIENCE}\n")
-        try:
+        set_clock = None
+        with suppress(pytest.skip.Exception):
             set_clock = clock_of(deployment)
-        except pytest.skip.Exception:
-            set_clock = None
         engine.start()
         stack.callback(lambda: engine.runs and engine.stop())
         deployment.gateway.start()
         deployment.harness.publish("digits-1", "digits")
         deployment.promote(1)
-        callers = stack.enter_context(Callers(deployment.harness, 4, PATIENCE))
-        yield Site(deployment, engine, database, set_clock, callers)
+        callers = stack.enter_context(Callers(deployment.harness, CALLERS, PATIENCE))
+        yield Site(deployment, engine, database, network, set_clock, callers)
 
 
 def test_an_engine_is_killed(site: Site) -> None:
@@ -70,6 +74,16 @@ def test_an_engine_is_killed(site: Site) -> None:
     site.engine.kill()
     site.callers.await_failures(Reason.ENGINE_UNAVAILABLE)
     site.engine.start()
+    site.callers.await_answers()
+
+
+def test_the_network_to_the_engine_is_cut(site: Site) -> None:
+    """Packets are lost and no end is told: pings notice it, long before a call's deadline."""
+    if site.network is None:
+        pytest.skip("no network namespaces")
+    site.network.cut()
+    site.callers.await_failures(Reason.ENGINE_UNAVAILABLE)
+    site.network.join()
     site.callers.await_answers()
 
 
@@ -117,4 +131,6 @@ def test_no_answer_is_missing_and_none_failed_otherwise(site: Site) -> None:
     site.callers.stop()
     assert missing(site.deployment.harness, site.callers) == 0
     expected = {Reason.ENGINE_UNAVAILABLE, Reason.RECORD_FAILED, Reason.VERSION_REVOKED}
+    # To a call under way, a jump of the clock leaves no time.
+    assert site.callers.failures.pop(Reason.DEADLINE_TOO_SHORT, 0) <= 2 * CALLERS
     assert set(site.callers.failures) <= expected
