@@ -16,6 +16,9 @@ test/export: $(VENV)/dev ## exports from checkpoints and windows, up to publishe
 test/training: $(VENV)/dev ## models trained and graphs exported afresh, and again alike (5 minutes)
 	$(BIN)/python -m pytest -m long tests/integration/screening tests/integration/training
 
+test/ready: $(VENV)/dev ## models that people have, published and recalibrated (3 minutes)
+	$(BIN)/python -m pytest -m long tests/integration/publishing
+
 test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as processes, with Flower
 	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
 

@@ -67,7 +67,7 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
 
 
 @click.command(
-    "import",
+    "checkpoint",
     epilog="""
 \b
 Example:

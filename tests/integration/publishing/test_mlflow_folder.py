@@ -54,11 +54,11 @@ def linear() -> bytes:
 
 
 def test_it_is_published_with_run_metrics_and_signature_as_evidence(tmp_path: Path) -> None:
-    model = written(tmp_path, "onnx", "model.onnx", data := linear())
+    written(tmp_path, "onnx", "model.onnx", data := linear())
     save_file({"x": X, "y": Y}, tmp_path / "data.safetensors")
     with running(tmp_path / "state") as harness:
         words = ("--data", str(tmp_path / "data.safetensors"), "--json")
-        result = harness.command("model", "publish", str(model), *words)
+        result = harness.command("import", "mlflow", str(tmp_path / "run"), *words)
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["model"] == "credit"
         request = GetVersionRequest(name="models/credit/versions/1")
