@@ -14,9 +14,16 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[..., Sequence[Any]]
 
-# These two services are at addresses that are otherwise public.
+# Where clouds tell their machines credentials; some are otherwise public, or in private networks
+# that an operator has reason to name. So each must be named by itself.
 _METADATA = frozenset(
-    map(ipaddress.ip_address, ("169.254.169.254", "168.63.129.16", "192.0.0.192"))
+    map(
+        ipaddress.ip_address,
+        (
+            *("169.254.169.254", "169.254.170.2", "168.63.129.16", "192.0.0.192"),
+            *("100.100.100.200", "fd00:ec2::254", "fd20:ce::254"),
+        ),
+    )
 )
 # NAT64 (RFC 6052): the last four bytes are an IPv4 address.
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
@@ -59,10 +66,11 @@ def refused(address: Address, named: Sequence[Network], *, loopback: bool = Fals
         return "" if address.is_loopback else "not loopback, though the destination says so"
     if address.is_loopback:
         return "loopback, and the destination does not say so"
+    if address in _METADATA:
+        by_itself = ipaddress.ip_network(address) in named
+        return "" if by_itself else "a cloud's metadata service"
     if any(address in network for network in named):
         return ""
-    if address in _METADATA:
-        return "a cloud's metadata service"
     for word, holds in (
         ("unspecified", address.is_unspecified),
         ("multicast", address.is_multicast),

@@ -26,6 +26,16 @@ _REST_SECONDS = 5.0
 DELIVERED, FAILED, BURIED = "delivered", "failed", "dead"
 
 
+def pause_after(
+    settings: DeliverySettings, failures: int, chance: Callable[[], float] = random.random
+) -> float:
+    """The seconds before the next attempt, after so many failures and another one. `chance` draws
+    from [0, 1): attempts of many processes are spread.
+    """
+    pause = min(settings.longest_pause, settings.first_pause * 2.0 ** min(failures, 60))
+    return pause * (0.5 + chance() / 2)
+
+
 class Receiver(Protocol):
     """Where deliveries go, as `Webhook` is."""
 
@@ -135,9 +145,7 @@ class Lanes:
             _log.error("%s: %s %s is a dead letter: %s", *told)
             return 0.0
         _log.warning("%s: %s %s is not delivered yet: %s", *told)
-        longest, first = self._settings.longest_pause, self._settings.first_pause
-        pause = min(longest, first * 2.0 ** min(delivery.attempts, 60))
-        return pause * (0.5 + random.random() / 2)  # noqa: S311 (spreads attempts, hides nothing)
+        return pause_after(self._settings, delivery.attempts)
 
 
 class Deliveries:

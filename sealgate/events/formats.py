@@ -29,7 +29,7 @@ _SLACK = {
                 {"type": "plain_text", "text": "$subject", "emoji": False},
                 {"type": "plain_text", "text": "by $principal", "emoji": False},
                 {"type": "plain_text", "text": "$time", "emoji": False},
-                {"type": "plain_text", "text": "$detail ", "emoji": False},
+                {"type": "plain_text", "text": "$detail", "emoji": False},
             ],
         },
     ],
@@ -54,7 +54,7 @@ _TEAMS = {
                     _line("$title", weight="Bolder", size="Medium"),
                     _line("$subject"),
                     _line("by $principal, $time", isSubtle=True),
-                    _line("$detail "),
+                    _line("$detail"),
                 ],
             },
         }
@@ -114,10 +114,11 @@ def _values(event: Mapping[str, Any]) -> dict[str, str]:
         "subject": event["subject"],
         "model": event.get("partitionkey", ""),
         "time": event["time"],
-        "principal": data.get("principal", "-"),
-        "detail": data.get("reason", "") or data.get("detail", ""),
+        "principal": data.get("principal", ""),
+        "detail": data.get("reason") or data.get("detail", ""),
     }
-    return {name: _printable(str(text)) for name, text in values.items()}
+    # Chats refuse texts that are empty.
+    return {name: _printable(str(text)) or "-" for name, text in values.items()}
 
 
 def _printable(text: str) -> str:

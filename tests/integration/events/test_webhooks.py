@@ -215,7 +215,7 @@ def test_slack_gets_blocks_whose_texts_are_escaped(receiver, webhook, send):
     assert message["text"] == "A version was registered: models/digits/versions/1"
     fields = [field["text"] for field in message["blocks"][1]["fields"]]
     assert fields[1] == "by publisher"
-    assert fields[3].strip() == "&lt;b&gt;a &amp; b&lt;/b&gt;"
+    assert fields[3] == "&lt;b&gt;a &amp; b&lt;/b&gt;"
 
 
 def test_teams_gets_an_adaptive_card(receiver, webhook, send):

@@ -25,7 +25,7 @@ NOT_NAMED = ", and [network] private does not name it"
         ("192.168.1.1", "private" + NOT_NAMED),
         ("::ffff:10.0.0.1", "private" + NOT_NAMED),
         ("64:ff9b::a00:1", "private" + NOT_NAMED),
-        ("fd00:ec2::254", "private" + NOT_NAMED),
+        ("fd00::1", "private" + NOT_NAMED),
         ("2001::7f00:1", "private" + NOT_NAMED),
         ("255.255.255.255", "private" + NOT_NAMED),
         ("240.0.0.1", "private" + NOT_NAMED),
@@ -34,7 +34,6 @@ NOT_NAMED = ", and [network] private does not name it"
         ("224.0.0.1", "multicast" + NOT_NAMED),
         ("ff02::1", "multicast" + NOT_NAMED),
         ("100.64.0.1", "not public" + NOT_NAMED),
-        ("100.100.100.200", "not public" + NOT_NAMED),
         ("192.0.0.8", "not public" + NOT_NAMED),
         ("2002:7f00:1::", "not public" + NOT_NAMED),
         ("::7f00:1", "not public" + NOT_NAMED),
@@ -44,6 +43,8 @@ NOT_NAMED = ", and [network] private does not name it"
         ("::ffff:169.254.169.254", "a cloud's metadata service"),
         ("64:ff9b::a9fe:a9fe", "a cloud's metadata service"),
         ("168.63.129.16", "a cloud's metadata service"),
+        ("100.100.100.200", "a cloud's metadata service"),
+        ("fd00:ec2::254", "a cloud's metadata service"),
         ("192.0.0.192", "a cloud's metadata service"),
     ],
 )
@@ -57,10 +58,16 @@ def test_public_addresses_are_taken(address):
 
 
 def test_a_private_network_is_taken_where_it_is_named():
-    named = [ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("169.254.169.254/32")]
+    named = [ipaddress.ip_network("10.1.0.0/16")]
     assert refused(ipaddress.ip_address("10.1.2.3"), named) == ""
-    assert refused(ipaddress.ip_address("169.254.169.254"), named) == ""
     assert refused(ipaddress.ip_address("10.2.2.3"), named) == "private" + NOT_NAMED
+
+
+def test_a_metadata_service_is_taken_only_where_it_is_named_by_itself():
+    wide = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("169.254.0.0/16")]
+    service = ipaddress.ip_address("169.254.169.254")
+    assert refused(service, wide) == "a cloud's metadata service"
+    assert refused(service, [ipaddress.ip_network("169.254.169.254/32")]) == ""
 
 
 def test_naming_loopback_as_a_network_does_not_allow_it():
