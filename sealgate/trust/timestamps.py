@@ -9,13 +9,29 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from cryptography.x509 import Certificate, ObjectIdentifier, load_pem_x509_certificates
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509 import (
+    Certificate,
+    DuplicateExtension,
+    InvalidVersion,
+    ObjectIdentifier,
+    UnsupportedGeneralNameType,
+    load_pem_x509_certificates,
+)
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import malformed
 
 LARGEST_STAMP = 1 << 16
 _SHA256 = ObjectIdentifier("2.16.840.1.101.3.4.2.1")
+# What a certificate inside a stamp makes the libraries raise, beside errors of their own.
+_ODD = (
+    DuplicateExtension,
+    InvalidVersion,
+    UnsupportedAlgorithm,
+    UnsupportedGeneralNameType,
+    ValueError,
+)
 
 
 class StampRequest(NamedTuple):
@@ -81,7 +97,7 @@ class TimestampAuthority:
         try:
             verifier = library.VerifierBuilder(roots=list(self._roots)).build()
             verifier.verify(answer, expected[1])
-        except (library.VerificationError, ValueError) as error:
+        except (library.VerificationError, *_ODD) as error:
             raise SealgateError(Reason.SIGNATURE_INVALID, f"a time stamp: {error}") from error
         return _time(told)
 
@@ -105,7 +121,7 @@ def _read(data: bytes) -> Any:
             raise SealgateError(Reason.TIMESTAMP_REFUSED, detail)
         # Without a token there is none of these.
         _ = answer.tst_info.gen_time, answer.signed_data
-    except ValueError as error:
+    except _ODD as error:
         raise malformed(f"a time stamp: {error}") from error
     return answer
 

@@ -23,6 +23,7 @@ from sealgate.trust.statements import (
 )
 from sealgate.trust.statements.allowance import Allowance
 from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.timestamps import Timestamp, TimestampAuthority
 from sealgate.trust.transparency import TlogProof, ml_dsa, open_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 from sealgate.trust.transparency.frontier import Frontier
@@ -64,6 +65,8 @@ _STATEMENTS = (
 )
 _POLICY = receipts.policy_in_force()
 _VKEY = vkey(ANSWER_LOG, key("answer-log").public)
+_STAMPS = json.loads((_VECTORS / "timestamps.json").read_text())
+_AUTHORITY = TimestampAuthority(_STAMPS["certificates"].encode())
 _MANIFEST = Manifest.of(vectors.FILES)
 _PUBLISHER = p256_key("paula").public
 
@@ -143,6 +146,15 @@ def _parse_cose(data: bytes) -> None:
 def _cose() -> Iterator[bytes]:
     yield b"\x00" + cose_receipt().encode()
     yield b"\x01" + transparent_statement().encode()
+
+
+def _parse_stamp(data: bytes) -> None:
+    _AUTHORITY.verify(Timestamp(_STAMPS["message"], data))
+
+
+def _stamps() -> Iterator[bytes]:
+    for stamp in _STAMPS["stamps"]:
+        yield bytes.fromhex(stamp["data"])
 
 
 def _parse_note(data: bytes) -> None:
@@ -250,6 +262,7 @@ HARNESSES = (
     Harness("policies", _parse_policy, _policies, (f"{_TRUST}.policy", f"{_TRUST}.policy_parts")),
     Harness("envelopes", _parse_envelope, _envelopes, (f"{_TRUST}.dsse",)),
     Harness("cose", _parse_cose, _cose, (f"{_TRUST}.receipts.cose_receipt", f"{_TRUST}.cbor")),
+    Harness("stamps", _parse_stamp, _stamps, (f"{_TRUST}.timestamps",)),
     Harness("receipts", _parse_receipt, _receipts, (f"{_TRUST}.receipt", f"{_TRUST}.merkle")),
     Harness(
         "notes",

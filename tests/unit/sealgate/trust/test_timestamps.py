@@ -102,6 +102,15 @@ def test_altered_stamps_are_refused(
         authority.verify(Timestamp(NOTE, change(stamp)))
 
 
+def test_a_certificate_of_an_unknown_version_is_refused() -> None:
+    """The pinned certificates vouch for the signature, so the one inside is read without trust."""
+    data = bytes.fromhex(VECTORS["stamps"][0]["data"])
+    changed = replaced(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03")(data)
+    with refused(Reason.SIGNATURE_INVALID):
+        authority = TimestampAuthority(VECTORS["certificates"].encode())
+        authority.verify(Timestamp(VECTORS["message"], changed))
+
+
 def test_no_flipped_bit_gives_another_time(authority: TimestampAuthority, stamp: bytes) -> None:
     """CMS leaves a few bytes unsigned, such as the versions of its structures."""
     time, refusals = authority.verify(Timestamp(NOTE, stamp)), 0
