@@ -10,8 +10,10 @@ from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PublicKey
+from sealgate.trust.keys.cose_sign1 import Sign1
 from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE
+from sealgate.trust.receipts.cose_receipt import sign_root
 from sealgate.trust.statements import Manifest, oms
 from sealgate.trust.transparency import Checkpoint, note, open_checkpoint, sign_checkpoint
 from tests.support.builders.documents.people import refused
@@ -40,6 +42,14 @@ def test_a_log_in_a_token_needs_ed25519(token):
     assert open_checkpoint(signed, note.vkey("example.org/log", log.public)) == checkpoint
     with refused(Reason.DOCUMENT_MALFORMED):
         sign_checkpoint(checkpoint, open_signer(token.uri("anna")))
+
+
+def test_a_log_in_a_token_signs_cose_receipts(token):
+    log, root = open_signer(token.uri("registry-log")), b"r" * 32
+    signed = sign_root(Checkpoint("example.org/log", 7, root), log)
+    Sign1.decode(signed.encode()).verify(PublicKey.from_pem(log.public.pem), root)
+    with refused(Reason.DOCUMENT_MALFORMED):
+        sign_root(Checkpoint("example.org/log", 7, root), open_signer(token.uri("anna")))
 
 
 def test_a_publisher_signs_models_with_a_token(token):
