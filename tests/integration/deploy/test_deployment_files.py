@@ -15,6 +15,7 @@ from click import Command
 from gateway.config.sections import GatewayLimits
 from generation.config import GeneratorConfig
 from sealgate.cli.health import health
+from sealgate.events.metrics import EventMetrics
 from tests.support.harness.gateway import ROOT
 from tests.support.oracles import helm
 from tests.support.oracles.programs import program, run
@@ -196,3 +197,18 @@ def test_compose_hides_the_engine_key_from_the_gateway() -> None:
     }
     assert at["gateway"] == [f"/dev/null:{KEY}:ro"]
     assert at["engine"] == [f"${{SEALGATE_STATE}}/keys/engine.key:{KEY}:ro"]
+
+
+def test_the_alerts_of_events_know_its_metrics() -> None:
+    failing = {"log": "away"}
+    counts = {("hook", "dead"): 1, ("hook", "delivered"): 2}
+    metrics = EventMetrics(lambda: counts, lambda: counts, lambda: failing)
+    _, text = metrics.answers()["/metrics"]()
+    named = set(re.findall(r"\bsealgate_events_\w+", text))
+    rules = (DEPLOY / "prometheus" / "events-alerts.yml").read_text()
+    page = (ROOT / "docs" / "how-to" / "events.md").read_text()
+    assert set(re.findall(r"\bsealgate_events_\w+", rules)) == named
+    assert set(re.findall(r"\bsealgate_events_\w+", page)) == named
+    file = DEPLOY / "prometheus" / "events-alerts.yml"
+    checked = run([program("promtool"), "check", "rules", file])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
