@@ -33,7 +33,7 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint
 from sealgate.v1 import log_pb2 as logs
-from sealgate.v1.audit_pb2 import ListFlaggedSessionsRequest
+from sealgate.v1.audit_pb2 import FlaggedSession, ListFlaggedSessionsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -179,23 +179,15 @@ class EventChecks:
         last = sessions[-1].id if sessions else after or ""
         if last != after:
             found.remembered.append((name, last))
-        for each in sessions if after is not None or self._from_beginning else ():
-            found.events.append(
-                CloudEvent(
-                    f"session-{each.id}",
-                    f"gateways/{endpoint}",
-                    "session.flagged",
-                    f"models/{each.model}",
-                    each.time,
-                    each.model,
-                    {
-                        "principal": each.principal,
-                        "model": each.model,
-                        "action": each.action,
-                        "detail": f"the policy's answer is {each.action}",
-                    },
-                )
-            )
+        for each in sessions:
+            # Behind one address there may be several gateways, each with findings of its own.
+            gateway, _, number = each.id.rpartition("-")
+            told = f"sessions of start {gateway}"
+            if int(number) <= int(self._store.recall(told) or 0):
+                continue
+            found.remembered.append((told, number))
+            if after is not None or self._from_beginning:
+                found.events.append(_flagged(endpoint, each))
 
     def _tell_once(
         self, found: _Found, id_: str, source: str, kind: str, subject: str, **data: str
@@ -205,6 +197,23 @@ class EventChecks:
             now = format_time(self._clock())
             found.events.append(CloudEvent(id_, source, kind, subject, now, data=data))
             found.remembered.append((name, now))
+
+
+def _flagged(endpoint: str, session: FlaggedSession) -> CloudEvent:
+    return CloudEvent(
+        f"session-{session.id}",
+        f"gateways/{endpoint}",
+        "session.flagged",
+        f"models/{session.model}",
+        session.time,
+        session.model,
+        {
+            "principal": session.principal,
+            "model": session.model,
+            "action": session.action,
+            "detail": f"the policy's answer is {session.action}",
+        },
+    )
 
 
 def _signed(kept: str) -> Checkpoint:

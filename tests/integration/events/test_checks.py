@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.sessions.flagged import FlaggedSessions
 from sealgate.events.checks import EventChecks
 from sealgate.events.config import EventCheckSettings
 from sealgate.trust.keys import PrivateKey
@@ -133,6 +134,16 @@ def test_flagged_sessions_are_told_from_the_first_look_on(look, harness):
     assert (first.data["principal"], first.data["action"]) == ("mallory", "block")
     assert second.data["principal"] == "eve"
     assert look() == []
+
+
+def test_gateways_behind_one_address_are_each_told_of_once(look, monkeypatch):
+    after, gateways, turn = FlaggedSessions.after, [FlaggedSessions(), FlaggedSessions()], [0]
+    monkeypatch.setattr(FlaggedSessions, "after", lambda _, id_: after(gateways[turn[0]], id_))
+    assert look() == []
+    for number in range(4):
+        turn[0] = number % 2
+        gateways[turn[0]].add(f"caller-{number}", "digits", "alert", 3600)
+        assert [event.data["principal"] for event in look()] == [f"caller-{number}"]
 
 
 def test_from_the_beginning_those_before_are_told_too(look, harness):
