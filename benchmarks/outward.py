@@ -1,6 +1,7 @@
 """Measure what fits into what others run: `python -m benchmarks.outward [PART ...] [--quick]`.
 
     events     10,000 events to a webhook across 100 kills of the events process; minutes
+    standards  COSE and SCITT vectors of others, as they are and altered; half a minute
 
 Each part leaves its figures in build/outward/PART.json; without a PART all are measured. See
 `benchmarks.parts`.
@@ -11,7 +12,7 @@ from functools import partial
 
 import click
 
-from benchmarks import events, parts
+from benchmarks import events, parts, standards
 
 
 @click.command()
@@ -20,7 +21,11 @@ from benchmarks import events, parts
 def main(chosen: tuple[str, ...], quick: bool) -> None:
     """Measure the parts that are named, or all."""
     known: dict[str, parts.Part] = {
-        "events": (partial(events.measure, events.QUICK if quick else events.WHOLE), events.targets)
+        "events": (
+            partial(events.measure, events.QUICK if quick else events.WHOLE),
+            events.targets,
+        ),
+        "standards": (standards.measure, standards.targets),
     }
     sys.exit(parts.run("outward", known, chosen))
 

@@ -76,7 +76,7 @@ bench/console: $(VENV)/dev ## pages of the web console over 1,000 versions and 1
 bench/dayone: $(VENV)/dev front ## finding, backup, rotation and renewal, as people meet them (ONLY=record: a part; twenty minutes)
 	$(BIN)/python -m benchmarks.dayone $(if $(ONLY),--only $(ONLY))
 
-bench/outward: $(VENV)/dev ## what other systems get: events across kills (QUICK=1: a tenth; PART=events)
+bench/outward: $(VENV)/dev ## what other systems get: events across kills, COSE vectors (QUICK=1: a tenth; PART=events)
 	$(BIN)/python -m benchmarks.outward $(PART) $(if $(QUICK),--quick)
 
 bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
