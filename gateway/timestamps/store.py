@@ -33,6 +33,8 @@ class TimestampStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Looked up once, for there may be many files.
+        self._newest: dict[str, StampedLog | None] = {}
 
     @classmethod
     def of(cls, settings: TimestampSettings, seen: Path) -> "TimestampStore":
@@ -56,11 +58,14 @@ class TimestampStore:
         # The stamp last: without its note it is not there.
         replace_file(path.with_suffix(".note"), stamp.note.encode())
         replace_file(path, stamp.stamp)
+        self._newest[origin] = stamped
 
     def newest(self, origin: str) -> StampedLog | None:
         """The newest stamp of a log, by its file's name."""
-        names = self._names(origin)
-        return max((_parsed(name) for name in names), key=lambda each: each.time, default=None)
+        if origin not in self._newest:
+            found = map(_parsed, self._names(origin))
+            self._newest[origin] = max(found, key=lambda each: each.time, default=None)
+        return self._newest[origin]
 
     def stamps(self, origin: str) -> Iterator[Timestamp]:
         """Yield the stamps of a log in order. Raises OSError."""

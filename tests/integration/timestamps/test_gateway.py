@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.timestamps import StampedLog
+from gateway.timestamps import StampedLog, TimestampStore
 from sealgate.reasons import Reason
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
@@ -109,7 +109,8 @@ def test_a_stamped_checkpoint_that_the_log_does_not_extend_is_seen(
     harness: GatewayHarness, authority: LocalAuthority
 ) -> None:
     """As after a database was put back: more entries were stamped than there are."""
-    origin, store = "house.localhost/registry", harness.gateway.timestamps.store
+    origin = "house.localhost/registry"
+    store = TimestampStore(harness.gateway.timestamps.store.folder)
     log_key = load_private_key(harness.state / "keys" / "registry-log.key")
     note = sign_checkpoint(Checkpoint(origin, 10_000, bytes(32)), log_key)
     pinned = TimestampAuthority(authority.certificates)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.optional_sections import TimestampSettings
-from gateway.timestamps import TimestampUpdater
+from gateway.timestamps import TimestampStore, TimestampUpdater
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.timestamps import LARGEST_STAMP, Timestamp, TimestampAuthority
@@ -66,6 +66,26 @@ def test_stamps_are_kept_beside_what_was_seen(
     assert again is not None
     assert (again.size, again.time) == (2, time)
     assert (tmp_path / "timestamps").is_dir()
+
+
+def test_stamps_are_copied_and_none_is_replaced(
+    tmp_path: Path, settings: TimestampSettings
+) -> None:
+    log = GrowingLog("a")
+    made = updater(tmp_path, settings, log)
+    made.stamp(log)
+    copy = TimestampStore(tmp_path / "copy")
+    made.store.copy_to(copy.folder)
+    assert list(copy.stamps(ANSWER_LOG)) == stamps(made)
+    (kept,) = copy.folder.glob("*/*.tsr")
+    kept.write_bytes(b"what was there")
+    made.store.copy_to(copy.folder)
+    assert kept.read_bytes() == b"what was there"
+    # What is no stamp is neither copied nor read.
+    (kept.parent / "notes.txt").write_text("mine")
+    back = TimestampStore(tmp_path / "back")
+    copy.copy_to(back.folder)
+    assert {path.suffix for path in back.folder.glob("*/*")} == {".note", ".tsr"}
 
 
 def test_a_log_is_stamped_again_once_the_last_stamp_is_old_enough(

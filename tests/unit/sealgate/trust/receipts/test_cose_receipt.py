@@ -148,6 +148,22 @@ def test_a_statement_about_another_entry_or_without_its_logs_receipt_is_refused(
         retyped.verify(POLICY)
 
 
+def test_the_algorithm_that_names_the_curve_is_taken_too() -> None:
+    """RFC 9864: -19 is EdDSA with Ed25519 alone."""
+    protected, root = cbor2.dumps({ALG: -19, VDS: 1}), bytes(32)
+    signature = SIGNER.sign(cbor2.dumps(["Signature1", protected, b"", root]))
+    read = Sign1.decode(Sign1(protected, {}, None, signature).encode())
+    read.verify(SIGNER.public, root)
+    for payload, reason in (
+        (b"another", Reason.SIGNATURE_INVALID),
+        (None, Reason.SIGNATURE_INVALID),
+    ):
+        with refused(reason):
+            read.verify(SIGNER.public, payload)
+    with refused(Reason.PROOF_INVALID):
+        replace(read, payload=root).verify(SIGNER.public, b"another")
+
+
 def test_a_tree_of_one_entry_has_no_receipt() -> None:
     root = merkle.leaf_hash(ENTRY)
     alone = CoseReceipt(sign_root(Checkpoint(ANSWER_LOG, 1, root), SIGNER), 1, 0, ())
