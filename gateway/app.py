@@ -251,6 +251,7 @@ class Gateway:
             self.drift,
             self.sessions,
             self.timestamps,
+            self.outcomes,
         )
 
     def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:

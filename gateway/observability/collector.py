@@ -31,6 +31,7 @@ from gateway.observability.families import (
     timed,
 )
 from gateway.observability.server import GatewayReadiness, MetricsServer
+from gateway.outcomes import OutcomeBook
 from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.recorder import AuditRecorder
 from gateway.recording.store import GatewayStore
@@ -135,6 +136,7 @@ class Sources:
     withdrawn: Callable[[str], str]
     session_findings: Counter[tuple[str, str]]
     session_actions: Counter[tuple[str, str]]
+    outcomes: OutcomeBook
     certificates: Certificates
     readiness: GatewayReadiness
     stamps: Callable[[], Mapping[str, StampedLog | None]]
@@ -156,6 +158,7 @@ class GatewayCollector(Collector):
         yield from self._requests(reports)
         yield from _batches(reports)
         yield from self._screening(places)
+        yield from self._outcomes(places)
         yield from _tokens(reports)
         yield faults(families.FAULTS, reports)
         yield from _pointers(places)
@@ -188,6 +191,25 @@ class GatewayCollector(Collector):
         none = {(live.model, kind): 0 for live in places.values() for kind in _SESSIONS}
         yield filled(families.SESSION_FINDINGS, none | dict(self._from.session_findings))
         yield filled(families.SESSION_ACTIONS, dict(self._from.session_actions))
+
+    def _outcomes(self, places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]:
+        """Of live promotions of which outcomes are known."""
+        book = self._from.outcomes
+        counts = {(reason,): count for reason, count in dict(book.counted).items()}
+        yield filled(families.OUTCOME_REPORTS, counts)
+        known = {
+            (each.promotion.model, each.promotion.alias, str(each.promotion.version)): each.window
+            for each in book.current()
+            if len(each.window)
+        }
+        yield filled(families.OUTCOMES, {key: len(each) for key, each in known.items()})
+        accuracy = {key: each.accuracy for key, each in known.items()}
+        yield filled(families.OUTCOME_ACCURACY, accuracy)
+        errors = {key: each.ece for key, each in known.items()}
+        told = {key: error for key, error in errors.items() if error is not None}
+        yield filled(families.OUTCOME_CALIBRATION, told)
+        passed = {place: float(place in book.passed) for place in places}
+        yield filled(families.OUTCOME_LIMIT, passed)
 
     def _standing(self) -> Iterator[Metric]:
         """What the engine holds true."""
@@ -283,6 +305,7 @@ class MetricsListener:
         drift: DriftWatch,
         sessions: SessionWatch,
         timestamps: TimestampUpdater,
+        outcomes: OutcomeBook,
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
         self.readiness = GatewayReadiness(engine, recorder.fenced)
@@ -301,6 +324,7 @@ class MetricsListener:
             drift.withdrawn,
             sessions.found,
             predict.observation.session_actions,
+            outcomes,
             Certificates(tls, config),
             self.readiness,
             lambda: {names[origin]: each for origin, each in timestamps.newest().items()},

@@ -114,6 +114,34 @@ SESSION_ACTIONS = Family(
     "Requests of callers whose session had been found to look so, by what the policy let follow: "
     "block, label-only, slow or alert; and near-duplicates answered as an earlier row was: anchor",
 )
+_PROMOTION = ("model", "alias", "version")
+OUTCOME_REPORTS = Family(
+    "sealgate_outcome_reports_total",
+    COUNTER,
+    ("reason",),
+    "Reports of true outcomes by why they were refused; reason is empty for what was taken",
+)
+OUTCOMES = Family(
+    "sealgate_outcomes",
+    GAUGE,
+    _PROMOTION,
+    "True outcomes of a live promotion that were reported within the policy's window",
+)
+OUTCOME_ACCURACY = Family(
+    "sealgate_outcome_accuracy", GAUGE, _PROMOTION, "The share of these whose answer was right"
+)
+OUTCOME_CALIBRATION = Family(
+    "sealgate_outcome_calibration_error",
+    GAUGE,
+    _PROMOTION,
+    "Their expected calibration error, where answers tell their confidence",
+)
+OUTCOME_LIMIT = Family(
+    "sealgate_outcome_limit_passed",
+    GAUGE,
+    ALIAS,
+    "1 for an alias whose outcomes pass a limit of the policy, or else 0",
+)
 FIRST_TOKEN_SECONDS = Family(
     "sealgate_first_token_seconds",
     HISTOGRAM,
@@ -247,6 +275,11 @@ FAMILIES = (
     SCREENING_WITHDRAWN,
     SESSION_FINDINGS,
     SESSION_ACTIONS,
+    OUTCOME_REPORTS,
+    OUTCOMES,
+    OUTCOME_ACCURACY,
+    OUTCOME_CALIBRATION,
+    OUTCOME_LIMIT,
     FIRST_TOKEN_SECONDS,
     NEXT_TOKEN_SECONDS,
     TOKENS,

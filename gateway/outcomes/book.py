@@ -7,7 +7,7 @@ window are read from it again. A gateway knows the outcomes of the answers that 
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,6 +95,8 @@ class OutcomeBook:
         # How far the log has been read; None: not at all. Later reports are added as they come.
         self._read: int | None = None
         self._alarmed: dict[tuple[str, str], str] = {}
+        self.counted: Counter[str] = Counter()
+        """Reports by the reason of their refusal, empty for none."""
         self.passed: dict[tuple[str, str], str] = {}
         """The aliases that pass a limit now, and which."""
 
@@ -124,6 +126,16 @@ class OutcomeBook:
             shown = [self._shown(promotion, series, now) for promotion, series in found]
         return sorted(shown, key=lambda each: each.promotion[::-1], reverse=True)
 
+    def current(self) -> list[ShownOutcomes]:
+        """What is known of live promotions. Raises like `Openings.find`."""
+        now, live = self._clock(), [_promotion(each) for each in self._live().values()]
+        if not live or not self._rules().models:
+            return []
+        with self._mutex:
+            self._load()
+            known = [(each, self._series[each]) for each in live if each in self._series]
+            return [self._shown(promotion, series, now) for promotion, series in known]
+
     def breaches(self) -> list[Breach]:
         """The live promotions that pass a limit which rolls back; `alarm` is told of the others."""
         found: list[Breach] = []
@@ -143,10 +155,9 @@ class OutcomeBook:
         return found
 
     def _finding(self, live: LiveVersion, limits: OutcomeLimits) -> str | None:
-        promotion = Promotion(live.model, live.alias, live.version, live.digest, live.sequence)
         with self._mutex:
             self._load()
-            series = self._series.get(promotion, OutcomeSeries())
+            series = self._series.get(_promotion(live), OutcomeSeries())
             window = series.since(self._clock() - limits.window_seconds)
         return finding(window, limits)
 
@@ -192,3 +203,7 @@ class OutcomeBook:
                 judged = JudgedAnswer.decode(values["output"])
                 self._add(promotion_of(values), moment, judged, index)
         self._read = size
+
+
+def _promotion(live: LiveVersion) -> Promotion:
+    return Promotion(live.model, live.alias, live.version, live.digest, live.sequence)

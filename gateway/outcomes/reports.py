@@ -18,7 +18,6 @@ each report:
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,7 +78,7 @@ class _Checked:
 
 class OutcomeReports:
     """Safe for many threads; one batch is taken after the other, so that each answer has one
-    outcome. `counted` has the reports by the reason of their refusal, empty for none.
+    outcome.
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class OutcomeReports:
         self._clock = clock
         self._mutex = threading.Lock()
         self._config = lru_cache(_CONFIGS)(self._read_config)
-        self.counted: Counter[str] = Counter()
 
     def take(
         self, call: Call, origin: str, reports: Sequence[OutcomeReport], request_id: str
@@ -116,7 +114,7 @@ class OutcomeReports:
             raise SealgateError(Reason.PARAMETER_MALFORMED, "reports")
         with self._mutex:
             results = self._take(call, reports, indices, request_id)
-            self.counted.update(
+            self._book.counted.update(
                 each.refusal.reason.name if each.refusal else "" for each in results
             )
         return results

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.client import HTTPConnection
 from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor
@@ -39,6 +41,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
     state = tmp_path_factory.mktemp("outcomes") / "state"
     with running(state, "digits-1", "digits-2") as harness:
         harness.promote("digits", 1)
+        with (state / "gateway.toml").open("a") as settings:
+            settings.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
         with_guard(harness, production={"error_percent": 100})
         accept(harness, outcomes=TAKEN)
         yield harness
@@ -265,6 +269,21 @@ def alarms(harness: GatewayHarness) -> list[dict[str, str]]:
     return [{name: value for name, (_, value) in r.opened.items()} for r in receipts]
 
 
+def scraped(harness: GatewayHarness, name: str, **labels: str) -> float:
+    """The value of a series of the gateway's metrics; 0 where there is none."""
+    connection = HTTPConnection("127.0.0.1", harness.gateway.ports["metrics"], timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if (sample.name, sample.labels) == (f"sealgate_{name}", labels)
+    ]
+    return float(sum(found))
+
+
 def limited(harness: GatewayHarness, limits: dict[str, Any], **rules: Any) -> None:
     accept(harness, outcomes={"digits": {"aliases": {"production": limits}, **rules}})
 
@@ -310,6 +329,13 @@ def test_an_alarm_leaves_the_version(
     await_true(lambda: words in str(harness.gateway.outcomes.passed.get(PLACE)))
     await_true(lambda: words in alarms(harness)[-1]["output"])
     assert "passes a limit of the policy" in caplog.text
+    labels = {"model": "digits", "alias": "production"}
+    assert scraped(harness, "outcome_limit_passed", **labels) == 1
+    assert scraped(harness, "outcomes", **labels, version=str(version)) == 8
+    assert scraped(harness, "outcome_accuracy", **labels, version=str(version)) == 0.5
+    assert scraped(harness, "outcome_calibration_error", **labels, version=str(version)) > 0.05
+    assert scraped(harness, "outcome_reports_total", reason="") >= 8
+    assert scraped(harness, "outcome_reports_total", reason="OUTCOME_GROUP") == 0
     assert shown(harness)[0].finding == harness.gateway.outcomes.passed[PLACE]
     assert harness.gateway.engine.live()[PLACE].pointer == live.pointer
 
