@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from sealgate.cli.context import alias_option, profile
+from sealgate.cli.outcome import keep_answer
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.client.client import Client
 from sealgate.client.connection import connect, options_of
@@ -148,6 +149,11 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write the answer's receipt to.",
 )
+@click.option(
+    "--keep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file to append the answer to, for `sealgate outcome report`.",
+)
 @json_option
 @click.pass_context
 def infer(
@@ -159,6 +165,7 @@ def infer(
     name: str | None,
     allowance: Path | None,
     receipt: Path | None,
+    keep: Path | None,
     as_json: bool,
 ) -> None:
     """Send a request to MODEL and print the answer for each row, after verifying its receipt."""
@@ -178,6 +185,8 @@ def infer(
     warn_unscreened(answer.receipt.fields.get("screening"))
     if receipt is not None:
         receipt.write_bytes(answer.receipt.data)
+    if keep is not None:
+        keep_answer(keep, answer)
     rows: list[dict[str, Any]] = [
         {"row": index, "output": output, "value": _value(data[index], as_json)}
         for output, data in answer.outputs.items()

@@ -1,6 +1,7 @@
 """The topics of a dossier: each finds in the record what can be claimed, with its citations."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from sealgate.dossier.about_version import (
     data,
@@ -16,6 +17,7 @@ from sealgate.dossier.about_version import (
 from sealgate.dossier.claims import Citation, DossierClaim, not_covered
 from sealgate.dossier.record import ModelHistory
 from sealgate.inventory import review_state
+from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
 from sealgate.trust.policy.rights import DEFAULT_ALIAS
 from sealgate.trust.statements import Proposal, review_end
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
@@ -195,6 +197,7 @@ def monitoring(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
         yield DossierClaim(f"Limits beyond which a service rolls back: {', '.join(limited)}", cited)
     else:
         yield not_covered("automatic rollback, for the policy states no limits of this model")
+    yield from _outcomes(record)
     sessions = policy.screen(record.model).sessions
     if sessions is not None:
         yield DossierClaim(
@@ -209,6 +212,42 @@ def monitoring(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
             f"Traffic stayed as calibrated: no bound withdrawn among {record.size} entries",
             (Citation(record.created.index),),
         )
+
+
+def _outcomes(record: ModelHistory) -> Iterator[DossierClaim]:
+    """How good the version stayed, by what was reported of its answers."""
+    rules = record.policy.outcomes.of(record.model) if record.policy.outcomes else None
+    for alias, limits in sorted(rules.aliases.items() if rules else ()):
+        yield DossierClaim(
+            f"Beyond limits to the outcomes of {alias}, over {limits.window_seconds} s and at "
+            f"least {limits.minimum_outcomes} outcomes: {limits.action}",
+            (record.policy_citation,),
+        )
+    subject = record.subject()
+    digest = subject.manifest.digest if subject else ""
+    reports = [
+        said
+        for said in record.attached
+        if said.statement.kind == OUTCOME_REPORT and said.statement.version_digest == digest
+    ]
+    for said in reports:
+        for figures in _figures(said.statement.body):
+            by = f"{said.statement.maker}, {said.statement.created}"
+            yield DossierClaim(f"Outcomes that {by} attests: {figures}", (said.citation,))
+    if not reports:
+        yield not_covered("true outcomes, for nobody attached a report of them")
+
+
+def _figures(body: Mapping[str, Any]) -> list[str]:
+    """What a report says of each promotion; nothing where it is not of the form that we make."""
+    try:
+        return [
+            f"{int(series['figures']['outcomes'])} of {series['alias'] or 'the version'}, "
+            f"{100 * float(series['figures']['accuracy']):.1f} % right"
+            for series in body["series"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def records(record: ModelHistory, time: str) -> Iterator[DossierClaim]:

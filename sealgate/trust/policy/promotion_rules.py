@@ -72,7 +72,9 @@ MAKERS = ("publisher", "evidence")
 """The roles of which a maker has one in any case."""
 RED_TEAM = "red-team"
 """The kind of a report on attacks by whoever decides on a version, or is to be told of it."""
-ATTACHED = frozenset({RED_TEAM})
+OUTCOME_REPORT = "outcome-report"
+"""The kind of a report on what was true of a version's answers."""
+ATTACHED = frozenset({RED_TEAM, OUTCOME_REPORT})
 """The kinds that come after the version, beside what a proposal names."""
 ATTACHERS = ("publisher", "approver", "admin")
 """The roles of which the maker of such an item has one."""
