@@ -16,6 +16,7 @@ import grpc
 from sealgate.events.changes import event_of
 from sealgate.events.kinds import CloudEvent
 from sealgate.events.store import EventStore
+from sealgate.health.check import in_time
 from sealgate.reasons import SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.remote.calls import follow
@@ -27,7 +28,7 @@ from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _log = logging.getLogger(__name__)
-_REST_SECONDS = 5.0
+_REST_SECONDS, _CALL_SECONDS = 5.0, 10.0
 # How often the store is asked whether too much waits: every so many events.
 _LOOK_EVERY = 256
 
@@ -87,7 +88,10 @@ class RegistryEvents:
                 person = Profile.read(self._profile)
                 with connect(person) as channel:
                     self._channel = channel
-                    self._follow(person, RegistryServiceStub(channel))
+                    # After that: whoever stops this closes the channel, or it was stopped before.
+                    if not self._stopping.is_set():
+                        calls = in_time(channel, _CALL_SECONDS)
+                        self._follow(person, RegistryServiceStub(calls))
             except _Stopped:
                 return
             except (SealgateError, ProfileError, OSError, sqlite3.Error) as error:

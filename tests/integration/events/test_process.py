@@ -129,6 +129,21 @@ def test_what_happens_while_it_is_stopped_is_told_when_it_starts(harness, receiv
     assert [event["subject"] for event in told(receiver).values()] == ["models/while-stopped"]
 
 
+def test_it_goes_on_where_it_was_after_the_gateway_was_away(harness, receiver, config):
+    process = EventsProcess(EventsConfig.read(config))
+    process.start()
+    until(lambda: process.registry.failing == "")
+    create(harness, "before-it-went")
+    receiver.wait(1)
+    harness.stop()
+    harness.start()
+    create(harness, "after-it-came")
+    receiver.wait(2)
+    process.stop()
+    subjects = [json.loads(each.body)["subject"] for each in receiver.received]
+    assert subjects == ["models/before-it-went", "models/after-it-came"]
+
+
 def test_a_second_process_is_refused(config):
     first = EventsProcess(EventsConfig.read(config))
     first.start()
