@@ -71,13 +71,20 @@ def verify(
         raise click.UsageError("a COSE receipt does not hold its entry: name it with --of")
     read = Receipt.decode(plain.read_bytes() if plain else data)
     verified = verify_receipt(read, policy)
-    tree = verified.checkpoint
+    tree, proof = verified.checkpoint, "holds"
     if plain is not None:
         tree = CoseReceipt.decode(data).verify(read.entry, policy)
+        proof = _cose_proof(policy, tree.origin)
     warn_unscreened(verified.fields.get("screening"))
     show_fields(
-        {**verified.fields, "log": tree.origin, "log_size": tree.size, "proof": "holds"}, as_json
+        {**verified.fields, "log": tree.origin, "log_size": tree.size, "proof": proof}, as_json
     )
+
+
+def _cose_proof(policy: Policy, origin: str) -> str:
+    """What a COSE signature that verifies comes to: it is never by a log's ML-DSA key."""
+    beside = policy.ml_dsa is not None and origin in policy.ml_dsa.keys
+    return "holds, by the log's Ed25519 key alone" if beside else "holds"
 
 
 def _statement_fields(data: bytes, policy: Policy) -> dict[str, object]:
@@ -92,7 +99,7 @@ def _statement_fields(data: bytes, policy: Policy) -> dict[str, object]:
         "log": tree.origin,
         "index": index,
         "log_size": tree.size,
-        "proof": "holds",
+        "proof": _cose_proof(policy, tree.origin),
     }
 
 

@@ -50,6 +50,12 @@ def test_an_answer_and_a_refusal_carry_both_signatures(harness, tmp_path):
     assert open_checkpoint(note, harness.gateway.policy().log_key("house.localhost/answers"))
 
 
+def test_a_statement_says_that_one_key_alone_signed_it(harness, tmp_path):
+    statement = str(tmp_path / "statement.cose")
+    run(harness, "audit", "show", "registry", "0", "--statement", statement)
+    assert "holds, by the log's Ed25519 key alone" in run(harness, "receipt", "verify", statement)
+
+
 def test_the_audit_verifies_both_logs(harness):
     result = harness.command("audit", "verify", "--wait", "60", "--json")
     assert result.exit_code == 0, result.output
