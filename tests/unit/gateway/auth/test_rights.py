@@ -254,7 +254,7 @@ def test_the_roles_of_an_action_are_those_of_its_methods(name):
 def test_each_role_of_an_action_may_call_something():
     for action, roles in ACTION_ROLES.items():
         methods = {n: e[0] for n, e in (ASKED | WIDE | MODEL_QUESTIONS).items()}
-        methods |= {"ModelInfer": "infer", "ReportOutcomes": "report"}
+        methods |= {"ModelInfer": "infer", "ReportOutcomes": "report", "WatchChanges": "read"}
         open_to = {
             role
             for path, allowed in RULES.items()
