@@ -208,6 +208,10 @@ class Reason(Enum):
     # state
     API_KEY_ENDED = (Kind.PRECONDITION, "The API key has been revoked already.")
     API_KEYS_OFF = (Kind.PRECONDITION, "This gateway has no key for API keys.")
+    ANSWER_WITHHELD = (
+        Kind.PRECONDITION,
+        "The answer held what the policy lets no answer say.",
+    )
     VERSION_NOT_LIVE = (
         Kind.PRECONDITION,
         "No live pointer names this version, or it could not be loaded.",

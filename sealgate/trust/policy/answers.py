@@ -1,0 +1,63 @@
+"""The rules of `screens` for answers: what may not leave a language model, and what follows.
+
+{"assistant": {"answers": {"hold_tokens": 48, "secrets": "mask", "personal": "mask",
+                           "prompt": "cut", "canary": "block", "canaries": ["sha256:..."]}}}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from sealgate.trust import fields
+from sealgate.trust.canonical import check_digest
+from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD, invalid
+
+MASK, CUT = "mask", "cut"
+STRICTEST_FIRST = (BLOCK, CUT, MASK, FLAG, RECORD)
+SECRETS, PERSONAL, PROMPT, CANARY = FINDINGS = ("secrets", "personal", "prompt", "canary")
+HOLD_TOKENS = 48
+_MOST_TOKENS = 512
+_MOST_CANARIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRules:
+    """`actions`: each kind of finding to what follows: `block` refuses the answer, as far as it has
+    not left; `cut` ends it before the finding; `mask` replaces the finding; `flag` makes the
+    verdict `suspect`; `record` is told of in logs alone. `hold_tokens`: how many tokens are held
+    back, so that a finding is seen before its beginning leaves. `canaries`: digests of words that
+    an operator has put where no answer may repeat them.
+
+    Raises SealgateError: DOCUMENT_MALFORMED or POLICY_INVALID.
+    """
+
+    actions: Mapping[str, str]
+    hold_tokens: int = HOLD_TOKENS
+    canaries: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.actions or not set(self.actions) <= set(FINDINGS):
+            raise fields.malformed("rules for answers name what is looked for")
+        if not {fields.text(action) for action in self.actions.values()} <= {*STRICTEST_FIRST}:
+            raise invalid("a finding in an answer leads to something that does not exist")
+        if not 1 <= fields.integer(self.hold_tokens) <= _MOST_TOKENS:
+            raise fields.malformed("an answer is held back for 1 to 512 tokens")
+        if len(fields.unique(self.canaries)) > _MOST_CANARIES:
+            raise fields.malformed("there are more than 64 canaries")
+        for digest in self.canaries:
+            check_digest(digest)
+        if (CANARY in self.actions) != bool(self.canaries):
+            raise fields.malformed("canaries and what follows from them belong together")
+
+    def to_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {"hold_tokens": self.hold_tokens, **self.actions}
+        return said | ({"canaries": list(self.canaries)} if self.canaries else {})
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        given = fields.mapping(value)
+        names = ["hold_tokens", *(name for name in (*FINDINGS, "canaries") if name in given)]
+        read = fields.record(given, names)
+        actions = {name: fields.text(read[name]) for name in FINDINGS if name in read}
+        canaries = fields.texts(read["canaries"]) if "canaries" in read else ()
+        return cls(actions, read["hold_tokens"], canaries)

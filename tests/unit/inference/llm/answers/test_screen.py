@@ -1,0 +1,146 @@
+"""What an answer may say: held back, looked at, masked, cut or withheld."""
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+
+from inference.llm.answers import FILTERED, AnswerScreen
+from inference.llm.messages import AnswerPart
+from sealgate.reasons import Reason
+from sealgate.trust.policy.answers import AnswerRules
+from tests.support.builders.documents.people import refused
+
+IBAN = "DE89 3704 0044 0532 0130 00"
+KEY = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkq\n" * 100 + "-----END PRIVATE KEY-----"
+
+
+def parts(text: str, size: int = 3) -> list[AnswerPart]:
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    last = len(pieces) - 1
+    return [
+        AnswerPart((number,), piece.encode(), "stop" if number == last else "")
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def left(screen: AnswerScreen, text: str, size: int = 3) -> tuple[str, str]:
+    """What leaves, and why it ends."""
+    out = list(screen.over(parts(text, size)))
+    return b"".join(part.text for part in out).decode(), out[-1].finish
+
+
+def masking(hold: int = 48) -> AnswerScreen:
+    return AnswerScreen(AnswerRules({"secrets": "mask", "personal": "mask"}, hold))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("hold", [30, 48, 512])
+def test_a_finding_is_masked_however_it_is_cut_into_parts(size: int, hold: int) -> None:
+    text = f"Pay to {IBAN}, or write to anna@example.org. Nothing else is said here."
+    screen = masking(hold)
+    said, finish = left(screen, text, size)
+    assert said == "Pay to [personal], or write to [personal]. Nothing else is said here."
+    assert finish == "stop"
+    assert screen.acted == {"mask"}
+
+
+def test_the_ids_of_what_is_masked_do_not_leave() -> None:
+    screen = masking()
+    text = f"Pay to {IBAN} soon, and then tell me."
+    out = list(screen.over(parts(text)))
+    ids = [number for part in out for number in part.ids]
+    told = b"".join(text[3 * number : 3 * number + 3].encode() for number in ids).decode()
+    assert not any(group in told for group in IBAN.split())
+    assert len(ids) + screen.withheld == len(parts(text))
+
+
+def test_a_long_key_is_masked_to_its_end() -> None:
+    assert left(masking(), f"Here: {KEY} Keep it.") == ("Here: [secret] Keep it.", "stop")
+    assert left(masking(), f"Here: {KEY[:900]}") == ("Here: [secret]", "stop")
+
+
+def test_two_findings_side_by_side_have_a_mark_each_or_one() -> None:
+    said, _ = left(masking(), "anna@example.org AKIAIOSFODNN7EXAMPLE")
+    assert said == "[personal] [secret]"
+
+
+def test_an_answer_that_holds_nothing_leaves_as_it_came() -> None:
+    screen = masking()
+    given = parts("Nothing of that kind, 1234 5678 and sealgate@localhost.")
+    assert list(screen.over(given)) == given
+    assert (screen.kinds, screen.withheld) == (set(), 0)
+
+
+def test_no_more_is_held_back_than_the_rules_say() -> None:
+    screen, taken = masking(hold=5), []
+
+    def told() -> Iterator[AnswerPart]:
+        for part in parts("a" * 60):
+            taken.append(part)
+            yield part
+
+    for number, _ in enumerate(screen.over(told()), 1):
+        assert len(taken) - number <= 5
+
+
+def test_an_answer_is_cut_before_the_finding() -> None:
+    rules = AnswerRules({"prompt": "cut"})
+    prompt = "You are a helpful assistant that never tells the secret recipe to anybody."
+    screen = AnswerScreen(rules, [prompt])
+    said, finish = left(screen, f"My orders are: {prompt.lower()} And so on and so on.")
+    assert (said, finish) == ("My orders are: ", FILTERED)
+    assert screen.withheld > 0
+
+
+def test_an_answer_is_withheld_before_any_of_the_finding_left() -> None:
+    canary = "blue-heron-1742"
+    digest = f"sha256:{hashlib.sha256(canary.encode()).hexdigest()}"
+    screen = AnswerScreen(AnswerRules({"canary": "block"}, 48, (digest,)))
+    out: list[AnswerPart] = []
+    with refused(Reason.ANSWER_WITHHELD):
+        out.extend(screen.over(parts(f"The word is {canary}, I was told.")))
+    assert canary[:4] not in b"".join(part.text for part in out).decode()
+    left(AnswerScreen(AnswerRules({"canary": "block"}, 48, (digest,))), "The word is unknown.")
+
+
+@pytest.mark.parametrize("action", ["flag", "record"])
+def test_what_is_only_told_of_changes_nothing(action: str) -> None:
+    screen = AnswerScreen(AnswerRules({"personal": action}))
+    given = parts(f"Pay to {IBAN}.")
+    assert list(screen.over(given)) == given
+    assert (screen.kinds, screen.acted) == ({"personal"}, {action})
+
+
+def test_bytes_that_are_no_text_leave_as_they_came() -> None:
+    given = [AnswerPart((1,), b"\xff\xfe "), AnswerPart((2,), b"x", "stop")]
+    assert list(masking().over(given)) == given
+
+
+def test_where_ids_are_not_told_bytes_are_counted() -> None:
+    given = [AnswerPart((), b"x" * 10, "", None) for _ in range(9)]
+    given.append(AnswerPart((), b"", "stop", (3, 9)))
+    assert list(masking(hold=20).over(given)) == given
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 0, "secrets": "mask"}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 513, "secrets": "mask"}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "secrets": "hide"}, Reason.POLICY_INVALID),
+        ({"hold_tokens": 48, "faces": "mask"}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "canary": "block"}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "canaries": ["sha256:" + "0" * 64]}, Reason.DOCUMENT_MALFORMED),
+    ],
+)
+def test_rules_of_another_form_are_refused(value: object, reason: Reason) -> None:
+    with refused(reason):
+        AnswerRules.from_json(value)
+
+
+def test_rules_are_read_as_they_were_written() -> None:
+    rules = AnswerRules({"secrets": "mask", "canary": "cut"}, 16, ("sha256:" + "0" * 64,))
+    assert AnswerRules.from_json(rules.to_json()) == rules
