@@ -28,7 +28,8 @@ _UNCLEAN = re.compile(r"[^!-~]")
 @dataclass(slots=True)
 class CallLog(RequestIds):
     """A call so far. What it never came to is empty; `outcome` is a reason, empty for none;
-    `injected`, whether the prompt was taken for an injection.
+    `injected`, whether the prompt was taken for an injection; `leaked`, whether the answer held
+    what the policy looks for.
     """
 
     method: str = ""
@@ -37,6 +38,7 @@ class CallLog(RequestIds):
     verdict: str = ""
     outcome: str = ""
     injected: bool = False
+    leaked: bool = False
 
     def ran(self, model: str, version: int, verdict: str) -> None:
         """Which version the call came to, and what screening found."""
@@ -128,4 +130,5 @@ def _tell(log: CallLog, caller: CallerIds, began: int) -> None:
 def _event(log: CallLog, caller: CallerIds) -> SecurityEvent | None:
     principal = "" if caller.is_anonymous else caller.principal.name
     ran = log.method, log.model, log.version
-    return event_of_call(log.outcome, log.verdict, principal, *ran, caller.peer(), log.injected)
+    where = caller.peer()
+    return event_of_call(log.outcome, log.verdict, principal, *ran, where, log.injected, log.leaked)

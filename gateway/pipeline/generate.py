@@ -12,7 +12,8 @@ The auth interceptor has authenticated the caller and checked the method against
    classifier that the policy names, if it does, finds an injection;
 5. where parts leave before the end, record that an answer begins (`opened`), durably, before the
    first one leaves;
-6. let the parts leave as they come;
+6. let the parts leave as they come, or where the policy has rules for answers, as the screen that
+   holds them back lets them (`inference.llm.answers`);
 7. record how it ended, durably, before the last part leaves: `answered`, `cut` where the caller
    has gone, or the reason for which it failed, each with all token ids that came;
 8. let the last part leave, with the receipt where it was asked for.
@@ -44,6 +45,9 @@ from inference.backends.remote.generator import Generator
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.llm import messages
+from inference.llm.answers import AnswerScreen
+from inference.llm.messages import AnswerPart
+from inference.llm.request import said_in
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Principal
@@ -189,12 +193,31 @@ class GenerationPipeline:
             context.opening = self._record(call, context, OPENED) if context.streams else None  # 5
             # No token is shorter than a byte.
             context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
-            for piece in begun.pieces:  # 6
+            for piece in self._screened(begun.pieces, context):  # 6
                 if self._engine.is_revoked(live.model, live.digest):
                     raise SealgateError(Reason.VERSION_REVOKED, live.digest)
                 context.add(piece, live.statistics)
                 if context.streams and not piece.finish:
                     yield context.part(request)
+
+    def _screened(
+        self, pieces: Iterator[AnswerPart], context: GenerationContext
+    ) -> Iterator[AnswerPart]:
+        """The pieces as the policy's rules for answers let them leave. Raises: ANSWER_WITHHELD."""
+        model = context.params.model if context.params else ""
+        rules = self._enforcement.policy().screen(model).answers
+        if rules is None or context.asked is None:
+            yield from pieces
+            return
+        prompts = [text for role, text in said_in(context.asked) if role == "system"]
+        screen = AnswerScreen(rules, prompts)
+        try:
+            yield from screen.over(pieces)
+        finally:
+            context.screened(screen)
+            if screen.kinds:
+                line_of_call().leaked = True
+                _log.warning("an answer of %s held %s", model, ", ".join(sorted(screen.kinds)))
 
     def _set_aside(
         self, caller: Principal, context: GenerationContext, tokens: int, leaving: ExitStack
@@ -273,7 +296,7 @@ class GenerationPipeline:
                 request_id=context.request_id,
                 screening=context.screening,
                 arithmetic=live.ready.arithmetic if live and output else "",
-                actions=actions_of(outcome),
+                actions=actions_of(outcome, context.actions),
             )
         )
 

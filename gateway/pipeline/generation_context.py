@@ -9,13 +9,16 @@ from inference.backends.remote.generator import StartedAnswer
 from inference.engine.engine import LiveVersion
 from inference.engine.statistics import Statistics
 from inference.llm import messages
+from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest
+from sealgate.trust.policy.answers import CUT, MASK
+from sealgate.trust.policy.principals import RECORD
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.receipts.answer_entry import FULL, NONE
+from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = AnswerPart((), b"")
@@ -44,7 +47,8 @@ class GenerationContext:
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
     most, once it may have reached who generates. `parameters` is the digest of the request's
     parameters, `screening` what screened the prompt. `policy` is the digest of that by which the
-    prompt was judged. `opening` proves the first entry until a part has said so.
+    prompt was judged, `actions` what it did to the answer. `opening` proves the first entry until a
+    part has said so.
     """
 
     time: datetime
@@ -66,6 +70,7 @@ class GenerationContext:
     threshold: str = ""
     screening: str = ""
     policy: str = ""
+    actions: set[str] = field(default_factory=set)
     opening: Receipt | None = None
     ids: list[int] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
@@ -124,6 +129,15 @@ class GenerationContext:
             self.last = piece
         elif piece.finish:
             self.last = AnswerPart(tuple(self.ids), bytes(self.text), piece.finish)
+
+    def screened(self, screen: AnswerScreen) -> None:
+        """Note what screening did to the answer, as far as it has come."""
+        self.actions |= {MASKED} if MASK in screen.acted else set()
+        self.actions |= {BLOCKED} if CUT in screen.acted else set()
+        if screen.acted - {RECORD} and self.verdict != "adversarial":
+            self.verdict = "suspect"
+        if self.ids:
+            self.output_tokens = len(self.ids) + screen.withheld
 
     def part(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         """The piece that came last. The first one has what proves the first entry, and tells the

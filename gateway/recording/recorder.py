@@ -267,6 +267,7 @@ _WITHHELD = frozenset(
     reason.name
     for reason in (
         Reason.ADVERSARIAL_INPUT,
+        Reason.ANSWER_WITHHELD,
         Reason.PROMPT_INJECTION,
         Reason.SESSION_BLOCKED,
         Reason.STEP_UP,

@@ -12,7 +12,6 @@ from one into another: of all messages in a row, and of those of one role, betwe
 stand, a window over each seam.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
-from inference.llm.request import SamplingRequest
+from inference.llm.request import SamplingRequest, said_in
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
@@ -97,23 +96,3 @@ def shown(asked: SamplingRequest, windows: Windows) -> Sequence[str]:
     for role in roles if len(roles) > 1 else ():
         found += windows.over(text for other, text in said if other == role)
     return list(dict.fromkeys(found))
-
-
-def said_in(asked: SamplingRequest) -> Sequence[tuple[str, str]]:
-    """All that a caller says, with its role: the prompt, or the content of each message.
-
-    Raises: TENSOR_TEXT, CHAT_MALFORMED.
-    """
-    try:
-        text = asked.prompt.decode()
-    except UnicodeDecodeError:
-        raise SealgateError(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
-    if not asked.is_chat:
-        return [("user", text)]
-    try:
-        return [
-            (str(message["role"]), str(message["content"].encode().decode()))
-            for message in json.loads(text)
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise SealgateError(Reason.CHAT_MALFORMED) from None

@@ -42,6 +42,7 @@ _EXTRACTED = Technique(
     "Extract AI Model",
 )
 _INJECTED = Technique("AML.T0051", "LLM Prompt Injection", "AML.TA0005", "Execution")
+_LEAKED = Technique("AML.T0057", "LLM Data Leakage", "AML.TA0010", "Exfiltration")
 _TAMPERED = Technique("AML.T0018", "Manipulate AI Model", "AML.TA0006", "Persistence")
 _DENIED_SERVICE = Technique("AML.T0029", "Denial of AI Service", "AML.TA0011", "Impact")
 
@@ -55,6 +56,7 @@ class EventKind(Enum):
     SUSPECT_INPUT = ("Suspect input", Severity.MEDIUM, _CRAFTED)
     ADVERSARIAL_INPUT = ("Adversarial input", Severity.HIGH, _CRAFTED)
     PROMPT_INJECTION = ("Prompt injection", Severity.HIGH, _INJECTED)
+    SENSITIVE_ANSWER = ("Answer with secrets or personal data", Severity.MEDIUM, _LEAKED)
     SESSION_SEARCH = ("Search for an adversarial input", Severity.HIGH, _SEARCHED)
     SESSION_EXTRACTION = ("Extraction of a model", Severity.HIGH, _EXTRACTED)
     SESSION_BLOCKED = ("Call of a blocked session", Severity.MEDIUM, _SEARCHED)
@@ -136,12 +138,14 @@ def event_of_call(
     version: str,
     peer: str,
     injected: bool = False,
+    leaked: bool = False,
 ) -> SecurityEvent | None:
     """The event that a call is, ended with a reason's name or none; None for an ordinary call.
 
-    `peer` is as gRPC says it; `injected`, whether its prompt was taken for an injection.
+    `peer` is as gRPC says it; `injected`, whether its prompt was taken for an injection;
+    `leaked`, whether its answer held what the policy looks for.
     """
-    kind = _kind_of_call(outcome, verdict, injected)
+    kind = _kind_of_call(outcome, verdict, injected, leaked)
     if kind is None:
         return None
     address = _address(peer)
@@ -159,9 +163,11 @@ def tampering(reason: Reason, model: str = "") -> SecurityEvent | None:
     return None
 
 
-def _kind_of_call(outcome: str, verdict: str, injected: bool) -> EventKind | None:
+def _kind_of_call(outcome: str, verdict: str, injected: bool, leaked: bool) -> EventKind | None:
     if injected:
         return EventKind.PROMPT_INJECTION
+    if leaked:
+        return EventKind.SENSITIVE_ANSWER
     if outcome:
         reason = Reason[outcome]
         if (kind := _OF_REASON.get(reason)) is not None:

@@ -20,11 +20,24 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_NEEDED = ("model", "version", "version_digest", "input", "output", "outcome", "verdict", "time")
+_NEEDED = (
+    *(
+        "model",
+        "version",
+        "version_digest",
+        "policy_digest",
+        "input",
+        "output",
+        "outcome",
+        "verdict",
+    ),
+    "time",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +116,15 @@ def _replayed(
                 Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's"
             )
         with ready(signed.manifest, _Files(registry, signed), Path(place)) as version:
-            agreed = answer_again(version, asked, told, seconds)
+            agreed = answer_again(version, asked, told, seconds, _rules(told, policies))
     shown = {name: told[name] for name in ("model", "version", "time", "outcome")}
     return {**shown, "digest": signed.manifest.digest, **asdict(agreed)}
+
+
+def _rules(told: Mapping[str, str], policies: Sequence[Policy]) -> AnswerRules | None:
+    """The rules for answers of the policy that judged the prompt."""
+    judged_by = [policy for policy in policies if policy.digest == told["policy_digest"]]
+    return judged_by[0].screen(told["model"]).answers if judged_by else None
 
 
 def _told(receipt: Receipt, policies: Sequence[Policy]) -> Mapping[str, str]:

@@ -17,10 +17,18 @@ from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
 from inference.backends.openai.generator import UNCHECKED
 from inference.engine.version_verifier import FileSource
+from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
-from inference.llm.request import TERMS, GeneratorTerms, SamplingRequest, answer_digest
+from inference.llm.request import (
+    TERMS,
+    GeneratorTerms,
+    SamplingRequest,
+    answer_digest,
+    said_in,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
+from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.statements import Manifest
 
 _ANSWERED = "answered"
@@ -82,9 +90,14 @@ def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
 
 
 def answer_again(
-    version: GeneratorVersion, asked: SamplingRequest, told: Mapping[str, str], seconds: float
+    version: GeneratorVersion,
+    asked: SamplingRequest,
+    told: Mapping[str, str],
+    seconds: float,
+    rules: AnswerRules | None = None,
 ) -> AnswerAgreement:
     """Ask a version again, within so many seconds, and compare with what a receipt has `told`.
+    `rules` are those by which the answer was screened, if it was.
 
     1. The verdict on the prompt is the same (REPLAY_MISMATCH), unless a guard came to it.
     2. Of an answer that came to its end all token ids and the text have the recorded digest, and of
@@ -104,6 +117,9 @@ def answer_again(
     if not told["output"]:
         return AnswerAgreement(told["verdict"], "none was given", 0)
     with version.answer(prompt, asked.sampling, deadline, _is_awaited) as pieces:
+        if rules is not None:
+            prompts = [text for role, text in said_in(asked) if role == "system"]
+            pieces = AnswerScreen(rules, prompts).over(pieces)
         return _compared(prompt, pieces, told)
 
 

@@ -9,9 +9,10 @@ The version of a language model holds the files of Hugging Face's layout and two
     model.safetensors, or shards of it with model.safetensors.index.json
 """
 
+import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
@@ -307,3 +308,23 @@ def _parts(text: str, others: Iterable[str]) -> bool:
     bare = text.strip()
     is_word = len(bare) < _SHORTEST or bare.isalnum()
     return not (is_word or bare.startswith("</") or f"</{bare[1:]}" in others)
+
+
+def said_in(asked: SamplingRequest) -> Sequence[tuple[str, str]]:
+    """All that a caller says, with its role: the prompt, or the content of each message.
+
+    Raises: TENSOR_TEXT, CHAT_MALFORMED.
+    """
+    try:
+        text = asked.prompt.decode()
+    except UnicodeDecodeError:
+        raise SealgateError(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+    if not asked.is_chat:
+        return [("user", text)]
+    try:
+        return [
+            (str(message["role"]), str(message["content"].encode().decode()))
+            for message in json.loads(text)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise SealgateError(Reason.CHAT_MALFORMED) from None

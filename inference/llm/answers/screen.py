@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference.llm.answers.recognizers import (
-    Canaries,
     AnswerFinding,
+    Canaries,
     RepeatedPrompt,
     personal,
     secrets,

@@ -9,7 +9,8 @@ two actions of its section `screening`, for everybody.
                 "hold_ms": 40, "hold_stage": true, "suspect_hold_ms": 100,
                 "sessions": {"search": "label-only", "extraction": "alert",
                              "seconds": 3600, "slow_ms": 500}},
-     "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"}}}
+     "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"},
+                   "answers": {"hold_tokens": 48, "secrets": "mask", "personal": "mask"}}}
 
 Everything may be left out. `disagreement`, beside the two verdicts, is what else follows where the
 INT8 model and the float32 one answer different classes. What a role says goes before what the
@@ -24,6 +25,7 @@ from typing import Any, Self
 from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
+from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.policy.principals import (
     BLOCK,
     FLAG,
@@ -183,6 +185,7 @@ class ScreeningRules:
     suspect_hold_ms: int = 0
     sessions: SessionRules | None = None
     guard: PromptClassifierRules | None = None
+    answers: AnswerRules | None = None
 
     def __post_init__(self) -> None:
         if not ROLES.issuperset(self.roles):
@@ -223,6 +226,7 @@ class ScreeningRules:
             "suspect_hold_ms": self.suspect_hold_ms,
             "sessions": self.sessions and self.sessions.to_json(),
             "guard": self.guard and self.guard.to_json(),
+            "answers": self.answers and self.answers.to_json(),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -235,6 +239,7 @@ class ScreeningRules:
             "step_up": StepUpRule,
             "sessions": SessionRules,
             "guard": PromptClassifierRules,
+            "answers": AnswerRules,
         }
         parts = {name: kind.from_json(said[name]) for name, kind in kinds.items() if name in said}
         parts["roles"] = {role: VerdictActions.from_json(item) for role, item in roles.items()}

@@ -16,6 +16,7 @@ from gateway.pipeline.generate import GenerationPipeline
 from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart
+from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 
@@ -56,19 +57,27 @@ class ScriptedModel(Generator):
         yield StartedAnswer((), None, iter(self._pieces))
 
 
-def generate(pieces: Sequence[AnswerPart]) -> GenerationPipeline:
-    """It is the model `tiny`, whatever is asked for."""
+def generate(
+    pieces: Sequence[AnswerPart],
+    answers: AnswerRules | None = None,
+    records: list[Any] | None = None,
+) -> GenerationPipeline:
+    """It is the model `tiny`, whatever is asked for. `answers` are the policy's rules for answers;
+    `records` gets what is recorded.
+    """
+    kept = [] if records is None else records
     saying = ScriptedModel(pieces)
     live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
     live.ready, live.policy, live.statistics = saying, "", saying.statistics
     policy = SimpleNamespace(
-        screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG)), rules=None
+        screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG), answers=answers),
+        rules=None,
     )
     policy.digest = ""
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     given: Sequence[Any] = (
         engine,
-        SimpleNamespace(record=_receipt),
+        SimpleNamespace(record=lambda record: kept.append(record) or _receipt(record)),
         free_enforcement(engine, policy),
         QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),

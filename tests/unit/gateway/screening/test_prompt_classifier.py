@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
-from inference.llm.request import Sampling, SamplingRequest
+from gateway.screening.prompt_classifier import PromptClassifier, shown
+from inference.llm.request import Sampling, SamplingRequest, said_in
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules

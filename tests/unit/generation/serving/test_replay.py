@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, Sampling, SamplingRequest, answer_digest
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.policy.answers import AnswerRules
 
 ASKED = SamplingRequest(b"a prompt", False, Sampling(3))
 PIECES = [
@@ -85,6 +87,24 @@ def test_what_does_not_agree(told: dict[str, str]) -> None:
     with pytest.raises(SealgateError) as found:
         again(told)
     assert found.value.reason is Reason.REPLAY_MISMATCH
+
+
+def test_a_masked_answer_is_masked_again() -> None:
+    rules = AnswerRules({"canary": "mask"}, 1, ("sha256:" + sha256(b"one-two-three").hexdigest(),))
+    said = [AnswerPart((5,), b"one-two"), AnswerPart((6,), b"-three")]
+    said.append(AnswerPart((7,), b"!", "stop"))
+
+    class Telling(Version):
+        @contextmanager
+        def answer(self, *_: Any) -> Iterator[Iterator[AnswerPart]]:
+            yield iter(said)
+
+    version: Any = Telling()
+    output = answer_digest((1, 2), (7,), b"[canary]!")
+    found = answer_again(version, ASKED, recorded(3, output=output), 60, rules)
+    assert found.answer == "the same to its end"
+    with pytest.raises(SealgateError, match="REPLAY_MISMATCH"):
+        answer_again(version, ASKED, recorded(3, output=output), 60)
 
 
 @pytest.mark.parametrize(
