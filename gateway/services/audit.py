@@ -195,7 +195,7 @@ class LogService(LogServiceServicer):
             note=self._witnessed.with_lines(request.origin, log.checkpoint()),
             witnessed_note=witnessed,
             first=log.first(),
-            conflict=self._witnessed.conflict(request.origin),
+            conflict=self._witnessed.disagreement(request.origin),
             stamped_time=format_time(stamped.time) if stamped else "",
             stamped_size=stamped.size if stamped else 0,
             stamp_seconds=self._timestamps.every,

@@ -39,6 +39,7 @@ class CosignatureStore:
     witnesses: Sequence[WitnessKey] = ()
     _notes: dict[str, dict[str, CosignedLog]] = field(default_factory=dict)
     _conflicts: dict[str, str] = field(default_factory=dict)
+    _advice: dict[tuple[str, str], str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -79,6 +80,17 @@ class CosignatureStore:
         with self._lock:
             self._conflicts[origin] = detail
             self._write()
+
+    def advise(self, origin: str, witness: str, detail: str) -> None:
+        """Remember what an advisory witness finds now, which stops nothing; empty for nothing."""
+        with self._lock:
+            self._advice[origin, witness] = detail
+
+    def disagreement(self, origin: str) -> str:
+        """What contradicts the log, or what advisory witnesses find; empty where nothing does."""
+        with self._lock:
+            advice = [text for (of, _), text in self._advice.items() if of == origin and text]
+            return self._conflicts.get(origin) or "; ".join(advice)
 
     def best(self, origin: str) -> str:
         """The log's newest cosigned note, with the line of every witness that cosigned the same

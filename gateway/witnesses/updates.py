@@ -139,6 +139,8 @@ class WitnessUpdater:
     def _submit(self, log: Log, settings: WitnessSettings) -> None:
         try:
             submit(log, settings, self._witnessed)
+            if settings.advisory:
+                self._witnessed.advise(log.origin, settings.witness.name, "")
         except Contradiction as error:
             detail = f"{Reason.LOG_INCONSISTENT.name}: {settings.witness.name}: {error}"
             self._alarm(log.origin, detail, settings)
@@ -146,9 +148,11 @@ class WitnessUpdater:
     def _alarm(self, origin: str, detail: str, settings: WitnessSettings) -> None:
         _log.critical("%s: %s", origin, detail)
         security_events.report(tampering(Reason.LOG_INCONSISTENT))
-        if not settings.advisory:
-            self._halt(origin, f"{detail}; look, then remove {self._witnessed.path}")
-            self._witnessed.keep_conflict(origin, detail)
+        if settings.advisory:
+            self._witnessed.advise(origin, settings.witness.name, detail)
+            return
+        self._halt(origin, f"{detail}; look, then remove {self._witnessed.path}")
+        self._witnessed.keep_conflict(origin, detail)
 
 
 def submit(log: Log, settings: WitnessSettings, witnessed: CosignatureStore) -> None:

@@ -114,6 +114,12 @@ def test_an_advisory_witness_only_alarms(
         advisory
     )
     assert halted == {}
+    assert kept.conflict(ANSWER_LOG) == ""
+    assert advisory.witness.name in kept.disagreement(ANSWER_LOG)
+    WitnessUpdater([advisory], [GrowingLog("a", "b", "c")], kept, halted.__setitem__, 60).feed(
+        advisory
+    )
+    assert kept.disagreement(ANSWER_LOG) == ""
     assert [r for r in caplog.records if r.levelno == logging.CRITICAL]
 
 
