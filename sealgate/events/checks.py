@@ -121,7 +121,7 @@ class EventChecks:
             if own:
                 source = note.Verifier.from_vkey(policy.registry_log).name
                 self._expiry(found, "policy", source, "policy", parse_time(policy.expires))
-            self._logs(LogServiceStub(channel), policy, found)
+            self._logs(LogServiceStub(channel), person.endpoint, policy, found)
             self._sessions(AuditServiceStub(channel), person.endpoint, found)
         self._keep(found.events, found.remembered)
 
@@ -148,15 +148,11 @@ class EventChecks:
         id_ = f"expiring-{_digest(subject, data['expires'], str(min(passed)))}"
         self._tell_once(found, id_, source, f"{what}.expiring", subject, **data)
 
-    # 2. and 3.
-    def _logs(self, stub: LogServiceStub, policy: Policy, found: _Found) -> None:
+    # 2.
+    def _logs(self, stub: LogServiceStub, endpoint: str, policy: Policy, found: _Found) -> None:
         for origin in list_all(stub.ListLogs, logs.ListLogsRequest(), "origins"):
             told = stub.GetCheckpoint(logs.GetCheckpointRequest(origin=origin))
-            if told.conflict:
-                id_ = f"witness-{_digest(origin, told.conflict)}"
-                self._tell_once(
-                    found, id_, origin, "witness.disagrees", f"logs/{origin}", detail=told.conflict
-                )
+            self._witnesses(endpoint, origin, told.conflict, found)
             name = f"checkpoint of {origin}"
             before = self._store.recall(name)
             found.remembered.append((name, told.note))
@@ -169,6 +165,23 @@ class EventChecks:
                 self._tell_once(
                     found, id_, origin, "log.inconsistent", f"logs/{origin}", detail=str(refusal)
                 )
+
+    # 3.
+    def _witnesses(self, endpoint: str, origin: str, conflict: str, found: _Found) -> None:
+        """Told when it begins; what it says may grow with the log."""
+        name = f"disagreement on {origin} at {endpoint}"
+        before = self._store.recall(name) or ""
+        if bool(conflict) == bool(before):
+            return
+        found.remembered.append((name, conflict))
+        if conflict:
+            now = format_time(self._clock())
+            id_ = f"witness-{_digest(endpoint, origin, conflict, now)}"
+            data = {"detail": conflict, "gateway": endpoint}
+            subject = f"logs/{origin}"
+            found.events.append(
+                CloudEvent(id_, origin, "witness.disagrees", subject, now, data=data)
+            )
 
     # 4.
     def _sessions(self, stub: AuditServiceStub, endpoint: str, found: _Found) -> None:

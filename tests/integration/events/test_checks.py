@@ -108,15 +108,24 @@ def test_a_log_that_did_not_only_grow_is_told_once(look, harness, store, size_of
     assert look() == []
 
 
-def test_a_witness_that_disagrees_is_told_once(look, harness):
+def test_a_witness_that_disagrees_is_told_when_that_begins(look, harness):
     harness.gateway.store.witnessed.keep_conflict(ORIGIN, "w.example: at 9, and ours has 4")
     try:
         (event,) = look()
         assert (event.kind, event.subject) == ("witness.disagrees", f"logs/{ORIGIN}")
         assert event.data["detail"] == "w.example: at 9, and ours has 4"
+        harness.gateway.store.witnessed.keep_conflict(ORIGIN, "w.example: at 9, and ours has 5")
         assert look() == []
+        harness.gateway.store.witnessed.keep_conflict(ORIGIN, "")
+        assert look() == []
+        # An advisory one, which stops nothing.
+        harness.gateway.store.witnessed.advise(ORIGIN, "w.example", "at 9, and ours has 6")
+        (again,) = look()
+        assert again.data["detail"] == "at 9, and ours has 6"
+        assert again.id != event.id
     finally:
         harness.gateway.store.witnessed.keep_conflict(ORIGIN, "")
+        harness.gateway.store.witnessed.advise(ORIGIN, "w.example", "")
 
 
 def test_flagged_sessions_are_told_from_the_first_look_on(look, harness):
