@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -38,9 +39,11 @@ from sealgate.remote.calls import send
 from sealgate.remote.uploads import PARALLEL, Package, Uploader
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import Signer
+from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0
+_PROPOSED = timedelta(days=7)
 # After these reasons, publishing the same version again would fail again.
 _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 
@@ -109,6 +112,9 @@ Example:
     "(section `unscreened`); every receipt then says that nothing was screened.",
 )
 @click.option(
+    "--propose", "proposed", is_flag=True, help="Propose the version for production, for a week."
+)
+@click.option(
     "--parallel",
     type=click.IntRange(1, 16),
     default=PARALLEL,
@@ -128,6 +134,7 @@ def publish(
     watermark_loss: float,
     no_first_stage: bool,
     without_screening: bool,
+    proposed: bool,
     parallel: int,
     as_json: bool,
 ) -> None:
@@ -149,7 +156,13 @@ def publish(
         quantizes(precision),
         not without_screening,
     )
-    release(ctx, source, dataset, bounds, wishes, parallel, as_json)
+    made = release(ctx, source, dataset, bounds, wishes, parallel)
+    if proposed:
+        person = profile(ctx, "publisher")
+        with connected(person) as channel:
+            named = made["model"], made["version"], DEFAULT_ALIAS
+            made["proposal"] = governance_of(person, channel).propose(*named, _PROPOSED, 0).digest
+    show_fields(made, as_json)
 
 
 def release(
@@ -159,11 +172,10 @@ def release(
     bounds: Confinement,
     wishes: PublishOptions,
     parallel: int,
-    as_json: bool,
     read: SourceFolder | None = None,
-) -> None:
-    """Make a version of the model at `path`, register it, and show what came of it. `read` is what
-    `read_source` made of it, if that is known.
+) -> dict[str, Any]:
+    """Make a version of the model at `path`, register it, and return what came of it. `read` is
+    what `read_source` made of it, if that is known.
     """
     person = profile(ctx, "publisher")
     with connected(person) as channel, open_outbox(person, path, dataset, wishes) as outbox:
@@ -186,7 +198,7 @@ def release(
         "version": int(version.name.rpartition("/")[2]),
         "digest": version.digest,
     }
-    show_fields({**named, **waiting.summary}, as_json)
+    return {**named, **waiting.summary}
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from publishing.evidence.signing import check_made_from
 from publishing.ready.reading import read_source
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
-from sealgate.cli.output import json_option
+from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import PARALLEL
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -106,4 +106,4 @@ def recalibrate(
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
     wishes = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))
-    release(ctx, source, dataset, bounds, wishes, PARALLEL, as_json, made)
+    show_fields(release(ctx, source, dataset, bounds, wishes, PARALLEL, made), as_json)

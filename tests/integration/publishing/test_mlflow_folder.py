@@ -57,10 +57,13 @@ def test_it_is_published_with_run_metrics_and_signature_as_evidence(tmp_path: Pa
     written(tmp_path, "onnx", "model.onnx", data := linear())
     save_file({"x": X, "y": Y}, tmp_path / "data.safetensors")
     with running(tmp_path / "state") as harness:
-        words = ("--data", str(tmp_path / "data.safetensors"), "--json")
+        words = ("--data", str(tmp_path / "data.safetensors"), "--propose", "--json")
         result = harness.command("import", "mlflow", str(tmp_path / "run"), *words)
         assert result.exit_code == 0, result.output
-        assert json.loads(result.stdout)["model"] == "credit"
+        told = json.loads(result.stdout)
+        assert told["model"] == "credit"
+        approval = harness.governance("approver-1").approve(told["proposal"], "read")
+        assert approval.digest == told["proposal"]
         request = GetVersionRequest(name="models/credit/versions/1")
         version = harness.registry("auditor").GetVersion(request).version
     items = [Evidence.decode(Envelope.decode(each).payload) for each in version.evidence]
