@@ -9,7 +9,7 @@ from publishing.ready.description import ModelDescription
 from publishing.ready.huggingface import is_huggingface, read_huggingface
 from publishing.ready.mlflow import ImportedModel, Signers, is_mlflow, read_mlflow
 from publishing.ready.preparation import add_response, inputs_of, prepare
-from publishing.ready.rows import column_rows, read_named, tensor_rows
+from publishing.ready.rows import check_row_sizes, column_rows, read_named, tensor_rows
 from publishing.source.folder import (
     CONFIG,
     RESPONSE,
@@ -43,6 +43,8 @@ def read_rows(
     Raises: PARAMETER_MALFORMED, FORMAT_REFUSED, TENSOR_DATATYPE, TENSOR_SHAPE, and as
     `Dataset.read` does.
     """
+    if description is not None:
+        check_row_sizes(data)
     named = read_named(data, options.targets) if description is not None else None
     if named is None or description is None:
         if options.targets or options.optional:

@@ -8,6 +8,7 @@ a header and lines        .csv: the columns that `--target` names are the answer
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from sealgate.tensors import DTYPES
 
 Array = npt.NDArray[Any]
 Inputs = Sequence[tuple[str, str, tuple[int, ...]]]
+LARGEST_ROW = 224 * 224 * 3
+"""Numbers of a row, at most: an image of 224x224x3."""
 _MOST_WORDS = 256
 
 
@@ -43,6 +46,23 @@ class NamedRows:
     def names_columns(self, inputs: Inputs) -> bool:
         """Whether they are the places of a model's one input of numbers."""
         return self.table and len(inputs) == 1 and inputs[0][0] not in self.values
+
+
+def check_row_sizes(path: Path) -> None:
+    """Look at what a safetensors file says that it holds, before any of it is read. Another file is
+    not looked at.
+
+    Raises: TENSOR_SHAPE for rows of more than LARGEST_ROW numbers.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError):
+        return
+    for name, shape in shapes.items():
+        if (size := math.prod(shape[1:])) > LARGEST_ROW:
+            detail = f"a row of {name} has {size} numbers, {LARGEST_ROW} at most (224x224x3)"
+            raise SealgateError(Reason.TENSOR_SHAPE, detail)
 
 
 def read_named(path: Path, targets: Sequence[str]) -> NamedRows | None:

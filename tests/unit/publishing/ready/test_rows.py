@@ -1,12 +1,17 @@
 """Data by name: of CSV files and of safetensors."""
 
+import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from publishing.ready.rows import column_rows, read_named, tensor_rows
+from publishing.ready.description import ModelDescription
+from publishing.ready.reading import RowsOptions, read_rows
+from publishing.ready.rows import LARGEST_ROW, check_row_sizes, column_rows, read_named, tensor_rows
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 
 LINES = [f"{20 + n},{('Basel', 'Bern')[n % 2]},{n % 2}" for n in range(8)]
@@ -97,3 +102,33 @@ def test_texts_for_a_tensor_of_numbers_are_refused(tmp_path: Path) -> None:
         tensor_rows(named, [("age", "INT64", (1,)), ("town", "BYTES", (1,))], {})
     assert refused.value.reason is Reason.PARAMETER_MALFORMED
     assert refused.value.detail.startswith("city: the model takes age, town")
+
+
+def sparse(path: Path, shape: tuple[int, ...]) -> Path:
+    """A file that says it has so many numbers, and takes no room on the disk."""
+    size = 4 * int(np.prod(shape))
+    about = {"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps(about).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    return path
+
+
+def test_rows_that_are_too_large_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "rows.safetensors", (600, 3, 512, 512))
+    tracemalloc.start()
+    with pytest.raises(SealgateError) as refused:
+        read_rows(path, path, ModelDescription("photos"), RowsOptions(), Confinement())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused.value.reason is Reason.TENSOR_SHAPE
+    assert str(LARGEST_ROW) in str(refused.value)
+    assert most < 1 << 20
+
+
+def test_an_image_of_224_is_no_such_row(tmp_path: Path) -> None:
+    check_row_sizes(sparse(tmp_path / "rows.safetensors", (300, 224, 224, 3)))
+    with pytest.raises(SealgateError):
+        check_row_sizes(sparse(tmp_path / "rows.safetensors", (300, 225, 224, 3)))
