@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 import grpc
+import numpy as np
 
+from inference.model.decisions import CLASSES
 from publishing.cli.description_options import (
     Described,
     description_options,
@@ -26,7 +28,7 @@ from publishing.pipeline.files import DRAWS, LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import model_name, read_source
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.folder import Dataset, DataSlice, SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
@@ -260,10 +262,24 @@ def _build_once(
         first_stage=wishes.first_stage,
         unmarked=wishes.unmarked,
     )
+    if doubt := doubt_of(data.test, built.report.measured.accuracies.source):
+        _tell("warning", doubt)
     # Kept before the release: a mark that is lost proves nothing.
     if built.mark is not None:
         save_mark(mark_path(folder, mark), built.mark)
     return built, _summary(built)
+
+
+def doubt_of(test: DataSlice, accuracy: float) -> str:
+    """What to ask a publisher whose model is right less often than one that always names the
+    commonest class; empty for others.
+    """
+    if test.kind != CLASSES:
+        return ""
+    _, counts = np.unique(test.y, return_counts=True)
+    if accuracy >= counts.max() / counts.sum():
+        return ""
+    return f"{accuracy:.0%} of the test rows are right: do the data's x and y belong together?"
 
 
 def _register(

@@ -111,7 +111,8 @@ class TrialRequest:
             name: np.frombuffer(data, np.uint8) for name, data in texts.items()
         }
         for name, part in zip(SLICES, (self.fit, self.calibration, self.test), strict=True):
-            tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
+            x, y = np.ascontiguousarray(part.x), np.ascontiguousarray(part.y)
+            tensors |= {f"x_{name}": x, f"y_{name}": y}
         tensors["seed"] = np.array([self.seed], np.int64)
         tensors["first_stage"] = np.array([self.first_stage])
         tensors["keeps_rows"] = np.array([self.keeps_rows])
