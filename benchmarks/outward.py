@@ -2,6 +2,8 @@
 
     events     10,000 events to a webhook across 100 kills of the events process; minutes
     standards  COSE and SCITT vectors of others, as they are and altered; half a minute
+    siem       every kind of security event, judged by OCSF's schema; half a minute
+    dossier    a regulator's file of each template, with its citations looked up; half a minute
 
 Each part leaves its figures in build/outward/PART.json; without a PART all are measured. See
 `benchmarks.parts`.
@@ -12,7 +14,7 @@ from functools import partial
 
 import click
 
-from benchmarks import events, parts, standards
+from benchmarks import events, governance_files, parts, standards
 
 
 @click.command()
@@ -26,6 +28,8 @@ def main(chosen: tuple[str, ...], quick: bool) -> None:
             events.targets,
         ),
         "standards": (standards.measure, standards.targets),
+        "siem": (governance_files.siem, governance_files.siem_targets),
+        "dossier": (governance_files.dossier, governance_files.dossier_targets),
     }
     sys.exit(parts.run("outward", known, chosen))
 
