@@ -1,12 +1,17 @@
 """What keeps the engine in step with the registry outlives what it meets."""
 
+import logging
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from gateway.sync.registry_sync import RegistrySync
 from sealgate.reasons import Reason, SealgateError
-from tests.support.builders.documents.people import refused
+from sealgate.trust.policy.promotion_rules import RiskTiers
+from sealgate.trust.policy.review import ReviewRules
+from tests.support.builders.documents.people import PromotionDocuments, make_policy, refused
 
 
 class Registry:
@@ -38,10 +43,28 @@ class Room:
 
 def test_statements_are_renewed_whatever_an_engine_answers() -> None:
     registry: Any = Registry()
-    engine: Any = SimpleNamespace(expired="")
+    engine: Any = SimpleNamespace(expired="", policy=None)
     answers: Any = SimpleNamespace(size=0)
     rooms: Any = Room()
     watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
     with refused(Reason.REGISTRY_UNAVAILABLE):
         watch.start()
     assert registry.renewed == 1
+
+
+def test_a_live_version_whose_approvals_end_soon_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    policy = make_policy(
+        risk=RiskTiers({"digits": "high"}, {}), review=ReviewRules({"high": 3}, {})
+    )
+    bundle = PromotionDocuments(policy).promotion()
+    lives = {("digits", "production"): SimpleNamespace(bundle=bundle)}
+    engine: Any = SimpleNamespace(expired="", policy=policy, live=lambda: lives)
+    answers: Any = SimpleNamespace(size=0)
+    rooms: Any = Room()
+    registry: Any = Registry()
+    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
+    with caplog.at_level(logging.WARNING):
+        watch.upkeep()
+    assert "digits/production: approvals count until" in caplog.text
