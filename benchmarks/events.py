@@ -53,7 +53,7 @@ class Size:
 WHOLE, QUICK = Size(2_000, 10_000, 100), Size(200, 1_000, 10)
 
 
-class Changes:
+class ModelChanges:
     """Makes changes of twenty models in turn; `made` has when each entry was asked for."""
 
     def __init__(self, stage: Stage, run: str) -> None:
@@ -130,7 +130,7 @@ def targets(rows: list[Row]) -> list[Target]:
 
 def _undisturbed(stage: Stage, size: Size) -> Row:
     with _destination(stage, "calm") as (hook, configuration):
-        changes = Changes(stage, "calm")
+        changes = ModelChanges(stage, "calm")
         process = _start(configuration)
         # The process has started once its first event came.
         changes.make(1)
@@ -147,7 +147,7 @@ def _undisturbed(stage: Stage, size: Size) -> Row:
 
 def _killed(stage: Stage, size: Size) -> Row:
     with _destination(stage, "killed") as (hook, configuration):
-        changes = Changes(stage, "killed")
+        changes = ModelChanges(stage, "killed")
         began = time.monotonic()
         for _ in range(size.kills):
             before = len(hook.came)

@@ -38,6 +38,7 @@ FETCHERS = {
 _FETCHES = {
     "console/sign_in/oidc.py",
     "gateway/auth/fetch.py",
+    "gateway/timestamps/updates.py",
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",
