@@ -159,26 +159,34 @@ def _answer(
         return handler(View(console, request, session, form))
     except (SealgateError, grpc.RpcError) as error:
         refusal = error if isinstance(error, SealgateError) else refusal_of(error)
-        if refusal.reason.kind is Kind.UNAUTHENTICATED:
+        ended = refusal.reason.kind is Kind.UNAUTHENTICATED
+        if ended:
             console.sessions.close(session)
-        return refused(console, refusal)
+        return refused(console, refusal, signed_in=not ended)
 
 
-def refused(console: Console, refusal: SealgateError) -> HTMLResponse:
+def refused(console: Console, refusal: SealgateError, *, signed_in: bool = False) -> HTMLResponse:
     """The page for a refusal."""
     reason = refusal.reason
     status = _STATUS.get(reason.kind, 503 if reason is Reason.CALL_FAILED else 500)
     if reason.kind is Kind.UNAVAILABLE:
         status = 503
-    return plain(console, status, reason.sentence, refusal.detail, reason.name)
+    told = reason.sentence, refusal.detail, reason.name
+    return plain(console, status, *told, signed_in=signed_in)
 
 
 def plain(
-    console: Console, status: int, title: str, detail: str = "", reason: str = ""
+    console: Console,
+    status: int,
+    title: str,
+    detail: str = "",
+    reason: str = "",
+    *,
+    signed_in: bool = False,
 ) -> HTMLResponse:
     """A page that tells nothing of the gateway."""
-    page = console.templates.render("refused.html", title=title, detail=detail, reason=reason)
-    return HTMLResponse(page, status)
+    told = {"title": title, "detail": detail, "reason": reason, "signed_in": signed_in}
+    return HTMLResponse(console.templates.render("refused.html", **told), status)
 
 
 def _unknown(console: Console, request: Request) -> Response:

@@ -125,6 +125,8 @@ def test_what_is_not_there_is_told_with_its_reason(console, path, status, reason
     answer = console.signed_in("auditor").get(path)
     assert reason in answer.text
     assert answer.status_code == status
+    # Who is signed in need not do so.
+    assert ("/sign-in" in answer.text) is (status == 401)
 
 
 def test_people_who_are_no_auditors_see_no_entries(console):
