@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from console.pages.reach import reach_of
 from console.pages.versions import compared, file_changes, plots, shown_evidence
-from console.reading.aliases import newest_pointers
+from console.reading.aliases import ALIASES, newest_pointers
 from console.reading.proposals import read_proposal, waiting
 from console.reading.versions import read_version
 from console.views import View
@@ -45,8 +45,9 @@ def proposal(view: View) -> Response:
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
     shown = read_proposal(message, calls.policies)
     named = shown.proposal
-    place = named.model, named.alias
-    pointer = newest_pointers(calls, {place})[place]
+    aliases = {*ALIASES, named.alias}
+    pointers = newest_pointers(calls, {(named.model, alias) for alias in aliases})
+    pointer = pointers[named.model, named.alias]
     version = read_version(calls, named.model, named.version)
     live = None
     if pointer is not None and pointer.version != named.version:
@@ -61,7 +62,7 @@ def proposal(view: View) -> Response:
         evidence=shown_evidence(version),
         compared=compared(version, live),
         plots=plots(version, live),
-        reach=reach_of(calls, named),
+        reach=reach_of(calls, named, pointers),
         outdated=shown.state == "open" and named.policy != calls.policy.digest,
         waits=any(each.digest == shown.digest for each in waiting(calls, named.model)),
     )

@@ -6,7 +6,7 @@ from itertools import islice
 from starlette.responses import Response
 
 from console.display.formats import done
-from console.reading.aliases import ALIASES, newest_pointers
+from console.reading.aliases import ALIASES, Pointers
 from console.reading.gateway import PersonCalls
 from console.reading.proposals import read_proposal
 from console.reading.versions import ShownVersion, read_version
@@ -48,8 +48,8 @@ class Reach:
     aliases: tuple[str, ...]
 
 
-def reach_of(calls: PersonCalls, proposal: Proposal) -> Reach:
-    """Whom a proposal reaches once it is promoted."""
+def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Reach:
+    """Whom a proposal reaches once it is promoted. `pointers` are those of all ALIASES."""
     policy = calls.policy
     # Requests come to production; a share of them goes to a canary, a copy to a shadow.
     target = policy.target("infer", proposal.model, DEFAULT_ALIAS)
@@ -58,7 +58,6 @@ def reach_of(calls: PersonCalls, proposal: Proposal) -> Reach:
         for known in policy.principals
         if decide(policy.rights, known.name, known.roles, target).allowed
     )
-    pointers = newest_pointers(calls, {(proposal.model, alias) for alias in ALIASES})
     live = pointers[proposal.model, DEFAULT_ALIAS]
     answered, since = _asked(calls, proposal.model, str(live.version)) if live else (0, 0.0)
     aliases = tuple(

@@ -8,11 +8,11 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.v1 import registry_pb2 as messages
 
 ALIASES = ("production", "canary", "shadow")
+Pointers = Mapping[tuple[str, str], messages.Pointer | None]
+"""By model and alias."""
 
 
-def newest_pointers(
-    calls: PersonCalls, places: set[tuple[str, str]]
-) -> Mapping[tuple[str, str], messages.Pointer | None]:
+def newest_pointers(calls: PersonCalls, places: set[tuple[str, str]]) -> Pointers:
     """The newest pointer of each alias of a model; None where it has never pointed."""
     order = sorted(places)
     requests = [
