@@ -1,5 +1,6 @@
 """The overview: what is live, what waits for the reader, the state of the logs, what ends soon."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,7 +8,14 @@ import grpc
 from cryptography import x509
 from starlette.responses import Response
 
-from console.reading.aliases import ALIASES, health, health_word, newest_pointers
+from console.reading.aliases import (
+    ALIASES,
+    Place,
+    health,
+    health_word,
+    newest_pointers,
+    review_ends,
+)
 from console.reading.proposals import ShownProposal, waiting
 from console.reading.versions import is_screened, list_versions
 from console.views import View
@@ -88,7 +96,7 @@ def overview(view: View) -> Response:
         next_page=page.next_page_token,
         waiting=_waiting(view),
         logs=_logs(view),
-        expiries=_expiries(view),
+        expiries=[*_expiries(view), *_reviews(view, pointers)],
     )
 
 
@@ -127,6 +135,14 @@ def _expiries(view: View) -> list[Expiry]:
         ("The console's certificate", certificate.not_valid_after_utc),
     ]
     return [Expiry(what, time, time < view.now + _SOON) for what, time in ends]
+
+
+def _reviews(view: View, pointers: Mapping[Place, messages.Pointer | None]) -> list[Expiry]:
+    """Until when the approvals of what is live count."""
+    return [
+        Expiry(f"Approvals of {model}/{alias}", end, end < view.now + _SOON)
+        for (model, alias), end in review_ends(pointers, view.calls.policy).items()
+    ]
 
 
 ROUTES = [("/", overview, ("GET",))]

@@ -1,12 +1,17 @@
 """Where aliases point, and whether this gateway has loaded it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from console.reading.gateway import PersonCalls
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.policy import Policy
+from sealgate.trust.statements import PointerBundle, review_end
 from sealgate.v1 import registry_pb2 as messages
 
+Place = tuple[str, str]
+"""A model and an alias."""
 ALIASES = ("production", "canary", "shadow")
 Pointers = Mapping[tuple[str, str], messages.Pointer | None]
 """By model and alias."""
@@ -44,3 +49,15 @@ def health_word(
 ) -> str:
     """`ready`, or why not, of what an alias points at; empty where that is not known."""
     return "" if pointer is None else loaded.get((model, str(pointer.version)), "")
+
+
+def review_ends(
+    pointers: Mapping[Place, messages.Pointer | None], policy: Policy
+) -> dict[Place, datetime]:
+    """Until when the approvals of each alias's version count, where the policy says for how long.
+
+    Raises SealgateError(DOCUMENT_MALFORMED).
+    """
+    bundles = {place: each.bundle for place, each in sorted(pointers.items()) if each is not None}
+    ends = {place: review_end(PointerBundle.decode(b), policy) for place, b in bundles.items()}
+    return {place: end for place, end in ends.items() if end is not None}
