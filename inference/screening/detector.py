@@ -19,6 +19,9 @@ answer in INT8, and say what such a row becomes: adversarial, by a score above a
 by the highest score that is not adversarial; or clean. Their thresholds rest on those scores. A row
 that the first stage lets pass is not compared.
 
+A field `inputs` says how the calibration rows fill bins of each column
+(`inference.screening.column_bins`). No score depends on it.
+
 A version without screening has the detector `UNSCREENED`, which was fitted on nothing and finds
 every row clean; its entries carry no verdict.
 """
@@ -32,6 +35,7 @@ import numpy.typing as npt
 
 from inference.screening import scoring
 from inference.screening.calibration import Calibration, Floats, ScoreThreshold
+from inference.screening.column_bins import ColumnBins
 from inference.screening.first_stage import FEATURES, FirstStage
 from inference.screening.scoring import FeatureScaling, ScoreTail, Scoring, ScoringWeights
 from sealgate.trust import canonical, fields
@@ -73,6 +77,7 @@ class Detector:
     fitted_on: tuple[str, ...]
     first: FirstStage | None = None
     disagreement: Disagreement | None = None
+    inputs: ColumnBins | None = None
     _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +186,8 @@ class Detector:
             value["first"] = self.first.value()
         if self.disagreement is not None:
             value["disagreement"] = str(self.disagreement)
+        if self.inputs is not None:
+            value["inputs"] = self.inputs.value()
         return canonical.encode(value)
 
     @classmethod
@@ -188,7 +195,7 @@ class Detector:
         """Read what `encode` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
         given = value if isinstance(value, dict) else {}
-        more = [name for name in ("first", "disagreement") if name in given]
+        more = [name for name in ("first", "disagreement", "inputs") if name in given]
         top = fields.record(value, (*scoring.NAMES, "calibration", "fitted_on", *more), TYPE)
         full = Scoring.read(top)
         return cls(
@@ -199,6 +206,7 @@ class Detector:
             fields.texts(top["fitted_on"]),
             FirstStage.read(top["first"]) if "first" in top else None,
             _disagreement(top["disagreement"]) if "disagreement" in top else None,
+            ColumnBins.read(top["inputs"]) if "inputs" in top else None,
         )
 
     def _of_graph(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:

@@ -27,6 +27,7 @@ from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
+from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import UNSCREENED, Detector
 from publishing.calibration.detector_fit import (
     attack_fit_rows,
@@ -223,6 +224,7 @@ class _Screened:
         vectors = _vectors(self.int8, asked, self.served, self.golden) if staged else None
         answering = ServedProber(prober, self.served, compared, decision=config.decision)
         answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
+        detector = replace(detector, inputs=ColumnBins.of(asked.calibration.x))
         answering = replace(answering, border=True)
         sample = rows_to_screen(asked.test.x)
         report = report_of(answering, detector, sample, for_noise, config.decision)

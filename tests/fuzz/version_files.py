@@ -17,6 +17,7 @@ from inference.llm.request import INT8, GeneratorTerms, PromptScreen
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.model.golden import Golden
 from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
+from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from inference.text.tokenizer import TextTokenizer
@@ -71,6 +72,7 @@ def _detectors() -> Iterator[bytes]:
     )
     yield whole.encode()
     yield replace(whole, disagreement=Verdict.SUSPECT).encode()
+    yield replace(whole, inputs=ColumnBins(((0.0, 0.5),), ((0.25, 0.25, 0.5),))).encode()
 
 
 def _parse_terms(data: bytes) -> None:
