@@ -16,7 +16,7 @@ from gateway.config.opening import open_rollback_key
 from gateway.observability.collector import MetricsListener
 from gateway.observability.history import StatisticsHistory
 from gateway.observability.server import Phase
-from gateway.outcomes import OutcomeAlarm, OutcomeBook, OutcomeReports
+from gateway.outcomes import ColumnWatch, OutcomeAlarm, OutcomeBook, OutcomeReports
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
@@ -112,8 +112,10 @@ class Gateway:
         self.history = StatisticsHistory(self.engine.live, self.drift.evidence)
         self.registry_sync = self._new_watch(interceptor)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
+        self._columns = ColumnWatch(self.policy)
+        alarm = OutcomeAlarm(self.recorder, now)
         self.outcomes = OutcomeBook(
-            store.answers, self.engine.live, self.policy, OutcomeAlarm(self.recorder, now)
+            store.answers, self.engine.live, self.policy, alarm, self._columns
         )
         self.rollout = Rollout(
             self.engine, self.recorder, store.registry.pointers, now, guard_key, [self.outcomes]
@@ -219,7 +221,7 @@ class Gateway:
             self.engine,
             self.recorder,
             self._enforcement,
-            Observation(self.policy, self.sessions, self.drift, self._features),
+            Observation(self.policy, self.sessions, self.drift, self._features, self._columns),
             self.rollout,
             now,
             self._limits.deadline,

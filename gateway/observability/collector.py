@@ -197,17 +197,19 @@ class GatewayCollector(Collector):
         book = self._from.outcomes
         counts = {(reason,): count for reason, count in dict(book.counted).items()}
         yield filled(families.OUTCOME_REPORTS, counts)
-        known = {
-            (each.promotion.model, each.promotion.alias, str(each.promotion.version)): each.window
+        live = {
+            (each.promotion.model, each.promotion.alias, str(each.promotion.version)): each
             for each in book.current()
-            if len(each.window)
         }
+        known = {key: each.window for key, each in live.items() if len(each.window)}
         yield filled(families.OUTCOMES, {key: len(each) for key, each in known.items()})
         accuracy = {key: each.accuracy for key, each in known.items()}
         yield filled(families.OUTCOME_ACCURACY, accuracy)
         errors = {key: each.ece for key, each in known.items()}
         told = {key: error for key, error in errors.items() if error is not None}
         yield filled(families.OUTCOME_CALIBRATION, told)
+        drifted = {key: each.columns[0].psi for key, each in live.items() if each.columns}
+        yield filled(families.COLUMN_DRIFT, drifted)
         passed = {place: float(place in book.passed) for place in places}
         yield filled(families.OUTCOME_LIMIT, passed)
 

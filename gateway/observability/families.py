@@ -136,6 +136,13 @@ OUTCOME_CALIBRATION = Family(
     _PROMOTION,
     "Their expected calibration error, where answers tell their confidence",
 )
+COLUMN_DRIFT = Family(
+    "sealgate_column_psi",
+    GAUGE,
+    _PROMOTION,
+    "The population stability index of the column of a live promotion whose values are furthest "
+    "from those of the calibration rows",
+)
 OUTCOME_LIMIT = Family(
     "sealgate_outcome_limit_passed",
     GAUGE,
@@ -279,6 +286,7 @@ FAMILIES = (
     OUTCOMES,
     OUTCOME_ACCURACY,
     OUTCOME_CALIBRATION,
+    COLUMN_DRIFT,
     OUTCOME_LIMIT,
     FIRST_TOKEN_SECONDS,
     NEXT_TOKEN_SECONDS,

@@ -2,11 +2,14 @@
 
 from gateway.outcomes.alarm import OutcomeAlarm
 from gateway.outcomes.book import OutcomeBook, Promotion, ShownOutcomes
+from gateway.outcomes.columns import ColumnDrift, ColumnWatch
 from gateway.outcomes.judged import JudgedAnswer, Truth, judge
 from gateway.outcomes.reports import MOST_REPORTS, OutcomeReport, OutcomeReports, ReportResult
 
 __all__ = [
     "MOST_REPORTS",
+    "ColumnDrift",
+    "ColumnWatch",
     "JudgedAnswer",
     "OutcomeAlarm",
     "OutcomeBook",

@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from gateway.outcomes.columns import ColumnDrift, ColumnWatch
 from gateway.outcomes.judged import JudgedAnswer
 from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
 from gateway.rollout.alias_health import Breach
@@ -66,6 +67,7 @@ class ShownOutcomes:
     promotion: Promotion
     seconds: int
     window: OutcomeWindow
+    columns: Sequence[ColumnDrift]
     finding: str
 
 
@@ -83,12 +85,14 @@ class OutcomeBook:
         live: LiveVersions,
         policy: Callable[[], Policy],
         alarm: Alarm,
+        columns: ColumnWatch,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._live = live
         self._policy = policy
         self._alarm = alarm
+        self._columns = columns
         self._clock = clock
         self._mutex = threading.Lock()
         self._series: OrderedDict[Promotion, OutcomeSeries] = OrderedDict()
@@ -118,12 +122,12 @@ class OutcomeBook:
         now = self._clock()
         with self._mutex:
             self._load()
-            found = [
-                (promotion, series)
-                for promotion, series in self._series.items()
-                if promotion.model == model
-            ]
-            shown = [self._shown(promotion, series, now) for promotion, series in found]
+            found = {p: series for p, series in self._series.items() if p.model == model}
+            for live in self._live().values():
+                # Of what is live, columns are known before any outcome.
+                if live.model == model and self._rules().of(model):
+                    found.setdefault(_promotion(live), OutcomeSeries())
+            shown = [self._shown(promotion, series, now) for promotion, series in found.items()]
         return sorted(shown, key=lambda each: each.promotion[::-1], reverse=True)
 
     def current(self) -> list[ShownOutcomes]:
@@ -133,8 +137,7 @@ class OutcomeBook:
             return []
         with self._mutex:
             self._load()
-            known = [(each, self._series[each]) for each in live if each in self._series]
-            return [self._shown(promotion, series, now) for promotion, series in known]
+            return [self._shown(p, self._series.get(p) or OutcomeSeries(), now) for p in live]
 
     def breaches(self) -> list[Breach]:
         """The live promotions that pass a limit which rolls back; `alarm` is told of the others."""
@@ -159,14 +162,18 @@ class OutcomeBook:
             self._load()
             series = self._series.get(_promotion(live), OutcomeSeries())
             window = series.since(self._clock() - limits.window_seconds)
-        return finding(window, limits)
+        return finding(window, limits, _furthest(self._columns.drift(live.pointer), limits))
 
     def _shown(self, promotion: Promotion, series: OutcomeSeries, now: float) -> ShownOutcomes:
         limits = self._limits(promotion.model, promotion.alias)
         seconds = limits.window_seconds if limits else _DEFAULT_SECONDS
         window = series.since(now - seconds)
-        words = finding(window, limits) if limits else None
-        return ShownOutcomes(promotion, seconds, window, words or "")
+        live = self._live().get((promotion.model, promotion.alias))
+        is_live = live is not None and _promotion(live) == promotion
+        columns = self._columns.drift(live.pointer) if live and is_live else []
+        psi = _furthest(columns, limits) if limits else None
+        words = finding(window, limits, psi) if limits else None
+        return ShownOutcomes(promotion, seconds, window, columns, words or "")
 
     def _rules(self) -> OutcomeRules:
         return self._policy().outcomes or NO_RULES
@@ -207,3 +214,9 @@ class OutcomeBook:
 
 def _promotion(live: LiveVersion) -> Promotion:
     return Promotion(live.model, live.alias, live.version, live.digest, live.sequence)
+
+
+def _furthest(columns: Sequence[ColumnDrift], limits: OutcomeLimits) -> tuple[float, str] | None:
+    """The largest stability index and its column, of those that have rows enough."""
+    known = [(c.psi, c.column) for c in columns if c.rows >= limits.minimum_outcomes]
+    return max(known, default=None)

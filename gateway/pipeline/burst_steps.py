@@ -97,6 +97,8 @@ class BurstSteps:
             answers = [each.answer for each in seen if each.answer is not None]
             if answers:
                 self._observation.settle(live, answers, [e.call.principal.name for e in seen])
+            rows = [e.array for e in group if e.error is None and e.array is not None]
+            self._observation.answered(live, rows)
             for pending in group:
                 self._show(live, pending)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from gateway.outcomes import ColumnWatch
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
 from gateway.sessions.flagged import FlaggedSessions
@@ -30,11 +31,13 @@ class Observation:
         sessions: SessionWatch,
         drift: DriftWatch,
         features: FeatureKeeper,
+        columns: ColumnWatch | None = None,
     ) -> None:
         self._policy = policy
         self._sessions = sessions
         self._drift = drift
         self._features = features
+        self._columns = columns
         self._mutex = threading.Lock()
         self.flagged = FlaggedSessions()
         self.session_actions: Counter[tuple[str, str]] = Counter()
@@ -80,6 +83,11 @@ class Observation:
         """
         if live.ready.detector.screens:
             self._drift.observe_all(live, answers, callers)
+
+    def answered(self, live: LiveVersion, arrays: Sequence[npt.NDArray[Any]]) -> None:
+        """Take the rows of requests whose answers left."""
+        if self._columns is not None:
+            self._columns.observe(live, arrays)
 
     def keep(self, live: LiveVersion, answer: InferenceResult) -> None:
         """Keep an answer's features, where the gateway is set to."""

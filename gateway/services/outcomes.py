@@ -12,6 +12,8 @@ from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceServicer
 
 _LONGEST_ID = 128
+_MOST_SERIES = 16
+_MOST_COLUMNS = 32
 
 
 class OutcomeService(OutcomeServiceServicer):
@@ -46,7 +48,9 @@ class OutcomeService(OutcomeServiceServicer):
     ) -> messages.GetOutcomesResponse:
         model = check_name(request.model)
         self._rights.check(call, "read", model)
-        return messages.GetOutcomesResponse(series=map(_series, self._book.shown(model)))
+        return messages.GetOutcomesResponse(
+            series=map(_series, self._book.shown(model)[:_MOST_SERIES])
+        )
 
 
 def _read(report: messages.OutcomeReport) -> OutcomeReport:
@@ -89,6 +93,7 @@ def _series(shown: ShownOutcomes) -> messages.OutcomeSeries:
         ],
         bins=[messages.CalibrationBin(**asdict(each)) for each in window.bins()],
         groups=[messages.GroupFigures(**asdict(each)) for each in window.groups()],
+        columns=[messages.ColumnDrift(**asdict(each)) for each in shown.columns[:_MOST_COLUMNS]],
         finding=shown.finding,
         first_entry=int(entries.min()) if len(entries) else 0,
         last_entry=int(entries.max()) if len(entries) else 0,

@@ -29,6 +29,7 @@ from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
 
 _AT_ONCE = 256
+_COLUMNS = 8
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FIXED = ("index", "label", "number")
 Json = dict[str, Any]
@@ -144,9 +145,21 @@ def show(ctx: click.Context, model: str, as_json: bool) -> None:
         for series in found
         for each in series.groups
     ]
-    if groups:
+    columns = [
+        {
+            "alias": series.alias or "by version",
+            "version": series.version,
+            "column": each.column,
+            "rows": each.rows,
+            "PSI": f"{each.psi:.3f}",
+            "KS": f"{each.ks:.3f}",
+        }
+        for series in found
+        for each in series.columns[:_COLUMNS]
+    ]
+    for table in filter(None, (groups, columns)):
         click.echo()
-        show_rows(groups, groups[0], False)
+        show_rows(table, table[0], False)
 
 
 @outcome.command(epilog="\b\nExample:\n  sealgate --as approver-1 outcome attach credit 3")
