@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from console.display.charts import Bar, bars
+from console.display.outcomes import outcome_charts
 from console.display.timelines import Line, lines
 from console.reading.aliases import ALIASES
 from console.reading.proposals import ShownProposal, read_proposal
@@ -16,6 +17,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.outcome_pb2 import GetOutcomesRequest, OutcomeSeries
 
 _VERSIONS = 10
 _MOVES = 25
@@ -47,7 +49,7 @@ def model(view: View) -> Response:
     newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
     versions = list_versions(view.calls, {name: numbers}).get(name, [])
-    traffic = _traffic(view, name)
+    traffic, outcomes = _traffic(view, name), _outcomes(view, name)
     return view.render(
         "model.html",
         model=name,
@@ -62,6 +64,8 @@ def model(view: View) -> Response:
         moves=_latest_moves(moved),
         traffic=traffic,
         charts=_charts(traffic),
+        outcomes=outcomes,
+        outcome_charts=outcome_charts(outcomes, name, view.calls.policy.outcomes),
     )
 
 
@@ -113,6 +117,15 @@ def _traffic(view: View, name: str) -> list[ModelTraffic]:
         # Nothing of it is live, or the reader may not know.
         return []
     return [_read(item) for item in found]
+
+
+def _outcomes(view: View, name: str) -> list[OutcomeSeries]:
+    try:
+        request = GetOutcomesRequest(model=name)
+        return list(view.calls.ask(view.calls.outcomes.GetOutcomes, request).series)
+    except SealgateError:
+        # The reader may not know, or the gateway is of an earlier release.
+        return []
 
 
 def _read(item: oip.ModelStatistics) -> ModelTraffic:

@@ -26,6 +26,7 @@ from sealgate.v1.credential_pb2 import (
 )
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -115,6 +116,7 @@ class PersonCalls:
         self.audit = AuditServiceStub(channel)
         self.credentials = CredentialServiceStub(channel)
         self.inference = GRPCInferenceServiceStub(channel)
+        self.outcomes = OutcomeServiceStub(channel)
 
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
