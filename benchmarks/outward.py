@@ -1,6 +1,7 @@
 """Measure what fits into what others run: `python -m benchmarks.outward [PART ...] [--quick]`.
 
     events     10,000 events to a webhook across 100 kills of the events process; minutes
+    outcomes   10,240 reports of true outcomes; a minute
     standards  COSE and SCITT vectors of others, as they are and altered; half a minute
     siem       every kind of security event, judged by OCSF's schema; half a minute
     dossier    a regulator's file of each template, with its citations looked up; half a minute
@@ -14,7 +15,7 @@ from functools import partial
 
 import click
 
-from benchmarks import events, governance_files, parts, standards
+from benchmarks import events, governance_files, outcomes, parts, standards
 
 
 @click.command()
@@ -26,6 +27,10 @@ def main(chosen: tuple[str, ...], quick: bool) -> None:
         "events": (
             partial(events.measure, events.QUICK if quick else events.WHOLE),
             events.targets,
+        ),
+        "outcomes": (
+            partial(outcomes.measure, outcomes.QUICK if quick else outcomes.WHOLE),
+            outcomes.targets,
         ),
         "standards": (standards.measure, standards.targets),
         "siem": (governance_files.siem, governance_files.siem_targets),

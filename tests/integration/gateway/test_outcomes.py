@@ -17,11 +17,13 @@ from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import Pointer, PointerBundle
 from sealgate.v1 import log_pb2
 from sealgate.v1 import outcome_pb2 as messages
+from tests.support.harness.console import ConsoleHarness
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.outcomes import (
     TAKEN,
     Answered,
     answer,
+    answer_by,
     other_label,
     outcomes,
     report_of,
@@ -228,7 +230,11 @@ def test_a_gateway_that_starts_again_knows_what_it_knew(harness: GatewayHarness)
     harness.stop()
     harness.start()
     harness.await_version("digits", 1)
-    assert shown(harness) == before
+    after = shown(harness)
+    for series in (*after, *before):
+        # Which rows came is counted anew.
+        series.ClearField("columns")
+    assert after == before
     [again] = told(harness, answered.origin, report_of(answered, groups={"age": "young"}))
     assert again.entry == before[0].last_entry
 
@@ -249,7 +255,8 @@ def test_an_erasure_reaches_outcomes(harness: GatewayHarness) -> None:
 
 def report(harness: GatewayHarness, right: bool, count: int, **groups: str) -> None:
     """Ask about some rows and report them, as they were answered or not, in one batch."""
-    answers = [answer(harness, number) for number in range(count)]
+    stub = harness.inference()
+    answers = [answer_by(stub, number) for number in range(count)]
     reports = [
         report_of(a, a.classes[0] if right else other_label(a.classes[0]), groups=groups)
         for a in answers
@@ -307,7 +314,7 @@ def test_outcomes_that_are_wrong_bring_the_version_before_back(harness: GatewayH
         "gateway",
     )
     # Those of this promotion count alone.
-    assert shown(harness)[0].figures.outcomes == 8
+    assert [each.figures.outcomes for each in shown(harness)][:2] == [0, 8]
 
 
 @pytest.mark.parametrize(
@@ -336,8 +343,33 @@ def test_an_alarm_leaves_the_version(
     assert scraped(harness, "outcome_calibration_error", **labels, version=str(version)) > 0.05
     assert scraped(harness, "outcome_reports_total", reason="") >= 8
     assert scraped(harness, "outcome_reports_total", reason="OUTCOME_GROUP") == 0
-    assert shown(harness)[0].finding == harness.gateway.outcomes.passed[PLACE]
+    assert words in shown(harness)[0].finding
     assert harness.gateway.engine.live()[PLACE].pointer == live.pointer
+
+
+def test_a_column_that_drifts_alarms(harness: GatewayHarness) -> None:
+    """The same row again and again is nothing like the calibration rows."""
+    limited(harness, LIMITS | {"psi_percent": 20, "action": "alarm"})
+    version = 3 - harness.gateway.engine.live()[PLACE].version
+    harness.promote("digits", version)
+    for _ in range(4):
+        answer(harness)
+    await_true(lambda: str(harness.gateway.outcomes.passed.get(PLACE)).startswith("column x["))
+    [series] = [each for each in shown(harness) if each.finding]
+    assert series.version == version
+    assert [series.columns[0].rows, len(series.columns)] == [4, 32]
+    assert series.columns[0].psi > 0.2
+    labels = {"model": "digits", "alias": "production", "version": str(version)}
+    assert scraped(harness, "column_psi", **labels) == series.columns[0].psi
+
+
+def test_the_console_draws_what_is_known(harness: GatewayHarness) -> None:
+    page = ConsoleHarness(harness).signed_in("auditor").get("/models/digits")
+    assert page.status_code == 200
+    assert len(page.content) < 100_000
+    for words in ("limit passed", "Share of right answers by", "Right answers by confidence"):
+        assert words in page.text
+    assert "Columns furthest from calibration by 4 rows (PSI)" in page.text
 
 
 def test_answers_of_a_share_count_for_canary(harness: GatewayHarness) -> None:

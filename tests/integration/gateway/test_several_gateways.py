@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 
 import sealgate
@@ -14,13 +15,26 @@ from gateway.app import build
 from gateway.config.document import GatewayConfig
 from sealgate.client.client import Client
 from sealgate.client.connection import options_of
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.promotion_documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
 from sealgate.settings import ConfigError
+from sealgate.v1 import outcome_pb2
 from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.harness.gateway import GatewayHarness, rows, started_on
+from tests.support.harness.gateway import GatewayHarness, refusal, rows, started_on
+from tests.support.harness.outcomes import (
+    TAKEN,
+    Answered,
+    answer,
+    answer_by,
+    outcomes,
+    report_of,
+    shown,
+    told_to,
+)
 from tests.support.harness.policy_changes import change, first_document, root, signed
 from tests.support.harness.processes.second_gateway import ORIGIN, SecondGateway
 
@@ -91,6 +105,7 @@ def test_both_answer_change_and_follow(harness: GatewayHarness, second: SecondGa
             thread.start()
         for thread in threads:
             thread.join()
+        outcomes_of_own_answers(harness, stack.enter_context(second.channel("client")))
     registry = harness.gateway.store.registry
     assert all(registry.models.get(name) for group in names for name in group)
     registry.verify()
@@ -103,6 +118,30 @@ def test_both_answer_change_and_follow(harness: GatewayHarness, second: SecondGa
         alone = harness.command("audit", "verify", *elsewhere)
         assert alone.exit_code == status, alone.output
         assert (Reason.LOG_UNSEEN.name in alone.output) == bool(status)
+
+
+def outcomes_of_own_answers(harness: GatewayHarness, second: grpc.Channel) -> None:
+    """Each takes the outcomes of what it answered itself, and of nothing else."""
+    change(harness, lambda document: document.update(outcomes=TAKEN))
+    stubs = (outcomes(harness), OutcomeServiceStub(second))
+    answers = [answer(harness), answer_by(GRPCInferenceServiceStub(second))]
+    assert [each.origin for each in answers][1] == ORIGIN
+    for stub, own, other in zip(stubs, answers, answers[::-1], strict=True):
+        [result] = until_taken(stub, own)
+        assert result.entry > own.index
+        request = outcome_pb2.ReportOutcomesRequest(origin=other.origin, reports=[report_of(other)])
+        assert refusal(stub.ReportOutcomes, request) is Reason.LOG_UNKNOWN
+    assert shown(harness)[0].figures.outcomes == 1
+
+
+def until_taken(stub: OutcomeServiceStub, own: Answered) -> list[outcome_pb2.OutcomeResult]:
+    """The result of a report, once the gateway follows the policy that takes it."""
+    began = time.monotonic()
+    while (found := told_to(stub, own.origin, report_of(own)))[0].reason:
+        assert found[0].reason == Reason.OUTCOME_UNWANTED.name
+        assert time.monotonic() - began < 60
+        time.sleep(0.01)
+    return found
 
 
 def test_one_killed_at_work_holds_up_nobody(harness: GatewayHarness, second: SecondGateway) -> None:

@@ -29,14 +29,19 @@ class Answered:
         return [LABELS[place] for place in np.argmax(self.outputs[0].data, axis=1)]
 
 
-def answer(
-    harness: GatewayHarness, number: int = 0, count: int = 1, person: str = "client", **fields: str
+def answer(harness: GatewayHarness, number: int = 0, count: int = 1, **fields: str) -> Answered:
+    """Ask for some rows from `number` on, as the client; `fields` are parameters of the request."""
+    return answer_by(harness.inference(), number, count, **fields)
+
+
+def answer_by(
+    stub: GRPCInferenceServiceStub, number: int = 0, count: int = 1, **fields: str
 ) -> Answered:
-    """Ask for some rows from `number` on; `fields` are parameters of the request."""
+    """The same, over a connection that there is."""
     request = question("digits", rows(count=20)[number % 20 :][:count], receipt=True)
     for name, value in fields.items():
         request.parameters[name].string_param = value
-    response = GRPCInferenceServiceStub(harness.channel(person)).ModelInfer(request, timeout=60)
+    response = stub.ModelInfer(request, timeout=60)
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
     origin = receipt.proof.checkpoint_note.partition("\n")[0]
     return Answered(origin, receipt.proof.index, list(read_outputs(response).values()))
@@ -72,8 +77,17 @@ def told(
     person: str = "client",
     request_id: str = "",
 ) -> list[messages.OutcomeResult]:
+    return told_to(outcomes(harness, person), origin, *reports, request_id=request_id)
+
+
+def told_to(
+    stub: OutcomeServiceStub,
+    origin: str,
+    *reports: messages.OutcomeReport,
+    request_id: str = "",
+) -> list[messages.OutcomeResult]:
     request = messages.ReportOutcomesRequest(origin=origin, reports=reports, request_id=request_id)
-    return list(outcomes(harness, person).ReportOutcomes(request, timeout=60).results)
+    return list(stub.ReportOutcomes(request, timeout=60).results)
 
 
 def shown(harness: GatewayHarness, model: str = "digits") -> list[messages.OutcomeSeries]:
