@@ -29,7 +29,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Freshness
-from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.statements.covering import revocation_names
 from sealgate.trust.transparency import tiles
 
 LARGEST_BLOCK = 256

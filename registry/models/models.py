@@ -25,7 +25,7 @@ from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Revocation
-from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.statements.covering import revocation_names
 
 
 class Models:

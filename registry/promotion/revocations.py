@@ -12,7 +12,7 @@ from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Revocation, is_revoked
-from sealgate.trust.statements.verification import revoked_model
+from sealgate.trust.statements.covering import revoked_model
 
 
 class Revocations:

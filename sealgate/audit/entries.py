@@ -8,7 +8,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Freshness, is_revoked
-from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.statements.covering import revocation_names
 from sealgate.trust.transparency import Checkpoint, merkle
 
 TYPE = "sealgate/entry/v1"

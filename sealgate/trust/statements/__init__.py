@@ -1,6 +1,7 @@
 """Statements: what people and services sign, and the checks of what follows from it."""
 
 from sealgate.trust.statements.bundle import PointerBundle
+from sealgate.trust.statements.covering import check_covered, is_revoked, verify_freshness
 from sealgate.trust.statements.manifest import FileEntry, Manifest
 from sealgate.trust.statements.passkey_signature import passkey_envelope, signing_challenge
 from sealgate.trust.statements.replies import Comment, ProposalWithdrawal, Rejection
@@ -13,13 +14,10 @@ from sealgate.trust.statements.types import (
     Revocation,
 )
 from sealgate.trust.statements.verification import (
-    check_covered,
-    is_revoked,
     open_statement,
     open_under,
     review_end,
     sign_statement,
-    verify_freshness,
     verify_pointer,
 )
 

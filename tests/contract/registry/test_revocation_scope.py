@@ -12,7 +12,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.statements import Freshness, oms
-from sealgate.trust.statements.verification import revoked_model
+from sealgate.trust.statements.covering import revoked_model
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.excerpts import opened
 from tests.support.builders.documents.people import p256_key, refused

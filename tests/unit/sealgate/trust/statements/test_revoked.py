@@ -1,7 +1,7 @@
 """What a revocation revokes: bytes under one model, or wherever they are registered."""
 
 from sealgate.trust.statements import is_revoked
-from sealgate.trust.statements.verification import revocation_names, revoked_model
+from sealgate.trust.statements.covering import revocation_names, revoked_model
 
 DIGEST, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
