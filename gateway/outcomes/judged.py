@@ -1,6 +1,6 @@
 """An answer held against what was true: which rows were right, how sure they were, how far off.
 
-An entry about an outcome has this as canonical JSON in its field `output`:
+An entry about an outcome has this as JSON in its field `output`, its names sorted:
 
     {"answers": [...], "truths": [...], "right": [true, ...], "confidences": [0.93, ...],
      "errors": [0.2, ...], "groups": {"age": "under-40"}}
@@ -9,8 +9,9 @@ with one item for each row of the answer. `answers` and `truths` are labels, lis
 lists of numbers. `confidences` is empty where the answer tells none, and `errors` for labels.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,6 @@ from inference.model.config import ModelConfig
 from inference.model.decisions import CLASSES, LABEL, NUMBERS, ROUNDED
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
-from sealgate.trust import canonical
 
 Array = npt.NDArray[Any]
 MOST_ROWS = 256
@@ -49,15 +49,16 @@ class JudgedAnswer:
 
     def encode(self) -> str:
         """Raises SealgateError(OUTCOME_MALFORMED) where an entry has no room for it."""
-        text = canonical.encode(asdict(self))
+        told = {name: getattr(self, name) for name in self.__slots__}
+        text = json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
         if len(text) > _LARGEST:
             raise _malformed("too large for an entry")
-        return text.decode()
+        return text
 
     @classmethod
     def decode(cls, text: str) -> "JudgedAnswer":
         """Read what `encode` wrote; the entry that holds it is this log's own."""
-        return cls(**canonical.decode(text.encode()))
+        return cls(**json.loads(text))
 
 
 def judge(

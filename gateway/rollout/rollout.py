@@ -86,11 +86,12 @@ class AutoRollback:
 
     def look(self) -> None:
         """Act on every breach once."""
-        for breach in [breach for source in self._sources for breach in source.breaches()]:
-            place = (breach.model, breach.alias)
-            rests = self.rests_until.get(place, 0.0) > time.monotonic()
-            if not rests and self.done.get(place) != breach.pointer and self._act(breach):
-                self.done[place] = breach.pointer
+        for source in self._sources:
+            for breach in source.breaches():
+                place = (breach.model, breach.alias)
+                rests = self.rests_until.get(place, 0.0) > time.monotonic()
+                if not rests and self.done.get(place) != breach.pointer and self._act(breach):
+                    self.done[place] = breach.pointer
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):

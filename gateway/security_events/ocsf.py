@@ -32,7 +32,7 @@ _CLASS_OF = {
 _LOGON, _CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 1, 2, 3, 4, 99
 _ACTIVITIES = {_CREATE: "Create", _READ: "Read", _UPDATE: "Update", _DELETE: "Delete"}
 _ACTIVITY_OF_VERB = {
-    **dict.fromkeys(("Attach", "Commit", "Create", "Upload"), _CREATE),
+    **dict.fromkeys(("Attach", "Commit", "Create", "Report", "Upload"), _CREATE),
     **dict.fromkeys(("Download", "Get", "List", "Model", "Open", "Server", "Watch"), _READ),
     **dict.fromkeys(("Accept", "Promote", "Rollback", "Withdraw"), _UPDATE),
     **dict.fromkeys(("Delete", "Erase", "Revoke"), _DELETE),

@@ -91,7 +91,7 @@ lead to follows from the policy, and needs no entry.
 """
 REPORTED = "reported"
 """The outcome of an entry that says what was true of an answer: its `input` is the index of the
-answer's entry, its `output` canonical JSON (`gateway.outcomes`).
+answer's entry, its `output` JSON (`gateway.outcomes`).
 """
 ALARMED = "alarmed"
 """The outcome of an entry that says in its `output` which limit of the policy's section `outcomes`

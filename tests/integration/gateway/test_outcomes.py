@@ -1,5 +1,6 @@
 """Reports of true outcomes: what is refused and why, what is recorded, and what it says."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -11,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor
-from sealgate.trust import canonical
 from sealgate.trust.policy.rights import ACTION_ROLES
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import Pointer, PointerBundle
@@ -195,7 +195,7 @@ def test_a_report_is_recorded_beside_its_answer(harness: GatewayHarness) -> None
     assert entry["outcome"] == "reported"
     assert entry["input"] == str(answered.index)
     assert entry["request_id"] == "batch-1"
-    said = canonical.decode(entry["output"].encode())
+    said = json.loads(entry["output"])
     assert said["answers"] == answered.classes
     assert said["truths"] == wrong
     assert said["right"] == [False, True, True]
@@ -394,6 +394,6 @@ def test_a_class_alone_is_reported_on_too(harness: GatewayHarness) -> None:
     [refused] = told(harness, answered.origin, report_of(improved, str(label.data[0])))
     assert refused.reason == Reason.OUTCOME_MISMATCH.name
     [result] = told(harness, answered.origin, report)
-    said = canonical.decode(opened(harness, answered.origin, result.entry)["output"].encode())
+    said = json.loads(opened(harness, answered.origin, result.entry)["output"])
     assert said["right"] == [True]
     assert said["confidences"] == []
