@@ -23,6 +23,7 @@ _TITLES = {
     "mlbom": "Bill of materials",
     "format-scan": "File formats",
     "red-team": "Red team",
+    "outcome-report": "True outcomes of its answers",
 }
 
 
@@ -282,6 +283,25 @@ def _count(operators: Mapping[str, int] | None) -> str:
     return "—" if operators is None else f"{sum(operators.values())} of {len(operators)} kinds"
 
 
+def _outcomes(body: Mapping[str, Any]) -> Shown:
+    """What was reported of answers: figures of each promotion, and its errors by group."""
+    columns = ("Alias", "Promotion", "Outcomes", "Right", "Calibration error", "Log entries")
+    rows, errors = [], []
+    for series in body["series"]:
+        figures, alias = series["figures"], str(series["alias"]) or "by number"
+        ece = _share(figures["ece"]) if "ece" in figures else ""
+        entries = f"{series['first_entry']} to {series['last_entry']}"
+        told = (plain(series["pointer_sequence"]), plain(figures["outcomes"]))
+        rows.append((alias, *told, _share(figures["accuracy"]), ece, entries))
+        errors += [
+            Bar(f"{each['attribute']}: {each['group']}", (("wrong", float(each["error"])),))
+            for each in series["groups"]
+        ]
+    shown = errors[:_MOST_COMPARED]
+    charts: list[str] = [bars("Wrong answers by group", shown, shares=True)] if shown else []
+    return [Table("True outcomes", columns, *_cut(rows))], charts
+
+
 def _plain(body: Mapping[str, Any]) -> Shown:
     return [Table("Facts", ("Fact", "Value"), *_cut(list(_facts(body))))], []
 
@@ -318,4 +338,5 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Shown]] = {
     "mlbom": _bom,
     "build-provenance": _provenance,
     "format-scan": _formats,
+    "outcome-report": _outcomes,
 }

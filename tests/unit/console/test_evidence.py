@@ -39,6 +39,21 @@ def test_a_screening_report_becomes_tables_and_plots():
     assert len(shown.charts) == 2
 
 
+def test_outcomes_become_a_table_and_a_plot_of_groups():
+    series = {
+        "alias": "production",
+        "pointer_sequence": 3,
+        "figures": {"outcomes": 40, "accuracy": 0.75, "ece": 0.1},
+        "groups": [{"attribute": "age", "group": "<old>", "error": 0.5}],
+        "first_entry": 7,
+        "last_entry": 90,
+    }
+    shown = show(item("outcome-report", {"series": [series]}))
+    [table] = shown.tables
+    assert table.rows == (("production", "3", "40", "75.0 %", "10.0 %", "7 to 90"),)
+    assert "age: &lt;old&gt;: 50" in shown.charts[0]
+
+
 def test_golden_answers_are_told_in_words():
     (table,) = show(item("golden-run", GOLDEN)).tables
     assert ("Same alone and in a batch", "yes") in table.rows
@@ -48,7 +63,7 @@ def test_golden_answers_are_told_in_words():
     "kind",
     [
         *("screening-report", "golden-run", "watermark-check", "mlbom", "build-provenance"),
-        *("format-scan", "something-new"),
+        *("format-scan", "outcome-report", "something-new"),
     ],
 )
 def test_evidence_of_another_form_is_shown_as_its_facts(kind):
