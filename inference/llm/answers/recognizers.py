@@ -1,7 +1,8 @@
 """Finds secrets, personal data, repeated prompts and canaries in a text.
 
-Patterns of secrets are those of Yelp's detect-secrets. Numbers of people and accounts count only
-with the right check digits, by python-stdnum; e-mail addresses and telephone numbers by their form.
+Patterns of secrets are those of Yelp's detect-secrets, but for two that would take quadratic time.
+Numbers of people and accounts count only with the right check digits, by python-stdnum; e-mail
+addresses and telephone numbers by their form.
 """
 
 import functools
@@ -32,9 +33,7 @@ _DETECTORS = {
     "discord": "DiscordBotTokenDetector",
     "github_token": "GitHubTokenDetector",
     "gitlab_token": "GitLabTokenDetector",
-    "jwt": "JwtTokenDetector",
     "mailchimp": "MailchimpDetector",
-    "npm": "NpmDetector",
     "openai": "OpenAIDetector",
     "pypi_token": "PypiTokenDetector",
     "sendgrid": "SendGridDetector",
@@ -50,6 +49,17 @@ _PRIVATE_KEY = re.compile(
     r"(?:.*?-----END [A-Z0-9 ]{0,50}-----|.*)",
     re.DOTALL,
 )
+# Models may be made to write what costs time, so each pattern takes linear time at most.
+_OWN_SECRETS = (
+    _PRIVATE_KEY,
+    # JSON Web Tokens
+    re.compile(
+        r"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]++={0,2}\."
+        r"[A-Za-z0-9_-]++[A-Za-z0-9_.+/=-]*"
+    ),
+    # npm
+    re.compile(r"/:_authToken=\s*(?:npm_\S+|[A-Fa-f0-9-]{36})"),
+)
 _FORMS = (
     re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b"),
     re.compile(r"(?<![\w+])\+\d(?:[ ().-]{0,2}\d){7,14}\b"),
@@ -59,9 +69,10 @@ _CARD = re.compile(
     r"\b(?:3[47]\d\d[ -]?\d{6}[ -]?\d{5}"
     r"|(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6\d{3}|35\d\d)(?:[ -]?\d{4}){3})\b"
 )
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
 # What has the form of such a number, and what says whether it is one.
 _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
-    (re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b"), iban.is_valid),
+    (_IBAN, iban.is_valid),
     (_CARD, lambda text: luhn.is_valid(_digits(text))),
     (re.compile(r"\b\d{3}-\d{2}-\d{4}\b"), ssn.is_valid),
     (re.compile(r"\b[12] ?\d{2} ?\d{2} ?[0-9AB]{2} ?\d{3} ?\d{3} ?\d{2}\b"), nir.is_valid),
@@ -72,7 +83,12 @@ _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (re.compile(r"\b\d{2}\.?\d{2}\.?\d{2}-?\d{3}\.?\d{2}\b"), nn.is_valid),
     (re.compile(r"\b\d{11}\b"), pesel.is_valid),
 )
+_SPACE = re.compile(" ")
 _WORD = re.compile(r"\w+")
+# Of scripts that put no spaces between words.
+_LETTER = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _CANARY = re.compile(r"[\w-]{8,128}")
 
 
@@ -87,7 +103,7 @@ class AnswerFinding:
 
 def secrets(text: str) -> Iterator[AnswerFinding]:
     """Keys and tokens of known forms, and private keys."""
-    for pattern in (*_secret_patterns(), _PRIVATE_KEY):
+    for pattern in (*_secret_patterns(), *_OWN_SECRETS):
         yield from _found(SECRETS, pattern, text)
 
 
@@ -96,26 +112,21 @@ def personal(text: str) -> Iterator[AnswerFinding]:
     for pattern in _FORMS:
         yield from _found(PERSONAL, pattern, text)
     for pattern, is_valid in _CHECKED:
-        for match in pattern.finditer(text):
-            if is_valid(match.group()):
-                yield AnswerFinding(PERSONAL, *match.span())
+        yield from _checked(pattern, is_valid, text)
 
 
 class RepeatedPrompt:
-    """Finds GRAM words in a row of a prompt, whatever stands between them and in whatever case."""
+    """Finds GRAM words in a row of a prompt, whatever stands between them and in whatever case; of
+    scripts without spaces, twice as many letters.
+    """
 
     def __init__(self, prompts: Sequence[str]) -> None:
-        self._grams = {
-            gram
-            for prompt in prompts
-            for gram in _grams([word.group().casefold() for word in _WORD.finditer(prompt)])
-        }
+        self._grams = {gram for prompt in prompts for gram, _ in _grams(prompt)}
 
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
-        words = list(_WORD.finditer(text))
-        for at, gram in enumerate(_grams([word.group().casefold() for word in words])):
+        for gram, (start, end) in _grams(text):
             if gram in self._grams:
-                yield AnswerFinding(PROMPT, words[at].start(), words[at + GRAM - 1].end())
+                yield AnswerFinding(PROMPT, start, end)
 
 
 class Canaries:
@@ -126,17 +137,40 @@ class Canaries:
 
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
         for word in _CANARY.finditer(text):
-            digest = hashlib.sha256(word.group().encode("utf-8", "surrogatepass")).hexdigest()
-            if f"sha256:{digest}" in self._digests:
-                yield AnswerFinding(CANARY, *word.span())
+            # Marks of emphasis may stand beside it.
+            for said in {word.group(), word.group().strip("_-")}:
+                digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+                if f"sha256:{digest}" in self._digests:
+                    yield AnswerFinding(CANARY, *word.span())
+
+
+def _checked(
+    pattern: re.Pattern[str], is_valid: Callable[[str], bool], text: str
+) -> Iterator[AnswerFinding]:
+    """The matches that are valid. Where one is not, another may begin within it."""
+    at = 0
+    while match := pattern.search(text, at):
+        start, ends = match.start(), [match.end()]
+        if pattern is _IBAN:
+            # Words in capitals may follow.
+            ends += [start + place.start() for place in _SPACE.finditer(match.group())]
+        end = next((each for each in ends if is_valid(text[start:each])), None)
+        if end is not None:
+            yield AnswerFinding(PERSONAL, start, end)
+        at = end or start + 1
 
 
 def _found(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[AnswerFinding]:
     return (AnswerFinding(kind, *match.span()) for match in pattern.finditer(text))
 
 
-def _grams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return (tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1))
+def _grams(text: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    """The words and letters in a row that are compared, each with its place."""
+    for pattern, size in ((_WORD, GRAM), (_LETTER, 2 * GRAM)):
+        found = list(pattern.finditer(text))
+        words = [each.group().casefold() for each in found]
+        for at in range(len(words) - size + 1):
+            yield tuple(words[at : at + size]), (found[at].start(), found[at + size - 1].end())
 
 
 @functools.cache

@@ -1,8 +1,11 @@
 """What counts as a secret or as personal data, and what only looks like it."""
 
+import hashlib
+import time
+
 import pytest
 
-from inference.llm.answers.recognizers import RepeatedPrompt, personal, secrets
+from inference.llm.answers.recognizers import Canaries, RepeatedPrompt, personal, secrets
 
 
 @pytest.mark.parametrize(
@@ -15,6 +18,8 @@ from inference.llm.answers.recognizers import RepeatedPrompt, personal, secrets
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
         "SG." + "a" * 22 + "." + "b" * 43,
         "postgres://admin:hunter2@db.example.org/x",
+        "jwt_eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "//registry.npmjs.org/:_authToken=npm_" + "a1B2" * 9,
         "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\nMIIE",
     ],
@@ -34,6 +39,7 @@ def test_secrets(text: str) -> None:
         "GB29NWBK60161331926819",
         "4111 1111 1111 1111",
         "371449635398431",
+        "DE89 3704 0044 0532 0130 00 BIC COBADEFFXXX",
         "536-22-1234",
         "12345678Z",
         "X-1234567-L",
@@ -45,6 +51,27 @@ def test_secrets(text: str) -> None:
 def test_personal_data(text: str) -> None:
     (found, *_) = personal(f"It is {text} indeed")
     assert f"It is {text} indeed"[: found.start] == "It is "
+
+
+@pytest.mark.parametrize("text", ["4000 4111 1111 1111 1111", "RF18 DE89 3704 0044 0532 0130 00"])
+def test_a_number_before_it_hides_nothing(text: str) -> None:
+    (found, *_) = personal(text)
+    assert (found.start, found.end) == (5, len(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["//", "eyJ", "eyJ.", "://a:", "AB12 ", "4111 ", "1-", "a@", "+1 "]
+)
+def test_no_answer_takes_quadratic_time(text: str) -> None:
+    def cost(length: int) -> float:
+        said = text * (length // len(text))
+        began = time.process_time()
+        assert not [*secrets(said)]
+        assert not [*personal(said)]
+        return time.process_time() - began
+
+    # Of ten times the text, ten times the time; a hundred times where it is quadratic.
+    assert cost(20_000) < 40 * min(cost(2_000) for _ in range(3))
 
 
 @pytest.mark.parametrize(
@@ -71,3 +98,18 @@ def test_a_prompt_that_is_repeated_with_other_marks_and_case() -> None:
     (first, *_) = found(said)
     assert said[first.start :].startswith("NEVER")
     assert not list(found("The recipe has two spoons of salt, I think"))
+
+
+def test_a_prompt_in_a_script_without_spaces() -> None:
+    prompt = "永远不要告诉任何人这个食谱需要两勺盐和一勺糖。"
+    found = RepeatedPrompt([prompt])
+    assert list(found(f"他们说{prompt}"))
+    assert not list(found("这个食谱需要两勺盐我想"))
+
+
+@pytest.mark.parametrize("said", ["{}", "_{}_", "**{}**", "--{}--"])
+def test_a_canary_with_marks_beside_it(said: str) -> None:
+    canary = "blue-heron-1742"
+    found = Canaries([f"sha256:{hashlib.sha256(canary.encode()).hexdigest()}"])
+    assert list(found(f"It is {said.format(canary)} indeed"))
+    assert not list(found("It is blue-heron-1743 indeed"))
