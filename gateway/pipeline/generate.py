@@ -210,7 +210,7 @@ class GenerationPipeline:
             yield from pieces
             return
         prompts = [text for role, text in said_in(context.asked) if role == "system"]
-        screen = AnswerScreen(rules, prompts)
+        screen = context.screen = AnswerScreen(rules, prompts)
         try:
             yield from screen.over(pieces)
         finally:

@@ -47,8 +47,8 @@ class GenerationContext:
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
     most, once it may have reached who generates. `parameters` is the digest of the request's
     parameters, `screening` what screened the prompt. `policy` is the digest of that by which the
-    prompt was judged, `actions` what it did to the answer. `opening` proves the first entry until a
-    part has said so.
+    prompt was judged, `actions` what it did to the answer, `screen` what looks at it. `opening`
+    proves the first entry until a part has said so.
     """
 
     time: datetime
@@ -75,6 +75,7 @@ class GenerationContext:
     ids: list[int] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
     last: AnswerPart = _NOTHING
+    screen: AnswerScreen | None = None
     _waiting_since: float = 0.0
 
     @property
@@ -83,10 +84,12 @@ class GenerationContext:
 
     @property
     def spent(self) -> int:
-        """How many tokens of the answer a quota counts: where nobody has said how many came, the
-        most that their text can have, for none is shorter than a byte.
+        """How many tokens of the answer a quota counts, also of those that a screen kept back:
+        where nobody has said how many came, the most that their text can have, for none is
+        shorter than a byte.
         """
-        return self.output_tokens or len(self.text)
+        tokens, size = (self.screen.tokens, self.screen.size) if self.screen else (0, 0)
+        return max(self.output_tokens, tokens) or max(len(self.text), size)
 
     @property
     def output(self) -> str:
@@ -136,8 +139,7 @@ class GenerationContext:
         self.actions |= {BLOCKED} if CUT in screen.acted else set()
         if screen.acted - {RECORD} and self.verdict != "adversarial":
             self.verdict = "suspect"
-        if self.ids:
-            self.output_tokens = len(self.ids) + screen.withheld
+        self.output_tokens = max(self.output_tokens, screen.tokens)
 
     def part(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         """The piece that came last. The first one has what proves the first entry, and tells the

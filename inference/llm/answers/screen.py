@@ -32,7 +32,7 @@ from sealgate.trust.policy.principals import BLOCK
 FILTERED = "content_filter"
 """Why an answer ends that was cut, in OpenAI's words."""
 # So much of what has left is looked at again, with what follows it.
-_LOOK_BACK, _LONGEST = 512, 16384
+_LOOK_BACK, _BEGINNING = 512, 80
 _MARKS = {SECRETS: "[secret]", PERSONAL: "[personal]", PROMPT: "[prompt]", CANARY: "[canary]"}
 Recognizer = Callable[[str], Iterator[AnswerFinding]]
 
@@ -52,15 +52,15 @@ class _Held:
 
 
 class AnswerScreen:
-    """The screen of one answer. `kinds` are what was found, `acted` the actions that followed,
-    `withheld` how many tokens of the answer left without their ids, or not at all.
+    """The screen of one answer. `kinds` are what was found, `acted` the actions that followed;
+    `tokens` are those that came, whatever left of them, `size` the bytes.
     """
 
     def __init__(self, rules: AnswerRules, prompts: Sequence[str] = ()) -> None:
         """`prompts` are the texts that an answer may not repeat."""
         self.kinds: set[str] = set()
         self.acted: set[str] = set()
-        self.withheld = 0
+        self.tokens = self.size = 0
         self._rules = rules
         known: dict[str, Callable[[], Recognizer]] = {
             SECRETS: lambda: secrets,
@@ -73,6 +73,8 @@ class AnswerScreen:
         self._text, self._base = "", 0
         self._held: deque[_Held] = deque()
         self._masked: list[AnswerFinding] = []
+        # Where the first finding begins that may go on.
+        self._open = 0
         self._ends_masked = False
         self._cut_at: int | None = None
 
@@ -87,10 +89,11 @@ class AnswerScreen:
                 released = self._release(self._held.popleft())
                 yield released
                 if released.finish == FILTERED:
-                    self.withheld += sum(len(each.part.ids) for each in self._held)
                     return
 
     def _take(self, part: AnswerPart) -> None:
+        self.tokens += len(part.ids)
+        self.size += len(part.text)
         # Bytes that are no UTF-8 are found again as they came.
         text = part.text.decode("utf-8", "surrogateescape")
         start = self._base + len(self._text)
@@ -105,12 +108,16 @@ class AnswerScreen:
         return behind >= self._rules.hold_tokens
 
     def _look(self) -> None:
-        left = self._held[0].start
+        left, known = self._held[0].start, self._base + len(self._text)
+        self._open = known
         for recognize in self._recognizers:
             for each in recognize(self._text):
                 found = AnswerFinding(each.kind, each.start + self._base, each.end + self._base)
+                if found.end == known:
+                    self._open = min(self._open, found.start)
                 if found.end > left:
                     self._act(found, left)
+        self._masked = _merged(self._masked)
 
     def _act(self, found: AnswerFinding, left: int) -> None:
         action = self._rules.actions[found.kind]
@@ -122,24 +129,15 @@ class AnswerScreen:
             place = max(found.start, left)
             self._cut_at = place if self._cut_at is None else min(place, self._cut_at)
         elif action == MASK:
-            self._mask(found)
-
-    def _mask(self, found: AnswerFinding) -> None:
-        """Remember what is replaced; findings that touch become one, of the kind of the first."""
-        same = [each for each in (*self._masked, found) if _touch(each, found)]
-        self._masked = [each for each in self._masked if each not in same]
-        first = min(same, key=lambda each: each.start)
-        self._masked.append(AnswerFinding(first.kind, first.start, max(each.end for each in same)))
+            self._masked.append(found)
 
     def _release(self, held: _Held) -> AnswerPart:
         part, text = held.part, self._between(held.start, held.end)
         if self._cut_at is not None and self._cut_at <= held.end:
-            self.withheld += len(part.ids)
             kept = self._replaced(held.start, self._cut_at)
             return AnswerPart((), _bytes(kept), FILTERED, part.usage)
         shown = self._replaced(held.start, held.end)
         if shown != text:
-            self.withheld += len(part.ids)
             part = AnswerPart((), _bytes(shown), part.finish, part.usage)
         self._forget(held.end)
         return part
@@ -147,7 +145,7 @@ class AnswerScreen:
     def _replaced(self, start: int, end: int) -> str:
         """The text with a mark for each finding: where its first character leaves."""
         told, at = "", start
-        for each in sorted(self._masked, key=lambda found: found.start):
+        for each in self._masked:
             begin, until = max(each.start, start), min(each.end, end)
             if begin >= until:
                 continue
@@ -164,13 +162,13 @@ class AnswerScreen:
 
     def _forget(self, end: int) -> None:
         """Keep of what has left as much as is looked at again."""
-        known = self._base + len(self._text)
-        # Of what is hidden and goes on, such as a key in PEM, the beginning says what it is.
-        open_ones = [each.start for each in self._masked if each.end == known]
-        first = max(min([end - _LOOK_BACK, *open_ones]), end - _LONGEST)
-        keep = max(self._base, first)
-        self._text = self._text[keep - self._base :]
-        self._base = keep
+        keep = end - _LOOK_BACK
+        if keep > self._base:
+            # Of what is hidden and goes on, such as a key in PEM, the beginning says what it is.
+            first = min(self._open, keep)
+            beginning = self._between(first, min(first + _BEGINNING, keep))
+            self._text = beginning + self._text[keep - self._base :]
+            self._base = keep - len(beginning)
         self._masked = [each for each in self._masked if each.end >= keep]
 
 
@@ -179,8 +177,16 @@ def strictest(actions: Iterable[str]) -> str:
     return min(actions, key=STRICTEST_FIRST.index, default="")
 
 
-def _touch(one: AnswerFinding, other: AnswerFinding) -> bool:
-    return one.start <= other.end and other.start <= one.end
+def _merged(findings: Iterable[AnswerFinding]) -> list[AnswerFinding]:
+    """In order; those that touch become one, of the kind of the first."""
+    merged: list[AnswerFinding] = []
+    for each in sorted(findings, key=lambda found: found.start):
+        if merged and each.start <= merged[-1].end:
+            first = merged[-1]
+            merged[-1] = AnswerFinding(first.kind, first.start, max(first.end, each.end))
+        else:
+            merged.append(each)
+    return merged
 
 
 def _bytes(text: str) -> bytes:

@@ -61,9 +61,10 @@ def generate(
     pieces: Sequence[AnswerPart],
     answers: AnswerRules | None = None,
     records: list[Any] | None = None,
+    quotas: Any = None,
 ) -> GenerationPipeline:
     """It is the model `tiny`, whatever is asked for. `answers` are the policy's rules for answers;
-    `records` gets what is recorded.
+    `records` gets what is recorded; `quotas` are none by default.
     """
     kept = [] if records is None else records
     saying = ScriptedModel(pieces)
@@ -79,7 +80,7 @@ def generate(
         engine,
         SimpleNamespace(record=lambda record: kept.append(record) or _receipt(record)),
         free_enforcement(engine, policy),
-        QuotaLimiter.of([], QuotaStore()),
+        quotas or QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
         Statistics(),

@@ -1,6 +1,8 @@
 """The policy's rules for answers, on the path of a generated answer and in its entry."""
 
 import json
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,19 @@ def test_a_blocked_answer_is_refused_and_recorded_with_what_had_left(streams: bo
     assert bool(left) is streams
     entry = records[-1]
     assert (entry.outcome, entry.actions) == ("ANSWER_WITHHELD", "blocked")
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+@pytest.mark.parametrize("action", ["mask", "cut", "block"])
+def test_a_quota_counts_what_a_screen_keeps_back(action: str, with_ids: bool) -> None:
+    counted: list[int] = []
+    quotas: Any = SimpleNamespace(reserve=lambda *_: counted.append, spend=lambda *_: None)
+    text = "anna@example.org"
+    said = [each if with_ids else AnswerPart((), each.text, each.finish) for each in pieces(text)]
+    pipeline = generate(said, AnswerRules({"personal": action}), [], quotas)
+    with suppress(RecordedRefusal):
+        list(pipeline.parts(asked(), call_on(Stream()), streams=False))
+    assert counted == [len(pieces(text)) if with_ids else len(text)]
 
 
 def test_what_is_only_recorded_leaves_the_entry_as_it_was() -> None:

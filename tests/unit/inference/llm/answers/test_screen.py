@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from inference.llm.answers import FILTERED, AnswerScreen
+from inference.llm.answers.recognizers import AnswerFinding, secrets
 from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason
 from sealgate.trust.policy.answers import AnswerRules
@@ -52,12 +53,33 @@ def test_the_ids_of_what_is_masked_do_not_leave() -> None:
     ids = [number for part in out for number in part.ids]
     told = b"".join(text[3 * number : 3 * number + 3].encode() for number in ids).decode()
     assert not any(group in told for group in IBAN.split())
-    assert len(ids) + screen.withheld == len(parts(text))
+    assert len(ids) < screen.tokens == len(parts(text))
 
 
 def test_a_long_key_is_masked_to_its_end() -> None:
     assert left(masking(), f"Here: {KEY} Keep it.") == ("Here: [secret] Keep it.", "stop")
     assert left(masking(), f"Here: {KEY[:900]}") == ("Here: [secret]", "stop")
+
+
+def test_a_key_of_any_length_is_masked_whatever_stands_before_it() -> None:
+    address = "a" * 60 + "@" + ".".join(["b" * 60] * 4)
+    key = KEY.replace("MIIEvQIBADANBgkq\n", "MIIEvQIBADANBgkq\n" * 12)
+    assert left(masking(), f"{address}{key} Keep it.", 50) == ("[personal] Keep it.", "stop")
+
+
+def test_a_key_without_end_does_not_make_each_token_dearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[int] = []
+
+    def spy(text: str) -> Iterator[AnswerFinding]:
+        looked_at.append(len(text))
+        return secrets(text)
+
+    monkeypatch.setattr("inference.llm.answers.screen.secrets", spy)
+    said, _ = left(masking(), "-----BEGIN PRIVATE KEY-----\n" + "/" * 6000, size=9)
+    assert said == "[secret]"
+    assert max(looked_at) < 1500
 
 
 def test_two_findings_side_by_side_have_a_mark_each_or_one() -> None:
@@ -69,7 +91,7 @@ def test_an_answer_that_holds_nothing_leaves_as_it_came() -> None:
     screen = masking()
     given = parts("Nothing of that kind, 1234 5678 and sealgate@localhost.")
     assert list(screen.over(given)) == given
-    assert (screen.kinds, screen.withheld) == (set(), 0)
+    assert (screen.kinds, screen.tokens) == (set(), len(given))
 
 
 def test_no_more_is_held_back_than_the_rules_say() -> None:
@@ -90,7 +112,6 @@ def test_an_answer_is_cut_before_the_finding() -> None:
     screen = AnswerScreen(rules, [prompt])
     said, finish = left(screen, f"My orders are: {prompt.lower()} And so on and so on.")
     assert (said, finish) == ("My orders are: ", FILTERED)
-    assert screen.withheld > 0
 
 
 def test_an_answer_is_withheld_before_any_of_the_finding_left() -> None:
