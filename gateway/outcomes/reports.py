@@ -129,7 +129,7 @@ class OutcomeReports:
         for report in reports:
             try:
                 opening = openings.get(report.index)
-                if opening is None:
+                if opening is None or self._recorder.is_erasing(opening.subject):
                     known_here = 0 <= report.index < self._log.size
                     reason = Reason.OPENING_MISSING if known_here else Reason.ENTRY_UNKNOWN
                     raise SealgateError(reason, str(report.index))

@@ -253,6 +253,19 @@ def test_an_erasure_reaches_outcomes(harness: GatewayHarness) -> None:
     assert again.reason == Reason.OPENING_MISSING.name
 
 
+def test_nothing_is_taken_of_a_subject_that_is_being_erased(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = answer(harness, 7, subject="patient-9")
+    recorder = harness.gateway.recorder
+    monkeypatch.setattr(recorder, "is_erasing", lambda subject: subject == "patient-9")
+    [result] = told(harness, answered.origin, report_of(answered))
+    assert result.reason == Reason.OPENING_MISSING.name
+    monkeypatch.undo()
+    [result] = told(harness, answered.origin, report_of(answered))
+    assert result.reason == ""
+
+
 def report(harness: GatewayHarness, right: bool, count: int, **groups: str) -> None:
     """Ask about some rows and report them, as they were answered or not, in one batch."""
     stub = harness.inference()
