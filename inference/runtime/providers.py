@@ -104,8 +104,10 @@ def check_provider(settings: RuntimeSettings) -> None:
     try:
         _, place = open_session(parser.parse_model(_PROBE).SerializeToString(), 1, settings)
     except SealgateError as refusal:
+        device = f", device = {settings.device!r}," if settings.device else ""
         raise ConfigError(
-            f"[runtime] provider: {settings.place} cannot be used here ({refusal.detail}); "
+            f"[runtime] provider = {settings.provider!r}{device} cannot be used here "
+            f"({refusal.detail}); "
             "install what it needs, or allow the processor with fallback = true"
         ) from refusal
     if place != settings.place:

@@ -141,7 +141,7 @@ def test_the_device_reaches_the_provider_and_every_record(
 @pytest.mark.parametrize("provider", ["rocm", "migraphx", "qnn", "openvino"])
 def test_a_device_that_is_not_there_is_refused_by_its_name(provider: str) -> None:
     device = {"openvino": "NPU", "qnn": "htp"}.get(provider, "0")
-    with pytest.raises(ConfigError, match=f"{provider} {device} cannot be used here"):
+    with pytest.raises(ConfigError, match=f"'{provider}', device = '{device}', cannot be used"):
         LocalLoader(CpuSettings(1), settings=RuntimeSettings(provider, device))
 
 
