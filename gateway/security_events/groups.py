@@ -1,17 +1,19 @@
 """Counts events that are alike, so that any number of them is a few lines.
 
 The first of a group is due at once. What follows is counted, and due together when a window has
-passed; a group that nothing was added to by then ends. Groups are bounded: beyond, events are told
-without their origin, of which there are as many as kinds and reasons. So none is dropped.
+passed; a group that nothing was added to by then ends. The groups of a kind are bounded: beyond,
+its events are told without their origin, of which there are as many as reasons. So none is dropped,
+and a flood of one kind, which strangers can cause, takes the origin from no other.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.security_events.kinds import SecurityEvent
+from gateway.security_events.kinds import EventKind, SecurityEvent
 
-MOST = 1024
+MOST = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,9 @@ class _Group:
 
 
 class EventGroups:
-    """Safe for many threads. `clock` is in seconds since 1970."""
+    """Safe for many threads. `clock` is in seconds since 1970 and may be set back; `most` is how
+    many groups a kind has with their origin.
+    """
 
     def __init__(self, window: float, clock: Callable[[], float], most: int = MOST) -> None:
         self._window = window
@@ -43,18 +47,16 @@ class EventGroups:
         self._most = most
         self._mutex = threading.Lock()
         self._groups: dict[SecurityEvent, _Group] = {}
+        self._kinds: Counter[EventKind] = Counter()
 
     def add(self, event: SecurityEvent) -> bool:
         """Count an event; True where it is due at once."""
         now = self._clock()
         with self._mutex:
-            if event not in self._groups and len(self._groups) >= self._most:
+            if event not in self._groups and self._kinds[event.kind] >= self._most:
                 event = event.without_origin()
-            group = self._groups.get(event)
-            is_new = group is None
-            if group is None:
-                group = self._groups[event] = _Group(now)
-            self._count(group, 1, now, now)
+            is_new = event not in self._groups
+            self._count(self._group(event, now), 1, now, now)
         return is_new
 
     def take(self) -> list[CountedEvent]:
@@ -63,10 +65,12 @@ class EventGroups:
         taken: list[CountedEvent] = []
         with self._mutex:
             for event, group in list(self._groups.items()):
-                if group.due > now:
+                # What is due later than a window was told before the clock was set back.
+                if now < group.due <= now + self._window:
                     continue
                 if not group.count:
                     del self._groups[event]
+                    self._kinds[event.kind] -= 1
                     continue
                 taken.append(CountedEvent(event, group.count, group.first, group.last))
                 self._groups[event] = _Group(now + self._window)
@@ -83,7 +87,7 @@ class EventGroups:
         """Count again what could not be told; it is due at once."""
         with self._mutex:
             for each in events:
-                group = self._groups.setdefault(each.event, _Group(0.0))
+                group = self._group(each.event, 0.0)
                 group.due = 0.0
                 self._count(group, each.count, each.first, each.last)
 
@@ -91,7 +95,14 @@ class EventGroups:
         """In how many seconds something is due, if anything is counted."""
         with self._mutex:
             first = min((group.due for group in self._groups.values()), default=None)
-        return None if first is None else max(0.0, first - self._clock())
+        return None if first is None else min(max(0.0, first - self._clock()), self._window)
+
+    def _group(self, event: SecurityEvent, due: float) -> _Group:
+        group = self._groups.get(event)
+        if group is None:
+            group = self._groups[event] = _Group(due)
+            self._kinds[event.kind] += 1
+        return group
 
     def _count(self, group: _Group, count: int, first: float, last: float) -> None:
         group.first = min(group.first, first) if group.count else first

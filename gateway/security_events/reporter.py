@@ -70,19 +70,20 @@ class Reporter:
     def _tell(self, events: Sequence[CountedEvent]) -> None:
         if not events:
             return
-        lines = [
-            EventLine(each.event.kind, each.first, json.dumps(ocsf(each, self._release)))
-            for each in events
-        ]
         try:
-            self._sink.send(lines)
-        except OSError as error:
+            self._sink.send([self._line(each) for each in events])
+        except Exception as error:
+            # Whatever it was, without its thread nothing would be told any more.
             self._groups.put_back(events)
             if not self._failing:
                 _log.error("security events are kept until they can be written: %s", error)
             self._failing = True
         else:
             self._failing = False
+
+    def _line(self, counted: CountedEvent) -> EventLine:
+        text = json.dumps(ocsf(counted, self._release))
+        return EventLine(counted.event.kind, counted.first, text)
 
 
 class _Current:

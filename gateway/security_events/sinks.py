@@ -58,6 +58,8 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         """Raises: ConfigError where it cannot be written."""
         self._path = path
+        # Whether a line was begun, and may not be whole.
+        self._torn = False
         try:
             os.close(self._open())
         except OSError as error:
@@ -69,8 +71,11 @@ class FileSink:
         data = "".join(f"{each.text}\n" for each in lines).encode()
         descriptor = self._open()
         try:
+            data = b"\n" + data if self._torn else data
+            self._torn = True
             while data:
                 data = data[os.write(descriptor, data) :]
+            self._torn = False
         finally:
             os.close(descriptor)
 

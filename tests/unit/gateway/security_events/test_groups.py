@@ -49,9 +49,36 @@ def test_beyond_the_bound_events_are_counted_without_their_origin() -> None:
         groups.add(replace(EVENT, kind=EventKind.ADVERSARIAL_INPUT, principal=f"p-{number}"))
     told = {each.event: each.count for each in groups.take()}
     assert sum(told.values()) == 20
-    assert told[EVENT.without_origin()] == 9
-    assert told[replace(EVENT, kind=EventKind.ADVERSARIAL_INPUT).without_origin()] == 9
-    assert len(told) == 4
+    assert told[EVENT.without_origin()] == 8
+    assert told[replace(EVENT, kind=EventKind.ADVERSARIAL_INPUT).without_origin()] == 8
+    assert len(told) == 6
+
+
+def test_a_flood_of_one_kind_takes_the_origin_from_no_other() -> None:
+    clock = Clock()
+    groups = EventGroups(60, clock, most=2)
+    grave = SecurityEvent(EventKind.VERSION_TAMPERED, "VERSION_ALTERED", model="digits")
+    for _ in range(3):
+        for number in range(10):
+            groups.add(replace(EVENT, address=f"192.0.2.{number}"))
+        groups.add(grave)
+        assert grave in {each.event for each in groups.take()}
+        clock.now += 60
+        # Windows end, and their groups.
+        groups.take()
+        clock.now += 60
+        groups.take()
+
+
+def test_a_clock_that_is_set_back_delays_nothing() -> None:
+    clock = Clock()
+    groups = EventGroups(60, clock)
+    groups.add(EVENT)
+    groups.take()
+    clock.now = 10.0
+    groups.add(EVENT)
+    assert groups.next_due() == 60.0
+    assert [each.count for each in groups.take()] == [1]
 
 
 def test_what_could_not_be_told_is_counted_on() -> None:

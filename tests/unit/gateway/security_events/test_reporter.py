@@ -1,5 +1,6 @@
 """Events are written beside the path of requests, and again where they may not have arrived."""
 
+import errno
 import json
 import os
 import threading
@@ -20,8 +21,8 @@ EVENT = SecurityEvent(EventKind.RIGHT_REFUSED, "ROLE_TOO_LOW", principal="client
 class FailingSink:
     """Fails so many times; `sent` are the lines that it took."""
 
-    def __init__(self, failures: int) -> None:
-        self._left = failures
+    def __init__(self, failures: int, error: Exception) -> None:
+        self._left, self._error = failures, error
         self.tried, self.took = threading.Semaphore(0), threading.Semaphore(0)
         self.sent: list[EventLine] = []
 
@@ -29,7 +30,7 @@ class FailingSink:
         self.tried.release()
         if self._left:
             self._left -= 1
-            raise OSError("no room")
+            raise self._error
         self.sent += lines
         self.took.release()
 
@@ -57,8 +58,10 @@ def test_without_a_place_nothing_is_reported() -> None:
     security_events.report(EVENT)
 
 
-def test_what_a_sink_does_not_take_is_counted_on_and_written_later() -> None:
-    sink = FailingSink(failures=2)
+# The second is what a host's name with an empty label leads to.
+@pytest.mark.parametrize("error", [OSError("no room"), UnicodeError("label empty")])
+def test_what_a_sink_does_not_take_is_counted_on_and_written_later(error: Exception) -> None:
+    sink = FailingSink(2, error)
     reporter = Reporter(sink, window=3600, retry=0.01)
     reporter.report(EVENT)
     assert sink.tried.acquire(timeout=60)
@@ -77,6 +80,28 @@ def test_a_file_that_was_renamed_is_followed_by_another(tmp_path: Path) -> None:
     sink.send([line, line])
     assert path.read_text() == "{}\n{}\n"
     assert (tmp_path / "events.jsonl.1").read_text() == "{}\n"
+
+
+def test_a_line_that_was_not_written_whole_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = FileSink(path)
+    line = EventLine(EventKind.RATE_LIMITED, 0.0, '{"number": 1}')
+    write, room = os.write, [6]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(descriptor, data[: room.pop()])
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(OSError, match="no space"):
+            sink.send([line])
+    sink.send([line])
+    sink.send([line])
+    assert path.read_text().splitlines()[1:] == [line.text, line.text]
 
 
 def test_a_file_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
