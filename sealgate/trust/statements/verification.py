@@ -237,14 +237,17 @@ def review_end(bundle: PointerBundle, policy: Policy) -> datetime | None:
     if days is None:
         return None
     needed = approvals_for(policy, proposal.model, proposal.alias, proposal.share)
+    moment = parse_time(Pointer.decode((bundle.returned or bundle).pointer.payload).time)
     newest: dict[str, datetime] = {}
     for envelope in bundle.approvals:
         approval = Approval.decode(envelope.payload)
-        newest[approval.approver] = parse_time(approval.time)
+        # Who writes a time to come would be asked again later, or never.
+        if parse_time(approval.time) <= moment + CLOCK_SKEW:
+            newest[approval.approver] = parse_time(approval.time)
     times = sorted(newest.values(), reverse=True)
     if not times or len(times) < needed:
         # The policy asks for more people than it did.
-        return parse_time(proposal.created)
+        return min(parse_time(proposal.created), moment)
     return end_of(times[max(needed, 1) - 1], days)
 
 

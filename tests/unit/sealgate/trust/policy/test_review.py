@@ -1,7 +1,7 @@
 """The section `review`: for how long approvals count, and who owns a model."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -118,3 +118,12 @@ def test_the_review_is_due_when_too_few_approvals_count() -> None:
     stricter = replace(POLICY, risk=RiskTiers({"digits": "high"}, {"high": {"production": 3}}))
     assert review_end(bundle, stricter) == NOW - timedelta(days=400)
     assert review_end(bundle, make_policy()) is None
+
+
+@pytest.mark.parametrize("days", [30, (date.max - NOW.date()).days])
+def test_an_approval_of_the_future_does_not_delay_the_review(days: float) -> None:
+    """Nor does the last year that there is break what asks."""
+    one = replace(POLICY, risk=RiskTiers({"digits": "high"}, {"high": {"production": 1}}))
+    bundle = promotion(-days, 80, policy=one)
+    verify(bundle, one)
+    assert review_end(bundle, one) == NOW - timedelta(minutes=30) + timedelta(days=10)
