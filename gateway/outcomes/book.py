@@ -104,12 +104,15 @@ class OutcomeBook:
         self.passed: dict[tuple[str, str], str] = {}
         """The aliases that pass a limit now, and which."""
 
-    def add(self, promotion: Promotion, moment: float, judged: JudgedAnswer, entry: int) -> None:
-        """Add what was reported at a moment, in seconds of the epoch, in entry `entry`."""
+    def add(self, moment: float, reports: Sequence[tuple[Promotion, JudgedAnswer, int]]) -> None:
+        """Add what was reported together at a moment, in seconds of the epoch, each with its
+        entry.
+        """
         with self._mutex:
-            # What was being recorded while the log was read may have been read there.
-            if self._read is not None and entry >= self._read:
-                self._add(promotion, moment, judged, entry)
+            for promotion, judged, entry in reports:
+                # What was being recorded while the log was read may have been read there.
+                if self._read is not None and entry >= self._read:
+                    self._add(promotion, moment, judged, entry)
 
     def forget(self) -> None:
         """Read the log again before anything is told: a subject was erased."""

@@ -25,7 +25,7 @@ from functools import lru_cache
 
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
-from gateway.outcomes.book import OutcomeBook, alias_of, promotion_of
+from gateway.outcomes.book import OutcomeBook, Promotion, alias_of, promotion_of
 from gateway.outcomes.judged import JudgedAnswer, Truth, judge
 from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecorder
@@ -201,14 +201,15 @@ class OutcomeReports:
         time, policy = format_micros(self._clock()), self._policy().digest
         records = [_record(call, each, time, policy, request_id) for each in checked]
         found: dict[int, ReportResult] = {}
+        taken: list[tuple[Promotion, JudgedAnswer, int]] = []
         for each, recorded in zip(checked, self._recorder.record_burst(records), strict=True):
             index = each.report.index
             if isinstance(recorded, SealgateError):
                 found[index] = ReportResult(index, refusal=recorded)
                 continue
             found[index] = ReportResult(index, recorded.index)
-            moment = parse_micros(time).timestamp()
-            self._book.add(promotion_of(each.answer), moment, each.judged, recorded.index)
+            taken.append((promotion_of(each.answer), each.judged, recorded.index))
+        self._book.add(parse_micros(time).timestamp(), taken)
         return found
 
 
