@@ -8,6 +8,7 @@ from pathlib import Path
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeLimits, OutcomeRules
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.cose_receipt import CoseReceipt, TransparentStatement
 from sealgate.trust.statements import (
@@ -105,6 +106,9 @@ def _parse_policy(data: bytes) -> None:
 
 def _policies() -> Iterator[bytes]:
     yield _POLICY.encode()
+    limits = OutcomeLimits(3600, 10, "alarm", accuracy_percent=90, psi_percent=20)
+    taken = ModelOutcomes({"age": ("young", "old")}, {"production": limits})
+    yield make_policy(outcomes=OutcomeRules({"*": ModelOutcomes(), "digits": taken})).encode()
     for name in ("policy-conditions.json", "policy.json"):
         document = json.loads((_VECTORS / name).read_text())
         if "payload" in document:
