@@ -205,6 +205,8 @@ class OutcomeBook:
         ]
         since = datetime.fromtimestamp(self._clock() - max(windows, default=_DEFAULT_SECONDS), UTC)
         where = {"outcome": REPORTED, "since": format_micros(since)}
+        # An attempt that failed may have left some.
+        self._series.clear()
         size = self._log.size
         for found in self._log.openings.find(0, size, (), where):
             for index, opening in found.openings:
