@@ -20,6 +20,8 @@ from sealgate.trust.policy.rights import ALL
 ALARM, ROLLBACK = "alarm", "rollback"
 _SIZES = ("window_seconds", "minimum_outcomes", "action")
 _LONGEST_WINDOW = 400 * 86400
+# Of a promotion a gateway keeps so many at least: a limit that needs more would never act.
+_MOST_OUTCOMES = 1 << 15
 _MOST_ATTRIBUTES = 8
 _MOST_GROUPS = 32
 
@@ -46,7 +48,8 @@ class OutcomeLimits:
     def __post_init__(self) -> None:
         if not 1 <= fields.integer(self.window_seconds) <= _LONGEST_WINDOW:
             raise fields.malformed("a window lasts a second to 400 days")
-        fields.integer(self.minimum_outcomes, 1)
+        if fields.integer(self.minimum_outcomes, 1) > _MOST_OUTCOMES:
+            raise fields.malformed(f"a limit needs at most {_MOST_OUTCOMES} outcomes")
         if self.action not in (ALARM, ROLLBACK):
             raise fields.malformed("a limit alarms or rolls back")
         for percent in (self.accuracy_percent, self.ece_percent, self.group_gap_percent):

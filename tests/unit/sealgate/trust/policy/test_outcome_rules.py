@@ -61,6 +61,7 @@ SIZES = {"window_seconds": 60, "minimum_outcomes": 100, "action": "alarm"}
         SIZES | {"ece_percent": 5, "window_seconds": 0},
         SIZES | {"ece_percent": 5, "window_seconds": 400 * 86400 + 1},
         SIZES | {"ece_percent": 5, "minimum_outcomes": 0},
+        SIZES | {"ece_percent": 5, "minimum_outcomes": 32769},
         [],
     ],
 )
