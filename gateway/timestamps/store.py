@@ -63,7 +63,7 @@ class TimestampStore:
     def newest(self, origin: str) -> StampedLog | None:
         """The newest stamp of a log, by its file's name."""
         if origin not in self._newest:
-            found = map(_parsed, self._names(origin))
+            found = filter(None, map(_parsed, self._names(origin)))
             self._newest[origin] = max(found, key=lambda each: each.time, default=None)
         return self._newest[origin]
 
@@ -84,6 +84,10 @@ class TimestampStore:
         return self.folder / quote(origin, safe="")
 
 
-def _parsed(name: str) -> StampedLog:
+def _parsed(name: str) -> StampedLog | None:
+    """What a file's name says; None for a day that there is not."""
     size, _, time = name.removesuffix(".tsr").partition("-")
-    return StampedLog(int(size), datetime.strptime(time, _TIME).replace(tzinfo=UTC))
+    try:
+        return StampedLog(int(size), datetime.strptime(time, _TIME).replace(tzinfo=UTC))
+    except ValueError:
+        return None

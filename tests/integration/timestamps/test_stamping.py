@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_stamps_are_kept_beside_what_was_seen(
     assert again is not None
     assert (again.size, again.time) == (2, time)
     assert (tmp_path / "timestamps").is_dir()
+
+
+@pytest.mark.parametrize("name", ["29991231T000000Z", "20261399T000000Z"])
+def test_the_name_of_a_file_stops_no_stamping(
+    tmp_path: Path, settings: TimestampSettings, name: str
+) -> None:
+    home = tmp_path / "timestamps" / quote(ANSWER_LOG, safe="")
+    home.mkdir(parents=True)
+    (home / f"000000000009-{name}.tsr").write_bytes(b"")
+    log = GrowingLog("a")
+    made = updater(tmp_path, settings, log)
+    made.update()
+    assert made.newest()[ANSWER_LOG] is not None
+    assert len(list(home.glob("000000000001-*.tsr"))) == 1
 
 
 def test_stamps_are_copied_and_none_is_replaced(
