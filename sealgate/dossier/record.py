@@ -149,38 +149,40 @@ def _version(record: ModelHistory, entry: ProvedEntry) -> None:
     if manifest.digest != entry.body["digest"]:
         raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of entry {entry.index}")
     items = [_said(record, entry, digest, Evidence, MAKERS) for digest in entry.body["evidence"]]
+    _check(entry, {item.statement.version_digest for item in items} <= {manifest.digest})
     record.versions[number] = RegisteredVersion(number, entry, manifest, tuple(items))
 
 
 def _attached(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _number(record, entry) is not None:
-        record.attached.append(_named(record, entry, Evidence, ATTACHERS))
+    number = _number(record, entry)
+    if number is not None:
+        said = _named(record, entry, Evidence, ATTACHERS)
+        version = record.versions.get(number)
+        _check(entry, version and version.manifest.digest == said.statement.version_digest)
+        record.attached.append(said)
 
 
 def _proposed(record: ModelHistory, entry: ProvedEntry) -> None:
     if entry.subject.startswith(f"models/{record.model}/aliases/"):
         said = _named(record, entry, Proposal, _PROPOSERS)
-        record.proposals[str(entry.body["proposal"])] = said
+        _check(entry, _place(said.statement) == entry.subject)
+        record.proposals[said.statement.payload_digest] = said
 
 
 def _approved(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _is_of_model(record, entry):
-        record.approvals.append(_named(record, entry, Approval, _APPROVERS))
+    _replied(record, entry, record.approvals, Approval, _APPROVERS)
 
 
 def _rejected(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _is_of_model(record, entry):
-        record.rejections.append(_named(record, entry, Rejection, _APPROVERS))
+    _replied(record, entry, record.rejections, Rejection, _APPROVERS)
 
 
 def _withdrawn(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _is_of_model(record, entry):
-        record.withdrawals.append(_named(record, entry, ProposalWithdrawal, _PROPOSERS))
+    _replied(record, entry, record.withdrawals, ProposalWithdrawal, _PROPOSERS)
 
 
 def _commented(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _is_of_model(record, entry):
-        record.comments.append(_named(record, entry, Comment, STAFF))
+    _replied(record, entry, record.comments, Comment, STAFF)
 
 
 def _moved(record: ModelHistory, entry: ProvedEntry) -> None:
@@ -189,12 +191,17 @@ def _moved(record: ModelHistory, entry: ProvedEntry) -> None:
     document = str(entry.body["bundle"])
     bundle = PointerBundle.decode(entry.document(document))
     pointer = open_under(bundle.pointer, Pointer, record.policies, ("admin", "rollback"))
+    _check(entry, _place(pointer) == entry.subject)
+    _check(entry, bundle.proposal.payload_digest == pointer.proposal)
     record.moves.append((Said(entry, pointer, document), bundle))
 
 
 def _revoked(record: ModelHistory, entry: ProvedEntry) -> None:
-    if _number(record, entry) is not None:
-        record.revocations.append(_named(record, entry, Revocation, ("admin",)))
+    number = _number(record, entry)
+    if number is not None:
+        said = _named(record, entry, Revocation, ("admin",))
+        _check(entry, (said.statement.model, said.statement.version) == (record.model, number))
+        record.revocations.append(said)
 
 
 def _drifted(record: ModelHistory, entry: ProvedEntry) -> None:
@@ -236,8 +243,33 @@ def _number(record: ModelHistory, entry: ProvedEntry) -> int | None:
     return int(version) if model == record.model and version.isdecimal() else None
 
 
-def _is_of_model(record: ModelHistory, entry: ProvedEntry) -> bool:
-    return entry.subject.removeprefix("proposals/") in record.proposals
+def _replied(
+    record: ModelHistory,
+    entry: ProvedEntry,
+    replies: list[Said],
+    kind: type[_S],
+    roles: Collection[str],
+) -> None:
+    """Take a reply to one of the model's proposals."""
+    proposal = entry.subject.removeprefix("proposals/")
+    if proposal in record.proposals:
+        said = _named(record, entry, kind, roles)
+        _check(entry, said.statement.proposal == proposal)
+        replies.append(said)
+
+
+def _place(statement: Proposal | Pointer) -> str:
+    return f"models/{statement.model}/aliases/{statement.alias}"
+
+
+def _check(entry: ProvedEntry, holds: object) -> None:
+    """Who runs a log can let an entry name a document that somebody signed about something else.
+
+    Raises SealgateError(LOG_INCONSISTENT).
+    """
+    if not holds:
+        detail = f"entry {entry.index} is about something else than its document"
+        raise SealgateError(Reason.LOG_INCONSISTENT, detail)
 
 
 def _named(
