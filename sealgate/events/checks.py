@@ -27,7 +27,7 @@ from sealgate.health.check import CertificateLimits, certificates, in_time
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.remote.calls import list_all
-from sealgate.remote.errors import refusal_of
+from sealgate.remote.errors import GatewayRefusal, refusal_of
 from sealgate.signed_version import policy_history
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
@@ -154,17 +154,20 @@ class EventChecks:
             told = stub.GetCheckpoint(logs.GetCheckpointRequest(origin=origin))
             self._witnesses(endpoint, origin, told.conflict, found)
             name = f"checkpoint of {origin}"
-            before = self._store.recall(name)
-            found.remembered.append((name, told.note))
+            before, seen = self._store.recall(name), told.note
             try:
                 newest = open_checkpoint(told.note, policy.log_key(origin))
                 if before is not None:
                     _check_grown(stub, _signed(before), newest)
             except SealgateError as refusal:
-                id_ = f"log-{_digest(origin, before or '', told.note)}"
+                if isinstance(refusal, GatewayRefusal):
+                    # It is asked again for a proof that the log extends what was seen.
+                    seen = before or ""
+                id_ = f"log-{_digest(origin, before or '', seen)}"
                 self._tell_once(
                     found, id_, origin, "log.inconsistent", f"logs/{origin}", detail=str(refusal)
                 )
+            found.remembered.append((name, seen))
 
     # 3.
     def _witnesses(self, endpoint: str, origin: str, conflict: str, found: _Found) -> None:
@@ -235,7 +238,9 @@ def _signed(kept: str) -> Checkpoint:
 
 
 def _check_grown(stub: LogServiceStub, old: Checkpoint, new: Checkpoint) -> None:
-    """Check that the newer checkpoint extends the older one. Raises: LOG_INCONSISTENT."""
+    """Check that the newer checkpoint extends the older one. Raises: LOG_INCONSISTENT, which is a
+    GatewayRefusal where the gateway itself finds its log altered and has no proof.
+    """
     sizes = f"{old.size} entries before, {new.size} now"
     if new.size < old.size:
         raise SealgateError(Reason.LOG_INCONSISTENT, f"it is shorter: {sizes}")
@@ -244,7 +249,13 @@ def _check_grown(stub: LogServiceStub, old: Checkpoint, new: Checkpoint) -> None
         request = logs.GetConsistencyProofRequest(
             origin=new.origin, old_size=old.size, new_size=new.size
         )
-        proof = tuple(stub.GetConsistencyProof(request).hashes)
+        try:
+            proof = tuple(stub.GetConsistencyProof(request).hashes)
+        except grpc.RpcError as error:
+            refusal = refusal_of(error)
+            if refusal.reason is not Reason.LOG_INCONSISTENT:
+                raise
+            raise refusal from error
     try:
         merkle.verify_consistency(old.size, old.root, new.size, new.root, proof)
     except SealgateError as refusal:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.sessions.flagged import FlaggedSessions
+from registry.log.reader import LogReader
 from sealgate.events.checks import EventChecks
 from sealgate.events.config import EventCheckSettings
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency import note
 from sealgate.v1 import registry_pb2 as messages
@@ -105,6 +107,24 @@ def test_a_log_that_did_not_only_grow_is_told_once(look, harness, store, size_of
     assert (event.kind, event.subject) == ("log.inconsistent", f"logs/{ORIGIN}")
     assert event.data["detail"].startswith("LOG_INCONSISTENT")
     assert reason in event.data["detail"]
+    assert look() == []
+
+
+def test_a_log_of_which_the_gateway_has_no_proof_is_told_once(look, harness, monkeypatch):
+    create(harness, "before-it")
+    look()
+
+    def altered(*_):
+        raise SealgateError(Reason.LOG_INCONSISTENT, "tile 0/0 holds other hashes")
+
+    with monkeypatch.context() as database:
+        database.setattr(LogReader, "consistency", altered)
+        create(harness, "behind-it")
+        subject = f"logs/{ORIGIN}"
+        assert [e.kind for e in look() if e.subject == subject] == ["log.inconsistent"]
+        create(harness, "behind-that")
+        assert [e.kind for e in look() if e.subject == subject] == []
+    # What was seen before is what the log must extend.
     assert look() == []
 
 
