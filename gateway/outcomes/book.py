@@ -19,6 +19,7 @@ from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
 from gateway.rollout.alias_health import Breach
 from inference.engine.live_table import LiveVersion
 from registry.answers.answer_log import AnswerLog
+from sealgate.reasons import SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.outcome_rules import ROLLBACK, OutcomeLimits, OutcomeRules
 from sealgate.trust.policy.shares import CANARY
@@ -134,12 +135,17 @@ class OutcomeBook:
         return sorted(shown, key=lambda each: each.promotion[::-1], reverse=True)
 
     def current(self) -> list[ShownOutcomes]:
-        """What is known of live promotions. Raises like `Openings.find`."""
+        """What is known of live promotions, for metrics; nothing while the log cannot be read, for
+        all other figures must be told then as well.
+        """
         now, live = self._clock(), [_promotion(each) for each in self._live().values()]
         if not live or not self._rules().models:
             return []
         with self._mutex:
-            self._load()
+            try:
+                self._load()
+            except SealgateError:
+                return []
             return [self._shown(p, self._series.get(p) or OutcomeSeries(), now) for p in live]
 
     def breaches(self) -> list[Breach]:

@@ -47,3 +47,16 @@ def test_what_was_read_before_a_failure_is_not_counted_twice() -> None:
         book.shown("digits")
     (shown,) = book.shown("digits")
     assert len(shown.window) == 1
+
+
+def test_metrics_are_told_while_the_log_cannot_be_read() -> None:
+    log: Any = FailingLog()
+    policy: Any = SimpleNamespace(outcomes=OutcomeRules({"digits": ModelOutcomes()}))
+    live = SimpleNamespace(
+        model="digits", alias="production", version=1, digest="", sequence=1, pointer="sha256:1"
+    )
+    lives: Any = {("digits", "production"): live}
+    watch = ColumnWatch(lambda: policy)
+    book = OutcomeBook(log, lambda: lives, lambda: policy, lambda *_: None, watch)
+    assert book.current() == []
+    assert [len(each.window) for each in book.current()] == [1]
