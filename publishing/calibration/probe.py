@@ -7,7 +7,7 @@ near attack stops where the answer changes, or slightly beyond, like attacks tha
 smallest change. For tables, no row violates the rules of its columns (`inference.model.row_rules`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,6 +86,37 @@ class Prober(Protocol):
         ...
 
 
+NUMBERS_AT_ONCE = 1 << 22
+"""The most numbers of the rows that a graph is run on at once: its memory grows with them."""
+
+
+def rows_at_once(x: Array, most: int) -> int:
+    """How many of rows x [n, ...] a graph is run on at once, `most` at most."""
+    return max(1, min(most, NUMBERS_AT_ONCE * len(x) // max(1, x.size)))
+
+
+@dataclass(frozen=True, slots=True)
+class PartedSession:
+    """A response graph that is run on a part of large rows at a time."""
+
+    session: AttackSession
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any:
+        x = input_feed[response_contract.X]
+        count = rows_at_once(x, len(x))
+        if count >= len(x):
+            return self.session.run(output_names, input_feed)
+        by_row = (response_contract.X, response_contract.LABEL)
+        parts = [
+            self.session.run(
+                output_names,
+                {**input_feed, **{name: input_feed[name][at : at + count] for name in by_row}},
+            )
+            for at in range(0, len(x), count)
+        ]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A response graph with the step and domain by which it is asked; of a table, the columns, so
@@ -103,7 +134,7 @@ class Probe:
     def of(cls, session: AttackSession, config: ModelConfig) -> "Probe":
         """Of a model of numbers."""
         about = config.table, config.image, config.decision
-        return cls(session, config.eps, config.domain, *about)
+        return cls(PartedSession(session), config.eps, config.domain, *about)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""

@@ -26,7 +26,7 @@ from inference.screening.first_stage import (
     WordTables,
 )
 from publishing.calibration import text_probe
-from publishing.calibration.probe import Answers, Array, Floats, Prober
+from publishing.calibration.probe import Answers, Array, Floats, Prober, rows_at_once
 
 BORDER = "border"
 # The attacks of either kind of prober on whose way the border is looked for.
@@ -141,8 +141,9 @@ class ServedVectors:
         def work(part: Array) -> tuple[Array, ...]:
             return self.tapped.run(self.form.serving(part))
 
-        starts = range(0, len(rows), _BATCH_ROWS)
-        parts = [self.form.run(rows[at : at + _BATCH_ROWS], work) for at in starts]
+        count = rows_at_once(rows, _BATCH_ROWS)
+        starts = range(0, len(rows), count)
+        parts = [self.form.run(rows[at : at + count], work) for at in starts]
         return RunOutputs(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 

@@ -21,6 +21,7 @@ from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
+from publishing.calibration.probe import rows_at_once
 from publishing.source.folder import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
@@ -100,9 +101,10 @@ class ReleasedGraphs:
 
 
 def _logits(rows: Array, form: InputForm, work: Callable[[Array], list[Array]]) -> Floats:
+    count = rows_at_once(rows, _BATCH_ROWS)
     answers = [
-        form.run(rows[start : start + _BATCH_ROWS], lambda part: tuple(work(part)))[0]
-        for start in range(0, len(rows), _BATCH_ROWS)
+        form.run(rows[start : start + count], lambda part: tuple(work(part)))[0]
+        for start in range(0, len(rows), count)
     ]
     found: Floats = np.concatenate(answers)
     return found
