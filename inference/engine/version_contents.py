@@ -59,6 +59,15 @@ def check_screens(detector: Detector, response: bool) -> None:
         )
 
 
+def check_columns(detector: Detector, config: ModelConfig) -> None:
+    """Raises SealgateError(GRAPH_MISMATCH) where the detector has bins of other columns than the
+    model's rows.
+    """
+    bins = detector.inputs
+    if bins is not None and config.input.row != (len(bins.bounds),):
+        raise SealgateError(Reason.GRAPH_MISMATCH, "the detector has bins of other columns")
+
+
 @dataclass(frozen=True, slots=True)
 class VersionDocuments:
     """What a version's documents say, checked against each other."""
@@ -76,6 +85,7 @@ class VersionDocuments:
         config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
         detector = Detector.decode(files[DETECTOR])
         check_screens(detector, RESPONSE in files)
+        check_columns(detector, config)
         golden = Golden.decode(files[GOLDEN], config)
         tokenizer = files.get(TOKENIZER)
         check_tokenizer(config, tokenizer)
