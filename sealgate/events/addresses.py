@@ -20,8 +20,9 @@ _METADATA = frozenset(
     map(
         ipaddress.ip_address,
         (
-            *("169.254.169.254", "169.254.170.2", "168.63.129.16", "192.0.0.192"),
-            *("100.100.100.200", "fd00:ec2::254", "fd20:ce::254"),
+            *("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16"),
+            *("192.0.0.192", "100.100.100.200", "fd00:ec2::254", "fd00:ec2::23"),
+            *("fd00:c1::a9fe:a9fe", "fd20:ce::254"),
         ),
     )
 )
@@ -59,6 +60,9 @@ def checked_addresses(
 
 def refused(address: Address, named: Sequence[Network], *, loopback: bool = False) -> str:
     """Why an address must not be connected to; empty where it may."""
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        # With its zone an address is equal to none of ours.
+        address = ipaddress.IPv6Address(int(address))
     inner = embedded(address)
     if inner is not None:
         return refused(inner, named, loopback=loopback)

@@ -46,6 +46,7 @@ NOT_NAMED = ", and [network] private does not name it"
         ("100.100.100.200", "a cloud's metadata service"),
         ("fd00:ec2::254", "a cloud's metadata service"),
         ("192.0.0.192", "a cloud's metadata service"),
+        ("169.254.170.23", "a cloud's metadata service"),
     ],
 )
 def test_what_is_not_public_is_refused(address, reason):
@@ -68,6 +69,13 @@ def test_a_metadata_service_is_taken_only_where_it_is_named_by_itself():
     service = ipaddress.ip_address("169.254.169.254")
     assert refused(service, wide) == "a cloud's metadata service"
     assert refused(service, [ipaddress.ip_network("169.254.169.254/32")]) == ""
+
+
+@pytest.mark.parametrize("address", ["fd00:ec2::23", "fd00:c1::a9fe:a9fe", "fd00:ec2::254%1"])
+def test_naming_private_networks_allows_no_metadata_service(address):
+    named = [ipaddress.ip_network("fd00::/8")]
+    assert refused(ipaddress.ip_address(address), named) == "a cloud's metadata service"
+    assert refused(ipaddress.ip_address("fd00:1::1"), named) == ""
 
 
 def test_naming_loopback_as_a_network_does_not_allow_it():
