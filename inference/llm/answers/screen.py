@@ -137,10 +137,18 @@ class AnswerScreen:
             kept = self._replaced(held.start, self._cut_at)
             return AnswerPart((), _bytes(kept), FILTERED, part.usage)
         shown = self._replaced(held.start, held.end)
-        if shown != text:
+        if shown != text or self._tells_more(held):
             part = AnswerPart((), _bytes(shown), part.finish, part.usage)
         self._forget(held.end)
         return part
+
+    def _tells_more(self, held: _Held) -> bool:
+        """Whether ids tell of a finding whose text comes later: what may begin a stop text, or is
+        half a character, comes with the next text.
+        """
+        end = next((each.end for each in self._held if each.part.text), held.end)
+        cut = self._cut_at is not None and self._cut_at < end
+        return cut or any(each.start < end and held.start < each.end for each in self._masked)
 
     def _replaced(self, start: int, end: int) -> str:
         """The text with a mark for each finding: where its first character leaves."""

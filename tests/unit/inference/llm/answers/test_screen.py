@@ -56,6 +56,17 @@ def test_the_ids_of_what_is_masked_do_not_leave() -> None:
     assert len(ids) < screen.tokens == len(parts(text))
 
 
+@pytest.mark.parametrize("action", ["mask", "cut"])
+def test_the_ids_of_a_finding_do_not_leave_before_its_text(action: str) -> None:
+    """Where a stop text may have begun, the text of a token comes with the next one's."""
+    texts = ["Pay ", "to ", "", "DE89 ", "3704 0044 ", "0532 0130 00", ".", " Soon."]
+    given = [AnswerPart((n,), text.encode(), "") for n, text in enumerate(texts)]
+    given.append(AnswerPart((8,), b" Bye.", "stop"))
+    out = list(AnswerScreen(AnswerRules({"personal": action})).over(given))
+    ids = {number for part in out for number in part.ids}
+    assert {0} <= ids <= {0, 1, 6, 7, 8}
+
+
 def test_a_long_key_is_masked_to_its_end() -> None:
     assert left(masking(), f"Here: {KEY} Keep it.") == ("Here: [secret] Keep it.", "stop")
     assert left(masking(), f"Here: {KEY[:900]}") == ("Here: [secret]", "stop")
