@@ -9,6 +9,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,14 +58,17 @@ class HttpExchange:
         if not self.addresses:
             connection.connect()
             return
+        end = time.monotonic() + self.seconds
         for left, address in enumerate(self.addresses, 1 - len(self.addresses)):
             try:
-                place = address, connection.port
-                connection.sock = socket.create_connection(place, timeout=self.seconds)
+                place, wait = (address, connection.port), end - time.monotonic()
+                connection.sock = socket.create_connection(place, timeout=max(wait, 0.001))
                 break
             except OSError:
-                if not left:
+                # There may be any number of addresses that nobody answers at.
+                if not left or time.monotonic() >= end:
                     raise
+        connection.sock.settimeout(self.seconds)
         if self.context is not None:
             connection.sock = self.context.wrap_socket(
                 connection.sock, server_hostname=connection.host

@@ -1,0 +1,27 @@
+"""One exchange takes no longer than it may, however many addresses a name has."""
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from sealgate.http_exchange import HttpExchange
+
+
+def test_many_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def unanswered(place: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(timeout)
+        time.sleep(min(timeout, 0.05))
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", unanswered)
+    addresses = [f"192.0.2.{number}" for number in range(100)]
+    parts = urlsplit("http://hooks.example.org/")
+    exchange = HttpExchange(parts, None, "GET", "/", 100, 0.2, addresses=addresses)
+    with pytest.raises(TimeoutError):
+        exchange.run()
+    assert len(tried) <= 5
+    assert tried == sorted(tried, reverse=True)
