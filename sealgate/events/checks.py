@@ -94,7 +94,10 @@ class EventChecks:
         except ProfileError as error:
             self._fail("profile", error)
             return
-        for endpoint in (person.endpoint, *self._settings.gateways):
+        endpoints = (person.endpoint, *self._settings.gateways)
+        # The profile can be read again, and may name another gateway.
+        self.failing = {each: why for each, why in self.failing.items() if each in endpoints}
+        for endpoint in endpoints:
             try:
                 self._look_at(replace(person, endpoint=endpoint), own=endpoint == person.endpoint)
                 self.failing.pop(endpoint, None)

@@ -192,3 +192,18 @@ def test_a_gateway_that_does_not_answer_is_told_by_metrics_not_by_events(harness
     checks.look()
     assert list(checks.failing) == ["127.0.0.1:1"]
     assert kept == []
+
+
+def test_a_profile_that_can_be_read_again_fails_no_more(harness, store):
+    profile = harness.state / "people" / "events" / "profile.toml"
+    checks = EventChecks(
+        profile, store, lambda *_: None, EventCheckSettings(), from_beginning=False
+    )
+    aside = profile.rename(profile.with_suffix(".aside"))
+    try:
+        checks.look()
+    finally:
+        aside.rename(profile)
+    assert list(checks.failing) == ["profile"]
+    checks.look()
+    assert checks.failing == {}
