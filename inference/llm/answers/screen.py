@@ -47,8 +47,8 @@ class _Held:
 
     @property
     def tokens(self) -> int:
-        """Where ids are not told, no token is shorter than a byte."""
-        return len(self.part.ids) or len(self.part.text)
+        """How many it has at least: where ids are not told, one."""
+        return len(self.part.ids) or 1
 
 
 class AnswerScreen:
