@@ -22,7 +22,7 @@ from inference.engine import (
 )
 from registry.promotion import pointers
 from sealgate.trust import dsse
-from sealgate.trust.statements import verification
+from sealgate.trust.statements import covering, verification
 from tests.support.oracles.promotion import observed
 
 
@@ -107,10 +107,10 @@ BUGS = {
         (rollback_guard.RollbackGuard,),
     ),
     "an expired statement is fresh": Bug(
-        verification, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
+        covering, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
     ),
     "a statement lives as long as it says": Bug(
-        verification, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
+        covering, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
     ),
     "what is no longer covered answers": Bug(
         live_table, "if now >= live.until:", "if False:", "resolve", (live_table.LiveTable,)
@@ -124,6 +124,13 @@ BUGS = {
     ),
     "a live version stays when it is revoked": Bug(
         table_update, "if p not in ended}", "}", "TableUpdate", (engine,)
+    ),
+    "a stale pointer is not held against a newer policy": Bug(
+        table_update,
+        "if live.policy == current:",
+        "if same or live.policy == current:",
+        "TableUpdate",
+        (engine,),
     ),
     "one signature is enough": Bug(
         dsse, "if len(signed) < threshold:", "if False:", "verify", (dsse,)
