@@ -54,7 +54,7 @@ def test_the_command_passes_it_on(
     monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: bool
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(publish, "release", lambda *given: asked.extend(given))
+    monkeypatch.setattr(publish, "release", lambda *given: asked.extend(given) or {"version": 1})
     words = [str(FOLDER), "--data", str(DATA), *options]
     result = CliRunner().invoke(publish.publish, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
