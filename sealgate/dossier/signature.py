@@ -26,7 +26,7 @@ ENVELOPE, HTML, MARKDOWN = "dossier.dsse.json", "dossier.html", "dossier.md"
 
 def write_files(dossier: Dossier, folder: Path, signer: Signer) -> Envelope:
     """Write the three files into the new `folder`. Raises FileExistsError where it exists."""
-    pages = {HTML: as_html(dossier).encode(), MARKDOWN: as_markdown(dossier).encode()}
+    pages = _pages(dossier)
     envelope = dsse.sign(PAYLOAD_TYPE, _statement(dossier, pages), signer)
     folder.mkdir(parents=True)
     for name, data in pages.items():
@@ -41,7 +41,7 @@ def check_files(folder: Path, policies: tuple[Policy, ...]) -> tuple[Dossier, st
     1. A person of one of the policies has signed the statement, with a key that the newest still
        lists (SIGNER_MISMATCH, SIGNATURE_INVALID, KEY_WITHDRAWN).
     2. It is of this form (DOCUMENT_MALFORMED).
-    3. The two files have its digests (DIGEST_MISMATCH), and are what the dossier looks like
+    3. The two files are the pages of that dossier, of which the statement has the digests
        (DIGEST_MISMATCH).
 
     Raises OSError where a file cannot be read.
@@ -56,13 +56,17 @@ def check_files(folder: Path, policies: tuple[Policy, ...]) -> tuple[Dossier, st
         raise fields.malformed("a statement about something other than a dossier")
     dossier = Dossier.from_json(outer["predicate"])
     # 3.
-    pages = {name: read_regular_file(folder / name) for name in (HTML, MARKDOWN)}
+    pages = _pages(dossier)
+    for name, page in pages.items():
+        if read_regular_file(folder / name) != page:
+            raise SealgateError(Reason.DIGEST_MISMATCH, f"{name} is not what was signed")
     if envelope.payload != _statement(dossier, pages):
-        raise SealgateError(Reason.DIGEST_MISMATCH, f"a file of {folder} is not what was signed")
-    for name, page in ((HTML, as_html(dossier)), (MARKDOWN, as_markdown(dossier))):
-        if pages[name] != page.encode():
-            raise SealgateError(Reason.DIGEST_MISMATCH, f"{name} is another dossier's page")
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the statement is about other files")
     return dossier, signer
+
+
+def _pages(dossier: Dossier) -> dict[str, bytes]:
+    return {HTML: as_html(dossier).encode(), MARKDOWN: as_markdown(dossier).encode()}
 
 
 def _statement(dossier: Dossier, pages: dict[str, bytes]) -> bytes:
@@ -80,13 +84,15 @@ def _statement(dossier: Dossier, pages: dict[str, bytes]) -> bytes:
 
 
 def _verify(envelope: Envelope, policies: tuple[Policy, ...]) -> str:
-    [*keyids] = [keyid for keyid, _ in envelope.signatures]
+    if len(envelope.signatures) != 1:
+        raise SealgateError(Reason.SIGNER_MISMATCH, "a dossier has one signature")
+    keyid = envelope.signatures[0][0]
     for policy in reversed(policies):
-        holder = policy.holder(keyids[0])
-        if holder is None or len(keyids) != 1:
+        holder = policy.holder(keyid)
+        if holder is None:
             continue
         dsse.verify(envelope, PAYLOAD_TYPE, policy.keys_of(holder.name))
-        if not policies[-1].lists(keyids[0]):
-            raise SealgateError(Reason.KEY_WITHDRAWN, keyids[0])
+        if not policies[-1].lists(keyid):
+            raise SealgateError(Reason.KEY_WITHDRAWN, keyid)
         return holder.name
     raise SealgateError(Reason.SIGNER_MISMATCH, "nobody of the policy signed the dossier")
