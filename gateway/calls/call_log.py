@@ -130,5 +130,5 @@ def _tell(log: CallLog, caller: CallerIds, began: int) -> None:
 def _event(log: CallLog, caller: CallerIds) -> SecurityEvent | None:
     principal = "" if caller.is_anonymous else caller.principal.name
     ran = log.method, log.model, log.version
-    where = caller.peer()
-    return event_of_call(log.outcome, log.verdict, principal, *ran, where, log.injected, log.leaked)
+    found = log.injected, log.leaked
+    return event_of_call(log.outcome, log.verdict, principal, *ran, caller.peer, *found)

@@ -3,6 +3,7 @@
 Techniques and tactics are those of MITRE ATLAS 5.6 (https://atlas.mitre.org).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
@@ -136,19 +137,20 @@ def event_of_call(
     method: str,
     model: str,
     version: str,
-    peer: str,
+    peer: Callable[[], str],
     injected: bool = False,
     leaked: bool = False,
 ) -> SecurityEvent | None:
     """The event that a call is, ended with a reason's name or none; None for an ordinary call.
 
-    `peer` is as gRPC says it; `injected`, whether its prompt was taken for an injection;
-    `leaked`, whether its answer held what the policy looks for.
+    `peer` says where the caller is, as gRPC does, and is asked of an event alone. `injected` says
+    whether the prompt was taken for an injection, `leaked` whether the answer held what the policy
+    looks for.
     """
     kind = _kind_of_call(outcome, verdict, injected, leaked)
     if kind is None:
         return None
-    address = _address(peer)
+    address = _address(peer())
     return SecurityEvent(kind, outcome, verdict, principal, method, model, version, address)
 
 

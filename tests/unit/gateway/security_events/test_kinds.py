@@ -13,7 +13,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 def event(outcome: str = "", verdict: str = "", injected: bool = False) -> SecurityEvent | None:
     peer = "ipv4:192.0.2.7:5000"
-    return event_of_call(outcome, verdict, "client", INFER, "digits", "1", peer, injected)
+    return event_of_call(outcome, verdict, "client", INFER, "digits", "1", lambda: peer, injected)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_prompt_that_is_only_flagged_is_an_event() -> None:
     ],
 )
 def test_the_address_is_the_callers_without_its_port(peer: str, address: str) -> None:
-    found = event_of_call("TOKEN_EXPIRED", "", "", INFER, "", "", peer)
+    found = event_of_call("TOKEN_EXPIRED", "", "", INFER, "", "", lambda: peer)
     assert found is not None
     assert found.address == address
 
