@@ -24,7 +24,6 @@ from sealgate.trust.policy.answers import (
     PERSONAL,
     PROMPT,
     SECRETS,
-    STRICTEST_FIRST,
     AnswerRules,
 )
 from sealgate.trust.policy.principals import BLOCK
@@ -178,11 +177,6 @@ class AnswerScreen:
             self._text = beginning + self._text[keep - self._base :]
             self._base = keep - len(beginning)
         self._masked = [each for each in self._masked if each.end >= keep]
-
-
-def strictest(actions: Iterable[str]) -> str:
-    """The strictest of some actions; empty for none."""
-    return min(actions, key=STRICTEST_FIRST.index, default="")
 
 
 def _merged(findings: Iterable[AnswerFinding]) -> list[AnswerFinding]:

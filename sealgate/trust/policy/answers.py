@@ -13,7 +13,7 @@ from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD, invalid
 
 MASK, CUT = "mask", "cut"
-STRICTEST_FIRST = (BLOCK, CUT, MASK, FLAG, RECORD)
+_ACTIONS = frozenset({BLOCK, CUT, MASK, FLAG, RECORD})
 SECRETS, PERSONAL, PROMPT, CANARY = FINDINGS = ("secrets", "personal", "prompt", "canary")
 HOLD_TOKENS = 48
 _MOST_TOKENS = 512
@@ -38,7 +38,7 @@ class AnswerRules:
     def __post_init__(self) -> None:
         if not self.actions or not set(self.actions) <= set(FINDINGS):
             raise fields.malformed("rules for answers name what is looked for")
-        if not {fields.text(action) for action in self.actions.values()} <= {*STRICTEST_FIRST}:
+        if not {fields.text(action) for action in self.actions.values()} <= _ACTIONS:
             raise invalid("a finding in an answer leads to something that does not exist")
         if not 1 <= fields.integer(self.hold_tokens) <= _MOST_TOKENS:
             raise fields.malformed("an answer is held back for 1 to 512 tokens")
