@@ -13,7 +13,8 @@ import torch
 from demo.materials import DATA
 from inference.batching.limits import Batching
 from inference.engine import version_contents
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
 from training.demo import datasets
 from training.demo.models import DemoModel, MlpRecipe, write_model

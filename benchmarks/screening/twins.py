@@ -22,7 +22,8 @@ from inference.model.config import Batching, ModelConfig, TrainingDataInfo
 from inference.model.tensor_spec import TensorSpec
 from inference.runtime.settings import CpuSettings
 from publishing.calibration.probe import Probe
-from publishing.source.folder import Dataset, DataSlice, SourceFolder
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 from training.export.classifier import export_response, export_serving

@@ -17,7 +17,7 @@ from inference.screening.detector import Detector
 from publishing.cli.options import worker_options
 from publishing.evidence import signing
 from publishing.evidence.signing import read_evidence
-from publishing.source.folder import Dataset
+from publishing.source.dataset import Dataset
 from publishing.worker_tasks import derivation
 from publishing.worker_tasks import replay as replaying
 from registry.sandbox.confinement import Confinement

@@ -16,7 +16,8 @@ from publishing.evidence.measurements import VersionReport
 from publishing.pipeline.files import DRAWS, MarkSettings, StepTimer, make_files
 from publishing.ready.description import describe_input
 from publishing.ready.reading import read_source
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import PAYLOAD_BYTES, SECRET_BYTES, Mark, WatermarkKey
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.output import json_option, show_fields

@@ -14,7 +14,8 @@ from inference.model.columns import Column, decode_columns
 from inference.model.config import TrainingDataInfo
 from publishing.ready.description import ModelDescription
 from publishing.ready.reading import RowsOptions, is_ready, read_rows
-from publishing.source.folder import Dataset, read_plain_file
+from publishing.source.dataset import Dataset
+from publishing.source.folder import read_plain_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import SealgateError
 from sealgate.trust import fields

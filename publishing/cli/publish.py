@@ -28,7 +28,8 @@ from publishing.pipeline.files import DRAWS, LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import model_name, read_source
-from publishing.source.folder import Dataset, DataSlice, SourceFolder
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile

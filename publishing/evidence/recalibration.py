@@ -18,7 +18,7 @@ from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import FitRows
 from publishing.calibration.probe import Floats, Prober
 from publishing.evidence.measurements import CHANGED, RECALIBRATION, VersionReport
-from publishing.source.folder import Dataset
+from publishing.source.dataset import Dataset
 
 
 def changes(prober: Prober, earlier: Detector, detector: Detector, seen: FitRows) -> dict[str, Any]:

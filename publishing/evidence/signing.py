@@ -16,7 +16,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from publishing.source.folder import CONFIG, RESPONSE, SERVING, TOKENIZER, Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import CONFIG, RESPONSE, SERVING, TOKENIZER, SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, dsse

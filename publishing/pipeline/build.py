@@ -30,7 +30,8 @@ from publishing.pipeline.files import (
     make_files,
 )
 from publishing.serialization import parse_model
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD

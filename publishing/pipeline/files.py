@@ -18,7 +18,8 @@ from inference.model.golden import Golden
 from inference.screening.detector import Detector
 from publishing.evidence.measurements import MarkFigures, TrialMeasurements, VersionReport
 from publishing.serialization import parse_model
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import CAPACITY, MarkedGraphs, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of

@@ -13,7 +13,8 @@ from typing import Any
 
 from publishing.pipeline.build import BuiltVersion
 from publishing.ready.mlflow import files_of, is_mlflow
-from publishing.source.folder import NAMES, ORIGIN, Dataset, read_plain_file
+from publishing.source.dataset import Dataset
+from publishing.source.folder import NAMES, ORIGIN, read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust import canonical, fields

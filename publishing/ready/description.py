@@ -13,7 +13,8 @@ from inference.model.request_tensors import RequestTensor
 from inference.model.tensor_spec import FP32, TensorSpec
 from publishing.ready.levels import Answers, decided
 from publishing.ready.rows import names_of
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 

@@ -36,7 +36,8 @@ from publishing.ready.normal_form import normal_model
 from publishing.ready.rows import Inputs
 from publishing.ready.scores import are_probabilities, scored
 from publishing.serialization import pack_tensors, parse_model, serialize_model, unpack_tensors
-from publishing.source.folder import Dataset, DataSlice, SourceFolder
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError

@@ -10,14 +10,8 @@ from publishing.ready.huggingface import is_huggingface, read_huggingface
 from publishing.ready.mlflow import ImportedModel, Signers, is_mlflow, read_mlflow
 from publishing.ready.preparation import add_response, inputs_of, prepare
 from publishing.ready.rows import check_row_sizes, column_rows, read_named, tensor_rows
-from publishing.source.folder import (
-    CONFIG,
-    RESPONSE,
-    SERVING,
-    Dataset,
-    SourceFolder,
-    read_plain_file,
-)
+from publishing.source.dataset import Dataset
+from publishing.source.folder import CONFIG, RESPONSE, SERVING, SourceFolder, read_plain_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 

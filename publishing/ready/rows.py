@@ -1,6 +1,6 @@
 """Reads the rows of a ready model: one tensor and its answers, several tensors by name, or a table.
 
-x, y, or their slices     safetensors, as `publishing.source.folder.Dataset` reads them
+x, y, or their slices     safetensors, as `publishing.source.dataset.Dataset` reads them
 NAME for each input, y    safetensors, for a model of several tensors of numbers
 a header and lines        .csv: the columns that `--target` names are the answers, the others
                           the model's inputs by name, or the places of its one input in order
@@ -20,7 +20,8 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from inference.model.request_tensors import BYTES, RequestTensor
-from publishing.source.folder import Dataset, read_plain_file
+from publishing.source.dataset import Dataset
+from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import DTYPES
 

@@ -17,7 +17,7 @@ from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from publishing.quantization import quantize, stated_ranges
 from publishing.serialization import pack_tensors, parse_model, unpack_tensors
-from publishing.source.folder import Dataset
+from publishing.source.dataset import Dataset
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError

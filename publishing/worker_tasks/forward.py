@@ -22,7 +22,7 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
 from publishing.calibration.probe import rows_at_once
-from publishing.source.folder import DataSlice
+from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]

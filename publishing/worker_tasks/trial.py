@@ -54,7 +54,7 @@ from publishing.evidence.measurements import (
 )
 from publishing.evidence.recalibration import changes
 from publishing.quantization import quantize
-from publishing.source.folder import SLICES, DataSlice
+from publishing.source.dataset import SLICES, DataSlice
 from publishing.worker_tasks.forward import (
     GoldenModel,
     ReleasedGraphs,

@@ -13,7 +13,8 @@ from publishing.evidence import signing
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import LARGEST_LOSS
 from publishing.serialization import parse_model
-from publishing.source.folder import Dataset, DataSlice, SourceFolder
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
 from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers

@@ -11,7 +11,8 @@ from inference.screening.detector import Detector
 from publishing.calibration.first_stage_choice import choose
 from publishing.cli import publish
 from publishing.cli.publish import PublishOptions
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
 
 DEMO = Path(__file__).parents[3] / "demo"

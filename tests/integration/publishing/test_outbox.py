@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from publishing.cli.publish import PublishOptions, open_outbox
-from publishing.source.folder import Dataset
+from publishing.source.dataset import Dataset
 from sealgate.remote import Profile
 from tests.support.harness.gateway import GatewayHarness
 

@@ -12,7 +12,8 @@ from demo.questions import question, reason_for
 from inference.engine.version_contents import RESPONSE
 from inference.model.config import ModelConfig
 from publishing.calibration.probe import Probe
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion

@@ -12,7 +12,8 @@ from inference.engine import version_contents
 from publishing.calibration.served_rows import BORDER
 from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
-from publishing.source.folder import Dataset, DataSlice, SourceFolder
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from publishing.watermark.reading import read_code, weights_of
 from publishing.worker_tasks import derivation
 from publishing.worker_tasks.derivation import derive

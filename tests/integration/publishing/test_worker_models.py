@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from publishing.pipeline.build import PublisherKeys, build_version
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import Confinement, SandboxLimits
 from sealgate.reasons import Reason, SealgateError

@@ -10,7 +10,8 @@ from inference.screening import attack
 from publishing.calibration.detector_fit import fit_detector
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.weights import read_carriers
 from tests.support.builders.models.demo_models import opened

@@ -11,7 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from inference.model.config import TrainingDataInfo
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.cli.main import main
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_checkpoints

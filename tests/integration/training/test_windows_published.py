@@ -13,7 +13,8 @@ import pytest
 from inference.engine import ready_version
 from inference.runtime.settings import CpuSettings
 from publishing.pipeline.build import PublisherKeys, build_version
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

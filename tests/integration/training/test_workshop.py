@@ -16,7 +16,8 @@ import pytest
 from torch import nn
 
 from inference.model.config import ModelConfig
-from publishing.source.folder import Dataset, Origin, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import Origin, SourceFolder
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.text_models import tokenizer_json

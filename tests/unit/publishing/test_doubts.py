@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from publishing.cli.publish import doubt_of
-from publishing.source.folder import DataSlice
+from publishing.source.dataset import DataSlice
 
 ROWS = np.zeros((4, 2), np.float32)
 

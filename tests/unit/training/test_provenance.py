@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from publishing.source.folder import Dataset, Origin
+from publishing.source.dataset import Dataset
+from publishing.source.folder import Origin
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, without_graphs
 

@@ -18,7 +18,8 @@ from inference.model.tensor_spec import TensorSpec
 from inference.runtime.settings import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker_tasks import trial

@@ -20,7 +20,7 @@ from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.normal_form import normal_model
 from publishing.ready.preparation import respond
 from publishing.serialization import pack_tensors, serialize_model
-from publishing.source.folder import Dataset, DataSlice
+from publishing.source.dataset import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 X, Y = load_breast_cancer(return_X_y=True)

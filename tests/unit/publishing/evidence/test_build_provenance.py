@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from publishing.evidence.signing import BuildRecord, build_provenance
-from publishing.source.folder import Dataset, SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest

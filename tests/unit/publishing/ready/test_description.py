@@ -5,7 +5,7 @@ import pytest
 
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription, NormalForm
-from publishing.source.folder import Dataset, DataSlice
+from publishing.source.dataset import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 FORM = NormalForm("rows", "probabilities", 2)

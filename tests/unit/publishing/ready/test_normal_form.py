@@ -18,7 +18,7 @@ from inference.runtime.session import Session
 from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.normal_form import NormalModel, normal_model
 from publishing.ready.scores import are_probabilities, scored
-from publishing.source.folder import Dataset, DataSlice
+from publishing.source.dataset import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 GENERATOR = np.random.default_rng(8)

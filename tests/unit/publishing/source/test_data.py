@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors_numpy
 
-from publishing.source.folder import Dataset, DataSlice
+from publishing.source.dataset import Dataset, DataSlice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.model_documents import model_config

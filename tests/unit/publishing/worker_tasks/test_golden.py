@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from publishing.source.folder import DataSlice
+from publishing.source.dataset import DataSlice
 from publishing.worker_tasks.forward import ROWS, golden_report, run_golden
 from sealgate.reasons import Reason, SealgateError
 

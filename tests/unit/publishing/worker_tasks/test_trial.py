@@ -9,7 +9,7 @@ from inference.model.golden import Golden
 from inference.screening.detector import Detector
 from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import UNSEEN, TrialMeasurements
-from publishing.source.folder import DataSlice
+from publishing.source.dataset import DataSlice
 from publishing.worker_tasks import trial
 from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
