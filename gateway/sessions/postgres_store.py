@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.admission.shared_postgres import open_shared
 from gateway.sessions.comparison import REMEMBERED
-from gateway.sessions.session_screen import LONGEST_ROW, START
+from gateway.sessions.session_store import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 60.0

@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.sessions.comparison import REMEMBERED
-from gateway.sessions.session_screen import LONGEST_ROW
+from gateway.sessions.session_store import LONGEST_ROW
 from sealgate.reasons import Reason, SealgateError
 
 _ANSWER_SECONDS = 1.0

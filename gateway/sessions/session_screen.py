@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from gateway.sessions.query_attacks import (
     image_payoff,
     verdict_payoff,
 )
+from gateway.sessions.session_store import START, OwnStore, Store
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, ModelConfig
@@ -37,41 +38,6 @@ from inference.screening.detector import Verdict
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW
 from sealgate.trust.policy.screening import SessionRules as SessionRules
-
-START = ""
-"""The cursor of who has read nothing."""
-LONGEST_ROW = 1024
-"""How many bytes a row has at most. A longer one was not written by a gateway."""
-
-
-class Store(Protocol):
-    """Where the rows of sessions are kept, so that several gateways see a session together.
-
-    A store keeps what was appended to each session in one order. A gateway appends its rows and
-    reads all rows that it has not read yet, its own included, in one round trip, so that all
-    gateways come to the same findings. Rows are fingerprints under keyed names.
-    """
-
-    def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
-        """Append rows; return those after `cursor`, oldest first, and the cursor behind them. Where
-        the place has lost what `cursor` stands for, return all that it holds.
-
-        Raises SealgateError(SESSION_UNKNOWN) where the place does not answer.
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
-class OwnStore:
-    """Nobody else's rows: what is appended is what is read."""
-
-    def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
-        return list(rows), cursor
-
-    def close(self) -> None:
-        pass
-
 
 _log = logging.getLogger(__name__)
 

@@ -17,14 +17,8 @@ from gateway.sessions.comparison import REMEMBERED, Told
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import Finding
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.session_screen import (
-    _HEAD,
-    START,
-    OwnStore,
-    SessionFinding,
-    SessionWatch,
-    measured_alike,
-)
+from gateway.sessions.session_screen import _HEAD, SessionFinding, SessionWatch, measured_alike
+from gateway.sessions.session_store import START, OwnStore
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, InputScaling
 from inference.model.decisions import Numbers
