@@ -19,7 +19,7 @@ from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.config.engines import EngineSettings
 from gateway.observability import families
-from gateway.observability.families import (
+from gateway.observability.samples import (
     Labels,
     batch_times,
     faults,

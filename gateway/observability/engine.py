@@ -13,14 +13,8 @@ from gateway.observability.families import (
     SUMMARY,
     VERSION,
     Family,
-    Labels,
-    batch_times,
-    faults,
-    filled,
-    ready,
-    sized,
-    timed,
 )
+from gateway.observability.samples import Labels, batch_times, faults, filled, ready, sized, timed
 from gateway.observability.server import MetricsServer, Phase
 from inference.batching.limits import BatcherCounts
 from inference.engine.engine import Engine
