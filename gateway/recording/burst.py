@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from registry.answers.encryption import Opening
 from registry.answers.entries import Entries
-from registry.log.tile_log import Appended
+from registry.log.appended import Appended
 from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail
 from sealgate.trust.receipts.answer_entry import SALT_SIZE
 from sealgate.trust.transparency import TlogProof

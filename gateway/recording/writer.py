@@ -20,7 +20,7 @@ from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
 from registry.answers.entries import PythonEntries
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.tile_log import LARGEST_GROUP
+from registry.log.appended import LARGEST_GROUP
 from sealgate.reasons import Reason, SealgateError
 
 NONCE_BYTES = 16

@@ -25,11 +25,12 @@ from registry.answers.index import Postings
 from registry.answers.outcomes import add_reports, find_reports
 from registry.answers.plain_openings import encrypt_plain_openings
 from registry.answers.search import Openings
+from registry.log.appended import Appended, CheckpointMemory
 from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
-from registry.log.tile_log import Appended, CheckpointMemory, TileLog
+from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError

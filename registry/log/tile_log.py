@@ -15,12 +15,11 @@ A log has one writer, or its writers share it:
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from sqlalchemy import Connection, update
 
 from registry.log import rows
+from registry.log.appended import LARGEST_GROUP, LARGEST_LEAF, Appended, CheckpointMemory
 from registry.log.loading import check_extends, check_newest_leaves, load, open_own, take_epoch
 from registry.log.rows import AppendStatements, TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
@@ -37,36 +36,6 @@ from sealgate.trust.transparency import (
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
 from sealgate.trust.transparency.tiles import inclusion_proof
-
-LARGEST_GROUP = 256
-LARGEST_LEAF = 65535
-
-
-class CheckpointMemory(Protocol):
-    """A memory of the newest checkpoint of a log, apart from its database."""
-
-    @property
-    def checkpoint(self) -> Checkpoint | None: ...
-
-    def keep(self, note: str) -> None:
-        """Remember a checkpoint, so that it outlives this process. Raises OSError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What an append wrote: the index of its first leaf, the tree's size after it, and the signed
-    checkpoint (a C2SP note).
-    """
-
-    first: int
-    size: int
-    note: str
-    frontier: Frontier = field(repr=False, compare=False)
-
-    def proof(self, index: int) -> tuple[bytes, ...]:
-        """The inclusion proof of one of its leaves into its checkpoint."""
-        return tuple(self.frontier.inclusion_proof(index))
 
 
 class TileLog:
@@ -348,17 +317,3 @@ class TileLog:
         except OSError as error:
             detail = f"{self.origin}: the checkpoint cannot be remembered: {error}"
             raise SealgateError(Reason.RECORD_FAILED, detail) from error
-
-
-def check_stored(connection: Connection, tables: LogTables, appended: Appended) -> None:
-    """Check, before the commit of an append, that its checkpoint is the newest and its tiles are
-    those that it wrote. `TileLog.check_written` looks at the leaves.
-
-    Raises SealgateError(LOG_INCONSISTENT).
-    """
-    rows = TileRows(connection, tables)
-    tiles = appended.frontier.tiles
-    if newest_checkpoint(connection, tables) != (appended.size, appended.note) or any(
-        rows.stored(tile.level, tile.index) != tile.hashes for tile in tiles
-    ):
-        raise inconsistent("a trigger changed the tree that was appended")

@@ -26,7 +26,7 @@ SURFACES = {
     "inference.text": {"tokenizer", "tokens", "windows"},
     "publishing.cli": {"publish"},
     "publishing.pipeline": {"build", "files", "outbox"},
-    "publishing.source": {"folder"},
+    "publishing.source": {"dataset", "folder"},
     "registry.credentials": {"api_keys"},
     "registry.formats": {"byte_sources", "check_queue", "format_check"},
     "registry.listing": {"paging"},

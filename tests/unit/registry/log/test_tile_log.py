@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Table, delete, insert, update
 
+from registry.log.appended import Appended
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
-from registry.log.tile_log import Appended, TileLog
+from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, sign_checkpoint
