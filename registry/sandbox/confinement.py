@@ -9,6 +9,7 @@ them, and says what it lacks; Landlock and seccomp it must have.
 """
 
 import ctypes
+import importlib
 import os
 import resource
 import signal
@@ -18,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-import sealgate
 from registry.sandbox import file_access, syscalls
 from sealgate.reasons import Reason, SealgateError
 
@@ -166,8 +166,8 @@ def _readable() -> list[Path]:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_path(kind) for kind in kinds] + [sysconfig.get_config_var("LIBDIR")]
     paths += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    # Found beside this one: what a task does not need is not imported.
-    ours = [Path(path).parent / name for path in sealgate.__path__ for name in _OURS]
+    # Imported while their folder can be listed: afterwards only what is loaded is found by name.
+    ours = [path for name in _OURS for path in importlib.import_module(name).__path__]
     return [Path(path) for path in (*paths, *ours, *_SYSTEM) if path]
 
 

@@ -90,6 +90,36 @@ def test_links_among_libraries_lead_where_they_did(
 
 
 @needs_namespaces
+def test_code_that_is_found_by_the_path_alone_is_imported(tmp_path: Path) -> None:
+    """The folder of our packages is not listed in the worker, and nothing is installed there."""
+    code = tmp_path / "code"
+    for name in ("sealgate", "registry"):
+        shutil.copytree(ROOT / name, code / name)
+    for name in ("inference", "publishing"):
+        (code / name).mkdir()
+        shutil.copy(ROOT / name / "__init__.py", code / name)
+    shutil.copy(Path(hostile_tasks.__file__), code / "publishing" / "tasks.py")
+    script = "\n".join(
+        (
+            "from registry.sandbox import process",
+            f"limits = process.{LIMITS!r}",
+            "with process.start('publishing.tasks:echo', b'heard', limits) as worker:",
+            "    print(worker.receive(100).decode())",
+            "    worker.finish()",
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(code)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
+
+
+@needs_namespaces
 def test_the_kernel_refuses_a_thread_too_many() -> None:
     assert run("burst_into_threads") == str(LIMITS.threads).encode()
     refused = refusal("start_many_threads")

@@ -7,6 +7,7 @@ there can be, and whether the scratch folder can be written.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import sys
@@ -25,6 +26,8 @@ _PR_SET_DUMPABLE = 4
 
 def main() -> None:
     scratch = Path(tempfile.mkdtemp())
+    for name in ("inference", "publishing"):
+        importlib.import_module(name)
     sysconfig.get_config_vars()
     if os.getuid() == 0:
         os.chown(scratch, NOBODY, NOBODY)
