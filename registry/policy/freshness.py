@@ -103,8 +103,9 @@ class FreshnessKeeper:
         now = self._ledger.clock()
         return now >= issued + min(expires - issued, longest) / 4 or now < issued - CLOCK_SKEW
 
-    def renew(self, unit: UnitOfWork, policy: Policy) -> None:
-        """Sign what is live now, in the transaction of `unit`.
+    def renew(self, unit: UnitOfWork, policy: Policy, *before: Policy) -> None:
+        """Sign what is live now, in the transaction of `unit`. `before` is the policy that this
+        change succeeds, if it does: the last statement may be by a key that it alone lists.
 
         Raises SealgateError: LOG_INCONSISTENT when an alias's pointer, a revocation or a rejection
         of the last statement is gone or older, or they are not what the log records;
@@ -113,7 +114,7 @@ class FreshnessKeeper:
         signer = self.signer_for(policy)
         last = self._last.statement if self._last is not None else None
         # A commit that was reported as failed may have reached the database all the same.
-        known = (last, self._stored(unit.connection, policy))
+        known = (last, self._stored(unit.connection, policy, *before))
         previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
         state = newest_state(unit.connection)
         if previous is not None:
@@ -139,8 +140,8 @@ class FreshnessKeeper:
         unit.afterwards(lambda: self._remember(SignedFreshness(statement, envelope)))
 
     def check_state(self, connection: Connection, policy: Policy) -> None:
-        """Check that the stored statement is ours, or by another key of the policy's, and says
-        what the tables say; remember it.
+        """Check that the stored statement is by a key of the policy's, and says what the tables
+        say; remember it.
 
         Raises SealgateError(LOG_INCONSISTENT).
         """
@@ -166,16 +167,23 @@ class FreshnessKeeper:
         signers = Envelope.decode(envelope).signatures if envelope is not None else ()
         return self.signer_for(policy).public.keyid in {keyid for keyid, _ in signers}
 
-    def _stored(self, connection: Connection, policy: Policy) -> Freshness | None:
+    def _stored(self, connection: Connection, *policies: Policy) -> Freshness | None:
+        """The stored statement, which a key signed to which one of the policies gives the role.
+
+        A key of ours that none of them lists was replaced, and may be a thief's by now.
+        """
         envelope = stored_envelope(connection)
         if envelope is None:
             return None
         opened = Envelope.decode(envelope)
-        own = {signer.public.keyid: signer.public for signer in self._signers}
-        # While a key is replaced, the statement may still be by the other.
-        keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
+        keys = {
+            keyid: policy.keys[keyid]
+            for policy in policies
+            for person in policy.with_role("freshness")
+            for keyid in person.keys
+        }
         try:
-            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {**own, **keys})
+            dsse.verify(opened, Freshness.PAYLOAD_TYPE, keys)
         except SealgateError as error:
             raise SealgateError(
                 Reason.LOG_INCONSISTENT, "a freshness statement not ours"

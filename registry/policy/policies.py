@@ -170,15 +170,16 @@ class Policies:
                 raise SealgateError(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
             # 6.
-            if unit.logged().policy != NO_POLICY:
-                earlier = self._book.read_for(unit).policies
+            begun = unit.logged().policy != NO_POLICY
+            earlier = self._book.read_for(unit).policies if begun else ()
+            if earlier:
                 _check_log_keys(policy, earlier)
                 if policy.log_key(log.origin) != earlier[-1].log_key(log.origin):
                     _check_vouched(unit.connection, policy.log_key(log.origin))
             unit.add(
                 POLICY_ACCEPTED, version=policy.version, digest=policy.digest, envelope=envelope
             )
-            self._freshness.renew(unit, policy)
+            self._freshness.renew(unit, policy, *earlier[-1:])
             unit.commit()
         return self.chain().by_digest[opened.payload_digest]
 

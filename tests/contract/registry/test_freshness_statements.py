@@ -3,18 +3,21 @@ lost commit.
 """
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import OperationalError
 
+from registry.state.schema import FRESHNESS
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import Freshness
+from sealgate.trust.statements import Freshness, sign_statement
 from sealgate.trust.times import format_time
-from tests.support.builders.documents.people import refused
+from sealgate.trust.transparency import RotatingSigner
+from tests.support.builders.documents.people import key, refused
 from tests.support.harness.registry import RegistryHarness
 
 
@@ -79,3 +82,32 @@ def test_a_statement_from_the_future_is_signed_anew(tmp_path: Path) -> None:
     harness.now = right - timedelta(minutes=4)
     assert not harness.registry.refresh()
     harness.registry.close()
+
+
+def with_freshness_keys(harness: RegistryHarness, *names: str) -> None:
+    """Accept a policy that gives these keys, and no others, the role."""
+    keys = {key(name).public.keyid: key(name).public for name in names}
+    principals = tuple(
+        replace(person, keys=tuple(keys)) if "freshness" in person.roles else person
+        for person in harness.policy.principals
+    )
+    harness.accept(principals=principals, keys={**harness.policy.keys, **keys})
+
+
+@pytest.mark.parametrize("beside", [("fresh", "fresh-2"), ("fresh-2",)], ids=["both", "at once"])
+def test_a_former_key_signs_nothing_that_a_running_registry_takes(
+    harness: RegistryHarness, beside: tuple[str, ...]
+) -> None:
+    harness.freshness_signer = RotatingSigner(key("fresh"), key("fresh-2"))
+    harness.reopen()
+    with_freshness_keys(harness, *beside)
+    with_freshness_keys(harness, "fresh-2")
+    newest = newest_statement(harness)
+    forged = sign_statement(replace(newest, sequence=newest.sequence + 1), key("fresh"))
+    with harness.database.writing() as connection:
+        connection.execute(update(FRESHNESS).values(envelope=forged.encode()))
+        connection.commit()
+    for act in (harness.registry.refresh, lambda: harness.revoke(harness.publish())):
+        with refused(Reason.LOG_INCONSISTENT) as caught:
+            act()
+        assert caught.value.detail == "a freshness statement not ours"

@@ -118,6 +118,7 @@ class RegistryHarness:
         self.url = url
         self.policy = harness_policy()
         self.log_signer: Signer = key("registry-log")
+        self.freshness_signer: Signer = key("fresh")
         self.artifacts = FolderStore(folder / "artifacts")
         self.registry = self.open()
 
@@ -147,7 +148,7 @@ class RegistryHarness:
             self.artifacts,
             origin=REGISTRY_LOG,
             log_signer=self.log_signer,
-            freshness_signer=key("fresh"),
+            freshness_signer=self.freshness_signer,
             root=PinnedRoot(root, 2),
             clock=self.clock,
             checks=FileChecks(check_here),
