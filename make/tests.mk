@@ -23,7 +23,7 @@ test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as pr
 	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
 
 test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and sends them almost valid messages (30 minutes)
-	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 300
+	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 1800
 
 test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
 	$(BIN)/python -m pytest tests/model -m long

@@ -7,7 +7,7 @@ import pytest
 
 from demo.stage import free_ports
 from tests.support.harness.deployment import GatewayDeployment
-from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.gateway import PATIENCE, GatewayHarness
 from tests.support.oracles import fault_report
 
 
@@ -19,6 +19,7 @@ def pytest_terminal_summary() -> None:
 def deployment(tmp_path: Path) -> Iterator[GatewayDeployment]:
     """Not started yet: on SQLite, its engine in the same process, with a version of digits."""
     deployment = GatewayDeployment(GatewayHarness(tmp_path / "state", "digits-1"))
+    deployment.configure(f"\n[limits]\ndeadline = {PATIENCE}\n")
     try:
         yield deployment
     finally:

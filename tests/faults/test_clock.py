@@ -40,4 +40,4 @@ def test_jumps(deployment: GatewayDeployment, offset: str) -> None:
             callers.await_answers()
         hold(finding, harness, callers, {"1", "2"})
         admin.revoke("digits", 2, "test")
-        until(lambda: newcomer(harness) is Reason.VERSION_REVOKED, 20)
+        until(lambda: newcomer(harness) is Reason.VERSION_REVOKED)

@@ -12,6 +12,7 @@ from sealgate.reasons import Reason
 from tests.support.harness.clients.callers import Callers
 from tests.support.harness.deployment import GatewayDeployment
 from tests.support.harness.deployment_faults import Quota
+from tests.support.harness.gateway import PATIENCE
 from tests.support.oracles.fault_report import hold, watched
 
 pytestmark = pytest.mark.long
@@ -70,7 +71,7 @@ def check(deployment: GatewayDeployment, disk: Disk | Quota, fault: str) -> None
     deployment.promote(1)
     with (
         watched(fault, deployment.gateway, _TARGET) as finding,
-        Callers(deployment.harness) as callers,
+        Callers(deployment.harness, patience=PATIENCE) as callers,
     ):
         callers.await_answers()
         disk.fill()

@@ -12,6 +12,7 @@ from sealgate.v1.registry_pb2 import GetPolicyRequest
 from tests.support.harness.clients.callers import Callers
 from tests.support.harness.deployment import GatewayDeployment
 from tests.support.harness.deployment_with_engine import deployment_with_engine
+from tests.support.harness.gateway import PATIENCE
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.oracles.fault_report import hold, watched
 
@@ -30,7 +31,7 @@ def test_is_killed(pair: tuple[GatewayDeployment, EngineProcess]) -> None:
     deployment, engine = pair
     with (
         watched("engine killed", deployment.gateway, _TARGET) as finding,
-        Callers(deployment.harness) as callers,
+        Callers(deployment.harness, patience=PATIENCE) as callers,
     ):
         callers.await_answers()
         engine.kill()
@@ -57,7 +58,9 @@ def test_hangs(pair: tuple[GatewayDeployment, EngineProcess]) -> None:
         engine.pause()
         try:
             time.sleep(15)
-            assert deployment.harness.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=5)
+            assert deployment.harness.registry("auditor").GetPolicy(
+                GetPolicyRequest(), timeout=PATIENCE
+            )
             assert time.monotonic() - callers.times[-1] > 10
         finally:
             engine.resume()

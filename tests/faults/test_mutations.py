@@ -31,7 +31,7 @@ from tests.support.harness.gateway import rows
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.oracles.fault_report import hold, watched
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3600)
 
 _MANY = [
     pytest.param(100, id="short"),
@@ -63,7 +63,7 @@ def tried(count: int, requests: list, check: Callable[..., None]) -> None:
 def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
     """The outcome's name. Raises: AssertionError for one that no request should come to."""
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
-    error: Any = channel.unary_unary(path, **raw).future(message, timeout=60).exception()
+    error: Any = channel.unary_unary(path, **raw).future(message, timeout=300).exception()
     if error is None:
         return "answered"
     reason = reason_of(error)
@@ -77,7 +77,7 @@ def others_ask(deployment: GatewayDeployment, fault: str, outcomes: Counter[str]
     """Somebody asks meanwhile, and is answered by digits 1."""
     with (
         watched(fault, deployment.gateway, _TARGET) as finding,
-        Callers(deployment.harness, 1, 60.0) as callers,
+        Callers(deployment.harness, 1, 300.0) as callers,
     ):
         callers.await_answers()
         yield
@@ -158,7 +158,7 @@ def test_by_http(open_deployment: GatewayDeployment, count: int) -> None:
 def spoken(port: int, data: bytes) -> bytes:
     """What comes back, until the connection ends."""
     found = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

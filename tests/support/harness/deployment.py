@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from tests.support.harness.clients.callers import newcomer
+from tests.support.harness.clients.callers import LONGEST, newcomer
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.harness.processes.gateway_process import GatewayProcess
 
@@ -47,7 +47,7 @@ class GatewayDeployment:
         self.harness.governance("admin").promote(approved, "test")
         self.await_version(version)
 
-    def await_version(self, version: int, seconds: float = 60.0) -> float:
+    def await_version(self, version: int, seconds: float = LONGEST) -> float:
         """Wait until production answers with the version; returns for how long."""
         return until(lambda: newcomer(self.harness) == str(version), seconds)
 
@@ -57,7 +57,7 @@ class GatewayDeployment:
             self.gateway.stop()
 
 
-def until(holds: Callable[[], bool], seconds: float = 60.0) -> float:
+def until(holds: Callable[[], bool], seconds: float = LONGEST) -> float:
     """Wait until it holds; returns for how long."""
     begun = time.monotonic()
     while not holds():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sealgate.setup.configuration import EnginePlace
 from tests.support.harness.deployment import GatewayDeployment
-from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.gateway import PATIENCE, GatewayHarness
 from tests.support.harness.processes.engine_process import EngineProcess
 
 
@@ -14,6 +14,7 @@ from tests.support.harness.processes.engine_process import EngineProcess
 def deployment_with_engine(state: Path) -> Iterator[tuple[GatewayDeployment, EngineProcess]]:
     """Behind a socket, with digits 1 in production; `state` is to be new."""
     deployment = GatewayDeployment(GatewayHarness(state, engine=EnginePlace()))
+    deployment.configure(f"\n[limits]\ndeadline = {PATIENCE}\n")
     engine = EngineProcess(deployment.harness.state)
     engine.start()
     try:

@@ -15,6 +15,9 @@ from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.harness.gateway import GatewayHarness, question, rows
 
+LONGEST = 300.0
+"""How long tests of faults wait for what must come: it ends them, and measures nothing."""
+
 _PAUSE = 0.02
 # Or connections to the same address are shared; and who was refused one soon tries again.
 _OWN = [
@@ -65,18 +68,18 @@ class Callers:
         for thread in self._threads:
             thread.join()
 
-    def await_answers(self, count: int = 20, seconds: float = 60.0) -> None:
+    def await_answers(self, count: int = 20, seconds: float = LONGEST) -> None:
         """Wait for so many more."""
         enough = len(self.times) + count
         self._await(lambda: len(self.times) >= enough, seconds)
 
-    def await_failures(self, *reasons: Reason | grpc.StatusCode, seconds: float = 60.0) -> None:
+    def await_failures(self, *reasons: Reason | grpc.StatusCode, seconds: float = LONGEST) -> None:
         """Wait until one more has failed for each of these reasons."""
         for reason in reasons:
             before = self.failures[reason]
             self._await(lambda r=reason, b=before: self.failures[r] > b, seconds)
 
-    def recovery(self, since: float, seconds: float = 120.0) -> float:
+    def recovery(self, since: float, seconds: float = LONGEST) -> float:
         """How many seconds after `since` the next answer came, which is waited for."""
         self._await(lambda: bool(self.times) and self.times[-1] > since, seconds)
         return next(time for time in list(self.times) if time > since) - since

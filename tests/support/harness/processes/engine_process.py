@@ -71,7 +71,7 @@ class EngineProcess:
         return self._end()
 
     def _end(self) -> int:
-        self.output += self._process.communicate(timeout=60)[0]
+        self.output += self._process.communicate(timeout=300)[0]
         status = self._process.returncode
         self._process = None
         return status

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-_START_SECONDS = 180.0
+_START_SECONDS = 300.0
 # The last of the listeners that every gateway has.
 _LISTENS = "listening: mutual"
 
@@ -70,7 +70,7 @@ class GatewayProcess:
         self._process.send_signal(signal.SIGTERM)
         return self.ended()
 
-    def ended(self, seconds: float = 60.0) -> int:
+    def ended(self, seconds: float = 300.0) -> int:
         """Wait until it has ended; returns its exit status."""
         status = self._process.wait(seconds)
         self._process = None

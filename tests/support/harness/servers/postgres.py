@@ -38,7 +38,7 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-_SECONDS = 60.0
+_SECONDS = 300.0
 
 
 class PostgresServer:
