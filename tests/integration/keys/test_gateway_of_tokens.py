@@ -4,12 +4,20 @@ import pytest
 
 from registry.log.verification import VerifiedLog
 from sealgate.private_keys import open_signer
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, question, rows
 from tests.support.harness.key_changes import finish, is_signed, rotate, run
-from tests.support.harness.policy_changes import accept, first_document, person, root, signed
+from tests.support.harness.policy_changes import (
+    accept,
+    document,
+    first_document,
+    person,
+    root,
+    signed,
+)
 from tests.support.harness.rollouts import await_true
 
 
@@ -63,16 +71,32 @@ def harness(token, tmp_path):
     harness.stop()
 
 
+def announce(harness: GatewayHarness, name: str, before: str, following: str) -> None:
+    """Name the key that follows in gateway.toml, and start again."""
+    harness.stop()
+    file = harness.state / "gateway.toml"
+    line = f'{name} = "{before}"\n'
+    text = file.read_text()
+    assert line in text
+    text = text.replace(line, f'{line}next_{name} = "{following}"\n')
+    file.write_text(f"{text}\n[limits]\nanchor_every = 1.0\n")
+    harness.start()
+
+
+def put_in_place(harness: GatewayHarness, name: str, before: str) -> None:
+    """Leave the former key out of gateway.toml, and start again."""
+    harness.stop()
+    file = harness.state / "gateway.toml"
+    text = file.read_text().replace(f'{name} = "{before}"\n', "")
+    file.write_text(text.replace(f"next_{name}", name))
+    harness.start()
+
+
 def test_a_logs_key_is_replaced_by_another_in_the_token(harness, token, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     token.make("ed25519", "answers-next")
     before, following = token.uri("answers"), token.uri("answers-next")
-    harness.stop()
-    file = harness.state / "gateway.toml"
-    line = f'log_key = "{before}"\n'
-    text = file.read_text().replace(line, f'{line}next_log_key = "{following}"\n')
-    file.write_text(f"{text}\n[limits]\nanchor_every = 1.0\n")
-    harness.start()
+    announce(harness, "log_key", before, following)
     places = ("--key", before, "--next", following)
     assert "name the one that follows by --next" in run(
         harness, "key", "rotate", "answers", "--key", before, code=2
@@ -83,11 +107,43 @@ def test_a_logs_key_is_replaced_by_another_in_the_token(harness, token, tmp_path
     run(harness, "audit", "verify", "--wait", "60")
     told = finish(harness, "answers", *places)
     assert f"{following} is the key that signs now" in told
-    harness.stop()
-    file.write_text(file.read_text().replace(line, "").replace("next_log_key", "log_key"))
-    harness.start()
+    put_in_place(harness, "log_key", before)
     run(harness, "audit", "verify", "--wait", "60")
     assert is_signed(harness, "answers", public)
+
+
+def test_the_freshness_key_is_replaced_by_another_in_the_token(
+    harness, token, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    token.make("ed25519", "freshness-next")
+    before, following = token.uri("freshness"), token.uri("freshness-next")
+    former, public = (open_signer(uri).public for uri in (before, following))
+
+    def signers() -> set[str]:
+        envelope = Envelope.decode(harness.gateway.store.registry.snapshot().freshness)
+        return {keyid for keyid, _ in envelope.signatures}
+
+    places = ("--key", before, "--next", following)
+    assert "the policy in force does not name the next key" in run(
+        harness, "key", "rotate", "freshness", *places, "--finish", code=1
+    )
+    announce(harness, "freshness_key", before, following)
+    assert signers() == {former.keyid}
+    rotate(harness, "freshness", *places)
+    assert signers() == {public.keyid}
+    told = run(harness, "key", "rotate", "freshness", *places, "--finish")
+    assert f"{following} is the key that signs now" in told
+    assert f"statements by the former key {former.keyid} are believed" in told
+    put_in_place(harness, "freshness_key", before)
+    changed = document(harness)
+    person(changed, "freshness")["keys"] = [public.keyid]
+    accept(harness, root(harness, 2), root(harness, 3), **changed)
+    assert signers() == {public.keyid}
+    # What is moved from here on is confirmed by it, and engines believe that.
+    harness.publish("digits-1", "digits")
+    harness.promote("digits", 1)
+    assert harness.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
 def test_everything_holds_as_with_keys_in_files(harness, token):
