@@ -8,7 +8,7 @@ import java.util.stream.Collectors;
 /** Reads cases as JSON, and writes what the library says of each: a reason, "unchecked", or nothing. */
 final class Cases {
     public static void main(String[] arguments) throws Exception {
-        var asked = Fields.object(Json.decode(System.in.readAllBytes()));
+        var asked = Json.object(Json.decode(System.in.readAllBytes()));
         var told = new ArrayList<String>();
         told.add(answers("checks", each(asked, "checks", Cases::said)));
         told.add(answers("tensors", each(asked, "tensors", Cases::tensors)));
@@ -21,7 +21,7 @@ final class Cases {
     }
 
     private static List<String> each(Map<String, Object> asked, String name, Answer answer) {
-        return Fields.list(asked.get(name)).stream().map(answer::to).toList();
+        return Json.list(asked.get(name)).stream().map(answer::to).toList();
     }
 
     private static String answers(String name, List<String> found) {
@@ -29,15 +29,15 @@ final class Cases {
     }
 
     private static String said(Object asked) {
-        var check = Fields.object(asked);
+        var check = Json.object(asked);
         var fields = new HashMap<String, String>();
-        Fields.object(check.get("fields")).forEach((name, value) -> fields.put(name, (String) value));
-        var envelopes = Fields.list(check.get("policies")).stream().map(Cases::bytes).toList();
-        var roots = Fields.texts(check.get("root_keys"));
+        Json.object(check.get("fields")).forEach((name, value) -> fields.put(name, (String) value));
+        var envelopes = Json.list(check.get("policies")).stream().map(Cases::bytes).toList();
+        var roots = Json.texts(check.get("root_keys"));
         var call = new Receipt.Call(
             fields, time(check, "since"), time(check, "until"), (Boolean) check.get("unsafe_v1"));
         try {
-            var threshold = (int) Fields.integer(check.get("threshold"), 0);
+            var threshold = (int) Json.integer(check.get("threshold"), 0);
             var policy = Policy.open(envelopes, roots, threshold, time(check, "now"));
             var found = Receipt.check(bytes(check.get("receipt")), policy, call);
             return found.checkpoint().unchecked().isEmpty() ? "" : "unchecked";
@@ -58,9 +58,9 @@ final class Cases {
 
     private static String tensors(Object asked) {
         var found = new ArrayList<Digests.Tensor>();
-        for (Object item : Fields.list(asked)) {
-            var tensor = Fields.object(item);
-            var shape = Fields.list(tensor.get("shape")).stream().map(Long.class::cast).toList();
+        for (Object item : Json.list(asked)) {
+            var tensor = Json.object(item);
+            var shape = Json.list(tensor.get("shape")).stream().map(Long.class::cast).toList();
             found.add(new Digests.Tensor(
                 (String) tensor.get("name"), (String) tensor.get("datatype"), shape, bytes(tensor.get("raw"))));
         }
@@ -68,17 +68,17 @@ final class Cases {
     }
 
     private static String parameters(Object asked) {
-        var request = Fields.object(asked);
+        var request = Json.object(asked);
         var found = new HashMap<String, Object>();
-        Fields.object(request.get("parameters")).forEach((name, choice) -> {
+        Json.object(request.get("parameters")).forEach((name, choice) -> {
             found.put(name, null);
-            Fields.object(choice).forEach((field, value) -> found.put(name, switch (field) {
+            Json.object(choice).forEach((field, value) -> found.put(name, switch (field) {
                 case "int64_param" -> Long.valueOf((String) value);
                 case "uint64_param" -> new BigInteger((String) value);
                 default -> value;
             }));
         });
-        return Digests.parameters(found, Fields.list(request.get("outputs")).stream()
+        return Digests.parameters(found, Json.list(request.get("outputs")).stream()
             .map(String.class::cast).collect(Collectors.toList()));
     }
 }

@@ -4,6 +4,8 @@ import java.io.ByteArrayOutputStream;
 import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.*;
 
 /** The digests that a receipt has of a request and its answer. */
@@ -21,11 +23,11 @@ public final class Digests {
         byte[] data = joined(bytes("sealgate/tensors/v1\n"), number(tensors.size()));
         List<Tensor> ordered = tensors.stream().sorted(Comparator.comparing(Tensor::name, BY_BYTES)).toList();
         for (Tensor tensor : ordered) {
-            byte[] shape = number(tensor.shape.size());
-            for (long size : tensor.shape) shape = joined(shape, number(size));
-            data = joined(data, sized(bytes(tensor.name)), sized(bytes(tensor.datatype)), shape, sized(tensor.raw));
+            data = joined(data, sized(tensor.name), sized(tensor.datatype), number(tensor.shape.size()));
+            for (long size : tensor.shape) data = joined(data, number(size));
+            data = joined(data, sized(tensor.raw));
         }
-        return "sha256:" + Fields.hex(Fields.hash(data));
+        return named(data);
     }
 
     /**
@@ -36,11 +38,11 @@ public final class Digests {
     public static String parameters(Map<String, Object> parameters, List<String> outputs) {
         byte[] data = joined(bytes("sealgate/parameters/v1\n"), number(parameters.size()));
         for (String name : parameters.keySet().stream().sorted(BY_BYTES).toList()) {
-            data = joined(data, sized(bytes(name)), written(parameters.get(name)));
+            data = joined(data, sized(name), written(parameters.get(name)));
         }
         data = joined(data, number(outputs.size()));
-        for (String name : outputs) data = joined(data, sized(bytes(name)));
-        return "sha256:" + Fields.hex(Fields.hash(data));
+        for (String name : outputs) data = joined(data, sized(name));
+        return named(data);
     }
 
     /** Returns the protocol's number for a value's type, and the value after its length. */
@@ -66,7 +68,11 @@ public final class Digests {
         return joined(number(value.length), value);
     }
 
-    private static byte[] bytes(String text) {
+    private static byte[] sized(String text) {
+        return sized(bytes(text));
+    }
+
+    static byte[] bytes(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
@@ -74,5 +80,22 @@ public final class Digests {
         ByteArrayOutputStream whole = new ByteArrayOutputStream();
         for (byte[] part : parts) whole.writeBytes(part);
         return whole.toByteArray();
+    }
+
+    static byte[] hash(byte[]... parts) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(joined(parts));
+        } catch (NoSuchAlgorithmException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
+    static String hex(byte[] data) {
+        return HexFormat.of().formatHex(data);
+    }
+
+    /** Returns a digest as documents name it. */
+    static String named(byte[] data) {
+        return "sha256:" + hex(hash(data));
     }
 }

@@ -2,9 +2,9 @@ package sealgate.receipt;
 
 import static sealgate.receipt.Refusal.wellFormed;
 
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.time.DateTimeException;
+import java.time.Instant;
 import java.util.*;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -12,12 +12,18 @@ import java.util.regex.Pattern;
 /**
  * Reads JSON in the canonical form of RFC 8785, and no other, so that no other reader sees another
  * value: no blanks, no repeated or unsorted names, one spelling of each text and each whole number.
- * Values are maps, lists, String, Long, Double, Boolean and null.
+ * Values are maps, lists, String, Long, Double, Boolean and null. The static methods read parts of
+ * documents strictly. Each method throws {@link Refusal}.
  */
 final class Json {
+    static final String SECONDS = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z";
+    static final String MICROS = SECONDS.replace("Z", "[.][0-9]{6}Z");
+    static final int LONGEST = 4096;
     private static final int MOST_VALUES = 1 << 18;
     private static final int DEEPEST = 64;
-    private static final long LARGEST = (1L << 53) - 1;
+    // Only what must be escaped is, and in the shortest way.
+    private static final Pattern CHARACTERS =
+        Pattern.compile("[^\"\\\\\\x00-\\x1f]+|\\\\[\"\\\\bfnrt]|\\\\u00(0[0-7be-f]|1[0-9a-f])");
     private static final Pattern NUMBER =
         Pattern.compile("(0|-?[1-9][0-9]{0,20}|-?0(?=[.]))([.][0-9]*[1-9])?(e[+-][1-9][0-9]*)?");
     private final String text;
@@ -28,20 +34,13 @@ final class Json {
     }
 
     static Object decode(byte[] data) {
-        Json json = new Json(utf8(data));
+        Json json = new Json(new String(data, StandardCharsets.UTF_8));
+        wellFormed(Arrays.equals(Digests.bytes(json.text), data), "not text in UTF-8");
         long values = json.text.chars().filter(c -> c == ',' || c == '[' || c == '{').count();
         wellFormed(values < MOST_VALUES, "JSON of too many values");
         Object value = json.value(0);
         wellFormed(json.at == json.text.length(), "not JSON in its canonical form");
         return value;
-    }
-
-    private static String utf8(byte[] data) {
-        try { // A new decoder reports what is malformed.
-            return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(data)).toString();
-        } catch (CharacterCodingException error) {
-            throw new Refusal("DOCUMENT_MALFORMED", "not text in UTF-8");
-        }
     }
 
     private boolean take(String token) {
@@ -50,17 +49,24 @@ final class Json {
         return there;
     }
 
+    private Matcher take(Pattern pattern) {
+        Matcher token = pattern.matcher(text).region(at, text.length());
+        wellFormed(token.lookingAt(), "another value, or another spelling, is expected");
+        at = token.end();
+        return token;
+    }
+
     private Object value(int depth) {
         wellFormed(depth <= DEEPEST, "JSON that is too deep");
-        if (take("{")) return object(depth);
-        if (take("[")) return list(depth);
+        if (take("{")) return members(depth);
+        if (take("[")) return items(depth);
         if (take("\"")) return string();
         if (take("true")) return true;
         if (take("false")) return false;
         return take("null") ? null : number();
     }
 
-    private Map<String, Object> object(int depth) {
+    private Map<String, Object> members(int depth) {
         TreeMap<String, Object> found = new TreeMap<>();
         while (!take("}")) {
             wellFormed((found.isEmpty() || take(",")) && take("\""), "a name is expected");
@@ -73,7 +79,7 @@ final class Json {
         return Collections.unmodifiableMap(found);
     }
 
-    private List<Object> list(int depth) {
+    private List<Object> items(int depth) {
         List<Object> found = new ArrayList<>();
         while (!take("]")) {
             wellFormed(found.isEmpty() || take(","), "a list is not ended");
@@ -82,38 +88,93 @@ final class Json {
         return Collections.unmodifiableList(found);
     }
 
-    /** Reads what follows an opening quote: only what must be escaped is, and in the shortest way. */
     private String string() {
         StringBuilder found = new StringBuilder();
-        while (at < text.length() && text.charAt(at) != '"') {
-            char next = text.charAt(at++);
-            wellFormed(next >= 0x20, "a control character");
-            found.append(next == '\\' ? escaped() : next);
+        while (!take("\"")) {
+            Matcher part = take(CHARACTERS);
+            String code = part.group(1);
+            if (code == null) found.append(part.group().translateEscapes());
+            else found.append((char) HexFormat.fromHexDigits(code));
         }
-        wellFormed(take("\""), "a text is not ended");
         return found.toString();
-    }
-
-    private char escaped() {
-        int place = at < text.length() ? "\"\\bfnrt".indexOf(text.charAt(at)) : -1;
-        if (place >= 0) {
-            at++;
-            return "\"\\\b\f\n\r\t".charAt(place);
-        }
-        String digits = take("u00") && at + 2 <= text.length() ? text.substring(at, at + 2) : "";
-        wellFormed(digits.matches("0[0-7be-f]|1[0-9a-f]"), "another spelling of a text");
-        at += 2;
-        return (char) Integer.parseInt(digits, 16);
     }
 
     /** Fractions are not compared with their shortest form: what is read here has none. */
     private Object number() {
-        Matcher token = NUMBER.matcher(text).region(at, text.length());
-        wellFormed(token.lookingAt(), "another value is expected");
-        at = token.end();
+        Matcher token = take(NUMBER);
         double value = Double.parseDouble(token.group());
         if (token.group(2) != null || token.group(3) != null) return value;
-        wellFormed(Math.abs(value) <= LARGEST, "a whole number beyond 2^53");
+        wellFormed(Math.abs(value) < 1L << 53, "a whole number beyond 2^53");
         return Long.valueOf(token.group());
+    }
+
+    @SuppressWarnings("unchecked")
+    static Map<String, Object> object(Object value) {
+        wellFormed(value instanceof Map, "an object is expected");
+        return (Map<String, Object>) value;
+    }
+
+    static Map<String, Object> record(Object value, String... names) {
+        Map<String, Object> found = object(value);
+        wellFormed(found.keySet().equals(Set.of(names)), "not exactly the fields that there must be");
+        return found;
+    }
+
+    static List<?> list(Object value) {
+        wellFormed(value instanceof List, "a list is expected");
+        return (List<?>) value;
+    }
+
+    static String text(Object value, int longest) {
+        boolean right = value instanceof String found && found.codePointCount(0, found.length()) <= longest;
+        wellFormed(right, "a text is expected, or a shorter one");
+        return (String) value;
+    }
+
+    /** Returns texts, none of which occurs twice. */
+    static List<String> texts(Object value) {
+        List<String> found = list(value).stream().map(item -> text(item, LONGEST)).toList();
+        wellFormed(new HashSet<>(found).size() == found.size(), "a list names something twice");
+        return found;
+    }
+
+    static long integer(Object value, long least) {
+        wellFormed(value instanceof Long found && found >= least, "a whole number is expected, or a larger one");
+        return (Long) value;
+    }
+
+    /** Reads a whole number below 2^53 in its one spelling. */
+    static long number(String digits) {
+        return integer(decode(Digests.bytes(digits)), 0);
+    }
+
+    static byte[] unhex(Object value, int size) {
+        String digits = text(value, LONGEST);
+        wellFormed(digits.matches("[0-9a-f]*") && digits.length() == 2 * size, "not hexadecimal digits");
+        return HexFormat.of().parseHex(digits);
+    }
+
+    /** Reads base64 in its only spelling: Java's own reader takes it without its padding. */
+    static byte[] unbase64(Object value) {
+        String encoded = text(value, 1 << 24);
+        try {
+            byte[] found = Base64.getDecoder().decode(encoded);
+            wellFormed(Base64.getEncoder().encodeToString(found).equals(encoded), "base64 in another spelling");
+            return found;
+        } catch (IllegalArgumentException error) {
+            throw new Refusal("DOCUMENT_MALFORMED", "not base64");
+        }
+    }
+
+    static Instant time(Object value, String form) {
+        String written = text(value, LONGEST);
+        wellFormed(written.matches(form) && !written.startsWith("0000"), "a time is not in its fixed form");
+        try {
+            Instant found = Instant.parse(written);
+            wellFormed(found.toString().startsWith(written.substring(0, 19)), "no such time");
+            return found;
+        } catch (DateTimeException error) {
+            throw new Refusal("DOCUMENT_MALFORMED", "no such time");
+        }
     }
 }

@@ -3,7 +3,6 @@ package sealgate.receipt;
 import static sealgate.receipt.Refusal.demand;
 import static sealgate.receipt.Refusal.wellFormed;
 
-import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.*;
 
@@ -17,17 +16,11 @@ public final class Policy {
     public final long version;
     public final Instant expires;
     public final String digest;
-    final Map<String, LogKey> logs = new HashMap<>();
+    final Map<String, LogKeys> logs;
     final Set<String> digests = new HashSet<>();
     private final Map<String, Key> roots = new HashMap<>();
     private final long threshold;
     private final long grace;
-
-    /** A log's key; hint stands for its name and key. The policy may ask for ML-DSA-44 beside it. */
-    record LogKey(String name, String hint, Key key, boolean beside, List<FormerKey> former) {}
-
-    /** A key that a log was signed with before; it vouches for at most `size` entries. */
-    record FormerKey(LogKey key, long size) {}
 
     /**
      * Follows signed policies, oldest first, from root keys (PEM) of which `threshold` must have signed
@@ -63,19 +56,19 @@ public final class Policy {
 
     /** Reads a policy that the root before it and its own root have signed. */
     private static Policy follow(byte[] data, Map<String, Key> before, long threshold) {
-        var envelope = Fields.record(Json.decode(data), "payload", "payloadType", "signatures");
-        byte[] payload = Fields.unbase64(envelope.get("payload"));
-        List<?> items = Fields.list(envelope.get("signatures"));
+        var envelope = Json.record(Json.decode(data), "payload", "payloadType", "signatures");
+        byte[] payload = Json.unbase64(envelope.get("payload"));
+        List<?> items = Json.list(envelope.get("signatures"));
         wellFormed(items.size() >= 1 && items.size() <= 32, "an envelope has between 1 and 32 signatures");
         Map<String, byte[]> signatures = new HashMap<>();
         for (Object item : items) {
-            var pair = Fields.record(item, "keyid", "sig");
-            signatures.put(Fields.text(pair.get("keyid"), Fields.LONGEST), Fields.unbase64(pair.get("sig")));
+            var pair = Json.record(item, "keyid", "sig");
+            signatures.put(Json.text(pair.get("keyid"), Json.LONGEST), Json.unbase64(pair.get("sig")));
         }
         wellFormed(signatures.size() == items.size(), "an envelope is signed twice with one key");
         demand(TYPE.equals(envelope.get("payloadType")), "SIGNATURE_INVALID", "it was not signed as a policy");
         String head = "DSSEv1 " + TYPE.length() + " " + TYPE + " " + payload.length + " ";
-        byte[] message = Digests.joined(head.getBytes(StandardCharsets.UTF_8), payload);
+        byte[] message = Digests.joined(Digests.bytes(head), payload);
         checkSigners(message, signatures, before, threshold);
         Policy policy = new Policy(payload);
         checkSigners(message, signatures, policy.roots, policy.threshold);
@@ -96,67 +89,27 @@ public final class Policy {
     }
 
     private Policy(byte[] payload) {
-        var outer = Fields.object(Json.decode(payload));
+        var outer = Json.object(Json.decode(payload));
         wellFormed("sealgate/policy/v1".equals(outer.get("type")), "not a policy of this format");
-        digest = "sha256:" + Fields.hex(Fields.hash(payload));
-        version = Fields.integer(outer.get("version"), 1);
-        expires = Fields.time(outer.get("expires"), Fields.SECONDS);
-        Instant issued = Fields.time(outer.get("issued"), Fields.SECONDS);
+        digest = Digests.named(payload);
+        version = Json.integer(outer.get("version"), 1);
+        expires = Json.time(outer.get("expires"), Json.SECONDS);
+        Instant issued = Json.time(outer.get("issued"), Json.SECONDS);
         demand(issued.isBefore(expires), "POLICY_INVALID", "it expires before it is issued");
         boolean lasting = outer.containsKey("grace");
-        grace = lasting ? Fields.integer(Fields.record(outer.get("grace"), "seconds").get("seconds"), 1) : 0;
+        grace = lasting ? Json.integer(Json.record(outer.get("grace"), "seconds").get("seconds"), 1) : 0;
         demand(grace <= LONGEST_GRACE, "POLICY_INVALID", "its grace is longer than 30 days");
-        var root = Fields.record(outer.get("root"), "keys", "threshold");
-        List<String> ids = Fields.texts(root.get("keys"));
-        threshold = Fields.integer(root.get("threshold"), 0);
+        var root = Json.record(outer.get("root"), "keys", "threshold");
+        List<String> ids = Json.texts(root.get("keys"));
+        threshold = Json.integer(root.get("threshold"), 0);
         demand(threshold >= 1 && threshold <= ids.size(), "POLICY_INVALID", "a threshold nobody can meet");
-        var keys = Fields.object(outer.get("keys"));
+        var keys = Json.object(outer.get("keys"));
         for (String id : ids) {
             demand(keys.containsKey(id), "POLICY_INVALID", "a key is used that is not listed");
             Key key = Key.fromPem(keys.get(id));
             demand(key.id().equals(id), "POLICY_INVALID", "a key is listed under an id that is not its own");
             roots.put(id, key);
         }
-        readLogs(outer);
-    }
-
-    private void readLogs(Map<String, Object> outer) {
-        var section = Fields.record(outer.get("logs"), "registry", "answers");
-        var second = outer.containsKey("ml_dsa") ? Fields.object(outer.get("ml_dsa")) : Map.of();
-        var former = outer.containsKey("former_logs") ? Fields.object(outer.get("former_logs")) : Map.of();
-        String registry = readLogKey(section.get("registry"), second).name;
-        for (String written : Fields.texts(section.get("answers"))) {
-            LogKey log = readLogKey(written, second);
-            boolean free = !logs.containsKey(log.name) && !log.name.equals(registry);
-            demand(free, "POLICY_INVALID", "two logs have one name");
-            List<FormerKey> before = former.containsKey(log.name)
-                ? readFormerKeys(former.get(log.name), log.name) : List.of();
-            logs.put(log.name, new LogKey(log.name, log.hint, log.key, log.beside, before));
-        }
-    }
-
-    private static List<FormerKey> readFormerKeys(Object section, String origin) {
-        List<FormerKey> found = new ArrayList<>();
-        for (Object item : Fields.list(section)) {
-            boolean bound = Fields.object(item).containsKey("size");
-            var entry = bound ? Fields.record(item, "key", "size") : Fields.record(item, "key");
-            LogKey key = readLogKey(entry.get("key"), Map.of());
-            demand(key.name.equals(origin), "POLICY_INVALID", "a former key under another log's name");
-            found.add(new FormerKey(key, bound ? Fields.integer(entry.get("size"), 0) : Long.MAX_VALUE));
-        }
-        return found;
-    }
-
-    /** Reads name+hint+key of C2SP signed-note, where key is base64 of 0x01 and the raw key. */
-    private static LogKey readLogKey(Object value, Map<?, ?> second) {
-        String[] parts = Fields.text(value, Fields.LONGEST).split("\\+", 3);
-        wellFormed(parts.length == 3 && Note.isName(parts[0]), "not a verifier key");
-        byte[] data = Fields.unbase64(parts[2]);
-        wellFormed(data.length == 33 && data[0] == 1, "a log's key is not Ed25519");
-        byte[] name = (parts[0] + "\n").getBytes(StandardCharsets.UTF_8);
-        String hint = Fields.hex(Fields.hash(name, data)).substring(0, 8);
-        wellFormed(hint.equals(parts[1]), "a verifier key whose hint is not its own");
-        Key key = Key.ofRaw(Arrays.copyOfRange(data, 1, 33));
-        return new LogKey(parts[0], hint, key, second.containsKey(parts[0]), List.of());
+        logs = LogKeys.read(outer);
     }
 }

@@ -3,7 +3,6 @@ package sealgate.receipt;
 import static sealgate.receipt.Refusal.demand;
 import static sealgate.receipt.Refusal.wellFormed;
 
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.*;
@@ -29,30 +28,23 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
     public record Call(Map<String, String> fields, Instant since, Instant until, boolean unsafeV1) {}
 
     /**
-     * A signed state of a log: so many entries under one root. Keep the newest `note`, and have the log
-     * prove that it only grew. `unchecked` names signatures that the policy asks for and that this
-     * library cannot check.
-     */
-    public record Checkpoint(String origin, long size, byte[] root, String note, List<String> unchecked) {}
-
-    /**
      * Checks that each opened field is what its commitment says, that a log of the policy has signed a
      * tree that holds the entry, and that the entry is of the caller's own call. Throws Refusal.
      */
     public static Receipt check(byte[] data, Policy policy, Call call) {
-        var outer = Fields.record(Json.decode(data), "commitments", "opened", "proof", "type");
+        var outer = Json.record(Json.decode(data), "commitments", "opened", "proof", "type");
         boolean outdated = "sealgate/receipt/v1".equals(outer.get("type"));
         wellFormed(outdated || "sealgate/receipt/v2".equals(outer.get("type")), "not a receipt of this format");
         List<String> names = new ArrayList<>(V1_FIELDS);
         if (!outdated) names.addAll(NEW_FIELDS);
         List<byte[]> commitments = new ArrayList<>();
-        for (Object item : Fields.list(outer.get("commitments"))) commitments.add(Fields.unhex(item, 32));
+        for (Object item : Json.list(outer.get("commitments"))) commitments.add(Json.unhex(item, 32));
         wellFormed(commitments.size() == names.size(), "a receipt has a commitment for each field");
         Map<String, String> fields = openFields(outer.get("opened"), names, commitments);
         String header = outdated ? "sealgate/answer/v1\n" : "sealgate/answer/v2\n";
         byte[] entry = Digests.joined(commitments.toArray(new byte[0][]));
-        byte[] leaf = Fields.hash(new byte[] {0}, header.getBytes(StandardCharsets.UTF_8), entry);
-        Receipt found = readProof(Fields.text(outer.get("proof"), 1 << 16), leaf, policy, fields);
+        byte[] leaf = Digests.hash(new byte[] {0}, Digests.bytes(header), entry);
+        Receipt found = readProof(Json.text(outer.get("proof"), 1 << 16), leaf, policy, fields);
         demand(!outdated || call.unsafeV1, "RECEIPT_OUTDATED", "an entry of v1");
         for (String name : names) {
             demand(fields.containsKey(name) || KEPT.contains(name), "RECEIPT_MISMATCH", "it keeps " + name);
@@ -69,7 +61,7 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
         }
         boolean chained = policy.digests.contains(fields.get("policy_digest"));
         demand(chained, "POLICY_INVALID", "a policy outside the chain");
-        Instant recorded = Fields.time(fields.get("time"), Fields.MICROS);
+        Instant recorded = Json.time(fields.get("time"), Json.MICROS);
         boolean early = call.since != null && recorded.isBefore(call.since.minus(CLOCK_SKEW));
         boolean late = call.until != null && recorded.isAfter(call.until.plus(CLOCK_SKEW));
         demand(!early && !late, "RECEIPT_MISMATCH", "time");
@@ -77,13 +69,13 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
 
     private static Map<String, String> openFields(Object value, List<String> names, List<byte[]> commitments) {
         Map<String, String> found = new HashMap<>();
-        for (var item : Fields.object(value).entrySet()) {
+        for (var item : Json.object(value).entrySet()) {
             String name = item.getKey();
             wellFormed(names.contains(name), "a receipt opens what is not a field");
-            var pair = Fields.record(item.getValue(), "salt", "value");
-            String opened = Fields.text(pair.get("value"), Fields.LONGEST);
-            byte[] commitment = Fields.hash(Fields.unhex(pair.get("salt"), 16), new byte[] {(byte) name.length()},
-                name.getBytes(StandardCharsets.UTF_8), opened.getBytes(StandardCharsets.UTF_8));
+            var pair = Json.record(item.getValue(), "salt", "value");
+            String opened = Json.text(pair.get("value"), Json.LONGEST);
+            byte[] commitment = Digests.hash(Json.unhex(pair.get("salt"), 16), new byte[] {(byte) name.length()},
+                Digests.bytes(name), Digests.bytes(opened));
             boolean same = Arrays.equals(commitment, commitments.get(names.indexOf(name)));
             demand(same, "PROOF_INVALID", name + " is not what was recorded");
             found.put(name, opened);
@@ -97,14 +89,14 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
         wellFormed(cut >= 0 && proof.startsWith(PROOF) && cut >= PROOF.length(), "not a tlog-proof");
         String[] lines = proof.substring(PROOF.length(), cut).split("\n", -1);
         wellFormed(lines.length <= 65, "a proof with more hashes than any tree is high");
-        long index = Fields.number(lines[0]);
+        long index = Json.number(lines[0]);
         List<byte[]> path = new ArrayList<>();
         for (String line : Arrays.copyOfRange(lines, 1, lines.length)) {
-            byte[] item = Fields.unbase64(line);
+            byte[] item = Json.unbase64(line);
             wellFormed(item.length == 32, "a hash of a proof has 32 bytes");
             path.add(item);
         }
-        Checkpoint checkpoint = Note.open(proof.substring(cut + 2), policy.logs);
+        Checkpoint checkpoint = Checkpoint.open(proof.substring(cut + 2), policy.logs);
         byte[] reached = rootOf(leaf, index, checkpoint.size(), path);
         demand(Arrays.equals(reached, checkpoint.root()), "PROOF_INVALID", "the proof leads to another root");
         return new Receipt(Map.copyOf(fields), index, checkpoint);
@@ -120,7 +112,7 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
         for (byte[] sibling : path) {
             demand(last > 0, "PROOF_INVALID", "the proof is too long");
             boolean left = node % 2 == 1 || node == last;
-            reached = left ? Fields.hash(mark, sibling, reached) : Fields.hash(mark, reached, sibling);
+            reached = left ? Digests.hash(mark, sibling, reached) : Digests.hash(mark, reached, sibling);
             while (left && node % 2 == 0 && node > 0) {
                 node /= 2;
                 last /= 2;
