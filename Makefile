@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 STATE ?= state
 PORT ?= 8443
 PROTOS := $(shell cd proto && find sealgate -name '*.proto' | sort)
-# Tests often wait for other processes, so there is one more of them at a time than there are cores.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Tests wait for other processes a third of their time, so two run at a time for each core.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # The programs that tests ask. What they pin does not reach us, for each has an environment of its own.
 ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino callers $(if $(ALL),kserve helm))
 # One thread each: with more than that, small operations wait for one another.
