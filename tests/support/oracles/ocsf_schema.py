@@ -1,14 +1,21 @@
-"""Judges OCSF events by OCSF's own schema, as the package `ocsf-json-schema` derives it."""
+"""Judges OCSF events by OCSF's own schema, as the package `ocsf-json-schema` derives it.
+
+Both are imported when the first event is judged: jsonschema takes seconds to import, and each of
+pytest's workers imports every test.
+"""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 @functools.cache
-def _validator(version: str, class_uid: int, profiles: tuple[str, ...]) -> Draft202012Validator:
+def _validator(version: str, class_uid: int, profiles: tuple[str, ...]) -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator
+    from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
     schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version))
     name = schemas.lookup_class_name_from_uid(class_uid=class_uid)
     return Draft202012Validator(schemas.get_class_schema(class_name=name, profiles=[*profiles]))
