@@ -25,7 +25,7 @@ type Policy struct {
 	grace     time.Duration
 	roots     map[string]any
 	threshold int64
-	logs      map[string]logKey
+	logs      map[string]answerLog
 	digests   map[string]bool
 }
 
@@ -146,56 +146,57 @@ func verify(key any, message, signature []byte) bool {
 	return ed25519.Verify(key.(ed25519.PublicKey), message, signature)
 }
 
-// logKey is a log's Ed25519 key; hint stands for the log's name and key. The policy may ask for an
-// ML-DSA-44 key beside it.
-type logKey struct {
-	hint   string
-	key    ed25519.PublicKey
+// answerLog has the keys of a log, former ones too. The policy may ask for an ML-DSA-44 key beside them.
+type answerLog struct {
+	keys   []logKey
 	beside bool
-	former []formerKey
 }
 
-// formerKey is a key that a log was signed with before; it vouches for at most size entries.
-type formerKey struct {
-	logKey
-	size int64
+// logKey is an Ed25519 key under the hint of signed notes; it vouches for at most so many entries.
+type logKey struct {
+	hint string
+	key  ed25519.PublicKey
+	most int64
 }
 
 // readLogs returns the answer logs of a policy, by origin.
-func readLogs(policy map[string]any) map[string]logKey {
-	section, logs := record(policy["logs"], "registry", "answers"), map[string]logKey{}
+func readLogs(policy map[string]any) map[string]answerLog {
+	optional := func(name string) map[string]any {
+		if section, has := policy[name]; has {
+			return object(section)
+		}
+		return nil
+	}
+	section, logs := record(policy["logs"], "registry", "answers"), map[string]answerLog{}
 	registry, _ := readVerifierKey(section["registry"])
-	second := map[string]any{}
-	if keys, has := policy["ml_dsa"]; has {
-		second = object(keys)
-	}
-	former := map[string]any{}
-	if keys, has := policy["former_logs"]; has {
-		former = object(keys)
-	}
+	second, former := optional("ml_dsa"), optional("former_logs")
 	for _, written := range texts(section["answers"]) {
-		name, log := readVerifierKey(written)
+		name, key := readVerifierKey(written)
 		_, twice := logs[name]
 		demand(!twice && name != registry, "POLICY_INVALID", "two logs have one name")
+		log := answerLog{keys: []logKey{key}}
 		_, log.beside = second[name]
 		if keys, has := former[name]; has {
-			log.former = readFormerKeys(keys, name)
+			log.keys = append(log.keys, readFormerKeys(keys, name)...)
 		}
 		logs[name] = log
 	}
 	return logs
 }
 
-func readFormerKeys(section any, origin string) []formerKey {
-	found := []formerKey{}
+func readFormerKeys(section any, origin string) (found []logKey) {
 	for _, item := range list(section) {
-		size, names := int64(math.MaxInt64), []string{"key"}
-		if written, has := object(item)["size"]; has {
-			size, names = integer(written), []string{"key", "size"}
+		names := []string{"key"}
+		size, bound := object(item)["size"]
+		if bound {
+			names = append(names, "size")
 		}
 		name, key := readVerifierKey(record(item, names...)["key"])
 		demand(name == origin, "POLICY_INVALID", "a former key under another log's name")
-		found = append(found, formerKey{key, size})
+		if bound {
+			key.most = integer(size)
+		}
+		found = append(found, key)
 	}
 	return found
 }
@@ -208,7 +209,7 @@ func readVerifierKey(value any) (string, logKey) {
 	wellFormed(validName(name) && len(data) == 33 && data[0] == 1, "a log's key is not Ed25519")
 	hint := fmt.Sprintf("%x", hash([]byte(name+"\n"), data)[:4])
 	wellFormed(hint == parts[1], "a verifier key whose hint is not its own")
-	return name, logKey{hint: hint, key: data[1:]}
+	return name, logKey{hint, data[1:], math.MaxInt64}
 }
 
 // validName says whether a signature line can have a name: no blanks, no plus.

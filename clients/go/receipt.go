@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -120,7 +121,7 @@ func openFields(outer map[string]any, names []string) (commitments [][]byte, fie
 }
 
 // readProof reads a C2SP tlog-proof without extra lines, and checks that it holds the leaf.
-func readProof(proof string, leaf []byte, logs map[string]logKey) *Verified {
+func readProof(proof string, leaf []byte, logs map[string]answerLog) *Verified {
 	head, note, cut := strings.Cut(proof, "\n\n")
 	tail, headed := strings.CutPrefix(head, proofHeader)
 	lines := strings.Split(tail, "\n")
@@ -142,15 +143,14 @@ func rootOf(reached []byte, index, size int64, path [][]byte) []byte {
 	node, last := index, size-1
 	for _, sibling := range path {
 		demand(last > 0, "PROOF_INVALID", "the proof is too long")
+		levels := 1
 		if node%2 == 1 || node == last {
 			reached = hash([]byte{1}, sibling, reached)
-			for node%2 == 0 && node > 0 {
-				node, last = node/2, last/2
-			}
+			levels += bits.TrailingZeros64(uint64(node))
 		} else {
 			reached = hash([]byte{1}, reached, sibling)
 		}
-		node, last = node/2, last/2
+		node, last = node>>levels, last>>levels
 	}
 	demand(last == 0, "PROOF_INVALID", "the proof is too short")
 	return reached
@@ -177,17 +177,15 @@ func splitNote(note string) (string, map[string][]byte) {
 
 // openCheckpoint returns the checkpoint of a note that the log's own key has signed, and what of the
 // signatures that the policy asks for was not checked.
-func openCheckpoint(note string, logs map[string]logKey) (*Checkpoint, []string) {
+func openCheckpoint(note string, logs map[string]answerLog) (*Checkpoint, []string) {
 	origin, _, _ := strings.Cut(note, "\n")
 	log, known := logs[origin]
 	demand(known, "LOG_UNKNOWN", "the policy names no such answer log")
 	signed, lines := splitNote(note)
-	holds := ed25519.Verify(log.key, []byte(signed), lines[origin+" "+log.hint])
-	parts := strings.Split(signed, "\n")
-	for _, former := range log.former {
-		// It vouches for what it signed before the log was handed over.
-		by := ed25519.Verify(former.key, []byte(signed), lines[origin+" "+former.hint])
-		holds = holds || by && number(parts[1]) <= former.size
+	parts, holds := strings.Split(signed, "\n"), false
+	for _, key := range log.keys {
+		by := ed25519.Verify(key.key, []byte(signed), lines[origin+" "+key.hint])
+		holds = holds || by && number(parts[1]) <= key.most
 	}
 	demand(holds, "SIGNATURE_INVALID", "the log has not signed the checkpoint")
 	wellFormed(len(parts) == 4, "a checkpoint has three lines")

@@ -12,9 +12,9 @@ import java.util.*;
  */
 public record Checkpoint(String origin, long size, byte[] root, String note, List<String> unchecked) {
     /** Returns the checkpoint of a note (C2SP signed-note) that one of the logs has signed. */
-    static Checkpoint open(String note, Map<String, LogKeys> logs) {
+    static Checkpoint open(String note, Map<String, Log> logs) {
         String origin = note.split("\n", 2)[0];
-        LogKeys log = logs.get(origin);
+        Log log = logs.get(origin);
         demand(log != null, "LOG_UNKNOWN", "the policy names no such answer log");
         int cut = note.lastIndexOf("\n\n");
         wellFormed(cut >= 0 && note.endsWith("\n"), "not a signed note");
@@ -41,7 +41,7 @@ public record Checkpoint(String origin, long size, byte[] root, String note, Lis
         Map<String, byte[]> found = new HashMap<>();
         for (String line : Arrays.copyOf(lines, lines.length - 1)) {
             String[] parts = line.split(" ", 3);
-            boolean formed = parts.length == 3 && parts[0].equals("\u2014") && LogKeys.isName(parts[1]);
+            boolean formed = parts.length == 3 && parts[0].equals("\u2014") && Log.isName(parts[1]);
             wellFormed(formed, "not a signature line");
             byte[] data = Json.unbase64(parts[2]);
             wellFormed(data.length >= 5, "a note's signature is too short");

@@ -16,7 +16,7 @@ public final class Policy {
     public final long version;
     public final Instant expires;
     public final String digest;
-    final Map<String, LogKeys> logs;
+    final Map<String, Log> logs;
     final Set<String> digests = new HashSet<>();
     private final Map<String, Key> roots = new HashMap<>();
     private final long threshold;
@@ -37,20 +37,18 @@ public final class Policy {
         demand(!envelopes.isEmpty() && threshold > 0, "POLICY_INVALID", "there is no policy, or no threshold");
         Policy current = null;
         long needed = threshold;
-        Set<String> digests = new HashSet<>();
         for (byte[] data : envelopes) {
             Policy next = follow(data, before, needed);
             long last = current == null ? next.version - 1 : current.version;
             demand(next.version > last, "POLICY_ROLLED_BACK", "a policy follows a newer one");
             demand(next.version == last + 1, "POLICY_INVALID", "a version is left out");
-            digests.add(next.digest);
+            if (current != null) next.digests.addAll(current.digests);
             current = next;
             before = next.roots;
             needed = next.threshold;
         }
         Instant end = current.expires.plusSeconds(current.grace);
         demand(now.isBefore(end), "POLICY_EXPIRED", "at " + current.expires);
-        current.digests.addAll(digests);
         return current;
     }
 
@@ -78,20 +76,20 @@ public final class Policy {
     /** A signature that claims one of the keys must be that key's, and enough keys must have one. */
     private static void checkSigners(
             byte[] message, Map<String, byte[]> signatures, Map<String, Key> keys, long threshold) {
-        long signed = 0;
-        for (var item : signatures.entrySet()) {
-            Key key = keys.get(item.getKey());
-            if (key == null) continue;
-            demand(key.verify(message, item.getValue()), "SIGNATURE_INVALID", "by key " + item.getKey());
-            signed++;
+        Set<String> signers = new HashSet<>(keys.keySet());
+        signers.retainAll(signatures.keySet());
+        for (String id : signers) {
+            demand(keys.get(id).verify(message, signatures.get(id)), "SIGNATURE_INVALID", "by key " + id);
         }
-        demand(signed >= threshold, "THRESHOLD_NOT_MET", signed + " of " + threshold + " keys have signed");
+        boolean enough = signers.size() >= threshold;
+        demand(enough, "THRESHOLD_NOT_MET", signers.size() + " of " + threshold + " keys have signed");
     }
 
     private Policy(byte[] payload) {
         var outer = Json.object(Json.decode(payload));
         wellFormed("sealgate/policy/v1".equals(outer.get("type")), "not a policy of this format");
         digest = Digests.named(payload);
+        digests.add(digest);
         version = Json.integer(outer.get("version"), 1);
         expires = Json.time(outer.get("expires"), Json.SECONDS);
         Instant issued = Json.time(outer.get("issued"), Json.SECONDS);
@@ -110,6 +108,6 @@ public final class Policy {
             demand(key.id().equals(id), "POLICY_INVALID", "a key is listed under an id that is not its own");
             roots.put(id, key);
         }
-        logs = LogKeys.read(outer);
+        logs = Log.read(outer);
     }
 }

@@ -11,9 +11,8 @@ import java.util.*;
 public record Receipt(Map<String, String> fields, long index, Checkpoint checkpoint) {
     private static final Duration CLOCK_SKEW = Duration.ofMinutes(5);
     private static final String PROOF = "c2sp.org/tlog-proof@v1\nindex ";
-    private static final List<String> V1_FIELDS = List.of("time", "principal", "method", "model", "version",
-        "version_digest", "pointer_sequence", "policy_digest", "input", "output", "outcome", "verdict", "score",
-        "threshold", "engine");
+    private static final List<String> V1_FIELDS = List.of(("time principal method model version version_digest "
+        + "pointer_sequence policy_digest input output outcome verdict score threshold engine").split(" "));
     private static final List<String> NEW_FIELDS =
         List.of("alias", "parameters", "request_id", "screening", "arithmetic", "actions");
     /** Callers who knew these could search for an input that passes. */
@@ -37,8 +36,7 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
         wellFormed(outdated || "sealgate/receipt/v2".equals(outer.get("type")), "not a receipt of this format");
         List<String> names = new ArrayList<>(V1_FIELDS);
         if (!outdated) names.addAll(NEW_FIELDS);
-        List<byte[]> commitments = new ArrayList<>();
-        for (Object item : Json.list(outer.get("commitments"))) commitments.add(Json.unhex(item, 32));
+        var commitments = Json.list(outer.get("commitments")).stream().map(item -> Json.unhex(item, 32)).toList();
         wellFormed(commitments.size() == names.size(), "a receipt has a commitment for each field");
         Map<String, String> fields = openFields(outer.get("opened"), names, commitments);
         String header = outdated ? "sealgate/answer/v1\n" : "sealgate/answer/v2\n";
@@ -113,12 +111,9 @@ public record Receipt(Map<String, String> fields, long index, Checkpoint checkpo
             demand(last > 0, "PROOF_INVALID", "the proof is too long");
             boolean left = node % 2 == 1 || node == last;
             reached = left ? Digests.hash(mark, sibling, reached) : Digests.hash(mark, reached, sibling);
-            while (left && node % 2 == 0 && node > 0) {
-                node /= 2;
-                last /= 2;
-            }
-            node /= 2;
-            last /= 2;
+            int levels = left ? Long.numberOfTrailingZeros(node) + 1 : 1;
+            node >>= levels;
+            last >>= levels;
         }
         demand(last == 0, "PROOF_INVALID", "the proof is too short");
         return reached;

@@ -5,18 +5,18 @@ import static sealgate.receipt.Refusal.wellFormed;
 
 import java.util.*;
 
-/** The keys of an answer log, former ones too. The policy may ask for ML-DSA-44 beside the present one. */
-record LogKeys(List<LogKey> keys, boolean beside) {
-    /** A key of a log, whose hint stands for name and key. It vouches for at most so many entries. */
+/** An answer log of a policy: its keys, former ones too, and whether ML-DSA-44 signs beside them. */
+record Log(List<LogKey> keys, boolean beside) {
+    /** A key under the hint of signed notes; it vouches for at most so many entries. */
     record LogKey(String name, String hint, Key key, long most) {}
 
     /** Returns the answer logs of a policy, by name. */
-    static Map<String, LogKeys> read(Map<String, Object> policy) {
+    static Map<String, Log> read(Map<String, Object> policy) {
         var section = Json.record(policy.get("logs"), "registry", "answers");
         var second = Json.object(policy.getOrDefault("ml_dsa", Map.of()));
         var former = Json.object(policy.getOrDefault("former_logs", Map.of()));
         String registry = readKey(section.get("registry"), Long.MAX_VALUE).name;
-        Map<String, LogKeys> logs = new HashMap<>();
+        Map<String, Log> logs = new HashMap<>();
         for (String written : Json.texts(section.get("answers"))) {
             List<LogKey> keys = new ArrayList<>(List.of(readKey(written, Long.MAX_VALUE)));
             String name = keys.get(0).name;
@@ -24,12 +24,12 @@ record LogKeys(List<LogKey> keys, boolean beside) {
                 boolean bound = Json.object(item).containsKey("size");
                 var entry = Json.record(item, bound ? new String[] {"key", "size"} : new String[] {"key"});
                 long most = bound ? Json.integer(entry.get("size"), 0) : Long.MAX_VALUE;
-                LogKey key = readKey(entry.get("key"), most);
-                demand(key.name.equals(name), "POLICY_INVALID", "a former key under another log's name");
-                keys.add(key);
+                keys.add(readKey(entry.get("key"), most));
             }
-            LogKeys twice = logs.put(name, new LogKeys(keys, second.containsKey(name)));
-            demand(twice == null && !name.equals(registry), "POLICY_INVALID", "two logs have one name");
+            boolean own = keys.stream().allMatch(key -> key.name.equals(name));
+            demand(own, "POLICY_INVALID", "a former key under another log's name");
+            boolean free = logs.put(name, new Log(keys, second.containsKey(name))) == null;
+            demand(free && !name.equals(registry), "POLICY_INVALID", "two logs have one name");
         }
         return logs;
     }
