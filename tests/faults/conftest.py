@@ -11,8 +11,9 @@ from tests.support.harness.gateway import PATIENCE, GatewayHarness
 from tests.support.oracles import fault_report
 
 
-def pytest_terminal_summary() -> None:
-    fault_report.show()
+def pytest_terminal_summary(exitstatus: int, config: pytest.Config) -> None:
+    chosen = config.getoption("keyword") or [item for item in config.args if "test_" in item]
+    fault_report.show(whole=not exitstatus and not chosen)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def test_expires(deployment: GatewayDeployment) -> None:
     deployment.promote(1)
     with watched("certificate expired", deployment.gateway, _TARGET) as finding:
         with Callers(deployment.harness, patience=PATIENCE) as callers:
-            callers.await_answers()
+            callers.await_everybody()
             show_certificate(deployment, timedelta(seconds=4))
             until(lambda: newcomer(deployment.harness) is grpc.StatusCode.UNAVAILABLE)
             callers.await_answers()

@@ -108,6 +108,7 @@ def test_the_disk_of_the_answers_is_full(site: Site) -> None:
 
 def test_the_certificate_expires(site: Site) -> None:
     """Who is connected is answered all the same."""
+    site.callers.await_everybody()
     show_certificate(site.deployment, timedelta(seconds=3))
     harness = site.deployment.harness
     until(lambda: newcomer(harness) is grpc.StatusCode.UNAVAILABLE)

@@ -23,7 +23,9 @@ MOST_MB = 96.0
 
 @dataclass(slots=True)
 class Finding:
-    """One fault: how long recovery took, of `target` seconds, and what held meanwhile."""
+    """One fault: how long recovery took, of `target` seconds, and what held meanwhile. `load` is
+    how many processes ran, or waited for a core.
+    """
 
     fault: str
     recovery: float = 0.0
@@ -35,6 +37,7 @@ class Finding:
     mb_after: float = 0.0
     told: dict[str, int] = field(default_factory=dict)
     note: str = ""
+    load: float = 0.0
 
 
 FINDINGS: list[Finding] = []
@@ -50,6 +53,7 @@ def watched(fault: str, gateway: GatewayProcess, target: float) -> Iterator[Find
     finding.mb_before = gateway.memory()
     yield finding
     finding.mb_after = gateway.memory()
+    finding.load = os.getloadavg()[0]
     assert finding.mb_after - finding.mb_before < MOST_MB, finding
     FINDINGS.append(finding)
 
@@ -65,8 +69,8 @@ def hold(finding: Finding, harness: GatewayHarness, callers: Callers, versions: 
     assert finding.wrong == 0, callers.versions
 
 
-def show() -> None:
-    """The table; the file where it was asked for."""
+def show(*, whole: bool) -> None:
+    """The table where it was asked for; the file too, of a run that is whole and has no failure."""
     if not FINDINGS or WRITE not in os.environ:
         return
     shown = Table(title="faults", title_justify="left")
@@ -89,7 +93,8 @@ def show() -> None:
     goals = targets()
     for goal in goals:
         console.print(goal.line())
-    write_report("faults", [row(item) for item in FINDINGS], goals)
+    if whole:
+        write_report("faults", [row(item) for item in FINDINGS], goals)
 
 
 def targets() -> list[Target]:
@@ -99,8 +104,15 @@ def targets() -> list[Target]:
         Target("answers missing from the log", float(sum(x.missing for x in FINDINGS)), 0.0),
         Target("answers of a wrong version", float(sum(x.wrong for x in FINDINGS)), 0.0),
         Target("growth of the gateway's memory in any fault, MB", growth, MOST_MB),
-        *(Target(f"recovery: {x.fault}, s", x.recovery, x.target) for x in FINDINGS),
+        *(_recovered(item) for item in FINDINGS),
     ]
+
+
+def _recovered(item: Finding) -> Target:
+    target = Target(f"recovery: {item.fault}, s", item.recovery, item.target)
+    if target.met:
+        return target
+    return target.because(f"measured with {item.load:.0f} processes for {os.cpu_count()} cores")
 
 
 def row(item: Finding) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Callers:
         self.versions: Counter[str] = Counter()
         self.failures: Counter[Reason | grpc.StatusCode] = Counter()
         self.times: list[float] = []
+        self._heard: set[int] = set()
         self._profile = profile or harness.profile("client")
         self._patience = patience
         self._stopping = threading.Event()
@@ -72,6 +73,10 @@ class Callers:
         """Wait for so many more."""
         enough = len(self.times) + count
         self._await(lambda: len(self.times) >= enough, seconds)
+
+    def await_everybody(self) -> None:
+        """Wait until each of them is connected, and was answered at least once."""
+        self._await(lambda: len(self._heard) == len(self._threads), LONGEST)
 
     def await_failures(self, *reasons: Reason | grpc.StatusCode, seconds: float = LONGEST) -> None:
         """Wait until one more has failed for each of these reasons."""
@@ -112,6 +117,7 @@ class Callers:
             self.receipts[receipt.proof.index] = receipt
             self.versions[answer.model_version] += 1
             self.times.append(time.monotonic())
+            self._heard.add(threading.get_ident())
 
 
 def missing(harness: GatewayHarness, callers: Callers) -> int:
