@@ -111,6 +111,10 @@ class Stage:
         """Prints the command that is being played."""
         self.console.print(f"  [dim]$ {command}[/dim]", soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Prints what was found, without keeping it."""
+        self.console.print(f"  {text}", soft_wrap=True, markup=False)
+
     def check(self, step: str, held: bool, found: str) -> None:
         """Prints and keeps one finding."""
         mark = "[green]held[/green]" if held else "[red]DID NOT HOLD[/red]"
@@ -207,6 +211,13 @@ class Stage:
         status = self._gateway.wait(timeout=60)
         self._gateway = None
         return status
+
+    @property
+    def gateway_pid(self) -> int:
+        """The gateway's process. Raises: StepFailed where it does not run."""
+        if self._gateway is None:
+            raise StepFailed("the gateway does not run")
+        return self._gateway.pid
 
     def profile(self, person: str) -> Profile:
         return Profile.read(self.state / "people" / person / "profile.toml")
