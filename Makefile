@@ -14,7 +14,7 @@ ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino cal
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-llm run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js clean \
+.PHONY: help demo demo-llm drill run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js clean \
 	lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
 
 help: ## List the targets
@@ -25,6 +25,9 @@ demo: $(VENV)/serve front ## Play the whole story once: publish, approve, serve,
 
 demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model; downloads 0.5 GB once
 	@$(BIN)/python -m demo.llm
+
+drill: $(VENV)/serve front ## Break production in five ways, and show how soon each is seen, ended and explained (CASES="engine disk")
+	@$(BIN)/python -m demo.drill $(CASES)
 
 run: $(VENV)/serve front ## Start a gateway and console with the demo's digits (STATE=state PORT=8443 CONSOLE=0: no console)
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT) $(if $(filter 0,$(CONSOLE)),--no-console)
@@ -54,10 +57,6 @@ docs: $(VENV)/dev .venv-docs/ready ## Write the generated pages, and build the s
 	@$(BIN)/python -m manual
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 
-client-wheel: $(VENV)/serve ## Build the client alone: dist/sealgate_client-*.whl
-	@rm -rf build/client
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python
-
 oracles: $(ORACLES) ## Install the programs that tests ask (ALL=1: the large ones too)
 
 clean: ## Remove the environments and what was built
@@ -83,7 +82,7 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 		cmp -s "$$file" "../../$$file" || { echo "$$file is stale: run make proto"; exit 1; }; done
 
 # Seldom needed: deploy/kubernetes from the chart, the demo's models, KServe's client, helm's library,
-# and the module of clients/js as a package for npm.
+# the client alone as a wheel, and the module of clients/js as a package for npm.
 kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.oracles.helm
 
@@ -93,6 +92,10 @@ demo-models: $(VENV)/dev
 oracle-kserve: .venv-kserve/ready
 
 oracle-helm: .venv-helm/ready
+
+client-wheel: $(VENV)/serve
+	@rm -rf build/client
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python
 
 client-js:
 	@mkdir -p $(or $(DIST),dist)

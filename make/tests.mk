@@ -25,6 +25,9 @@ test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as pr
 test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and sends them almost valid messages (30 minutes)
 	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 1800
 
+test/drill: $(VENV)/dev front ## two cases of the drill end to end (2 minutes)
+	$(BIN)/python -m pytest -m long tests/integration/demo
+
 test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
 	$(BIN)/python -m pytest tests/model -m long
 	$(BIN)/python -m tests.support.oracles.promotion.campaign
