@@ -67,6 +67,9 @@ bench/anymodel: $(VENV)/dev ## models that people have, governed from their ONNX
 bench/moves: $(VENV)/dev ## how soon rollback and revocation reach every gateway, under load
 	$(BIN)/python -m benchmarks.moves
 
+bench/drill: $(VENV)/dev front ## production broken in five ways: seconds to detect, roll back or recover, and explain
+	$(BIN)/python -m benchmarks.drill
+
 bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 10^7 a second
 	$(BIN)/python -m benchmarks.scale
 
