@@ -3,6 +3,7 @@ import math
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,42 @@ def test_what_is_written_reads_back(value: object) -> None:
     assert canonical.decode(canonical.encode(value)) == value
 
 
+_spelt = st.one_of(
+    st.floats(allow_nan=False).map(repr),
+    st.floats(allow_nan=False, width=16).map(repr),
+    st.decimals(-100, 100, places=3).map(str),
+    st.integers(-(2**54), 2**54).map(str),
+    st.text(st.characters(max_codepoint=0x200)).map(json.dumps),
+    st.text(st.characters(max_codepoint=0x7F)).map(lambda t: json.dumps(t, ensure_ascii=False)),
+)
+
+
+@given(st.lists(_spelt) | st.dictionaries(st.sampled_from("abAB~"), _spelt))
+def test_a_spelling_is_taken_only_if_it_is_written_so(
+    spelt: list[str] | dict[str, str],
+) -> None:
+    """The quick comparison of plain documents takes no more and no fewer than RFC 8785 allows."""
+    if isinstance(spelt, dict):
+        text = "{" + ",".join(f'"{name}":{value}' for name, value in spelt.items()) + "}"
+    else:
+        text = "[" + ",".join(spelt) + "]"
+    data = text.encode()
+    try:
+        expected = rfc8785.dumps(json.loads(text)) == data
+    except (rfc8785.CanonicalizationError, ValueError):
+        expected = False
+    if expected:
+        assert canonical.decode(data) == json.loads(text)
+    else:
+        with refused(Reason.DOCUMENT_MALFORMED):
+            canonical.decode(data)
+
+
+@pytest.mark.parametrize("text", [chr(code) for code in range(0x80)])
+def test_each_ascii_character_is_read_as_it_is_written(text: str) -> None:
+    assert canonical.decode(rfc8785.dumps({text: text})) == {text: text}
+
+
 def test_keys_are_sorted_by_utf16_code_units() -> None:
     assert canonical.encode({"\U0001f600": 1, "\ufb33": 2}) == '{"😀":1,"\ufb33":2}'.encode()
 
@@ -39,6 +76,13 @@ def test_keys_are_sorted_by_utf16_code_units() -> None:
         b'{"a":1,"a":1}',
         b'{"a":1.0}',
         b'{"a":1e2}',
+        b'{"a":1e+16}',
+        b'{"a":1e-07}',
+        b'{"a":0.10}',
+        b'{"a":0.1000000000000000055}',
+        b'{"a":-0.0}',
+        b'{"a":9007199254740993}',
+        b'{"a":-9007199254740993}',
         b'{"a":-0}',
         b'{"a":NaN}',
         b'{"a":Infinity}',
