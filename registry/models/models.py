@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Select, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    Table,
+    func,
+    select,
+)
 
 from registry.listing.paging import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
 from registry.policy.policies import PolicyBook
@@ -113,8 +122,13 @@ def _record(row: RowMapping) -> ModelRecord:
 
 
 def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
-    """Return one version. Raises SealgateError(VERSION_UNKNOWN)."""
-    return version_record(connection, find_version(connection, model, version))
+    """Return one version. Raises SealgateError: MODEL_UNKNOWN, VERSION_UNKNOWN."""
+    here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
+    row = connection.execute(VERSION_ROWS.where(*here)).mappings().one_or_none()
+    if row is None:
+        check_model(connection, model)
+        raise SealgateError(Reason.VERSION_UNKNOWN, "no such version")
+    return version_records(connection, [row])[0]
 
 
 def find_version(connection: Connection, model: str, version: int) -> RowMapping:
@@ -154,39 +168,71 @@ def evidence_text(envelopes: Sequence[bytes]) -> str:
     return "\n".join(sha256(envelope) for envelope in envelopes)
 
 
-def version_record(
-    connection: Connection, row: RowMapping, *, signed: bool = True
-) -> VersionRecord:
-    """Return what a version's row says, with what came to it later; unless `signed`, without
-    signature and evidence.
+def _later(column: Column) -> ScalarSelect[Any]:
+    """The value that another table has for a version's row, or None."""
+    table = column.table
+    of_version = (table.c.model == VERSIONS.c.model, table.c.version == VERSIONS.c.version)
+    return select(column).where(*of_version).scalar_subquery()
+
+
+_COMMITTED = (
+    select(COMMITMENTS.c.entry)
+    .where(COMMITMENTS.c.commitment == VERSIONS.c.commitment)
+    .scalar_subquery()
+)
+VERSION_ROWS = select(
+    VERSIONS,
+    _later(REVOCATIONS.c.envelope).label("revocation"),
+    _later(DRIFTS.c.time).label("withdrawn"),
+    _COMMITTED.label("committed"),
+)
+"""The rows of versions, for `version_records`."""
+
+
+def version_records(
+    connection: Connection, rows: Sequence[RowMapping], *, signed: bool = True
+) -> tuple[VersionRecord, ...]:
+    """Return what rows of `VERSION_ROWS`, all of one model, say, with what came to the versions
+    later; unless `signed`, without signatures and evidence.
     """
-    model, version = row["model"], row["version"]
-
-    def later(column: Column) -> Select:
-        table = column.table
-        return select(column).where(table.c.model == model, table.c.version == version)
-
-    revocation = connection.scalar(later(REVOCATIONS.c.envelope))
-    reason = ""
-    if revocation is not None:
-        reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
-    withdrawn = later(DRIFTS.c.time)
-    attached = later(ATTACHMENTS.c.envelope).order_by(ATTACHMENTS.c.entry)
-    evidence = evidence_of(connection, model, version) if signed else []
-    committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
-    return VersionRecord(
-        model=model,
-        version=version,
-        digest=row["digest"],
-        publisher=row["principal"],
-        time=row["time"],
-        manifest=bytes(row["manifest"]),
-        signature=bytes(row["signature"]) if signed else b"",
-        evidence=tuple(bytes(item["envelope"]) for item in evidence),
-        revocation_reason=reason,
-        commitment=row["commitment"],
-        watermark_entry=connection.scalars(committed).one(),
-        entry=row["entry"],
-        screening_withdrawn=connection.scalar(withdrawn) or "",
-        attached=tuple(map(bytes, connection.scalars(attached))) if signed else (),
+    evidence = _envelopes(connection, EVIDENCE, EVIDENCE.c.position, rows) if signed else {}
+    attached = _envelopes(connection, ATTACHMENTS, ATTACHMENTS.c.entry, rows) if signed else {}
+    return tuple(
+        VersionRecord(
+            model=row["model"],
+            version=row["version"],
+            digest=row["digest"],
+            publisher=row["principal"],
+            time=row["time"],
+            manifest=bytes(row["manifest"]),
+            signature=bytes(row["signature"]) if signed else b"",
+            evidence=tuple(evidence.get(row["version"], ())),
+            revocation_reason=_revocation_reason(row["revocation"]),
+            commitment=row["commitment"],
+            watermark_entry=row["committed"],
+            entry=row["entry"],
+            screening_withdrawn=row["withdrawn"] or "",
+            attached=tuple(attached.get(row["version"], ())),
+        )
+        for row in rows
     )
+
+
+def _envelopes(
+    connection: Connection, table: Table, order: Column, rows: Sequence[RowMapping]
+) -> dict[int, list[bytes]]:
+    """The envelopes that `table` has for each of the versions, in order."""
+    found: dict[int, list[bytes]] = {}
+    if rows:
+        numbers = [row["version"] for row in rows]
+        here = (table.c.model == rows[0]["model"], table.c.version.in_(numbers))
+        query = select(table.c.version, table.c.envelope).where(*here).order_by(order)
+        for version, envelope in connection.execute(query):
+            found.setdefault(version, []).append(bytes(envelope))
+    return found
+
+
+def _revocation_reason(envelope: bytes | None) -> str:
+    if envelope is None:
+        return ""
+    return Revocation.decode(Envelope.decode(bytes(envelope)).payload).reason

@@ -22,11 +22,12 @@ from registry.listing.paging import (
 )
 from registry.models.evidence import EvidenceItem, open_evidence
 from registry.models.models import (
+    VERSION_ROWS,
     check_model,
     evidence_text,
     find_version,
     read_version,
-    version_record,
+    version_records,
 )
 from registry.policy.policies import PolicyBook
 from registry.state.events import VERSION_REGISTERED
@@ -173,14 +174,13 @@ class Versions:
                 check_new(connection, principal, once)
             except RepeatedRequest as repeated:
                 here = VERSIONS.c.entry == repeated.entry
-                row = connection.execute(select(VERSIONS).where(here)).mappings().one()
-                return version_record(connection, row)
+                row = connection.execute(VERSION_ROWS.where(here)).mappings().one()
+                return version_records(connection, [row])[0]
         return None
 
     def get(self, model: str, version: int) -> VersionRecord:
         """Return one version. Raises SealgateError: MODEL_UNKNOWN, VERSION_UNKNOWN."""
         with self._ledger.view() as connection:
-            check_model(connection, model)
             return read_version(connection, model, version)
 
     def list(
@@ -191,12 +191,14 @@ class Versions:
 
         Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
-        query = select(VERSIONS).where(VERSIONS.c.model == model)
+        query = VERSION_ROWS.where(VERSIONS.c.model == model)
         scope = ["versions", model]
         with self._ledger.view() as connection:
-            check_model(connection, model)
             page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
-            return page.map(lambda row: version_record(connection, row, signed=signed))
+            if not page.records:
+                check_model(connection, model)
+            records = version_records(connection, page.records, signed=signed)
+            return Page(records, page.next_page_token)
 
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.
@@ -222,8 +224,8 @@ class Versions:
     def _find(self, model: str, digest: str) -> VersionRecord:
         here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
         with self._ledger.view() as connection:
-            row = connection.execute(select(VERSIONS).where(*here)).mappings().one()
-            return version_record(connection, row)
+            row = connection.execute(VERSION_ROWS.where(*here)).mappings().one()
+            return version_records(connection, [row])[0]
 
     def _check_record(
         self, connection: Connection, model: str, manifest: Manifest, commitment: str

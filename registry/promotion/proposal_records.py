@@ -105,6 +105,8 @@ def _query() -> Select[Any]:
 def _records(
     connection: Connection, rows: Sequence[RowMapping], now: datetime
 ) -> tuple[ProposalRecord, ...]:
+    if not rows:
+        return ()
     digests = [row["digest"] for row in rows]
     said = {
         table.name: _envelopes(connection, table, digests)

@@ -51,6 +51,25 @@ def test_a_report_stands_beside_the_version_and_in_the_log(harness: RegistryHarn
     harness.reopen().verify()
 
 
+def test_a_list_gives_each_version_what_is_its_own(harness: RegistryHarness) -> None:
+    one, two, three = (harness.publish(name) for name in ("one", "two", "three"))
+    reports = (a_report(one), a_report(three), a_report(three, "otto"))
+    attach(harness, reports[0])
+    attach(harness, reports[1], version=3)
+    attach(harness, reports[2], "otto", version=3)
+    harness.revoke(two)
+    listed = harness.registry.versions.list("digits").records
+    assert listed == tuple(harness.registry.versions.get("digits", n) for n in (1, 2, 3))
+    assert [version.attached for version in listed] == [reports[:1], (), reports[1:]]
+    assert [version.evidence for version in listed] == [v.evidence for v in (one, two, three)]
+    assert [version.revocation_reason for version in listed] == ["", "It leaks.", ""]
+    bare = harness.registry.versions.list("digits", signed=False).records
+    assert [version.revocation_reason for version in bare] == ["", "It leaks.", ""]
+    assert {(version.evidence, version.attached, version.signature) for version in bare} == {
+        ((), (), b"")
+    }
+
+
 def test_a_report_comes_before_and_after_approvals(harness: RegistryHarness) -> None:
     version = harness.publish("one")
     proposal = harness.propose(version)
