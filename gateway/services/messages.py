@@ -155,7 +155,20 @@ def parse_version(name: str) -> tuple[str, int]:
 
 def parse_alias(name: str) -> tuple[str, str]:
     """The model and the alias of a pointer. Raises: NAME_MALFORMED."""
+    model, alias = _model_and_alias(name)
+    return model, check_name(alias)
+
+
+def parse_aliases(name: str) -> tuple[str, str | None]:
+    """The model and the alias of a list of pointers; None for `-`, which means all aliases
+    (AIP-159). Raises: NAME_MALFORMED.
+    """
+    model, alias = _model_and_alias(name)
+    return model, None if alias == "-" else check_name(alias)
+
+
+def _model_and_alias(name: str) -> tuple[str, str]:
     found = _ALIAS_NAME.fullmatch(name)
     if found is None:
         raise SealgateError(Reason.NAME_MALFORMED, "not models/{model}/aliases/{alias}")
-    return check_name(found[1]), check_name(found[2])
+    return check_name(found[1]), found[2]

@@ -10,6 +10,7 @@ from gateway.services.messages import (
     model_message,
     once,
     parse_alias,
+    parse_aliases,
     parse_version,
     pointer_message,
     proposal_message,
@@ -263,7 +264,7 @@ class RegistryService(RegistryServiceServicer):
     def ListPointers(
         self, request: messages.ListPointersRequest, call: Call
     ) -> messages.ListPointersResponse:
-        model, alias = parse_alias(request.name)
+        model, alias = parse_aliases(request.name)
         self._rights.check(call, "read", model, alias)
         page = self._registry.pointers.history(model, alias, asked(request)).map(pointer_message)
         return messages.ListPointersResponse(

@@ -2,11 +2,21 @@
 
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
-from registry.listing.paging import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
+from registry.listing.paging import (
+    FIRST_PAGE,
+    ListQuery,
+    Page,
+    number,
+    presence,
+    read_page,
+    text,
+    time,
+)
 from registry.models.models import check_model, check_version
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper
@@ -30,6 +40,8 @@ from sealgate.trust.statements import (
 )
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time, parse_time
+
+_KEPT_REASONS = 1024
 
 
 class Pointers:
@@ -110,10 +122,10 @@ class Pointers:
     def get(self, model: str, alias: str) -> PointerRecord:
         """Return an alias's newest pointer. Raises SealgateError: MODEL_UNKNOWN, ALIAS_UNKNOWN."""
         with self._ledger.view() as connection:
-            check_model(connection, model)
             row = _newest(connection, model, alias)
-        if row is None:
-            raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+            if row is None:
+                check_model(connection, model)
+                raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
         return pointer_record(row)
 
     def previous(self, model: str, alias: str) -> PointerRecord:
@@ -126,19 +138,22 @@ class Pointers:
         with self._ledger.view() as connection:
             return pointer_record(_previous(connection, model, alias))
 
-    def history(self, model: str, alias: str, asked: ListQuery = FIRST_PAGE) -> Page[PointerRecord]:
-        """Return a page of the moves of an alias, newest first.
+    def history(
+        self, model: str, alias: str | None = None, asked: ListQuery = FIRST_PAGE
+    ) -> Page[PointerRecord]:
+        """Return a page of the moves of an alias, or of all aliases of the model, newest first.
 
         Raises SealgateError: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved, or as
         `read_page`.
         """
-        scope = ["pointers", model, alias]
+        scope = ["pointers", model] if alias is None else ["pointers", model, alias]
         position, query = POINTERS.c.entry, _moves(model, alias)
         with self._ledger.view() as connection:
-            check_model(connection, model)
-            if _newest(connection, model, alias) is None:
-                raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
             page = read_page(connection, query, position, asked, scope, _FIELDS, descending=True)
+            if not page.records:
+                check_model(connection, model)
+                if alias is not None and _newest(connection, model, alias) is None:
+                    raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
         return page.map(pointer_record)
 
     def _find(self, digest: str) -> PointerRecord:
@@ -198,7 +213,18 @@ class Pointers:
         unit.commit()
 
 
+_LATER = POINTERS.alias()
+_IS_NEWEST = ~(
+    select(_LATER.c.entry)
+    .where(
+        _LATER.c.model == POINTERS.c.model,
+        _LATER.c.alias == POINTERS.c.alias,
+        _LATER.c.sequence > POINTERS.c.sequence,
+    )
+    .exists()
+)
 _FIELDS = {
+    "newest": presence(_IS_NEWEST),
     "sequence": number(POINTERS.c.sequence),
     "version": number(POINTERS.c.version),
     "digest": text(POINTERS.c.version_digest),
@@ -208,8 +234,9 @@ _FIELDS = {
 }
 
 
-def _moves(model: str, alias: str) -> Select[Any]:
-    return select(POINTERS).where(POINTERS.c.model == model, POINTERS.c.alias == alias)
+def _moves(model: str, alias: str | None) -> Select[Any]:
+    query = select(POINTERS).where(POINTERS.c.model == model)
+    return query if alias is None else query.where(POINTERS.c.alias == alias)
 
 
 def _newest(connection: Connection, model: str, alias: str) -> RowMapping | None:
@@ -299,7 +326,6 @@ def _share(bundle: PointerBundle) -> int:
 def pointer_record(row: RowMapping) -> PointerRecord:
     """Return what the row of a move says."""
     bundle = bytes(row["bundle"])
-    pointer = Pointer.decode(PointerBundle.decode(bundle).pointer.payload)
     return PointerRecord(
         model=row["model"],
         alias=row["alias"],
@@ -310,7 +336,13 @@ def pointer_record(row: RowMapping) -> PointerRecord:
         version_digest=row["version_digest"],
         admin=row["principal"],
         time=row["time"],
-        reason=pointer.reason,
+        reason=_reason(bundle),
         bundle=bundle,
         entry=row["entry"],
     )
+
+
+@lru_cache(_KEPT_REASONS)
+def _reason(bundle: bytes) -> str:
+    """What was said of a move. To read a bundle takes longer than to find it."""
+    return Pointer.decode(PointerBundle.decode(bundle).pointer.payload).reason

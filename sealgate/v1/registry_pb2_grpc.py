@@ -277,7 +277,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPointers(self, request, context):
-        """Every move of an alias, newest first.
+        """Every move of an alias, or of all aliases of a model, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from registry.credentials.api_keys import ApiKeyRecord
 from registry.listing.filters import matches, parse_filter
-from registry.listing.paging import ListQuery, Page
+from registry.listing.paging import FIRST_PAGE, ListQuery, Page
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import NOW, refused
 from tests.support.harness.registry import RegistryHarness
@@ -209,6 +209,36 @@ def test_filters_of_versions_proposals_and_pointers(harness: RegistryHarness) ->
     assert moves("") == [3, 2, 1]
     assert moves("action = rollback") == [3]
     assert moves("sequence < 2 AND version = 1 AND admin = otto") == [1]
+
+
+def test_moves_of_all_aliases_and_where_they_point_now(harness: RegistryHarness) -> None:
+    first, second = harness.publish("one"), harness.publish("two")
+    harness.release(first)
+    canary = harness.propose(second, alias="canary")
+    harness.promote(harness.approve(canary, "anna", "arne"))
+    harness.release(second, predecessor=1)
+
+    def moves(asked: ListQuery = FIRST_PAGE) -> list[tuple[str, int]]:
+        page = harness.registry.pointers.history("digits", asked=asked)
+        return [(move.alias, move.version) for move in page.records]
+
+    every = [("production", 2), ("canary", 2), ("production", 1)]
+    assert moves() == every
+    assert moves(ListQuery(page_size=1)) == every[:1]
+    assert moves(ListQuery(filter="newest:*")) == every[:2]
+    assert moves(ListQuery(filter="NOT newest:*")) == every[2:]
+    pointers = harness.registry.pointers
+    token = pointers.history("digits", asked=ListQuery(page_size=2)).next_page_token
+    assert moves(ListQuery(page_token=token)) == every[2:]
+    with refused(Reason.PAGE_TOKEN_MALFORMED):
+        pointers.history("digits", "production", ListQuery(page_token=token))
+
+
+def test_a_model_without_moves_has_an_empty_list_of_them(harness: RegistryHarness) -> None:
+    harness.publish("one")
+    assert harness.registry.pointers.history("digits").records == ()
+    with refused(Reason.MODEL_UNKNOWN):
+        harness.registry.pointers.history("letters")
 
 
 def test_filters_of_keys(harness: RegistryHarness) -> None:

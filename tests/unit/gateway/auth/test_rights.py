@@ -188,6 +188,16 @@ def test_with_the_right_the_registry_is_asked(name):
         ask(registry_service(right), name, request)
 
 
+def test_moves_of_all_aliases_need_a_right_to_all_of_them():
+    request = messages.ListPointersRequest(name="models/digits/aliases/-")
+    with refused(Reason.RIGHT_MISSING):
+        one = Right(("anna",), (), ("read",), ("digits",), ("production",))
+        ask(registry_service(one), "ListPointers", request)
+    every = Right(("anna",), (), ("read",), ("digits",), (ALL,))
+    with pytest.raises(AttributeError, match="OneProposal"):
+        ask(registry_service(every), "ListPointers", request)
+
+
 def test_with_the_right_a_proposal_is_shown():
     right = Right(("anna",), (), ("read",), ("digits",), ("production",))
     _, _, request = ASKED["GetProposal"]
