@@ -7,7 +7,9 @@ from markupsafe import Markup
 
 from console.display.formats import percent, plain
 
-_WIDTH, _ROW, _LABEL, _VALUE = 480, 28, 140, 72
+WIDTH = 480
+_ROW, _LABEL, _VALUE = 28, 140, 72
+_ROOM = WIDTH - _LABEL - _VALUE
 _BAR = 16
 _HEAD = 34
 
@@ -44,11 +46,29 @@ def bars(title: str, rows: Sequence[Bar], *, shares: bool = False) -> Markup:
             *(_row(top + _ROW * at, row, most, write) for at, row in enumerate(rows)),
         ]
     )
-    return Markup(
-        '<figure class="chart"><figcaption>{title}</figcaption>'
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {told}">{body}</svg>'
-        "</figure>"
-    ).format(title=title, told=told, width=_WIDTH, height=height, body=body)
+    return figure(title, told, height, body)
+
+
+# `%` escapes what it puts into Markup as `format` does, in a quarter of the time.
+_FIGURE = Markup(
+    '<figure class="chart"><figcaption>%s</figcaption>'
+    '<svg viewBox="0 0 %d %d" role="img" aria-label="%s. %s">%s</svg></figure>'
+)
+_KEY = Markup(
+    '<rect class="part-%d" x="%d" y="6" width="12" height="12" rx="2"/>'
+    '<text x="%d" y="16">%s</text>'
+)
+_PART = Markup('<rect class="part-%d" x="%.1f" y="%d" width="%.1f" height="%d"/>')
+_BAR_ROW = Markup(
+    '<text class="label" x="0" y="%d">%s</text>'
+    '<rect class="room" x="%d" y="%d" width="%d" height="%d"/>%s'
+    '<text x="%d" y="%d">%s</text>'
+)
+
+
+def figure(title: str, told: str, height: int, body: Markup) -> Markup:
+    """A chart with its title; `told` is read out instead of the drawing."""
+    return _FIGURE % (title, WIDTH, height, title, told, body)
 
 
 def _number(value: float) -> str:
@@ -57,38 +77,17 @@ def _number(value: float) -> str:
 
 def _key(number: int, name: str) -> Markup:
     x = _LABEL + 110 * number
-    return Markup(
-        '<rect class="part-{n}" x="{x}" y="6" width="12" height="12" rx="2"/>'
-        '<text x="{t}" y="16">{name}</text>'
-    ).format(n=number, x=x, t=x + 18, name=name)
+    return _KEY % (number, x, x + 18, name)
 
 
 def _row(y: int, row: Bar, most: float, write: Callable[[float], str]) -> Markup:
-    room = _WIDTH - _LABEL - _VALUE
     x = float(_LABEL)
     drawn = []
     for number, (_, value) in enumerate(row.parts):
-        width = room * min(1.0, value / most)
+        width = _ROOM * min(1.0, value / most)
         if width > 0:
-            drawn.append(
-                Markup(
-                    '<rect class="part-{n}" x="{x:.1f}" y="{y}" width="{w:.1f}" height="{h}"/>'
-                ).format(n=number, x=x, y=y + 5, w=width, h=_BAR)
-            )
+            drawn.append(_PART % (number, x, y + 5, width, _BAR))
         x += width
-    return Markup(
-        '<text class="label" x="{label}" y="{text}">{name}</text>'
-        '<rect class="room" x="{label_end}" y="{y}" width="{room}" height="{h}"/>{drawn}'
-        '<text x="{value}" y="{text}">{total}</text>'
-    ).format(
-        label=0,
-        text=y + 18,
-        name=row.label,
-        label_end=_LABEL,
-        y=y + 5,
-        room=room,
-        h=_BAR,
-        drawn=Markup("").join(drawn),
-        value=_LABEL + room + 8,
-        total=write(row.total),
-    )
+    room = (_LABEL, y + 5, _ROOM, _BAR)
+    total = (_LABEL + _ROOM + 8, y + 18, write(row.total))
+    return _BAR_ROW % (y + 18, row.label, *room, Markup("").join(drawn), *total)

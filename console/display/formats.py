@@ -18,7 +18,7 @@ def visible(value: Any) -> Any:
 
     Others chose the names and reasons that pages show, and none may pass for something else.
     """
-    if not isinstance(value, str) or isinstance(value, Markup):
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()

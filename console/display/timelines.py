@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from console.display.charts import WIDTH, figure
 from console.display.formats import plain
 
-_WIDTH, _HEIGHT = 480, 150
+_HEIGHT = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 30, 24
 _LONGEST_NAME = 18
 MOST_LINES = 4
@@ -39,14 +40,10 @@ def lines(
     if limit is not None:
         parts.append(
             Markup('<path class="limit" d="M{x:.0f} {y:.1f}H{w}"/>').format(
-                x=_LEFT, y=_y(limit, most), w=_WIDTH - _RIGHT
+                x=_LEFT, y=_y(limit, most), w=WIDTH - _RIGHT
             )
         )
-    return Markup(
-        '<figure class="chart"><figcaption>{title}</figcaption>'
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {told}">{body}</svg>'
-        "</figure>"
-    ).format(title=title, told=told, width=_WIDTH, height=_HEIGHT, body=Markup("").join(parts))
+    return figure(title, told, _HEIGHT, Markup("").join(parts))
 
 
 def _told(line: Line) -> str:
@@ -62,7 +59,7 @@ def _number(value: float) -> str:
 
 def _x(time: float, times: Sequence[float]) -> float:
     length = (times[-1] - times[0]) or 1.0
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (time - times[0]) / length
+    return _LEFT + (WIDTH - _LEFT - _RIGHT) * (time - times[0]) / length
 
 
 def _y(value: float, most: float) -> float:
@@ -84,7 +81,7 @@ def _axes(times: Sequence[float], most: float) -> Markup:
         left=_LEFT,
         top=_TOP,
         base=base,
-        right=_WIDTH - _RIGHT,
+        right=WIDTH - _RIGHT,
         label=_LEFT - 6,
         most_y=_TOP + 8,
         most=_number(most),
