@@ -57,7 +57,7 @@ class ProposalDiscussion:
         return cls(
             digest=message.digest,
             proposal=Proposal.decode(Envelope.decode(message.envelope).payload),
-            state=messages.ProposalState.Name(message.state).removeprefix(_STATE).lower(),
+            state=state_of(message),
             approvals=tuple(map(Approval.decode, _payloads(message.approvals))),
             rejections=tuple(map(Rejection.decode, _payloads(message.rejections))),
             withdrawal=(
@@ -72,6 +72,11 @@ class ProposalDiscussion:
         """Say whether as many people have approved as the policy asks for."""
         asked = self.proposal
         return len(self.approvals) >= approvals_for(policy, asked.model, asked.alias, asked.share)
+
+
+def state_of(message: messages.Proposal) -> str:
+    """`open`, `rejected`, `withdrawn`, `moved` or `expired`, as the registry says."""
+    return messages.ProposalState.Name(message.state).removeprefix(_STATE).lower()
 
 
 def waiting_for(

@@ -7,7 +7,7 @@ from anyio import sleep
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from console.reading.aliases import health, health_word, newest_pointers
+from console.reading.aliases import health, health_word, newest_pointer
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
@@ -21,7 +21,7 @@ _MOST_LOOKS = 1200
 def _state(view: View) -> tuple[messages.Pointer, str]:
     """Where the alias points, and whether this gateway has loaded it."""
     model, alias = check_name(view.path("model")), check_name(view.path("alias"))
-    pointer = newest_pointers(view.calls, {(model, alias)})[model, alias]
+    pointer = newest_pointer(view.calls, model, alias)
     if pointer is None:
         raise SealgateError(Reason.ALIAS_UNKNOWN, f"{model}/{alias}")
     return pointer, health_word(health(view.calls), model, pointer)

@@ -1,6 +1,6 @@
 """A model: its versions on a time line, its aliases and their moves, and what it is asked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from console.display.charts import Bar, bars
 from console.display.outcomes import outcome_charts
 from console.display.timelines import Line, lines
-from console.reading.aliases import ALIASES
+from console.reading.aliases import ALIASES, alias_of, newest_pointers
 from console.reading.proposals import ShownProposal, read_proposal
 from console.reading.traffic import TrafficSeries, series_of
 from console.reading.versions import is_screened, list_versions
@@ -44,7 +44,8 @@ class ModelTraffic:
 
 def model(view: View) -> Response:
     name = check_name(view.path("model"))
-    moved = _moves(view, name)
+    pointers = newest_pointers(view.calls, [name])
+    aliases = [(alias, pointers.get((name, alias))) for alias in ALIASES]
     latest = _latest(view, name)
     newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
@@ -58,10 +59,10 @@ def model(view: View) -> Response:
         older=newest - _VERSIONS,
         versions=versions,
         unscreened={version.name for version in versions if not is_screened(version)},
-        live={pointers[0].version: alias for alias, pointers in moved.items() if pointers},
-        aliases=[(alias, next(iter(moved[alias]), None)) for alias in ALIASES],
+        live={pointer.version: alias for alias, pointer in reversed(aliases) if pointer},
+        aliases=aliases,
         proposals=_open(view, name),
-        moves=_latest_moves(moved),
+        moves=_latest_moves(view, name),
         traffic=traffic,
         charts=_charts(traffic),
         outcomes=outcomes,
@@ -69,23 +70,11 @@ def model(view: View) -> Response:
     )
 
 
-def _moves(view: View, name: str) -> Mapping[str, Sequence[messages.Pointer]]:
-    """The latest moves of each of its aliases, newest first."""
-    calls = view.calls
-    requests = [
-        messages.ListPointersRequest(name=f"models/{name}/aliases/{alias}", page_size=_LATEST_MOVES)
-        for alias in ALIASES
-    ]
-    pages = calls.ask_all(calls.registry.ListPointers, requests, Reason.ALIAS_UNKNOWN)
-    return {a: page.pointers if page else () for a, page in zip(ALIASES, pages, strict=True)}
-
-
-def _latest_moves(
-    moved: Mapping[str, Sequence[messages.Pointer]],
-) -> list[tuple[str, messages.Pointer]]:
+def _latest_moves(view: View, name: str) -> list[tuple[str, messages.Pointer]]:
     """The latest moves of all aliases, newest first."""
-    found = [(alias, pointer) for alias, pointers in moved.items() for pointer in pointers]
-    return sorted(found, key=lambda move: move[1].time, reverse=True)[:_LATEST_MOVES]
+    request = messages.ListPointersRequest(name=f"models/{name}/aliases/-", page_size=_LATEST_MOVES)
+    found = view.calls.ask(view.calls.registry.ListPointers, request).pointers
+    return [(alias_of(pointer), pointer) for pointer in found]
 
 
 def _open(view: View, name: str) -> list[ShownProposal]:

@@ -1,6 +1,5 @@
 """The overview: what is live, what waits for the reader, the state of the logs, what ends soon."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +9,7 @@ from starlette.responses import Response
 
 from console.reading.aliases import (
     ALIASES,
-    Place,
+    Pointers,
     health,
     health_word,
     newest_pointers,
@@ -66,10 +65,10 @@ def overview(view: View) -> Response:
     request = messages.ListModelsRequest(page_size=_MODELS, page_token=view.query("page"))
     page = calls.ask(calls.registry.ListModels, request)
     names = [model.name.partition("/")[2] for model in page.models]
-    pointers = newest_pointers(calls, {(name, alias) for name in names for alias in ALIASES})
+    pointers = newest_pointers(calls, names)
     loaded = health(calls)
     used = {
-        name: {p.version for (model, _), p in pointers.items() if p and model == name}
+        name: {pointer.version for (model, _), pointer in pointers.items() if model == name}
         for name in names
     }
     listed = list_versions(calls, used)
@@ -80,7 +79,7 @@ def overview(view: View) -> Response:
             tuple(
                 (alias, pointer, health_word(loaded, name, pointer))
                 for alias in ALIASES
-                for pointer in [pointers[name, alias]]
+                for pointer in [pointers.get((name, alias))]
             ),
             frozenset(
                 int(version.name.rpartition("/")[2])
@@ -137,7 +136,7 @@ def _expiries(view: View) -> list[Expiry]:
     return [Expiry(what, time, time < view.now + _SOON) for what, time in ends]
 
 
-def _reviews(view: View, pointers: Mapping[Place, messages.Pointer | None]) -> list[Expiry]:
+def _reviews(view: View, pointers: Pointers) -> list[Expiry]:
     """Until when the approvals of what is live count."""
     return [
         Expiry(f"Approvals of {model}/{alias}", end, end < view.now + _SOON)

@@ -4,8 +4,9 @@ from starlette.responses import Response
 
 from console.pages.reach import reach_of
 from console.pages.versions import compared, file_changes, plots, shown_evidence
-from console.reading.aliases import ALIASES, newest_pointers
-from console.reading.proposals import read_proposal, waiting
+from console.reading.aliases import newest_pointers
+from console.reading.gateway import PersonCalls
+from console.reading.proposals import ShownProposal, read_proposal, waiting
 from console.reading.versions import read_version
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
@@ -45,9 +46,8 @@ def proposal(view: View) -> Response:
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
     shown = read_proposal(message, calls.policies)
     named = shown.proposal
-    aliases = {*ALIASES, named.alias}
-    pointers = newest_pointers(calls, {(named.model, alias) for alias in aliases})
-    pointer = pointers[named.model, named.alias]
+    pointers = newest_pointers(calls, [named.model])
+    pointer = pointers.get((named.model, named.alias))
     version = read_version(calls, named.model, named.version)
     live = None
     if pointer is not None and pointer.version != named.version:
@@ -64,8 +64,13 @@ def proposal(view: View) -> Response:
         plots=plots(version, live),
         reach=reach_of(calls, named, pointers),
         outdated=shown.state == "open" and named.policy != calls.policy.digest,
-        waits=any(each.digest == shown.digest for each in waiting(calls, named.model)),
+        waits=shown.state == "open" and _waits(calls, shown),
     )
+
+
+def _waits(calls: PersonCalls, shown: ShownProposal) -> bool:
+    """Whether the proposal waits for the reader."""
+    return any(each.digest == shown.digest for each in waiting(calls, shown.proposal.model))
 
 
 ROUTES = [

@@ -49,7 +49,9 @@ class Reach:
 
 
 def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Reach:
-    """Whom a proposal reaches once it is promoted. `pointers` are those of all ALIASES."""
+    """Whom a proposal reaches once it is promoted. `pointers` are the newest of
+    the model.
+    """
     policy = calls.policy
     # Requests come to production; a share of them goes to a canary, a copy to a shadow.
     target = policy.target("infer", proposal.model, DEFAULT_ALIAS)
@@ -58,12 +60,13 @@ def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Reac
         for known in policy.principals
         if decide(policy.rights, known.name, known.roles, target).allowed
     )
-    live = pointers[proposal.model, DEFAULT_ALIAS]
+    live = pointers.get((proposal.model, DEFAULT_ALIAS))
     answered, since = _asked(calls, proposal.model, str(live.version)) if live else (0, 0.0)
     aliases = tuple(
         alias
         for alias in ALIASES
-        if (pointer := pointers[proposal.model, alias]) and pointer.version == proposal.version
+        if (pointer := pointers.get((proposal.model, alias)))
+        and pointer.version == proposal.version
     )
     return Reach(callers, answered, since, aliases)
 
@@ -142,19 +145,15 @@ def _dependents(calls: PersonCalls, version: ShownVersion, model: str) -> list[D
             Dependent("proposal", about, link, shown.proposal.proposer, shown.proposal.created)
         )
         found += [Dependent(said.what, about, link, said.who, said.time) for said in shown.remarks]
-    moved = [
-        messages.ListPointersRequest(
-            name=f"models/{model}/aliases/{alias}", filter=named, page_size=_SHOWN
-        )
-        for alias in ALIASES
-    ]
-    for page in calls.ask_all(calls.registry.ListPointers, moved, Reason.ALIAS_UNKNOWN):
-        for message in page.pointers if page else ():
-            envelope = PointerBundle.decode(message.bundle).pointer
-            move = open_under(envelope, Pointer, calls.policies, _MOVERS)
-            what = f"{move.alias}, move {move.sequence}"
-            link = f"/models/{model}/aliases/{move.alias}"
-            found.append(Dependent(done(move.action), what, link, move.admin, move.time))
+    moved = messages.ListPointersRequest(
+        name=f"models/{model}/aliases/-", filter=named, page_size=_SHOWN
+    )
+    for message in calls.ask(calls.registry.ListPointers, moved).pointers:
+        envelope = PointerBundle.decode(message.bundle).pointer
+        move = open_under(envelope, Pointer, calls.policies, _MOVERS)
+        what = f"{move.alias}, move {move.sequence}"
+        link = f"/models/{model}/aliases/{move.alias}"
+        found.append(Dependent(done(move.action), what, link, move.admin, move.time))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from console.display.base64url import decode, encode
-from console.reading.aliases import newest_pointers
+from console.reading.aliases import newest_pointer
 from console.reading.proposals import read_proposal
 from console.signing import passkeys_of, signed_envelope
 from console.views import View
@@ -120,8 +120,7 @@ def _shown(
     about = _about(view, statement)
     moved = about or statement
     if isinstance(moved, Pointer | Proposal):
-        place = moved.model, moved.alias
-        live = newest_pointers(view.calls, {place})[place]
+        live = newest_pointer(view.calls, moved.model, moved.alias)
     return {
         "title": action.title,
         "number": number,

@@ -26,7 +26,7 @@ class FileChange:
 def version(view: View) -> Response:
     model, number = check_name(view.path("model")), int(view.path("number"))
     shown = read_version(view.calls, model, number)
-    pointer = newest_pointers(view.calls, {(model, PRODUCTION)})[model, PRODUCTION]
+    pointer = newest_pointers(view.calls, [model]).get((model, PRODUCTION))
     live = None
     if pointer is not None and pointer.version != number:
         live = read_version(view.calls, model, pointer.version)

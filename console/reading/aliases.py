@@ -1,6 +1,6 @@
 """Where aliases point, and whether this gateway has loaded it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from console.reading.gateway import PersonCalls
@@ -13,21 +13,36 @@ from sealgate.v1 import registry_pb2 as messages
 Place = tuple[str, str]
 """A model and an alias."""
 ALIASES = ("production", "canary", "shadow")
-Pointers = Mapping[tuple[str, str], messages.Pointer | None]
-"""By model and alias."""
+Pointers = Mapping[Place, messages.Pointer]
+"""The newest pointer of each alias that has ever pointed at a version."""
+_MOST_ALIASES = 200
 
 
-def newest_pointers(calls: PersonCalls, places: set[tuple[str, str]]) -> Pointers:
-    """The newest pointer of each alias of a model; None where it has never pointed."""
-    order = sorted(places)
+def newest_pointer(calls: PersonCalls, model: str, alias: str) -> messages.Pointer | None:
+    """The newest pointer of an alias; None where it has never pointed at a version."""
+    request = messages.GetPointerRequest(name=f"models/{model}/aliases/{alias}")
+    answers = calls.ask_all(calls.registry.GetPointer, [request], Reason.ALIAS_UNKNOWN)
+    return None if answers[0] is None else answers[0].pointer
+
+
+def newest_pointers(calls: PersonCalls, models: Collection[str]) -> Pointers:
+    """The newest pointers of all aliases of these models."""
     requests = [
-        messages.GetPointerRequest(name=f"models/{model}/aliases/{alias}") for model, alias in order
+        messages.ListPointersRequest(
+            name=f"models/{model}/aliases/-", filter="newest:*", page_size=_MOST_ALIASES
+        )
+        for model in models
     ]
-    answers = calls.ask_all(calls.registry.GetPointer, requests, Reason.ALIAS_UNKNOWN)
+    answers = calls.ask_all(calls.registry.ListPointers, requests)
     return {
-        place: answer.pointer if answer is not None else None
-        for place, answer in zip(order, answers, strict=True)
+        (model, alias_of(pointer)): pointer
+        for model, answer in zip(models, answers, strict=True)
+        for pointer in answer.pointers
     }
+
+
+def alias_of(pointer: messages.Pointer) -> str:
+    return pointer.name.rpartition("/")[2]
 
 
 def health(calls: PersonCalls) -> dict[tuple[str, str], str]:
@@ -51,13 +66,13 @@ def health_word(
     return "" if pointer is None else loaded.get((model, str(pointer.version)), "")
 
 
-def review_ends(
-    pointers: Mapping[Place, messages.Pointer | None], policy: Policy
-) -> dict[Place, datetime]:
+def review_ends(pointers: Pointers, policy: Policy) -> dict[Place, datetime]:
     """Until when the approvals of each alias's version count, where the policy says for how long.
 
     Raises SealgateError(DOCUMENT_MALFORMED).
     """
-    bundles = {place: each.bundle for place, each in sorted(pointers.items()) if each is not None}
-    ends = {place: review_end(PointerBundle.decode(b), policy) for place, b in bundles.items()}
+    ends = {
+        place: review_end(PointerBundle.decode(pointers[place].bundle), policy)
+        for place in sorted(pointers)
+    }
     return {place: end for place, end in ends.items() if end is not None}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from console.reading.gateway import PersonCalls
-from sealgate.proposals import ProposalDiscussion, waiting_for
+from sealgate.proposals import state_of, waiting_for
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
@@ -62,7 +62,6 @@ def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> Sho
     Raises SealgateError as `open_under` does, and DIGEST_MISMATCH for another proposal than the one
     that is named, or words about another.
     """
-    told = ProposalDiscussion.of(message)
     envelope = Envelope.decode(message.envelope)
     if envelope.payload_digest != message.digest:
         raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
@@ -94,7 +93,7 @@ def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> Sho
         approvals=approvals,
         remarks=tuple(sorted(remarks, key=lambda remark: remark.time)),
         needed=_needed(proposal, policies[-1]),
-        state=told.state,
+        state=state_of(message),
     )
 
 

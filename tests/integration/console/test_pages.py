@@ -28,6 +28,12 @@ def auditor(console):
     return console.signed_in("auditor")
 
 
+def answers(gateway) -> int:
+    """The size of the answer log."""
+    note = gateway.logs("auditor").GetCheckpoint(GetCheckpointRequest(origin=ORIGIN)).note
+    return int(note.splitlines()[1])
+
+
 def text_of(answer) -> str:
     assert answer.status_code == 200, answer.text
     assert len(answer.content) < _LARGEST
@@ -59,6 +65,16 @@ def test_a_model_shows_its_versions_aliases_and_traffic(auditor):
     page = auditor.get("/models/digits").text
     assert 'aria-label="Requests. Version 1: 3 answered, 0 failed"' in page
     assert 'aria-label="What screening found. Version 1: 3 clean' in page
+
+
+def test_looking_at_a_model_leaves_no_refusal_in_the_answer_log(gateway, console):
+    """No page asks where an alias points that has never pointed at a version."""
+    auditor = console.signed_in("auditor")
+    auditor.get("/")
+    before = answers(gateway)
+    for page in ("/", "/models/digits", "/models/digits/versions/2"):
+        assert auditor.get(page).status_code == 200
+    assert answers(gateway) == before
 
 
 def test_older_versions_are_on_pages_of_their_own(auditor):

@@ -14,7 +14,7 @@ def test_where_the_policy_says_for_how_long_approvals_count() -> None:
         risk=RiskTiers({"digits": "high"}, {}), review=ReviewRules({"high": 30}, {})
     )
     live = Pointer(bundle=PromotionDocuments(policy).promotion().encode())
-    pointers = {("digits", "production"): live, ("digits", "canary"): None}
+    pointers = {("digits", "production"): live}
     end = NOW + timedelta(days=30) - timedelta(hours=1)
     assert review_ends(pointers, policy) == {("digits", "production"): end}
     assert review_ends(pointers, make_policy()) == {}
