@@ -8,6 +8,7 @@ Filters of another form are refused, and so are unreasonably long ones.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from lark import Lark, Transformer, v_args
@@ -16,6 +17,7 @@ from lark.exceptions import LarkError
 from sealgate.reasons import Reason, SealgateError
 
 LONGEST = 1000
+_KEPT = 256
 _MOST_GROUPS = 32
 
 _GRAMMAR = r"""
@@ -72,6 +74,7 @@ class Negation:
 Node: TypeAlias = Comparison | AllOf | AnyOf | Negation
 
 
+@lru_cache(_KEPT)
 def parse_filter(text: str) -> Node:
     """Read a filter that is not empty. Raises SealgateError(FILTER_MALFORMED)."""
     # In the grammar only groups nest, and whoever follows what it yields may do so by recursion.
