@@ -73,7 +73,7 @@ def model(view: View) -> Response:
 def _latest_moves(view: View, name: str) -> list[tuple[str, messages.Pointer]]:
     """The latest moves of all aliases, newest first."""
     request = messages.ListPointersRequest(name=f"models/{name}/aliases/-", page_size=_LATEST_MOVES)
-    found = view.calls.ask(view.calls.registry.ListPointers, request).pointers
+    found = view.calls.recall("ListPointers", request).pointers
     return [(alias_of(pointer), pointer) for pointer in found]
 
 
@@ -92,7 +92,7 @@ def _is_number(view: View) -> bool:
 
 def _latest(view: View, name: str) -> int:
     request = messages.ListModelsRequest(filter=f'name = "models/{name}"', page_size=1)
-    found = view.calls.ask(view.calls.registry.ListModels, request).models
+    found = view.calls.recall("ListModels", request).models
     if not found:
         raise SealgateError(Reason.MODEL_UNKNOWN, name)
     return int(found[0].latest_version)
@@ -183,7 +183,7 @@ def moves(view: View) -> Response:
     request = messages.ListPointersRequest(
         name=f"models/{name}/aliases/{alias}", page_size=_MOVES, page_token=view.query("page")
     )
-    page = view.calls.ask(view.calls.registry.ListPointers, request)
+    page = view.calls.recall("ListPointers", request)
     return view.render(
         "moves.html",
         model=name,

@@ -63,7 +63,7 @@ class Expiry:
 def overview(view: View) -> Response:
     calls = view.calls
     request = messages.ListModelsRequest(page_size=_MODELS, page_token=view.query("page"))
-    page = calls.ask(calls.registry.ListModels, request)
+    page = calls.recall("ListModels", request)
     names = [model.name.partition("/")[2] for model in page.models]
     pointers = newest_pointers(calls, names)
     loaded = health(calls)

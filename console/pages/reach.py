@@ -148,7 +148,7 @@ def _dependents(calls: PersonCalls, version: ShownVersion, model: str) -> list[D
     moved = messages.ListPointersRequest(
         name=f"models/{model}/aliases/-", filter=named, page_size=_SHOWN
     )
-    for message in calls.ask(calls.registry.ListPointers, moved).pointers:
+    for message in calls.recall("ListPointers", moved).pointers:
         envelope = PointerBundle.decode(message.bundle).pointer
         move = open_under(envelope, Pointer, calls.policies, _MOVERS)
         what = f"{move.alias}, move {move.sequence}"

@@ -33,7 +33,7 @@ def newest_pointers(calls: PersonCalls, models: Collection[str]) -> Pointers:
         )
         for model in models
     ]
-    answers = calls.ask_all(calls.registry.ListPointers, requests)
+    answers = calls.recall_all("ListPointers", requests)
     return {
         (model, alias_of(pointer)): pointer
         for model, answer in zip(models, answers, strict=True)

@@ -8,15 +8,18 @@ from typing import Any
 import grpc
 
 from console.config import ConsoleTrustSettings, GatewaySettings
+from console.reading.registry_answers import AnswerKey, RegistryAnswers, state_of
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Access
 from sealgate.remote.connection import CHANNEL_OPTIONS, CallDetails
 from sealgate.remote.errors import refusal_of
 from sealgate.settings import ConfigError
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, Principal, open_policy_history
+from sealgate.trust.transparency import origin_of
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.credential_pb2 import (
     CreateBoundTokenRequest,
@@ -25,6 +28,7 @@ from sealgate.v1.credential_pb2 import (
     PasskeyAssertion,
 )
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
+from sealgate.v1.log_pb2 import GetCheckpointRequest
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
 from sealgate.v1.registry_pb2 import GetPolicyRequest
@@ -65,13 +69,16 @@ class GatewayChannel:
         self._channel = grpc.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
         self._credentials = CredentialServiceStub(self._channel)
         self._opened = lru_cache(8)(self._open)
+        self.answers = RegistryAnswers(clock)
+        self.registry_log = ""
 
     def close(self) -> None:
         self._channel.close()
 
     def person(self, identity: str, token: str) -> "PersonCalls":
         """Calls with a person's token."""
-        return PersonCalls(self, grpc.intercept_channel(self._channel, _Bearer(token)), identity)
+        channel = grpc.intercept_channel(self._channel, _Bearer(token))
+        return PersonCalls(self, channel, identity, sha256(token.encode()))
 
     def login_challenge(self) -> bytes:
         """A challenge for a passkey, good for two minutes. Raises GatewayRefusal."""
@@ -94,7 +101,10 @@ class GatewayChannel:
 
     def policies(self, envelopes: tuple[bytes, ...]) -> tuple[Policy, ...]:
         """The chain, oldest first, verified from the pinned root keys. Raises SealgateError."""
-        return self._opened(envelopes)
+        policies = self._opened(envelopes)
+        # The same under each policy of a registry.
+        self.registry_log = origin_of(policies[-1].registry_log)
+        return policies
 
     def _open(self, envelopes: tuple[bytes, ...]) -> tuple[Policy, ...]:
         chain = list(map(Envelope.decode, envelopes))
@@ -107,10 +117,15 @@ class PersonCalls:
     A call that is refused raises GatewayRefusal with the gateway's reason.
     """
 
-    def __init__(self, gateway: GatewayChannel, channel: grpc.Channel, identity: str) -> None:
+    def __init__(
+        self, gateway: GatewayChannel, channel: grpc.Channel, identity: str, token: str
+    ) -> None:
+        """`token` is the token's digest."""
         self.channel = channel
         self._gateway = gateway
         self._identity = identity
+        self._token = token
+        self._state = ""
         self.registry = RegistryServiceStub(channel)
         self.logs = LogServiceStub(channel)
         self.audit = AuditServiceStub(channel)
@@ -121,7 +136,7 @@ class PersonCalls:
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
         """Every policy, oldest first; the newest may have expired."""
-        found = self.ask(self.registry.GetPolicy, GetPolicyRequest()).envelopes
+        found = self.recall("GetPolicy", GetPolicyRequest()).envelopes
         return self._gateway.policies(tuple(found))
 
     @property
@@ -143,6 +158,48 @@ class PersonCalls:
             return method(request, timeout=seconds)
         except grpc.RpcError as error:
             raise refusal_of(error) from error
+
+    def recall(self, method: str, request: Any) -> Any:
+        """The answer of a method of the registry's service that depends on nothing but the state of
+        the registry: asked for, unless this state has answered it before.
+        """
+        return self.recall_all(method, [request])[0]
+
+    def recall_all(self, method: str, requests: list[Any]) -> list[Any]:
+        """Likewise for several requests; those that are asked for are sent at once."""
+        answers = self._gateway.answers
+        state = self._registry_state()
+        keys = [
+            AnswerKey(
+                self._identity,
+                self._token,
+                state,
+                method,
+                request.SerializeToString(deterministic=True),
+            )
+            for request in requests
+        ]
+        found = {key: answers.find(key) if state else None for key in keys}
+        wanted = {k: request for k, request in zip(keys, requests, strict=True) if not found[k]}
+        asked = self._ask_each(getattr(self.registry, method), list(wanted.values()))
+        for key, answer in zip(wanted, asked, strict=True):
+            found[key] = answer
+            if state:
+                answers.keep(key, answer)
+        return [found[key] for key in keys]
+
+    def _registry_state(self) -> str:
+        """The state of the registry when this page first asked; empty before its log is known."""
+        origin = self._gateway.registry_log
+        if origin and not self._state:
+            request = GetCheckpointRequest(origin=origin)
+            self._state = state_of(self.ask(self.logs.GetCheckpoint, request).note)
+        return self._state
+
+    def _ask_each(self, method: Any, requests: list[Any]) -> list[Any]:
+        if len(requests) == 1:
+            return [self.ask(method, requests[0])]
+        return self.ask_all(method, requests)
 
     def ask_all(self, method: Any, requests: list[Any], *absent: Reason) -> list[Any]:
         """The answers to requests that are sent at once; None for those refused as `absent`."""

@@ -49,7 +49,7 @@ def list_versions(
         )
         for model, some in asked.items()
     ]
-    pages = calls.ask_all(calls.registry.ListVersions, requests)
+    pages = calls.recall_all("ListVersions", requests)
     return {m: list(reversed(page.versions)) for m, page in zip(asked, pages, strict=True)}
 
 
@@ -67,7 +67,7 @@ def read_version(calls: PersonCalls, model: str, number: int) -> ShownVersion:
     EVIDENCE_MISMATCH.
     """
     name = f"models/{model}/versions/{number}"
-    found = calls.ask(calls.registry.GetVersion, messages.GetVersionRequest(name=name)).version
+    found = calls.recall("GetVersion", messages.GetVersionRequest(name=name)).version
     sent = _SentVersion(
         name,
         found.digest,

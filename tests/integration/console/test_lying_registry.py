@@ -4,6 +4,7 @@ import pytest
 
 from console.reading.gateway import PersonCalls
 from console.reading.proposals import read_proposal
+from console.reading.registry_answers import RegistryAnswers
 from sealgate.reasons import Reason
 from sealgate.v1.registry_pb2 import GetProposalRequest, GetProposalResponse, GetVersionRequest
 from tests.support.builders.documents.people import refused
@@ -38,6 +39,7 @@ def test_a_version_that_was_shown_once_is_verified_again_once_it_is_sent_otherwi
         return answer
 
     monkeypatch.setattr(PersonCalls, "ask", lied)
+    monkeypatch.setattr(RegistryAnswers, "find", lambda answers, key: None)
     other = gateway.registry("auditor").GetVersion(
         GetVersionRequest(name="models/digits/versions/2")
     )
