@@ -3,6 +3,9 @@
 Every change of the registry adds an entry to its log in the same transaction, so a checkpoint names
 one state of the registry, policy and rights included. What somebody was answered under a checkpoint
 holds for them as long as the gateway tells that very checkpoint, with the same token.
+
+A gateway may take a moment to follow a new policy, and answers by the one before meanwhile. So
+nothing is kept that is answered in the first seconds of a policy.
 """
 
 import threading
@@ -32,11 +35,22 @@ class RegistryAnswers:
 
     MOST: ClassVar[int] = 256
     KEPT: ClassVar[timedelta] = timedelta(minutes=1)
+    SETTLED: ClassVar[timedelta] = timedelta(seconds=5)
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[AnswerKey, tuple[datetime, Any]] = {}
+        self._policy: tuple[str, datetime] = ("", clock())
+
+    def has_settled(self, policy: str) -> bool:
+        """Whether the newest policy, by its digest, has been that for long enough."""
+        now = self._clock()
+        digest, since = self._policy
+        if digest != policy:
+            self._policy = policy, now
+            return False
+        return now - since >= self.SETTLED
 
     def find(self, key: AnswerKey) -> Any:
         """The answer, or None. It is shared, so nobody may change it."""

@@ -11,7 +11,12 @@ from console.reading.gateway import PersonCalls
 from console.reading.registry_answers import AnswerKey, RegistryAnswers, state_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.v1.log_pb2 import GetCheckpointResponse
-from sealgate.v1.registry_pb2 import GetPolicyRequest, GetPolicyResponse, GetVersionRequest
+from sealgate.v1.registry_pb2 import (
+    GetPolicyRequest,
+    GetPolicyResponse,
+    GetVersionRequest,
+    ListVersionsRequest,
+)
 from tests.support.builders.documents.people import NOW, refused
 
 LOG = "house.localhost/registry"
@@ -28,16 +33,23 @@ class Gateway:
         self.signatures = "one"
         self.asked: list[Any] = []
         self.refuses = False
+        self.policy = "a policy"
 
     def clock(self) -> datetime:
         return self.now
+
+    def policies(self, envelopes: tuple[bytes, ...]) -> tuple[Any, ...]:
+        """Whatever the registry's policies are, verified."""
+        return (SimpleNamespace(digest=self.policy),)
 
     def calls(self, identity: str = "anna", token: str = "first") -> PersonCalls:  # noqa: S107
         """Those of one page."""
         channel = grpc.insecure_channel("localhost:1")
         calls = PersonCalls(self, channel, identity, token)  # type: ignore[arg-type]
         calls.logs = SimpleNamespace(GetCheckpoint=self.checkpoint)
-        calls.registry = SimpleNamespace(GetPolicy=self.answer, GetVersion=self.answer)
+        calls.registry = SimpleNamespace(
+            GetPolicy=self.answer, GetVersion=self.answer, ListVersions=self.answer
+        )
         return calls
 
     def checkpoint(self, request: Any, timeout: float) -> GetCheckpointResponse:
@@ -48,17 +60,22 @@ class Gateway:
         return GetCheckpointResponse(note=note)
 
     def answer(self, request: Any, timeout: float) -> GetPolicyResponse:
+        if isinstance(request, GetPolicyRequest):
+            return GetPolicyResponse(envelopes=[b"signed"])
         self.asked.append(request)
         return GetPolicyResponse(etag=str(len(self.asked)))
 
 
 @pytest.fixture
 def gateway() -> Gateway:
-    return Gateway()
+    gateway = Gateway()
+    gateway.answers.has_settled(gateway.policy)
+    gateway.now += RegistryAnswers.SETTLED
+    return gateway
 
 
-def told(calls: PersonCalls, request: Any = None, method: str = "GetPolicy") -> str:
-    return str(calls.recall(method, request or GetPolicyRequest()).etag)
+def told(calls: PersonCalls, request: Any = None, method: str = "GetVersion") -> str:
+    return str(calls.recall(method, request or GetVersionRequest()).etag)
 
 
 def test_the_same_state_is_asked_once(gateway: Gateway) -> None:
@@ -80,10 +97,11 @@ def test_each_token_and_person_and_question_is_answered_by_itself(gateway: Gatew
         told(gateway.calls()),
         told(gateway.calls(token="second")),
         told(gateway.calls(identity="arne")),
-        told(gateway.calls(), GetVersionRequest(name="models/digits/versions/1"), "GetVersion"),
-        told(gateway.calls(), GetVersionRequest(name="models/digits/versions/2"), "GetVersion"),
+        told(gateway.calls(), GetVersionRequest(name="models/digits/versions/1")),
+        told(gateway.calls(), GetVersionRequest(name="models/digits/versions/2")),
+        told(gateway.calls(), ListVersionsRequest(), "ListVersions"),
     ]
-    assert answers == ["1", "2", "3", "4", "5"]
+    assert answers == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_who_is_not_let_in_any_more_is_told_nothing(gateway: Gateway) -> None:
@@ -101,6 +119,15 @@ def test_nothing_is_kept_for_longer_than_a_minute(gateway: Gateway) -> None:
     assert told(gateway.calls()) == "2"
 
 
+def test_nothing_is_kept_in_the_first_seconds_of_a_policy(gateway: Gateway) -> None:
+    """The gateway may still answer by the rights of the policy before."""
+    assert told(gateway.calls()) == "1"
+    gateway.policy, gateway.size = "the next policy", gateway.size + 1
+    assert [told(gateway.calls()), told(gateway.calls())] == ["2", "3"]
+    gateway.now += RegistryAnswers.SETTLED
+    assert [told(gateway.calls()), told(gateway.calls())] == ["4", "4"]
+
+
 def test_nothing_is_kept_before_the_log_is_known() -> None:
     gateway = Gateway(log="")
     assert [told(gateway.calls()), told(gateway.calls())] == ["1", "2"]
@@ -108,7 +135,7 @@ def test_nothing_is_kept_before_the_log_is_known() -> None:
 
 def test_several_are_answered_in_the_order_in_which_they_are_asked(gateway: Gateway) -> None:
     first, second = (GetVersionRequest(name=f"models/digits/versions/{n}") for n in (1, 2))
-    told(gateway.calls(), second, "GetVersion")
+    told(gateway.calls(), second)
     found = gateway.calls().recall_all("GetVersion", [first, second, first])
     assert [answer.etag for answer in found] == ["2", "1", "2"]
 
