@@ -23,6 +23,7 @@ from tests.support.builders.documents.people import (
     sign_policy,
 )
 from tests.support.builders.documents.receipt_cases import BASE, RECEIPT, Case, alterations, verdict
+from tests.support.oracles import programs
 from tests.support.oracles.receipt_libraries import LIBRARIES, ReceiptLibrary
 
 ALTERATIONS = 150
@@ -108,3 +109,19 @@ def test_digests_are_those_of_the_vectors(library: ReceiptLibrary) -> None:
     requests = vectors.read("parameters")["requests"]
     found = [library.parameters_digest(request) for request in requests]
     assert found == [request["digest"] for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [
+        ("clients/go", "*.go"),
+        ("clients/java/src/sealgate/receipt", "*.java"),
+        ("sealgate/pages", "*.mjs"),
+    ],
+)
+def test_each_can_be_read_in_one_sitting(folder: str, pattern: str) -> None:
+    """Fewer than 600 lines of code, blank ones and comments left out."""
+    files = sorted((programs.ROOT / folder).glob(pattern))
+    lines = [line.strip() for file in files for line in file.read_text("utf-8").splitlines()]
+    code = [line for line in lines if line and not line.startswith(("//", "/*", "*"))]
+    assert 300 < len(code) < 600
