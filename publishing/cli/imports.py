@@ -9,29 +9,15 @@ import click
 from publishing.cli.publish import publish
 from publishing.ready.huggingface import is_huggingface
 from publishing.ready.mlflow import ARTIFACTS, MLMODEL, is_mlflow
-from sealgate.cli.main import PluginGroup
+from sealgate.cli.main import DefaultCommandGroup
 from sealgate.reasons import Reason, SealgateError
 
-_CHECKPOINT = "checkpoint"
 
-
-class ImportGroup(PluginGroup):
-    """A group in which a path without the name of a command is that of a checkpoint."""
+class ImportGroup(DefaultCommandGroup):
+    """A path without the name of a command is that of a checkpoint."""
 
     joined_by = "sealgate.commands.import"
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        named = args[0] in self.list_commands(ctx)
-        return super().resolve_command(ctx, args if named else [_CHECKPOINT, *args])
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # Options of a checkpoint may come before its path.
-        first = args[0] if args else "--help"
-        if first.startswith("-") and first not in ctx.help_option_names:
-            args = [_CHECKPOINT, *args]
-        return super().parse_args(ctx, args)
+    default = "checkpoint"
 
 
 @click.group("import", cls=ImportGroup)

@@ -42,6 +42,25 @@ class PluginGroup(HelpfulGroup):
         return {entry.name: entry for entry in entry_points(group=self.joined_by)}
 
 
+class DefaultCommandGroup(PluginGroup):
+    """A group in which what does not begin with a command's name is for the command `default`."""
+
+    default = ""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        named = args[0] in self.list_commands(ctx)
+        return super().resolve_command(ctx, args if named else [self.default, *args])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Its options may come first.
+        first = args[0] if args else "--help"
+        if first.startswith("-") and first not in ctx.help_option_names:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
 def _load(entry: EntryPoint) -> click.Command:
     try:
         command: click.Command = entry.load()
