@@ -269,6 +269,18 @@ class Reason(Enum):
     RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
     SUM_REFUSED = (Kind.DENIED, "A client refuses to add its update to this sum.")
     CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered for a sum that hides each.")
+    ENROLMENT_TOKEN = (Kind.UNAUTHENTICATED, "The enrolment token is not one that was issued here.")
+    ENROLMENT_EXPIRED = (Kind.UNAUTHENTICATED, "The enrolment token has expired.")
+    ENROLMENT_USED = (Kind.UNAUTHENTICATED, "The enrolment token was used by another key.")
+    ENROLMENT_KEY = (
+        Kind.INVALID,
+        "The client's key is not P-384, has enrolled before, or did not sign this enrolment.",
+    )
+    ENROLMENT_RECIPE = (Kind.PRECONDITION, "The client's recipe is not the server's.")
+    FEDERATION_LOST = (
+        Kind.UNAVAILABLE,
+        "The server of the federation does not answer, or shows another certificate.",
+    )
     PROCESS_LOST = (Kind.UNAVAILABLE, "A process that shares the training ended before its work.")
     CHECKPOINT_REFUSED = (
         Kind.INVALID,
