@@ -13,14 +13,18 @@ a group. Rules over groups can, while fewer than half of the groups hold a poiso
                            (Yin et al., arXiv 1803.01498)
     closest                the mean of all groups but `trim` that are closest to each other (minimum
                            diameter averaging, El Mhamdi et al., arXiv 1802.07927)
+    lowest-loss            the mean of those groups, all but at most `trim`, that moves the weights
+                           to the lowest loss on rows of the server's own (after Zeno, Xie et al.,
+                           arXiv 1805.10032)
 
 If clients have different classes, honest means differ in most coordinates, and a poisoner moves a
-median of three by that much; the closest groups are whole means of honest ones.
+median of three by that much; the closest groups are whole means of honest ones. A poisoned group
+may lie as close as honest ones do; what it does to the loss tells more.
 """
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +37,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from sealgate.reasons import Reason, SealgateError
 from training.recipe.federated import (
     CLOSEST,
+    LOWEST,
     MEDIAN,
     MODULUS,
     TRIMMED,
@@ -82,20 +87,35 @@ def draw_groups(
     return tuple(tuple(order[at::count]) for at in range(count))
 
 
-def join(rule: str, means: Sequence[npt.NDArray[np.floating]], trim: int = 1) -> Vector:
+def join(
+    rule: str,
+    means: Sequence[npt.NDArray[np.floating]],
+    trim: int = 1,
+    loss: Callable[[Vector], float] = lambda _: 0.0,
+) -> Vector:
     """From each group's mean [n] to what moves the weights [n], coordinate by coordinate.
 
     `rule` is one of `training.recipe.federated.RULES`; the plain mean keeps no poisoner away.
+    `loss` tells, for `lowest-loss`, what the weights come to after a move [n].
     """
     stack = np.stack([np.asarray(mean, np.float64) for mean in means])
     if rule == MEDIAN:
         return np.median(stack, axis=0)
+    if rule == LOWEST:
+        moves = (stack[each].mean(axis=0) for each in _sets(len(stack), trim))
+        return min(moves, key=loss)
     if rule == CLOSEST:
         stack = stack[_closest(stack, len(stack) - trim)]
     if rule == TRIMMED:
         stack = np.sort(stack, axis=0)[trim : len(stack) - trim]
     joined: Vector = stack.mean(axis=0)
     return joined
+
+
+def _sets(size: int, trim: int) -> Iterator[list[int]]:
+    """Every set of `size` places without `trim` of them or fewer."""
+    for count in range(size, size - trim - 1, -1):
+        yield from map(list, itertools.combinations(range(size), count))
 
 
 def _closest(stack: Vector, count: int) -> list[int]:

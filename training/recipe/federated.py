@@ -21,9 +21,11 @@ from training.recipe.recipe import (
     read_recipe,
 )
 
-CLOSEST, MEDIAN, TRIMMED, UNPROTECTED = RULES = (
-    *("closest", "median", "trimmed-mean", "unprotected-mean"),
+CLOSEST, LOWEST, MEDIAN, TRIMMED, UNPROTECTED = RULES = (
+    *("closest", "lowest-loss", "median", "trimmed-mean", "unprotected-mean"),
 )
+# Rules that leave out whole groups, `trim` of them.
+_OF_SETS = (CLOSEST, LOWEST)
 # A sum of fewer tells too much of each; a rule over fewer sums has no majority.
 LEAST_CLIENTS = LEAST_GROUPS = 3
 # Sums of quantized updates have to stay below SecAgg+'s modulus.
@@ -31,7 +33,7 @@ QUANTA, MODULUS = 1 << 22, 1 << 32
 # How often a round is tried, with those that answered.
 TRIES = 3
 _MOST_CLIENTS = MODULUS // QUANTA - 1
-# `closest` examines every set of groups without `trim` of them, in each round.
+# They examine every set of groups without `trim` of them, in each round.
 _MOST_SETS = 10_000
 
 
@@ -41,7 +43,8 @@ class FederatedSection:
     very). In each of `rounds` they are drawn into groups of `group` or one more; each trains for
     `epochs` on its own rows, the server learns each group's sum, and `rule` joins the sums' means.
 
-    `trim` is how many means `closest` leaves out, or a trimmed mean at each end; `clip` the most by
+    `trim` is how many means `closest` leaves out, `lowest-loss` at most, or a trimmed mean at each
+    end; `clip` the most by
     which one round may change one weight; `patience` how many seconds an answer may take. Clients
     descend by SGD with momentum, at `learning_rate`, which falls evenly over the rounds.
     """
@@ -57,6 +60,7 @@ class FederatedSection:
     learning_rate: float = 0.05
     clip: float = 1.0
     patience: float = 60.0
+    rows: int = 8
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -67,12 +71,16 @@ class FederatedSection:
             raise ConfigError(f"[federated] clients must make {LEAST_GROUPS} groups or more")
         if self.clients > _MOST_CLIENTS:
             raise ConfigError(f"[federated] clients is at most {_MOST_CLIENTS}")
-        if self.rule not in (CLOSEST, TRIMMED) and self.trim != 1:
+        if self.rule not in (*_OF_SETS, TRIMMED) and self.trim != 1:
             raise ConfigError(f"[federated] a rule {self.rule!r} has no trim")
         if self.groups <= 2 * self.trim:
             raise ConfigError("[federated] trim must leave most of the groups")
-        if self.rule == CLOSEST and math.comb(self.groups, self.trim) > _MOST_SETS:
+        if self.rule in _OF_SETS and self._sets > _MOST_SETS:
             raise ConfigError("[federated] trim leaves too many combinations of groups")
+
+    @property
+    def _sets(self) -> int:
+        return sum(math.comb(self.groups, left) for left in range(self.trim + 1))
 
     @property
     def groups(self) -> int:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.federated.aggregation import draw_groups, join
-from training.recipe.federated import CLOSEST, MEDIAN, TRIMMED, UNPROTECTED
+from training.recipe.federated import CLOSEST, LOWEST, MEDIAN, TRIMMED, UNPROTECTED
 
 
 def draws(seed: int) -> random.Random:
@@ -59,3 +59,27 @@ def test_rules_agree_where_all_are_alike() -> None:
 def test_the_closest_are_whole_means_of_groups() -> None:
     assert np.allclose(join(CLOSEST, means(1.0, 1.2, 9.0)), np.mean(means(1.0, 1.2), axis=0))
     assert np.allclose(join(CLOSEST, means(9, 1, 8, 2, 1.5), trim=2), np.mean(means(1, 2, 1.5), 0))
+
+
+def test_lowest_loss_leaves_out_the_group_that_raises_it() -> None:
+    wanted = np.mean(means(1.0, 1.2), axis=0)
+
+    def loss(move: np.ndarray) -> float:
+        return float(np.linalg.norm(move - wanted))
+
+    # The poisoned group lies no farther from the others than they do from each other.
+    assert np.allclose(join(LOWEST, means(1.0, 1.2, 0.9), loss=loss), wanted)
+    assert np.allclose(join(LOWEST, means(1.0, 1.2, 1.1), loss=loss), wanted)
+    assert np.allclose(join(LOWEST, means(-9, 1.0, 1.2, 7, 1.1), trim=2, loss=loss), wanted)
+
+
+def test_lowest_loss_leaves_no_more_out_than_trim_says() -> None:
+    seen: list[float] = []
+
+    def loss(move: np.ndarray) -> float:
+        seen.append(float(move[0]))
+        return 0.0
+
+    # Where all come to the same, no group is left out.
+    assert np.allclose(join(LOWEST, means(1, 2, 6), loss=loss), np.mean(means(1, 2, 6), axis=0))
+    assert sorted(seen) == [1.5, 3, 3.5, 4]
