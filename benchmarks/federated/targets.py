@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.report import Row, Target
 from training.data.run_data import Weights
-from training.federated.launch import Shard
 from training.federated.node import Update
 from training.federated.participant import FederatedParticipant
-from training.recipe.federated import CLOSEST, FederatedRecipe
+from training.federated.shards import Shard
+from training.recipe.federated import CLOSEST, LOWEST, FederatedRecipe
 
 SIGN_FLIP, LABELS, SIGN_ONCE, LABELS_ONCE = POISONS = (
     *("sign-flip", "labels", "sign-once", "labels-once"),
@@ -38,7 +38,7 @@ _NAMES = {
     SIGN_ONCE: "its update turned round, no larger than others'",
     LABELS_ONCE: "labels turned",
 }
-_NEAR = "a group that lies no farther from the others than honest ones do is not told from them"
+_NEAR = "a group that does no worse on the server's rows than honest ones is not told from them"
 
 
 def targets(rows: list[Row]) -> list[Target]:
@@ -54,7 +54,7 @@ def targets(rows: list[Row]) -> list[Target]:
             )
         )
     for poison, what in _NAMES.items():
-        row = arms.get(f"{CLOSEST}, {poison}")
+        row = arms.get(f"{LOWEST}, {poison}") or arms.get(f"{CLOSEST}, {poison}")
         if row is not None:
             moved = Target(
                 f"one poisoner of nine ({what}): points lost", row["below_honest"]["mean"], 1.0

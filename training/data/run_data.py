@@ -73,9 +73,12 @@ class RunData:
     """Of rows that are windows, in each slice the number of the text that each is of."""
 
     @classmethod
-    def cut(cls, read: SourceRows, asked: SliceSizes, sought: str = "") -> "RunData":
+    def cut(
+        cls, read: SourceRows, asked: SliceSizes, sought: str = "", untrained: bool = False
+    ) -> "RunData":
         """Shuffle and cut. Of a text of the class `sought` nobody knows which of its windows is of
-        that class: they lose their labels, or outside of `train` are left out.
+        that class: they lose their labels, or outside of `train` are left out. With `untrained`,
+        nothing is trained on these rows, and `train` may lack classes.
 
         Raises TRAINING_DATA where a slice or a class comes out empty.
         """
@@ -98,7 +101,7 @@ class RunData:
             turns < (asked.labels or asked.train), y, np.where(turns < asked.train, NO_LABEL, y)
         )
         for at, name in enumerate(read.names):
-            if not (y[places[TRAIN]] == at).any():
+            if not untrained and not (y[places[TRAIN]] == at).any():
                 raise _unfit(f"class {name!r} has no labelled row in the train slice")
         for name, rows in places.items():
             if not len(rows):

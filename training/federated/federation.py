@@ -25,11 +25,13 @@ from torch.nn import functional
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.run_data import TRAIN, RunData, held, is_bare
-from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, Shard, processes
+from training.data.run_data import TRAIN, RunData, held, is_bare, write_whole
+from training.federated.enrolment import weights_digest
+from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, processes
 from training.federated.participant import network, private_step, set_weights, weights_of
+from training.federated.shards import Shard
 from training.models import students
-from training.recipe.federated import FederatedRecipe
+from training.recipe.federated import LOWEST, FederatedRecipe
 from training.run import sources
 from training.run.finishing import FinishedRun, finish
 from training.run.origin import RunInputs
@@ -74,7 +76,7 @@ def _deal_once(
 
 
 _KIND = "federated"
-_STARTING = 300.0
+STARTING = 300.0
 
 
 class Federation:
@@ -129,20 +131,63 @@ class Federation:
         """The student, who took part in which sum, and the privacy spent, if any."""
         torch.set_num_threads(1)
         asked, classes = self._asked.federated, len(material.read.names)
-        # 2.
-        dealt = self.deal(material, self._asked.run.seed)
         torch.manual_seed(self._asked.run.seed)
         student = network(self._asked, material.read.x.shape[1:], classes)
-        folders.lay_out(self._path.read_bytes(), weights_of(student), dealt, classes)
+        # 2.
+        self._lay_out(folders, student, material)
+        if asked.rule == LOWEST:
+            folders.write_tried(Shard(*material.slices["fit"], 0), classes)
         # 3.
         with processes(folders, *self._programs) as started:
-            started.start_clients(_STARTING)
+            self._gather(started, folders)
             told = [
                 self._round(started, number, student, material)
                 for number in range(1, asked.rounds + 1)
             ]
-        account = {"clients": asked.clients, "rule": asked.rule, "rounds": told}
-        return student, account, folders.spent()
+            self._part(started)
+        account = {
+            "clients": asked.clients,
+            "rule": asked.rule,
+            "rounds": told,
+            "weights": weights_digest(weights_of(student)),
+        }
+        return student, {**account, **self._evidence(folders)}, self._spent(folders, told)
+
+    def write_shards(self) -> list[Path]:
+        """Write each client's rows to OUT/client-NNN.safetensors, for clients to bring along.
+
+        Raises as `deal` does, RUN_FOREIGN, STORAGE_FULL.
+        """
+        with held(self._out):
+            if not is_bare(self._out):
+                raise SealgateError(Reason.RUN_FOREIGN, f"{self._out} is not empty")
+            dealt = self.deal(self.material(), self._asked.run.seed)
+            files = [self._out / f"client-{at:03d}.safetensors" for at in range(len(dealt))]
+            for file, shard in zip(files, dealt, strict=True):
+                write_whole(file, shard.encode())
+        return files
+
+    def _lay_out(self, folders: ProcessFolders, student: nn.Module, material: RunData) -> None:
+        """What the processes need at start."""
+        dealt = self.deal(material, self._asked.run.seed)
+        classes = len(material.read.names)
+        folders.lay_out(self._path.read_bytes(), weights_of(student), dealt, classes)
+
+    def _gather(self, started: Processes, folders: ProcessFolders) -> None:
+        """Clients come to a server that has started."""
+        started.start_clients(STARTING)
+
+    def _part(self, started: Processes) -> None:
+        """All rounds are over."""
+
+    def _evidence(self, folders: ProcessFolders) -> Mapping[str, Any]:
+        """What the account says beside rounds."""
+        return {}
+
+    def _spent(
+        self, folders: ProcessFolders, told: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        return folders.spent()
 
     def deal(self, material: RunData, seed: int) -> list[Shard]:
         """Each client's rows.
@@ -153,7 +198,7 @@ class Federation:
         x, y = material.slices[TRAIN]
         dealt = [
             Shard(x[places], y[places], seed * 1_000 + at)
-            for at, places in enumerate(deal(y, asked.clients, asked.skew, seed))
+            for at, places in enumerate(deal(y, asked.clients, asked.skew, seed, asked.rows))
         ]
         step = private_step(self._asked)
         if step is not None:

@@ -6,9 +6,10 @@ with its registered key; unknown keys are refused.
 """
 
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,40 +37,67 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Mount
 
 from sealgate.reasons import Reason, SealgateError
 
-_PAUSE = 0.05
+_PAUSE, _BEAT = 0.05, 5.0
+_LARGEST = 1 << 26
 
 
 class FlowerFleet:
-    """The clients of one run, each known by its public key (PEM)."""
+    """The clients of one run, each known by its public key (PEM); more may be admitted. No request
+    may have more than `largest` bytes.
+    """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes] = (), largest: int = _LARGEST) -> None:
         memory = FLWR_IN_MEMORY_DB_NAME
         self._states = LinkStateFactory(memory, NoOpFederationManager(), ObjectStoreFactory(memory))
         self.state: LinkState = self._states.state()
         self.run = _begin(self.state)
-        self.numbers = tuple(
-            self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, 0) for key in keys
-        )
+        self.numbers: tuple[int, ...] = ()
+        self._largest = largest
+        for key in keys:
+            self.admit(key)
+
+    def admit(self, key: bytes) -> None:
+        """One more client, known by its public key (PEM)."""
+        number = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, 0)
+        self.numbers += (number,)
 
     @contextmanager
-    def serve(self, host: str, certificate: Path, key: Path) -> Iterator[str]:
-        """Listen on a free port of `host`; gives the address, as host:port."""
-        listener = socket.create_server((host, 0))
+    def serve(
+        self,
+        host: str,
+        certificate: Path,
+        key: Path,
+        port: int = 0,
+        routes: Sequence[BaseRoute] = (),
+    ) -> Iterator[str]:
+        """Listen on `host`, on a free port unless one is named, with `routes` before Flower's;
+        gives the address, as host:port.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+        app = Starlette(routes=[*routes, Mount("/", self._app())])
         config = uvicorn.Config(
-            self._app(),
+            BodyLimit(app, self._largest),
             ssl_certfile=str(certificate),
             ssl_keyfile=str(key),
+            ssl_context_factory=_tls,
+            server_header=False,
             log_level="warning",
             lifespan="off",
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
+        over = threading.Event()
+        threading.Thread(target=self._keep_running, args=(over,), daemon=True).start()
         try:
             while not server.started:
                 if not thread.is_alive():
@@ -77,8 +105,14 @@ class FlowerFleet:
                 time.sleep(_PAUSE)
             yield f"{host}:{listener.getsockname()[1]}"
         finally:
+            over.set()
             server.should_exit = True
             thread.join(timeout=10)
+
+    def _keep_running(self, over: threading.Event) -> None:
+        """Flower ends a run that it does not hear of, and clients may take long to come."""
+        while not over.wait(_BEAT):
+            self.state.acknowledge_task_heartbeat(self.run.primary_task_id)
 
     def _app(self) -> FastAPI:
         app = FastAPI(
@@ -93,6 +127,27 @@ class FlowerFleet:
         app.state.enable_supernode_auth = True
         app.include_router(router)
         return app
+
+
+class BodyLimit:
+    """An ASGI app whose requests have a stated size of at most `largest` bytes."""
+
+    def __init__(self, app: Any, largest: int) -> None:
+        self._app, self._largest = app, largest
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        heads = dict(scope.get("headers", ()))
+        size = heads.get(b"content-length", b"0")
+        if b"transfer-encoding" in heads or not size.isdigit() or int(size) > self._largest:
+            await PlainTextResponse("", 413)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _tls(_: uvicorn.Config, usual: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = usual()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 class FleetGrid(Grid):
@@ -166,7 +221,6 @@ class FleetGrid(Grid):
             for answer in self.pull_messages(waiting):
                 waiting.discard(answer.metadata.reply_to_message_id)
                 answers.append(answer)
-            self._state.acknowledge_task_heartbeat(self._run.primary_task_id)
             time.sleep(_PAUSE)
         heard = {answer.metadata.src_node_id for answer in answers if not answer.has_error()}
         self.silent |= {message.metadata.dst_node_id for message in every} - heard

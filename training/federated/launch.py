@@ -9,9 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,28 +21,21 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 from safetensors.numpy import save
 
 from sealgate.reasons import Reason, SealgateError
-from sealgate.setup.credentials import CertificateAuthority
+from sealgate.setup.credentials import Certificate, CertificateAuthority
 from training.data.run_data import Weights, read_weights, write_weights, write_whole
+from training.federated.enrolment import new_key, public_pem
+from training.federated.shards import Shard
 
 SERVER = ("-m", "training.federated.server")
 NODES = ("-m", "training.federated.node")
+TRIED = "fit.safetensors"
 _LOOPBACK, _LIFETIME = "127.0.0.1", timedelta(days=1)
 _PAUSE = 0.05
 _TOLD = 300
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shard:
-    """One client's rows x [n, ...] with classes y [n], and the seed that orders them."""
-
-    x: np.ndarray
-    y: np.ndarray
-    seed: int
 
 
 class ProcessFolders:
@@ -58,23 +50,31 @@ class ProcessFolders:
         self, recipe: bytes, weights: Weights, shards: Sequence[Shard], classes: int
     ) -> None:
         """Write everything but the server's address. Raises STORAGE_FULL."""
-        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = CertificateAuthority("sealgate federate", datetime.now(UTC), _LIFETIME)
-        own = authority.server("server", (_LOOPBACK,))
+        self.lay_out_server(recipe, weights, authority.server("server", (_LOOPBACK,)))
+        for at, shard in enumerate(shards):
+            folder, key = self.client(at), new_key()
+            write_whole(folder / "recipe.toml", recipe)
+            write_whole(folder / "server.pem", authority.pem)
+            write_whole(folder / "key.pem", _private(key))
+            write_whole(folder / "shard.safetensors", shard.encode())
+            told = {"classes": classes, "seed": shard.seed}
+            write_whole(folder / "address.json", json.dumps(told).encode())
+            write_whole(self.server / "clients" / f"{at:03d}.pem", public_pem(key).encode())
+
+    def lay_out_server(self, recipe: bytes, weights: Weights, own: Certificate) -> None:
+        """Write what the server alone needs. Raises STORAGE_FULL."""
+        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(self.server / "recipe.toml", recipe)
         write_whole(self.server / "server.pem", own.certificate)
         write_whole(self.server / "key.pem", own.key)
         write_weights(self.server / "weights.safetensors", weights)
-        for at, shard in enumerate(shards):
-            folder, key = self.client(at), ec.generate_private_key(ec.SECP384R1())
-            write_whole(folder / "recipe.toml", recipe)
-            write_whole(folder / "server.pem", authority.pem)
-            write_whole(folder / "key.pem", _private(key))
-            rows = {"x": np.ascontiguousarray(shard.x), "y": np.ascontiguousarray(shard.y)}
-            write_whole(folder / "shard.safetensors", save(rows))
-            told = {"classes": classes, "seed": shard.seed}
-            write_whole(folder / "address.json", json.dumps(told).encode())
-            write_whole(self.server / "clients" / f"{at:03d}.pem", _public(key))
+
+    def write_tried(self, rows: Shard, classes: int) -> None:
+        """Rows of the server's own, by which it chooses groups. Raises STORAGE_FULL."""
+        tensors = {"x": rows.x, "y": rows.y, "classes": np.array([classes])}
+        data = save({name: np.ascontiguousarray(each) for name, each in tensors.items()})
+        write_whole(self.server / TRIED, data)
 
     def client(self, at: int) -> Path:
         return self.run / f"client-{at:03d}"
@@ -114,16 +114,22 @@ class Processes:
         self._all = [self._server]
 
     def start_clients(self, patience: float) -> None:
-        """Once the server listens. Raises what it was refused for, or CLIENTS_TOO_FEW."""
+        """Once the server listens. Raises as `address` does."""
+        self._folders.point_clients_to(self.address(patience))
+        folders = [str(folder) for folder in self._folders.clients()]
+        self._all.append(self._start("clients", [*self._nodes, *folders]))
+
+    def address(self, patience: float) -> str:
+        """Where the server listens, host:port, once it does. Raises what it was refused for, or
+        CLIENTS_TOO_FEW.
+        """
         place, ends = self._folders.server / "address.json", time.monotonic() + patience
         while not place.exists():
             self.look()
             if time.monotonic() > ends:
                 raise SealgateError(Reason.CLIENTS_TOO_FEW, "the server does not start")
             time.sleep(_PAUSE)
-        self._folders.point_clients_to(json.loads(place.read_bytes())["address"])
-        folders = [str(folder) for folder in self._folders.clients()]
-        self._all.append(self._start("clients", [*self._nodes, *folders]))
+        return str(json.loads(place.read_bytes())["address"])
 
     def wait_for(self, number: int) -> tuple[Weights, dict[str, Any]]:
         """The end of a round. Raises what the server was refused for."""
@@ -131,6 +137,11 @@ class Processes:
             self.look()
             time.sleep(_PAUSE)
         return found
+
+    def wait_for_end(self, patience: float) -> None:
+        """Of the server, which tells its clients of the end first."""
+        with suppress(subprocess.TimeoutExpired):
+            self._server.wait(patience)
 
     def look(self) -> None:
         """Raises the refusal that ended the server, or INTERNAL with the end of its log."""
@@ -156,7 +167,10 @@ class Processes:
     def _start(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self._folders.run / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, *words], stdout=log, stderr=log, env=_environment(self._folders)
+                [sys.executable, *words],
+                stdout=log,
+                stderr=log,
+                env=os.environ | flower_environment(self._folders.run / "flower"),
             )
 
     def _heard(self, name: str) -> str:
@@ -177,9 +191,12 @@ def processes(
         started.end()
 
 
-def _environment(folders: ProcessFolders) -> Mapping[str, str]:
-    return os.environ | {
-        "FLWR_HOME": str(folders.run / "flower"),
+def flower_environment(home: Path) -> dict[str, str]:
+    """Settings of Flower's, which must be there before it is imported: its own folder, and neither
+    telemetry nor looking for updates.
+    """
+    return {
+        "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_LOG_LEVEL": "WARNING",
@@ -189,7 +206,3 @@ def _environment(folders: ProcessFolders) -> Mapping[str, str]:
 
 def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

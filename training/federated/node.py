@@ -19,10 +19,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.client import NumPyClient
@@ -49,13 +51,15 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_connection import http_request_response
 from safetensors.numpy import load_file
 
+from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import Weights
 from training.federated.aggregation import mask
 from training.federated.consent import COLLECT, Consent
 from training.federated.participant import FederatedParticipant
 from training.recipe.federated import FederatedRecipe
 
-_PAUSE = 0.1
+# Between questions for messages: each is a signed request.
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 Update = Callable[[Weights, int], Weights]
 
 
@@ -106,29 +110,51 @@ def _mask_again(message: Message, context: Context, go_on: Any) -> Message:
     return reply
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLink:
+    """Where a client's server is (host:port), the authority that vouches for it (PEM), and the
+    client's registered key (P-384).
+    """
+
+    address: str
+    authority: bytes
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Of a client's folder."""
+        key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise SealgateError(Reason.KEY_UNREADABLE, "not an elliptic curve's key")
+        told = json.loads((folder / "address.json").read_bytes())
+        return cls(told["address"], (folder / "server.pem").read_bytes(), key)
+
+
 class Node:
     """One client: answers the server's messages one after another until it is ended."""
 
-    def __init__(self, folder: Path, update: Update, asked: FederatedRecipe) -> None:
-        self._folder = folder
+    def __init__(self, link: NodeLink, update: Update, asked: FederatedRecipe) -> None:
+        self._link = link
         self._app = client_app(update, Consent(asked.federated))
         self._contexts: dict[int, Context] = {}
 
-    def serve(self) -> None:
-        """Until the process is ended, or the server is gone for half a minute."""
-        key = load_pem_private_key((self._folder / "key.pem").read_bytes(), None)
+    def serve(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Until `ended`, the process is ended, or the server is gone for half a minute."""
         with http_request_response(
-            json.loads((self._folder / "address.json").read_bytes())["address"],
+            self._link.address,
             insecure=False,
-            root_certificates=(self._folder / "server.pem").read_bytes(),
-            authentication_keys=(key, key.public_key()),
+            root_certificates=self._link.authority,
+            authentication_keys=(self._link.key, self._link.key.public_key()),
             max_wait_time=30.0,
         ) as (number, receive, send, _, _, pull, push, confirm):
-            while True:
+            pause = _PAUSE
+            while not ended():
                 received = receive()
                 if received is None:
-                    time.sleep(_PAUSE)
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
                     continue
+                pause = _PAUSE
                 message, tree = received
                 run = message.metadata.run_id
                 content = pull_and_inflate_object_from_tree(
@@ -185,7 +211,7 @@ def run(folder: Path) -> None:
         finally:
             (folder / "spent.json").write_text(json.dumps(participant.spent()))
 
-    Node(folder, update, asked).serve()
+    Node(NodeLink.read(folder), update, asked).serve()
 
 
 def main(folders: list[Path], run_one: Callable[[Path], None] = run) -> None:

@@ -4,9 +4,12 @@
     FOLDER/weights.safetensors  the weights before the first round
     FOLDER/server.pem, key.pem  its certificate and key
     FOLDER/clients/NN.pem       the public key of each client
+    FOLDER/fit.safetensors      rows of the server's own, for the rule `lowest-loss` alone
     FOLDER/address.json         where it listens, once it does
     FOLDER/rounds/NNN.safetensors, NNN.json   weights after each round, and who was summed with whom
     FOLDER/refused.json         why it ended, if it failed
+    FOLDER/entry.json           instead of clients/, where clients enrol: `training.federated.entry`
+    FOLDER/enrolled.json        who has
 
 1. Connected clients are drawn into groups of three or more, with the system's entropy.
 2. Each group runs its own SecAgg+ workflow of Flower, all at once. The result is the mean of the
@@ -21,7 +24,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,12 +39,17 @@ from flwr.server.strategy import Strategy
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 from flwr.supercore.app_utils import start_parent_process_monitor
+from safetensors.numpy import load_file
 
 from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import Weights, read_weights, write_weights, write_whole
 from training.federated.aggregation import Vector, draw_groups, join
+from training.federated.enrolment import weights_digest
+from training.federated.entry import ENROLLED, ENTRY, EntryTerms, RemoteClients
 from training.federated.fleet import FleetGrid, FlowerFleet
+from training.federated.launch import TRIED
 from training.recipe.federated import (
+    LOWEST,
     MODULUS,
     QUANTA,
     TRIES,
@@ -50,6 +58,8 @@ from training.recipe.federated import (
 )
 
 LOOPBACK = "127.0.0.1"
+# The largest request brings a masked vector, eight bytes a weight.
+_LEAST_BODY, _A_WEIGHT = 1 << 20, 16
 _ARRIVAL = 300.0
 _PAUSE = 0.1
 Groups = tuple[tuple[int, ...], ...]
@@ -97,23 +107,31 @@ class FlowerLinks(Protocol):
 
 
 class FederatedRounds:
-    """Moves the weights round by round; `numbers` are those that the clients go by."""
+    """Moves the weights round by round; `numbers` are those that the clients go by, and `loss`
+    tells what weights come to, for the rule `lowest-loss`.
+    """
 
     def __init__(
-        self, asked: FederatedSection, weights: Weights, grid: FlowerLinks, numbers: Sequence[int]
+        self,
+        asked: FederatedSection,
+        weights: Weights,
+        grid: FlowerLinks,
+        numbers: Sequence[int],
+        loss: Callable[[Vector], float] = lambda _: 0.0,
     ) -> None:
-        self._asked, self._grid = asked, grid
+        self._asked, self._grid, self._loss = asked, grid, loss
         self._numbers = tuple(numbers)
         self._draws = random.SystemRandom()
         self.weights = weights
 
     def follow(self, number: int) -> dict[str, Any]:
-        """One round; returns which clients, by place, were summed together and which groups broke.
+        """One round; returns which clients, by place, were summed together, which groups broke, and
+        how often it was tried.
 
         Raises SealgateError(CLIENTS_TOO_FEW).
         """
         broken: list[tuple[int, ...]] = []
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             # 1.
             groups = self._draw()
             # 2.
@@ -125,10 +143,13 @@ class FederatedRounds:
                 # 4.
                 continue
             # 3.
-            moves = join(self._asked.rule, found, self._asked.trim)
+            moves = join(
+                self._asked.rule, found, self._asked.trim, lambda to: self._loss(self.weights + to)
+            )
             self.weights = (self.weights + moves).astype(np.float32)
             summed = [group for group, mean in zip(groups, means, strict=True) if mean is not None]
-            return {"round": number, "groups": self._places(summed), "broken": self._places(broken)}
+            groups_told = {"groups": self._places(summed), "broken": self._places(broken)}
+            return {"round": number, **groups_told, "tries": tries}
         raise SealgateError(Reason.CLIENTS_TOO_FEW, f"round {number}: {self._places(broken)} broke")
 
     def wait(self) -> None:
@@ -187,17 +208,54 @@ class FederatedRounds:
 
 def serve(folder: Path) -> None:
     """All rounds of the recipe in `folder`. Raises CLIENTS_TOO_FEW, STORAGE_FULL."""
-    asked = FederatedRecipe.read(folder / "recipe.toml").federated
-    fleet = FlowerFleet([path.read_bytes() for path in sorted((folder / "clients").glob("*.pem"))])
+    recipe = FederatedRecipe.read(folder / "recipe.toml")
+    asked, loss = recipe.federated, _loss(folder, recipe)
     weights = read_weights(folder / "weights.safetensors")
-    with fleet.serve(LOOPBACK, folder / "server.pem", folder / "key.pem") as address:
-        write_whole(folder / "address.json", json.dumps({"address": address}).encode())
-        rounds = FederatedRounds(asked, weights, FleetGrid(fleet), fleet.numbers)
-        rounds.wait()
-        for number in range(1, asked.rounds + 1):
-            told = rounds.follow(number)
-            write_weights(folder / "rounds" / f"{number:03d}.safetensors", rounds.weights)
-            write_whole(folder / "rounds" / f"{number:03d}.json", json.dumps(told).encode())
+    keys = [path.read_bytes() for path in sorted((folder / "clients").glob("*.pem"))]
+    fleet = FlowerFleet(keys, _LEAST_BODY + _A_WEIGHT * weights.size)
+    own = folder / "server.pem", folder / "key.pem"
+    place, grid = folder / "address.json", FleetGrid(fleet)
+    if not (folder / ENTRY).exists():
+        with fleet.serve(LOOPBACK, *own) as address:
+            write_whole(place, json.dumps({"address": address}).encode())
+            rounds = FederatedRounds(asked, weights, grid, fleet.numbers, loss)
+            _follow(folder, asked, rounds)
+        return
+    terms = EntryTerms.read(folder / ENTRY)
+    clients = RemoteClients(terms, fleet.admit, folder / ENROLLED)
+    with fleet.serve(terms.host, *own, terms.port, clients.routes()) as address:
+        write_whole(place, json.dumps({"address": address}).encode())
+        clients.wait()
+        rounds = FederatedRounds(asked, weights, grid, fleet.numbers, loss)
+        with clients.informing(lambda: weights_digest(rounds.weights), lambda: len(grid.silent)):
+            _follow(folder, asked, rounds, clients.begin)
+
+
+def _loss(folder: Path, recipe: FederatedRecipe) -> Callable[[Vector], float]:
+    """What weights come to on the server's own rows, for the rule that asks for that."""
+    if recipe.federated.rule != LOWEST:
+        return lambda _: 0.0
+    # Torch takes seconds to import.
+    from training.federated.shards import Shard
+    from training.federated.trial import TrialLoss
+
+    tensors = load_file(folder / TRIED)
+    rows = Shard(tensors["x"], tensors["y"], 0)
+    return TrialLoss(recipe, rows, int(tensors["classes"][0]))
+
+
+def _follow(
+    folder: Path,
+    asked: FederatedSection,
+    rounds: FederatedRounds,
+    begin: Callable[[int], None] = lambda _: None,
+) -> None:
+    rounds.wait()
+    for number in range(1, asked.rounds + 1):
+        begin(number)
+        told = rounds.follow(number)
+        write_weights(folder / "rounds" / f"{number:03d}.safetensors", rounds.weights)
+        write_whole(folder / "rounds" / f"{number:03d}.json", json.dumps(told).encode())
 
 
 def main(folder: Path) -> None:

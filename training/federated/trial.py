@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from training.data.run_data import Weights
 from training.federated.participant import network, set_weights
 from training.federated.shards import Shard
 from training.models import students
@@ -20,7 +20,7 @@ class TrialLoss:
         self._student = network(asked, rows.x.shape[1:], classes)
         self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
 
-    def __call__(self, weights: Weights) -> float:
+    def __call__(self, weights: npt.NDArray[np.floating]) -> float:
         set_weights(self._student, weights.astype(np.float32))
         with torch.no_grad():
             logits = students.logits_of(self._student, self._x)

@@ -133,7 +133,7 @@ def _serve(folder: Path, then: Any) -> None:
         then(number, found)
         return found
 
-    node.Node(folder, update, asked).serve()
+    node.Node(node.NodeLink.read(folder), update, asked).serve()
 
 
 def run(recipe: str, folder: str, nodes: str, served: str) -> None:
