@@ -14,18 +14,18 @@ _ADDRESSES = itertools.count(4 * (os.getpid() % 60), 4)
 
 
 class OtherNetwork:
-    """`words` run a program in it, where it is `host`. Needs root."""
+    """`words` run a program in it, where it is `host`, and we are `ours`. Needs root."""
 
     def __init__(self) -> None:
-        self._name = f"sg-{secrets.token_hex(4)}"
+        self.name = f"sg-{secrets.token_hex(4)}"
         first = next(_ADDRESSES) % 252
-        self.host = f"203.0.113.{first + 2}"
-        self.words = ("ip", "netns", "exec", self._name)
-        ours, theirs = f"{self._name}a", f"{self._name}b"
+        self.ours, self.host = (f"203.0.113.{first + at}" for at in (1, 2))
+        self.words = ("ip", "netns", "exec", self.name)
+        ours, theirs = f"{self.name}a", f"{self.name}b"
         self._theirs = theirs
-        _ip("netns", "add", self._name)
-        _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", self._name)
-        _ip("addr", "add", f"203.0.113.{first + 1}/30", "dev", ours)
+        _ip("netns", "add", self.name)
+        _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", self.name)
+        _ip("addr", "add", f"{self.ours}/30", "dev", ours)
         _ip("link", "set", ours, "up")
         self._inside("addr", "add", f"{self.host}/30", "dev", theirs)
         self._inside("link", "set", "lo", "up")
@@ -37,12 +37,14 @@ class OtherNetwork:
 
     def join(self) -> None:
         self._inside("link", "set", self._theirs, "up")
+        # To all addresses of this machine.
+        self._inside("route", "replace", "default", "via", self.ours)
 
     def remove(self) -> None:
-        _ip("netns", "del", self._name)
+        _ip("netns", "del", self.name)
 
     def _inside(self, *words: str) -> None:
-        _ip("-n", self._name, *words)
+        _ip("-n", self.name, *words)
 
 
 @contextmanager
