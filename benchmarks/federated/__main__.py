@@ -1,14 +1,17 @@
 """`make bench NAME=federated`: training with clients beside central training, with poisoners.
 
-    python -m benchmarks.federated [SEEDS]
+    python -m benchmarks.federated [SEEDS [poisoners]]
 
-The digits of scikit-learn are dealt anew for each seed. Sums are SecAgg+'s under both masks, in one
-process (`LocalGrid`), since nine processes for each row would measure their
-start. Central training has the same network, the same start and all rows in one place: by the
-clients' own descent, for as many passes, and by `sealgate train`'s; the better one counts.
+With `poisoners` only those rows are measured that say what one poisoner takes from the rule
+`lowest-loss`; the others stay as they are in the report. The digits of scikit-learn are dealt anew
+for each seed. Sums are SecAgg+'s under both masks, in one process (`LocalGrid`), since nine
+processes for each row would measure their start. Central training has the same network, the same
+start and all rows in one place: by the clients' own descent, for as many passes, and by `sealgate
+train`'s; the better one counts.
 """
 
 import copy
+import json
 import logging
 import sys
 import threading
@@ -32,16 +35,19 @@ from benchmarks.federated.targets import (
     targets,
 )
 from benchmarks.intervals import Interval, paired
-from benchmarks.report import finish, show
+from benchmarks.report import RESULTS, finish, show
 from training.data.run_data import TRAIN, RunData, Weights
 from training.federated.consent import Consent
 from training.federated.federation import Federation
 from training.federated.node import Update, client_app
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
 from training.federated.server import FederatedRounds
+from training.federated.shards import Shard
+from training.federated.trial import TrialLoss
 from training.models.students import accuracy
 from training.recipe.federated import (
     CLOSEST,
+    LOWEST,
     UNPROTECTED,
     FederatedRecipe,
     FederatedSection,
@@ -101,16 +107,19 @@ class LocalGrid:
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=sent)
 
 
-def follow(asked: FederatedSection, weights: Weights, updates: Sequence[Update]) -> Weights:
+def follow(
+    asked: FederatedSection, weights: Weights, updates: Sequence[Update], loss: TrialLoss
+) -> Weights:
     """The weights after all rounds. Raises CLIENTS_TOO_FEW."""
     grid = LocalGrid(asked, updates)
-    rounds = FederatedRounds(asked, weights, grid, grid.numbers)
+    rounds = FederatedRounds(asked, weights, grid, grid.numbers, loss)
     for number in range(1, asked.rounds + 1):
         rounds.follow(number)
     return rounds.weights
 
 
 SEEDS = 3
+_POISONERS = "poisoners"
 _RECIPE = Path(__file__).parents[2] / "demo" / "recipes" / "digits-federated.toml"
 
 
@@ -126,6 +135,13 @@ class Arm:
         return f"{self.rule}, {self.poison}" if self.poison else self.rule
 
 
+AGAINST_POISONERS = (
+    Arm(LOWEST),
+    Arm(LOWEST, SIGN_ONCE),
+    Arm(LOWEST, LABELS_ONCE),
+    Arm(LOWEST, SIGN_FLIP),
+    Arm(LOWEST, LABELS),
+)
 ARMS = (
     Arm(CLOSEST),
     Arm(CLOSEST, SIGN_FLIP),
@@ -138,27 +154,36 @@ ARMS = (
 )
 
 
-def main(seeds: int = SEEDS) -> None:
+def main(seeds: int = SEEDS, part: str = "") -> None:
     torch.set_num_threads(1)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     found: dict[str, list[float]] = {}
-    for seed in range(1, seeds + 1):
-        for name, right in _central(seed).items():
-            found.setdefault(name, []).append(right)
-    for arm in ARMS:
+    kept: list[dict[str, Any]] = []
+    if part == _POISONERS:
+        names = {arm.name for arm in AGAINST_POISONERS}
+        report = json.loads((RESULTS / "federated.json").read_bytes())
+        kept = [row for row in report["rows"] if row["arm"] not in names]
+    else:
+        for seed in range(1, seeds + 1):
+            for name, right in _central(seed).items():
+                found.setdefault(name, []).append(right)
+    for arm in AGAINST_POISONERS if part == _POISONERS else ARMS + AGAINST_POISONERS:
         found[arm.name] = [_federated(arm, seed) for seed in range(1, seeds + 1)]
         print(arm.name, *(f"{right:.1%}" for right in found[arm.name]), flush=True)
-    rows = _rows(found)
+    rows = kept + _rows(found)
     show(rows, ("arm", "accuracy", "below_central", "below_honest"))
-    finish("federated", rows, targets(rows), seeds=seeds)
+    # Each row says how many seeds it has.
+    finish("federated", rows, targets(rows))
 
 
 def _rows(found: Mapping[str, list[float]]) -> list[dict[str, Any]]:
-    central = max((name for name in found if "central" in name), key=lambda name: sum(found[name]))
+    centrals = [name for name in found if "central" in name]
     rows = []
     for name, right in found.items():
         row: dict[str, Any] = {"arm": name, "accuracy": Interval.of(right).shown()}
-        row["below_central"] = paired(found[central], right).shown()
+        if centrals:
+            central = max(centrals, key=lambda name: sum(found[name]))
+            row["below_central"] = paired(found[central], right).shown()
         honest, _, poison = name.partition(", ")
         if poison in (SIGN_FLIP, LABELS, SIGN_ONCE, LABELS_ONCE):
             row["below_honest"] = paired(found[honest], right).shown()
@@ -187,7 +212,8 @@ def _federated(arm: Arm, seed: int) -> float:
     ]
     if arm.poison:
         updates[0] = poisoner(arm.poison, asked, dealt[0], classes)
-    set_weights(student, follow(federated, weights_of(student), updates))
+    tried = TrialLoss(asked, Shard(*material.slices["fit"], 0), classes)
+    set_weights(student, follow(federated, weights_of(student), updates, tried))
     return _tested(student, material)
 
 
@@ -216,4 +242,5 @@ def _tested(student: nn.Module, material: RunData) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    stated, named = [*sys.argv[1:3], "", ""][:2]
+    main(int(stated or SEEDS), named)
