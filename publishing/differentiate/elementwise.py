@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from onnx import TensorProto
 
 from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.measured import MeasuredNode
@@ -25,9 +26,14 @@ def _where(e: Emitter, chosen: str, one: str, other: str) -> str:
     return e.op("Where", chosen, one, other)
 
 
+def _where_true(e: Emitter, condition: str, g: str) -> str:
+    """`g` there, and zero elsewhere: faster than `Where`."""
+    return e.op("Mul", e.op("Cast", condition, to=TensorProto.FLOAT), g)
+
+
 def _relu(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
-    zero = e.number(0.0)
-    return (_where(e, e.op("Greater", node.inputs[0], zero), only(gradients), zero),)
+    # Of the output, so that a runtime may still join the operator with the one before it.
+    return (_where_true(e, e.op("Greater", node.outputs[0], e.number(0.0)), only(gradients)),)
 
 
 def _leaky(e: Emitter, node: MeasuredNode, x: str, y: str) -> str:
@@ -180,13 +186,8 @@ def _pow(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str |
 
 
 def _clip(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
-    x, found = node.inputs[0], only(gradients)
-    zero = e.number(0.0)
-    if node.has(1):
-        found = _where(e, e.op("GreaterOrEqual", x, node.inputs[1]), found, zero)
-    if node.has(2):
-        found = _where(e, e.op("LessOrEqual", x, node.inputs[2]), found, zero)
-    return (found,)
+    inside = e.op("Equal", node.inputs[0], node.outputs[0])
+    return (_where_true(e, inside, only(gradients)),)
 
 
 def _prelu(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:

@@ -14,6 +14,7 @@ from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.layout import along
 from publishing.differentiate.measured import MeasuredNode
 from publishing.differentiate.rules import Gradients, Rule, only
+from publishing.differentiate.turned_windows import Axis, turned
 
 _IR, _OPSET = 10, 20
 
@@ -48,6 +49,22 @@ class Window:
     def _extent(self, at: int) -> int:
         return self.dilations[at] * (self.kernel[at] - 1) + 1
 
+    def axes(self) -> list[Axis]:
+        """Each axis by itself."""
+        return [
+            Axis(*each)
+            for each in zip(
+                self.kernel,
+                self.strides,
+                self.dilations,
+                self.pads,
+                self.sizes,
+                self.results,
+                # There are two pads an axis.
+                strict=False,
+            )
+        ]
+
     def ends(self) -> list[int]:
         """By axis, how many places the last window reaches beyond the input; negative where it
         falls short of its end.
@@ -61,8 +78,15 @@ class Window:
         ]
 
 
-def _turned(e: Emitter, window: Window, g: str, weight: str, groups: int) -> str:
-    """The transposed convolution of `g`, cut or filled up to the input's size."""
+def _turned(
+    e: Emitter, window: Window, g: str, weight: str, channels: tuple[int, int], groups: int
+) -> str:
+    """The transposed convolution of `g`, cut or filled up to the input's size; `channels` are those
+    of the weight.
+    """
+    axes = window.axes()
+    if all(axis.by_conv for axis in axes):
+        return turned(e, axes, g, weight, channels, groups)
     ends, count = window.ends(), len(window.kernel)
     found = e.op(
         "ConvTranspose",
@@ -82,7 +106,9 @@ def _turned(e: Emitter, window: Window, g: str, weight: str, groups: int) -> str
 def _conv(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
     kernel = [node.input(1).fixed(at + 2) for at in range(node.input(0).rank - 2)]
     groups = int(node.attribute("group", 1))
-    return (_turned(e, Window(node, kernel), only(gradients), node.inputs[1], groups),)
+    channels = node.input(1).fixed(0), node.input(1).fixed(1)
+    window, weight = Window(node, kernel), node.inputs[1]
+    return (_turned(e, window, only(gradients), weight, channels, groups),)
 
 
 def _conv_transpose(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
@@ -120,7 +146,7 @@ def _average_pool(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Seque
     ones = np.ones((channels, 1, *window.kernel), np.float32)
     counts = _counts(window, bool(int(node.attribute("count_include_pad", 0))))
     shares = e.op("Div", only(gradients), e.constant(counts[np.newaxis, np.newaxis]))
-    return (_turned(e, window, shares, e.constant(ones), channels),)
+    return (_turned(e, window, shares, e.constant(ones), (channels, 1), channels),)
 
 
 def _counts(window: Window, padded: bool) -> npt.NDArray[np.float32]:
