@@ -7,7 +7,7 @@ near attack stops where the answer changes, or slightly beyond, like attacks tha
 smallest change. For tables, no row violates the rules of its columns (`inference.model.row_rules`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from inference.runtime import response_contract
 from inference.screening import attack
 from inference.screening.attack import AttackSession, Labels, Rows
 from publishing.calibration import image_changes
+from publishing.calibration.parted_rows import PartedSession
 from sealgate.reasons import SealgateError
 
 Array = npt.NDArray[Any]
@@ -84,37 +85,6 @@ class Prober(Protocol):
     def attacks(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
         """Yield the name of each attack and the rows that it made; answers may be unchanged."""
         ...
-
-
-NUMBERS_AT_ONCE = 1 << 22
-"""The most numbers of the rows that a graph is run on at once: its memory grows with them."""
-
-
-def rows_at_once(x: Array, most: int) -> int:
-    """How many of rows x [n, ...] a graph is run on at once, `most` at most."""
-    return max(1, min(most, NUMBERS_AT_ONCE * len(x) // max(1, x.size)))
-
-
-@dataclass(frozen=True, slots=True)
-class PartedSession:
-    """A response graph that is run on a part of large rows at a time."""
-
-    session: AttackSession
-
-    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any:
-        x = input_feed[response_contract.X]
-        count = rows_at_once(x, len(x))
-        if count >= len(x):
-            return self.session.run(output_names, input_feed)
-        by_row = (response_contract.X, response_contract.LABEL)
-        parts = [
-            self.session.run(
-                output_names,
-                {**input_feed, **{name: input_feed[name][at : at + count] for name in by_row}},
-            )
-            for at in range(0, len(x), count)
-        ]
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from inference.model.decisions import Decision
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.attack import AttackSession, Labels, Rows
+from publishing.calibration.parted_rows import PartedSession
 from publishing.calibration.probe import Answers, Floats, Probe
 
 _UNIT = InputDomain(0.0, 1.0)
@@ -80,7 +81,7 @@ class RelativeProbe:
         rules: RowRules,
         decision: Decision = CLASSES,
     ) -> "RelativeProbe":
-        units = UnitRows.of(rules)
+        units, session = UnitRows.of(rules), PartedSession(session)
         probe = Probe(_UnitSession(session, units), eps, _UNIT, rules.in_units(), decision=decision)
         return cls(Probe(session, eps, _UNIT, decision=decision), probe, units, rules)
 

@@ -26,7 +26,8 @@ from inference.screening.first_stage import (
     WordTables,
 )
 from publishing.calibration import text_probe
-from publishing.calibration.probe import Answers, Array, Floats, Prober, rows_at_once
+from publishing.calibration.parted_rows import in_parts
+from publishing.calibration.probe import Answers, Array, Floats, Prober
 
 BORDER = "border"
 # The attacks of either kind of prober on whose way the border is looked for.
@@ -105,7 +106,6 @@ class ServedProber:
         return self.decision.index(self.served.logits(x))
 
 
-_BATCH_ROWS = 128
 # Principal components of the vectors; and of each class's covariance, the shares that are taken
 # from all classes together and from a sphere, since a class has few rows.
 _COMPONENTS = 16
@@ -141,9 +141,7 @@ class ServedVectors:
         def work(part: Array) -> tuple[Array, ...]:
             return self.tapped.run(self.form.serving(part))
 
-        count = rows_at_once(rows, _BATCH_ROWS)
-        starts = range(0, len(rows), count)
-        parts = [self.form.run(rows[at : at + count], work) for at in starts]
+        parts = in_parts(rows, lambda part: self.form.run(rows[part], work))
         return RunOutputs(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 

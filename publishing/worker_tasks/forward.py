@@ -6,6 +6,7 @@ that this machine computes what the publisher's did.
 """
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,19 +22,17 @@ from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
-from publishing.calibration.probe import rows_at_once
+from publishing.calibration.parted_rows import in_parts
 from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-_BATCH_ROWS = 256
-
 
 @dataclass(frozen=True, slots=True)
 class ServingGraph:
-    """A serving graph, fp32 or INT8, on one thread."""
+    """A serving graph, fp32 or INT8, on one thread for each part of the rows."""
 
     session: Session
     form: InputForm
@@ -49,7 +48,7 @@ class ServingGraph:
 
 
 class ResponseGraph:
-    """A response graph, on one thread, as `inference.screening.attack` wants it.
+    """A response graph, as `inference.screening.attack` wants it; several threads may run it.
 
     A runtime computes all of a graph, whatever is asked for. So what gives some of the outputs
     alone is cut from it when they are first asked for: a step of an attack costs a third then.
@@ -58,6 +57,7 @@ class ResponseGraph:
     def __init__(self, graph: bytes) -> None:
         """`graph` has been opened once before, so it is one."""
         self._graph = graph
+        self._opening = threading.Lock()
         self._sessions: dict[tuple[str, ...], Session] = {}
 
     @classmethod
@@ -72,8 +72,9 @@ class ResponseGraph:
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
     ) -> list[Array]:
         names = tuple(output_names or response_contract.OUTPUTS)
-        if names not in self._sessions:
-            self._sessions[names] = Session.open(keep_outputs(self._graph, names), names)
+        with self._opening:
+            if names not in self._sessions:
+                self._sessions[names] = Session.open(keep_outputs(self._graph, names), names)
         return self._sessions[names].run(input_feed)
 
     def logits(self, rows: Array, config: ModelConfig) -> Floats:
@@ -101,12 +102,8 @@ class ReleasedGraphs:
 
 
 def _logits(rows: Array, form: InputForm, work: Callable[[Array], list[Array]]) -> Floats:
-    count = rows_at_once(rows, _BATCH_ROWS)
-    answers = [
-        form.run(rows[start : start + count], lambda part: tuple(work(part)))[0]
-        for start in range(0, len(rows), count)
-    ]
-    found: Floats = np.concatenate(answers)
+    parts = in_parts(rows, lambda part: form.run(rows[part], lambda each: tuple(work(each)))[0])
+    found: Floats = np.concatenate(parts)
     return found
 
 
