@@ -40,7 +40,9 @@ def batching(**axes: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server that one of `peers/` starts; `environment` is None where it runs in ours."""
+    """A server that one of `peers/` starts; `environment` is None where it runs in ours. An answer
+    of it has `values` numbers, where that is not the model's.
+    """
 
     name: str
     program: str
@@ -49,6 +51,7 @@ class Contender:
     requests: Callable[[Served], list[bytes]]
     protocol: str = "grpc"
     path: str = ""
+    values: int | None = None
 
     def python(self) -> Path:
         if self.environment is None:
@@ -80,7 +83,7 @@ class Contender:
             self.protocol,
             f"127.0.0.1:{port}",
             write_requests(requests, self.requests(served)),
-            served.values,
+            self.values or served.values,
             path=self.path,
         )
         try:

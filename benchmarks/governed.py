@@ -72,10 +72,11 @@ class GovernedServer:
 def install(
     state: Path, name: str, source: Path, data: Path, *options: str, transport: str = "auto"
 ) -> Installed:
-    """Make an installation in `state`, publish the model there and promote it; `options` are those
-    of `sealgate model publish`, `transport` is that of `[listen]`.
+    """Make an installation in `state`, publish the model there and promote it: a folder, or an ONNX
+    file, whose screening blocks. `options` are those of `sealgate model publish`, `transport` is
+    that of `[listen]`.
     """
-    config = ModelConfig.read((source / CONFIG).read_bytes())
+    model, blocks = _named(source)
     stage = Stage(state)
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     configuration = state / "gateway.toml"
@@ -83,8 +84,16 @@ def install(
     configuration.write_text(configuration.read_text().replace("[listen]\n", listening, 1))
     with started(stage):
         promote(stage, source, data, *options)
-        shown = stage.command("model", "show", config.name, "1", "--json", person="auditor")
-        return Installed(name, config.name, stage, config.blocks, shown)
+        shown = stage.command("model", "show", model, "1", "--json", person="auditor")
+        return Installed(name, model, stage, blocks, shown)
+
+
+def _named(source: Path) -> tuple[str, bool]:
+    """The name of a model, and whether its screening may refuse an input."""
+    if source.is_file():
+        return source.stem, True
+    config = ModelConfig.read((source / CONFIG).read_bytes())
+    return config.name, config.blocks
 
 
 @contextmanager
@@ -108,7 +117,7 @@ def promote(
     """
     words = ("model", "publish", str(source), "--data", str(data), *options, "--json")
     stage.command(*words, person="publisher")
-    promote_approved(stage, ModelConfig.read((source / CONFIG).read_bytes()).name, 1)
+    promote_approved(stage, _named(source)[0], 1)
 
 
 @contextmanager

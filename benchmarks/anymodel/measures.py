@@ -1,6 +1,7 @@
-"""What is measured of a ready model: its gradient beside torch's, and attacks that see labels."""
+"""What is measured of a ready model: its gradient beside torch's, and attacks without gradients."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,18 +11,21 @@ from art.attacks.evasion import HopSkipJump, ZooAttack
 from art.estimators.classification import BlackBoxClassifier
 from onnx import TensorProto, helper
 
+from benchmarks.anymodel.leaf_search import LeafSearch, Sureness, thresholds
 from benchmarks.anymodel.subjects import ReadyModel
 from inference.engine import version_contents
 from inference.model.config import ModelConfig
+from inference.model.decisions import Decision, Numbers
 from inference.model.row_rules import RowRules
 from inference.runtime.session import Session
 from inference.screening.detector import Detector
+from publishing.calibration.probe import Prober
 from publishing.calibration.relative_probe import UnitRows, number_probe
 from publishing.calibration.screening_report import auroc
 from publishing.differentiate.backward import gradient
 from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.measured import MeasuredGraph
-from publishing.worker_tasks.forward import ResponseGraph
+from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 
 Floats = npt.NDArray[np.float32]
 _ROWS, _VICTIMS, _LEAST = 64, 40, 5
@@ -51,41 +55,92 @@ def gradient_error(model: ReadyModel) -> float | None:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def label_attacks(files: Mapping[str, bytes], x: Floats) -> dict[str, dict[str, float]]:
-    """HopSkipJump and ZOO on rows x [n, D] of a version of a table, by what a caller can send."""
-    config = ModelConfig.decode(files[version_contents.MODEL])
-    detector = Detector.decode(files[version_contents.DETECTOR])
-    probe = number_probe(ResponseGraph.of(files[version_contents.RESPONSE]), config)
-    rules = config.table
-    assert rules is not None  # noqa: S101
-    units, clean = UnitRows.of(rules), detector.scores(_features(probe, detector, x))
-    victims, found = x[:_VICTIMS], {}
-    own = probe.answers(victims)
+def query_attacks(files: Mapping[str, bytes], x: Floats) -> dict[str, dict[str, float]]:
+    """HopSkipJump and ZOO on rows x [n, D] of a version of a table that answers classes, by what a
+    caller can send.
+    """
+    judge = _Judge.of(files)
+    victims, units = x[:_VICTIMS], UnitRows.of(judge.rules)
 
     def scores(u: Floats) -> Floats:
-        logits, _ = probe.measure(units.to_rows(np.asarray(u, np.float32)))
-        return logits
+        return judge.graph.logits(units.to_rows(np.asarray(u, np.float32)))
 
-    shape, classes = (x.shape[1],), len(config.labels)
+    shape, classes = (x.shape[1],), len(judge.config.labels)
     target = BlackBoxClassifier(scores, shape, classes, clip_values=(0.0, 1.0))
-    for name, made in _attacks(target, units.of_rows(victims)):
-        moved = _sendable(rules, victims, units.to_rows(made))
-        turned = probe.answers(moved) != own
-        found[name] = {"succeeded": float(turned.mean())}
-        if turned.sum() >= _LEAST:
-            caught = detector.scores(_features(probe, detector, moved[turned]))
-            flagged = float((caught > detector.threshold).mean())
-            found[name] |= {"auroc": auroc(clean, caught), "flagged": round(flagged, 4)}
-    return found
+    made = dict(_attacks(target, units.of_rows(victims)))
+    moved = {name: judge.rules.beyond(victims, units.to_rows(u)) for name, u in made.items()}
+    return judge.judged(x, moved)
 
 
-def _sendable(rules: RowRules, before: Floats, after: Floats) -> Floats:
-    return rules.beyond(before, after)
+def leaf_search(files: Mapping[str, bytes], x: Floats) -> dict[str, dict[str, float]]:
+    """The search over leaves on rows x [n, D] of a version of a table that has trees."""
+    judge, victims = _Judge.of(files), x[:_VICTIMS]
+    search = LeafSearch(thresholds(files[version_contents.INT8]), judge.rules)
+    own = judge.graph.logits(victims)
+    moved = [
+        search.attacked(row, judge.sureness(answer))
+        for row, answer in zip(victims, own, strict=True)
+    ]
+    return judge.judged(x, {"leaf-search": np.stack(moved)})
 
 
-def _features(probe: object, detector: Detector, x: Floats) -> Floats:
-    features: Floats = probe.measure(x)[1]  # type: ignore[attr-defined]
-    return features
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judge:
+    """What answers and screens rows of a version of a table."""
+
+    config: ModelConfig
+    rules: RowRules
+    graph: ServingGraph
+    detector: Detector
+    probe: Prober
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes]) -> "_Judge":
+        config = ModelConfig.decode(files[version_contents.MODEL])
+        assert config.table is not None  # noqa: S101
+        probe = number_probe(ResponseGraph.of(files[version_contents.RESPONSE]), config)
+        detector = Detector.decode(files[version_contents.DETECTOR])
+        graph = ServingGraph.of(files[version_contents.INT8], config)
+        return cls(config, config.table, graph, detector, probe)
+
+    @property
+    def decision(self) -> Decision:
+        return self.config.decision
+
+    def sureness(self, own: Floats) -> Sureness:
+        """Of the answer `own` [C]: its lead over the next class, or how much further the prediction
+        may move, in tolerances.
+        """
+        if isinstance(self.decision, Numbers):
+            tolerance = np.array(self.decision.tolerance)
+            return lambda rows: 1 - (np.abs(self.graph.logits(rows) - own) / tolerance).max(axis=1)
+        label = int(own.argmax())
+
+        def lead(rows: Floats) -> npt.NDArray[np.float64]:
+            scores = self.graph.logits(rows).astype(np.float64)
+            return scores[:, label] - np.delete(scores, label, axis=1).max(axis=1)
+
+        return lead
+
+    def judged(self, x: Floats, made: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
+        """How often what was made of the first rows x changed the answer, and was caught."""
+        clean, found = self.detector.scores(self.probe.measure(x)[1]), {}
+        for name, moved in made.items():
+            before = self.graph.logits(x[: len(moved)])
+            turned = self.decision.changed(before, self.graph.logits(moved))
+            found[name] = {"succeeded": float(turned.mean())}
+            if turned.sum() >= _LEAST:
+                scores = self.detector.scores(self.probe.measure(moved[turned])[1])
+                found[name] |= {
+                    "auroc": auroc(clean, scores),
+                    "flagged": _share(scores > self.detector.threshold),
+                    "at_least_suspect": _share(scores > self.detector.suspect_threshold),
+                }
+        return found
+
+
+def _share(chosen: npt.NDArray[np.bool_]) -> float:
+    return round(float(chosen.mean()), 4)
 
 
 def _attacks(target: BlackBoxClassifier, u: Floats) -> list[tuple[str, Floats]]:

@@ -45,7 +45,8 @@ _TRAINED = 5000
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadyModel:
     """An ONNX file with rows x and classes or numbers y that it was not trained on. `answers` is
-    the model itself, `module` the network of those that are torch's, `options` are for publishing.
+    the model itself, `module` the network of those that are torch's, `native` XGBoost's own file,
+    `options` are for publishing.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ReadyModel:
     answers: Callable[[Floats], Floats]
     module: torch.nn.Module | None = None
     options: tuple[str, ...] = ()
+    native: bytes = b""
 
 
 class Pixels(torch.nn.Module):
@@ -151,7 +153,8 @@ def _xgboost() -> ReadyModel:
     fit, rest = _tumours()
     model = xgboost.XGBClassifier(n_estimators=100, max_depth=4).fit(*fit)
     file = convert_xgboost(model, initial_types=_entering(fit[0])).SerializeToString()
-    return ReadyModel("xgboost", "XGBoost", TREES, file, *rest, model.predict_proba)
+    native = bytes(model.get_booster().save_raw("json"))
+    return ReadyModel("xgboost", "XGBoost", TREES, file, *rest, model.predict_proba, native=native)
 
 
 def _lightgbm() -> ReadyModel:

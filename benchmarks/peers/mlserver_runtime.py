@@ -24,8 +24,8 @@ class OnnxRuntime(MLModel):
         return InferenceResponse(model_name=self.name, outputs=[output])
 
 
-def main():
-    path, port, setting = arguments()
+def start(implementation, uri, port, setting):
+    """Become MLServer with one model."""
     folder = Path(tempfile.mkdtemp(prefix="mlserver-"))
     server = {
         "http_port": port + 1,
@@ -37,10 +37,10 @@ def main():
     }
     model = {
         "name": "model",
-        "implementation": "mlserver_runtime.OnnxRuntime",
+        "implementation": implementation,
         "max_batch_size": setting["batch"],
         "max_batch_time": setting["delay"],
-        "parameters": {"uri": path},
+        "parameters": {"uri": uri},
     }
     (folder / "settings.json").write_text(json.dumps(server))
     (folder / "model-settings.json").write_text(json.dumps(model))
@@ -51,4 +51,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    path, port, setting = arguments()
+    start("mlserver_runtime.OnnxRuntime", path, port, setting)
