@@ -43,6 +43,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
 Rows = npt.NDArray[np.float32]
+Ends = float | npt.NDArray[np.float64]
 TASK = f"{__name__}:run"
 FILES = (
     version_contents.MODEL,
@@ -128,7 +129,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw, config.decision)
     if plan.victims:
-        judged = AttackTarget(probe, config.domain, detector, config.table, config.decision)
+        about = config.domain, detector, config.table, config.decision, config.relative
+        judged = AttackTarget(probe, *about)
         report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
     send(canonical.encode(report))
 
@@ -136,7 +138,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
 @dataclass(frozen=True, slots=True)
 class AttackTarget:
     """What is attacked by queries: a model, what judges the rows that it is asked, and what can be
-    sent of a table.
+    sent of a table. `relative`: a table's columns have ranges of their own.
     """
 
     probe: Prober
@@ -144,6 +146,7 @@ class AttackTarget:
     detector: Detector
     columns: RowRules | None = None
     decision: Decision = CLASSES
+    relative: bool = False
 
     def answer(self, row: Rows, own: Rows) -> tuple[bool, str]:
         """Whether a row [1, ...] is answered otherwise than by `own` [1, C], and the verdict on
@@ -155,19 +158,31 @@ class AttackTarget:
 
     def changeable(self, row: Rows) -> Rows:
         """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""
-        low, width = self.domain.min, self.domain.max - self.domain.min
-        free = row if self.columns is None else row[:, self.columns.free]
-        return ((free.ravel() - low) / width).astype(np.float32)
+        low, width = self._ends()
+        return (((row - low) / width)[:, self._free(row)].ravel()).astype(np.float32)
 
     def sent(self, row: Rows, z: Rows) -> Rows:
         """The row [1, ...] with z [d] there, or as near as it can be sent on that way."""
-        low, width = self.domain.min, self.domain.max - self.domain.min
-        moved = (z * width + low).astype(np.float32)
+        low, width = self._ends()
+        asked, free = ((row - low) / width).astype(np.float32), self._free(row)
+        asked[:, free] = z.reshape(asked[:, free].shape)
+        moved = (asked * width + low).astype(np.float32)
+        return moved if self.columns is None else self.columns.within(row, moved)
+
+    def far(self, row: Rows, asked: Rows) -> float:
+        """The most by which a place has moved, as a share of its range."""
+        return float((np.abs(asked - row) / self._ends()[1]).max())
+
+    def _ends(self) -> tuple[Ends, Ends]:
+        """Where ranges begin, and how wide they are."""
+        if self.relative and self.columns is not None:
+            return self.columns.low, self.columns.span
+        return self.domain.min, self.domain.max - self.domain.min
+
+    def _free(self, row: Rows) -> npt.NDArray[np.bool_]:
         if self.columns is None:
-            return moved.reshape(row.shape)
-        asked = row.copy()
-        asked[:, self.columns.free] = moved
-        return self.columns.within(row, asked)
+            return np.ones(row.shape[1:], np.bool_)
+        return self.columns.free
 
 
 def _queries(
@@ -207,12 +222,11 @@ def _play(
     judged: AttackTarget, row: Rows, own: Rows, asking: query_attacks.Asking, plan: AttackPlan
 ) -> str:
     """The verdict on the row that succeeded; empty where none did."""
-    width = judged.domain.max - judged.domain.min
     z = next(asking)
     for _ in range(plan.queries):
         asked = judged.sent(row, z)
         turned, verdict = judged.answer(asked, own)
-        if turned and float(np.abs(asked - row).max()) / width <= plan.eps + 1e-6:
+        if turned and judged.far(row, asked) <= plan.eps + 1e-6:
             return verdict
         try:
             z = asking.send(_OTHER if turned else _SAME)

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inference.model.columns import Column
 from inference.model.config import CLASSES, InputDomain
 from inference.model.decisions import Decision, Labels, Numbers
+from inference.model.row_rules import RowRules
 from inference.screening.detector import Verdict
 from publishing.worker_tasks.red_team import AttackTarget
 
@@ -49,3 +51,14 @@ def test_an_answer_is_turned_by_what_the_model_decides(
     target = AttackTarget(*parts, decision=decision)
     rows = (np.array([each], np.float32) for each in (asked, own))
     assert target.answer(*rows) == (turned, "clean")
+
+
+def test_an_attack_on_a_table_moves_each_column_by_shares_of_its_own_range() -> None:
+    columns = [Column("age", min=0.0, max=100.0), Column("income", min=0.0, max=1e5)]
+    rules = RowRules.of([*columns, Column("sex", immutable=True, min=0.0, max=1.0)], (0.0, 1e5))
+    parts: Any = Echo(), InputDomain(0.0, 1e5), Lenient(), rules
+    target, row = AttackTarget(*parts, relative=True), np.array([[50, 1e4, 1]], np.float32)
+    np.testing.assert_allclose(target.changeable(row), [0.5, 0.1])
+    asked = target.sent(row, np.array([0.6, 0.3], np.float32))
+    np.testing.assert_allclose(asked, [[60, 3e4, 1]], rtol=1e-6)
+    assert target.far(row, asked) == pytest.approx(0.2)
