@@ -64,7 +64,7 @@ bench/stateful: $(VENV)/dev ## query attacks, extraction and honest callers acro
 bench/watermark: $(VENV)/dev .venv-peers/workshop/ready ## what a mark costs and outlives, and wrong keys
 	$(BIN)/python -m benchmarks.watermark
 
-bench/anymodel: $(VENV)/dev ## models that people have, governed from their ONNX files (ONLY=xgboost: a part)
+bench/anymodel: $(VENV)/dev front .venv-peers/mlserver/ready ## models that people have, governed from their ONNX files (ONLY=xgboost: a part)
 	$(BIN)/python -m benchmarks.anymodel $(if $(ONLY),--only $(ONLY))
 
 bench/moves: $(VENV)/dev ## how soon rollback and revocation reach every gateway, under load

@@ -94,8 +94,9 @@ def _join() -> None:
     show(rows, _COLUMNS)
     notes = {name: "left out" for name in _PARTS if name not in found}
     commits = {name: part["commit"] for name, part in found.items()}
-    rate = found.get(_RATE, {}).get("row")
-    aims = _targets(rows) + ([_rate_target(rate)] if rate else [])
+    rate = found.get(_RATE, {}).get("row", {})
+    notes |= rate.get("not_run", {})
+    aims = _targets(rows) + ([_rate_target(rate)] if "ratio" in rate else [])
     finish("anymodel", rows, aims, notes, rate=rate, commits=commits)
 
 
