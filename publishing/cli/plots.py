@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 _FLAGGED, _SUSPECT = "flagged", "at_least_suspect"
+_BARS = ((_SUSPECT, "suspect or refused", "tab:orange"), (_FLAGGED, "refused", "tab:red"))
 _WIDTH, _HEIGHT = 0.38, 0.28
 
 
@@ -28,13 +29,16 @@ def draw_screening(reports: Mapping[str, Mapping[str, Any]], path: Path) -> None
     for place, (arithmetic, report) in enumerate(reports.items(), 1):
         axis, shares = figure.add_subplot(1, len(reports), place), _shares(report)
         at = range(len(shares))
-        for name, colour, off in ((_SUSPECT, "tab:orange", 0), (_FLAGGED, "tab:red", _WIDTH)):
+        for order, (name, words, colour) in enumerate(_BARS):
             values = [each[name] for each in shares.values()]
-            axis.barh([y + off for y in at], values, _WIDTH, color=colour, label=name)
+            axis.barh([y + order * _WIDTH for y in at], values, _WIDTH, color=colour, label=words)
         axis.set_yticks([y + _WIDTH / 2 for y in at], list(shares))
         axis.invert_yaxis()
         axis.set(xlim=(0, 1), xlabel="share of rows", title=f"answers in {arithmetic}")
-        axis.legend(loc="lower right")
+    if reports:
+        # Once, and beside the bars, of which any may be long.
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=len(_BARS), frameon=False)
     # Without a date and random names, so that the same figures give the same file.
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 

@@ -116,8 +116,8 @@ def attack(
 
     The version's signed files are fetched and attacked in a worker: with its gradient on every row
     of --data, and on --victims of them with --queries questions each, moving by --eps of the
-    domain's width, or of each column's own range, seeing labels alone. Signed, the report is evidence that others can check,
-    and --attach shows it to all who decide on the version.
+    domain's width, or of each column's own range, seeing labels alone. Signed, the report is
+    evidence that others can check, and --attach shows it to all who decide on the version.
     """
     person = profile(ctx, "approver-1")
     signed, files = fetch(person, model, version)
