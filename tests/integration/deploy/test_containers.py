@@ -1,5 +1,5 @@
 """Container files and compose: checked by hadolint, yamllint and the schema of compose, and held to
-what they promise. None of it is built here: that needs a registry of images and a container engine.
+what they promise. None of it is built here; test_images.py installs what the images hold.
 """
 
 import re
@@ -54,7 +54,7 @@ class TestContainerFiles:
 
     def test_what_goes_in_is_named_and_holds_no_key(self, text: str) -> None:
         packages = {"sealgate/", "registry/", "inference/", "gateway/", "publishing/", "training/"}
-        packages |= {"generation/"}
+        packages |= {"generation/", "console/"}
         beside = {"pyproject.toml", "README.md", "LICENSE", "deploy/container/healthcheck.py"}
         assert copied(text) == packages | beside
         keys = [*ROOT.glob("deploy/**/*.key"), *ROOT.glob("deploy/**/*.pem")]
@@ -65,7 +65,7 @@ class TestContainerFiles:
 
     def test_extras_are_chosen_and_exist(self, text: str) -> None:
         (chosen,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
-        assert "pkcs11" in chosen.split(",")
+        assert {"console", "pkcs11"} <= set(chosen.split(","))
         known = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][_OPTIONAL])
         (with_models,) = re.findall(r"--build-arg EXTRAS=(\S+)", text)
         assert {*chosen.split(","), *with_models.split(",")} <= known
@@ -126,7 +126,7 @@ class TestCompose:
     def test_every_service_is_bounded_and_writes_where_it_is_let(self) -> None:
         document = yaml.safe_load(COMPOSE.read_text())
         always = {"database", "engine", "gateway", "prometheus"}
-        assert set(document["services"]) == always | {"generator"}
+        assert set(document["services"]) == always | {"generator", "events", "console"}
         for name, service in document["services"].items():
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
@@ -143,6 +143,23 @@ class TestCompose:
         keys = [volume for volume in generator["volumes"] if "/keys" in volume]
         key = "keys/engine.key"
         assert keys == [f"${{SEALGATE_STATE}}/{key}:/var/lib/sealgate/{key}:ro"]
+
+    @pytest.mark.parametrize("part", ["events", "console"])
+    def test_a_client_of_the_gateway_starts_if_wanted_and_sees_its_own_folder(
+        self, part: str
+    ) -> None:
+        services = yaml.safe_load(COMPOSE.read_text())["services"]
+        service = services[part]
+        assert service["profiles"] == [part]
+        assert service["command"] == ["serve", part]
+        folder = f"${{SEALGATE_{part.upper()}:-/var/lib/sealgate-{part}}}"
+        assert service["volumes"] == [f"{folder}:/var/lib/sealgate"]
+        assert "secrets" not in service
+        assert service["healthcheck"]["test"][-1] == part
+        # It has no way to the database, and knows the gateway by the name in its certificate.
+        assert "records" not in service["networks"]
+        gateway = services["gateway"]["networks"]["callers"]
+        assert gateway["aliases"] == ["${SEALGATE_NAME:-gateway}"]
 
     def test_secrets_are_files_and_the_engine_has_no_network(self) -> None:
         document = yaml.safe_load(COMPOSE.read_text())
@@ -180,6 +197,7 @@ def checked(folder: Path, more: Path) -> int:
     assert f"[{place}/*.yml]" in text
     configuration = folder / "for-compose" / "prometheus.yml"
     configuration.parent.mkdir(exist_ok=True)
-    shutil.copy(DEPLOY / "prometheus" / "alerts.yml", configuration.parent)
+    for rules in ("alerts.yml", "events-alerts.yml"):
+        shutil.copy(DEPLOY / "prometheus" / rules, configuration.parent)
     configuration.write_text(text.replace(place, str(more)))
     return run([program("promtool"), "check", "config", configuration]).returncode
