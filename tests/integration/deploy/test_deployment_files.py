@@ -34,6 +34,7 @@ VALUES = {
         "pod": {"runtimeClassName": "nvidia", "nodeSelector": {"gpu": "yes"}},
     },
     "generator": {"enabled": True, "generation": {"queue": 8}, "egress": [REDIS]},
+    "events": {"enabled": True},
 }
 
 
@@ -142,12 +143,15 @@ def test_prometheus_scrapes_the_metrics_that_alerts_use(
         assert shown == [f"__meta_kubernetes_pod_label_{label}" for label in labels]
         assert last == "__meta_kubernetes_pod_container_port_name"
         assert namespace["target_label"] == "namespace"
-        assert job["job_name"] == {"gateway": "sealgate", "engine": "sealgate-engine"}[component]
+        assert job["job_name"] == (
+            "sealgate" if component == "gateway" else f"sealgate-{component}"
+        )
         template = manifests["StatefulSet", f"sealgate-{component}"]["spec"]["template"]
         assert template["metadata"]["labels"]["app.kubernetes.io/name"] == name
         assert template["metadata"]["labels"]["app.kubernetes.io/component"] == component
         (container,) = template["spec"]["containers"]
-        assert {"name": port, "containerPort": 9464} in container["ports"]
+        number = 9466 if component == "events" else 9464
+        assert {"name": port, "containerPort": number} in container["ports"]
 
 
 def test_pods_restart_only_when_their_configuration_changes() -> None:

@@ -45,19 +45,21 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What Kubernetes' schemas have against each file: ours, all with a generator, and one that is
-    spoiled.
+    """What Kubernetes' schemas have against each file: ours, all with the optional parts, and one
+    that is spoiled.
     """
     folder = tmp_path_factory.mktemp("manifests")
-    bad, generator = folder / "bad.yaml", folder / "generator.yaml"
+    bad, whole = folder / "bad.yaml", folder / "whole.yaml"
     bad.write_text(TEXT.replace("readOnlyRootFilesystem", "readOnlyRoot"))
-    generator.write_text(helm.render({"generator": {"enabled": True}}))
+    whole.write_text(
+        helm.render({part: {"enabled": True} for part in ("generator", "events", "console")})
+    )
     validator = Path(python_with("kubernetes_validate")).parent / "kubernetes-validate"
-    done = run([validator, "--strict", *RENDERED, generator, bad])
+    done = run([validator, "--strict", *RENDERED, whole, bad])
     said = (done.stdout + done.stderr).splitlines()
     return {
         path.name: [line for line in said if str(path) in line and " passed for " not in line]
-        for path in (*RENDERED, generator, bad)
+        for path in (*RENDERED, whole, bad)
         if any(str(path) in line for line in said)
     }
 
@@ -65,7 +67,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 class TestOthersPrograms:
     def test_kubernetes_schemas_find_nothing(self, found: dict[str, list[str]]) -> None:
         assert {name: found[name] for name in found if name != "bad.yaml"} == {
-            name: [] for name in (*(path.name for path in RENDERED), "generator.yaml")
+            name: [] for name in (*(path.name for path in RENDERED), "whole.yaml")
         }
 
     def test_they_would(self, found: dict[str, list[str]]) -> None:

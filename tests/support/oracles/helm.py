@@ -35,12 +35,16 @@ def render(values: Mapping[str, Any] | None = None) -> str:
 
 
 def _by_library(values: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What each template becomes, by its file's name."""
+    """What each template becomes, by its file's name; a part that is not enabled has none."""
     python = own_python_with("helm", "helm_python")
     done = run([python, "-c", _BY_LIBRARY, CHART, NAME], json.dumps(values or {}))
     assert done.returncode == 0, done.stderr
     rendered = {Path(path).name: text for path, text in json.loads(done.stdout).items()}
-    return {name: rendered[name] for name in sorted(rendered) if name.endswith(".yaml")}
+    return {
+        name: text
+        for name, text in sorted(rendered.items())
+        if name.endswith(".yaml") and text.strip()
+    }
 
 
 def main() -> None:

@@ -89,3 +89,11 @@ region = {{ toJson . }}
 name = "engine"
 key = "engine/engine.key"
 {{- end }}
+
+{{- /* Egress of a pod that is a client of the gateway. */ -}}
+{{- define "sealgate.toGateway" -}}
+- to: [{podSelector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io/component: gateway}}}]
+  ports: [{port: 8443, protocol: TCP}, {port: 8444, protocol: TCP}]
+- to: {{- toYaml .Values.network.dns | nindent 4 }}
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- end }}
