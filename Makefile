@@ -14,7 +14,7 @@ ORACLES := $(patsubst %,.venv-%/ready,oracles mlserver aics_witness openvino cal
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-llm drill run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js clean \
+.PHONY: help demo demo-llm drill run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js images clean \
 	lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
 
 help: ## List the targets
@@ -81,8 +81,12 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 	@cd build/generated && find . -type f | while read -r file; do \
 		cmp -s "$$file" "../../$$file" || { echo "$$file is stale: run make proto"; exit 1; }; done
 
-# Seldom needed: deploy/kubernetes from the chart, the demo's models, KServe's client, helm's library,
-# the client alone as a wheel, and the module of clients/js as a package for npm.
+# Seldom needed: the container images (IMAGES="gateway generation cuda"), deploy/kubernetes from the
+# chart, the demo's models, KServe's client, helm's library, the client alone as a wheel, and the
+# module of clients/js as a package for npm.
+images:
+	@deploy/container/build.sh $(IMAGES)
+
 kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.oracles.helm
 

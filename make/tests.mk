@@ -38,3 +38,6 @@ test/databases: $(VENV)/dev ## every case of the registry's tests on PostgreSQL,
 
 test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
 	$(BIN)/python -m pytest tests/integration/ray
+
+test/images: $(VENV)/dev ## what a container image holds, installed without an engine; its commands start
+	$(BIN)/python -m pytest -m "long or not long" tests/integration/deploy/test_images.py

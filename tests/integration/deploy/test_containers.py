@@ -2,6 +2,7 @@
 what they promise. None of it is built here; test_images.py installs what the images hold.
 """
 
+import os
 import re
 import shutil
 import tomllib
@@ -76,6 +77,44 @@ class TestContainerFiles:
         assert re.findall(r"^USER (.+)$", last, re.MULTILINE) == ["10001:10001"]
         assert "HEALTHCHECK" in last
         assert "/opt/sealgate/healthcheck.py" in last
+
+
+class TestBuildScript:
+    """`deploy/container/build.sh`, with a builder that only writes down how it was called."""
+
+    def built(self, folder: Path, *images: str, builder: str = "podman", **told: str) -> list[str]:
+        program = folder / builder
+        program.write_text(f'#!/bin/sh\necho "$*" >> {folder}/calls\n')
+        program.chmod(0o755)
+        environment = {"PATH": os.environ["PATH"], "BUILDER": str(program), **told}
+        done = run([DEPLOY / "container" / "build.sh", *images], environment=environment)
+        assert done.returncode == 0, done.stderr
+        return (folder / "calls").read_text().splitlines()
+
+    def test_a_gateway_and_a_generator_where_none_is_named(self, tmp_path: Path) -> None:
+        file = "-f deploy/container/Containerfile"
+        assert self.built(tmp_path) == [
+            f"build --format=docker {file} -t sealgate:latest .",
+            "build --format=docker --build-arg EXTRAS=generation,otel,pkcs11,s3 "
+            f"{file} -t sealgate:generation .",
+        ]
+
+    def test_bases_and_flags_are_the_callers(self, tmp_path: Path) -> None:
+        told = {"CUDA_BASE": "cuda@sha256:1", "BASE": "no", "BUILD_FLAGS": "--pull --network host"}
+        assert self.built(tmp_path, "cuda", builder="docker", **told) == [
+            "build --pull --network host --build-arg BASE=cuda@sha256:1 "
+            "-f deploy/container/Containerfile.cuda -t sealgate:cuda ."
+        ]
+
+    def test_an_unknown_image_is_refused(self) -> None:
+        environment = {"PATH": os.environ["PATH"], "BUILDER": "true"}
+        done = run([DEPLOY / "container" / "build.sh", "other"], environment=environment)
+        assert (done.returncode, done.stderr) == (2, "there is no image other\n")
+
+    def test_its_generator_has_the_extras_that_the_file_names(self) -> None:
+        script = (DEPLOY / "container" / "build.sh").read_text()
+        (chosen,) = re.findall(r'"EXTRAS=(generation\S+)"', script)
+        assert f"--build-arg EXTRAS={chosen} " in FILES[0].read_text()
 
 
 class Reset:
