@@ -34,7 +34,8 @@ FETCHERS = {
     "ftplib",
     "fsspec",
 }
-# They ask issuers and witnesses at addresses of the configuration, never of a caller.
+# They ask issuers and witnesses at addresses of the configuration, or a federation's server at that
+# of an invitation, never of a caller.
 _FETCHES = {
     "console/sign_in/oidc.py",
     "gateway/auth/fetch.py",
@@ -43,6 +44,7 @@ _FETCHES = {
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",
     "sealgate/http_exchange.py",
+    "training/federated/entry_client.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/storage/postgres.py", "registry/storage/sqlite.py"}
