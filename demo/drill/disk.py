@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-_SIZE = "64m"
+_SIZE = "256m"
 _ROOM = 64 * 1024
 _BLOCKS = (1 << 20, 1 << 12)
 
@@ -24,7 +24,7 @@ class LogDisk(Protocol):
 
 
 class SmallDisk:
-    """A file system of its own, of 64 MB in memory, which one large file fills."""
+    """A file system of its own, of 256 MB in memory, which one large file fills."""
 
     words = "a file fills the log's file system"
 
