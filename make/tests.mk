@@ -26,7 +26,7 @@ test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and se
 	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 1800
 
 test/drill: $(VENV)/dev front ## two cases of the drill end to end (2 minutes)
-	$(BIN)/python -m pytest -m long tests/integration/demo
+	$(BIN)/python -m pytest -m long --timeout 900 tests/integration/demo
 
 test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
 	$(BIN)/python -m pytest tests/model -m long
