@@ -77,7 +77,11 @@ def test_tokens_have_256_bits_and_are_kept_as_digests() -> None:
     assert not any(token in repr(found.enrolled) for token in TOKENS)
 
 
-@pytest.mark.parametrize("token", ["", "x" * 43, digest_of(TOKENS[0]), TOKENS[0][:-1]])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x" * 43, digest_of(TOKENS[0]), TOKENS[0][:-1]],
+    ids=["empty", "invented", "digest", "shortened"],
+)
 def test_a_token_that_was_not_issued_is_refused(token: str) -> None:
     body = changed(invitation().request(new_key()), token=token)
     assert refused(book(), body) is Reason.ENROLMENT_TOKEN
