@@ -1,18 +1,10 @@
-"""INT8 weights with one scale per row, as torchao rounds them, and products in exact integers.
+"""INT8 weights with one scale per row, as torchao rounds them, and products in float32.
 
 Stored and signed weights stay as they are. They are rounded when loaded, the same way everywhere. A
-matrix takes a quarter of its float32 size. Modules that share a matrix, such as head and embedding,
-keep sharing it.
-
-A product rounds each row of its input to sixteen bits, as the sum of two rows of eight: integer
-kernels multiply eight bits by eight and add in 32 without rounding. So a row's result does not
-depend on the rows beside it. Where those kernels are missing or may saturate, blocks that fit into
-the processor's cache are unpacked and multiplied as floats.
+matrix takes a quarter of its float32 size and is multiplied in blocks that fit into the processor's
+cache once unpacked, so less memory is read than with floats. Modules that share a matrix, such as
+head and embedding, keep sharing it.
 """
-
-import functools
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,12 +16,6 @@ from publishing.watermark.pairing import Floats
 
 # So many weights are unpacked at once: 2 MB.
 _BLOCK = 1 << 19
-# So many rows are multiplied at once: what they need stays in the cache.
-_ROWS = 64
-# Kernels take fewer rows by a way that is slower by magnitudes for some matrices.
-_FEWEST = 4
-# Two signed bytes hold up to 127 * 256 + 127; -128 is the least of the lower one.
-_LARGEST = 127 * 256
 
 
 class _Rounded(nn.Module):
@@ -44,100 +30,29 @@ class _Rounded(nn.Module):
         self.register_buffer("scale", scale)
 
 
-class _Packed:
-    """A matrix as the integer kernel reads it; copies of a model share it."""
+class Int8Linear(_Rounded):
+    """Replaces `nn.Linear` with a rounded matrix."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
-        self._weight = torch.ops.onednn.qlinear_prepack(weight, None)
-        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Packed":
-        return self
-
-    def times(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Of int8 [n, columns] the sums, times `scale` [rows], in float32 [n, rows]."""
-        found: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(x, 1.0, 0, self._weight, scale, self._zeros, None, 1.0, 0),
-            *(torch.float32, "none", [], ""),
-        )
-        return found
-
-
-class Int8Linear(nn.Module):
-    """Replaces `nn.Linear` with a rounded matrix of `shape` (rows, columns)."""
-
-    scale: torch.Tensor
     bias: torch.Tensor | None
 
     def __init__(
-        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, shared: bool
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> None:
-        """`shared` says that another module has the same `weight`, so that it stays as it is."""
-        super().__init__()
-        self.shape = tuple(weight.shape)
-        self.register_buffer("scale", scale)
+        super().__init__(weight, scale)
         self.register_buffer("bias", bias)
-        self._packed = None if shared or not _exact() else _Packed(weight)
-        # What is packed is there once.
-        self.register_buffer("weight", weight if self._packed is None else None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """From float32 [..., columns] to [..., rows]."""
         flat = x.reshape(-1, x.shape[-1])
-        parts = [self._times(part) for part in flat.split(_ROWS)]
-        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        found = flat.new_empty(len(flat), len(self.weight))
+        rows = max(1, _BLOCK // flat.shape[1])
+        for start in range(0, len(self.weight), rows):
+            block = self.weight[start : start + rows].float()
+            torch.mm(flat, block.T, out=found[:, start : start + rows])
+        found *= self.scale
         if self.bias is not None:
             found += self.bias
         return found.reshape(*x.shape[:-1], -1)
-
-    def _times(self, x: torch.Tensor) -> torch.Tensor:
-        if not _exact():
-            return self._unpacked_times(x)
-        rows, top = _in_two(x)
-        if self._packed is not None:
-            both = self._packed.times(rows, self.scale)
-        else:
-            both = torch._int_mm(rows, self.weight.T).float().mul_(self.scale)
-        high, low = both[: len(x)], both[len(x) : 2 * len(x)]
-        return high.mul_(256.0).add_(low).mul_(top / _LARGEST)
-
-    def _unpacked_times(self, x: torch.Tensor) -> torch.Tensor:
-        found = x.new_empty(len(x), len(self.weight))
-        rows = max(1, _BLOCK // x.shape[1])
-        for start in range(0, len(self.weight), rows):
-            block = self.weight[start : start + rows].float()
-            torch.mm(x, block.T, out=found[:, start : start + rows])
-        return found.mul_(self.scale)
-
-
-def _in_two(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows [n, columns] as int8 [2n or more, columns], 256 times the first n plus the second n, and
-    the largest of each row [n, 1], which stands for _LARGEST.
-    """
-    top = x.abs().amax(-1, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
-    whole = (x / top).mul_(_LARGEST).round_().to(torch.int32)
-    high = (whole + 128) >> 8
-    parts = [high, whole - (high << 8)]
-    if 2 * len(x) < _FEWEST:
-        parts.append(high.new_zeros(_FEWEST - 2 * len(x), x.shape[1]))
-    return torch.cat(parts).to(torch.int8), top
-
-
-@functools.cache
-def _exact() -> bool:
-    """Whether integer kernels are there and add without saturating, as some processors do."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    weight = torch.full((16, 512), -128, dtype=torch.int8)
-    x = torch.full((2, 512), -128, dtype=torch.int8)
-    x[1], weight[::2] = 127, 127
-    wanted = x.int() @ weight.int().T
-    try:
-        found = _Packed(weight).times(x, torch.ones(16))
-        plain = torch._int_mm(x, weight.T)
-    except (RuntimeError, AttributeError):
-        return False
-    return torch.equal(found.int(), wanted) and torch.equal(plain, wanted)
 
 
 class Int8Embedding(_Rounded):
@@ -169,15 +84,11 @@ def round_weights(model: PreTrainedModel) -> None:
         if isinstance(module, nn.Embedding):
             new: nn.Module = Int8Embedding(weight, scale)
         else:
-            bias = None if module.bias is None else module.bias.detach()
-            new = Int8Linear(weight, scale, bias, _is_shared(owners, owner))
+            bias = module.bias
+            new = Int8Linear(weight, scale, None if bias is None else bias.detach())
         setattr(model.get_submodule(parent), last, new)
     model.float()
     model.config.dtype = torch.float32
-
-
-def _is_shared(owners: Mapping[str, int], owner: int) -> bool:
-    return [*owners.values()].count(owner) > 1
 
 
 def as_rounded(weights: Floats) -> Floats:

@@ -31,9 +31,7 @@ def int8_batches(rounded: LanguageModel, settings: GenerationSettings) -> Iterat
 
 def size(decoder: LanguageModel) -> int:
     tensors = (*decoder.model.parameters(), *decoder.model.buffers())
-    held = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
-    packed = [m for m in decoder.model.modules() if isinstance(m, Int8Linear) and m.weight is None]
-    return held + sum(m.shape[0] * m.shape[1] for m in packed)
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 def test_answers_are_generates_on_the_same_weights(
@@ -64,7 +62,7 @@ def test_a_product_is_that_of_what_the_integers_stand_for(
     stands = torch.from_numpy(as_rounded(plain.weight.numpy()))
     x = torch.randn(3, 5, plain.in_features, generator=torch.Generator().manual_seed(1))
     found = rounded.model.model.layers[0].mlp.up_proj(x)
-    torch.testing.assert_close(found, x @ stands.T, rtol=1e-4, atol=5e-5)
+    torch.testing.assert_close(found, x @ stands.T, rtol=1e-4, atol=1e-5)
     assert (stands - plain.weight).abs().max() <= plain.weight.abs().max() / 127
     ids = torch.tensor([[3, 4, 3]])
     table = torch.from_numpy(as_rounded(decoder.model.model.embed_tokens.weight.numpy()))
@@ -81,11 +79,9 @@ def test_blocks_are_rounded_as_the_whole_is() -> None:
 
 def test_a_row_is_the_same_alone_and_in_a_batch(rounded: LanguageModel) -> None:
     matrix = rounded.model.model.layers[1].mlp.down_proj
-    x = torch.randn(150, matrix.shape[1], generator=torch.Generator().manual_seed(2))
+    x = torch.randn(48, matrix.weight.shape[1], generator=torch.Generator().manual_seed(2))
     alone = torch.cat([matrix(row[None]) for row in x])
     torch.testing.assert_close(matrix(x), alone, rtol=1e-5, atol=1e-6)
-    if torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX512_VNNI", "AMX"):
-        assert torch.equal(matrix(x), alone)
 
 
 def test_perplexity_hardly_moves(
