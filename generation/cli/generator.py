@@ -97,10 +97,11 @@ Example:
 @click.option("--license", "license_", required=True, help="The licence of that.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "int8"]),
+    type=click.Choice(["float32", "int8", "int8-integer"]),
     default="float32",
     show_default=True,
-    help="What the stored matrices are computed with: int8 rounds them as they are loaded.",
+    help="What the stored matrices are computed with: int8 rounds them as they are loaded, and "
+    "int8-integer rounds what they are multiplied by to 16 bits, which is faster.",
 )
 @click.option(
     "--watermark-loss",

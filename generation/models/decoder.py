@@ -30,7 +30,6 @@ from inference.llm.request import (
     CONFIG,
     FLOAT32,
     INDEX,
-    INT8,
     ROLES,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -106,8 +105,8 @@ class LanguageModel:
                 dtype=torch.float32 if precision == FLOAT32 else "auto",
                 attn_implementation="sdpa",
             ).eval()
-            if precision == INT8:
-                round_weights(model)
+            if precision != FLOAT32:
+                round_weights(model, precision)
             # 3.
             template, ends = _template(folder), _ends(folder, settings)
         except Exception as error:

@@ -1,10 +1,20 @@
-"""INT8 weights with one scale per row, as torchao rounds them, and products in float32.
+"""INT8 weights with one scale per row, as torchao rounds them; products in float32 or in integers.
 
 Stored and signed weights stay as they are. They are rounded when loaded, the same way everywhere. A
-matrix takes a quarter of its float32 size and is multiplied in blocks that fit into the processor's
-cache once unpacked, so less memory is read than with floats. Modules that share a matrix, such as
-head and embedding, keep sharing it.
+matrix takes a quarter of its float32 size. Modules that share a matrix, such as head and embedding,
+keep sharing it.
+
+With INT8 a matrix is multiplied in blocks that fit into the processor's cache once unpacked, so
+less memory is read than with floats. With INT8_INTEGER each row of an input is rounded to sixteen
+bits, as the sum of two rows of eight: integer kernels multiply eight bits by eight and add in 32
+without rounding. So a row's sums depend neither on the rows beside it nor on the machine: where
+those kernels are missing or may saturate, the same sums are added in float64. The two precisions
+give near ties to different tokens, so a version is published for one of them.
 """
+
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,10 +22,17 @@ from torchao.quantization import Int8Tensor
 from torchao.quantization.granularity import PerRow
 from transformers import PreTrainedModel
 
+from inference.llm.request import INT8
 from publishing.watermark.pairing import Floats
 
 # So many weights are unpacked at once: 2 MB.
 _BLOCK = 1 << 19
+# So many rows are multiplied in integers at once: what they need stays in the cache.
+_ROWS = 64
+# Kernels take fewer rows by a way that is slower by magnitudes for some matrices.
+_FEWEST = 4
+# Two signed bytes hold up to 127 * 256 + 127; -128 is the least of the lower one.
+_LARGEST = 127 * 256
 
 
 class _Rounded(nn.Module):
@@ -55,6 +72,104 @@ class Int8Linear(_Rounded):
         return found.reshape(*x.shape[:-1], -1)
 
 
+class _Packed:
+    """A matrix as the integer kernel reads it; copies of a model share it."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self._weight = torch.ops.onednn.qlinear_prepack(weight, None)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Packed":
+        return self
+
+    def times(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """Of int8 [n, columns] the sums, times `scale` [rows], in float32 [n, rows]."""
+        found: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+            *(x, 1.0, 0, self._weight, scale, self._zeros, None, 1.0, 0),
+            *(torch.float32, "none", [], ""),
+        )
+        return found
+
+
+class IntegerLinear(nn.Module):
+    """Replaces `nn.Linear` with a rounded matrix of `shape` (rows, columns), and rounds inputs."""
+
+    scale: torch.Tensor
+    bias: torch.Tensor | None
+
+    def __init__(
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, shared: bool
+    ) -> None:
+        """`shared` says that another module has the same `weight`, so that it stays as it is."""
+        super().__init__()
+        self.shape = tuple(weight.shape)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+        self._packed = None if shared or not has_kernels() else _Packed(weight)
+        # What is packed is there once.
+        self.register_buffer("weight", weight if self._packed is None else None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From float32 [..., columns] to [..., rows]."""
+        flat = x.reshape(-1, x.shape[-1])
+        parts = [self._times(part) for part in flat.split(_ROWS)]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if self.bias is not None:
+            found += self.bias
+        return found.reshape(*x.shape[:-1], -1)
+
+    def _times(self, x: torch.Tensor) -> torch.Tensor:
+        rows, top = _in_two(x)
+        if self._packed is not None:
+            both = self._packed.times(rows, self.scale)
+        elif has_kernels():
+            both = torch._int_mm(rows, self.weight.T).float().mul_(self.scale)
+        else:
+            both = sums(rows, self.weight).float().mul_(self.scale)
+        high, low = both[: len(x)], both[len(x) : 2 * len(x)]
+        return high.mul_(256.0).add_(low).mul_(top / _LARGEST)
+
+
+def sums(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Of int8 [n, columns] and [rows, columns] the exact sums in float64 [n, rows]."""
+    found = torch.empty(len(x), len(weight), dtype=torch.float64)
+    rows, wide = max(1, _BLOCK // x.shape[1]), x.double()
+    for start in range(0, len(weight), rows):
+        block = weight[start : start + rows].double()
+        torch.mm(wide, block.T, out=found[:, start : start + rows])
+    return found
+
+
+def _in_two(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows [n, columns] as int8 [2n or more, columns], 256 times the first n plus the second n, and
+    the largest of each row [n, 1], which stands for _LARGEST.
+    """
+    top = x.abs().amax(-1, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
+    whole = (x / top).mul_(_LARGEST).round_().to(torch.int32)
+    high = (whole + 128) >> 8
+    parts = [high, whole - (high << 8)]
+    if 2 * len(x) < _FEWEST:
+        parts.append(high.new_zeros(_FEWEST - 2 * len(x), x.shape[1]))
+    return torch.cat(parts).to(torch.int8), top
+
+
+@functools.cache
+def has_kernels() -> bool:
+    """Whether integer kernels are there and add without saturating, as some processors do."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    weight = torch.full((16, 512), -128, dtype=torch.int8)
+    x = torch.full((2, 512), -128, dtype=torch.int8)
+    x[1], weight[::2] = 127, 127
+    wanted = x.int() @ weight.int().T
+    try:
+        found = _Packed(weight).times(x, torch.ones(16))
+        plain = torch._int_mm(x, weight.T)
+    except (RuntimeError, AttributeError):
+        return False
+    return torch.equal(found.int(), wanted) and torch.equal(plain, wanted)
+
+
 class Int8Embedding(_Rounded):
     """Replaces `nn.Embedding` with a rounded table."""
 
@@ -62,8 +177,9 @@ class Int8Embedding(_Rounded):
         return self.weight[ids].float() * self.scale[ids][..., None]
 
 
-def round_weights(model: PreTrainedModel) -> None:
+def round_weights(model: PreTrainedModel, precision: str = INT8) -> None:
     """Round every matrix of a model, in place, one after another; all else becomes float32.
+    `precision` is INT8 or INT8_INTEGER.
 
     A file of weights is mapped as long as one of its tensors is. So what stays is copied first, and
     each file is let go once its matrices are rounded.
@@ -84,11 +200,18 @@ def round_weights(model: PreTrainedModel) -> None:
         if isinstance(module, nn.Embedding):
             new: nn.Module = Int8Embedding(weight, scale)
         else:
-            bias = module.bias
-            new = Int8Linear(weight, scale, None if bias is None else bias.detach())
+            bias = None if module.bias is None else module.bias.detach()
+            if precision == INT8:
+                new = Int8Linear(weight, scale, bias)
+            else:
+                new = IntegerLinear(weight, scale, bias, _is_shared(owners, owner))
         setattr(model.get_submodule(parent), last, new)
     model.float()
     model.config.dtype = torch.float32
+
+
+def _is_shared(owners: Mapping[str, int], owner: int) -> bool:
+    return [*owners.values()].count(owner) > 1
 
 
 def as_rounded(weights: Floats) -> Floats:

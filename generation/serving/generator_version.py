@@ -20,7 +20,9 @@ from inference.batching.limits import BatcherCounts
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart
 from inference.llm.request import (
+    FLOAT32,
     GOLDEN,
+    INT8,
     TERMS,
     GeneratorTerms,
     NoClassifier,
@@ -127,7 +129,7 @@ class GeneratorVersion(NoClassifier):
         """
         self.digest = digest
         self.engine = _PLACE
-        self.arithmetic = terms.precision
+        self.arithmetic = FLOAT32 if terms.precision == FLOAT32 else INT8
         self.statistics = Statistics()
         self.terms = terms
         self.batches = batches

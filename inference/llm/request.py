@@ -38,7 +38,7 @@ ARCHITECTURES = {
 """Each with the `model_type` by which the library chooses its code."""
 
 TYPE = "sealgate/generator/v2"
-FLOAT32, INT8 = PRECISIONS = ("float32", "int8")
+FLOAT32, INT8, INT8_INTEGER = PRECISIONS = ("float32", "int8", "int8-integer")
 ROLES = ("system", "user", "assistant")
 """In which a chat may speak. A template writes the word as it is, so no other is let in."""
 MOST_STOPS, LONGEST_STOP = 8, 128
@@ -150,8 +150,9 @@ class GeneratorTerms:
     """`generator.json`, checked. Raises SealgateError(DOCUMENT_MALFORMED).
 
     `prompt_tokens` and `output_tokens` are the most that a request may have and ask for. With the
-    `precision` INT8, stored matrices are rounded to eight bits when loaded; FLOAT32 is not stated
-    in the file, nor is `screening` if the model does not screen prompts.
+    `precision` INT8, stored matrices are rounded to eight bits when loaded; with INT8_INTEGER, what
+    they are multiplied by is rounded too, to sixteen. FLOAT32 is not stated in the file, nor is
+    `screening` if the model does not screen prompts.
     """
 
     name: str

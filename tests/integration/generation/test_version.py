@@ -27,7 +27,15 @@ from generation.publishing.builder import (
 from generation.publishing.watermark import LARGEST_LOSS, CommittedMark
 from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion
-from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling, SamplingRequest
+from inference.llm.request import (
+    GOLDEN,
+    INT8,
+    INT8_INTEGER,
+    TERMS,
+    GeneratorTerms,
+    Sampling,
+    SamplingRequest,
+)
 from inference.model.config import TrainingDataInfo
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
@@ -155,17 +163,18 @@ def test_another_mark_is_drawn_where_the_first_costs_too_much(
     assert min(other.findings.marked.stored.z, other.findings.marked.int8.z) > THRESHOLD
 
 
+@pytest.mark.parametrize("precision", [INT8, INT8_INTEGER])
 def test_a_version_of_int8_answers_its_golden_prompts(
-    folder: Path, tmp_path: Path, settings: GenerationSettings
+    precision: str, folder: Path, tmp_path: Path, settings: GenerationSettings
 ) -> None:
     made = tmp_path / "made"
-    int8 = build(folder, made, replace(ABOUT, precision=INT8))
+    int8 = build(folder, made, replace(ABOUT, precision=precision))
     told = int8.findings.perplexities
     assert told.served != told.marked
     assert told.served == pytest.approx(told.marked, rel=0.01)
     version = GeneratorVersion.build(int8.package.manifest.digest, made, settings)
     version.close()
-    assert version.terms.precision == INT8
+    assert (version.terms.precision, version.arithmetic) == (precision, INT8)
 
 
 def test_a_version_answers_its_golden_prompts(

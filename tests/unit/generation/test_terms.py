@@ -9,6 +9,7 @@ import pytest
 from inference.llm.request import (
     FILES,
     INT8,
+    INT8_INTEGER,
     GeneratorTerms,
     NoClassifier,
     PromptScreen,
@@ -31,7 +32,8 @@ def changed(screening: dict[str, Any] | None = None, **change: Any) -> Generator
 
 def test_terms_are_read_again() -> None:
     unmeasured = replace(TERMS, screening=None)
-    for terms in (TERMS, changed(precision=INT8), unmeasured, replace(unmeasured, precision=INT8)):
+    rounded = [changed(precision=each) for each in (INT8, INT8_INTEGER)]
+    for terms in (TERMS, *rounded, unmeasured, replace(unmeasured, precision=INT8)):
         assert GeneratorTerms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
