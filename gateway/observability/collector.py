@@ -176,7 +176,7 @@ class GatewayCollector(Collector):
         found = {
             (*key, *ending): duration
             for key, report in [*reports.items(), (("", ""), unresolved)]
-            for ending, duration in report.endings.items()
+            for ending, duration in report.requests.items()
         }
         yield filled(families.REQUESTS, {key: each.count for key, each in found.items()})
         yield filled(families.REQUEST_SECONDS, {key: seconds(d) for key, d in found.items()})

@@ -73,7 +73,7 @@ class StatisticsHistory:
     def _now(self, live: LiveVersion, now: float) -> oip.StatisticsSample:
         report = live.report()
         refused: Counter[str] = Counter()
-        for ending, duration in report.endings.items():
+        for ending, duration in report.requests.items():
             if ending.reason:
                 refused[ending.reason] += duration.count
         answered = report.success

@@ -81,15 +81,16 @@ class Executions:
 class VersionStatistics:
     """All statistics at one moment.
 
-    `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each of
-    its requests, `by_size` once, under the batch's rows. `last_ms` is the time of the last batch,
-    in milliseconds of the epoch, or 0. `faults` are repaired faults. `endings` count requests;
-    `screening` and `inference` the runs of either graph. `first` and `graph` are rows by the stage
-    of screening that decided; without a first stage all are the graph's. `first_token` and
-    `next_token` are waiting times for tokens of answers, the first from the arrival of its request.
+    `requests` are counted by how they ended. `inferences` are rows and `executions` batches.
+    `by_request` counts a batch's phases for each of its requests, `by_size` once, under the batch's
+    rows. `last_ms` is the time of the last batch, in milliseconds of the epoch, or 0. `faults` are
+    repaired faults. `screening` and `inference` count the runs of either graph. `first` and `graph`
+    are rows by the stage of screening that decided; without a first stage all are the graph's.
+    `first_token` and `next_token` are waiting times for tokens of answers, the first from the
+    arrival of its request.
     """
 
-    endings: Mapping[RequestEnding, Duration]
+    requests: Mapping[RequestEnding, Duration]
     queue: Duration
     by_request: Executions
     by_size: Mapping[int, Executions]
@@ -107,18 +108,18 @@ class VersionStatistics:
     @property
     def success(self) -> Duration:
         """The requests that were answered, and how long they took."""
-        return sum((d for end, d in self.endings.items() if not end.reason), Duration())
+        return sum((d for end, d in self.requests.items() if not end.reason), Duration())
 
     @property
     def fail(self) -> Duration:
         """The requests that were refused, and how long that took."""
-        return sum((d for end, d in self.endings.items() if end.reason), Duration())
+        return sum((d for end, d in self.requests.items() if end.reason), Duration())
 
     @property
     def verdicts(self) -> Mapping[str, int]:
         """How many requests got each verdict, whatever their outcome."""
         found: Counter[str] = Counter()
-        for ending, duration in self.endings.items():
+        for ending, duration in self.requests.items():
             if ending.verdict:
                 found[ending.verdict] += duration.count
         return found
@@ -156,7 +157,7 @@ class Statistics:
     """Counts for one loaded version. Safe for many threads."""
 
     _mutex: threading.Lock = field(default_factory=threading.Lock)
-    _endings: dict[RequestEnding, list[int]] = field(default_factory=dict)
+    _ended: dict[RequestEnding, list[int]] = field(default_factory=dict)
     _screening: Duration = Duration()
     _inference: Duration = Duration()
     _first: int = 0
@@ -171,11 +172,11 @@ class Statistics:
     _output_tokens: int = 0
 
     def ended(self, ending: RequestEnding, ns: int) -> None:
-        """A request ended like this, `ns` after it arrived. There are few kinds of endings."""
+        """A request ended like this, `ns` after it arrived. There are few such ways."""
         with self._mutex:
-            total = self._endings.get(ending)
+            total = self._ended.get(ending)
             if total is None:
-                total = self._endings[ending] = [0, 0]
+                total = self._ended[ending] = [0, 0]
             total[0] += 1
             total[1] += ns
 
@@ -227,7 +228,7 @@ class Statistics:
         """The statistics, with the queueing times that the batcher counts."""
         with self._mutex:
             return VersionStatistics(
-                endings={ending: Duration(*total) for ending, total in self._endings.items()},
+                requests={ending: Duration(*total) for ending, total in self._ended.items()},
                 queue=queue,
                 by_request=self._by_request.executions(),
                 by_size={rows: total.executions() for rows, total in sorted(self._by_size.items())},
