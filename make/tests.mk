@@ -20,7 +20,8 @@ test/ready: $(VENV)/dev ## models that people have, published and recalibrated (
 	$(BIN)/python -m pytest -m long tests/integration/publishing
 
 test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as processes, with Flower
-	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
+	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py \
+		tests/integration/training/test_federated_elsewhere.py
 
 test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and sends them almost valid messages (30 minutes)
 	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 1800
