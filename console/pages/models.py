@@ -1,6 +1,6 @@
 """A model: its versions on a time line, its aliases and their moves, and what it is asked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -44,13 +44,15 @@ class ModelTraffic:
 
 def model(view: View) -> Response:
     name = check_name(view.path("model"))
+    # What is not kept of earlier looks is asked for first, and comes while the rest is read.
+    proposals, traffic, outcomes = _open(view, name), _traffic(view, name), _outcomes(view, name)
     pointers = newest_pointers(view.calls, [name])
     aliases = [(alias, pointers.get((name, alias))) for alias in ALIASES]
     latest = _latest(view, name)
     newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
     versions = list_versions(view.calls, {name: numbers}).get(name, [])
-    traffic, outcomes = _traffic(view, name), _outcomes(view, name)
+    shown, series = traffic(), outcomes()
     return view.render(
         "model.html",
         model=name,
@@ -61,12 +63,12 @@ def model(view: View) -> Response:
         unscreened={version.name for version in versions if not is_screened(version)},
         live={pointer.version: alias for alias, pointer in reversed(aliases) if pointer},
         aliases=aliases,
-        proposals=_open(view, name),
+        proposals=proposals(),
         moves=_latest_moves(view, name),
-        traffic=traffic,
-        charts=_charts(traffic),
-        outcomes=outcomes,
-        outcome_charts=outcome_charts(outcomes, name, view.calls.policy.outcomes),
+        traffic=shown,
+        charts=_charts(shown),
+        outcomes=series,
+        outcome_charts=outcome_charts(series, name, view.calls.policy.outcomes),
     )
 
 
@@ -77,12 +79,16 @@ def _latest_moves(view: View, name: str) -> list[tuple[str, messages.Pointer]]:
     return [(alias_of(pointer), pointer) for pointer in found]
 
 
-def _open(view: View, name: str) -> list[ShownProposal]:
+def _open(view: View, name: str) -> Callable[[], list[ShownProposal]]:
     calls = view.calls
     request = messages.ListProposalsRequest(model=name, filter="state = open", page_size=_OPEN)
-    found = calls.ask(calls.registry.ListProposals, request).proposals
-    shown = [read_proposal(message, calls.policies) for message in found]
-    return [each for each in shown if each.state == "open"]
+    answer = calls.begin(calls.registry.ListProposals, request)
+
+    def read() -> list[ShownProposal]:
+        shown = [read_proposal(message, calls.policies) for message in answer().proposals]
+        return [each for each in shown if each.state == "open"]
+
+    return read
 
 
 def _is_number(view: View) -> bool:
@@ -98,23 +104,31 @@ def _latest(view: View, name: str) -> int:
     return int(found[0].latest_version)
 
 
-def _traffic(view: View, name: str) -> list[ModelTraffic]:
+def _traffic(view: View, name: str) -> Callable[[], list[ModelTraffic]]:
     request = oip.ModelStatisticsRequest(name=name)
-    try:
-        found = view.calls.ask(view.calls.inference.ModelStatistics, request).model_stats
-    except SealgateError:
-        # Nothing of it is live, or the reader may not know.
-        return []
-    return [_read(item) for item in found]
+    answer = view.calls.begin(view.calls.inference.ModelStatistics, request)
+
+    def read() -> list[ModelTraffic]:
+        try:
+            return [_read(item) for item in answer().model_stats]
+        except SealgateError:
+            # Nothing of it is live, or the reader may not know.
+            return []
+
+    return read
 
 
-def _outcomes(view: View, name: str) -> list[OutcomeSeries]:
-    try:
-        request = GetOutcomesRequest(model=name)
-        return list(view.calls.ask(view.calls.outcomes.GetOutcomes, request).series)
-    except SealgateError:
-        # The reader may not know, or the gateway is of an earlier release.
-        return []
+def _outcomes(view: View, name: str) -> Callable[[], list[OutcomeSeries]]:
+    answer = view.calls.begin(view.calls.outcomes.GetOutcomes, GetOutcomesRequest(model=name))
+
+    def read() -> list[OutcomeSeries]:
+        try:
+            return list(answer().series)
+        except SealgateError:
+            # The reader may not know, or the gateway is of an earlier release.
+            return []
+
+    return read
 
 
 def _read(item: oip.ModelStatistics) -> ModelTraffic:

@@ -159,6 +159,20 @@ class PersonCalls:
         except grpc.RpcError as error:
             raise refusal_of(error) from error
 
+    def begin(self, method: Any, request: Any) -> Callable[[], Any]:
+        """Send a request now, so that others can be sent meanwhile; what is returned waits for its
+        answer, and raises as `ask` does.
+        """
+        future = method.future(request, timeout=_SECONDS)
+
+        def answer() -> Any:
+            try:
+                return future.result()
+            except grpc.RpcError as error:
+                raise refusal_of(error) from error
+
+        return answer
+
     def recall(self, method: str, request: Any) -> Any:
         """The answer of a method of the registry's service that depends on nothing but the state of
         the registry: asked for, unless this state has answered it before.
@@ -204,15 +218,14 @@ class PersonCalls:
 
     def ask_all(self, method: Any, requests: list[Any], *absent: Reason) -> list[Any]:
         """The answers to requests that are sent at once; None for those refused as `absent`."""
-        futures = [method.future(request, timeout=_SECONDS) for request in requests]
+        begun = [self.begin(method, request) for request in requests]
         answers: list[Any] = []
-        for future in futures:
+        for answer in begun:
             try:
-                answers.append(future.result())
-            except grpc.RpcError as error:
-                refusal = refusal_of(error)
+                answers.append(answer())
+            except SealgateError as refusal:
                 if refusal.reason not in absent:
-                    raise refusal from error
+                    raise
                 answers.append(None)
         return answers
 
