@@ -7,7 +7,12 @@ from tests.fuzz.harness import Harness
 
 
 def _parse(data: bytes) -> None:
-    assert canonical.decode(data) != {}
+    """What the seed has, all documents must have: one changed letter that still parses is enough.
+
+    A defect that takes more than that is found or not by chance: the fuzzer's choices hang on the
+    addresses of what it compares, whatever its seed.
+    """
+    assert "a" in canonical.decode(data)
 
 
 def _seeds() -> Iterator[bytes]:
