@@ -142,7 +142,8 @@ def _backup(stage: Stage, folder: Path, options: argparse.Namespace) -> list[Row
     copied = time.perf_counter() - began
     stage.stop_gateway()
     shutil.rmtree(stage.state / "artifacts")
-    for path in stage.state.glob("*.db*"):
+    # The gateway anchored its log as it stopped. It would remember that, and refuse what is older.
+    for path in (*stage.state.glob("*.db*"), *stage.state.glob("seen*")):
         path.unlink()
     began = time.perf_counter()
     stage.command("restore", str(folder / "backup"), "--json")
