@@ -158,19 +158,24 @@ def _backup(stage: Stage, folder: Path, options: argparse.Namespace) -> list[Row
 def _rotation(folder: Path, options: argparse.Namespace) -> list[Row]:
     rows = load_file(DATA / "digits.safetensors")["x_test"].astype(np.float32)
     found = []
-    with _installed(folder / "state") as stage:
+    with (
+        _installed(folder / "state") as stage,
+        connect(stage.profile("client")) as channel,
+    ):
+        stub = GRPCInferenceServiceStub(channel)
+        # Until the engine has loaded what was promoted a moment ago, refusals are no loss.
+        with Load(stub, "digits", rows) as load:
+            load.wait_for("1")
         for version, what in enumerate(("answers", "registry", "freshness"), 2):
-            with (
-                connect(stage.profile("client")) as channel,
-                Load(GRPCInferenceServiceStub(channel), "digits", rows) as load,
-            ):
+            with Load(stub, "digits", rows) as load:
                 load.wait_for("1")
                 _rotate(stage, folder, what, version)
                 before = sum(load.versions.values())
                 while sum(load.versions.values()) < before + 50 and not load.failures:
                     time.sleep(0.05)
             lost, answers = sum(load.failures.values()), sum(load.versions.values())
-            found.append(_row(f"answers lost, {what}", lost, "answers", 0.0, answers=answers))
+            counts = {"answers": answers, "failures": json.dumps(load.failures)}
+            found.append(_row(f"answers lost, {what}", lost, "answers", 0.0, **counts))
         logs = stage.command("audit", "verify", "--wait", "90", "--json", person="auditor")
         broken = sum(log["found"] != "intact" for log in logs)
         found.append(_row("logs that do not verify afterwards", broken, "logs", 0.0))
