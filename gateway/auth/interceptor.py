@@ -29,7 +29,7 @@ from gateway.calls.messages import Handler, only, parsed
 from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import RECEIPT_METADATA
-from sealgate.remote.errors import grpc_status, refusal_for
+from sealgate.remote.errors import forget_frames, grpc_status, refusal_for
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
@@ -241,7 +241,9 @@ class AuthInterceptor(grpc.ServerInterceptor):
         if code() is not None and not isinstance(error, NotImplementedError):
             # A handler of a foreign servicer has aborted by itself.
             raise error
-        call.abort_with_status(self.status_of(call, error))
+        status = self.status_of(call, error)
+        forget_frames(error)
+        call.abort_with_status(status)
 
     def status_of(self, call: Call, error: Exception) -> grpc.Status:
         """What the caller hears of an error, recorded or counted (`refused`)."""

@@ -22,6 +22,7 @@ from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
+from sealgate.remote.errors import forget_frames
 from sealgate.tensors import Tensor
 from sealgate.trust.policy.principals import LABEL_ONLY
 from sealgate.trust.receipts.answer_entry import BY_ALLOWANCE, LABELS, REDUCED, SESSION
@@ -235,4 +236,5 @@ def _take_receipt(pending: PendingRequest, results: Sequence[Recorded]) -> None:
     wanted = pending.params is not None and pending.params.receipt
     pending.receipt = own.receipt() if wanted else None
     if isinstance(pending.error, SealgateError):
+        forget_frames(pending.error)
         pending.error = RecordedRefusal(pending.error, pending.receipt)

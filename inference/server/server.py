@@ -33,7 +33,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Kind, Reason, SealgateError
-from sealgate.remote.errors import grpc_status, refusal_for
+from sealgate.remote.errors import forget_frames, grpc_status, refusal_for
 from sealgate.settings import ConfigError
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
@@ -279,4 +279,6 @@ def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None
     refusal = refusal_for(error)
     if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
         _log.error("%s failed: %s", method, refusal, exc_info=error)
-    context.abort_with_status(grpc_status(refusal))
+    status = grpc_status(refusal)
+    forget_frames(error)
+    context.abort_with_status(status)

@@ -124,6 +124,17 @@ class RichStatus(grpc.Status):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames that an error went through, once it is told.
+
+    They hold the call that failed, and some hold the error. In such a ring a call would last until
+    garbage is collected, and gRPC would count it among its connection's streams until then.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def grpc_status(refusal: SealgateError, *metadata: tuple[str, str | bytes]) -> RichStatus:
     """The google.rpc.Status of a refusal: its ErrorInfo and, for what is exhausted, when to retry.
 

@@ -67,7 +67,7 @@ def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
     if error is None:
         return "answered"
     reason = reason_of(error)
-    assert reason is not None, (path, error.code())
+    assert reason is not None, (path, error.code(), error.details())
     assert reason.kind not in (Kind.INTERNAL, Kind.DATA_LOSS), (path, reason)
     return reason.name
 

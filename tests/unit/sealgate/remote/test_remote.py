@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from google.protobuf import any_pb2
 
 from sealgate.cli.output import HelpfulGroup
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Access, reason_of
 from sealgate.remote.calls import Retries
-from sealgate.remote.errors import receipt_in, refusal_of
+from sealgate.remote.errors import forget_frames, receipt_in, refusal_of
 from sealgate.setup.credentials import ISSUER, CertificateAuthority, mint_token, new_issuer_key
 from tests.support.fakes.gateway import Failed
 
@@ -170,3 +170,19 @@ def test_a_malformed_status_gives_no_reason():
     error = Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING)
     error.metadata = [("grpc-status-details-bin", b"\xff\xff")]
     assert reason_of(error) is None
+
+
+def test_an_error_that_is_told_lets_go_of_its_frames_and_those_of_its_causes():
+    def fail() -> None:
+        try:
+            raise ValueError
+        except ValueError as cause:
+            raise SealgateError(Reason.INTERNAL) from cause
+
+    with pytest.raises(SealgateError) as caught:
+        fail()
+    error = caught.value
+    forget_frames(error)
+    assert error.__traceback__ is None
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
