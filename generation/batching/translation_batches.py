@@ -5,24 +5,16 @@ join: their prompts are encoded, a limited number of tokens at a time. Every row
 widest, so space is reserved by rows of the largest size that the version's terms allow.
 """
 
-import logging
-import queue
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from generation.batching.answer_loop import AnswerInProgress, AnswerLoop
 from generation.batching.cache_queue import CacheQueue
-from generation.batching.sampling import draw
 from generation.config import GenerationSettings
-from inference.llm.request import Sampling
 from sealgate.reasons import Reason, SealgateError
 
 
@@ -109,38 +101,6 @@ def _before(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.cat([pad(x, (0, 0, length - x.shape[-2], 0)) for x in (one, other)])
 
 
-_log = logging.getLogger(__name__)
-
-# How long an answer may wait for its next token before its caller and deadline are looked at.
-_LOOK_SECONDS = 0.05
-_STOP_SECONDS = 10.0
-_NOTHING_YET = (-1, False)
-
-
-@dataclass(slots=True, eq=False)
-class _Answer:
-    """One in progress. `is_over` is set by its end, or by whoever does not await it any more. Its
-    `tokens` come with whether each is the last; None stands for a failure.
-    """
-
-    prompt: tuple[int, ...]
-    sampling: Sampling
-    said: int = 0
-    is_over: bool = False
-    tokens: "queue.SimpleQueue[tuple[int, bool] | None]" = field(default_factory=queue.SimpleQueue)
-
-    def choose(self, logits: torch.Tensor, ends: Sequence[int]) -> int:
-        """The next token, out of logits [vocabulary], which the reader is given."""
-        place = len(self.prompt) + self.said
-        drawn = self.sampling.temperature > 0
-        token = draw(logits, self.sampling, place) if drawn else int(logits.argmax())
-        self.said += 1
-        is_last = token in ends or self.said == self.sampling.max_tokens
-        self.is_over = self.is_over or is_last
-        self.tokens.put((token, is_last))
-        return token
-
-
 class _Batch:
     """The answers that run, on one thread."""
 
@@ -150,9 +110,9 @@ class _Batch:
         self._ends = ends
         self._rows: DecodingRows | None = None
         self._last: list[int] = []
-        self.answers: list[_Answer] = []
+        self.answers: list[AnswerInProgress] = []
 
-    def step(self, new: list[_Answer]) -> None:
+    def step(self, new: Sequence[AnswerInProgress]) -> None:
         """A token for each answer, the `new` ones included."""
         self._drop()
         if self._rows is not None:
@@ -178,12 +138,12 @@ class _Batch:
         self.answers = [self.answers[row] for row in kept]
         self._last = [self._last[row] for row in kept]
 
-    def _chosen(self, logits: torch.Tensor, answers: Sequence[_Answer]) -> list[int]:
+    def _chosen(self, logits: torch.Tensor, answers: Sequence[AnswerInProgress]) -> list[int]:
         rows = zip(answers, logits, strict=True)
         return [answer.choose(row, self._ends) for answer, row in rows]
 
 
-class TranslationBatches:
+class TranslationBatches(AnswerLoop[_Batch]):
     """Answers many requests on one thread of its own. Safe for many threads."""
 
     def __init__(
@@ -197,107 +157,15 @@ class TranslationBatches:
         """`start` is the id with which an answer begins, `ends` are those that end one; prompt and
         answer together have at most `longest` tokens, for which the cache has room.
         """
-        self.room = CacheQueue(settings.cache_tokens // longest, settings.queue)
         self._longest = longest
-        self._step_tokens = settings.step_tokens
-        self._new_batch = lambda: _Batch(model, start, ends)
-        self._batch = self._new_batch()
-        self._waiting: deque[_Answer] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
-        self._thread.start()
+        self._begun_by = (model, start, ends)
+        room = CacheQueue(settings.cache_tokens // longest, settings.queue)
+        super().__init__(room, settings.step_tokens)
 
-    @property
-    def running(self) -> int:
-        """How many answers have a row."""
-        return len(self._batch.answers)
+    def _new_batch(self) -> _Batch:
+        return _Batch(*self._begun_by)
 
-    @contextmanager
-    def answer(
-        self,
-        prompt: Sequence[int],
-        sampling: Sampling,
-        deadline: float,
-        active: Callable[[], bool] = lambda: True,
-        caller: str = "",
-    ) -> Iterator[Iterator[int]]:
-        """See `generation.batching.causal_batches.CausalBatches.answer`."""
-        if len(prompt) + sampling.max_tokens > self._longest:
-            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(prompt)} tokens")
-        self.room.take(1, deadline, active, caller)
-        answer = _Answer(tuple(prompt), sampling)
-        try:
-            with self._changed:
-                if self._closing:
-                    raise SealgateError(Reason.DRAINING)
-                self._waiting.append(answer)
-                self._changed.notify()
-            yield _ids(answer, deadline, active)
-        finally:
-            # It leaves before the next one joins, which gets its space.
-            answer.is_over = True
-            self.room.give(1, caller)
-
-    def close(self) -> None:
-        """End: answers in progress fail."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
-        """Steps; where one fails, its answers do, and the next begins anew: whoever delivers must
-        outlive whatever goes wrong.
-        """
-        while not self._closing:
-            new = self._taken(await_one=not self.running)
-            try:
-                with torch.inference_mode():
-                    self._batch.step(new)
-            except Exception as error:
-                _log.error("generation failed: %s", error)
-                _fail([*self._batch.answers, *new])
-                self._batch = self._new_batch()
-        with self._changed:
-            _fail([*self._batch.answers, *self._waiting])
-
-    def _taken(self, await_one: bool) -> list[_Answer]:
-        """Those who join now, as many as a step may encode, or one."""
-        found: list[_Answer] = []
-        longest = 0
-        with self._changed:
-            while await_one and not self._waiting and not self._closing:
-                self._changed.wait()
-            while self._waiting:
-                longest = max(longest, len(self._waiting[0].prompt))
-                if found and longest * (len(found) + 1) > self._step_tokens:
-                    break
-                answer = self._waiting.popleft()
-                if not answer.is_over:
-                    found.append(answer)
-        return found
-
-
-def _ids(answer: _Answer, deadline: float, active: Callable[[], bool]) -> Iterator[int]:
-    """The tokens as they come, until the last one."""
-    while True:
-        found: tuple[int, bool] | None = _NOTHING_YET
-        with suppress(queue.Empty):
-            found = answer.tokens.get(timeout=_LOOK_SECONDS)
-        if time.monotonic() >= deadline or not active():
-            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "in the middle")
-        if found is None:
-            raise SealgateError(Reason.ENGINE_UNAVAILABLE, "the engine failed")
-        token, is_last = found
-        if token >= 0:
-            yield token
-        if is_last:
-            return
-
-
-def _fail(answers: Sequence[_Answer]) -> None:
-    for answer in answers:
-        answer.tokens.put(None)
-        answer.is_over = True
+    def _cost(self, answer: AnswerInProgress) -> int:
+        if answer.longest > self._longest:
+            raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(answer.prompt)} tokens")
+        return 1
