@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from inference.batching.limits import Pace
+from inference.llm.attention import AttentionWindows
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, SealgateError
@@ -151,8 +152,9 @@ class GeneratorTerms:
 
     `prompt_tokens` and `output_tokens` are the most that a request may have and ask for. With the
     `precision` INT8, stored matrices are rounded to eight bits when loaded; with INT8_INTEGER, what
-    they are multiplied by is rounded too, to sixteen. FLOAT32 is not stated in the file, nor is
-    `screening` if the model does not screen prompts.
+    they are multiplied by is rounded too, to sixteen. `attention` is None if every token sees all
+    before it. FLOAT32 and such attention are not stated in the file, nor is `screening` if the
+    model does not screen prompts.
     """
 
     name: str
@@ -163,6 +165,7 @@ class GeneratorTerms:
     output_tokens: int
     screening: PromptScreen | None
     precision: str = FLOAT32
+    attention: AttentionWindows | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
@@ -177,6 +180,8 @@ class GeneratorTerms:
         said: dict[str, Any] = {}
         if self.precision != FLOAT32:
             said["precision"] = self.precision
+        if self.attention is not None:
+            said["attention"] = self.attention.as_json()
         if self.screening is not None:
             screen = self.screening
             said["screening"] = {name: getattr(screen, name) for name in PromptScreen.__slots__}
@@ -197,7 +202,7 @@ class GeneratorTerms:
     def decode(cls, data: bytes) -> Self:
         """Read what `encode` writes."""
         document = fields.mapping(canonical.decode(data))
-        unsaid = {"precision", "screening"} - document.keys()
+        unsaid = {"precision", "screening", "attention"} - document.keys()
         names = [name for name in cls.__slots__ if name not in unsaid]
         top = fields.record(document, names, TYPE)
         if top.get("precision") == FLOAT32:
@@ -206,6 +211,7 @@ class GeneratorTerms:
         screening = None
         if "screening" in top:
             screening = PromptScreen(**fields.record(top["screening"], PromptScreen.__slots__))
+        attention = AttentionWindows.of_json(top["attention"]) if "attention" in top else None
         return cls(
             name=fields.text(top["name"]),
             description=fields.text(top["description"]),
@@ -215,7 +221,14 @@ class GeneratorTerms:
             output_tokens=top["output_tokens"],
             screening=screening,
             precision=top.get("precision", FLOAT32),
+            attention=attention,
         )
+
+    def runs_in(self, place: str) -> str:
+        """What entries, receipts and metadata call the engine at `place` that runs it: attention
+        windows are part of it.
+        """
+        return place if self.attention is None else f"{place}; {self.attention.description}"
 
     def check(self, sampling: Sampling) -> None:
         """Raises SealgateError(PARAMETER_MALFORMED) for more tokens than may be asked for."""

@@ -138,12 +138,16 @@ class OpenAiEngine:
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for an unreadable
-        tokenizer.
+        """See `VersionLoader`. Raises: as `read_terms`; ENGINE_UNSUITABLE for attention windows,
+        which such a server does not obey; CHECKPOINT_REFUSED for an unreadable tokenizer.
         """
         if isinstance(loaded, OpenAiGenerator) and loaded.is_of(cleared):
             return loaded
         terms = read_terms(cleared, source)
+        if terms.attention is not None:
+            raise SealgateError(
+                Reason.ENGINE_UNSUITABLE, "an OpenAI server does not obey attention windows"
+            )
         _log.warning("%s %s: %s", terms.name, cleared.pointer.version, self.engine)
         return OpenAiGenerator(
             self._server,

@@ -116,7 +116,7 @@ class RemoteGenerator(Generator):
     def __init__(
         self, remote: RemoteEngine, cleared: VerifiedPointer, terms: GeneratorTerms
     ) -> None:
-        super().__init__(cleared, terms, SEPARATE)
+        super().__init__(cleared, terms, terms.runs_in(SEPARATE))
         self._remote = remote
 
     @property

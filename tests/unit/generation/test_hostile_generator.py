@@ -75,7 +75,9 @@ def begin(number: int, score: float | None = 0.5, screening: object = "a screen"
 
     room: Any = Room()
     cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
-    terms: Any = SimpleNamespace(prompt_tokens=8, screening=screening, check=lambda _: None)
+    terms: Any = SimpleNamespace(
+        prompt_tokens=8, screening=screening, check=lambda _: None, runs_in=str
+    )
     generator = RemoteGenerator(room, cleared, terms)
     with generator.begin(SamplingRequest(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
         pass

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from inference.llm.attention import AttentionWindows
 from inference.llm.request import (
     FILES,
     INT8,
@@ -37,6 +38,36 @@ def test_terms_are_read_again() -> None:
         assert GeneratorTerms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
+
+
+def test_windows_are_part_of_the_terms() -> None:
+    windowed = replace(TERMS, attention=AttentionWindows(4, (64, 0)))
+    assert GeneratorTerms.decode(windowed.encode()) == windowed
+    assert json.loads(windowed.encode()) == json.loads(TERMS.encode()) | {
+        "attention": {"sink": 4, "windows": [64, 0]}
+    }
+    place = "in-process, digest checked"
+    assert TERMS.runs_in(place) == place
+    assert windowed.runs_in(place) == (
+        f"{place}; attention windows of 64 tokens in 1 of 2 layers, 1 keep all, 4 sink tokens"
+    )
+
+
+def test_terms_without_windows_have_the_bytes_that_they_had() -> None:
+    assert TERMS.encode() == (
+        b'{"data":{"license":"PSF","name":"a manual"},"description":"small","intended_use":"tests",'
+        b'"name":"tiny","output_tokens":32,"prompt_tokens":64,"screening":{"bound":0.05,'
+        b'"confidence":0.9,"prompts":60,"tail":0.4,"threshold":5.5,"window":16},'
+        b'"type":"sealgate/generator/v2"}'
+    )
+
+
+@pytest.mark.parametrize("attention", [None, {}, {"sink": 4, "windows": [0]}])
+def test_malformed_windows_are_refused(attention: Any) -> None:
+    said = json.loads(TERMS.encode()) | {"attention": attention}
+    with pytest.raises(SealgateError) as found:
+        GeneratorTerms.decode(canonical.encode(said))
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_threshold_of_another_measure_is_refused() -> None:
