@@ -24,9 +24,13 @@ from generation.batching.cache_queue import CacheQueue
 from generation.batching.causal_batches import CausalBatches
 from generation.batching.sampling import draw
 from generation.batching.translation_batches import DecodingRows, TranslationBatches
+from generation.batching.window_batches import WindowBatches
+from generation.batching.windows import install, installed
 from generation.config import GenerationSettings
 from generation.models.perplexity import perplexity
+from inference.llm.attention import AttentionWindows
 from inference.llm.request import Sampling
+from sealgate.reasons import Reason, SealgateError
 
 Said: TypeAlias = tuple[Sequence[int], Sequence[int]]
 """Ids that a model is given, and ids of which it is asked how likely they are behind these."""
@@ -66,6 +70,9 @@ class ModelFamily(Protocol):
 
     def positions(self, config: Any) -> int:
         """How many tokens, of prompt and answer together, it takes."""
+
+    def attend(self, model: PreTrainedModel, attention: AttentionWindows) -> None:
+        """Let a model attend in windows. Raises SealgateError(ENGINE_UNSUITABLE) if it cannot."""
 
     def answers(
         self,
@@ -131,14 +138,20 @@ class CausalFamily:
     def positions(self, config: Any) -> int:
         return int(config.max_position_embeddings)
 
+    def attend(self, model: PreTrainedModel, attention: AttentionWindows) -> None:
+        install(model, attention)
+
     def answers(
         self,
         model: PreTrainedModel,
         ends: Sequence[int],
         settings: GenerationSettings,
         longest: int,
-    ) -> CausalBatches:
-        return CausalBatches(model, ends, settings)
+    ) -> CausalBatches | WindowBatches:
+        attention = installed(model)
+        if attention is None:
+            return CausalBatches(model, ends, settings)
+        return WindowBatches(model, attention, ends, settings)
 
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
@@ -182,6 +195,9 @@ class TranslatorFamily:
     def positions(self, config: Any) -> int:
         """T5 counts positions from the token that looks, and all far ones are alike."""
         return 1 << 62
+
+    def attend(self, model: PreTrainedModel, attention: AttentionWindows) -> None:
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, "an encoder-decoder has no attention windows")
 
     def answers(
         self,

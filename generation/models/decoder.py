@@ -25,6 +25,7 @@ from transformers import (
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, AnswerBatches, ModelFamily, Said
 from generation.models.int8 import round_weights
+from inference.llm.attention import AttentionWindows
 from inference.llm.request import (
     ARCHITECTURES,
     CONFIG,
@@ -80,9 +81,11 @@ class LanguageModel:
         self._family = family
 
     @classmethod
-    def read(cls, folder: Path, precision: str = FLOAT32) -> "LanguageModel":
-        """`precision` is that of `Terms`. Raises SealgateError: CHECKPOINT_REFUSED,
-        FILE_TOO_LARGE.
+    def read(
+        cls, folder: Path, precision: str = FLOAT32, attention: AttentionWindows | None = None
+    ) -> "LanguageModel":
+        """`precision` and `attention` are those of `GeneratorTerms`. Raises SealgateError:
+        CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`.
         """
         settings = check_config((folder / CONFIG).read_bytes())
         family = FAMILIES[settings["model_type"]]
@@ -117,7 +120,10 @@ class LanguageModel:
         model.requires_grad_(False)
         # Penalties that a folder may configure are not supported.
         model.generation_config = GenerationConfig()
-        return cls(model, tokenizer, template, ends, family)
+        found = cls(model, tokenizer, template, ends, family)
+        if attention is not None:
+            found.attend(attention)
+        return found
 
     @property
     def writes_chats(self) -> bool:
@@ -138,6 +144,10 @@ class LanguageModel:
     def measures(self) -> bool:
         """Whether it says how likely a prompt is."""
         return self._family.measures
+
+    def attend(self, attention: AttentionWindows) -> None:
+        """See `ModelFamily.attend`."""
+        self._family.attend(self.model, attention)
 
     def answers(self, settings: GenerationSettings, longest: int) -> AnswerBatches:
         """See `ModelFamily.answers`."""

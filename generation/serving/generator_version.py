@@ -128,7 +128,7 @@ class GeneratorVersion(NoClassifier):
         that measures no prompts.
         """
         self.digest = digest
-        self.engine = _PLACE
+        self.engine = terms.runs_in(_PLACE)
         self.arithmetic = FLOAT32 if terms.precision == FLOAT32 else INT8
         self.statistics = Statistics()
         self.terms = terms
@@ -146,18 +146,19 @@ class GeneratorVersion(NoClassifier):
         """Make the version of `digest` ready from a private folder of its files.
 
         1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED).
-        2. The weights load (CHECKPOINT_REFUSED), and prompt and answer together have room in them
-           and in the cache; the terms have a screen where it measures prompts, and none where it
-           does not (ENGINE_UNSUITABLE).
+        2. The weights load (CHECKPOINT_REFUSED), attention has the windows of the terms, and prompt
+           and answer together have room in the model and in the cache; the terms have a screen
+           where it measures prompts, and none where it does not (ENGINE_UNSUITABLE).
         3. The golden prompts are cut, and answered greedily, as the publisher's (GOLDEN_MISMATCH).
         """
         # 1.
         terms = GeneratorTerms.decode((folder / TERMS).read_bytes())
         golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
         # 2.
-        decoder = LanguageModel.read(folder, terms.precision)
+        decoder = LanguageModel.read(folder, terms.precision, terms.attention)
         longest = terms.prompt_tokens + terms.output_tokens
-        if longest > min(decoder.positions, settings.cache_tokens):
+        held = longest if terms.attention is None else terms.attention.equivalent(longest)
+        if longest > decoder.positions or held > settings.cache_tokens:
             raise SealgateError(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
         if decoder.measures != (terms.screening is not None):
             raise SealgateError(
