@@ -291,6 +291,10 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "Marking costs more of the model's accuracy than was allowed.",
     )
+    ATTENTION_COST = (
+        Kind.PRECONDITION,
+        "Attention windows cost more of a language model's perplexity than was allowed.",
+    )
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
     APPROVALS_EXPIRED = (

@@ -99,9 +99,11 @@ def tail_of(highest: Sequence[float]) -> float:
     return statistics.fmean(max(0.0, each - middle) for each in highest) * 2
 
 
-def surprises(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
-    """-log p(token | tokens before it), in nats, float64, of each token but the first."""
-    return _measured(model, ids, range(1, len(ids)), _surprise)
+def surprises(model: PreTrainedModel, ids: Sequence[int], start: int = 1) -> torch.Tensor:
+    """-log p(token | tokens before it), in nats, float64, of each token from the one at `start` on,
+    which nothing predicts at 0.
+    """
+    return _measured(model, ids, range(start, len(ids)), _surprise)
 
 
 def perplexity(model: PreTrainedModel, texts: Iterable[Sequence[int]]) -> float:

@@ -1,0 +1,83 @@
+"""Measures how far the attention of each layer reaches, while a decoder reads a text in full."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+_WATCHED = "sealgate_watched"
+
+
+class WatchedLayers:
+    """What each layer was seen to do on one text, from the tokens at positions `asking`.
+
+    `entropies` [layers] are in nats, the mean of heads and tokens. `outside` [layers, sizes] is the
+    share of attention on tokens that are neither among the first `sink` nor among the latest of
+    each size: the mean of tokens, of the head in which it is largest.
+    """
+
+    def __init__(self, asking: Sequence[int], sink: int, sizes: Sequence[int]) -> None:
+        self._asking = torch.tensor(list(asking))
+        self._sink = sink
+        self._sizes = sizes
+        self._entropies: list[torch.Tensor] = []
+        self._outside: list[torch.Tensor] = []
+
+    @property
+    def entropies(self) -> torch.Tensor:
+        return torch.stack(self._entropies)
+
+    @property
+    def outside(self) -> torch.Tensor:
+        return torch.stack(self._outside)
+
+    def read(self, model: PreTrainedModel, ids: Sequence[int]) -> None:
+        """Let a decoder read a text with full attention; afterwards it attends as before."""
+        before = model.config._attn_implementation
+        model.set_attn_implementation(_WATCHED)
+        try:
+            with torch.inference_mode():
+                model.model(input_ids=torch.tensor([list(ids)]), use_cache=False, watched=self)
+        finally:
+            model.set_attn_implementation(before)
+
+    def look(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> None:
+        """At the next layer: query [heads, tokens, width] and key [KV heads, tokens, width]."""
+        heads, tokens, width = query.shape
+        asked = query[:, self._asking].reshape(len(key), -1, width)
+        scores = (asked @ key.transpose(1, 2)).reshape(heads, len(self._asking), tokens) * scaling
+        is_later = torch.arange(tokens) > self._asking[:, None]
+        shares = scores.masked_fill_(is_later, -torch.inf).softmax(-1)
+        logs = shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+        self._entropies.append(-(shares * logs).sum(-1).mean())
+        # Up to each token, that one included; behind a column of none.
+        sums = torch.nn.functional.pad(shares.cumsum(-1), (1, 0))
+        found = []
+        for size in self._sizes:
+            ends = (self._asking + 1 - size).clamp_min(self._sink)
+            upto = sums.gather(-1, ends.expand(heads, -1)[..., None])[..., 0]
+            found.append((upto - sums[..., self._sink]).mean(-1).max())
+        self._outside.append(torch.stack(found) if found else torch.zeros(0))
+
+
+def _forward(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    watched: WatchedLayers,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """As the library calls attention: [1, heads, tokens, width], to [1, tokens, heads, width]."""
+    watched.look(query[0], key[0], scaling)
+    found = scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scaling, enable_gqa=True
+    )
+    return found.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(_WATCHED, _forward)

@@ -1,0 +1,207 @@
+"""Chooses the attention windows of a version by measurement, on texts as long as it may be asked.
+
+A window may be small in a layer whose tokens look at their neighbours, and must be large where
+attention is spread: its entropy is high there, and much of it falls outside of small windows. So
+each layer gets the smallest window outside of which no head has more than a share of its attention,
+and the share is the largest with which perplexity is kept. Perplexity is that of each text's second
+half, where windows tell.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from generation.models.attention_reach import WatchedLayers
+from generation.models.decoder import LanguageModel
+from generation.models.perplexity import surprises
+from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.request import Sampling, SamplingRequest
+from sealgate.reasons import Reason, SealgateError
+
+SINK, KEPT = 4, 0.98
+"""Sink tokens, and the share of full attention's perplexity that is kept, unless told."""
+_SMALLEST = 16
+# Shares of attention that may fall outside: 0.4, halved so often.
+_SHARES = [0.4 * 0.5**number for number in range(8)]
+# Of so many queries of a text attention is looked at.
+_LOOKED_AT = 64
+# No text of fewer tokens says anything about windows.
+_SHORTEST = 4 * _SMALLEST
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWish:
+    """What a publisher asks for: windows that are measured, or all of `tokens`; on `texts`, half of
+    which choose and half of which check.
+    """
+
+    texts: Sequence[str]
+    tokens: int | None = None
+    sink: int = SINK
+    kept: float = KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpread:
+    """How far attention of one layer reaches: its mean `entropy` in nats, and by size of window the
+    share that falls outside of it and of the sinks, of the head in which that is most.
+    """
+
+    entropy: float
+    outside: dict[int, float]
+
+    def window(self, share: float) -> int:
+        """The smallest outside of which no more than that share falls."""
+        return next((size for size, out in self.outside.items() if out <= share), WHOLE)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFindings:
+    """What was measured: perplexities on the texts that check, of `tokens` tokens, the longest
+    text's length, and how far each layer reaches.
+    """
+
+    attention: AttentionWindows
+    longest: int
+    tokens: int
+    full: float
+    windowed: float
+    layers: tuple[LayerSpread, ...]
+
+    @property
+    def kept(self) -> float:
+        """Full attention's perplexity by that of windows: 1 where nothing is lost."""
+        return self.full / self.windowed
+
+    def as_json(self) -> dict[str, object]:
+        """For evidence."""
+        windows = self.attention.windows
+        return {
+            **self.attention.as_json(),
+            "longest_text": self.longest,
+            "measured_tokens": self.tokens,
+            "perplexity_full": self.full,
+            "perplexity_windows": self.windowed,
+            "memory_share": self.attention.equivalent(self.longest) / self.longest,
+            "entropy": [layer.entropy for layer in self.layers],
+            "outside": [
+                layer.outside.get(window, 0.0)
+                for layer, window in zip(self.layers, windows, strict=True)
+            ],
+        }
+
+
+def choose(decoder: LanguageModel, wish: WindowWish, longest: int) -> WindowFindings:
+    """Windows for texts of at most `longest` tokens; the decoder attends in them afterwards.
+
+    1. There is a text to choose and one to check by, long enough to tell (CALIBRATION_TOO_SMALL).
+    2. Attention is looked at, and windows are chosen, half of what may be lost being spent, on the
+       texts that choose (ATTENTION_COST where none save anything).
+    3. On the other texts as much perplexity is kept as is wished (ATTENTION_COST).
+
+    Raises too: ENGINE_UNSUITABLE for a model that has no windows.
+    """
+    # 1.
+    texts = long_texts(decoder, wish.texts, longest)
+    choosing, checking = texts[::2], texts[1::2]
+    # 2.
+    full = perplexity_of_halves(decoder.model, checking)
+    spread = _spread(decoder, choosing, wish)
+    attention = (
+        _uniform(spread, wish) if wish.tokens else _measured(decoder, choosing, spread, wish)
+    )
+    # 3.
+    decoder.attend(attention)
+    windowed = perplexity_of_halves(decoder.model, checking)
+    tokens = sum(len(ids) - len(ids) // 2 for ids in checking)
+    found = WindowFindings(attention, max(map(len, texts)), tokens, full, windowed, spread)
+    if found.kept < wish.kept:
+        raise SealgateError(
+            Reason.ATTENTION_COST, f"{found.kept:.2%} of perplexity is kept, not {wish.kept:.2%}"
+        )
+    return found
+
+
+def long_texts(
+    decoder: LanguageModel, texts: Sequence[str], longest: int
+) -> Sequence[Sequence[int]]:
+    """The ids of texts that are half as long as a request may be, or longer, cut to `longest`.
+
+    Raises: ENGINE_UNSUITABLE, CALIBRATION_TOO_SMALL; TENSOR_TEXT for a text that is no prompt.
+    """
+    if not decoder.measures:
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, "only decoders have attention windows")
+    asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in texts]
+    cut = [decoder.prompt_ids(each, len(each.prompt))[:longest] for each in asked]
+    least = max(_SHORTEST, longest // 2)
+    found = [ids for ids in cut if len(ids) >= least]
+    if len(found) < 2:
+        raise SealgateError(
+            Reason.CALIBRATION_TOO_SMALL, f"{len(found)} texts of {least} tokens or more"
+        )
+    return found
+
+
+def perplexity_of_halves(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> float:
+    """Perplexity of the second half of each text, the first being read before it."""
+    found = [surprises(model, ids, len(ids) // 2) for ids in texts]
+    return math.exp(float(torch.cat(found).mean()))
+
+
+def _spread(
+    decoder: LanguageModel, texts: Sequence[Sequence[int]], wish: WindowWish
+) -> tuple[LayerSpread, ...]:
+    """Of each layer, with full attention, on queries of the second halves."""
+    longest = max(map(len, texts))
+    sizes = [_SMALLEST << times for times in range(longest.bit_length())]
+    sizes = [size for size in sizes if size + wish.sink < longest]
+    entropies, outside = [], []
+    for ids in texts:
+        step = max(1, len(ids) // 2 // _LOOKED_AT)
+        watched = WatchedLayers(range(len(ids) // 2, len(ids), step), wish.sink, sizes)
+        watched.read(decoder.model, ids)
+        entropies.append(watched.entropies)
+        outside.append(watched.outside)
+    mean, worst = torch.stack(entropies).mean(0), torch.stack(outside).mean(0)
+    return tuple(
+        LayerSpread(float(entropy), dict(zip(sizes, map(float, shares), strict=True)))
+        for entropy, shares in zip(mean, worst, strict=True)
+    )
+
+
+def _uniform(spread: Sequence[LayerSpread], wish: WindowWish) -> AttentionWindows:
+    return AttentionWindows(wish.sink, (wish.tokens or WHOLE,) * len(spread))
+
+
+def _measured(
+    decoder: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    spread: Sequence[LayerSpread],
+    wish: WindowWish,
+) -> AttentionWindows:
+    """The windows of the largest share with which half of what may be lost is, by bisection: more
+    attention inside loses less.
+    """
+    full = perplexity_of_halves(decoder.model, texts)
+    allowed = full / (1 - (1 - wish.kept) / 2)
+    best: AttentionWindows | None = None
+    low, high = 0, len(_SHARES)
+    while low < high:
+        middle = (low + high) // 2
+        windows = tuple(layer.window(_SHARES[middle]) for layer in spread)
+        if not any(windows):
+            # Nor are there any for smaller shares.
+            high = middle
+            continue
+        tried = AttentionWindows(wish.sink, windows)
+        decoder.attend(tried)
+        if perplexity_of_halves(decoder.model, texts) <= allowed:
+            best, high = tried, middle
+        else:
+            low = middle + 1
+    if best is None:
+        raise SealgateError(Reason.ATTENTION_COST, f"no windows keep {wish.kept:.2%} of perplexity")
+    return best
