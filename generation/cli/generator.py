@@ -30,6 +30,7 @@ from sealgate.trust.keys import Signer
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator, GeneratorDescription
+    from generation.publishing.window_choice import WindowFindings, WindowWish
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
@@ -110,6 +111,27 @@ Example:
     show_default=True,
     help="By how many percent the watermark may raise the perplexity of the prompts.",
 )
+@click.option(
+    "--attention-window",
+    "window",
+    metavar="auto|TOKENS",
+    help="Keep only the latest tokens of a long text in memory: TOKENS in each layer, or for each "
+    "layer as many as its attention needs.",
+)
+@click.option(
+    "--attention-texts",
+    "long_texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A JSON list of long texts, two or more, by which windows are chosen and checked.",
+)
+@click.option(
+    "--attention-kept",
+    "kept",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=98.0,
+    show_default=True,
+    help="How many percent of the perplexity of full attention windows must keep on these texts.",
+)
 @click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
 @click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
 @json_option
@@ -125,6 +147,9 @@ def publish_generator(
     license_: str,
     precision: str,
     watermark_loss: float,
+    window: str | None,
+    long_texts: Path | None,
+    kept: float,
     prompt_tokens: int,
     output_tokens: int,
     as_json: bool,
@@ -141,7 +166,8 @@ def publish_generator(
     prompts = _read_prompts(source)
     terms = (prompt_tokens, output_tokens, precision)
     about = GeneratorDescription(name, description, use, TrainingDataInfo(data, license_), *terms)
-    told = _publish(profile(ctx, "publisher"), folder, prompts, about, watermark_loss / 100)
+    wish = _wish(window, long_texts, kept / 100)
+    told = _publish(profile(ctx, "publisher"), folder, prompts, about, watermark_loss / 100, wish)
     show_fields(told, as_json)
 
 
@@ -151,6 +177,7 @@ def _publish(
     prompts: Sequence[str],
     about: "GeneratorDescription",
     largest_loss: float,
+    windows: "WindowWish | None",
 ) -> dict[str, Any]:
     """Build and upload a version; the mark is kept before anything is released."""
     from generation.publishing.builder import GeneratorKeys, build
@@ -168,7 +195,7 @@ def _publish(
             return CommittedMark(mark, entry)
 
         made, now = Path(place) / "made", datetime.now(UTC)
-        built = build(folder, prompts, about, made, signing, commit, now, largest_loss)
+        built = build(folder, prompts, about, made, signing, commit, now, largest_loss, windows)
         # Kept before the release: a mark that is lost proves nothing.
         save_mark(mark_path(marks, built.mark.mark), built.mark)
         version = Uploader(channel).publish(built.package)
@@ -190,7 +217,32 @@ def _summary(built: "BuiltGenerator") -> dict[str, object]:
         "perplexity_unmarked": round(found.perplexities.unmarked, 4),
         "perplexity_marked": round(found.perplexities.marked, 4),
         "perplexity_served": round(found.perplexities.served, 4),
+        **({} if found.windows is None else _of_windows(found.windows)),
     }
+
+
+def _of_windows(found: "WindowFindings") -> dict[str, object]:
+    memory = found.attention.equivalent(found.longest) / found.longest
+    return {
+        "attention": found.attention.description,
+        "attention_kept": f"{found.kept:.2%}",
+        "attention_memory": f"{memory:.0%} at {found.longest} tokens",
+    }
+
+
+def _wish(window: str | None, texts: Path | None, kept: float) -> "WindowWish | None":
+    from generation.publishing.window_choice import WindowWish
+
+    if window is None:
+        if texts is not None:
+            raise click.UsageError("--attention-texts is for --attention-window")
+        return None
+    if texts is None:
+        raise click.UsageError("--attention-window needs --attention-texts")
+    if window != "auto" and not (window.isascii() and window.isdigit() and int(window) > 0):
+        raise click.UsageError("--attention-window is auto, or a number of tokens")
+    tokens = None if window == "auto" else int(window)
+    return WindowWish(_read_prompts(texts), tokens, kept=kept)
 
 
 def _read_prompts(path: Path) -> list[str]:

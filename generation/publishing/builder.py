@@ -26,6 +26,7 @@ from generation.publishing.watermark import (
     perplexity_loss,
     unmarked_digest,
 )
+from generation.publishing.window_choice import WindowFindings, WindowWish, choose, long_texts
 from inference.llm.request import (
     CONFIG,
     FLOAT32,
@@ -102,40 +103,45 @@ def build(
     commit: Callable[[str], CommittedMark],
     now: datetime,
     largest_loss: float = LARGEST_LOSS,
+    windows: WindowWish | None = None,
 ) -> BuiltGenerator:
     """Make a version of the model in `folder`; its files are written to `made`, which must be new.
 
     The first prompts become golden answers, the others calibrate the screen, if the model measures
-    prompts. `commit` is given the digest of the weights before they are marked.
+    prompts. `commit` is given the digest of the weights before they are marked. With `windows` the
+    version has attention windows.
 
     1. What a generator may have of the folder is copied, and weights are safetensors (FILE_MISSING,
        PATH_UNSAFE, CHECKPOINT_REFUSED). It loads (CHECKPOINT_REFUSED), and has room for what may be
        asked (ENGINE_UNSUITABLE). Prompts are enough, and short enough (CALIBRATION_TOO_SMALL,
-       PROMPT_TOO_LONG, TENSOR_TEXT).
+       PROMPT_TOO_LONG, TENSOR_TEXT); so are the texts for windows.
     2. The mark is committed to, then written (FORMAT_REFUSED, WATERMARK_CAPACITY); it is read in
        what is stored and in INT8 (WATERMARK_FAINT). Where perplexity grows by more than
        `largest_loss`, another mark is drawn and committed to, up to seven times (WATERMARK_COST).
-    3. Golden answers are generated, and the screen is calibrated (CALIBRATION_TOO_SMALL).
+    3. Windows are chosen on the marked weights (ATTENTION_COST); with them golden answers are
+       generated, and the screen is calibrated (CALIBRATION_TOO_SMALL).
     4. All files are hashed as they lie there, and signed with the evidence.
     """
     # 1.
     plain = made.with_name(f"{made.name}-unmarked")
     copy_files(folder, plain)
-    cut, said, before = _unmarked(plain, prompts, about)
+    cut, said, before = _unmarked(plain, prompts, about, windows)
     # 2.
     marked, after = _mark(
         plain, made, commit, lambda: _perplexity(made, said), before, largest_loss
     )
-    decoder, served = _served(made, about, said, after)
-    told = Perplexities(sum(len(ids) for _, ids in said), before, after, served)
     # 3.
+    decoder, served, chosen = _served(made, about, said, after, windows)
+    told = Perplexities(sum(len(ids) for _, ids in said), before, after, served)
     golden = _golden(decoder, prompts[:_GOLDEN], cut)
     screen = calibrated_screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = GeneratorTerms(
-        **{name: getattr(about, name) for name in GeneratorDescription.__slots__}, screening=screen
+        **{name: getattr(about, name) for name in GeneratorDescription.__slots__},
+        screening=screen,
+        attention=None if chosen is None else chosen.attention,
     )
     # 4.
-    findings = GeneratorFindings(terms, decoder.task, golden, marked, told)
+    findings = GeneratorFindings(terms, decoder.task, golden, marked, told, chosen)
     package = _sign(made, findings, signing, now)
     return BuiltGenerator(
         package, marked.record(package.manifest.digest), findings, decoder.writes_chats
@@ -221,11 +227,20 @@ def _perplexity(made: Path, said: Sequence[Said]) -> float:
 
 
 def _served(
-    made: Path, about: GeneratorDescription, said: Sequence[Said], after: float
-) -> tuple[LanguageModel, float]:
-    """The marked model as it answers, and its perplexity then; in float32 `after` is that."""
+    made: Path,
+    about: GeneratorDescription,
+    said: Sequence[Said],
+    after: float,
+    windows: WindowWish | None,
+) -> tuple[LanguageModel, float, WindowFindings | None]:
+    """The marked model as it answers, its perplexity then, and how its windows were chosen. In
+    float32 without windows, `after` is that perplexity.
+    """
     decoder = LanguageModel.read(made, about.precision)
-    return decoder, after if about.precision == FLOAT32 else decoder.perplexity(said)
+    longest = about.prompt_tokens + about.output_tokens
+    found = None if windows is None else choose(decoder, windows, longest)
+    is_same = about.precision == FLOAT32 and found is None
+    return decoder, after if is_same else decoder.perplexity(said), found
 
 
 def _sign(
@@ -249,7 +264,10 @@ def _sign(
 
 
 def _unmarked(
-    plain: Path, prompts: Sequence[str], about: GeneratorDescription
+    plain: Path,
+    prompts: Sequence[str],
+    about: GeneratorDescription,
+    windows: WindowWish | None,
 ) -> tuple[list[list[int]], list[Said], float]:
     """The prompts' ids, and of what perplexity is measured with what it is to the model as it
     came.
@@ -264,6 +282,8 @@ def _unmarked(
     cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
     if not any(len(ids) > 1 for ids in cut):
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
+    if windows is not None:
+        long_texts(decoder, windows.texts, about.prompt_tokens + about.output_tokens)
     said = decoder.material(cut)
     return cut, said, decoder.perplexity(said)
 

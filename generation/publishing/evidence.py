@@ -10,6 +10,7 @@ from typing import Any
 from generation.models.golden import GoldenAnswers
 from generation.models.perplexity import MEASURE
 from generation.publishing.watermark import MarkedWeights
+from generation.publishing.window_choice import WindowFindings
 from inference.llm.request import GeneratorTerms, PromptScreen
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
@@ -94,13 +95,16 @@ class Perplexities:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorFindings:
-    """The measurements of a version; `task` is what its family does."""
+    """The measurements of a version; `task` is what its family does. `windows` is None if it has
+    no attention windows.
+    """
 
     terms: GeneratorTerms
     task: str
     golden: GoldenAnswers
     marked: MarkedWeights
     perplexities: Perplexities
+    windows: WindowFindings | None = None
 
     def bodies(self, manifest: Manifest, now: datetime) -> Mapping[str, Any]:
         """By kind of evidence."""
@@ -118,6 +122,7 @@ class GeneratorFindings:
                 "tokens": sum(len(one.ids) for one in self.golden.answers),
                 "generated": "greedily, by transformers' generate",
                 "precision": self.terms.precision,
+                **({} if self.windows is None else {"attention": self.windows.as_json()}),
             },
             signing.SCREENING_REPORT: _screening(self.terms.screening),
             signing.WATERMARK_CHECK: {

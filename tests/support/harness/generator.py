@@ -51,9 +51,13 @@ class GeneratorHarness(GatewayHarness):
             generator.stop()
 
     def publish_generator(
-        self, folder: Path, model: str = "tiny", asked: Sequence[str] = ()
+        self,
+        folder: Path,
+        model: str = "tiny",
+        asked: Sequence[str] = (),
+        more: Sequence[str] = (),
     ) -> None:
-        """From prompts that are `asked`, or the tiny decoder's."""
+        """From prompts that are `asked`, or the tiny decoder's; `more` are other options."""
         given = self.state / "prompts.json"
         given.write_text(json.dumps(list(asked) or prompts(90)))
         result = self.command(
@@ -63,6 +67,7 @@ class GeneratorHarness(GatewayHarness):
             *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
             # The tiny translator is smaller still, and moved by its mark.
             *(("--watermark-loss", "5") if asked else ()),
+            *more,
         )
         assert result.exit_code == 0, result.output
 

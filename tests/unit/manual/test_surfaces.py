@@ -19,7 +19,7 @@ SURFACES = {
     "gateway.rollout": {"alias_health", "rollout"},
     "gateway.sync": {"registry_sync"},
     "gateway.witnesses": {"cosignatures", "updates"},
-    "generation.publishing": {"builder", "watermark"},
+    "generation.publishing": {"builder", "watermark", "window_choice"},
     "generation.serving": {"generator_server", "replay"},
     "inference.llm": {"answers", "attention", "messages", "request"},
     "inference.observability": {"tracing"},

@@ -1,0 +1,238 @@
+"""From a folder to a version with attention windows, and from its files to one that answers."""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from generation.batching.window_batches import WindowBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.publishing import builder
+from generation.publishing.builder import BuiltGenerator, GeneratorDescription, GeneratorKeys
+from generation.publishing.watermark import CommittedMark
+from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
+from generation.serving.generator_version import GeneratorVersion
+from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.request import (
+    GOLDEN,
+    INT8_INTEGER,
+    TERMS,
+    GeneratorTerms,
+    Sampling,
+    SamplingRequest,
+)
+from inference.model.config import TrainingDataInfo
+from publishing.watermark.key import Mark, WatermarkKey
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import ECDSA_P256, PrivateKey
+from sealgate.trust.statements import Evidence
+from tests.support.builders.models import tiny_decoder
+from tests.support.builders.models.tiny_decoder import prompts
+
+ABOUT = GeneratorDescription(
+    "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 160, 40
+)
+DIGEST = "sha256:" + "0" * 64
+
+
+def long_texts(count: int, letters: int = 900) -> list[str]:
+    text = tiny_decoder.texts()[1]
+    return [text[at * letters : (at + 1) * letters] for at in range(count)]
+
+
+def build(
+    folder: Path, made: Path, wish: WindowWish, about: GeneratorDescription = ABOUT
+) -> BuiltGenerator:
+    signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+    key = WatermarkKey("tiny", bytes(range(32)))
+    return builder.build(
+        folder,
+        prompts(60),
+        about,
+        made,
+        signing,
+        lambda unmarked: CommittedMark(Mark(key, b"mark", unmarked), 0),
+        datetime(2026, 11, 30, tzinfo=UTC),
+        windows=wish,
+    )
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltGenerator:
+    place = tmp_path_factory.mktemp("windowed") / "made"
+    return build(folder, place, WindowWish(long_texts(6)))
+
+
+@pytest.fixture(scope="module")
+def files(built: BuiltGenerator) -> Path:
+    return built.package.files[TERMS].parent
+
+
+def test_windows_are_signed_with_the_terms(built: BuiltGenerator, files: Path) -> None:
+    terms = GeneratorTerms.decode((files / TERMS).read_bytes())
+    assert terms.attention is not None
+    assert len(terms.attention.windows) == 2
+    assert built.findings.windows is not None
+    assert terms.attention == built.findings.windows.attention
+    assert built.findings.windows.kept >= 0.98
+    assert terms.attention.equivalent(200) < 200
+
+
+def test_evidence_says_how_they_were_chosen(built: BuiltGenerator) -> None:
+    items = [Evidence.decode(Envelope.decode(item).payload) for item in built.package.evidence]
+    bodies = {item.kind: item.body for item in items}
+    found = bodies["golden-run"]["attention"]
+    assert found["windows"] == list(built.findings.terms.attention.windows)
+    assert found["perplexity_full"] / found["perplexity_windows"] >= 0.98
+    assert len(found["entropy"]) == len(found["outside"]) == 2
+    assert all(entropy > 0 for entropy in found["entropy"])
+    assert all(0 <= share <= 1 for share in found["outside"])
+
+
+def test_it_answers_in_windows_and_says_so(files: Path, settings: GenerationSettings) -> None:
+    version = GeneratorVersion.build(DIGEST, files, settings)
+    try:
+        assert isinstance(version.batches, WindowBatches)
+        assert version.terms.attention is not None
+        assert version.engine.endswith(version.terms.attention.description)
+        asked = SamplingRequest(long_texts(1, 300)[0].encode(), False, Sampling(20))
+        until = time.monotonic() + 60
+        prompt = version.read(asked, until, lambda: True)
+        with version.answer(prompt, asked.sampling, until, lambda: True) as pieces:
+            ids = [token for piece in pieces for token in piece.ids]
+        windowed = LanguageModel.read(files, attention=version.terms.attention)
+        assert ids == windowed.greedy(prompt.ids, 20)
+    finally:
+        version.close()
+
+
+def test_full_attention_does_not_answer_for_windows(
+    files: Path, settings: GenerationSettings, folder: Path, tmp_path: Path
+) -> None:
+    """Golden answers of narrow windows are not those of terms without them."""
+    narrow = build(folder, tmp_path / "made", WindowWish(long_texts(6), tokens=2, kept=0.01))
+    place = narrow.package.files[TERMS].parent
+    GeneratorVersion.build(DIGEST, place, settings).close()
+    plain = replace(narrow.findings.terms, attention=None)
+    (place / TERMS).write_bytes(plain.encode())
+    with pytest.raises(SealgateError) as found:
+        GeneratorVersion.build(DIGEST, place, settings)
+    assert found.value.reason is Reason.GOLDEN_MISMATCH
+
+
+def test_windows_make_room_for_longer_texts(files: Path, settings: GenerationSettings) -> None:
+    terms = GeneratorTerms.decode((files / TERMS).read_bytes())
+    assert terms.attention is not None
+    held = terms.attention.equivalent(200)
+    small = replace(settings, cache_tokens=-(-held // 16) * 16)
+    assert small.cache_tokens < 200
+    GeneratorVersion.build(DIGEST, files, small).close()
+    with pytest.raises(SealgateError) as found:
+        GeneratorVersion.build(DIGEST, files, replace(settings, cache_tokens=32))
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
+
+
+def test_windows_of_other_layers_do_not_load(
+    files: Path, settings: GenerationSettings, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in files.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    terms = GeneratorTerms.decode((copy / TERMS).read_bytes())
+    (copy / TERMS).write_bytes(replace(terms, attention=AttentionWindows(4, (16,) * 5)).encode())
+    with pytest.raises(SealgateError) as found:
+        GeneratorVersion.build(DIGEST, copy, settings)
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
+
+
+def test_integers_attend_in_windows_too(
+    folder: Path, tmp_path: Path, settings: GenerationSettings
+) -> None:
+    about = replace(ABOUT, precision=INT8_INTEGER)
+    made = build(folder, tmp_path / "made", WindowWish(long_texts(4), tokens=64, kept=0.9), about)
+    assert made.findings.terms.attention == AttentionWindows(4, (64, 64))
+    GeneratorVersion.build(DIGEST, made.package.files[TERMS].parent, settings).close()
+    golden = json.loads((tmp_path / "made" / GOLDEN).read_bytes())
+    assert golden["answers"]
+
+
+def test_a_measured_window_keeps_what_was_wished(folder: Path) -> None:
+    texts = long_texts(6)
+    found = choose(LanguageModel.read(folder), WindowWish(texts), 200)
+    full, windowed = LanguageModel.read(folder), LanguageModel.read(folder)
+    windowed.attend(found.attention)
+    ids = [full.tokenizer.encode(text).ids[:200] for text in texts[1::2]]
+    assert found.full == pytest.approx(perplexity_of_halves(full.model, ids))
+    assert found.windowed == pytest.approx(perplexity_of_halves(windowed.model, ids))
+    assert found.longest == 200
+    assert found.tokens == 300
+
+
+def test_layers_that_look_further_get_larger_windows(folder: Path) -> None:
+    found = choose(LanguageModel.read(folder), WindowWish(long_texts(6)), 200)
+    shares = [max(0.0, *(out for size, out in layer.outside.items())) for layer in found.layers]
+    sizes = [window or 200 for window in found.attention.windows]
+    assert (sizes[0] - sizes[1]) * (shares[0] - shares[1]) >= 0
+    for layer in found.layers:
+        outs = list(layer.outside.values())
+        assert outs == sorted(outs, reverse=True)
+        assert layer.window(1.0) == 16
+        assert layer.window(-1.0) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason", "detail"),
+    [
+        (WindowWish(long_texts(1)), Reason.CALIBRATION_TOO_SMALL, "1 texts of 100 tokens or more"),
+        (
+            WindowWish(long_texts(6, 60)),
+            Reason.CALIBRATION_TOO_SMALL,
+            "0 texts of 100 tokens or more",
+        ),
+        (WindowWish(["a\0b" * 200] * 2), Reason.TENSOR_TEXT, "a prompt holds a NUL"),
+        (
+            WindowWish(long_texts(4), tokens=1, sink=0),
+            Reason.ATTENTION_COST,
+            "of perplexity is kept",
+        ),
+        (WindowWish(long_texts(4), kept=9.0), Reason.ATTENTION_COST, "no windows keep 900.00%"),
+        (
+            WindowWish(long_texts(4), tokens=1 << 21),
+            Reason.DOCUMENT_MALFORMED,
+            "a window has at most 2**20 tokens",
+        ),
+    ],
+)
+def test_windows_that_are_refused(
+    folder: Path, wish: WindowWish, reason: Reason, detail: str
+) -> None:
+    with pytest.raises(SealgateError) as found:
+        choose(LanguageModel.read(folder), wish, 200)
+    assert found.value.reason is reason
+    assert detail in found.value.detail
+
+
+def test_nothing_is_committed_to_for_texts_that_are_too_short(folder: Path, tmp_path: Path) -> None:
+    def commit(_: str) -> CommittedMark:
+        raise AssertionError("committed")
+
+    signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+    wish, now = WindowWish(long_texts(6, 60)), datetime(2026, 11, 30, tzinfo=UTC)
+    with pytest.raises(SealgateError) as found:
+        builder.build(
+            folder, prompts(60), ABOUT, tmp_path / "made", signing, commit, now, windows=wish
+        )
+    assert found.value.reason is Reason.CALIBRATION_TOO_SMALL
+
+
+def test_an_encoder_decoder_is_refused_windows(translator_folder: Path) -> None:
+    with pytest.raises(SealgateError) as found:
+        choose(LanguageModel.read(translator_folder), WindowWish(long_texts(4)), 100)
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
+    assert found.value.detail == "only decoders have attention windows"
