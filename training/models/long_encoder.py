@@ -83,7 +83,7 @@ class LongTextClassifier(TextClassifier):
         bias = super()._bias(mask, kind)
         if not self.squared:
             return bias
-        places = torch.arange(mask.shape[1])
+        places = torch.arange(mask.shape[1], device=mask.device)
         blocks, led = places // self.reach.block, places < self.reach.first
         near = (blocks[:, None] - blocks).abs() <= 1
         # The length as a tensor: a traced graph compares it for each text.

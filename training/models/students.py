@@ -88,10 +88,13 @@ def perplexity(decoder: Decoder, x: torch.Tensor) -> float:
 
 
 def _mean(decoder: Decoder, x: torch.Tensor, measure: Measure) -> float:
-    was, _ = decoder.training, decoder.eval()
+    was, place = decoder.training, device_of(decoder.eval())
     with torch.no_grad():
         found = torch.cat(
-            [measure(decoder.answers(part)[1], following(part)) for part in x.split(_AT_ONCE)]
+            [
+                measure(decoder.answers(part)[1], following(part)).cpu()
+                for part in (each.to(place) for each in x.split(_AT_ONCE))
+            ]
         )
     decoder.train(was)
     return float(found.double().mean())
@@ -227,11 +230,17 @@ def _unprefixed(folder: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("bert."): tensor.float() for name, tensor in tensors.items()}
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
+
+
 def logits_of(module: nn.Module, x: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """Logits [n, C] of rows [n, ...], in evaluation mode."""
-    was, _ = module.training, module.eval()
+    """Logits [n, C], on the CPU, of rows [n, ...], in evaluation mode."""
+    was, place = module.training, device_of(module.eval())
     with torch.no_grad():
-        found = torch.cat([module.answers(part)[1] for part in x.split(batch)])
+        parts = (part.to(place) for part in x.split(batch))
+        found = torch.cat([module.answers(part)[1].cpu() for part in parts])
     module.train(was)
     return found
 

@@ -6,7 +6,7 @@
     [teacher]   the teacher; optional
     [student]   what is trained
     [search]    the students among which a small one is searched; optional
-    [devices]   over how many processes or devices the run is spread; optional
+    [devices]   on which device, and over how many processes; optional
     [[steps]]   the training steps, in this order
     [alarms]    which class is looked for, and its rate of false alarms; optional
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from inference.runtime.settings import CPU
 from inference.text.tokens import doubled
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, read_settings
@@ -258,8 +259,12 @@ class Recipe:
     def _check_devices(self, kinds: list[str]) -> None:
         if self.devices.teacher_megabytes and self.teacher.kind != CHECKPOINT:
             raise ConfigError("[devices] only a checkpoint can be spread as teacher")
-        if self.devices != DevicesSection() and self.student.kind == DECODER:
+        on_one = DevicesSection(device=self.devices.device, fallback=self.devices.fallback)
+        if self.devices != on_one and self.student.kind == DECODER:
             raise ConfigError("[devices] a decoder and its teacher cannot be spread")
+        # Its noise is of the system's entropy, which only the CPU's generator takes.
+        if self.devices.device != CPU and PRIVATE in kinds:
+            raise ConfigError("[devices] a private step needs the CPU")
         if self.devices.processes > 1 and not {TRAIN, DISTIL}.issuperset(kinds):
             raise ConfigError("[devices] processes can share only the steps train and distil")
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import check_device
 from sealgate.settings import ConfigError
 
 TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
@@ -86,8 +88,12 @@ DATA, TENSOR = SPLITS = ("data", "tensor")
 
 @dataclass(frozen=True, slots=True)
 class DevicesSection:
-    """`processes` train together. `split` says what is dealt to them: the rows of each batch
-    (`data`), or the weights of each layer (`tensor`).
+    """The `device` on which a student is trained and a teacher asked: `cpu`, or a card as
+    `inference.runtime.torch_device` names them. If it is not there, the recipe is refused, or, with
+    `fallback`, followed on the CPU.
+
+    `processes` of the CPU train together. `split` says what is dealt to them: the rows of each
+    batch (`data`), or the weights of each layer (`tensor`).
 
     With `teacher_megabytes` (10^6 bytes), a checkpoint that teaches is spread layer by layer over
     the devices there are, with so much on each; what finds no room waits on disk until it is asked.
@@ -96,8 +102,13 @@ class DevicesSection:
     processes: int = 1
     split: str = DATA
     teacher_megabytes: float = 0.0
+    device: str = CPU
+    fallback: bool = False
 
     def __post_init__(self) -> None:
+        check_device("devices", self.device, self.fallback)
+        if self.device != CPU and self.processes > 1:
+            raise ConfigError(f"[devices] processes share the CPU, not device = {self.device!r}")
         if self.split not in SPLITS:
             raise ConfigError(f"[devices] split is one of {', '.join(SPLITS)}")
         if self.split == TENSOR and self.processes == 1:

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from inference.llm.request import CONFIG, TOKENIZER
+from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from training.data.run_data import TRAIN, RunData, SourceRows
@@ -91,8 +92,11 @@ def opened(tokenizer: bytes) -> Tokenizer:
         raise SealgateError(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error
 
 
-def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[str, str]]:
-    """The training rows and whom to ask about them; and the teacher's digest, by name.
+def corpus(
+    asked: TeacherSection, material: RunData, device: str = CPU
+) -> tuple[TaughtRows, dict[str, str]]:
+    """The training rows and whom to ask about them, on torch's `device`; and the teacher's digest,
+    by name.
 
     Raises: RECIPE_INVALID for a teacher of other tokens, CHECKPOINT_REFUSED.
     """
@@ -105,7 +109,7 @@ def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[s
         raise SealgateError(Reason.RECIPE_INVALID, "a decoder needs a decoder as teacher")
     if tokenizer_in(asked.path) != material.read.tokenizer:
         raise SealgateError(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
-    model = families.load(asked.path)
+    model = families.load(asked.path).to(device)
     size = opened(material.read.tokenizer or b"").get_vocab_size()
     if model.config.vocab_size < size:
         raise SealgateError(
@@ -119,7 +123,7 @@ def ask_of(model: Any, vocabulary: int) -> Ask:
 
     def ask(x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            logits = model(input_ids=x, use_cache=False).logits
+            logits = model(input_ids=x.to(model.device), use_cache=False).logits
         found: torch.Tensor = logits[:, :-1, :vocabulary].flatten(0, 1)
         return found
 

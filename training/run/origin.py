@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from inference.runtime.settings import CPU
 from publishing.source.folder import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
@@ -31,8 +32,8 @@ _HOUSE = ("inference", "publishing", "training")
 class RunInputs:
     """What went into a run: the recipe and its digest, the digests of the data's files and of what
     it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; who took
-    part, where clients trained it; what was tried, where the student was looked for; and what its
-    false alarms were bounded on, where it looks for a class.
+    part, where clients trained it; what was tried, where the student was looked for; what its false
+    alarms were bounded on, where it looks for a class; and the device that trained it, in words.
     """
 
     recipe: Recipe | FederatedRecipe
@@ -44,9 +45,10 @@ class RunInputs:
     federated: Mapping[str, Any] | None = None
     search: Mapping[str, Any] | None = None
     alarms: Mapping[str, Any] | None = None
+    device: str = CPU
 
 
-def claimed(asked: Recipe, digest: str, read: SourceRows) -> dict[str, Any]:
+def claimed(asked: Recipe, digest: str, read: SourceRows, device: str = CPU) -> dict[str, Any]:
     """All that decides what comes of a recipe of this digest, by what it is called. Raises what
     those that it learns or begins from are refused for.
     """
@@ -56,6 +58,8 @@ def claimed(asked: Recipe, digest: str, read: SourceRows) -> dict[str, Any]:
         "set of packages": versions(_PACKAGES),
         "data": dict(read.files),
         "teacher": teachers.digest(asked.teacher),
+        # Sums round differently on another one.
+        "device": device,
     }
     if read.tokenizer is not None:
         given["tokenizer"] = sha256(read.tokenizer)
@@ -72,7 +76,7 @@ def statement(
     `beside` came of the same run, for publishing, and is its byproduct. No path of this machine is
     named.
     """
-    inner: dict[str, Any] = {"code": code_digest()}
+    inner: dict[str, Any] = {"code": code_digest(), "device": went_in.device}
     if went_in.privacy is not None:
         inner["privacy"] = dict(went_in.privacy)
     if went_in.federated is not None:

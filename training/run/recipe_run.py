@@ -7,8 +7,9 @@
     OUT/student.toml       after a search for a student, the recipe with the student that was found
     OUT/run/               the state of an interrupted run; removed at the end
 
-1. The recipe is read, and the folder is bound to it, its data, this code and the models that it
-   starts from: a run with other inputs is never continued. One run at a time works in the folder.
+1. The recipe is read, its device must be there, and the folder is bound to it, its data, this code,
+   the device and the models that it starts from: a run with other inputs is never continued. One
+   run at a time works in the folder.
 2. The teacher labels the training rows, once.
 3. If the recipe asks for it, a student is searched. Each step trains the student; its weights are
    kept, so that a later start continues after it. For a class that is looked for, the bias is moved
@@ -17,9 +18,10 @@
    for texts, with word statistics, unless a step was private. The plots are drawn, and the folder
    `model` appears whole or not at all.
 
-The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
-not. Exceptions are private steps (`training.steps.privacy`) and interrupted steps of three or more
-processes. For language models see `training.run.language`.
+The same recipe, seed, data and code give the same graphs to the byte on one machine's CPU,
+interrupted or not. Exceptions are private steps (`training.steps.privacy`) and interrupted steps of
+three or more processes. A card promises no such thing, and a run that one device began is not
+continued on another (RUN_FOREIGN). For language models see `training.run.language`.
 
 Bounds the false alarms of a classifier that looks for one class, by moving its bias. The recipe's
 section `[alarms]` names the class. After training, the bias of that class is moved so that it wins
@@ -42,9 +44,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import TorchDevice, select_device
 from inference.screening.calibration import conformal_rank
 from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError
+from sealgate.settings import ConfigError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
@@ -62,6 +67,7 @@ from training.models import checkpoints, students
 from training.models.students import logits_of
 from training.recipe import recipe
 from training.recipe.recipe import AlarmsSection, Recipe
+from training.recipe.sections import DevicesSection
 from training.run import language, sources
 from training.run.augmentation import given
 from training.run.finishing import FinishedRun, finish
@@ -151,12 +157,21 @@ def _highest(student: nn.Module, material: RunData, sought: int) -> np.ndarray:
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
 
 
+def _device(asked: DevicesSection) -> TorchDevice:
+    """Raises RECIPE_INVALID where it is not there."""
+    try:
+        return select_device("devices", asked.device, asked.fallback, torch)
+    except ConfigError as error:
+        raise SealgateError(Reason.RECIPE_INVALID, str(error)) from error
+
+
 class RecipeRun:
     """Runs one recipe in one folder."""
 
     def __init__(self, path: Path, out: Path, tell: Tell) -> None:
-        """Raises RECIPE_INVALID."""
+        """Raises RECIPE_INVALID, also for a device that is not there."""
         self._recipe = Recipe.read(path)
+        self._device = _device(self._recipe.devices)
         self._digest = sha256(path.read_bytes())
         self._out, self._run = out, out / "run"
         self._tell = tell
@@ -177,13 +192,17 @@ class RecipeRun:
             shutil.rmtree(self._run)
             self._tell("finished", "this recipe has been followed already")
             return FinishedRun.read(self._out)
+        if self._device.place != CPU:
+            self._tell("device", self._device.said)
         # 2.
         corpus, parents = self._corpus(material)
         # 3.
         found = None
         if asked.search.trials:
             record = self._run / "search.jsonl"
-            found = StudentSearch(asked, material, corpus, record, self._tell).find()
+            found = StudentSearch(
+                *(asked, material, corpus, record, self._tell), self._device.name
+            ).find()
             asked = found.recipe(asked)
             write_whole(self._out / "student.toml", written(asked, self._out).encode())
         torch.manual_seed(asked.run.seed)
@@ -199,6 +218,7 @@ class RecipeRun:
             *(self._recipe, self._digest, material.read.files, parents, began, privacy),
             search=found.encode() if found is not None else None,
             alarms=asdict(settled) if settled is not None else None,
+            device=self._device.said,
         )
         return finish(self._out, student, material, went_in)
 
@@ -217,7 +237,7 @@ class RecipeRun:
 
     def _claim(self, material: RunData) -> str:
         """When the run in this folder began; RUN_FOREIGN where it is another's."""
-        mine = claimed(self._recipe, self._digest, material.read)
+        mine = claimed(self._recipe, self._digest, material.read, self._device.said)
         place = self._out / _CLAIM
         if not place.exists():
             if not is_bare(self._out, _CLAIM):
@@ -241,13 +261,14 @@ class RecipeRun:
         x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
         asked = self._recipe.teacher
         if self._recipe.student.kind == recipe.DECODER:
-            return language.corpus(asked, material)
+            return language.corpus(asked, material, self._device.name)
         if asked.kind == recipe.NOBODY:
             return TaughtRows(TrainingBatch(x, y)), {}
         kept, named = self._run / _LESSON, self._run / "parents.json"
         if not named.exists():
             lesson = teachers.teach(
-                *(asked, material, self._recipe.run.seed), self._recipe.devices.teacher_megabytes
+                *(asked, material, self._recipe.run.seed),
+                *(self._recipe.devices.teacher_megabytes, self._device.name),
             )
             told = {"logits": lesson.logits}
             if lesson.vectors is not None:
@@ -272,7 +293,9 @@ class RecipeRun:
                 seed = self._recipe.run.seed + number
                 train = descent_over(self._recipe.devices, watching)
                 rows = given(step, corpus, material, self._recipe.alarms.label, seed)
-                privacy = follow(step, student, rows, seed, watching, keeping, train)
+                privacy = follow(
+                    step, student, rows, seed, watching, keeping, train, self._device.name
+                )
                 write_whole(spent, canonical.encode(dict(privacy or {})))
                 write_whole(kept, save(student.state_dict()))
                 shutil.rmtree(keeping.folder, ignore_errors=True)

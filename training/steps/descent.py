@@ -22,6 +22,7 @@ from torch import nn
 
 from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import NO_LABEL, storing
+from training.models.students import device_of
 from training.recipe.sections import RecipeStep
 from training.steps.distillation import TrainingBatch
 
@@ -130,7 +131,10 @@ class AccelerateEngine:
 
     def __init__(self) -> None:
         # The schedule goes by our steps, whatever the number of processes.
-        self._accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+        # Modules stay on the device where they are: accelerate would choose another.
+        self._accelerator = Accelerator(
+            cpu=True, device_placement=False, step_scheduler_with_optimizer=False
+        )
 
     def prepare(
         self, whole: StudentObjective, optimizer: Any, schedule: Any
@@ -170,7 +174,8 @@ def descend(
     keeping: CheckpointPlan | None = None,
     engine: StepEngine | None = None,
 ) -> None:
-    """Train `student` in place by `step`, from the last checkpoint where there is one.
+    """Train `student` in place by `step`, from the last checkpoint where there is one, on the
+    device where it is.
 
     Raises SealgateError: LOSS_NOT_FINITE; STORAGE_FULL where a checkpoint finds no room.
     """
@@ -178,14 +183,15 @@ def descend(
     total = step.epochs * each_epoch
     torch.manual_seed(seed)
     engine = AccelerateEngine() if engine is None else engine
-    whole = StudentObjective(student, objective)
+    place = device_of(student)
+    whole = StudentObjective(student, objective).to(place)
     ask, optimizer, schedule = engine.prepare(whole, *_optimizer(whole, step, total))
     done = _resume(engine, keeping)
     ask.train()
     began = time.monotonic()
     for at, places in _order(len(corpus), step.batch, seed, done, total):
         mine, counts = engine.share(places)
-        loss = ask(corpus.take(mine), at / total) * counts
+        loss = ask(corpus.take(mine).to(place), at / total) * counts
         value = engine.mean(loss)
         if not math.isfinite(value):
             raise SealgateError(Reason.LOSS_NOT_FINITE, f"{value} at step {at + 1} of {total}")

@@ -35,6 +35,11 @@ class TrainingBatch:
     logits: torch.Tensor | None = None
     vectors: torch.Tensor | None = None
 
+    def to(self, device: torch.device) -> "TrainingBatch":
+        """The same on a device."""
+        told, vectors = (None if v is None else v.to(device) for v in (self.logits, self.vectors))
+        return TrainingBatch(self.x.to(device), self.y.to(device), told, vectors)
+
 
 class LabelLoss(nn.Module):
     """The cross-entropy to the labels; rows without one do not count."""
@@ -76,7 +81,7 @@ class Distillation(nn.Module):
         self, logits: torch.Tensor, teacher: torch.Tensor, y: torch.Tensor, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The teacher's weight, the temperature and the share of each row, [n]."""
-        one = torch.ones(len(logits))
+        one = logits.new_ones(len(logits))
         return one * self.step.weight, one * self.step.temperature, one
 
 
@@ -104,7 +109,7 @@ class AdaptiveDistillation(Distillation):
         self, logits: torch.Tensor, teacher: torch.Tensor, y: torch.Tensor, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The teacher's weight, the temperature and the share of each row, [n]."""
-        one = torch.ones(len(logits))
+        one = logits.new_ones(len(logits))
         # Between equals it may come out just below nothing.
         gaps = gap(teacher, logits, one).clamp(min=0)
         self._follow(_mean(gaps))

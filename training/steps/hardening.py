@@ -103,8 +103,9 @@ def varied(x: torch.Tensor, shift: float, turn: float) -> torch.Tensor:
     side = math.isqrt(x[0].numel())
     images = x[::2].reshape(-1, 1, side, side)
     count = len(images)
-    way = torch.deg2rad(turn * _between(count))
-    across, down = (2 / side * shift * _between(count) for _ in range(2))
+    # Drawn on the CPU, so that a seed means the same shifts on every device.
+    way = torch.deg2rad(turn * _between(count)).to(x.device)
+    across, down = ((2 / side * shift * _between(count)).to(x.device) for _ in range(2))
     rows = (way.cos(), -way.sin(), across), (way.sin(), way.cos(), down)
     grid = functional.affine_grid(
         torch.stack([torch.stack(row, 1) for row in rows], 1), list(images.shape), False

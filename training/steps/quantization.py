@@ -20,6 +20,7 @@ from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
 from inference.runtime import response_contract
 from training.models.encoder import TextClassifier
+from training.models.students import device_of
 
 # The first with INT8 zero points a channel.
 _OPSET = 21
@@ -55,7 +56,9 @@ def prepare(
     `rows` [n, ...] are examples, two or more. The student's own weights stay as they are.
     """
     program = torch.export.export(
-        _Plain(copy.deepcopy(student)), _given(rows[:4]), dynamic_shapes=(_free(student),)
+        _Plain(copy.deepcopy(student)),
+        _given(rows[:4].to(device_of(student))),
+        dynamic_shapes=(_free(student),),
     ).module()
     quantizer = x86.X86InductorQuantizer()
     asked = x86.get_default_x86_inductor_quantization_config(is_qat=trained)

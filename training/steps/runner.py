@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from training.models.encoder import TextClassifier
 from training.recipe.sections import HARDEN, PRIVATE, QUANTIZE, TRAIN, DevicesSection, RecipeStep
@@ -25,15 +26,18 @@ def follow(
     watching: Callable[[nn.Module], Watch],
     keeping: CheckpointPlan | None,
     train: Descend = descend,
+    device: str = CPU,
 ) -> Mapping[str, Any] | None:
-    """Train `student` in place; returns the privacy spent, of a private step.
+    """Train `student` in place, on torch's `device`, from which it comes back to the CPU; returns
+    the privacy spent, of a private step.
 
     `watching` gives who follows the training of a module, the student or its rounded form; `train`
     is who descends in the steps train and distil.
 
     Raises SealgateError: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
     """
-    spent = _follow(step, student, corpus, seed, watching, keeping, train)
+    spent = _follow(step, student.to(device), corpus, seed, watching, keeping, train)
+    student.to(CPU)
     if not all(bool(each.isfinite().all()) for each in student.parameters()):
         # The last update follows the last loss.
         raise SealgateError(

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from inference.runtime import response_contract
+from inference.runtime.settings import CPU
 from inference.text import tokens
 from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import TRAIN, Rows, RunData, append_line
@@ -84,10 +85,17 @@ class StudentSearch:
     """The search of one recipe; `record` is the file from which it continues."""
 
     def __init__(
-        self, asked: Recipe, material: RunData, corpus: TaughtRows, record: Path, tell: Tell
+        self,
+        asked: Recipe,
+        material: RunData,
+        corpus: TaughtRows,
+        record: Path,
+        tell: Tell,
+        device: str = CPU,
     ) -> None:
+        """`device` is torch's name of where students are tried."""
         self._asked, self._material, self._corpus = asked, material, corpus
-        self._record, self._tell = record, tell
+        self._record, self._tell, self._device = record, tell, device
 
     def find(self) -> SearchResult:
         """Raises RECIPE_INVALID where no student that was tried is within the budget."""
@@ -139,7 +147,10 @@ class StudentSearch:
         step = self._asked.steps[0]
         step = replace(step, epochs=self._asked.search.epochs or step.epochs)
         try:
-            follow(step, net.train(), self._corpus, seed + 1, lambda _: lambda _: None, None)
+            follow(
+                *(step, net.train(), self._corpus, seed + 1, lambda _: lambda _: None, None),
+                device=self._device,
+            )
         except SealgateError as refusal:
             if refusal.reason is not Reason.LOSS_NOT_FINITE:
                 raise

@@ -22,6 +22,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.semi_supervised import LabelSpreading
 from torch.nn import functional
 
+from inference.runtime.settings import CPU
 from publishing.source.folder import SERVING, TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
@@ -100,10 +101,14 @@ def digest(asked: TeacherSection) -> str:
 
 
 def teach(
-    asked: TeacherSection, material: RunData, seed: int, megabytes: float = 0.0
+    asked: TeacherSection,
+    material: RunData,
+    seed: int,
+    megabytes: float = 0.0,
+    device: str = CPU,
 ) -> TeacherAnswer:
-    """What the teacher says of the train slice; a checkpoint may be spread over devices that hold
-    so many `megabytes` each (`training.recipe.sections`).
+    """What the teacher says of the train slice. A checkpoint is asked on torch's `device`, or
+    spread over devices that hold so many `megabytes` each (`training.recipe.sections`).
 
     Raises: RECIPE_INVALID for a teacher of other rows or classes; CHECKPOINT_REFUSED, and what a
     folder is refused for.
@@ -118,7 +123,7 @@ def teach(
         return _neighbours(material)
     if material.read.tokenizer != tokenizer_in(path):
         raise SealgateError(Reason.RECIPE_INVALID, "the teacher uses another tokenizer")
-    return _checkpoint(path, rows, material, megabytes)
+    return _checkpoint(path, rows, material, megabytes, device)
 
 
 def _graph(path: Path, rows: np.ndarray, material: RunData) -> TeacherAnswer:
@@ -160,14 +165,21 @@ def _neighbours(material: RunData) -> TeacherAnswer:
     return TeacherAnswer(torch.from_numpy(np.log(told)).float(), None, {})
 
 
-def _checkpoint(path: Path, rows: np.ndarray, material: RunData, megabytes: float) -> TeacherAnswer:
+def _checkpoint(
+    path: Path, rows: np.ndarray, material: RunData, megabytes: float, device: str
+) -> TeacherAnswer:
     imported = checkpoints.read_imported(path)
     config = json.loads((path / checkpoints.CONFIG).read_bytes())
     classes = len(material.read.names)
     own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
     with TemporaryDirectory() as disk:
-        model = _loaded(path, own_head, spread_over(megabytes, disk) if megabytes else {})
-        vectors, logits = ask(model, rows, own_head)
+        if megabytes:
+            # What spreads it moves rows to its first part.
+            model = _loaded(path, own_head, spread_over(megabytes, disk, device))
+            vectors, logits = ask(model, rows, own_head)
+        else:
+            model = _loaded(path, own_head, {}).to(device)
+            vectors, logits = ask(model, rows, own_head, device)
     if logits is None or logits.shape[1] != classes:
         place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
         y = torch.from_numpy(material.labelled[1])
@@ -176,9 +188,12 @@ def _checkpoint(path: Path, rows: np.ndarray, material: RunData, megabytes: floa
     return TeacherAnswer(logits, vectors, {f"checkpoint {imported.origin}": imported.digest})
 
 
-def spread_over(megabytes: float, disk: str) -> dict[str, Any]:
-    """How transformers is told, for accelerate, to fill each device, and then the folder `disk`."""
-    devices: list[int | str] = [*range(torch.cuda.device_count()), "cpu"]
+def spread_over(megabytes: float, disk: str, device: str = CPU) -> dict[str, Any]:
+    """How transformers is told, for accelerate, to fill each device, and then the folder `disk`:
+    the CPU alone, or all cards and then the CPU where `device` is a card.
+    """
+    cards = [] if device == CPU else range(torch.cuda.device_count())
+    devices: list[int | str] = [*cards, CPU]
     room = {device: int(megabytes * 1e6) for device in devices}
     return {"device_map": "auto", "max_memory": room, "offload_folder": disk}
 
@@ -199,21 +214,26 @@ def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
     return model.eval()
 
 
-def ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
+def ask(
+    model: Any, rows: np.ndarray, own_head: bool, device: str = CPU
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Mean vectors of the last layer [n, W], and the logits of the model's own head, on the CPU;
+    rows are handed over on torch's `device`.
+    """
     vectors, logits = [], []
     # Batch rows of equal length, or each would cost as much as the longest in its batch.
     order = torch.from_numpy(np.argsort((rows >= 0).sum(1), kind="stable"))
     for part in torch.from_numpy(rows)[order].split(_BATCH):
-        ids = part[:, : int((part >= 0).sum(1).max())]
+        ids = part[:, : int((part >= 0).sum(1).max())].to(device)
         mask = (ids >= 0).to(torch.int64)
         with torch.no_grad():
             told = model(
                 input_ids=ids.clamp(min=0), attention_mask=mask, output_hidden_states=own_head
             )
         hidden = told.hidden_states[-1] if own_head else told.last_hidden_state
-        vectors.append((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        vectors.append(mean.cpu())
         if own_head:
-            logits.append(told.logits)
+            logits.append(told.logits.cpu())
     back = torch.argsort(order)
     return torch.cat(vectors)[back], torch.cat(logits)[back] if own_head else None

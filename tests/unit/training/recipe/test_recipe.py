@@ -71,6 +71,13 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ),
         ((recipes.PERCEPTRON, recipes.TRAIN, '[devices]\nsplit = "tensor"'), "needs processes"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "[devices]\nteacher_megabytes = 9"), "be spread"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, '[devices]\ndevice = "gpu"'), "is none of cpu, cuda"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, "[devices]\nfallback = true"), "already the device"),
+        (
+            (recipes.PERCEPTRON, recipes.TRAIN, f'{SHARED}device = "cuda"'),
+            "processes share the CPU",
+        ),
+        ((recipes.PERCEPTRON, recipes.PRIVATE, '[devices]\ndevice = "cuda"'), "needs the CPU"),
     ],
 )
 def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
@@ -105,6 +112,12 @@ def test_a_decoders_recipe_is_as_strict(tmp_path: Path, old: str, new: str, said
     assert changed != path.read_text()
     path.write_text(changed)
     assert said in refusal(path).detail
+
+
+def test_a_decoder_is_trained_on_a_card(tmp_path: Path) -> None:
+    path = recipes.prose(tmp_path)
+    path.write_text(f'{path.read_text()}\n[devices]\ndevice = "cuda:1"\nfallback = true\n')
+    assert Recipe.read(path).devices.device == "cuda:1"
 
 
 WINDOWS = 'attention = "window"\nwhole = 16\n'
