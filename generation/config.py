@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.observability.tracing import TraceSettings
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import check_device
 from inference.server.config import (
     ArtifactLocation,
     EngineConfig,
@@ -39,8 +41,17 @@ class GenerationSettings:
     """How many tokens one step of the model runs."""
     queue: int = 64
     """How many answers may wait for room in the cache."""
+    device: str = CPU
+    """Where models are computed: `cpu`, a card such as `cuda`, `cuda:1` or `rocm`, or `mps`. If it
+    is not there, the process does not start.
+    """
+    fallback: bool = False
+    """With `fallback`, models are computed on the CPU where the device cannot be used, and every
+    entry says so.
+    """
 
     def __post_init__(self) -> None:
+        check_device("generation", self.device, self.fallback)
         if self.page_tokens < 4 or self.cache_tokens < 2 * self.page_tokens:
             raise ConfigError(
                 "[generation] page_tokens must be at least 4, and cache_tokens at least two pages"

@@ -291,7 +291,7 @@ class GenerationPipeline:
                 score=context.score,
                 threshold=context.threshold,
                 # One entry of each run says that it was one.
-                engine=live.ready.engine if live and outcome != OPENED else "",
+                engine=(context.engine or live.ready.engine) if live and outcome != OPENED else "",
                 parameters=context.parameters,
                 request_id=context.request_id,
                 screening=context.screening,

@@ -47,8 +47,9 @@ class GenerationContext:
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
     most, once it may have reached who generates. `parameters` is the digest of the request's
     parameters, `screening` what screened the prompt. `policy` is the digest of that by which the
-    prompt was judged, `actions` what it did to the answer, `screen` what looks at it. `opening`
-    proves the first entry until a part has said so.
+    prompt was judged, `actions` what it did to the answer, `screen` what looks at it. `engine` is
+    where it is computed, if the process there said it. `opening` proves the first entry until a
+    part has said so.
     """
 
     time: datetime
@@ -61,6 +62,7 @@ class GenerationContext:
     asked: SamplingRequest | None = None
     live: LiveVersion | None = None
     has_begun: bool = False
+    engine: str = ""
     prompt_ids: tuple[int, ...] = ()
     sent: int = 0
     prompt_tokens: int = 0
@@ -115,6 +117,7 @@ class GenerationContext:
 
     def begin(self, begun: StartedAnswer) -> None:
         self.has_begun = True
+        self.engine = begun.engine
         self.prompt_ids = begun.prompt_ids
         self.prompt_tokens = len(begun.prompt_ids)
 

@@ -104,6 +104,9 @@ class CausalBatches:
                 max_batch_tokens=settings.step_tokens,
                 allow_block_sharing=False,
                 safety_margin=0.0,
+                # On a card a captured graph would not call the chooser again.
+                use_cuda_graph=False,
+                use_async_batching=False,
             ),
         )
         manager.logit_processor = chooser()

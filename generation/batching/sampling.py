@@ -29,7 +29,10 @@ def point(seed: int, place: int) -> float:
 
 
 def draw(logits: torch.Tensor, sampling: Sampling, place: int) -> int:
-    """The token id for `place`, out of logits [vocabulary]."""
+    """The token id for `place`, out of logits [vocabulary], drawn on the CPU: sums on a card may
+    differ from one time to the next.
+    """
+    logits = logits.cpu()
     # The likeliest at 0: a temperature near 0 would otherwise make infinities of several.
     apart = logits.double() - logits.max()
     weights = torch.softmax(apart / sampling.temperature, -1)

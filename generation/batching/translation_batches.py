@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from generation.batching.answer_loop import AnswerInProgress, AnswerLoop
 from generation.batching.cache_queue import CacheQueue
 from generation.config import GenerationSettings
+from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 
 
@@ -29,15 +30,15 @@ class DecodingRows:
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
         """Encodes the prompts, given as ids."""
         longest = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-        self._read = torch.zeros(len(prompts), longest, dtype=torch.bool)
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long, device=CPU)
+        self._read = torch.zeros(len(prompts), longest, dtype=torch.bool, device=CPU)
         for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = torch.tensor(prompt)
+            ids[row, : len(prompt)] = torch.tensor(prompt, device=CPU)
             self._read[row, : len(prompt)] = True
-        self._model = model
-        encoded = model.get_encoder()(input_ids=ids, attention_mask=self._read)
+        self._model, self._read = model, self._read.to(model.device)
+        encoded = model.get_encoder()(input_ids=ids.to(model.device), attention_mask=self._read)
         self._states = encoded.last_hidden_state
-        self._said = torch.zeros(len(prompts), 0, dtype=torch.bool)
+        self._said = self._read.new_zeros(len(prompts), 0)
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -46,7 +47,7 @@ class DecodingRows:
         out = self._model(
             encoder_outputs=BaseModelOutput(last_hidden_state=self._states),
             attention_mask=self._read,
-            decoder_input_ids=torch.tensor(tokens)[:, None],
+            decoder_input_ids=torch.tensor(tokens, device=self._model.device)[:, None],
             decoder_attention_mask=self._said,
             cache=self._cache,
             use_cache=True,
@@ -56,7 +57,7 @@ class DecodingRows:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drops all others, and what none of those kept needs; they are one at least."""
-        kept = torch.tensor(rows)
+        kept = torch.tensor(rows, device=self._model.device)
         read, said = self._read[kept], self._said[kept]
         width, length = int(read.sum(-1).max()), int(said.sum(-1).max())
         self._read, self._said = read[:, :width], said[:, said.shape[1] - length :]

@@ -89,9 +89,10 @@ class WindowBatch:
             ids += tokens
             positions += places
             ends.append(len(ids) - 1)
+        place = self._model.device
         hidden = self._model.model(
-            input_ids=torch.tensor([ids]),
-            position_ids=torch.tensor([positions]),
+            input_ids=torch.tensor([ids], device=place),
+            position_ids=torch.tensor([positions], device=place),
             use_cache=False,
             caches=caches,
         ).last_hidden_state

@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from inference.llm.attention import WHOLE, AttentionWindows
+from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 
 ATTENTION = "sealgate_windows"
@@ -100,7 +101,7 @@ class LayerCache:
         self._ring = longest - self._sink
         if window.window != WHOLE:
             self._ring = min(self._ring, window.window)
-        self._keys = self._values = torch.empty(0)
+        self._keys = self._values = torch.empty(0, device=CPU)
         self._tokens = 0
 
     @property
@@ -130,7 +131,7 @@ class LayerCache:
         seen, positions = self._held()
         keys = torch.cat([self._keys[:, seen], key], 1)
         values = torch.cat([self._values[:, seen], value], 1)
-        new = torch.arange(self._tokens, self._tokens + key.shape[1])
+        new = self._range(self._tokens, self._tokens + key.shape[1])
         both = torch.cat([positions, new])
         found = masked(self._window, query, new, keys, values, both, scaling)
         self._write(key, value)
@@ -138,10 +139,14 @@ class LayerCache:
 
     def _held(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The places that are written, by the positions of their tokens, which ascend."""
-        sinks = torch.arange(min(self._tokens, self._sink))
+        sinks = self._range(0, min(self._tokens, self._sink))
         start = max(self._sink, self._tokens - self._ring)
-        latest = torch.arange(start, max(start, self._tokens))
+        latest = self._range(start, max(start, self._tokens))
         return torch.cat([sinks, self._places(latest)]), torch.cat([sinks, latest])
+
+    def _range(self, start: int, end: int) -> torch.Tensor:
+        """Positions, where the keys are."""
+        return torch.arange(start, end, device=self._keys.device)
 
     def _places(self, positions: _Places) -> _Places:
         """Where tokens at positions behind the sinks lie."""
@@ -155,9 +160,9 @@ class LayerCache:
 
     def _write(self, key: torch.Tensor, value: torch.Tensor) -> None:
         end = self._tokens + key.shape[1]
-        sinks = torch.arange(self._tokens, max(self._tokens, min(self._sink, end)))
+        sinks = self._range(self._tokens, max(self._tokens, min(self._sink, end)))
         start = max(self._sink, self._tokens, end - self._ring)
-        latest = torch.arange(start, max(start, end))
+        latest = self._range(start, max(start, end))
         places = torch.cat([sinks, self._places(latest)])
         tokens = torch.cat([sinks, latest]) - self._tokens
         self._keys[:, places] = key[:, tokens]
@@ -236,7 +241,7 @@ def _forward(
         ]
         found = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     else:
-        seen = torch.arange(key.shape[2])
+        seen = torch.arange(key.shape[2], device=key.device)
         asking = seen[key.shape[2] - query.shape[2] :]
         found = masked(window, query[0], asking, key[0], value[0], seen, scaling)
     return found.transpose(0, 1)[None].contiguous(), None

@@ -14,10 +14,13 @@ import click
 import generation.cli.generator  # noqa: F401  # says at once what is not installed
 from inference.llm.messages import DEFAULT_TOKENS
 from inference.llm.request import Sampling, SamplingRequest
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import check_device, select_device
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
+from sealgate.settings import ConfigError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.answers import AnswerRules
@@ -71,6 +74,7 @@ Examples:
 @click.option("--stop", multiple=True, help="A text that ends the answer; several in their order.")
 @click.option("--seed", type=int, default=0, help="As asked for, or as the answer told.")
 @click.option("--seconds", type=click.IntRange(1), default=600, show_default=True)
+@click.option("--device", default=CPU, show_default=True, help="Where to compute, such as cuda.")
 @json_option
 @click.pass_context
 def replay_generator(
@@ -84,38 +88,46 @@ def replay_generator(
     stop: tuple[str, ...],
     seed: int,
     seconds: int,
+    device: str,
     as_json: bool,
 ) -> None:
     """Ask the language model of RECEIPT again, on this machine, and compare.
 
     The receipt is verified, the version's files are those that were signed, and prompt and sampling
     are what the receipt stands for. Tokens and text must be the same; of an answer that was cut,
-    those that had come.
+    those that had come. An answer of a card is compared on the same kind of card only.
     """
     sampling = Sampling(max_tokens, temperature, top_p, stop, seed)
     asked = SamplingRequest(prompt.read_bytes(), chat, sampling)
     read = Receipt.decode(receipt.read_bytes())
-    show_fields(_replayed(profile(ctx, "auditor"), read, asked, seconds), as_json)
+    show_fields(_replayed(profile(ctx, "auditor"), read, asked, seconds, device), as_json)
 
 
 def _replayed(
-    person: Profile, receipt: Receipt, asked: SamplingRequest, seconds: float
+    person: Profile, receipt: Receipt, asked: SamplingRequest, seconds: float, device: str
 ) -> dict[str, Any]:
     # Torch takes seconds to import.
+    import torch
+
     from generation.serving.replay import answer_again, check_asked, check_told, ready
 
+    try:
+        check_device("replay", device, fallback=False)
+        where = select_device("replay", device, False, torch)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     with connected(person) as channel, tempfile.TemporaryDirectory() as place:
         registry = RegistryServiceStub(channel)
         policies = policy_history(person, channel)
         told = _told(receipt, policies)
-        check_told(told)
+        check_told(told, where)
         asked = check_asked(asked, told["input"])
         signed = SignedVersion.fetch(registry, policies, told["model"], int(told["version"]))
         if signed.manifest.digest != told["version_digest"]:
             raise SealgateError(
                 Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's"
             )
-        with ready(signed.manifest, _Files(registry, signed), Path(place)) as version:
+        with ready(signed.manifest, _Files(registry, signed), Path(place), where) as version:
             agreed = answer_again(version, asked, told, seconds, _rules(told, policies))
     shown = {name: told[name] for name in ("model", "version", "time", "outcome")}
     return {**shown, "digest": signed.manifest.digest, **asdict(agreed)}

@@ -114,7 +114,7 @@ def greedy_tokens(
         eos_token_id=list(ends) or None,
         pad_token_id=0,
     )
-    ids = torch.tensor([list(prompt)])
+    ids = torch.tensor([list(prompt)], device=model.device)
     with torch.inference_mode():
         found = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
     answer: list[int] = found[0].tolist()
@@ -257,11 +257,11 @@ def _surprises(
 ) -> torch.Tensor:
     """-log p(token | prompt, tokens before it), in nats, float64, of each token of an answer."""
     out: Seq2SeqLMOutput = model(
-        input_ids=torch.tensor([list(prompt)]),
-        decoder_input_ids=torch.tensor([[_start(model), *answer[:-1]]]),
+        input_ids=torch.tensor([list(prompt)], device=model.device),
+        decoder_input_ids=torch.tensor([[_start(model), *answer[:-1]]], device=model.device),
         use_cache=False,
     )
-    logits, tokens = out.logits[0].double(), torch.tensor(list(answer))
+    logits, tokens = out.logits[0].cpu().double(), torch.tensor(list(answer))
     return logits.logsumexp(-1) - logits.gather(-1, tokens[:, None])[:, 0]
 
 

@@ -39,6 +39,7 @@ from inference.llm.request import (
     is_text,
     marks_of,
 )
+from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
@@ -82,10 +83,14 @@ class LanguageModel:
 
     @classmethod
     def read(
-        cls, folder: Path, precision: str = FLOAT32, attention: AttentionWindows | None = None
+        cls,
+        folder: Path,
+        precision: str = FLOAT32,
+        attention: AttentionWindows | None = None,
+        device: str = CPU,
     ) -> "LanguageModel":
-        """`precision` and `attention` are those of `GeneratorTerms`. Raises SealgateError:
-        CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`.
+        """`precision` and `attention` are those of `GeneratorTerms`, `device` torch's name of where
+        it is computed. Raises SealgateError: CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`.
         """
         settings = check_config((folder / CONFIG).read_bytes())
         family = FAMILIES[settings["model_type"]]
@@ -112,8 +117,9 @@ class LanguageModel:
                 round_weights(model, precision)
             # 3.
             template, ends = _template(folder), _ends(folder, settings)
+            model.to(device)
         except Exception as error:
-            # Whatever the library finds wrong with what others wrote.
+            # Whatever the library finds wrong with what others wrote, or no room on the device.
             raise SealgateError(
                 Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}"
             ) from error

@@ -26,6 +26,8 @@ import torch
 from transformers import PreTrainedModel
 
 from inference.llm.request import PromptScreen
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import MPS
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 
@@ -118,23 +120,25 @@ def _measured(
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """`measure` of logits [vocabulary] and the token that followed, for the tokens at `places`,
-    which ascend; nothing predicts the one at 0.
+    which ascend, on the CPU; nothing predicts the one at 0.
     """
     if not places:
         return torch.zeros(0, dtype=torch.float64)
-    tokens = torch.tensor(ids[: places[-1] + 1])
-    at = torch.tensor(places)
+    tokens = torch.tensor(ids[: places[-1] + 1], device=model.device)
+    at = torch.tensor(places, device=model.device)
+    # Apple's device has no double precision.
+    wide = CPU if model.device.type == MPS else model.device
     with torch.inference_mode():
         hidden = model.model(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
         parts = zip(hidden[at - 1].split(_PART), tokens[at].split(_PART), strict=True)
         # A row at a time: in double precision all would take several times the logits' room.
         return torch.stack(
             [
-                measure(row.double(), token)
+                measure(row.to(wide).double(), token.to(wide))
                 for part, next_ in parts
                 for row, token in zip(model.lm_head(part), next_, strict=True)
             ]
-        )
+        ).cpu()
 
 
 def _surprise(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:

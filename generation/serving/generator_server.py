@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import torch
 
 from generation.config import GenerationSettings, GeneratorConfig
 from generation.serving.generator_version import GeneratorVersion
@@ -27,6 +28,8 @@ from inference.engine.version_verifier import FileSource, VerifiedPointer, read_
 from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, check_paths
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import select_device
 from inference.server.host import EngineHost, RunTally
 from inference.server.requests import CALLER, DIGEST, read_version
 from inference.server.server import EngineServer
@@ -80,8 +83,13 @@ class GeneratorLoader:
     """A `VersionLoader` for language models."""
 
     def __init__(self, settings: GenerationSettings) -> None:
-        """Removes what a process that was killed left in the folder of copies."""
+        """Removes what a process that was killed left in the folder of copies.
+
+        Raises: ConfigError for a device that is not there.
+        """
         self._settings = settings
+        self._device = select_device("generation", settings.device, settings.fallback, torch)
+        _log.info("language models are computed on %s", self._device.said)
         _clear(settings.copies)
 
     def load(
@@ -95,11 +103,13 @@ class GeneratorLoader:
         read_terms(cleared, source)
         folder = copy_verified(cleared.manifest, source, self._settings.copies)
         try:
-            version = GeneratorVersion.build(cleared.pointer.digest, folder, self._settings)
+            digest = cleared.pointer.digest
+            version = GeneratorVersion.build(digest, folder, self._settings, self._device)
         finally:
             # Mapped files stay mapped, and nobody can write to them any more.
             shutil.rmtree(folder, ignore_errors=True)
-        _log.info("%s generates: %d pages", version.digest, version.batches.room.free)
+        pages, place = version.batches.room.free, version.place or CPU
+        _log.info("%s generates on %s: %d pages", version.digest, place, pages)
         return version
 
 
@@ -165,7 +175,7 @@ class GenerationService(EngineInferenceService):
             # Count it before the answer is sent.
             self._host.ran(live, 1)
             first = _response(request)
-            messages.write_prologue(first, prompt.ids, prompt.score)
+            messages.write_prologue(first, prompt.ids, prompt.score, version.place)
             yield first
             for piece in pieces:
                 response = _response(request)

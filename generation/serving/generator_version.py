@@ -23,12 +23,15 @@ from inference.llm.request import (
     FLOAT32,
     GOLDEN,
     INT8,
+    INT8_INTEGER,
     TERMS,
     GeneratorTerms,
     NoClassifier,
     Sampling,
     SamplingRequest,
 )
+from inference.runtime.settings import CPU
+from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 
 _UNKNOWN = "\ufffd"
@@ -123,12 +126,15 @@ class GeneratorVersion(NoClassifier):
         decoder: LanguageModel,
         measured: PreTrainedModel | None,
         batches: AnswerBatches,
+        device: TorchDevice = ON_TORCH_CPU,
     ) -> None:
         """`measured` is a copy of the decoder's model, which `batches` makes generate; None where
         that measures no prompts.
         """
         self.digest = digest
-        self.engine = terms.runs_in(_PLACE)
+        self.place = "" if device.place == CPU else device.said
+        engine = terms.runs_in(_PLACE)
+        self.engine = f"{engine}, on {self.place}" if self.place else engine
         self.arithmetic = FLOAT32 if terms.precision == FLOAT32 else INT8
         self.statistics = Statistics()
         self.terms = terms
@@ -142,10 +148,17 @@ class GeneratorVersion(NoClassifier):
         weakref.finalize(self, batches.close)
 
     @classmethod
-    def build(cls, digest: str, folder: Path, settings: GenerationSettings) -> "GeneratorVersion":
-        """Make the version of `digest` ready from a private folder of its files.
+    def build(
+        cls,
+        digest: str,
+        folder: Path,
+        settings: GenerationSettings,
+        device: TorchDevice = ON_TORCH_CPU,
+    ) -> "GeneratorVersion":
+        """Make the version of `digest` ready from a private folder of its files, on a device.
 
-        1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED).
+        1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED), and the device
+           computes in its precision (ENGINE_UNSUITABLE), or the settings allow the CPU.
         2. The weights load (CHECKPOINT_REFUSED), attention has the windows of the terms, and prompt
            and answer together have room in the model and in the cache; the terms have a screen
            where it measures prompts, and none where it does not (ENGINE_UNSUITABLE).
@@ -154,8 +167,9 @@ class GeneratorVersion(NoClassifier):
         # 1.
         terms = GeneratorTerms.decode((folder / TERMS).read_bytes())
         golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
+        device = _suited(device, terms.precision, settings)
         # 2.
-        decoder = LanguageModel.read(folder, terms.precision, terms.attention)
+        decoder = LanguageModel.read(folder, terms.precision, terms.attention, device.name)
         longest = terms.prompt_tokens + terms.output_tokens
         held = longest if terms.attention is None else terms.attention.equivalent(longest)
         if longest > decoder.positions or held > settings.cache_tokens:
@@ -167,7 +181,7 @@ class GeneratorVersion(NoClassifier):
             )
         measured = float32_reference(decoder.model) if decoder.measures else None
         batches = decoder.answers(settings, longest)
-        version = cls(digest, terms, decoder, measured, batches)
+        version = cls(digest, terms, decoder, measured, batches, device)
         # 3.
         golden.check(version._cut, version._greedy)
         return version
@@ -256,6 +270,20 @@ class GeneratorVersion(NoClassifier):
         deadline = time.monotonic() + _GOLDEN_SECONDS
         with self.batches.answer(ids, Sampling(tokens), deadline) as answer:
             return list(answer)
+
+
+def _suited(device: TorchDevice, precision: str, settings: GenerationSettings) -> TorchDevice:
+    """The device, or the CPU for integers that only its kernels multiply, if that is allowed.
+
+    Raises: ENGINE_UNSUITABLE.
+    """
+    if device.is_cpu or precision != INT8_INTEGER:
+        return device
+    if not settings.fallback:
+        raise SealgateError(
+            Reason.ENGINE_UNSUITABLE, f"{precision} is computed on the CPU, not on {device.place}"
+        )
+    return TorchDevice(CPU, f"{CPU} for want of {device.place}")
 
 
 def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:

@@ -1,7 +1,8 @@
 """Generates a recorded answer again from the signed version, given prompt and sampling.
 
 The receipt binds question and answer by digests only. The same seed gives the same tokens unless
-two tokens are so close that another processor, or another number of threads, swaps them.
+two tokens are so close that another processor, or another number of threads, swaps them. A card
+computes further from a CPU than that, so a replay is on the kind of device that the receipt names.
 """
 
 import json
@@ -16,6 +17,7 @@ from generation.config import GenerationSettings
 from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
 from inference.backends.openai.generator import UNCHECKED
+from inference.backends.remote.generator import place_in
 from inference.engine.version_verifier import FileSource
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
@@ -26,6 +28,7 @@ from inference.llm.request import (
     answer_digest,
     said_in,
 )
+from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.policy.answers import AnswerRules
@@ -46,10 +49,15 @@ class AnswerAgreement:
 
 
 @contextmanager
-def ready(manifest: Manifest, source: FileSource, place: Path) -> Iterator[GeneratorVersion]:
+def ready(
+    manifest: Manifest,
+    source: FileSource,
+    place: Path,
+    device: TorchDevice = ON_TORCH_CPU,
+) -> Iterator[GeneratorVersion]:
     """A version from its signed files, which are copied to `place`, a private folder, with room for
-    one answer; as a generator's process makes it ready. Raises: as that does, FILE_MISSING for a
-    version that generates nothing.
+    one answer; as a generator's process makes it ready on that device. Raises: as that does,
+    FILE_MISSING for a version that generates nothing.
     """
     folder = copy_verified(manifest, source, place / "copies")
     terms, settings = (
@@ -58,21 +66,33 @@ def ready(manifest: Manifest, source: FileSource, place: Path) -> Iterator[Gener
     )
     pages = 2 + (terms.prompt_tokens + terms.output_tokens) // settings.page_tokens
     settings = replace(settings, cache_tokens=pages * settings.page_tokens)
-    version = GeneratorVersion.build(manifest.digest, folder, settings)
+    version = GeneratorVersion.build(manifest.digest, folder, settings, device)
     try:
         yield version
     finally:
         version.close()
 
 
-def check_told(told: Mapping[str, str]) -> None:
+def check_told(told: Mapping[str, str], device: TorchDevice = ON_TORCH_CPU) -> None:
     """Refuse a receipt by which nothing can be asked again: where a server of OpenAI's protocol
-    generated, nobody knows which tokens it was given and gave, nor by what they were drawn. That
-    another text comes here accuses nobody. Raises: RECEIPT_MISMATCH.
+    generated, nobody knows which tokens it was given and gave, nor by what they were drawn; and
+    another kind of device than `device` rounds in another way. That another text comes here accuses
+    nobody. Raises: RECEIPT_MISMATCH.
     """
     engine = told.get("engine", "")
     if engine.endswith(UNCHECKED):
         raise SealgateError(Reason.RECEIPT_MISMATCH, f"{engine}: there is nothing to compare")
+    there, here = place_in(engine), device.place
+    if _kind(there) != _kind(here):
+        raise SealgateError(
+            Reason.RECEIPT_MISMATCH,
+            f"computed on {there}, and this would be on {here}: name the same kind by --device",
+        )
+
+
+def _kind(place: str) -> str:
+    """`cuda` of `cuda:1 (its name)`, and `cpu` of `cpu for want of cuda`."""
+    return place.partition(" ")[0].partition(":")[0]
 
 
 def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:

@@ -1,8 +1,9 @@
 """Converts generation requests and answers to and from Open Inference Protocol messages.
 
 Between gateway and generator, one stream carries one request. The first response holds `prompt_ids`
-and the parameter `score` from screening, unless the model does not screen prompts. One response per
-token follows, and the last one carries `triton_final_response` and the `finish_reason`.
+and the parameter `score` from screening, unless the model does not screen prompts; `place` says
+where it is computed, unless that is the CPU. One response per token follows, and the last one
+carries `triton_final_response` and the `finish_reason`.
 """
 
 import json
@@ -22,6 +23,8 @@ TEXT_INPUT, MESSAGES = "text_input", "messages"
 TEXT_OUTPUT, TOKEN_IDS, PROMPT_IDS = "text_output", "token_ids", "prompt_ids"
 OUTPUTS = (TEXT_OUTPUT, TOKEN_IDS)
 FINAL, FINISH, SCORE, STREAM = "triton_final_response", "finish_reason", "score", "stream"
+PLACE = "place"
+_LONGEST_PLACE = 100
 # tritonclient adds it where an empty last response is welcome; here there is always a last one.
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 DEFAULT_TOKENS = 16
@@ -114,9 +117,13 @@ def write_sampling_request(request: oip.ModelInferRequest, asked: SamplingReques
 
 
 def write_prologue(
-    response: oip.ModelInferResponse, ids: Sequence[int], score: float | None
+    response: oip.ModelInferResponse, ids: Sequence[int], score: float | None, place: str = ""
 ) -> None:
-    """The prompt's tokens and its screening score."""
+    """The prompt's tokens, its screening score and, unless it is the CPU, the place in words where
+    the answer is computed.
+    """
+    if place:
+        response.parameters[PLACE].string_param = place
     if score is not None:
         response.parameters[SCORE].double_param = score
     write_outputs(response, [_numbers(PROMPT_IDS, ids)])
@@ -134,6 +141,19 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
     if not ids:
         raise SealgateError(Reason.ANSWER_MALFORMED, "a prompt has no tokens")
     return ids, score
+
+
+def read_place(response: oip.ModelInferResponse) -> str:
+    """Where the answer of a prologue is computed, in words; empty for the CPU.
+
+    Raises: ANSWER_MALFORMED for what could not be shown: entries say it.
+    """
+    if PLACE not in response.parameters:
+        return ""
+    place: str = response.parameters[PLACE].string_param
+    if not place or not place.isprintable() or len(place) > _LONGEST_PLACE:
+        raise SealgateError(Reason.ANSWER_MALFORMED, "a place is no text that can be shown")
+    return place
 
 
 def write_part(

@@ -14,7 +14,13 @@ from inference.engine.live_table import ServableVersion
 from inference.engine.statistics import Statistics
 from inference.engine.trust_state import UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
-from inference.llm.messages import AnswerPart, read_part, read_prologue, write_sampling_request
+from inference.llm.messages import (
+    AnswerPart,
+    read_part,
+    read_place,
+    read_prologue,
+    write_sampling_request,
+)
 from inference.llm.request import (
     TERMS,
     GeneratorTerms,
@@ -23,6 +29,7 @@ from inference.llm.request import (
     check_paths,
     is_generator,
 )
+from inference.runtime.settings import CPU
 from inference.server.requests import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -34,12 +41,13 @@ class StartedAnswer:
     """An answer that has begun: the prompt's tokens, its score, and the parts as they come.
 
     The tokens are empty if the model does not reveal them, and the score is None if prompts are not
-    screened.
+    screened. `engine` says where it is computed, if the process says more than its `Generator`.
     """
 
     prompt_ids: tuple[int, ...]
     score: float | None
     pieces: Iterator[AnswerPart]
+    engine: str = ""
 
 
 class Generator(NoClassifier, ABC):
@@ -106,6 +114,14 @@ class Generator(NoClassifier, ABC):
             self._requests += 1
 
 
+_ON = "; on "
+
+
+def place_in(engine: str) -> str:
+    """Where an answer was computed, by its entry's `engine`; `cpu` where that says nothing."""
+    return engine.rpartition(_ON)[2] if _ON in engine else CPU
+
+
 # No vocabulary has tokens that are so long on average.
 _BYTES = 1024
 
@@ -143,7 +159,10 @@ class RemoteGenerator(Generator):
                     Reason.ANSWER_MALFORMED,
                     "a prompt's score is missing or unexpected under its terms",
                 )
-            yield StartedAnswer(ids, score, read_pieces(responses, asked.sampling.max_tokens))
+            place = read_place(first)
+            engine = f"{self.engine}{_ON}{place}" if place else ""
+            pieces = read_pieces(responses, asked.sampling.max_tokens)
+            yield StartedAnswer(ids, score, pieces, engine)
 
 
 class RemoteGeneratorEngine:

@@ -37,6 +37,7 @@ from inference.llm.request import (
     SamplingRequest,
 )
 from inference.model.config import TrainingDataInfo
+from inference.runtime.torch_device import TorchDevice
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
@@ -175,6 +176,15 @@ def test_a_version_of_int8_answers_its_golden_prompts(
     version = GeneratorVersion.build(int8.package.manifest.digest, made, settings)
     version.close()
     assert (version.terms.precision, version.arithmetic) == (precision, INT8)
+    if precision == INT8_INTEGER:
+        card = TorchDevice("cuda:0", "cuda", "Simulated card")
+        with pytest.raises(SealgateError, match="computed on the CPU, not on cuda") as found:
+            GeneratorVersion.build("sha256:" + "0" * 64, made, settings, card)
+        assert found.value.reason is Reason.ENGINE_UNSUITABLE
+        allowed = replace(settings, device="cuda", fallback=True)
+        version = GeneratorVersion.build("sha256:" + "0" * 64, made, allowed, card)
+        version.close()
+        assert version.engine == "in-process, digest checked, on cpu for want of cuda"
 
 
 def test_a_version_answers_its_golden_prompts(

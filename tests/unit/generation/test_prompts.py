@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from inference.llm import messages
-from inference.llm.messages import AnswerPart, read_part, read_prologue, read_sampling_request
+from inference.llm.messages import (
+    AnswerPart,
+    read_part,
+    read_place,
+    read_prologue,
+    read_sampling_request,
+)
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -133,6 +139,23 @@ def test_answers_are_read_again() -> None:
         piece = oip.ModelInferResponse()
         messages.write_part(piece, said)
         assert read_part(piece) == said
+
+
+def test_a_prologue_says_where_the_answer_is_computed() -> None:
+    here, there = oip.ModelInferResponse(), oip.ModelInferResponse()
+    messages.write_prologue(here, (1, 2), None)
+    messages.write_prologue(there, (1, 2), None, "cuda (Card 0)")
+    assert (read_place(here), read_place(there)) == ("", "cuda (Card 0)")
+    assert read_prologue(there) == ((1, 2), None)
+
+
+@pytest.mark.parametrize("place", ["", "cuda\n", "x" * 101])
+def test_a_place_that_cannot_be_shown_is_refused(place: str) -> None:
+    first = oip.ModelInferResponse()
+    first.parameters[messages.PLACE].string_param = place
+    with pytest.raises(SealgateError) as found:
+        read_place(first)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
 @pytest.mark.parametrize("read", [read_prologue, read_part])

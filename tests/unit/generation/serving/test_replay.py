@@ -14,6 +14,7 @@ from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
 from inference.llm.request import PromptScreen, Sampling, SamplingRequest, answer_digest
+from inference.runtime.torch_device import TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerRules
 
@@ -128,6 +129,25 @@ def test_what_another_server_generated_is_not_asked_again() -> None:
     assert found.value.reason is Reason.RECEIPT_MISMATCH
     check_told(recorded(3, engine=SEPARATE))
     check_told(recorded(3))
+
+
+@pytest.mark.parametrize(
+    ("place", "device"),
+    [("cuda:1 (Card)", "cpu"), ("mps (Apple)", "cuda"), ("cuda (Card)", "rocm"), ("", "cuda")],
+)
+def test_another_kind_of_device_accuses_nobody(place: str, device: str) -> None:
+    told = recorded(3, engine=f"{SEPARATE}; on {place}" if place else SEPARATE)
+    with pytest.raises(SealgateError, match="name the same kind by --device") as found:
+        check_told(told, TorchDevice("cpu", device))
+    assert found.value.reason is Reason.RECEIPT_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("place", "device"),
+    [("cuda:1 (Card)", "cuda"), ("cpu for want of cuda", "cpu"), ("cuda (Card)", "cuda:3")],
+)
+def test_the_same_kind_of_device_is_asked_again(place: str, device: str) -> None:
+    check_told(recorded(3, engine=f"{SEPARATE}; on {place}"), TorchDevice("cpu", device))
 
 
 def test_a_chat_may_have_come_in_its_canonical_form() -> None:
