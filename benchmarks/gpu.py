@@ -3,16 +3,16 @@
 For each provider that this machine has (the processor always; CUDA, TensorRT), and each way of
 running a batch, the milliseconds of the two graphs that a request runs, screening's and the INT8
 model's, by rows. Every version is held to its golden answers when it is built. On a GPU also CUDA
-graphs, whose promise is 18% (target). Where there is no GPU it says so, and measures on the
-processor what can be: runs on buffers that stay in place beside plain ones, and what a
-deterministic mode costs.
+graphs, whose promise is 18% (target), and training and generation on torch's card. Where there is
+no GPU, every target is marked NOT RUN, and the processor is measured: runs on buffers
+that stay in place beside plain ones, and what a deterministic mode costs.
 
 Ways take turns within each round, since machines drift.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from benchmarks import gpu_torch
+from benchmarks.gpu_torch import SAID, SAID_ON_CARD, TRAINED, TRAINED_ON_CARD
 from benchmarks.report import Target, finish, show
 from benchmarks.wide import wide_files
 from demo.materials import test_rows
@@ -40,8 +42,9 @@ from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 
 ROWS = (1, 4, 16, 64)
-_GRAPHS_GAIN = 0.18
-_NO_GPU = "There is no GPU that onnxruntime can use here: nothing below was measured on one."
+_GAIN = 0.18
+_NOT_RUN = "no such device on this machine"
+_NO_GPU = "NOT RUN ON A GPU: onnxruntime can use none here, and nothing below was measured on one."
 
 
 def main() -> None:
@@ -60,8 +63,12 @@ def main() -> None:
         for way in ways
     ]
     show(lines, title="a wide perceptron, screened: ms a batch")
+    torch_ms = gpu_torch.measured()
+    if not torch_ms:
+        missing["training and generation on a card"] = "torch sees none"
     more: dict[str, Any] = {"gpu": bool(gpus)} | ({} if gpus else {"note": _NO_GPU})
-    finish("gpu", table, targets(table, bool(gpus)), {**missing, **refused}, **more)
+    more["torch_ms"] = torch_ms
+    finish("gpu", table, targets(table, torch_ms), {**missing, **refused}, **more)
 
 
 def _gpus() -> tuple[list[str], dict[str, str]]:
@@ -138,18 +145,45 @@ def _timed(way: Callable[[Any], object], x: Any) -> float:
     return time.perf_counter() - began
 
 
-def targets(table: list[dict[str, Any]], gpu: bool) -> list[Target]:
-    """Only what this machine can tell: without a GPU there is nothing to hold a GPU to."""
-    ms = {(row["way"], row["rows"]): row["ms"] for row in table}
-    if not gpu:
-        return []
-    found = []
-    if (f"{CUDA}, captured", 1) in ms:
-        gain = 1 - ms[f"{CUDA}, captured", 1] / ms[CUDA, 1]
-        found.append(Target("time that CUDA graphs save, 1 row", gain, _GRAPHS_GAIN, least=True))
-    faster = ms[CPU, ROWS[-1]] / ms[CUDA, ROWS[-1]]
-    found.append(Target(f"CUDA over the processor, {ROWS[-1]} rows", faster, 1.0, least=True))
-    return found
+def targets(table: list[dict[str, Any]], torch_ms: Mapping[str, float]) -> list[Target]:
+    """What a GPU is held to. Without one, none has a value: the processor's figures say nothing of
+    it. `torch_ms` are the milliseconds of torch's ways (`benchmarks.gpu_torch`).
+    """
+    ms = {(row["way"], row["rows"]): row["ms"] for row in table} | {
+        (way, 0): value for way, value in torch_ms.items()
+    }
+    one, many = ROWS[0], ROWS[-1]
+    pairs = [
+        (
+            "time that CUDA graphs save, 1 row",
+            (f"{CUDA}, captured", one),
+            (CUDA, one),
+            _GAIN,
+        ),
+        (f"CUDA over the processor, {many} rows", (CUDA, many), (CPU, many), 1.0),
+        (f"TensorRT over CUDA, {many} rows", (TENSORRT, many), (CUDA, many), 1.0),
+        (
+            f"INT8 on CUDA over INT8 on the processor, {many} rows",
+            (f"{CUDA}, serving graph", many),
+            (f"{CPU}, serving graph", many),
+            1.0,
+        ),
+        (
+            "training an encoder on a card over a CPU",
+            (TRAINED_ON_CARD, 0),
+            (TRAINED, 0),
+            1.0,
+        ),
+        ("generating on a card over a CPU", (SAID_ON_CARD, 0), (SAID, 0), 1.0),
+    ]
+    return [_target(name, ms.get(new), ms.get(old), least) for name, new, old, least in pairs]
+
+
+def _target(name: str, new: float | None, old: float | None, least: float) -> Target:
+    """How many times as fast the new way is, or for a share what it saves."""
+    if new is None or old is None:
+        return Target(name, None, least, least=True, why=_NOT_RUN)
+    return Target(name, 1 - new / old if least < 1 else old / new, least, least=True)
 
 
 if __name__ == "__main__":

@@ -22,23 +22,28 @@ _WIDTH = 160
 @dataclass(frozen=True, slots=True)
 class Target:
     """A figure that should not exceed `target`, or be `least` as large. `why` says what keeps a
-    target from being met, and what was tried.
+    target from being met, and what was tried. Without a `value` it was not measured: it is not met,
+    and the report says neither.
     """
 
     name: str
-    value: float
+    value: float | None
     target: float
     least: bool = False
     why: str = ""
 
     @property
     def met(self) -> bool:
+        if self.value is None:
+            return False
         return self.value >= self.target if self.least else self.value <= self.target
 
     def line(self) -> str:
         """For people."""
         sign, mark = "≥" if self.least else "≤", "met" if self.met else "MISSED"
         why = f"; {self.why}" if self.why else ""
+        if self.value is None:
+            return f"NOT RUN  {self.name} ({sign} {self.target:g}){why}"
         return f"{mark}  {self.name}: {self.value:.3g} ({sign} {self.target:g}){why}"
 
     def because(self, why: str) -> "Target":
@@ -105,11 +110,15 @@ def write_report(name: str, rows: Sequence[Row], targets: Sequence[Target], **mo
             "packages": {package: version(package) for package in _PACKAGES},
         },
         "rows": rows,
-        "targets": [{**asdict(target), "met": target.met} for target in targets],
+        "targets": [_told(target) for target in targets],
         **more,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _told(target: Target) -> dict[str, Any]:
+    return asdict(target) | {"met": None if target.value is None else target.met}
 
 
 def commit() -> str:
