@@ -16,6 +16,9 @@ bench/serve: $(VENV)/serve peers build/bench/spam-32/spam.safetensors ## Sealgat
 bench/separate: $(VENV)/serve front ## an engine in a process of its own beside one in the gateway's (AGAINST=FOLDER: and another checkout)
 	$(BIN)/python -m benchmarks.separate $(if $(AGAINST),--against $(AGAINST))
 
+bench/placement: $(VENV)/dev ## one model on a fast and a slow engine, placed by measured cost, in turn, and on each alone
+	$(BIN)/python -m benchmarks.placement
+
 bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
 	$(BIN)/python -m benchmarks.gateways
 
