@@ -13,9 +13,9 @@ _WATCHED = "sealgate_watched"
 class WatchedLayers:
     """What each layer was seen to do on one text, from the tokens at positions `asking`.
 
-    `entropies` [layers] are in nats, the mean of heads and tokens. `outside` [layers, sizes] is the
-    share of attention on tokens that are neither among the first `sink` nor among the latest of
-    each size: the mean of tokens, of the head in which it is largest.
+    `entropies` [layers] are in nats. `outside` [layers, sizes] is the share of attention on tokens
+    that are neither among the first `sink` nor among the latest of each size. Both are means of
+    heads and tokens.
     """
 
     def __init__(self, asking: Sequence[int], sink: int, sizes: Sequence[int]) -> None:
@@ -27,11 +27,11 @@ class WatchedLayers:
 
     @property
     def entropies(self) -> torch.Tensor:
-        return torch.stack(self._entropies)
+        return torch.stack(self._entropies).cpu()
 
     @property
     def outside(self) -> torch.Tensor:
-        return torch.stack(self._outside)
+        return torch.stack(self._outside).cpu()
 
     def read(self, model: PreTrainedModel, ids: Sequence[int]) -> None:
         """Let a decoder read a text with full attention; afterwards it attends as before."""
@@ -39,16 +39,18 @@ class WatchedLayers:
         model.set_attn_implementation(_WATCHED)
         try:
             with torch.inference_mode():
-                model.model(input_ids=torch.tensor([list(ids)]), use_cache=False, watched=self)
+                tokens = torch.tensor([list(ids)], device=model.device)
+                model.model(input_ids=tokens, use_cache=False, watched=self)
         finally:
             model.set_attn_implementation(before)
 
     def look(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> None:
         """At the next layer: query [heads, tokens, width] and key [KV heads, tokens, width]."""
         heads, tokens, width = query.shape
-        asked = query[:, self._asking].reshape(len(key), -1, width)
+        asking = self._asking.to(query.device)
+        asked = query[:, asking].reshape(len(key), -1, width)
         scores = (asked @ key.transpose(1, 2)).reshape(heads, len(self._asking), tokens) * scaling
-        is_later = torch.arange(tokens) > self._asking[:, None]
+        is_later = torch.arange(tokens, device=query.device) > asking[:, None]
         shares = scores.masked_fill_(is_later, -torch.inf).softmax(-1)
         logs = shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
         self._entropies.append(-(shares * logs).sum(-1).mean())
@@ -56,9 +58,9 @@ class WatchedLayers:
         sums = torch.nn.functional.pad(shares.cumsum(-1), (1, 0))
         found = []
         for size in self._sizes:
-            ends = (self._asking + 1 - size).clamp_min(self._sink)
+            ends = (asking + 1 - size).clamp_min(self._sink)
             upto = sums.gather(-1, ends.expand(heads, -1)[..., None])[..., 0]
-            found.append((upto - sums[..., self._sink]).mean(-1).max())
+            found.append((upto - sums[..., self._sink]).mean())
         self._outside.append(torch.stack(found) if found else torch.zeros(0))
 
 

@@ -2,9 +2,10 @@
 
 A window may be small in a layer whose tokens look at their neighbours, and must be large where
 attention is spread: its entropy is high there, and much of it falls outside of small windows. So
-each layer gets the smallest window outside of which no head has more than a share of its attention,
-and the share is the largest with which perplexity is kept. Perplexity is that of each text's second
-half, where windows tell.
+each layer gets the smallest window outside of which no more than a share of its attention falls,
+and the share is the largest with which perplexity is kept. One share is right for all layers, not
+one for all heads: nearly every layer has a head that looks everywhere, most of which tells little.
+Perplexity is that of each text's second half, where windows tell.
 """
 
 import math
@@ -24,8 +25,8 @@ from sealgate.reasons import Reason, SealgateError
 SINK, KEPT = 4, 0.98
 """Sink tokens, and the share of full attention's perplexity that is kept, unless told."""
 _SMALLEST = 16
-# Shares of attention that may fall outside: 0.4, halved so often.
-_SHARES = [0.4 * 0.5**number for number in range(8)]
+# Shares of attention that may fall outside, from 0.8 down to 0.004.
+_SHARES = [0.8 * 0.7**number for number in range(16)]
 # Of so many queries of a text attention is looked at.
 _LOOKED_AT = 64
 # No text of fewer tokens says anything about windows.
@@ -47,7 +48,7 @@ class WindowWish:
 @dataclass(frozen=True, slots=True)
 class LayerSpread:
     """How far attention of one layer reaches: its mean `entropy` in nats, and by size of window the
-    share that falls outside of it and of the sinks, of the head in which that is most.
+    share that falls outside of it and of the sinks.
     """
 
     entropy: float
@@ -156,7 +157,8 @@ def _spread(
 ) -> tuple[LayerSpread, ...]:
     """Of each layer, with full attention, on queries of the second halves."""
     longest = max(map(len, texts))
-    sizes = [_SMALLEST << times for times in range(longest.bit_length())]
+    steps = range(longest.bit_length())
+    sizes = [size for at in steps for size in (_SMALLEST << at, 3 * _SMALLEST << at >> 1)]
     sizes = [size for size in sizes if size + wish.sink < longest]
     entropies, outside = [], []
     for ids in texts:
@@ -165,10 +167,10 @@ def _spread(
         watched.read(decoder.model, ids)
         entropies.append(watched.entropies)
         outside.append(watched.outside)
-    mean, worst = torch.stack(entropies).mean(0), torch.stack(outside).mean(0)
+    means = zip(torch.stack(entropies).mean(0), torch.stack(outside).mean(0), strict=True)
     return tuple(
         LayerSpread(float(entropy), dict(zip(sizes, map(float, shares), strict=True)))
-        for entropy, shares in zip(mean, worst, strict=True)
+        for entropy, shares in means
     )
 
 

@@ -133,7 +133,7 @@ def test_windows_make_room_for_longer_texts(files: Path, settings: GenerationSet
     assert small.cache_tokens < 200
     GeneratorVersion.build(DIGEST, files, small).close()
     with pytest.raises(SealgateError) as found:
-        GeneratorVersion.build(DIGEST, files, replace(settings, cache_tokens=32))
+        GeneratorVersion.build(DIGEST, files, replace(settings, page_tokens=4, cache_tokens=8))
     assert found.value.reason is Reason.ENGINE_UNSUITABLE
 
 
