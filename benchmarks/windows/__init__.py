@@ -1,0 +1,1 @@
+"""What attention windows save on long texts, and what they cost."""
