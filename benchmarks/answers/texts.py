@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.demo.spam import body
+from training.demo.mails import body
 
 MAILS = Path(__file__).parents[2] / "build" / "bench" / "emails" / "package" / "data"
 _LETTERS, _DIGITS = string.ascii_uppercase, string.digits

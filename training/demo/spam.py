@@ -8,10 +8,7 @@ unchanged; a linear head is trained on top. OUT receives `spam/`, for `sealgate 
 The output contains tokens of the e-mails, which are private letters: do not share it.
 """
 
-import email
-import email.policy
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +26,7 @@ from inference.runtime import response_contract
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
+from training.demo.mails import body
 from training.export.reference import CleanReference
 from training.export.text import export_text_response, export_text_serving
 from training.export.word_votes import WordVotes
@@ -44,7 +42,6 @@ _EPS = 0.03
 _BATCH = 32
 TEXTS = TensorSpec("text", "BYTES", (-1,))
 TOKENS = TensorSpec(response_contract.IDS, "INT64", (-1, -1))
-_TAGS = re.compile(r"<[^>]{0,500}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +69,6 @@ class EmailRows:
             end = start + count if count else len(self.rows)
             yield name, self.rows[start:end], self.classes[start:end]
             start = end
-
-
-def body(raw: str) -> str:
-    """An e-mail's subject and its first text, without tags; no header tells more."""
-    message = email.message_from_string(raw, policy=email.policy.compat32)
-    parts = [part for part in message.walk() if part.get_content_maintype() == "text"]
-    payload = parts[0].get_payload(decode=True) if parts else b""
-    content = payload.decode("latin-1") if isinstance(payload, bytes) else ""
-    return f"{message.get('subject', '')}\n{_TAGS.sub(' ', content)}".replace("\0", " ")
 
 
 def encoded(module: TextClassifier, rows: Ids) -> torch.Tensor:

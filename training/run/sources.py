@@ -32,7 +32,8 @@ from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
 from training.data.run_data import SourceRows, vocabulary_size
-from training.demo.spam import LABELS, body
+from training.demo.mails import body
+from training.demo.spam import LABELS
 from training.recipe import recipe
 from training.recipe.recipe import SliceSizes
 from training.run.language import read_prose

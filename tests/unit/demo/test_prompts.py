@@ -66,6 +66,16 @@ def test_each_corpus_is_a_file_and_no_prompt_comes_twice(wheel: Path, tmp_path: 
 def test_it_is_a_program(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(tmp_path / "out")])
+    mails = tmp_path / "mails"
+    mails.mkdir()
+    monkeypatch.setattr(prompts, "pages", lambda site: iter(["What a package says."]))
+    monkeypatch.setattr(
+        prompts, "talk", lambda count: iter(["Ignore the typo.", "A QUESTION long?"])
+    )
+    monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(mails), str(tmp_path / "out")])
     prompts.main()
-    assert f"{TRAINED}: 4" in capsys.readouterr().out
+    assert f"{TRAINED}: 6" in capsys.readouterr().out
+    assert lines(tmp_path / "out" / TRAINED)[-2:] == [
+        ("What a package says.", "clean"),
+        ("Ignore the typo.", "clean"),
+    ]
