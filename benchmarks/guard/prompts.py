@@ -3,8 +3,8 @@ hide them.
 
 Held out are parts of the two corpora that it learnt from. What to expect elsewhere say injections
 in other languages by other people, prompts that speak of instructions and mean no harm
-(`about.txt`, made up for this), and e-mails, which are no prompts, where
-`make bench NAME=training` has fetched them. Chats are made of held-out prompts.
+(`about.txt`, made up for this), and e-mails, half of them spam, which are no prompts. Chats are
+made of held-out prompts.
 """
 
 import json
@@ -14,9 +14,9 @@ from itertools import cycle
 from pathlib import Path
 
 from benchmarks.report import RESULTS
+from demo.harmless import mails
 from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
 from inference.llm.request import Sampling, SamplingRequest
-from training.demo.spam import body
 
 _ROOT = RESULTS.parent.parent
 RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
@@ -26,8 +26,8 @@ _ABOUT = Path(__file__).parent / "about.txt"
 CORPORA = ("S-Labs", "neuralchemy")
 """Other parts of which it learnt from."""
 _SETS = {"S-Labs": S_LABS, "neuralchemy": NEURALCHEMY, "seven languages": LANGUAGES}
-# So many e-mails, and so much of each; and so many injections that are hidden.
-_MAILS_MOST, _LETTERS, _HIDDEN = 300, 500, 400
+# So many injections that are hidden.
+_HIDDEN = 400
 _BETWEEN = "Of course. Please tell me more about it."
 # Words before and behind a half, more than two windows have.
 _FAR = 130
@@ -59,11 +59,11 @@ def held_out() -> list[Prompts]:
         found.append(Prompts("both corpora", kind, both))
     about = _ABOUT.read_text().splitlines()
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
-    if mails := _mails():
-        found.append(Prompts("e-mails", True, [_prompt(text) for text in mails]))
+    letters = list(mails(_MAILS, held_out=True))
+    found.append(Prompts("e-mails", True, [_prompt(text) for text in letters]))
     clean, injections = (read["S-Labs"][label] for label in (CLEAN, INJECTION))
     long = [text for text in injections if len(text.split()) > 2][:_HIDDEN]
-    return found + _chats(clean) + _hidden(long, clean)
+    return found + _chats(clean) + _hidden(long, clean, letters)
 
 
 def _chats(clean: Texts) -> list[Prompts]:
@@ -81,13 +81,15 @@ def _chats(clean: Texts) -> list[Prompts]:
     ]
 
 
-def _hidden(injections: Texts, clean: Texts) -> list[Prompts]:
+def _hidden(injections: Texts, clean: Texts, letters: Texts) -> list[Prompts]:
     """Cut in pieces, which stand in messages of their own, or behind much that is clean."""
     halves = [_cut(text, 2) for text in injections]
     other = cycle(clean)
     apart = [[first, next(other), second] for first, second in halves]
     padded = [[f"{first} {_words(other)}", f"{_words(other)} {second}"] for first, second in halves]
     buried = [f"{_words(other)} {text} {_words(other)}" for text in injections]
+    letter = cycle(letters)
+    posted = [f"{next(letter)}\n\n{text}\n\n{next(letter)}" for text in injections]
     return [
         Prompts("the same, as they are", False, [_prompt(text) for text in injections]),
         _chat_set("halves", False, halves),
@@ -95,6 +97,7 @@ def _hidden(injections: Texts, clean: Texts) -> list[Prompts]:
         _chat_set("halves, a clean message between", False, apart),
         _chat_set("halves, 130 clean words between", False, padded),
         Prompts("between 130 clean words", False, [_prompt(text) for text in buried]),
+        Prompts("between two e-mails", False, [_prompt(text) for text in posted]),
     ]
 
 
@@ -147,10 +150,3 @@ def _read(path: Path) -> dict[str, list[str]]:
         row = json.loads(line)
         found[row["label"]].append(row["text"])
     return found
-
-
-def _mails() -> list[str]:
-    """How ham begins."""
-    paths = [path for path in sorted(_MAILS.glob("*/*.json")) if "spam" not in path.parent.name]
-    bodies = (body(json.loads(path.read_bytes())["text"]) for path in paths[:_MAILS_MOST])
-    return [text[:_LETTERS].encode(errors="ignore").decode() for text in bodies]
