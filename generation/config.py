@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.observability.tracing import TraceSettings
-from inference.runtime.settings import CPU
+from inference.runtime.settings import CPU, CUDA, ROCM
 from inference.runtime.torch_device import check_device
 from inference.server.config import (
     ArtifactLocation,
@@ -50,8 +50,17 @@ class GenerationSettings:
     entry says so.
     """
 
+    processes: int = 1
+    """How many processes of this machine compute each model together, each with a part of every
+    matrix; on cards, each with a card of its own.
+    """
+
     def __post_init__(self) -> None:
         check_device("generation", self.device, self.fallback)
+        if self.processes > 1 and self.device not in (CPU, CUDA, ROCM):
+            raise ConfigError(
+                f"[generation] processes take the CPU or a card each, not device = {self.device!r}"
+            )
         if self.page_tokens < 4 or self.cache_tokens < 2 * self.page_tokens:
             raise ConfigError(
                 "[generation] page_tokens must be at least 4, and cache_tokens at least two pages"

@@ -60,10 +60,15 @@ def generator(ctx: click.Context, config: Path | None) -> None:
         settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-generator")
-        server = generator_server.build(settings)
+        stopping, lost = threading.Event(), threading.Event()
+
+        def stop_lost() -> None:
+            lost.set()
+            stopping.set()
+
+        server = generator_server.build(settings, stop_lost)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     server.start()
@@ -73,6 +78,8 @@ def generator(ctx: click.Context, config: Path | None) -> None:
     click.echo("draining")
     server.stop()
     tracing.stop()
+    if lost.is_set():
+        raise click.ClickException("a process of a split model ended")
 
 
 @click.command(

@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from transformers import (
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, AnswerBatches, ModelFamily, Said
 from generation.models.int8 import round_weights
+from generation.models.split import SplitBatches, SplitDecoder
 from inference.llm.attention import AttentionWindows
 from inference.llm.request import (
     ARCHITECTURES,
@@ -62,13 +63,15 @@ class LanguageModel:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Any,
         tokenizer: Tokenizer,
         template: PreTrainedTokenizerFast | None,
         ends: Sequence[int],
         family: ModelFamily,
     ) -> None:
-        """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
+        """`model` is transformers' or a `SplitDecoder`. `ends` are the ids that end an answer;
+        `template` writes chats, where there is one.
+        """
         self.model = model
         self.tokenizer = tokenizer
         self._template = template
@@ -88,9 +91,14 @@ class LanguageModel:
         precision: str = FLOAT32,
         attention: AttentionWindows | None = None,
         device: str = CPU,
+        split: Callable[[Path, Any], SplitDecoder] | None = None,
     ) -> "LanguageModel":
         """`precision` and `attention` are those of `GeneratorTerms`, `device` torch's name of where
-        it is computed. Raises SealgateError: CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`.
+        it is computed. `split` starts processes for the weights of a folder, with its
+        configuration, in place of this one.
+
+        Raises SealgateError: CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`; ENGINE_UNSUITABLE
+        where it does not come apart.
         """
         settings = check_config((folder / CONFIG).read_bytes())
         family = FAMILIES[settings["model_type"]]
@@ -103,29 +111,20 @@ class LanguageModel:
             _check_index(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             family.check(config)
-            model = family.loads.from_pretrained(
-                folder,
-                config=config,
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
-                # Weights to be rounded are never in memory as a whole in float32.
-                dtype=torch.float32 if precision == FLOAT32 else "auto",
-                attn_implementation="sdpa",
-            ).eval()
-            if precision != FLOAT32:
-                round_weights(model, precision)
             # 3.
             template, ends = _template(folder), _ends(folder, settings)
-            model.to(device)
+            model: Any
+            if split:
+                model = split(folder, config)
+            else:
+                model = _whole(folder, config, family, precision).to(device)
+        except SealgateError:
+            raise
         except Exception as error:
             # Whatever the library finds wrong with what others wrote, or no room on the device.
             raise SealgateError(
                 Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}"
             ) from error
-        model.requires_grad_(False)
-        # Penalties that a folder may configure are not supported.
-        model.generation_config = GenerationConfig()
         found = cls(model, tokenizer, template, ends, family)
         if attention is not None:
             found.attend(attention)
@@ -157,6 +156,8 @@ class LanguageModel:
 
     def answers(self, settings: GenerationSettings, longest: int) -> AnswerBatches:
         """See `ModelFamily.answers`."""
+        if isinstance(self.model, SplitDecoder):
+            return SplitBatches(self.model, self.ends, settings.queue)
         return self._family.answers(self.model, self.ends, settings, longest)
 
     def greedy(self, prompt: Sequence[int], tokens: int) -> list[int]:
@@ -259,6 +260,26 @@ class LanguageModel:
             return True
         ids = self.tokenizer.encode(content, add_special_tokens=False).ids
         return not self._mark_ids.isdisjoint(ids)
+
+
+def _whole(folder: Path, config: Any, family: ModelFamily, precision: str) -> PreTrainedModel:
+    """The model in this process, on the CPU."""
+    model: PreTrainedModel = family.loads.from_pretrained(
+        folder,
+        config=config,
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        # Weights to be rounded are never in memory as a whole in float32.
+        dtype=torch.float32 if precision == FLOAT32 else "auto",
+        attn_implementation="sdpa",
+    ).eval()
+    if precision != FLOAT32:
+        round_weights(model, precision)
+    model.requires_grad_(False)
+    # Penalties that a folder may configure are not supported.
+    model.generation_config = GenerationConfig()
+    return model
 
 
 def check_config(data: bytes) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, check_paths
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import select_device
+from inference.runtime.torch_device import TorchDevice, select_device
 from inference.server.host import EngineHost, RunTally
 from inference.server.requests import CALLER, DIGEST, read_version
 from inference.server.server import EngineServer
@@ -82,13 +82,17 @@ _log = logging.getLogger(__name__)
 class GeneratorLoader:
     """A `VersionLoader` for language models."""
 
-    def __init__(self, settings: GenerationSettings) -> None:
-        """Removes what a process that was killed left in the folder of copies.
+    def __init__(
+        self, settings: GenerationSettings, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """Removes what a process that was killed left in the folder of copies. `on_lost` is called
+        when a process of a split model ends: what is left of it answers nothing.
 
         Raises: ConfigError for a device that is not there.
         """
         self._settings = settings
-        self._device = select_device("generation", settings.device, settings.fallback, torch)
+        self._on_lost = on_lost
+        self._device = _device(settings)
         _log.info("language models are computed on %s", self._device.said)
         _clear(settings.copies)
 
@@ -104,13 +108,29 @@ class GeneratorLoader:
         folder = copy_verified(cleared.manifest, source, self._settings.copies)
         try:
             digest = cleared.pointer.digest
-            version = GeneratorVersion.build(digest, folder, self._settings, self._device)
+            version = GeneratorVersion.build(
+                *(digest, folder, self._settings, self._device), self._on_lost
+            )
         finally:
             # Mapped files stay mapped, and nobody can write to them any more.
             shutil.rmtree(folder, ignore_errors=True)
         pages, place = version.batches.room.free, version.place or CPU
         _log.info("%s generates on %s: %d pages", version.digest, place, pages)
         return version
+
+
+def _device(settings: GenerationSettings) -> TorchDevice:
+    """The configured device, of which processes that share a model need one each if it is a card.
+
+    Raises: ConfigError.
+    """
+    given = (settings.fallback, torch)
+    if settings.processes > 1 and settings.device != CPU:
+        for number in range(settings.processes):
+            found = select_device("generation", f"{settings.device}:{number}", *given)
+            if found.is_cpu:
+                return found
+    return select_device("generation", settings.device, *given)
 
 
 def _clear(copies: Path) -> None:
@@ -202,8 +222,9 @@ def _response(request: oip.ModelInferRequest) -> oip.ModelInferResponse:
 _SEEDS = 2**53
 
 
-def build(config: GeneratorConfig) -> EngineServer:
+def build(config: GeneratorConfig, on_lost: Callable[[], None] = lambda: None) -> EngineServer:
     """Binds the listener and opens what the generator has of its own; `start` begins to answer.
+    `on_lost` is as for `GeneratorLoader`.
 
     Raises: ConfigError.
     """
@@ -213,7 +234,7 @@ def build(config: GeneratorConfig) -> EngineServer:
         instance = secrets.token_hex(INSTANCE_BYTES)
         tally = RunTally(config.engine.name, instance, load_private_key(config.engine.key), now)
         seen = RollbackGuardFile.open(config.trust.seen)
-        engine = Engine(anchor, seen, now, GeneratorLoader(config.generation))
+        engine = Engine(anchor, seen, now, GeneratorLoader(config.generation, on_lost))
         host = EngineHost(engine, seen, _store(config), tally, now, config.limits.deadline)
         service = GenerationService(host, config.limits.deadline, lambda: secrets.randbelow(_SEEDS))
         return EngineServer(config.as_engine(), host, service)

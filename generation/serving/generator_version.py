@@ -6,7 +6,9 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
@@ -16,6 +18,7 @@ from generation.models.architectures import AnswerBatches
 from generation.models.decoder import LanguageModel
 from generation.models.golden import GoldenAnswers
 from generation.models.perplexity import float32_reference, score
+from generation.models.split import SplitDecoder
 from inference.batching.limits import BatcherCounts
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart
@@ -124,15 +127,15 @@ class GeneratorVersion(NoClassifier):
         digest: str,
         terms: GeneratorTerms,
         decoder: LanguageModel,
-        measured: PreTrainedModel | None,
+        measured: PreTrainedModel | SplitDecoder | None,
         batches: AnswerBatches,
-        device: TorchDevice = ON_TORCH_CPU,
+        place: str = "",
     ) -> None:
         """`measured` is a copy of the decoder's model, which `batches` makes generate; None where
-        that measures no prompts.
+        that measures no prompts. `place` says where it is computed, unless that is the CPU.
         """
         self.digest = digest
-        self.place = "" if device.place == CPU else device.said
+        self.place = place
         engine = terms.runs_in(_PLACE)
         self.engine = f"{engine}, on {self.place}" if self.place else engine
         self.arithmetic = FLOAT32 if terms.precision == FLOAT32 else INT8
@@ -154,8 +157,10 @@ class GeneratorVersion(NoClassifier):
         folder: Path,
         settings: GenerationSettings,
         device: TorchDevice = ON_TORCH_CPU,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> "GeneratorVersion":
         """Make the version of `digest` ready from a private folder of its files, on a device.
+        `on_lost` is called where it is split over processes and one of them ends.
 
         1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED), and the device
            computes in its precision (ENGINE_UNSUITABLE), or the settings allow the CPU.
@@ -167,9 +172,31 @@ class GeneratorVersion(NoClassifier):
         # 1.
         terms = GeneratorTerms.decode((folder / TERMS).read_bytes())
         golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
-        device = _suited(device, terms.precision, settings)
+        device = _suited(device, terms, settings)
         # 2.
-        decoder = LanguageModel.read(folder, terms.precision, terms.attention, device.name)
+        split = partial(_split, device.name, settings.processes, on_lost)
+        decoder = LanguageModel.read(
+            *(folder, terms.precision, terms.attention, device.name),
+            split if settings.processes > 1 else None,
+        )
+        try:
+            return cls._ready(digest, terms, golden, decoder, settings, _place(device, settings))
+        except BaseException:
+            if isinstance(decoder.model, SplitDecoder):
+                decoder.model.close()
+            raise
+
+    @classmethod
+    def _ready(
+        cls,
+        digest: str,
+        terms: GeneratorTerms,
+        golden: GoldenAnswers,
+        decoder: LanguageModel,
+        settings: GenerationSettings,
+        place: str,
+    ) -> "GeneratorVersion":
+        """The rest of steps 2 and 3."""
         longest = terms.prompt_tokens + terms.output_tokens
         held = longest if terms.attention is None else terms.attention.equivalent(longest)
         if longest > decoder.positions or held > settings.cache_tokens:
@@ -179,9 +206,11 @@ class GeneratorVersion(NoClassifier):
                 Reason.ENGINE_UNSUITABLE,
                 "a prompt's score is missing or unexpected under its terms",
             )
-        measured = float32_reference(decoder.model) if decoder.measures else None
+        measured = decoder.model if decoder.measures else None
+        if isinstance(measured, PreTrainedModel):
+            measured = float32_reference(measured)
         batches = decoder.answers(settings, longest)
-        version = cls(digest, terms, decoder, measured, batches, device)
+        version = cls(digest, terms, decoder, measured, batches, place)
         # 3.
         golden.check(version._cut, version._greedy)
         return version
@@ -200,7 +229,11 @@ class GeneratorVersion(NoClassifier):
             return ScreenedPrompt(ids, None)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self.measured_model, ids, screen.window, cut.written, screen.tail)
+            model, measured = self.measured_model, (ids, screen.window, cut.written, screen.tail)
+            if isinstance(model, SplitDecoder):
+                found = model.score(*measured, lambda: _check_awaited(deadline, active))
+            else:
+                found = score(model, *measured)
         return ScreenedPrompt(ids, found)
 
     @contextmanager
@@ -272,11 +305,17 @@ class GeneratorVersion(NoClassifier):
             return list(answer)
 
 
-def _suited(device: TorchDevice, precision: str, settings: GenerationSettings) -> TorchDevice:
+def _suited(
+    device: TorchDevice, terms: GeneratorTerms, settings: GenerationSettings
+) -> TorchDevice:
     """The device, or the CPU for integers that only its kernels multiply, if that is allowed.
 
     Raises: ENGINE_UNSUITABLE.
     """
+    precision = terms.precision
+    if settings.processes > 1 and (precision != FLOAT32 or terms.attention is not None):
+        what = "attention in windows" if precision == FLOAT32 else precision
+        raise SealgateError(Reason.ENGINE_UNSUITABLE, f"{what} is not split over processes")
     if device.is_cpu or precision != INT8_INTEGER:
         return device
     if not settings.fallback:
@@ -284,6 +323,20 @@ def _suited(device: TorchDevice, precision: str, settings: GenerationSettings) -
             Reason.ENGINE_UNSUITABLE, f"{precision} is computed on the CPU, not on {device.place}"
         )
     return TorchDevice(CPU, f"{CPU} for want of {device.place}")
+
+
+def _place(device: TorchDevice, settings: GenerationSettings) -> str:
+    """Where a version is computed, in words; empty for the CPU and one process."""
+    if settings.processes > 1:
+        return f"{device.said}, {settings.processes} processes"
+    return "" if device.place == CPU else device.said
+
+
+def _split(
+    device: str, processes: int, on_lost: Callable[[], None], folder: Path, config: Any
+) -> SplitDecoder:
+    kind = device.partition(":")[0]
+    return SplitDecoder(folder, config, processes, kind, on_lost=on_lost)
 
 
 def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:

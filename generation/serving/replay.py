@@ -91,8 +91,8 @@ def check_told(told: Mapping[str, str], device: TorchDevice = ON_TORCH_CPU) -> N
 
 
 def _kind(place: str) -> str:
-    """`cuda` of `cuda:1 (its name)`, and `cpu` of `cpu for want of cuda`."""
-    return place.partition(" ")[0].partition(":")[0]
+    """`cuda` of `cuda:1 (its name)`, and `cpu` of `cpu, 2 processes`."""
+    return place.partition(" ")[0].partition(":")[0].rstrip(",")
 
 
 def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:

@@ -1,5 +1,6 @@
 """Where a language model is computed, on simulated machines; this one may have no card."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sealgate.settings import ConfigError
 from tests.integration.generation.test_replays import replay
 from tests.support.builders.generated import asked, stream
 from tests.support.fakes.placed_tensors import PlacedTensors
+from tests.support.fakes.torch_cards import torch_with
 from tests.support.harness.generator import generating
 
 ABSENT = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
@@ -33,6 +35,40 @@ def test_a_card_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> Non
     assert left.exists()
     GeneratorLoader(GenerationSettings(tmp_path / "copies", device="cuda:1", fallback=True))
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("cards", "device", "fallback", "found"),
+    [
+        (2, "cuda", False, "cuda"),
+        (1, "cuda", True, "cpu for want of cuda:1"),
+        (1, "cuda", False, None),
+    ],
+)
+def test_processes_need_a_card_each(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    cards: int,
+    device: str,
+    fallback: bool,
+    found: str | None,
+) -> None:
+    monkeypatch.setattr(generator_server, "torch", torch_with(cards))
+    caplog.set_level(logging.INFO)
+    settings = GenerationSettings(tmp_path, device=device, fallback=fallback, processes=2)
+    if found is None:
+        with pytest.raises(ConfigError, match="device = 'cuda:1' cannot be used here"):
+            GeneratorLoader(settings)
+        return
+    GeneratorLoader(settings)
+    assert f"language models are computed on {found}" in caplog.text
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_processes_cannot_share_one_card(tmp_path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match="processes take the CPU or a card each"):
+        GenerationSettings(tmp_path, device=device, processes=2)
 
 
 def test_an_unknown_device_is_refused(tmp_path: Path) -> None:

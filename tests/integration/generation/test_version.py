@@ -185,6 +185,9 @@ def test_a_version_of_int8_answers_its_golden_prompts(
         version = GeneratorVersion.build("sha256:" + "0" * 64, made, allowed, card)
         version.close()
         assert version.engine == "in-process, digest checked, on cpu for want of cuda"
+    with pytest.raises(SealgateError, match="is not split over processes") as found:
+        GeneratorVersion.build("sha256:" + "0" * 64, made, replace(settings, processes=2))
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
 
 
 def test_a_version_answers_its_golden_prompts(

@@ -144,10 +144,17 @@ def test_another_kind_of_device_accuses_nobody(place: str, device: str) -> None:
 
 @pytest.mark.parametrize(
     ("place", "device"),
-    [("cuda:1 (Card)", "cuda"), ("cpu for want of cuda", "cpu"), ("cuda (Card)", "cuda:3")],
+    [
+        ("cuda:1 (Card)", "cuda"),
+        ("cpu for want of cuda", "cpu"),
+        ("cuda (Card)", "cuda:3"),
+        ("cpu, 2 processes", "cpu"),
+        ("cuda (Card), 2 processes", "cuda"),
+    ],
 )
 def test_the_same_kind_of_device_is_asked_again(place: str, device: str) -> None:
-    check_told(recorded(3, engine=f"{SEPARATE}; on {place}"), TorchDevice("cpu", device))
+    for engine in (SEPARATE, f"{SEPARATE}; attention windows of 8 tokens in 1 of 2 layers"):
+        check_told(recorded(3, engine=f"{engine}; on {place}"), TorchDevice("cpu", device))
 
 
 def test_a_chat_may_have_come_in_its_canonical_form() -> None:
