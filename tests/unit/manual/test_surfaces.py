@@ -48,7 +48,7 @@ SURFACES = {
     },
     "sealgate.witness": {"server", "service"},
     "training.data": {"run_data"},
-    "training.demo": {"spam"},
+    "training.demo": {"mails", "spam"},
     "training.recipe": {"federated", "recipe", "sections"},
 }
 """The modules of each that other packages import."""
