@@ -9,11 +9,14 @@ less memory is read than with floats. With INT8_INTEGER each row of an input is 
 bits, as the sum of two rows of eight: integer kernels multiply eight bits by eight and add in 32
 without rounding. So a row's sums depend neither on the rows beside it nor on the machine: where
 those kernels are missing or may saturate, the same sums are added in float64. The two precisions
-give near ties to different tokens, so a version is published for one of them.
+give near ties to different tokens, so a version is published for one of them. Matrices with the
+same input, such as those of queries, keys and values, are multiplied as one: small operations
+between large ones take long, as they find the processor's caches empty.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +34,8 @@ _BLOCK = 1 << 19
 _ROWS = 64
 # Kernels take fewer rows by a way that is slower by magnitudes for some matrices.
 _FEWEST = 4
+# What follows a matrix with the same input.
+_NEXT = {"q_proj": "k_proj", "k_proj": "v_proj", "gate_proj": "up_proj"}
 # Two signed bytes hold up to 127 * 256 + 127; -128 is the least of the lower one.
 _LARGEST = 127 * 256
 
@@ -127,7 +132,42 @@ class IntegerLinear(nn.Module):
         else:
             both = sums(rows, self.weight).float().mul_(self.scale)
         high, low = both[: len(x)], both[len(x) : 2 * len(x)]
-        return high.mul_(256.0).add_(low).mul_(top / _LARGEST)
+        return torch.add(low, high, alpha=256.0).mul_(top / _LARGEST)
+
+
+class _Joined(nn.Module):
+    """Matrices with the same input, as one; `sizes` are how many rows each has."""
+
+    def __init__(self, linear: IntegerLinear, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self._linear = linear
+        self._sizes = list(sizes)
+        # The newest input, and the outputs that are not taken yet.
+        self._known: tuple[torch.Tensor, list[torch.Tensor | None]] | None = None
+
+    def take(self, x: torch.Tensor, place: int) -> torch.Tensor:
+        """The output of the matrix at `place`; the last one is taken last."""
+        known = self._known
+        found = known[1][place] if known is not None and known[0] is x else None
+        if known is None or found is None:
+            outputs: list[torch.Tensor | None] = [*self._linear(x).split(self._sizes, -1)]
+            known, found = (x, outputs), outputs[place]
+        known[1][place] = None
+        self._known = None if place == len(self._sizes) - 1 else known
+        return found
+
+
+class JoinedLinear(nn.Module):
+    """Replaces `nn.Linear` with one of several matrices that are multiplied together."""
+
+    def __init__(self, joined: _Joined, place: int) -> None:
+        super().__init__()
+        self._joined = joined
+        self._place = place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From float32 [..., columns] to [..., rows]."""
+        return self._joined.take(x, self._place)
 
 
 def sums(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -191,23 +231,65 @@ def round_weights(model: PreTrainedModel, precision: str = INT8) -> None:
     owners = {name: id(module.weight) for name, module in found}
     del found
     rounded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    waiting: list[_Matrix] = []
     for name, owner in owners.items():
         module = model.get_submodule(name)
-        parent, _, last = name.rpartition(".")
         if owner not in rounded:
             rounded[owner] = _rounded(module.weight)
-        weight, scale = rounded[owner]
         if isinstance(module, nn.Embedding):
-            new: nn.Module = Int8Embedding(weight, scale)
-        else:
-            bias = None if module.bias is None else module.bias.detach()
-            if precision == INT8:
-                new = Int8Linear(weight, scale, bias)
-            else:
-                new = IntegerLinear(weight, scale, bias, _is_shared(owners, owner))
-        setattr(model.get_submodule(parent), last, new)
+            _replace(model, name, Int8Embedding(*rounded[owner]))
+            continue
+        bias = None if module.bias is None else module.bias.detach()
+        if precision == INT8:
+            _replace(model, name, Int8Linear(*rounded[owner], bias))
+            continue
+        waiting.append(_Matrix(name, *rounded[owner], bias, _is_shared(owners, owner)))
+        if not _has_next(name, owners):
+            _replace_joined(model, waiting)
+            waiting = []
     model.float()
     model.config.dtype = torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """A rounded matrix [rows, columns] of the module `name`."""
+
+    name: str
+    weight: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor | None
+    shared: bool
+
+
+def _has_next(name: str, owners: Mapping[str, int]) -> bool:
+    """Whether another matrix follows that has the same input, and neither has another owner."""
+    parent, _, last = name.rpartition(".")
+    following = f"{parent}.{_NEXT.get(last)}"
+    return following in owners and not any(_is_shared(owners, owners[n]) for n in (name, following))
+
+
+def _replace_joined(model: PreTrainedModel, matrices: Sequence[_Matrix]) -> None:
+    """Matrices with the same input by one in integers."""
+    if len(matrices) == 1:
+        (one,) = matrices
+        _replace(model, one.name, IntegerLinear(one.weight, one.scale, one.bias, one.shared))
+        return
+    biases = [torch.zeros(len(m.weight)) if m.bias is None else m.bias for m in matrices]
+    linear = IntegerLinear(
+        torch.cat([m.weight for m in matrices]),
+        torch.cat([m.scale for m in matrices]),
+        None if all(m.bias is None for m in matrices) else torch.cat(biases),
+        shared=False,
+    )
+    joined = _Joined(linear, [len(m.weight) for m in matrices])
+    for place, each in enumerate(matrices):
+        _replace(model, each.name, JoinedLinear(joined, place))
+
+
+def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
 
 
 def _is_shared(owners: Mapping[str, int], owner: int) -> bool:

@@ -52,7 +52,9 @@ def test_every_matrix_is_rounded_and_takes_a_quarter(
     model = rounded.model
     layers = model.model.layers
     matrices = [m for m in model.modules() if isinstance(m, Int8Linear | IntegerLinear)]
-    assert len(matrices) == 7 * len(layers) + 1
+    # Those with the same input are one in integers.
+    each = 7 if isinstance(matrices[0], Int8Linear) else 4
+    assert len(matrices) == each * len(layers) + 1
     assert isinstance(model.model.embed_tokens, Int8Embedding)
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
     assert size(rounded) < 0.3 * size(decoder)
@@ -107,6 +109,30 @@ def test_integers_have_the_same_sums_without_kernels(
     monkeypatch.setattr(int8, "has_kernels", lambda: False)
     assert torch.equal(IntegerLinear(weight, scale, bias, shared)(x), with_kernels)
     assert torch.equal(with_kernels[1], bias)
+
+
+def test_matrices_with_the_same_input_are_multiplied_once(
+    decoder: LanguageModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = LanguageModel.read(folder, INT8_INTEGER).model.model.layers[0].self_attn
+    given: list[torch.Tensor] = []
+    linear = next(m for m in layer.q_proj.modules() if isinstance(m, IntegerLinear))
+    forward = linear.forward
+    monkeypatch.setattr(linear, "forward", lambda x: given.append(x) or forward(x))
+    x = torch.randn(3, linear.shape[1], generator=torch.Generator().manual_seed(5))
+    parts = [layer.q_proj, layer.k_proj, layer.v_proj]
+    found = [part(x) for part in parts]
+    assert len(given) == 1
+    plain = decoder.model.model.layers[0].self_attn
+    for part, name in zip(found, ("q_proj", "k_proj", "v_proj"), strict=True):
+        module = getattr(plain, name)
+        stands = torch.from_numpy(as_rounded(module.weight.numpy()))
+        torch.testing.assert_close(part, x @ stands.T + module.bias, rtol=1e-4, atol=5e-5)
+    # What comes in another order, or again, is multiplied anew.
+    assert not torch.equal(parts[1](-x), found[1])
+    assert torch.equal(parts[1](x), found[1])
+    assert torch.equal(parts[1](x), found[1])
+    assert len(given) > 2
 
 
 def test_perplexity_hardly_moves(
