@@ -23,7 +23,7 @@ help: ## List the targets
 demo: $(VENV)/serve front ## Play the whole story once: publish, approve, serve, attack, roll back, prove
 	@$(BIN)/python -m demo
 
-demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model; downloads 0.5 GB once
+demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model: injections, secrets, a replay; downloads 0.5 GB once
 	@$(BIN)/python -m demo.llm
 
 drill: $(VENV)/serve front ## Break production in five ways, and show how soon each is seen, ended and explained (CASES="engine disk")
@@ -90,8 +90,9 @@ images:
 kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.oracles.helm
 
-demo-models: $(VENV)/dev
+demo-models: $(VENV)/dev build/guard/small
 	$(BIN)/python -m training.demo.models
+	$(BIN)/python -m training.demo.guard build/guard/small
 
 oracle-kserve: .venv-kserve/ready
 

@@ -106,9 +106,17 @@ build/guard/ready: demo/prompts.py demo/harmless.py | $(VENV)/dev .venv-peers/wo
 		--out $(@D)/minilm
 	@touch $@
 
+build/guard/small: demo/recipes/prompt-guard-small.toml | build/guard/ready
+	@rm -rf $@
+	$(BIN)/sealgate train $< --out $@
+
 build/guard/made: demo/recipes/prompt-guard.toml | build/guard/ready
 	@rm -rf $@
 	$(BIN)/sealgate train $< --out $@
+
+# Qwen2.5-0.5B, which `make demo-llm` fetches as well.
+build/llm/qwen: | $(VENV)/dev .venv-llm/ready
+	@$(BIN)/python -m demo.llm.model
 
 # MiniLM with a head trained on real e-mails, which stay on this machine; it takes 32 tokens.
 build/bench/spam-32/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
