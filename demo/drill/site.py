@@ -1,6 +1,5 @@
 """The drill's installation: a gateway, an engine in a process of its own, and who watches them."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from demo.drill.disk import LogDisk, small_disk
 from demo.drill.supervisor import Supervisor, restart_seconds
 from demo.drill.traffic import MODEL, DrillTraffic
 from demo.materials import DATA, MODELS
+from demo.policy import change_policy
 from demo.stage import SEALGATE, Stage, StepFailed, free_ports
 
 CANARY, PRODUCTION = "canary", "production"
@@ -50,7 +50,6 @@ LIMITS: dict[str, Any] = {
 version of digits may be published without screening.
 """
 _SERVICE = "rollback-service"
-_ROOTS = (1, 2)
 _APPROVERS = ("approver-1", "approver-2")
 _ANSWER_SECONDS = 60.0
 
@@ -138,20 +137,15 @@ def _set_limits(stage: Stage) -> None:
     """
     file = str(stage.state / "keys" / "rollback.key")
     key = stage.command("key", "new", "--unencrypted", file, "--json")
-    draft = stage.state / "policy-next.json"
-    stage.command("policy", "draft", str(draft), person="admin")
-    document: dict[str, Any] = json.loads(draft.read_text())
-    document["keys"][key["id"]] = key["public_key"]
-    document["principals"].append(
-        {"name": _SERVICE, "roles": ["rollback"], "keys": [key["id"]], "identities": []}
-    )
-    draft.write_text(json.dumps(document | LIMITS))
-    signed = draft
-    for root in _ROOTS:
-        holder = str(stage.state / "roots" / f"root-{root}.key")
-        stage.command("policy", "sign", str(signed), "--key", holder, "--yes", person="admin")
-        signed = draft.with_name("policy-next.signed.json")
-    stage.command("policy", "accept", str(signed), person="admin")
+
+    def change(document: dict[str, Any]) -> None:
+        document["keys"][key["id"]] = key["public_key"]
+        document["principals"].append(
+            {"name": _SERVICE, "roles": ["rollback"], "keys": [key["id"]], "identities": []}
+        )
+        document.update(LIMITS)
+
+    change_policy(stage, change)
     stage.stop_gateway()
     with (stage.state / "gateway.toml").open("a") as settings:
         settings.write('\n[rollback]\nkey = "keys/rollback.key"\n')
