@@ -121,12 +121,13 @@ class Stage:
         self.console.print(f"  {mark}  {step}: {found}", soft_wrap=True)
         self.results.append(Result(step, found, held))
 
-    def command(self, *words: str, person: str | None = None) -> Any:
-        """Runs one `sealgate` command; returns what it prints with --json.
+    def command(self, *words: str, person: str | None = None, threads: int = 0) -> Any:
+        """Runs one `sealgate` command, on so many threads where it says how many; returns what it
+        prints with --json.
 
         Raises: StepFailed where it fails.
         """
-        done = self._run(words, person)
+        done = self._run(words, person, threads)
         if done.returncode:
             raise StepFailed(f"sealgate {' '.join(words)}: {done.stderr.strip()}")
         return json.loads(done.stdout) if "--json" in words else done.stdout
@@ -138,12 +139,17 @@ class Stage:
             return "it went through"
         return done.stderr.rpartition("Error: ")[2].partition(":")[0].strip()
 
-    def _run(self, words: tuple[str, ...], person: str | None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, words: tuple[str, ...], person: str | None, threads: int = 0
+    ) -> subprocess.CompletedProcess[str]:
         speaker = ["--as", person] if person else []
         shown = [word for word in words if word != "--json"]
-        self.say(shlex.join(["sealgate", *speaker, *shown]))
+        more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        setting = [f"{name}={value}" for name, value in more.items()]
+        self.say(shlex.join([*setting, "sealgate", *speaker, *shown]))
         return subprocess.run(
             [*SEALGATE, "--state", str(self.state), *speaker, *words],
+            env={**os.environ, **more},
             capture_output=True,
             text=True,
             check=False,

