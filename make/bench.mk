@@ -28,8 +28,8 @@ bench/response: $(VENV)/dev ## what the response graph costs, in forwards of the
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
-bench/generate: $(VENV)/dev ## language models: tokens plain, batched, governed (QUICK=1: a small one)
-	$(BIN)/python -m benchmarks.generate $(if $(QUICK),--quick)
+bench/generate: $(VENV)/dev $(if $(filter tiny,$(PART)),,.venv-peers/llama/ready build/llm/qwen) ## language models: tokens plain, batched, governed, by llama.cpp (PART=tiny: a part; QUICK=1)
+	$(BIN)/python -m benchmarks.generate $(PART) $(if $(QUICK),--quick)
 
 bench/windows: $(VENV)/dev build/bench/speeches/ready ## a decoder's attention windows on texts of 8,192 tokens; after `make demo-llm` (QUICK=1: a small one)
 	$(BIN)/python -m benchmarks.windows $(if $(QUICK),--quick) $(if $(TOKENS),--tokens $(TOKENS))
