@@ -139,6 +139,14 @@ Example:
     show_default=True,
     help="How many percent of the perplexity of full attention windows must keep on these texts.",
 )
+@click.option(
+    "--attention-recall",
+    "recalled",
+    type=click.FloatRange(0, 100),
+    default=90.0,
+    show_default=True,
+    help="How many percent they must keep of what full attention recalls from far behind; 0: any.",
+)
 @click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
 @click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
 @json_option
@@ -157,6 +165,7 @@ def publish_generator(
     window: str | None,
     long_texts: Path | None,
     kept: float,
+    recalled: float,
     prompt_tokens: int,
     output_tokens: int,
     as_json: bool,
@@ -173,7 +182,7 @@ def publish_generator(
     prompts = _read_prompts(source)
     terms = (prompt_tokens, output_tokens, precision)
     about = GeneratorDescription(name, description, use, TrainingDataInfo(data, license_), *terms)
-    wish = _wish(window, long_texts, kept / 100)
+    wish = _wish(window, long_texts, kept / 100, recalled / 100)
     told = _publish(profile(ctx, "publisher"), folder, prompts, about, watermark_loss / 100, wish)
     show_fields(told, as_json)
 
@@ -233,11 +242,14 @@ def _of_windows(found: "WindowFindings") -> dict[str, object]:
     return {
         "attention": found.attention.description,
         "attention_kept": f"{found.kept:.2%}",
+        "attention_recalled": f"{found.recalled:.2%}",
         "attention_memory": f"{memory:.0%} at {found.longest} tokens",
     }
 
 
-def _wish(window: str | None, texts: Path | None, kept: float) -> "WindowWish | None":
+def _wish(
+    window: str | None, texts: Path | None, kept: float, recalled: float
+) -> "WindowWish | None":
     from generation.publishing.window_choice import WindowWish
 
     if window is None:
@@ -249,7 +261,7 @@ def _wish(window: str | None, texts: Path | None, kept: float) -> "WindowWish | 
     if window != "auto" and not (window.isascii() and window.isdigit() and int(window) > 0):
         raise click.UsageError("--attention-window is auto, or a number of tokens")
     tokens = None if window == "auto" else int(window)
-    return WindowWish(_read_prompts(texts), tokens, kept=kept)
+    return WindowWish(_read_prompts(texts), tokens, kept=kept, recalled=recalled)
 
 
 def _read_prompts(path: Path) -> list[str]:

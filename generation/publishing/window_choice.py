@@ -6,6 +6,9 @@ each layer gets the smallest window outside of which no more than a share of its
 and the share is the largest with which perplexity is kept. One share is right for all layers, not
 one for all heads: nearly every layer has a head that looks everywhere, most of which tells little.
 Perplexity is that of each text's second half, where windows tell.
+
+Perplexity may be kept where nothing is recalled that was said far before, so recall is measured as
+well (`generation.publishing.recall`), of what full attention recalls with a probability of a half.
 """
 
 import math
@@ -18,12 +21,14 @@ from transformers import PreTrainedModel
 from generation.models.attention_reach import WatchedLayers
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import surprises
+from generation.publishing.recall import recall, share_recalled
 from inference.llm.attention import WHOLE, AttentionWindows
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, SealgateError
 
-SINK, KEPT = 4, 0.98
-"""Sink tokens, and the share of full attention's perplexity that is kept, unless told."""
+SINK, KEPT, RECALLED = 4, 0.98, 0.9
+"""Sink tokens, and the shares of full attention's perplexity and recall that are kept, unless told.
+"""
 _SMALLEST = 16
 # Shares of attention that may fall outside, from 0.8 down to 0.004.
 _SHARES = [0.8 * 0.7**number for number in range(16)]
@@ -36,13 +41,14 @@ _SHORTEST = 4 * _SMALLEST
 @dataclass(frozen=True, slots=True)
 class WindowWish:
     """What a publisher asks for: windows that are measured, or all of `tokens`; on `texts`, half of
-    which choose and half of which check.
+    which choose and half of which check. With `recalled` 0, recall is measured and not asked for.
     """
 
     texts: Sequence[str]
     tokens: int | None = None
     sink: int = SINK
     kept: float = KEPT
+    recalled: float = RECALLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class LayerSpread:
 @dataclass(frozen=True, slots=True)
 class WindowFindings:
     """What was measured: perplexities on the texts that check, of `tokens` tokens, the longest
-    text's length, and how far each layer reaches.
+    text's length, how far each layer reaches, and recall on the first text that checks.
     """
 
     attention: AttentionWindows
@@ -71,11 +77,18 @@ class WindowFindings:
     full: float
     windowed: float
     layers: tuple[LayerSpread, ...]
+    recall_full: dict[float, float]
+    recall_windows: dict[float, float]
 
     @property
     def kept(self) -> float:
         """Full attention's perplexity by that of windows: 1 where nothing is lost."""
         return self.full / self.windowed
+
+    @property
+    def recalled(self) -> float:
+        """The least share of what full attention recalls."""
+        return share_recalled(self.recall_full, self.recall_windows)
 
     def as_json(self) -> dict[str, object]:
         """For evidence."""
@@ -87,6 +100,8 @@ class WindowFindings:
             "perplexity_full": self.full,
             "perplexity_windows": self.windowed,
             "memory_share": self.attention.equivalent(self.longest) / self.longest,
+            "recall_full": _by_place(self.recall_full),
+            "recall_windows": _by_place(self.recall_windows),
             "entropy": [layer.entropy for layer in self.layers],
             "outside": [
                 layer.outside.get(window, 0.0)
@@ -101,7 +116,7 @@ def choose(decoder: LanguageModel, wish: WindowWish, longest: int) -> WindowFind
     1. There is a text to choose and one to check by, long enough to tell (CALIBRATION_TOO_SMALL).
     2. Attention is looked at, and windows are chosen, half of what may be lost being spent, on the
        texts that choose (ATTENTION_COST where none save anything).
-    3. On the other texts as much perplexity is kept as is wished (ATTENTION_COST).
+    3. On the other texts as much perplexity and recall is kept as is wished (ATTENTION_COST).
 
     Raises too: ENGINE_UNSUITABLE for a model that has no windows.
     """
@@ -109,7 +124,7 @@ def choose(decoder: LanguageModel, wish: WindowWish, longest: int) -> WindowFind
     texts = long_texts(decoder, wish.texts, longest)
     choosing, checking = texts[::2], texts[1::2]
     # 2.
-    full = perplexity_of_halves(decoder.model, checking)
+    full, recalls = perplexity_of_halves(decoder.model, checking), recall(decoder, checking[0])
     spread = _spread(decoder, choosing, wish)
     attention = (
         _uniform(spread, wish) if wish.tokens else _measured(decoder, choosing, spread, wish)
@@ -118,10 +133,15 @@ def choose(decoder: LanguageModel, wish: WindowWish, longest: int) -> WindowFind
     decoder.attend(attention)
     windowed = perplexity_of_halves(decoder.model, checking)
     tokens = sum(len(ids) - len(ids) // 2 for ids in checking)
-    found = WindowFindings(attention, max(map(len, texts)), tokens, full, windowed, spread)
+    longest, again = max(map(len, texts)), recall(decoder, checking[0])
+    found = WindowFindings(attention, longest, tokens, full, windowed, spread, recalls, again)
     if found.kept < wish.kept:
         raise SealgateError(
             Reason.ATTENTION_COST, f"{found.kept:.2%} of perplexity is kept, not {wish.kept:.2%}"
+        )
+    if found.recalled < wish.recalled:
+        raise SealgateError(
+            Reason.ATTENTION_COST, f"{found.recalled:.2%} is recalled, not {wish.recalled:.2%}"
         )
     return found
 
@@ -150,6 +170,10 @@ def perplexity_of_halves(model: PreTrainedModel, texts: Sequence[Sequence[int]])
     """Perplexity of the second half of each text, the first being read before it."""
     found = [surprises(model, ids, len(ids) // 2) for ids in texts]
     return math.exp(float(torch.cat(found).mean()))
+
+
+def _by_place(found: dict[float, float]) -> dict[str, float]:
+    return {f"{share:.0%}": probability for share, probability in found.items()}
 
 
 def _spread(
@@ -184,11 +208,18 @@ def _measured(
     spread: Sequence[LayerSpread],
     wish: WindowWish,
 ) -> AttentionWindows:
-    """The windows of the largest share with which half of what may be lost is, by bisection: more
-    attention inside loses less.
+    """The windows of the largest share with which half of the perplexity that may be lost is, and
+    as much is recalled as is wished, by bisection: more attention inside loses less.
     """
-    full = perplexity_of_halves(decoder.model, texts)
+    full, recalls = perplexity_of_halves(decoder.model, texts), recall(decoder, texts[0])
     allowed = full / (1 - (1 - wish.kept) / 2)
+
+    def keeps() -> bool:
+        if perplexity_of_halves(decoder.model, texts) > allowed:
+            return False
+        again = recall(decoder, texts[0]) if wish.recalled else recalls
+        return share_recalled(recalls, again) >= wish.recalled
+
     best: AttentionWindows | None = None
     low, high = 0, len(_SHARES)
     while low < high:
@@ -200,10 +231,13 @@ def _measured(
             continue
         tried = AttentionWindows(wish.sink, windows)
         decoder.attend(tried)
-        if perplexity_of_halves(decoder.model, texts) <= allowed:
+        if keeps():
             best, high = tried, middle
         else:
             low = middle + 1
     if best is None:
-        raise SealgateError(Reason.ATTENTION_COST, f"no windows keep {wish.kept:.2%} of perplexity")
+        raise SealgateError(
+            Reason.ATTENTION_COST,
+            f"no windows keep {wish.kept:.2%} of perplexity and {wish.recalled:.0%} of recall",
+        )
     return best

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from generation.batching.window_batches import WindowBatches
+from generation.batching.windows import installed
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from generation.publishing import builder
+from generation.publishing import builder, window_choice
 from generation.publishing.builder import BuiltGenerator, GeneratorDescription, GeneratorKeys
+from generation.publishing.recall import recall, share_recalled
 from generation.publishing.watermark import CommittedMark
 from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
 from generation.serving.generator_version import GeneratorVersion
@@ -90,6 +93,7 @@ def test_evidence_says_how_they_were_chosen(built: BuiltGenerator) -> None:
     assert found["windows"] == list(built.findings.terms.attention.windows)
     assert found["perplexity_full"] / found["perplexity_windows"] >= 0.98
     assert len(found["entropy"]) == len(found["outside"]) == 2
+    assert [*found["recall_full"]] == [*found["recall_windows"]] == ["2%", "50%", "95%"]
     assert all(entropy > 0 for entropy in found["entropy"])
     assert all(0 <= share <= 1 for share in found["outside"])
 
@@ -216,6 +220,41 @@ def test_windows_that_are_refused(
         choose(LanguageModel.read(folder), wish, 200)
     assert found.value.reason is reason
     assert detail in found.value.detail
+
+
+def test_recall_is_how_probable_named_numbers_are(folder: Path) -> None:
+    decoder = LanguageModel.read(folder)
+    ids = decoder.tokenizer.encode(long_texts(1)[0]).ids
+    full = recall(decoder, ids)
+    assert [*full] == [0.02, 0.5, 0.95]
+    assert all(0 < probability < 1 for probability in full.values())
+    decoder.attend(AttentionWindows(0, (4, 4)))
+    assert recall(decoder, ids) != full
+
+
+@pytest.mark.parametrize("tokens", [None, 64])
+def test_windows_that_recall_too_little_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tokens: int | None
+) -> None:
+    """What full attention recalls is given, for no tiny decoder recalls anything."""
+
+    def said(decoder: LanguageModel, _: Sequence[int]) -> dict[float, float]:
+        return {0.02: 0.9 if installed(decoder.model) is None else 0.09, 0.5: 0.2}
+
+    monkeypatch.setattr(window_choice, "recall", said)
+    texts = long_texts(4)
+    with pytest.raises(SealgateError) as found:
+        choose(LanguageModel.read(folder), WindowWish(texts, tokens, kept=0.5), 200)
+    assert found.value.reason is Reason.ATTENTION_COST
+    expected = "10.00% is recalled, not 90.00%" if tokens else "and 90% of recall"
+    assert expected in found.value.detail
+    unasked = WindowWish(texts, tokens, kept=0.5, recalled=0)
+    assert choose(LanguageModel.read(folder), unasked, 200).recalled == pytest.approx(0.1)
+
+
+def test_what_full_attention_does_not_recall_says_nothing() -> None:
+    assert share_recalled({0.02: 0.4, 0.5: 0.1}, {0.02: 0.0, 0.5: 0.0}) == 1.0
+    assert share_recalled({0.02: 0.8, 0.5: 0.5}, {0.02: 0.6, 0.5: 0.9}) == pytest.approx(0.75)
 
 
 def test_nothing_is_committed_to_for_texts_that_are_too_short(folder: Path, tmp_path: Path) -> None:
