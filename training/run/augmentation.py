@@ -20,7 +20,7 @@ from training.steps.distillation import TrainingBatch
 
 _FEWEST, _MOST = 2, 5
 # One in so many has a row of the class that is looked for: most of a long text is none.
-_EVERY = 5
+_EVERY = 2
 
 
 def given(
@@ -31,7 +31,7 @@ def given(
 
 
 def with_joined(material: RunData, times: float, label: str, seed: int) -> TaughtRows:
-    """The labelled rows of the train slice, and `times` as many that are joined, a fifth of them
+    """The labelled rows of the train slice, and `times` as many that are joined, half of them
     of the class `label`. No teacher has read them.
 
     Raises TRAINING_DATA where no row has that class, or another one.
