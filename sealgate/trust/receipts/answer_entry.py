@@ -66,9 +66,11 @@ nothing was measured.
 INT8: Final = "int8"
 FLOAT32: Final = "float32"
 MIXED, ANCHOR = "mixed", "anchor"
-ARITHMETICS = (INT8, FLOAT32, MIXED, ANCHOR)
+INT8_INTEGER = "int8-integer"
+ARITHMETICS = (INT8, FLOAT32, MIXED, ANCHOR, INT8_INTEGER)
 """The quantized model; the float32 model, as where its class is another; either, by row; of some
-rows at least, the class that was answered to a row of the same caller that it nearly repeats.
+rows at least, the class that was answered to a row of the same caller that it nearly repeats; a
+language model's quantized matrices times rounded inputs.
 """
 BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED = ACTIONS = (
     "allowance",

@@ -11,6 +11,7 @@ from inference.llm.request import (
     FILES,
     INT8,
     INT8_INTEGER,
+    PRECISIONS,
     GeneratorTerms,
     NoClassifier,
     PromptScreen,
@@ -20,6 +21,7 @@ from inference.llm.request import (
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
+from sealgate.trust.receipts.answer_entry import ARITHMETICS
 
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
 TERMS = GeneratorTerms(
@@ -38,6 +40,10 @@ def test_terms_are_read_again() -> None:
         assert GeneratorTerms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
+
+
+def test_entries_may_name_each_precision() -> None:
+    assert set(PRECISIONS) <= set(ARITHMETICS)
 
 
 def test_windows_are_part_of_the_terms() -> None:
