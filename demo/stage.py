@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import sealgate
@@ -118,7 +119,7 @@ class Stage:
     def check(self, step: str, held: bool, found: str) -> None:
         """Prints and keeps one finding."""
         mark = "[green]held[/green]" if held else "[red]DID NOT HOLD[/red]"
-        self.console.print(f"  {mark}  {step}: {found}", soft_wrap=True)
+        self.console.print(f"  {mark}  {escape(f'{step}: {found}')}", soft_wrap=True)
         self.results.append(Result(step, found, held))
 
     def command(self, *words: str, person: str | None = None, threads: int = 0) -> Any:
@@ -240,7 +241,7 @@ class Stage:
             table.add_column(column, overflow="fold")
         for result in self.results:
             mark = "[green]held[/green]" if result.held else "[red]DID NOT HOLD[/red]"
-            table.add_row(result.step, result.found, mark)
+            table.add_row(escape(result.step), escape(result.found), mark)
         self.console.print()
         self.console.print(table)
         return all(result.held for result in self.results)
