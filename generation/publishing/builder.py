@@ -14,7 +14,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from generation.models.architectures import Said
-from generation.models.decoder import LanguageModel, check_config
+from generation.models.decoder import LanguageModel
+from generation.models.folder import check_config
 from generation.models.golden import TOKENS, GoldenAnswer, GoldenAnswers
 from generation.models.perplexity import WINDOW, calibrate, height, tail_of
 from generation.publishing.evidence import GeneratorFindings, Perplexities

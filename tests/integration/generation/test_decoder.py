@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from generation.models.decoder import LanguageModel, check_config
+from generation.models.decoder import LanguageModel
+from generation.models.folder import check_config
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, SealgateError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from generation.models.decoder import LanguageModel, check_config
+from generation.models.decoder import LanguageModel
+from generation.models.folder import check_config
 from inference.llm.request import INDEX
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused

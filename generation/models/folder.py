@@ -1,0 +1,74 @@
+"""What a language model's folder says in JSON: its configuration, its template and what ends an
+answer. Others wrote it, so nothing but what is known is taken.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+from inference.llm.request import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
+from sealgate.reasons import Reason, SealgateError
+
+
+def check_config(data: bytes) -> dict[str, Any]:
+    """`config.json`, where it is of a known architecture and asks for no code of its own.
+
+    Raises SealgateError(CHECKPOINT_REFUSED).
+    """
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
+    found = [([name], kind) for name, kind in ARCHITECTURES.items()]
+    # The library decides by `model_type` only.
+    if (
+        not isinstance(config, dict)
+        or (config.get("architectures"), config.get("model_type")) not in found
+    ):
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"not an architecture of {[*ARCHITECTURES]}")
+    if "auto_map" in config or config.get("quantization_config"):
+        raise SealgateError(
+            Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture"
+        )
+    return config
+
+
+def check_index(folder: Path) -> None:
+    """The library would read whatever file an index names, wherever it lies. Raises ValueError."""
+    path = folder / INDEX
+    named = json.loads(path.read_bytes())["weight_map"].values() if path.exists() else ()
+    if not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in named):
+        raise ValueError(f"{INDEX} names other files than weights")
+
+
+def template_of(folder: Path) -> PreTrainedTokenizerFast | None:
+    """What writes chats, where the folder has a template; it runs in jinja's sandbox."""
+    path = folder / TOKENIZER_CONFIG
+    described = json.loads(path.read_bytes()) if path.exists() else {}
+    text = described.get("chat_template") if isinstance(described, dict) else None
+    if not isinstance(text, str):
+        return None
+    found = {name: _text_of(described.get(name)) for name in ("bos_token", "eos_token")}
+    tokens = {name: token for name, token in found.items() if token is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / TOKENIZER), chat_template=text, **tokens
+    )
+
+
+def _text_of(token: Any) -> str | None:
+    """A token as `tokenizer_config.json` names it: its text, or an object with that as `content`,
+    as DeepSeek's have it. Templates write it, and nothing where it is not known.
+    """
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def ends_of(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """The ids that end an answer, by `generation_config.json` or else `config.json`."""
+    found = config.get("eos_token_id")
+    if (folder / "generation_config.json").exists():
+        found = GenerationConfig.from_pretrained(folder).eos_token_id or found
+    ids = found if isinstance(found, list) else [found]
+    return tuple(token for token in ids if isinstance(token, int) and token >= 0)
