@@ -77,7 +77,8 @@ _BY_REASON = {
     Reason.CALIBRATION_TOO_SMALL: "Give more clean rows.",
     Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
     "([watermark](../how-to/watermark.md#what-a-model-needs)).",
-    Reason.ATTENTION_COST: "Allow more with `--attention-kept`, or give texts like your callers'.",
+    Reason.ATTENTION_COST: "Allow more with `--attention-kept` or `--attention-recall`, or give "
+    "texts like your callers'.",
     Reason.WATERMARK_COST: "Allow more with `--watermark-loss`, or publish a larger model.",
     Reason.SECURITY_KEY_MISSING: "Have somebody approve with `--security-key`.",
     Reason.WEBAUTHN_COUNTER: "Tell an admin: the passkey may have been cloned.",

@@ -293,7 +293,7 @@ class Reason(Enum):
     )
     ATTENTION_COST = (
         Kind.PRECONDITION,
-        "Attention windows cost more of a language model's perplexity than was allowed.",
+        "Attention windows cost a language model more perplexity or recall than was allowed.",
     )
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")

@@ -76,7 +76,7 @@ def following(x: torch.Tensor) -> torch.Tensor:
 
 
 def next_right(decoder: Decoder, x: torch.Tensor) -> float:
-    """The share of tokens of rows [n, s] that are the likeliest behind what stands before them."""
+    """The share of tokens of rows [n, s] that are the likeliest after the tokens before them."""
     return _mean(decoder, x, lambda logits, y: (logits.argmax(1) == y).float())
 
 
