@@ -129,8 +129,11 @@ def forget_frames(error: BaseException | None) -> None:
 
     They hold the call that failed, and some hold the error. In such a ring a call would last until
     garbage is collected, and gRPC would count it among its connection's streams until then.
+    An error that is raised again `from` itself is its own cause.
     """
-    while error is not None:
+    told = set[int]()
+    while error is not None and id(error) not in told:
+        told.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 

@@ -66,7 +66,7 @@ class EngineConnection:
                 self._endpoint.check()
             return call(self._inference.ModelInfer, request, left)
         except SealgateError as refusal:
-            raise self.told(refusal) from refusal
+            raise self.told(refusal) from refusal.__cause__
 
     def begin(self, messages: VersionMessages, burst: Sequence[Asked]) -> Any:
         """Send requests of one version in one message; the call that answers them, for `end`.
@@ -83,7 +83,7 @@ class EngineConnection:
                 return begin(self._inference.ModelInfer, messages.request(burst[0]), left)
             return begin(self._engine.InferBurst, messages.burst(burst), left)
         except SealgateError as refusal:
-            raise self.told(refusal) from refusal
+            raise self.told(refusal) from refusal.__cause__
 
     def end(self, call: Any, together: bool) -> Any:
         """The response to a call that has ended, to one request or to several `together`.
@@ -96,7 +96,7 @@ class EngineConnection:
         try:
             return outcome(call)
         except SealgateError as refusal:
-            raise self.told(refusal) from refusal
+            raise self.told(refusal) from refusal.__cause__
 
     @contextmanager
     def streaming(
@@ -108,7 +108,7 @@ class EngineConnection:
             if self.behind:
                 self._endpoint.check()
         except SealgateError as refusal:
-            raise self.told(refusal) from refusal
+            raise self.told(refusal) from refusal.__cause__
         with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
             yield self._heard(responses)
 
@@ -121,7 +121,7 @@ class EngineConnection:
         try:
             yield from responses
         except SealgateError as refusal:
-            raise self.told(refusal) from refusal
+            raise self.told(refusal) from refusal.__cause__
 
     def told(self, refusal: SealgateError) -> SealgateError:
         """What a caller hears of what the engine said of a request."""

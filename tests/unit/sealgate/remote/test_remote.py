@@ -186,3 +186,10 @@ def test_an_error_that_is_told_lets_go_of_its_frames_and_those_of_its_causes():
     assert error.__traceback__ is None
     assert error.__cause__ is not None
     assert error.__cause__.__traceback__ is None
+
+
+def test_an_error_that_is_its_own_cause_is_told_too():
+    error = SealgateError(Reason.INTERNAL)
+    error.__cause__ = error
+    forget_frames(error)
+    assert error.__traceback__ is None

@@ -122,8 +122,9 @@ def test_what_callers_hear(
         engine.reason = said
     else:
         engine.status = said
-    with refused(heard):
+    with refused(heard) as caught:
         remote.infer(oip.ModelInferRequest(), None)
+    assert caught.value.__cause__ is not caught.value, "who follows its causes never ends"
 
 
 @pytest.mark.parametrize(
