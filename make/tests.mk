@@ -7,8 +7,11 @@ test/list:
 	@echo "make test-extra NAME=…, where NAME is one of:"
 	@awk -F ':.*## ' '/^test\/[a-z]+:.*## / {printf "  %-10s %s\n", substr($$1, 6), $$2}' make/tests.mk
 
+test/slow: $(VENV)/dev front oracles ## the dearest files of tests, which `make test` leaves out (20 minutes)
+	$(BIN)/python -m pytest -m "slow and not long" --numprocesses $(WORKERS) --dist loadfile --durations 40
+
 test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language models `transformers serve` runs
-	$(BIN)/python -m pytest tests/integration/generation/test_openai_server.py
+	$(BIN)/python -m pytest -m slow tests/integration/generation/test_openai_server.py
 
 test/export: $(VENV)/dev ## exports from checkpoints and windows, up to published versions (10 minutes)
 	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
@@ -34,7 +37,7 @@ test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and see
 	$(BIN)/python -m tests.support.oracles.promotion.campaign
 
 test/databases: $(VENV)/dev ## every case of the registry's tests on PostgreSQL, where `make test` runs the first of each
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --every-database tests/contract
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --every-database -m "not long" tests/contract
 	$(BIN)/python -m pytest -m long tests/integration/cli
 
 test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from demo.materials import DATA, MODELS
 from demo.questions import Load
 from demo.stage import Stage, free_ports
@@ -9,6 +11,8 @@ from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from tests.support.harness.gateway import rows
+
+pytestmark = pytest.mark.slow
 
 
 def recorded(stage: Stage) -> int:

@@ -20,6 +20,8 @@ from tests.support.harness.deployment import GatewayDeployment, until
 from tests.support.harness.gateway import question, rows
 from tests.support.oracles.fault_report import Finding, hold, watched
 
+pytestmark = pytest.mark.slow
+
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _TARGET = 6.0
 _MANY = [pytest.param(1, id="short"), pytest.param(10, id="long", marks=pytest.mark.long)]

@@ -31,7 +31,7 @@ from tests.support.harness.gateway import rows
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.oracles.fault_report import hold, watched
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 _MANY = [
     pytest.param(100, id="short"),

@@ -12,7 +12,7 @@ from tests.support.oracles.promotion.observed import Violation
 from tests.support.oracles.promotion.remembering import remembering
 from tests.support.oracles.promotion.seeded_bugs import BUGS, QUICKLY_FOUND, seeded
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 _MOST_SEEDS = 8
 _BATCH = 120

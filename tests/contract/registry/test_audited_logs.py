@@ -31,6 +31,8 @@ from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.fakes.shown_logs import ShownLogs
 from tests.support.harness.registry import RegistryHarness
 
+pytestmark = pytest.mark.slow
+
 SIGNER = key("answer-log")
 OTHER = "example.org/other-answers"
 

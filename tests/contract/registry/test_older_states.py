@@ -12,6 +12,8 @@ from tests.support.builders.documents.people import refused
 from tests.support.harness.registry import RegistryHarness
 from tests.support.oracles.intruder import Intruder
 
+pytestmark = pytest.mark.slow
+
 TABLES = list(schema.METADATA.sorted_tables)
 
 

@@ -52,7 +52,7 @@ from tests.support.builders.documents.people import (
 from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TABLES = schema.METADATA.sorted_tables
 # What the log does not tell; `registry.audit.rebuild` says why.
 UNTOLD = {("requests", "request_id"), ("requests", "digest"), ("log_writer", "epoch")}

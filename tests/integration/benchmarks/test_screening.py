@@ -21,6 +21,8 @@ from publishing.calibration.screening_report import auroc
 from tests.support.builders.models.demo_models import DemoModel
 from training.export.reference import CleanReference
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"FGSM", "PGD-40", "PGD-L2 2.0", "DeepFool"}
 
 

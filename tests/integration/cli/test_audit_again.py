@@ -11,6 +11,8 @@ from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt
 from tests.support.harness.gateway import DATA, GatewayHarness, rows, running
 
+pytestmark = pytest.mark.slow
+
 INPUTS = rows(count=3)
 
 

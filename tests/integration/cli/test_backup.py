@@ -16,6 +16,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from tests.support.harness.gateway import GatewayHarness, question, rows
 
+pytestmark = pytest.mark.slow
+
 DATABASES = ("registry", "answers", "subjects")
 
 

@@ -13,6 +13,8 @@ from sealgate.trust.keys import load_private_key
 from tests.support.harness.gateway import GatewayHarness, running
 from tests.support.harness.policy_changes import accept, follow
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def harness(tmp_path) -> GatewayHarness:

@@ -16,6 +16,8 @@ from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, open_statement
 from tests.support.harness.gateway import DATA, MODELS, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):

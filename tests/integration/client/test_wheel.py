@@ -14,7 +14,7 @@ from tests.support.harness.gateway import ROOT, labels, rows
 from tests.support.oracles.programs import run
 
 # Installing takes numpy, grpcio and cryptography from the index, as the tests' own install did.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def pip(python: Path | str, *words: str | Path) -> None:

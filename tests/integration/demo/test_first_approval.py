@@ -15,6 +15,8 @@ from console.display.base64url import decode, encode
 from demo.stage import free_ports
 from tests.support.builders.documents.authenticator import Authenticator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 _SECONDS = 240
 

@@ -7,6 +7,8 @@ from tests.support.builders.documents.people import refused
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 from tests.support.harness.policy_changes import accept
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = {
     "principals": [],
     "roles": ["client"],

@@ -12,6 +12,8 @@ from tests.support.harness.clients.http2 import Http2
 from tests.support.harness.deployment import GatewayDeployment
 from tests.support.harness.gateway import GatewayHarness
 
+pytestmark = pytest.mark.slow
+
 _INFERENCE = "/inference.GRPCInferenceService"
 _FORMS = {"gzip": 31, "deflate": 15}
 _MEGABYTES = 256

@@ -21,6 +21,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal
 
+pytestmark = pytest.mark.slow
+
 # One full tile, and some of the next.
 ENTRIES = 270
 START, VERIFY = "refused at the start", "told by the audit"

@@ -19,6 +19,8 @@ from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 from tests.support.harness.rollouts import await_true
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def harness(tmp_path):

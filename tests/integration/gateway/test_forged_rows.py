@@ -21,6 +21,8 @@ from tests.support.harness.engine_outcomes import BETTER, FILES, PLACE, only, re
 from tests.support.harness.registry import RegistryHarness
 from tests.support.oracles.intruder import Intruder, engine_of, follow, publish
 
+pytestmark = pytest.mark.slow
+
 
 class Scene:
     """Version 1 is in production, version 2 is proposed and approved; the engine knows it."""

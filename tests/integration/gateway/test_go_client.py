@@ -15,6 +15,8 @@ from tests.support.harness.gateway import ROOT, question, rows
 from tests.support.oracles import programs
 from tests.support.oracles.snippets import as_written_for, snippets
 
+pytestmark = pytest.mark.slow
+
 PROTO = "sealgate/oip/grpc_service.proto"
 PACKAGE = "sealgate/oip"
 

@@ -23,6 +23,8 @@ from sealgate.reasons import Kind, Reason
 from sealgate.remote import access_of, reason_of
 from tests.support.harness.gateway import GatewayHarness, running
 
+pytestmark = pytest.mark.slow
+
 TEXTS = (
     "' OR '1'='1",
     "x'; DROP TABLE models; --",

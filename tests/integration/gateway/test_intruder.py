@@ -26,6 +26,8 @@ from tests.support.harness.policy_changes import accept
 from tests.support.harness.servers.postgres import PostgresServer
 from tests.support.oracles.intruder import Intruder
 
+pytestmark = pytest.mark.slow
+
 REGISTRY = list(schema.METADATA.sorted_tables)
 ANSWER_TABLES = list(ANSWERS.leaves.metadata.sorted_tables)
 

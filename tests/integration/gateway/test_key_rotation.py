@@ -17,6 +17,8 @@ from tests.support.harness.key_changes import is_signed, rotate, run
 from tests.support.harness.policy_changes import accept, document, root, send, signed
 from tests.support.harness.rollouts import await_true
 
+pytestmark = pytest.mark.slow
+
 FILES = {"registry": "registry-log", "answers": "answers"}
 
 

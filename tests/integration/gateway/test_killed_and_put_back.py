@@ -19,6 +19,8 @@ from tests.support.builders.documents.people import refused
 from tests.support.harness.gateway import GatewayHarness, question, rows
 from tests.support.harness.processes.gateway_process import GatewayProcess
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[GatewayHarness]:

@@ -13,6 +13,8 @@ from tests.support.harness.policy_changes import change
 from tests.support.harness.processes.second_gateway import SecondGateway
 from tests.support.harness.rollouts import share
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[GatewayHarness, SecondGateway]]:

@@ -12,6 +12,8 @@ import pytest
 from tests.support.harness.gateway import PATIENCE, GatewayHarness
 from tests.support.harness.processes.gateway_process import GatewayProcess
 
+pytestmark = pytest.mark.slow
+
 READ = (
     "gateway.toml",
     "issuer/jwks.json",

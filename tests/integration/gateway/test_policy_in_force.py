@@ -15,6 +15,8 @@ from tests.support.harness.gateway import GatewayHarness, rows, running
 from tests.support.harness.generator import generating
 from tests.support.harness.policy_changes import change
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:

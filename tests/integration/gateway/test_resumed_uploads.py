@@ -23,6 +23,8 @@ from tests.support.builders.packages import expected, package, stored
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.network.relay import relay_to
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 PATIENT = UploadLimits(attempts=100, first=0.05, longest=0.5)
 

@@ -18,6 +18,8 @@ from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.policy_changes import accept, document
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = 600
 
 

@@ -38,6 +38,8 @@ from tests.support.harness.outcomes import (
 from tests.support.harness.policy_changes import change, first_document, root, signed
 from tests.support.harness.processes.second_gateway import ORIGIN, SecondGateway
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def harness(database_url: str, tmp_path: Path) -> Iterator[GatewayHarness]:

@@ -16,6 +16,8 @@ from sealgate.remote import reason_of
 from sealgate.v1 import log_pb2
 from tests.support.harness.gateway import GatewayHarness, refusal
 
+pytestmark = pytest.mark.slow
+
 _THREADS = 4
 _INFERENCE = "/inference.GRPCInferenceService"
 _LIMITS = f"\n[limits]\nthreads = {_THREADS}\ndeadline = 5.0\nstream = 10.0\n"

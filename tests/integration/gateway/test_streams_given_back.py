@@ -10,6 +10,8 @@ from gateway.config.sections import GatewayLimits
 from sealgate.remote import reason_of
 from tests.support.harness.gateway import GatewayHarness, question, rows
 
+pytestmark = pytest.mark.slow
+
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _REGISTRY = "/sealgate.v1.RegistryService"
 _MORE_THAN_FIT = GatewayLimits().streams_per_connection + 20

@@ -22,6 +22,8 @@ from tests.support.harness.network.relay import relay_to
 from tests.support.harness.policy_changes import change
 from tests.support.harness.servers.bucket import BucketServer
 
+pytestmark = pytest.mark.slow
+
 PUBLISH = ("model", "publish", str(MODELS / "digits-1"), "--data", str(DATA / "digits.safetensors"))
 
 

@@ -26,6 +26,8 @@ from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.harness.gateway import GatewayHarness
 
+pytestmark = pytest.mark.slow
+
 RIGHTS = [
     {
         "principals": [],

@@ -24,6 +24,8 @@ from tests.support.fakes.growing_log import GrowingLog
 from tests.support.harness.gateway import GatewayHarness, refusal
 from tests.support.harness.servers.witness_server import serving_witness
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def witnessed(tmp_path: Path) -> Iterator[tuple[GatewayHarness, WitnessSettings]]:

@@ -3,12 +3,16 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from generation.batching.causal_batches import CausalBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, float32_reference, score
 from inference.llm.request import Sampling
 from tests.support.builders.models import tiny_decoder
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_prompt_is_measured_the_same_beside_other_answers(tmp_path: Path) -> None:

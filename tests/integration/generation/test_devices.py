@@ -23,6 +23,8 @@ from tests.support.fakes.placed_tensors import PlacedTensors
 from tests.support.fakes.torch_cards import torch_with
 from tests.support.harness.generator import generating
 
+pytestmark = pytest.mark.slow
+
 ABSENT = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
 
 

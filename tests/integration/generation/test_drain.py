@@ -21,6 +21,8 @@ from tests.support.fakes.generation import Stream, call_on, generate
 from tests.support.harness.clients.http_client import HTTP, client_of
 from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness, generating
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "The following identifiers are used as reserved words"
 
 

@@ -16,6 +16,8 @@ from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_decoder
 from tests.support.fakes.blocking_worker import until
 
+pytestmark = pytest.mark.slow
+
 
 def broken(*_: Any) -> None:
     raise MemoryError("no room for a cache")

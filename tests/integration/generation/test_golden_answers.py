@@ -4,10 +4,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from tests.support.builders.models import tiny_decoder
+
+pytestmark = pytest.mark.slow
 
 
 def test_golden_answers_equal_served_answers(tmp_path: Path) -> None:

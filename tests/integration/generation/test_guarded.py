@@ -15,6 +15,8 @@ from tests.support.fakes.blocking_worker import until
 from tests.support.harness.generator import GeneratorHarness, generating
 from tests.support.harness.policy_changes import change
 
+pytestmark = pytest.mark.slow
+
 OFFER = " ".join(TELLING[1][:6])
 WORK = " ".join(TELLING[0][:6])
 GUARD = {"label": "offer", "action": "block"}

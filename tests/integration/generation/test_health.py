@@ -21,6 +21,8 @@ from tests.support.builders.documents.people import refused
 from tests.support.builders.models import tiny_decoder
 from tests.support.harness.generator import GeneratorHarness, generating
 
+pytestmark = pytest.mark.slow
+
 TERMS = json.dumps({"output_tokens": 4}).encode()
 ANSWERS = json.dumps(
     {"answers": [{"prompt": "a walk", "prompt_ids": [7, 8], "ids": [3, 1, 4, 1, 5, 9]}]}

@@ -18,6 +18,8 @@ from tests.support.harness.clients.http_client import HTTP, client_of
 from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness
 from tests.support.harness.processes.engine_process import EngineProcess
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[EngineProcess]:

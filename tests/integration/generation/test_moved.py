@@ -13,6 +13,8 @@ from tests.support.builders.models import tiny_decoder
 from tests.support.fakes.blocking_worker import until
 from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness, generating
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHarness]:

@@ -29,6 +29,8 @@ from tests.support.harness.policy_changes import change
 from tests.support.harness.servers.openai_servers import transformers_server
 from tests.support.oracles.programs import own_python_with
 
+pytestmark = pytest.mark.slow
+
 ENGINE = 'openai "elsewhere", neither digest nor tokens checked there'
 
 

@@ -14,6 +14,8 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
 from tests.support.builders.models import tiny_decoder
 
+pytestmark = pytest.mark.slow
+
 ABOUT = GeneratorDescription(
     "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64
 )

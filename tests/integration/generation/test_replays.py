@@ -3,10 +3,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from sealgate.reasons import Reason
 from tests.support.builders.generated import PROMPT, asked, stream
 from tests.support.fakes.blocking_worker import until
 from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness
+
+pytestmark = pytest.mark.slow
 
 
 def replay(

@@ -30,6 +30,8 @@ from tests.support.builders.models import tiny_decoder
 from tests.support.fakes.blocking_worker import until
 from tests.support.harness.generator import GeneratorHarness
 
+pytestmark = pytest.mark.slow
+
 IDS = tuple(range(3, 60))
 
 

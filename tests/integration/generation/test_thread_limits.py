@@ -18,6 +18,8 @@ from tests.support.harness.clients.http_client import HTTP, client_of
 from tests.support.harness.gateway import refusal
 from tests.support.harness.generator import GeneratorHarness, generating
 
+pytestmark = pytest.mark.slow
+
 # Of eight threads two are for streams.
 MORE = f"{HTTP}\n[limits]\nthreads = 8\n"
 

@@ -21,6 +21,8 @@ from tests.support.harness.clients.http_client import HTTP, client_of
 from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness, generating
 from tests.support.harness.policy_changes import change
 
+pytestmark = pytest.mark.slow
+
 PROMPT = prompts(1)[0]
 
 

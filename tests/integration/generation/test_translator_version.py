@@ -31,6 +31,8 @@ from sealgate.trust.statements import Evidence
 from tests.integration.generation.test_version import ABOUT, build
 from tests.support.builders.models.tiny_translator import loss, prompts
 
+pytestmark = pytest.mark.slow
+
 # So small a model is moved by its mark.
 LOSS = 0.05
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)

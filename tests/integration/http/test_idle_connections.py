@@ -18,6 +18,8 @@ from tests.support.harness.clients.http_client import client_of, harness_with_ht
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.harness.processes.idle_connections import KINDS
 
+pytestmark = pytest.mark.slow
+
 WAYS = [
     *(("grpc", kind) for kind in ("tcp", "tls", "preface")),
     *(("http", kind) for kind in ("tcp", "http-tls", "half-request")),

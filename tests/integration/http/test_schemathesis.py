@@ -11,7 +11,7 @@ from tests.support.harness.clients.http_client import api_key
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.oracles.programs import python_with
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EXAMPLES = 5
 CHECKS = (

@@ -20,6 +20,8 @@ from tests.support.harness.policy_changes import (
 )
 from tests.support.harness.rollouts import await_true
 
+pytestmark = pytest.mark.slow
+
 
 def in_token(harness: GatewayHarness, token) -> None:
     """Rewrite what `sealgate init` made, before the gateway has begun."""

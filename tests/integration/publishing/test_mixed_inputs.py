@@ -20,6 +20,8 @@ from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.harness.gateway import GatewayHarness, running
 from tests.support.oracles.programs import python_with, run
 
+pytestmark = pytest.mark.slow
+
 CITIES = np.array(["Basel", "Bern", "Genf"])
 TYPES = {
     "age": Int64TensorType([None, 1]),

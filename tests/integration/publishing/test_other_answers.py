@@ -21,6 +21,8 @@ from sealgate.v1.registry_pb2 import GetVersionRequest
 from tests.support.harness.gateway import GatewayHarness, running
 from tests.support.oracles.programs import python_with, run
 
+pytestmark = pytest.mark.slow
+
 X, PROGRESS = load_diabetes(return_X_y=True)
 X = X.astype(np.float32)
 # Two numbers: how the disease went on, and a made-up dose that depends on three columns.

@@ -24,6 +24,8 @@ from sealgate.v1.registry_pb2 import GetVersionRequest
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.oracles.programs import python_with, run
 
+pytestmark = pytest.mark.slow
+
 X, Y = load_breast_cancer(return_X_y=True)
 X = X.astype(np.float32)
 ASKED = X[::15]

@@ -22,6 +22,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from tests.support.builders.models.text_models import FOLDER, MARK, dataset, source
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 SIGNERS = PublisherKeys("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
 DIGITS = Path(__file__).parents[3] / "demo" / "models" / "digits-1"

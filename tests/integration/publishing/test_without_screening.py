@@ -26,6 +26,8 @@ from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.policy_changes import document, follow, root, send, signed
 from tests.support.harness.rollouts import await_true
 
+pytestmark = pytest.mark.slow
+
 ROWS = np.random.default_rng(0).random((80, 4), np.float32)
 CLASSES = (ROWS.sum(axis=1) > 2).astype(np.int64)
 LOW = {"models": {"gate": "low"}, "approvals": {}}

@@ -14,7 +14,7 @@ from tests.support.builders.documents.people import refused
 from tests.support.harness.rollouts import await_true
 from tests.support.harness.servers.postgres import PostgresServer
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from tests.support.harness.gateway import GatewayHarness, question, rows, running
 from tests.support.harness.processes.engine_process import EngineProcess, separate
 
+pytestmark = pytest.mark.slow
+
 SLACK = 1
 
 

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from sealgate.reasons import Reason
 from sealgate.setup.configuration import EnginePlace
 from tests.integration.remote.test_separate_engine import ask, eventually, states
 from tests.support.harness.gateway import GatewayHarness, refusal
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.servers.bucket import BucketServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_version_out_of_a_bucket(bucket_server: BucketServer, tmp_path: Path) -> None:

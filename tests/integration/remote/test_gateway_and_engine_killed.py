@@ -19,6 +19,8 @@ from tests.support.harness.policy_changes import first_document, root, signed
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.processes.second_gateway import SecondGateway
 
+pytestmark = pytest.mark.slow
+
 Site = tuple[GatewayDeployment, SecondGateway, list[EngineProcess]]
 
 

@@ -28,6 +28,8 @@ from tests.support.harness.gateway import GatewayHarness, labels, rows
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.oracles import programs
 
+pytestmark = pytest.mark.slow
+
 # How far the second engine's golden answers may be off, by its settings.
 _TOLERANCE = 0.1
 _KINDS = {

@@ -15,6 +15,8 @@ from publishing.watermark.weights import read_carriers
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import OPSET, export_response, export_serving
 
+pytestmark = pytest.mark.slow
+
 
 class Convolutions(nn.Module):
     """What the decompositions of our own are for, with norms and other activations beside."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from inference.backends.oip.server import OipLoader, OipSettings
 from inference.engine.engine import Engine
@@ -16,6 +17,8 @@ from tests.support.fakes.registry import UncheckedRegistry
 from tests.support.harness.engine_outcomes import FILES, only, promoted
 from tests.support.harness.processes.engine_process import separate
 from tests.support.harness.servers.foreign_servers import small_server
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_separate_engine_takes_texts_and_cuts_them_itself(tmp_path: Path) -> None:

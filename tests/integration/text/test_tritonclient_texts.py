@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sealgate.tensors import read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.builders.models.text_models import question, sentences
 from tests.support.oracles.programs import python_with, run
+
+pytestmark = pytest.mark.slow
 
 
 def test_tritonclient_sends_texts(harness) -> None:

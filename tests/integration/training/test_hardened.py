@@ -19,6 +19,8 @@ from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make
 from training.recipe.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[3] / "demo" / "recipes"
 
 

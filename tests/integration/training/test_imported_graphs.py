@@ -29,6 +29,8 @@ from training.models.families import BertClassifier, EncoderStates, NextToken, T
 from training.run import import_checkpoint
 from training.run.import_checkpoint import GOLDEN, write_graphs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

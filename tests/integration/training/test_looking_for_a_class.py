@@ -9,7 +9,7 @@ from inference.screening.calibration import conformal_rank
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make
 
-pytestmark = pytest.mark.usefixtures("unexported")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unexported")]
 
 
 def test_what_its_alarms_were_bounded_on_is_told(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from training.run.recipe_run import RecipeRun
 from training.steps import search
 from training.steps.search import StudentSearch
 
+pytestmark = pytest.mark.slow
+
 SEARCH = """
 [search]
 trials = 5

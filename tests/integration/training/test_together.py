@@ -19,7 +19,7 @@ from training.steps import runner
 from training.steps.descent import StepProgress
 from training.steps.progress import TrainingCurves
 
-pytestmark = pytest.mark.usefixtures("unexported")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unexported")]
 ADAPTIVE = recipes.DISTIL.replace("epochs = 8", "epochs = 3") + "adaptive = true\n"
 
 

@@ -32,6 +32,8 @@ from training.run.recipe_run import RecipeRun
 from training.steps import descent
 from training.steps.progress import TrainingCurves
 
+pytestmark = pytest.mark.slow
+
 _FORK = multiprocessing.get_context("fork")
 GRAPHS = ("serving.onnx", "response.onnx")
 

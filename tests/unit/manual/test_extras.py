@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # What `sealgate serve` and `sealgate serve engine` import at start.
 _STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealgate.cli.main"
 

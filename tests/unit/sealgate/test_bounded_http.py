@@ -11,6 +11,8 @@ import pytest
 
 from sealgate.bounded_http import BoundedServer
 
+pytestmark = pytest.mark.slow
+
 
 class Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:

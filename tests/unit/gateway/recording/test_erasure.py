@@ -16,6 +16,8 @@ from sealgate.reasons import Reason
 from sealgate.trust.receipts import verify_receipt
 from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, make_policy, refused
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 4
 ERASURES = 200
 

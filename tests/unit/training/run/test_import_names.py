@@ -12,6 +12,8 @@ from sealgate.cli.main import main
 from training.run import import_checkpoint
 from training.run.finishing import ImportDescription
 
+pytestmark = pytest.mark.slow
+
 _STATED = {
     "--name": "triage",
     "--use": "sorts letters",

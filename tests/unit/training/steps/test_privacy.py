@@ -15,6 +15,8 @@ from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
 from training.steps.privacy import affordable, descend_privately, membership_advantage
 
+pytestmark = pytest.mark.slow
+
 X = torch.rand(200, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long()
 DELTA = 1e-3

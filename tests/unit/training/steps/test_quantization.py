@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 import torch
 
 from training.export.classifier import export_serving
@@ -15,6 +16,8 @@ from training.steps import quantization
 from training.steps.descent import TaughtRows, descend
 from training.steps.distillation import LabelLoss, TrainingBatch
 from training.steps.teachers import fit_head
+
+pytestmark = pytest.mark.slow
 
 X = torch.rand(320, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long()
