@@ -52,8 +52,11 @@ bench/crash: $(VENV)/dev ## kills a gateway under load, 500 times
 bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sha256sum
 	$(BIN)/python -m benchmarks.log
 
-bench/training: $(VENV)/dev build/bench/training ## distillation, INT8 and private training
+bench/training: $(VENV)/dev build/bench/training ## distillation and private training
 	$(BIN)/python -m benchmarks.training
+
+bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
+	$(BIN)/python -m benchmarks.rounding $(ONLY)
 
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.report import Row, Target, earlier, finish, show
-from benchmarks.training import learning, private, rounding, rows
+from benchmarks.training import learning, private, rows
 from training.recipe.recipe import ENCODER, PERCEPTRON, StudentSection
 
 SEEDS = 3
@@ -50,7 +50,6 @@ def _distillation() -> list[Row]:
 
 PARTS: dict[str, tuple[Callable[[], list[Row]], Callable[[list[Row]], list[Target]]]] = {
     "distillation": (_distillation, learning.targets),
-    "quantization": (lambda: rounding.compare(rows.fashion(6000), SEEDS), rounding.targets),
     "privacy": (lambda: private.compare(rows.fashion(3000), SEEDS), private.targets),
 }
 

