@@ -230,6 +230,13 @@ def _unprefixed(folder: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("bert."): tensor.float() for name, tensor in tensors.items()}
 
 
+def vector_width(module: nn.Module) -> int:
+    """How wide the vectors are on which a student's head decides."""
+    if isinstance(module, Decoder):
+        return int(module.config.hidden_size)
+    return int(module.get_submodule("head").get_parameter("weight").shape[1])
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next(module.parameters()).device

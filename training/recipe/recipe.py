@@ -269,11 +269,8 @@ class Recipe:
             raise ConfigError("[devices] processes can share only the steps train and distil")
 
     def _check_decoder(self) -> None:
-        if any(
-            step.kind not in (TRAIN, DISTIL) or step.hidden or step.checkpointing
-            for step in self.steps
-        ):
-            raise ConfigError("a decoder's steps are train and distil, on probabilities alone")
+        if any(step.kind not in (TRAIN, DISTIL) or step.checkpointing for step in self.steps):
+            raise ConfigError("a decoder's steps are train and distil, without checkpointing")
         if self.teacher.kind not in (NOBODY, CHECKPOINT):
             raise ConfigError("a decoder's teacher is a checkpoint")
         if self.data.labels or self.search.trials:

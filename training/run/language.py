@@ -32,25 +32,33 @@ from training.steps.teachers import tokenizer_in
 
 WEIGHTS, PROMPTS = "model.safetensors", "prompts.json"
 _PROMPT_TOKENS = 16
-Ask = Callable[[torch.Tensor], torch.Tensor]
+Ask = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""From rows of tokens [n, s] to logits [n (s - 1), V] and hidden vectors [n (s - 1), W]."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProseTask(TaughtRows):
-    """Rows of tokens; `ask` gives a teacher's logits [n (s - 1), V] for some, each time anew, since
-    those for all of them would not fit anywhere.
+    """Rows of tokens; `ask` gives what a teacher says of some, each time anew, since that of all of
+    them would not fit anywhere. Its hidden vectors are `width` wide.
     """
 
     ask: Ask | None = None
+    width: int | None = None
 
     @property
     def taught(self) -> bool:
         return self.ask is not None
 
+    @property
+    def vector_width(self) -> int | None:
+        return self.width
+
     def take(self, places: torch.Tensor) -> TrainingBatch:
         """The rows at `places` [n], each place in them with the class that comes behind it."""
         x = self.rows.x[places]
-        return TrainingBatch(x, following(x), None if self.ask is None else self.ask(x))
+        if self.ask is None:
+            return TrainingBatch(x, following(x))
+        return TrainingBatch(x, following(x), *self.ask(x))
 
     def labelled(self) -> TaughtRows:
         """All: what comes next is known."""
@@ -115,17 +123,20 @@ def corpus(
         raise SealgateError(
             Reason.RECIPE_INVALID, f"the teacher knows {model.config.vocab_size} tokens"
         )
-    return ProseTask(rows, ask_of(model, size)), {f"checkpoint {imported.origin}": imported.digest}
+    task = ProseTask(rows, ask_of(model, size), model.config.hidden_size)
+    return task, {f"checkpoint {imported.origin}": imported.digest}
 
 
 def ask_of(model: Any, vocabulary: int) -> Ask:
-    """What a model of transformers says behind each place but the last, of so many tokens."""
+    """What a decoder of transformers says behind each place but the last, of so many tokens, and
+    the vectors from which it says so.
+    """
 
-    def ask(x: torch.Tensor) -> torch.Tensor:
+    def ask(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            logits = model(input_ids=x.to(model.device), use_cache=False).logits
-        found: torch.Tensor = logits[:, :-1, :vocabulary].flatten(0, 1)
-        return found
+            told = model.model(input_ids=x.to(model.device), use_cache=False).last_hidden_state
+            vectors = told[:, :-1].flatten(0, 1)
+            return model.lm_head(vectors)[:, :vocabulary], vectors
 
     return ask
 

@@ -57,6 +57,11 @@ class TaughtRows:
         """Whether a teacher has something to say of the rows."""
         return self.rows.logits is not None
 
+    @property
+    def vector_width(self) -> int | None:
+        """How wide the teacher's hidden vectors are; None where it shows none."""
+        return None if self.rows.vectors is None else self.rows.vectors.shape[1]
+
     def take(self, places: torch.Tensor) -> TrainingBatch:
         """The rows at `places` [n]; tokens are cut to the longest."""
         every = self.rows

@@ -8,6 +8,7 @@ from torch import nn
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from training.models.encoder import TextClassifier
+from training.models.students import vector_width
 from training.recipe.sections import HARDEN, PRIVATE, QUANTIZE, TRAIN, DevicesSection, RecipeStep
 from training.steps.descent import CheckpointPlan, TaughtRows, Watch, descend
 from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss
@@ -93,12 +94,12 @@ def descent_over(devices: DevicesSection, watching: ProgressRecorder) -> Descend
 
 def objective_of(step: RecipeStep, student: nn.Module, corpus: TaughtRows) -> nn.Module:
     """What the step trains to: a teacher's word counts wherever there is one."""
-    told = corpus.rows
     if step.kind == TRAIN or not corpus.taught:
         return LabelLoss()
     widths = None
     if step.hidden:
-        if told.vectors is None:
+        theirs = corpus.vector_width
+        if theirs is None:
             raise SealgateError(Reason.RECIPE_INVALID, "this teacher shows no hidden vectors")
-        widths = (student.head.in_features, told.vectors.shape[1])
+        widths = (vector_width(student), theirs)
     return (AdaptiveDistillation if step.adaptive else Distillation)(step, widths)

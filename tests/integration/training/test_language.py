@@ -104,7 +104,8 @@ def test_every_place_is_a_row_with_what_comes_next() -> None:
     right = (told.logits[:, :-1].argmax(2) == x[:, 1:]).float().mean()
     assert next_right(net, x) == pytest.approx(float(right))
     asked = ProseTask(
-        TrainingBatch(x, torch.zeros(4)), lambda rows: -logits[: len(rows) * 6].detach()
+        TrainingBatch(x, torch.zeros(4)),
+        lambda rows: (-logits[: len(rows) * 6].detach(), vectors[: len(rows) * 6].detach()),
     )
     batch = asked.take(torch.tensor([0, 1]))
     assert torch.equal(batch.y, following(x[:2]))
@@ -120,9 +121,10 @@ def test_a_decoder_approaches_what_its_teacher_says() -> None:
     ours = Decoder(vocabulary=20, positions=16, width=32, layers=1, heads=2)
     x = torch.randint(20, (128, 8), generator=torch.Generator().manual_seed(1))
 
-    def ask(rows: torch.Tensor) -> torch.Tensor:
+    def ask(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            return theirs.answers(rows)[1]
+            vectors, logits = theirs.answers(rows)
+        return logits, vectors
 
     step = RecipeStep(DISTIL, epochs=20, batch=32, learning_rate=1e-2, temperature=1.0, weight=1.0)
     losses: list[float] = []

@@ -96,6 +96,7 @@ kind = "distil"
 epochs = 6
 batch = 16
 learning_rate = 1e-2
+hidden = 0.5
 temperature = 1.0
 weight = 0.9
 """

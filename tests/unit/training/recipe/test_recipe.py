@@ -97,7 +97,7 @@ def test_only_a_table_has_columns_to_tell_of(tmp_path: Path, setting: str) -> No
     [
         ("heads = 4", "heads = 3", "twice its heads"),
         ("weight = 0.9", f"weight = 0.9\n{recipes.QUANTIZE}", "train and distil"),
-        ("temperature = 1.0", "hidden = 0.5", "probabilities alone"),
+        ("temperature = 1.0", "checkpointing = true", "without checkpointing"),
         ('kind = "checkpoint"\npath = "teacher"', 'kind = "boosting"', "is a checkpoint"),
         ("tokens = 32", "tokens = 1", "two tokens or more"),
         ("[student]", f"{SHARED}[student]", "cannot be spread"),
