@@ -58,6 +58,12 @@ bench/training: $(VENV)/dev build/bench/training ## distillation and private tra
 bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
 	$(BIN)/python -m benchmarks.rounding $(ONLY)
 
+bench/language: $(VENV)/dev build/bench/speeches/ready ## a small decoder taught by a larger one on little text; parts in build/bench/language are kept
+	$(BIN)/python -m benchmarks.language
+
+bench/guide: $(VENV)/dev ## what the guide asks for, gathered from the other results: met, missed or not measured
+	$(BIN)/python -m benchmarks.guide
+
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
