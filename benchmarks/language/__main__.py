@@ -1,6 +1,6 @@
 """`make bench NAME=language`: a small decoder, taught by a larger one on little real text.
 
-    python -m benchmarks.language
+    python -m benchmarks.language [report]
 
 The text is State of the Union addresses, in sequences of 64 tokens. A student reads few of them,
 from the same first weights and for as many steps in every arm:
@@ -15,13 +15,15 @@ from the same first weights and for as many steps in every arm:
 `written` over `supervised` is what more text without people gains (semi-supervised), `soft` over
 `hard` and `written, soft` over `written` what probabilities gain. All of the text that there is,
 for as many steps, is the ceiling. Each run keeps the weights that were best on addresses of their
-own, and is tested on others. A run that is in build/bench/language is not repeated.
+own, and is tested on others. A run that is in build/bench/language is not repeated; `report` makes
+none. A size counts once all of its runs are there.
 """
 
 import copy
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,7 @@ SEEDS, GUIDE = 3, 12.0
 SIZES = {1_000: 400, 10_000: 600}
 _BATCH, _WRITTEN, _CHOSEN, _UNSEEN, _LOOKS = 16, 3_000, 60, 400, 8
 _STUDENT = {"width": 64, "layers": 1, "heads": 4}
+_GOAL = "{:,} sequences: percent of accuracy that soft targets gain over hard ones"
 _RATE, _TEMPERATURE, _WEIGHT, _HIDDEN = 8e-3, 1.0, 0.9, 1.0
 _FOLDER = KEPT / "language"
 Tested = dict[str, float]
@@ -90,6 +93,18 @@ class MeasuredTeacher(nn.Module):
 
 def main() -> None:
     torch.set_num_threads(1)
+    if sys.argv[1:] != ["report"]:
+        _measure()
+    found = {path.stem: json.loads(path.read_text()) for path, _ in _runs() if path.exists()}
+    rows = summary(found)
+    show(rows, title="What students reach on unseen addresses")
+    gains = [gain for size in whole(found) for gain in gains_of(size, found)]
+    if gains:
+        show(gains, title="What each gains")
+    finish("language", rows, judge(gains), gains=gains, sizes=_sizes(found))
+
+
+def _measure() -> None:
     material: list[LanguageMaterial] = []
     for path, run in _runs():
         if not path.exists():
@@ -97,12 +112,6 @@ def main() -> None:
             began = time.process_time()
             path.write_text(json.dumps({"commit": commit(), **run(material[0])}))
             print(f"{path.stem}: {time.process_time() - began:.0f} s of CPU", flush=True)
-    found = {path.stem: json.loads(path.read_text()) for path, _ in _runs()}
-    rows = summary(found)
-    show(rows, title="What students reach on unseen addresses")
-    gains = [gain for size in SIZES for gain in gains_of(size, found)]
-    show(gains, title="What each gains")
-    finish("language", rows, judge(gains), gains=gains, sizes=_sizes(found))
 
 
 def _runs() -> Iterator[tuple[Path, Callable[[LanguageMaterial], Tested]]]:
@@ -118,6 +127,16 @@ def _runs() -> Iterator[tuple[Path, Callable[[LanguageMaterial], Tested]]]:
 def name(size: int, arm: str, seed: int) -> str:
     """Of a run."""
     return f"{size} {arm} {seed}"
+
+
+def whole(found: Mapping[str, Any]) -> list[int]:
+    """The sizes of which every run is there."""
+    seeds, arms = range(1, SEEDS + 1), (*ARMS, ALL)
+    return [
+        size
+        for size in SIZES
+        if all(name(size, arm, seed) in found for arm in arms for seed in seeds)
+    ]
 
 
 def learn(material: LanguageMaterial, size: int, arm: str, seed: int) -> Tested:
@@ -174,7 +193,7 @@ def keeping_best(student: nn.Module, measure: Callable[[], float], best: dict[st
     return watch
 
 
-def summary(found: dict[str, Any]) -> list[Row]:
+def summary(found: Mapping[str, Any]) -> list[Row]:
     """A row for the teacher, and one for each arm of each size."""
     theirs = found["teacher"]
     rows: list[Row] = [
@@ -185,7 +204,7 @@ def summary(found: dict[str, Any]) -> list[Row]:
             "perplexity": round(theirs["perplexity"], 3),
         }
     ]
-    for size, steps in SIZES.items():
+    for size in whole(found):
         for arm in (*ARMS, ALL):
             rows.append(
                 {
@@ -193,18 +212,18 @@ def summary(found: dict[str, Any]) -> list[Row]:
                     "arm": arm,
                     "accuracy": Interval.of(_told(found, size, arm, "right")).shown(),
                     "perplexity": Interval.of(_told(found, size, arm, "perplexity")).shown(1),
-                    "steps": steps,
+                    "steps": SIZES[size],
                     "kept_after": _told(found, size, arm, "step"),
                 }
             )
     return rows
 
 
-def _told(found: dict[str, Any], size: int, arm: str, what: str) -> list[float]:
+def _told(found: Mapping[str, Any], size: int, arm: str, what: str) -> list[float]:
     return [found[name(size, arm, seed)][what] for seed in range(1, SEEDS + 1)]
 
 
-def gains_of(size: int, found: dict[str, Any]) -> list[Row]:
+def gains_of(size: int, found: Mapping[str, Any]) -> list[Row]:
     """What one arm gains over another: points of accuracy, percent of it, percent of perplexity."""
     gains = []
     for what, ours, other in (
@@ -239,9 +258,12 @@ def judge(gains: list[Row]) -> list[Target]:
     found = []
     for size in SIZES:
         mine = {gain["gain"]: gain for gain in gains if gain["sequences"] == size}
+        if not mine:
+            found.append(Target(_GOAL.format(size), None, GUIDE, least=True, why="not run"))
+            continue
         soft = mine["soft targets over hard"]
         reach = mine["ceiling: all of the text, over hard"]["percent"]["mean"]
-        goal = f"{size:,} sequences: percent of accuracy that soft targets gain over hard ones"
+        goal = _GOAL.format(size)
         why = f"all of the text, in place of {size:,} sequences, gains {reach:.1f}%"
         found.append(
             Target(goal, soft["percent"]["mean"], GUIDE, least=True).unless_met({goal: why})
@@ -253,7 +275,7 @@ def judge(gains: list[Row]) -> list[Target]:
     return found
 
 
-def _sizes(found: dict[str, Any]) -> Row:
+def _sizes(found: Mapping[str, Any]) -> Row:
     size = TeacherSize()
     commits = sorted({each["commit"] for each in found.values()})
     return {

@@ -19,6 +19,7 @@ from benchmarks.language.__main__ import (
     keeping_best,
     name,
     summary,
+    whole,
 )
 from benchmarks.language.speeches import held_out
 from benchmarks.language.teacher import AnsweredRows, certain
@@ -101,6 +102,14 @@ def test_the_guides_percentage_is_missed_with_the_ceiling_beside_it() -> None:
     assert not missed.met
     assert missed.why == "all of the text, in place of 1,000 sequences, gains 0.0%"
     assert aims["1,000 sequences: points gained by soft targets over hard, low end"].met
+
+
+def test_a_size_counts_once_every_run_is_there() -> None:
+    runs = found()
+    del runs[name(10_000, SOFT, SEEDS)]
+    assert whole(runs) == [1_000]
+    (missing,) = (aim for aim in judge(gains_of(1_000, runs)) if "10,000" in aim.name)
+    assert (missing.value, missing.met) == (None, False)
 
 
 def test_every_arm_has_a_row_beside_the_teacher() -> None:
