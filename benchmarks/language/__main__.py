@@ -14,9 +14,9 @@ from the same first weights and for as many steps in every arm:
 
 `written` over `supervised` is what more text without people gains (semi-supervised), `soft` over
 `hard` and `written, soft` over `written` what probabilities gain. All of the text that there is,
-for as many steps, is the ceiling. Each run keeps the weights that were best on addresses of their
-own, and is tested on others. A run that is in build/bench/language is not repeated; `report` makes
-none. A size counts once all of its runs are there.
+for twice as many steps as any arm has, is the ceiling. Each run keeps the weights that were best on
+addresses of their own, and is tested on others. A run that is in build/bench/language is not
+repeated; `report` makes none. A size counts once all of its runs are there.
 """
 
 import copy
@@ -49,7 +49,7 @@ SUPERVISED, HARD, SOFT, HIDDEN, WRITTEN, WRITTEN_SOFT = ARMS = (
 ALL = "all of the text"
 SEEDS, GUIDE = 3, 12.0
 # Sequences that a student reads, and for how many steps of so many of them.
-SIZES = {1_000: 400, 10_000: 600}
+SIZES, _MOST_STEPS = {1_000: 500, 10_000: 1_000}, 2_000
 _BATCH, _WRITTEN, _CHOSEN, _UNSEEN, _LOOKS = 16, 3_000, 60, 400, 8
 _STUDENT = {"width": 64, "layers": 1, "heads": 4}
 _GOAL = "{:,} sequences: percent of accuracy that soft targets gain over hard ones"
@@ -119,14 +119,14 @@ def _runs() -> Iterator[tuple[Path, Callable[[LanguageMaterial], Tested]]]:
     yield _FOLDER / "teacher.json", lambda material: material.teacher
     for size in SIZES:
         for seed in range(1, SEEDS + 1):
-            for arm in (*ARMS, ALL):
+            for arm in ARMS if size > min(SIZES) else (*ARMS, ALL):
                 run = partial(learn, size=size, arm=arm, seed=seed)
                 yield _FOLDER / f"{name(size, arm, seed)}.json", run
 
 
 def name(size: int, arm: str, seed: int) -> str:
-    """Of a run."""
-    return f"{size} {arm} {seed}"
+    """Of a run; all of the text is no more for a larger size."""
+    return f"{arm} {seed}" if arm == ALL else f"{size} {arm} {seed}"
 
 
 def whole(found: Mapping[str, Any]) -> list[int]:
@@ -163,7 +163,7 @@ def _step(arm: str) -> RecipeStep:
 
 
 def _corpus(material: LanguageMaterial, size: int, arm: str, seed: int) -> AnsweredRows:
-    length = SIZES[size] * _BATCH
+    length = _steps(size, arm) * _BATCH
     if arm == ALL:
         every = material.speeches.read
         return AnsweredRows(_untold(every), torch.arange(len(every)), length)
@@ -173,6 +173,10 @@ def _corpus(material: LanguageMaterial, size: int, arm: str, seed: int) -> Answe
         chosen = torch.cat([chosen, torch.arange(max(SIZES), max(SIZES) + _WRITTEN)])
     rows = _untold(material.told.x) if arm in (SUPERVISED, WRITTEN) else material.told
     return AnsweredRows(rows, chosen, length, hard=arm == HARD)
+
+
+def _steps(size: int, arm: str) -> int:
+    return _MOST_STEPS if arm == ALL else SIZES[size]
 
 
 def _untold(x: torch.Tensor) -> TrainingBatch:
@@ -212,7 +216,7 @@ def summary(found: Mapping[str, Any]) -> list[Row]:
                     "arm": arm,
                     "accuracy": Interval.of(_told(found, size, arm, "right")).shown(),
                     "perplexity": Interval.of(_told(found, size, arm, "perplexity")).shown(1),
-                    "steps": SIZES[size],
+                    "steps": _steps(size, arm),
                     "kept_after": _told(found, size, arm, "step"),
                 }
             )
@@ -279,7 +283,7 @@ def _sizes(found: Mapping[str, Any]) -> Row:
     size = TeacherSize()
     commits = sorted({each["commit"] for each in found.values()})
     return {
-        "teacher": f"{size.layers} layers by {size.width}, {size.epochs} epoch",
+        "teacher": f"{size.layers} layers by {size.width}, {size.epochs} epochs",
         "student": f"{_STUDENT['layers']} layer by {_STUDENT['width']}",
         "tokens": TOKENS,
         "vocabulary": VOCABULARY,

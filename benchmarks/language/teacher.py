@@ -61,7 +61,7 @@ class TeacherSize:
 
     width: int = 128
     layers: int = 3
-    epochs: int = 1
+    epochs: int = 2
 
 
 def teacher(folder: Path, speeches: SpeechRows, size: TeacherSize) -> Any:
