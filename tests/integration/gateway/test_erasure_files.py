@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,8 +38,13 @@ def key_of(harness: GatewayHarness) -> bytes:
 
 
 def files_with(folder: Path, *secrets: bytes) -> list[str]:
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return [path.name for path in paths if any(s in path.read_bytes() for s in secrets)]
+    """The gateway goes on writing: a file that is replaced meanwhile is passed over."""
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and any(secret in path.read_bytes() for secret in secrets):
+                found.append(path.name)
+    return found
 
 
 def erase(harness: GatewayHarness) -> None:
