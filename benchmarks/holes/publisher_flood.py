@@ -57,7 +57,8 @@ def measure(answers: int = _ANSWERS) -> list[dict[str, Any]]:
                 add(kind, signature, _package(harness, paths, valid=signature == "valid"))
             for path in paths.values():
                 path.unlink()
-    longest = max(row["longest_ms"] for row in rows if row["kind"] == _NOBODY)
+    # The lesser of two: a pause of the machine among them would hide one of the gateway.
+    longest = min(row["longest_ms"] for row in rows if row["kind"] == _NOBODY)
     memory = max(row["memory_mb"] for row in rows if row["kind"] == _NOBODY)
     for row in rows:
         row["beyond_ms"] = round(row["longest_ms"] - longest, 1)

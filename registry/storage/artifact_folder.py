@@ -15,7 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.storage.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
+from registry.storage.artifacts import (
+    LARGEST_FILE,
+    SYNC_BYTES,
+    StoredFile,
+    altered,
+    copy_checked,
+)
 from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
@@ -53,7 +59,7 @@ class FolderStore:
             descriptor, name = tempfile.mkstemp(dir=self._incoming)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    copy_checked(chunks, file, size, digest)
+                    copy_checked(_synced(chunks, file), file, size, digest)
                     file.flush()
                     os.fchmod(descriptor, 0o400)
                     os.fsync(descriptor)
@@ -163,6 +169,18 @@ def _unlink_older(path: Path, before: datetime, *, dry_run: bool) -> bool:
         except FileNotFoundError:
             return False
     return True
+
+
+def _synced(chunks: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:
+    """The chunks; what was written of them before is on the disk but for `SYNC_BYTES`."""
+    unsynced = 0
+    for chunk in chunks:
+        yield chunk
+        unsynced += len(chunk)
+        if unsynced >= SYNC_BYTES:
+            file.flush()
+            os.fdatasync(file.fileno())
+            unsynced = 0
 
 
 def _sync_folder(folder: Path) -> None:

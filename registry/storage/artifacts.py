@@ -18,6 +18,10 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
 LARGEST_FILE = 4 << 30
+SYNC_BYTES = 4 << 20
+"""A file goes to the disk in parts of so many bytes: while a disk writes hundreds of megabytes, no
+answer can be recorded.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,13 @@ from datetime import datetime, timedelta
 from registry.models.versions import Versions
 from registry.state.records import VersionRecord
 from registry.state.unit_of_work import Clock, RequestKey
-from registry.storage.artifacts import ArtifactStore
+from registry.storage.artifacts import SYNC_BYTES, ArtifactStore
 from registry.uploads.spool import OpenedUpload, Part, Spool, is_name
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import FileEntry, Manifest
 
 MOST_OPEN = 4
 LIFETIME = timedelta(hours=24)
-
-# What a power cut costs at most is sent again.
-_SYNC_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +241,6 @@ class _Writer:
             self._part.append(chunk)
         self.position += len(chunk)
         self._unsynced += len(chunk)
-        if self._unsynced >= _SYNC_BYTES:
+        if self._unsynced >= SYNC_BYTES:
             self._part.sync()
             self._unsynced = 0

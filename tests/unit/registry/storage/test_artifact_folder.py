@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import SYNC_BYTES
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support.builders.documents.people import refused
@@ -32,6 +33,18 @@ def test_the_same_again(store: FolderStore, tmp_path: Path) -> None:
     store.put([DATA], len(DATA), DIGEST)
     store.put([DATA], len(DATA), DIGEST)
     assert files_in(store, tmp_path) == [stored_file(tmp_path)]
+
+
+def test_a_large_file_goes_to_the_disk_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: sizes.append(os.fstat(file).st_size))
+    data, store = bytes(SYNC_BYTES * 5 // 2), FolderStore(tmp_path / "store")
+    chunks = [data[at : at + SYNC_BYTES // 4] for at in range(0, len(data), SYNC_BYTES // 4)]
+    store.put(chunks, len(data), sha256(data))
+    assert sizes == [SYNC_BYTES, 2 * SYNC_BYTES]
+    assert store.read(sha256(data), len(data)) == data
 
 
 def test_only_the_owner_can_read(store: FolderStore, tmp_path: Path) -> None:
