@@ -4,7 +4,6 @@ Its answers on all rows that students see are kept in memory, in float16: studen
 seed and epoch are told the same, and the teacher is asked once.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +80,7 @@ def teacher(folder: Path, speeches: SpeechRows, size: TeacherSize) -> Any:
             )
         )
         made = RecipeRun(recipe, folder / "made", lambda *_: None).make()
-        # What a run says of itself is no part of a checkpoint.
-        plain = folder / "plain"
-        shutil.rmtree(plain, ignore_errors=True)
-        shutil.copytree(made.model, plain, ignore=shutil.ignore_patterns("provenance.json"))
-        take_in(plain, place)
+        take_in(made.model, place)
     return families.load(place)
 
 
