@@ -1,6 +1,6 @@
 """`make bench NAME=rounding`: quantization-aware training beside rounding after as many epochs.
 
-    python -m benchmarks.rounding [NETWORK…]
+    python -m benchmarks.rounding [NETWORK… | report]
 
 Each seed trains a network in float32 for some epochs, and then goes on from the same weights, in
 the same order of rows and with the same learning rates, for as many epochs more in every arm:
@@ -12,7 +12,7 @@ the same order of rows and with the same learning rates, for as many epochs more
 So both ways of rounding have had the same training. A weight has 8 or 4 bits, an activation 8. The
 graphs are written to files, 4 bits in half a byte (`training.export.four_bits`); accuracy, bytes
 and time are those of the file in ONNX Runtime on one core. A seed that is in build/bench/rounding
-is not measured again.
+is not measured again; `report` measures none. A network counts once all of its seeds are there.
 """
 
 import copy
@@ -118,7 +118,11 @@ def main() -> None:
             commits = sorted({each["commit"] for each in told})
             found += [row | {"commits": commits} for row in mine]
             targets += judge(mine)
-    show(found, ("network", "arm", "accuracy", "loss", "over_after", "times_faster", "file_bytes"))
+        else:
+            targets += not_run(network, len(seeds))
+    if found:
+        columns = ("network", "arm", "accuracy", "loss", "over_after", "times_faster", "file_bytes")
+        show(found, columns)
     finish("rounding", found, targets)
 
 
@@ -246,6 +250,16 @@ def summary(network: RoundedNetwork, seeds: list[Measured]) -> list[Row]:
     return found
 
 
+def not_run(network: RoundedNetwork, seeds: int) -> list[Target]:
+    """The gains of a network of which only so many seeds are there."""
+    why = f"{seeds} of {network.seeds} seeds are there"
+    return [Target(_gain(network.name, bits), None, 0.0, least=True, why=why) for bits in BITS]
+
+
+def _gain(name: str, bits: int) -> str:
+    return f"{name}, {bits} bits: points gained over rounding after as many epochs, low end"
+
+
 def judge(network: list[Row]) -> list[Target]:
     """Of one network: what 8 bits cost and save, what training with rounding gains over rounding
     after as many epochs, and how small 4 bits are.
@@ -259,7 +273,7 @@ def judge(network: list[Row]) -> list[Target]:
     ]
     for bits in BITS:
         gain = arms[during(bits)]["over_after"]
-        goal = f"{name}, {bits} bits: points gained over rounding after as many epochs, low end"
+        goal = _gain(name, bits)
         found.append(
             Target(goal, gain["mean"] - gain["off"], 0.0, least=True).unless_met(
                 {goal: f"{gain['mean']:.2f} ± {gain['off']:.2f} points: not to be told from none"}

@@ -13,6 +13,7 @@ from benchmarks.rounding import (
     during,
     feeds,
     judge,
+    not_run,
     summary,
 )
 
@@ -57,6 +58,14 @@ def test_a_large_file_and_a_slow_one_are_missed() -> None:
     assert missed(seed(0.01, share=4), seed(0.011, share=4)) == [small]
     slow = "MLP, 8 bits in training: times faster"
     assert missed(seed(0.01, ms=2.0), seed(0.011, ms=2.0)) == [slow]
+
+
+def test_a_network_with_seeds_missing_is_not_measured() -> None:
+    found = not_run(MLP, 3)
+    assert [each.value for each in found] == [None] * len(BITS)
+    assert {each.why for each in found} == {"3 of 5 seeds are there"}
+    names = [each.name for each in judge(summary(MLP, [seed(), seed(0.01)]))]
+    assert {each.name for each in found} <= set(names)
 
 
 def test_rows_of_tokens_have_a_mask() -> None:
