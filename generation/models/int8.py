@@ -2,7 +2,7 @@
 
 Stored and signed weights stay as they are. They are rounded when loaded, the same way everywhere. A
 matrix takes a quarter of its float32 size. Modules that share a matrix, such as head and embedding,
-keep sharing it.
+keep sharing it, unless integer kernels need it packed.
 
 With INT8 a matrix is multiplied in blocks that fit into the processor's cache once unpacked, so
 less memory is read than with floats. With INT8_INTEGER each row of an input is rounded to sixteen
@@ -103,15 +103,15 @@ class IntegerLinear(nn.Module):
     bias: torch.Tensor | None
 
     def __init__(
-        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, shared: bool
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> None:
-        """`shared` says that another module has the same `weight`, so that it stays as it is."""
         super().__init__()
         self.shape = tuple(weight.shape)
         self.register_buffer("scale", scale)
         self.register_buffer("bias", bias)
-        self._packed = None if shared or not has_kernels() else _Packed(weight)
-        # What is packed is there once.
+        # Without packing, a kernel would sort a matrix anew for each product. An embedding with the
+        # same matrix has it unpacked besides.
+        self._packed = _Packed(weight) if has_kernels() else None
         self.register_buffer("weight", weight if self._packed is None else None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -127,8 +127,6 @@ class IntegerLinear(nn.Module):
         rows, top = _in_two(x)
         if self._packed is not None:
             both = self._packed.times(rows, self.scale)
-        elif has_kernels():
-            both = torch._int_mm(rows, self.weight.T).float().mul_(self.scale)
         else:
             both = sums(rows, self.weight).float().mul_(self.scale)
         high, low = both[: len(x)], both[len(x) : 2 * len(x)]
@@ -201,13 +199,11 @@ def has_kernels() -> bool:
     weight = torch.full((16, 512), -128, dtype=torch.int8)
     x = torch.full((2, 512), -128, dtype=torch.int8)
     x[1], weight[::2] = 127, 127
-    wanted = x.int() @ weight.int().T
     try:
         found = _Packed(weight).times(x, torch.ones(16))
-        plain = torch._int_mm(x, weight.T)
     except (RuntimeError, AttributeError):
         return False
-    return torch.equal(found.int(), wanted) and torch.equal(plain, wanted)
+    return torch.equal(found.int(), x.int() @ weight.int().T)
 
 
 class Int8Embedding(_Rounded):
@@ -243,7 +239,7 @@ def round_weights(model: PreTrainedModel, precision: str = INT8) -> None:
         if precision == INT8:
             _replace(model, name, Int8Linear(*rounded[owner], bias))
             continue
-        waiting.append(_Matrix(name, *rounded[owner], bias, _is_shared(owners, owner)))
+        waiting.append(_Matrix(name, *rounded[owner], bias))
         if not _has_next(name, owners):
             _replace_joined(model, waiting)
             waiting = []
@@ -259,7 +255,6 @@ class _Matrix:
     weight: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor | None
-    shared: bool
 
 
 def _has_next(name: str, owners: Mapping[str, int]) -> bool:
@@ -273,14 +268,13 @@ def _replace_joined(model: PreTrainedModel, matrices: Sequence[_Matrix]) -> None
     """Matrices with the same input by one in integers."""
     if len(matrices) == 1:
         (one,) = matrices
-        _replace(model, one.name, IntegerLinear(one.weight, one.scale, one.bias, one.shared))
+        _replace(model, one.name, IntegerLinear(one.weight, one.scale, one.bias))
         return
     biases = [torch.zeros(len(m.weight)) if m.bias is None else m.bias for m in matrices]
     linear = IntegerLinear(
         torch.cat([m.weight for m in matrices]),
         torch.cat([m.scale for m in matrices]),
         None if all(m.bias is None for m in matrices) else torch.cat(biases),
-        shared=False,
     )
     joined = _Joined(linear, [len(m.weight) for m in matrices])
     for place, each in enumerate(matrices):
