@@ -13,6 +13,7 @@ amplitude, so that all bits are read with the same margin.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,22 @@ from publishing.watermark.weights import read_carriers, write_carriers
 from sealgate.reasons import Reason, SealgateError
 
 _ROUNDS = 8
+# What falls short is raised by so much more: each bit's amplitude widens the spread that all are
+# read by, and without it every round would leave a little to the next.
+_AMPLE = 1.005
 _PIECE = 1 << 16
 # The values that a file stores for its weight at a place.
 Stored = Callable[[int, Floats], Floats]
+
+
+@runtime_checkable
+class ReadWhenNeeded(Protocol):
+    """Weights that are read each time they are asked for; their shapes are known before."""
+
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """The shape of each."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class EmbeddingStrength:
 
     def apply(self, hosts: Sequence[Floats]) -> Iterator[Floats]:
         """Each host with its signs added, one at a time."""
-        for host, (shape, ordinal) in zip(hosts, numbered(h.shape for h in hosts), strict=True):
+        for host, (shape, ordinal) in zip(hosts, numbered(_shapes(hosts)), strict=True):
             yield self.shift(host, shape, ordinal)
 
     def shift(self, host: Floats, shape: tuple[int, ...], ordinal: int) -> Floats:
@@ -107,11 +121,15 @@ def spread(
         short = (strengths < wanted) & (amplitudes < most)
         if not short.any():
             return found
-        behind = np.maximum(strengths, 1.0)
-        amplitudes = np.where(short, np.maximum(amplitudes, 1e-4) * wanted / behind, amplitudes)
+        raised = np.maximum(amplitudes, 1e-4) * _AMPLE * wanted / np.maximum(strengths, 1.0)
+        amplitudes = np.where(short, raised, amplitudes)
     raise SealgateError(
         Reason.WATERMARK_CAPACITY, f"{wanted:.2f} is out of reach in {_ROUNDS} rounds"
     )
+
+
+def _shapes(hosts: Sequence[Floats]) -> Sequence[tuple[int, ...]]:
+    return hosts.shapes if isinstance(hosts, ReadWhenNeeded) else [host.shape for host in hosts]
 
 
 def spread_of(host: Floats) -> float:
@@ -224,12 +242,12 @@ def spread_mark(
 
     Raises: WATERMARK_CAPACITY.
     """
-    count = sum(host.size for host in hosts)
+    shapes = _shapes(hosts)
+    count = sum(map(math.prod, shapes))
     if count < CAPACITY:
         raise SealgateError(
             Reason.WATERMARK_CAPACITY, f"{count} weights can carry, {CAPACITY} must"
         )
-    shapes = [host.shape for host in hosts]
     # Twice: read as they come, or searched for.
     price = 2 * (log_ways(shapes, shapes) + math.log(2))
     wanted = math.sqrt(target**2 + price)

@@ -99,7 +99,8 @@ def mark_shards(
     for file, target in zip(files, targets, strict=True):
         with target.open("xb") as out:
             write_tensor_file(out, file, {**file.metadata, **metadata}, replaced)
-    slots = [WeightSlot(name, shape, tuple(range(len(shape)))) for name, shape in hosts.shapes]
+    named = zip(hosts.names, hosts.shapes, strict=True)
+    slots = [WeightSlot(name, shape, tuple(range(len(shape)))) for name, shape in named]
     return MarkedFile(spreading, tuple(slots))
 
 
@@ -111,9 +112,9 @@ class ShardTensors(Sequence[Floats]):
         self.names = [name for _, name in places]
 
     @property
-    def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
-        """The name and the shape of each."""
-        return [(name, file.entries[name].shape) for file, name in self._places]
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each."""
+        return [file.entries[name].shape for file, name in self._places]
 
     def __len__(self) -> int:
         return len(self._places)
