@@ -19,12 +19,13 @@ of any prompt, and short prompts as a whole, would look like an attack. Therefor
 import copy
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
 
+from generation.batching.windows import installed
 from inference.llm.request import PromptScreen
 from inference.runtime.settings import CPU
 from inference.runtime.torch_device import MPS
@@ -42,6 +43,9 @@ MEASURE = (
 _OPENING = 4
 # Logits of so many tokens are in memory at once: with large vocabularies they outweigh the model.
 _PART = 64
+# Texts of so many tokens are read at once: each run of a model reads all of its weights.
+_TOGETHER = 512
+Ids = Sequence[int]
 
 
 def float32_reference(model: PreTrainedModel) -> PreTrainedModel:
@@ -69,22 +73,37 @@ class SurprisePeaks:
 
 
 def height(
-    model: PreTrainedModel, ids: Sequence[int], window: int, written: Sequence[bool] = ()
+    model: PreTrainedModel, ids: Ids, window: int, written: Sequence[bool] = ()
 ) -> SurprisePeaks:
     """How much a prompt stands out, `window` tokens in a row of those that the caller wrote, which
     are all where nothing is said; not at all where it has no more tokens than the opening.
     """
-    counted = [at for at, own in enumerate(written or [True] * len(ids)) if own][_OPENING:]
-    if not counted:
+    return heights(model, [(ids, written)], window)[0]
+
+
+def heights(
+    model: PreTrainedModel, prompts: Sequence[tuple[Ids, Sequence[bool]]], window: int
+) -> list[SurprisePeaks]:
+    """The `height` of many prompts, each with what the caller wrote."""
+    texts = [(ids, _counted(ids, written)) for ids, written in prompts]
+    return [_peaks(found, window) for found in _measured(model, texts, _excess)]
+
+
+def _counted(ids: Ids, written: Sequence[bool]) -> list[int]:
+    """The places of the tokens that count: the caller's, without the opening."""
+    return [at for at, own in enumerate(written or [True] * len(ids)) if own][_OPENING:]
+
+
+def _peaks(found: torch.Tensor, window: int) -> SurprisePeaks:
+    if not len(found):
         return SurprisePeaks(0.0, 1.0)
-    found = _measured(model, ids, counted, _excess)
     highest = float(found.unfold(0, min(window, len(found)), 1).sum(-1).max()) / window
     return SurprisePeaks(highest, max(1.0, len(found) / window))
 
 
 def score(
     model: PreTrainedModel,
-    ids: Sequence[int],
+    ids: Ids,
     window: int,
     written: Sequence[bool] = (),
     tail: float = 0.0,
@@ -101,44 +120,77 @@ def tail_of(highest: Sequence[float]) -> float:
     return statistics.fmean(max(0.0, each - middle) for each in highest) * 2
 
 
-def surprises(model: PreTrainedModel, ids: Sequence[int], start: int = 1) -> torch.Tensor:
+def surprises(model: PreTrainedModel, ids: Ids, start: int = 1) -> torch.Tensor:
     """-log p(token | tokens before it), in nats, float64, of each token from the one at `start` on,
     which nothing predicts at 0.
     """
-    return _measured(model, ids, range(start, len(ids)), _surprise)
+    return _measured(model, [(ids, range(start, len(ids)))], _surprise)[0]
 
 
-def perplexity(model: PreTrainedModel, texts: Iterable[Sequence[int]]) -> float:
+def perplexity(model: PreTrainedModel, texts: Iterable[Ids]) -> float:
     """e to the mean surprise of all tokens of texts, given as ids, but the first of each."""
-    return math.exp(float(torch.cat([surprises(model, ids) for ids in texts]).mean()))
+    found = _measured(model, [(ids, range(1, len(ids))) for ids in texts], _surprise)
+    return math.exp(float(torch.cat(found).mean()))
 
 
 def _measured(
     model: PreTrainedModel,
-    ids: Sequence[int],
-    places: Sequence[int],
+    texts: Sequence[tuple[Ids, Sequence[int]]],
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    """`measure` of logits [vocabulary] and the token that followed, for the tokens at `places`,
-    which ascend, on the CPU; nothing predicts the one at 0.
+) -> list[torch.Tensor]:
+    """Of each text, `measure` of logits [vocabulary] and the token that followed, for the tokens at
+    its places, which ascend, on the CPU; nothing predicts the one at 0.
     """
-    if not places:
-        return torch.zeros(0, dtype=torch.float64)
-    tokens = torch.tensor(ids[: places[-1] + 1], device=model.device)
-    at = torch.tensor(places, device=model.device)
+    found = [torch.zeros(0, dtype=torch.float64)] * len(texts)
+    # Attention in windows takes one text.
+    most = 1 if installed(model) else _TOGETHER
+    for numbers in _together([places[-1] if places else 0 for _, places in texts], most):
+        together = _read_together(model, [texts[number] for number in numbers], measure)
+        for number, values in zip(numbers, together, strict=True):
+            found[number] = values
+    return found
+
+
+def _together(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The numbers of texts that are read at once: of about the same length, and padded to the
+    longest no more than `most` tokens, or one. Texts of length 0 are left out.
+    """
+    part: list[int] = []
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if part and (len(part) + 1) * lengths[number] > most:
+            yield part
+            part = []
+        if lengths[number]:
+            part.append(number)
+    if part:
+        yield part
+
+
+def _read_together(
+    model: PreTrainedModel,
+    texts: Sequence[tuple[Ids, Sequence[int]]],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Sequence[torch.Tensor]:
+    """As `_measured`, by one run of the model. What stands behind a text is seen by none of it."""
+    tokens = torch.zeros((len(texts), max(p[-1] for _, p in texts)), dtype=torch.long)
+    for row, (ids, places) in zip(tokens, texts, strict=True):
+        row[: places[-1]] = torch.tensor(ids[: places[-1]])
+    next_ = torch.tensor([ids[at] for ids, places in texts for at in places])
     # Apple's device has no double precision.
     wide = CPU if model.device.type == MPS else model.device
     with torch.inference_mode():
-        hidden = model.model(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
-        parts = zip(hidden[at - 1].split(_PART), tokens[at].split(_PART), strict=True)
+        hidden = model.model(input_ids=tokens.to(model.device), use_cache=False).last_hidden_state
+        rows = [row[torch.tensor(p) - 1] for row, (_, p) in zip(hidden, texts, strict=True)]
+        parts = zip(torch.cat(rows).split(_PART), next_.to(wide).split(_PART), strict=True)
         # A row at a time: in double precision all would take several times the logits' room.
-        return torch.stack(
+        values = torch.stack(
             [
-                measure(row.to(wide).double(), token.to(wide))
-                for part, next_ in parts
-                for row, token in zip(model.lm_head(part), next_, strict=True)
+                measure(row.to(wide).double(), token)
+                for part, tokens_ in parts
+                for row, token in zip(model.lm_head(part), tokens_, strict=True)
             ]
-        ).cpu()
+        )
+    return values.cpu().split([len(places) for _, places in texts])
 
 
 def _surprise(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from generation.models.architectures import Said
 from generation.models.decoder import LanguageModel
 from generation.models.folder import check_config
 from generation.models.golden import TOKENS, GoldenAnswer, GoldenAnswers
-from generation.models.perplexity import WINDOW, calibrate, height, tail_of
+from generation.models.perplexity import WINDOW, calibrate, heights, tail_of
 from generation.publishing.evidence import GeneratorFindings, Perplexities
 from generation.publishing.watermark import (
     LARGEST_LOSS,
@@ -170,26 +170,25 @@ def calibrated_screen(
     """
     if not decoder.measures:
         return None
-    forms = [
-        [height(decoder.model, *form) for form in _forms(decoder, *each, about)]
-        for each in zip(prompts, cut, strict=True)
-    ]
+    forms = [[*_forms(decoder, *each, about)] for each in zip(prompts, cut, strict=True)]
     if not forms:
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "no prompts")
-    tail = tail_of([max(form.highest for form in each) for each in forms])
-    clean = [max(form.less(tail) for form in each) for each in forms]
+    found = iter(heights(decoder.model, [form for each in forms for form in each], WINDOW))
+    peaks = [[next(found) for _ in each] for each in forms]
+    tail = tail_of([max(form.highest for form in each) for each in peaks])
+    clean = [max(form.less(tail) for form in each) for each in peaks]
     return calibrate(clean, WINDOW, tail=tail)
 
 
 def _forms(
     decoder: LanguageModel, prompt: str, ids: Sequence[int], about: GeneratorDescription
-) -> Iterator[tuple[Sequence[int], int, Sequence[bool]]]:
-    """A prompt as plain text, and as a chat where the model has them, as `height` takes either."""
-    yield ids, WINDOW, ()
+) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
+    """A prompt as plain text, and as a chat where the model has them, as `heights` takes either."""
+    yield ids, ()
     if decoder.writes_chats:
         chat = json.dumps([{"role": "user", "content": prompt}]).encode()
         cut = decoder.cut(SamplingRequest(chat, True, Sampling(1)), decoder.positions)
-        yield cut.ids[: about.prompt_tokens], WINDOW, cut.written[: about.prompt_tokens]
+        yield cut.ids[: about.prompt_tokens], cut.written[: about.prompt_tokens]
 
 
 def _mark(

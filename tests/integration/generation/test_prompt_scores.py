@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generation.models.decoder import LanguageModel
-from generation.models.perplexity import WINDOW, score
+from generation.models.perplexity import WINDOW, height, heights, score
 from generation.publishing.builder import GeneratorDescription, calibrated_screen
 from inference.llm.request import Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
@@ -90,4 +90,13 @@ def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
         chats.append(score(decoder.model, found.ids, WINDOW, found.written, screen.tail))
     assert any(chat > alone for chat, alone in zip(chats, plain, strict=True))
     # Of fifty, the highest.
-    assert screen.threshold == max(plain + chats)
+    assert screen.threshold == pytest.approx(max(plain + chats), rel=1e-4)
+
+
+def test_a_score_is_the_same_alone_and_beside_others(decoder: LanguageModel) -> None:
+    prompts = [*tiny_decoder.prompts(40), "", " ".join(tiny_decoder.prompts(6)), "a list"]
+    texts = [(decoder.tokenizer.encode(prompt).ids, ()) for prompt in prompts]
+    together = [each.highest for each in heights(decoder.model, texts, WINDOW)]
+    alone = [height(decoder.model, text[0], WINDOW).highest for text in texts]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert len({round(each, 3) for each in together}) > 30
