@@ -23,7 +23,7 @@ def search(decoder: LanguageModel, effort: Effort, number: int) -> Found:
     special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     attack = Attack(decoder.model, printable(tokenizer, special), ids_of(decoder, "!")[0])
     before, target = (ids_of(decoder, text) for text in (prompts(4)[number], " the same object"))
-    return attack.search(Aim(before, [], target), effort, number)
+    return attack.search([Aim(before, [], target)], effort, number)
 
 
 @pytest.fixture(scope="module")
