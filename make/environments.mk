@@ -25,6 +25,13 @@ $(VENV)/dev: $(VENV)/serve
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# TensorFlow takes 1.6 GB.
+.venv-tensorflow/ready: tests/tensorflow.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing TensorFlow into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # Ray is large, and only who scales out by it needs it.
 .venv-ray/ready: pyproject.toml
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)

@@ -13,6 +13,9 @@ test/slow: $(VENV)/dev front oracles ## the dearest files of tests, which `make 
 test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language models `transformers serve` runs
 	$(BIN)/python -m pytest -m slow tests/integration/generation/test_openai_server.py
 
+test/tensorflow: $(VENV)/dev .venv-oracles/ready .venv-tensorflow/ready ## a network of Keras, by TensorFlow's converter
+	$(BIN)/python -m pytest tests/integration/publishing/test_tensorflow.py
+
 test/export: $(VENV)/dev ## exports from checkpoints and windows, up to published versions (10 minutes)
 	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
 

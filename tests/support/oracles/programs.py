@@ -27,6 +27,7 @@ MAY_BE_MISSING = {
     "callers": "grpcurl and perf_analyzer are packaged for Linux on x86-64, with glibc 2.38, alone",
     "openai_server": "it has torch a second time; `make test-extra NAME=openai` installs it",
     "federated": "it has torch a second time; `make test-extra NAME=federated` installs it",
+    "tensorflow": "it is 1.6 GB; `make test-extra NAME=tensorflow` installs it",
     "ray": "it is 100 MB and has web servers of its own, which `make test-extra NAME=ray` installs",
     **({"mlserver": "it is for Python before 3.13"} if sys.version_info >= (3, 13) else {}),
     **(
