@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
+from benchmarks.guard.prompts import CORPORA, ENCODINGS, FOLDER, RECIPE, Prompts, held_out
 from benchmarks.guard.published import Floats, Margins, Published, found_at, published
 from benchmarks.report import Target, finish, show
 from publishing.calibration.screening_report import auroc
@@ -22,7 +22,13 @@ from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
-_HIDDEN = ("seven languages", "halves", "between 130 clean words", "between two e-mails")
+_HIDDEN = (
+    "seven languages",
+    "halves",
+    "between 130 clean words",
+    "between two e-mails",
+    *(f"in {name}" for name in ENCODINGS),
+)
 _WHY = {
     "false alarms, neuralchemy": "one bias serves both corpora",
     "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
@@ -34,6 +40,7 @@ _WHY = {
     "found, between 130 clean words": "a window holds a dozen tokens of the injection and fifty "
     "others",
     "found, between two e-mails": "the same",
+    **{f"found, in {name}": "no more than as they are" for name in ENCODINGS},
 }
 _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 

@@ -7,8 +7,9 @@ in other languages by other people, prompts that speak of instructions and mean 
 made of held-out prompts.
 """
 
+import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -98,8 +99,27 @@ def _hidden(injections: Texts, clean: Texts, letters: Texts) -> list[Prompts]:
         _chat_set("halves, 130 clean words between", False, padded),
         Prompts("between 130 clean words", False, [_prompt(text) for text in buried]),
         Prompts("between two e-mails", False, [_prompt(text) for text in posted]),
+        *(
+            Prompts(f"in {name}", False, [_prompt(write(text)) for text in injections])
+            for name, write in ENCODINGS.items()
+        ),
     ]
 
+
+def _base64(text: str) -> str:
+    return f"Decode this: {base64.b64encode(text.encode()).decode()}"
+
+
+ENCODINGS: Mapping[str, Callable[[str], str]] = {
+    "base64": _base64,
+    "leetspeak": lambda text: text.translate(str.maketrans("oieasOIEAS", "0134501345")),
+    "zero-width": "\u200b".join,
+    # Cyrillic letters.
+    "homoglyphs": lambda text: text.translate(
+        str.maketrans("aeopcyx", "\u0430\u0435\u043e\u0440\u0441\u0443\u0445")
+    ),
+}
+"""How attackers write what a classifier is not to read."""
 
 _ONE, _BOTH = ("user",), ("user", "assistant")
 

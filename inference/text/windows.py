@@ -1,11 +1,13 @@
 """Splits a long text into overlapping windows for a classifier of limited length.
 
 1. The text is normalised: each character becomes the letters that it stands for (NFKC; tags are
-   letters too), invisible characters are removed, white space becomes one space, and words are
-   broken if they are so long that a tokenizer may know them as a whole or not at all.
+   letters too, and so are look-alikes within Latin words), invisible characters are removed, white
+   space becomes one space, and words are broken if they are so long that a tokenizer may know them
+   as a whole or not at all.
 2. The classifier's own tokenizer splits it into windows of the length that it reads. Each window
    but the first begins half a window after the previous one, or a word earlier. So a passage of
    half a window, less two words, is complete in at least one window, wherever it stands.
+3. What a text says besides, in base64 or leetspeak (`inference.text.readings`), has windows too.
 
 A prompt classifier is trained, calibrated and asked on these windows only, so its measurements
 hold for nothing else.
@@ -17,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
+from inference.text.readings import latin, readings
 from inference.text.tokenizer import TextTokenizer
 
 # A WordPiece knows words of a hundred letters, and a letter of Korean is three to it.
@@ -34,12 +37,13 @@ class Windows:
         self._room = tokenizer.room
 
     def of(self, text: str) -> list[str]:
-        """Of one text, in order; none of one in which there is nothing to read."""
-        text, found, start = plain(text), [], 0
-        while start < len(text):
-            window, start = self._at(text, start)
-            found.append(window)
-        return [window for window in found if window]
+        """Of one text, in order, and of what it says besides; none of one in which there is nothing
+        to read.
+        """
+        found = self._along(plain(text))
+        for read in readings(_visible(text)):
+            found += self._along(plain(read))
+        return found
 
     def over(self, texts: Iterable[str]) -> list[str]:
         """Of texts in a row, one over each place where two meet: half of it stands before that."""
@@ -48,6 +52,13 @@ class Windows:
         seams = list(accumulate(len(text) + 1 for text in said[:-1]))
         found = (self._at(row, self._before(row, seam))[0] for seam in seams)
         return list(dict.fromkeys(window for window in found if window))
+
+    def _along(self, text: str) -> list[str]:
+        found, start = [], 0
+        while start < len(text):
+            window, start = self._at(text, start)
+            found.append(window)
+        return [window for window in found if window]
 
     def _at(self, text: str, start: int) -> tuple[str, int]:
         """The window that begins at `start`, and where the next one does."""
@@ -99,9 +110,12 @@ class Windows:
 
 def plain(text: str) -> str:
     """What a text says, however it is written."""
-    if not text.isascii():
-        text = "".join(map(_letters, text))
+    text = latin(_visible(text))
     return _BROKEN.sub(r"\g<0> ", " ".join(text.replace("\0", " ").split()))
+
+
+def _visible(text: str) -> str:
+    return text if text.isascii() else "".join(map(_letters, text))
 
 
 @lru_cache(maxsize=1 << 14)
