@@ -10,9 +10,14 @@ by its own tokenizer (`inference.text.windows`), on which it was trained and cal
 A model reads a chat as one text. So beside each message by itself the guard is shown what reaches
 from one into another: of all messages in a row, and of those of one role, between which others'
 stand, a window over each seam.
+
+The policy may name another classifier for messages of a role: what a tool has fetched is judged by
+other thresholds than what a person asks. That one is shown the messages of its role and all seams,
+and the general one all else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,7 +28,7 @@ from inference.llm.request import SamplingRequest, said_in
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.screening import PromptClassifierRules
+from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
 from sealgate.trust.policy.shares import SHADOW
 
 
@@ -50,29 +55,47 @@ class PromptClassifier:
         until: float,
         call: Call,
     ) -> str:
-        """The guard's action where any window of a prompt is of the class that it looks for; empty
-        where none is, and where there is no guard.
+        """The strictest action of the guards that find their class in a window of a prompt; empty
+        where none does, and where there is no guard.
 
         Raises: VERSION_NOT_LIVE for a guard that is no live classifier of texts with that class;
         TENSOR_TEXT, CHAT_MALFORMED; and as `Engine.infer`.
         """
         if guard is None or asked is None:
             return ""
+        present = {role for role, _ in said_in(asked)}
+        found = [
+            other.action
+            for role, other in guard.roles.items()
+            if role in present and self._finds(other, partial(shown_of, role, asked), until, call)
+        ]
+        if self._finds(guard, partial(shown, asked, apart=guard.roles), until, call):
+            found.append(guard.action)
+        return min(found, key=STRICTEST_FIRST.index, default="")
+
+    def _finds(
+        self,
+        guard: PromptClassifierRules,
+        shown: Callable[[Windows], Sequence[str]],
+        until: float,
+        call: Call,
+    ) -> bool:
+        """Whether any of the windows is of its class."""
         live = self._live(guard)
         config = live.config
         tokenizer = live.ready.tokenizer if isinstance(live.ready, TextVersion) else None
         if tokenizer is None or guard.label not in config.labels:
             raise SealgateError(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
         sought, most = config.labels.index(guard.label), config.batching.max_rows
-        texts = [window.encode() for window in shown(asked, Windows(tokenizer))]
+        texts = [window.encode() for window in shown(Windows(tokenizer))]
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(
                 live, rows, RequestOptions(until, active=call.is_active, caller=call.principal.name)
             )
             if (answer.outputs[config.output.name].argmax(-1) == sought).any():
-                return guard.action
-        return ""
+                return True
+        return False
 
     def _live(self, guard: PromptClassifierRules) -> LiveVersion:
         for (model, alias), live in self._engine.live().items():
@@ -84,15 +107,28 @@ class PromptClassifier:
         raise SealgateError(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
 
 
-def shown(asked: SamplingRequest, windows: Windows) -> Sequence[str]:
-    """The windows of a prompt, each once: of each message by itself first, then those over seams.
+def shown(asked: SamplingRequest, windows: Windows, apart: Collection[str] = ()) -> Sequence[str]:
+    """The windows of a prompt, each once: of each message by itself first, then those over seams;
+    as if there were no messages of the roles `apart`.
 
     Raises: TENSOR_TEXT, CHAT_MALFORMED.
     """
-    said = said_in(asked)
+    said = [(role, text) for role, text in said_in(asked) if role not in apart]
     found = [window for _, text in said for window in windows.of(text)]
     found += windows.over(text for _, text in said)
     roles = sorted({role for role, _ in said})
     for role in roles if len(roles) > 1 else ():
         found += windows.over(text for other, text in said if other == role)
+    return list(dict.fromkeys(found))
+
+
+def shown_of(role: str, asked: SamplingRequest, windows: Windows) -> Sequence[str]:
+    """The windows of a role's messages, each once, and those over seams of all messages.
+
+    Raises as `shown`.
+    """
+    said = said_in(asked)
+    own = [text for other, text in said if other == role]
+    found = [window for text in own for window in windows.of(text)]
+    found += windows.over(own) + windows.over(text for _, text in said)
     return list(dict.fromkeys(found))

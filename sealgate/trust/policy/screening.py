@@ -45,6 +45,8 @@ SLOW, ALERT = "slow", "alert"
 """A session that looks like an attack is answered later, or is told of and nothing else."""
 _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
+_GUARD_FIELDS = ("version", "label", "action")
+_LONGEST_ROLE = 64
 _LONGEST_HOLD_MS = 60_000
 _LONGEST_SECONDS = 30 * 86400
 
@@ -148,11 +150,14 @@ class PromptClassifierRules:
     """A classifier that is shown every prompt of a language model: the version of that digest,
     which must be live under a name of its own; and what follows, `block`, `flag` or `record`, where
     it finds the class `label` in any part of a prompt.
+
+    `roles`: for messages of a role, such as `tool`, another classifier in its place.
     """
 
     version: str
     label: str
     action: str
+    roles: Mapping[str, "PromptClassifierRules"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_digest(self.version)
@@ -160,13 +165,22 @@ class PromptClassifierRules:
             raise fields.malformed("a guard's label is empty")
         if fields.text(self.action) not in _GUARD_ACTIONS:
             raise invalid("a guard leads to something that does not exist")
+        if not all(fields.text(role, _LONGEST_ROLE) for role in self.roles):
+            raise fields.malformed("a role of messages is empty")
+        if any(other.roles for other in self.roles.values()):
+            raise fields.malformed("the guard of a role has no roles of its own")
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("version", "label", "action")}
+        roles = {role: other.to_json() for role, other in self.roles.items()}
+        said = {name: getattr(self, name) for name in _GUARD_FIELDS}
+        return said | ({"roles": roles} if roles else {})
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        return cls(**fields.record(value, ("version", "label", "action")))
+        said = dict(fields.mapping(value))
+        roles = fields.mapping(said.pop("roles", {}))
+        others = {role: cls.from_json(other) for role, other in roles.items()}
+        return cls(**fields.record(said, _GUARD_FIELDS), roles=others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from tests.support.builders.documents.people import make_policy, refused
 
 RULES = make_policy().rules
 STEP = StepUpRule("approver", 900)
+_DIGEST = "sha256:" + "1" * 64
+_GUARD = {"version": _DIGEST, "label": "injection", "action": "block"}
 DIGITS = ScreeningRules(
     VerdictActions(adversarial="step-up"),
     {
@@ -34,7 +36,9 @@ DIGITS = ScreeningRules(
 def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
     held = ScreeningRules(hold_ms=5, hold_stage=True)
     guarded = ScreeningRules(
-        guard=PromptClassifierRules("sha256:" + "1" * 64, "injection", "block")
+        guard=PromptClassifierRules(
+            _DIGEST, "injection", "block", {"tool": PromptClassifierRules(_DIGEST, "evil", "flag")}
+        )
     )
     policy = make_policy(screens=ScreeningPolicy({"digits": DIGITS, "chat": guarded, "*": held}))
     assert Policy.decode(policy.encode()) == policy
@@ -102,7 +106,6 @@ def test_labels_only_is_for_a_role_or_for_everybody() -> None:
     assert ScreeningRules(VerdictActions(labels_only=True)).labels_only(("auditor",))
 
 
-_DIGEST = "sha256:" + "1" * 64
 MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
 
 
@@ -141,6 +144,10 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (MALFORMED, {"guard": {"version": _DIGEST, "label": "", "action": "block"}}),
         (MALFORMED, {"guard": {"version": _DIGEST, "label": "injection"}}),
         (INVALID, {"guard": {"version": _DIGEST, "label": "injection", "action": "step-up"}}),
+        (MALFORMED, {"guard": {**_GUARD, "roles": {"tool": {}}}}),
+        (MALFORMED, {"guard": {**_GUARD, "roles": {"": _GUARD}}}),
+        (MALFORMED, {"guard": {**_GUARD, "roles": {"r" * 65: _GUARD}}}),
+        (MALFORMED, {"guard": {**_GUARD, "roles": {"tool": {**_GUARD, "roles": {"a": _GUARD}}}}}),
         (MALFORMED, {"odd": 1}),
     ],
 )
