@@ -42,7 +42,7 @@ def _long_text(document: Document) -> str:
 class GuideSource:
     """Where figures of a part of the guide stand: targets of `file` that begin with one of `names`,
     or all. `lacks` says why a document's figures do not count, and `more` makes targets of its
-    rows.
+    rows. `asked` are the aims without figures, for where there are none.
     """
 
     item: int
@@ -51,6 +51,7 @@ class GuideSource:
     names: tuple[str, ...] = ("",)
     lacks: Callable[[Document], str] = _enough
     more: Callable[[Document], list[Target]] = lambda document: []
+    asked: tuple[Target, ...] = ()
 
 
 def _recall(document: Document) -> list[Target]:
@@ -71,7 +72,16 @@ SOURCES = (
         3, "attention windows of a decoder", "windows.json", lacks=_long_text, more=_recall
     ),
     GuideSource(3, "attention windows of an encoder", "training.json", _ENCODER),
-    GuideSource(4, "distillation of a language model", "language.json"),
+    GuideSource(
+        *(4, "distillation of a language model", "language.json"),
+        asked=tuple(
+            Target(
+                f"{size} sequences: percent of accuracy that soft targets gain over hard ones",
+                *(None, 12.0, True),
+            )
+            for size in ("1,000", "10,000")
+        ),
+    ),
     GuideSource(5, "quantization-aware training", "rounding.json"),
     GuideSource(6, "federated training", "federated.json", ("one poisoner of nine",), _ten_seeds),
     GuideSource(9, "monitoring, and a rollback in minutes", "drill.json"),
@@ -82,7 +92,7 @@ def gathered(source: GuideSource, folder: Path) -> list[Row]:
     """A row for each figure of a source."""
     place = folder / source.file
     if not place.exists():
-        return [_row(source, Target(source.part, None, 0.0), "the file is not there")]
+        return _nothing(source, "the file is not there")
     document = json.loads(place.read_text())
     named = [
         Target(*(each[key] for key in ("name", "value", "target", "least", "why")))
@@ -91,8 +101,13 @@ def gathered(source: GuideSource, folder: Path) -> list[Row]:
     ]
     named += source.more(document)
     if not named:
-        return [_row(source, Target(source.part, None, 0.0), "no such figure in the file")]
+        return _nothing(source, "no such figure in the file")
     return [_row(source, each, source.lacks(document)) for each in named]
+
+
+def _nothing(source: GuideSource, why: str) -> list[Row]:
+    asked = source.asked or (Target(source.part, None, 0.0),)
+    return [_row(source, each, why) for each in asked]
 
 
 def _row(source: GuideSource, aim: Target, lacks: str) -> Row:

@@ -33,6 +33,9 @@ def test_a_figure_is_met_or_missed_as_its_file_says(tmp_path: Path) -> None:
 def test_what_was_not_run_is_not_measured(tmp_path: Path) -> None:
     assert states(tmp_path, PLACED, targets=[aim("rate", None)]) == [NOT_MEASURED]
     assert states(tmp_path, PLACED, targets=[aim("lost", 0.0)]) == [NOT_MEASURED]
+    (distilled,) = (source for source in SOURCES if source.item == 4)
+    asked = gathered(distilled, tmp_path)
+    assert [(row["state"], row["target"]) for row in asked] == [(NOT_MEASURED, 12.0)] * 2
     (tmp_path / "placement.json").unlink()
     assert [row["why"] for row in gathered(PLACED, tmp_path)] == ["the file is not there"]
 
