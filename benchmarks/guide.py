@@ -42,7 +42,8 @@ def _long_text(document: Document) -> str:
 class GuideSource:
     """Where figures of a part of the guide stand: targets of `file` that begin with one of `names`,
     or all. `lacks` says why a document's figures do not count, and `more` makes targets of its
-    rows. `asked` are the aims without figures, for where there are none.
+    rows. `asked` are the aims without figures, for where there are none; `limit` is what to know of
+    the figures.
     """
 
     item: int
@@ -52,6 +53,7 @@ class GuideSource:
     lacks: Callable[[Document], str] = _enough
     more: Callable[[Document], list[Target]] = lambda document: []
     asked: tuple[Target, ...] = ()
+    limit: str = ""
 
 
 def _recall(document: Document) -> list[Target]:
@@ -67,9 +69,12 @@ def _recall(document: Document) -> list[Target]:
 
 _ENCODER = ("onnx window: percent less memory than onnx fused", "window: percent of full")
 SOURCES = (
-    GuideSource(2, "CPU, GPU and NPU mixed", "placement.json"),
+    GuideSource(2, "CPU, GPU and NPU mixed", "placement.json", limit="speeds are simulated"),
     GuideSource(
-        3, "attention windows of a decoder", "windows.json", lacks=_long_text, more=_recall
+        *(3, "attention windows of a decoder", "windows.json"),
+        lacks=_long_text,
+        more=_recall,
+        limit="tokens a second are of random weights; windows were chosen without regard to recall",
     ),
     GuideSource(3, "attention windows of an encoder", "training.json", _ENCODER),
     GuideSource(
@@ -82,9 +87,15 @@ SOURCES = (
             for size in ("1,000", "10,000")
         ),
     ),
-    GuideSource(5, "quantization-aware training", "rounding.json"),
+    GuideSource(
+        *(5, "quantization-aware training", "rounding.json"),
+        limit="accuracy of classifiers where the guide has BLEU; times of a busy machine",
+    ),
     GuideSource(6, "federated training", "federated.json", ("one poisoner of nine",), _ten_seeds),
-    GuideSource(9, "monitoring, and a rollback in minutes", "drill.json"),
+    GuideSource(
+        *(9, "monitoring, and a rollback in minutes", "drill.json"),
+        limit="one run, by commands instead of people; beside other work another missed the drift",
+    ),
 )
 
 
@@ -124,6 +135,7 @@ def _row(source: GuideSource, aim: Target, lacks: str) -> Row:
         "target": aim.target,
         "least": aim.least,
         "why": "; ".join(each for each in (lacks, aim.why) if each),
+        "limit": source.limit,
         "file": source.file,
     }
 
