@@ -55,7 +55,9 @@ def test_what_is_no_better_than_rounding_after_is_missed() -> None:
 
 def test_a_large_file_and_a_slow_one_are_missed() -> None:
     small = "MLP, 4 bits: bytes of the file, over those of float32"
-    assert missed(seed(0.01, share=4), seed(0.011, share=4)) == [small]
+    large = [seed(0.01, share=4), seed(0.011, share=4)]
+    assert missed(*large) == [small]
+    assert judge(summary(MLP, large))[-1].why.endswith("20 are float32, 180 the graph")
     slow = "MLP, 8 bits in training: times faster"
     assert missed(seed(0.01, ms=2.0), seed(0.011, ms=2.0)) == [slow]
 
