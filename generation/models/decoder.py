@@ -27,12 +27,14 @@ from generation.models.architectures import FAMILIES, AnswerBatches, ModelFamily
 from generation.models.folder import check_config, check_index, ends_of, template_of
 from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
+from generation.models.suffixes import JoinedMeasure, shapes_of
 from inference.llm.attention import AttentionWindows
 from inference.llm.request import (
     CONFIG,
     FLOAT32,
     ROLES,
     TOKENIZER,
+    PromptScreen,
     SamplingRequest,
     is_text,
     marks_of,
@@ -168,6 +170,12 @@ class LanguageModel:
     def perplexity(self, material: Sequence[Said]) -> float:
         """See `ModelFamily.perplexity`."""
         return self._family.perplexity(self.model, material)
+
+    def joined(self, screen: PromptScreen, ids: Sequence[int]) -> JoinedMeasure | None:
+        """How the screen's classifier, where it has one, reads a prompt of these tokens."""
+        if screen.weights is None:
+            return None
+        return JoinedMeasure(screen.weights, shapes_of(self.tokenizer, ids))
 
     def prompt_ids(self, asked: SamplingRequest, most: int) -> list[int]:
         """The tokens of a prompt. Raises: as `cut`."""

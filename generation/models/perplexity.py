@@ -14,6 +14,9 @@ of any prompt, and short prompts as a whole, would look like an attack. Therefor
    as expected.
 4. A long prompt has many windows, one of which stands out by chance: from its highest sum, the tail
    of clean prompts is subtracted for each factor e by which it is longer than a window.
+
+Versions that are published now join surprise and entropy with what tokens look like
+(`generation.models.suffixes`) in place of 1; what 2 to 4 say holds for them too.
 """
 
 import copy
@@ -26,18 +29,19 @@ import torch
 from transformers import PreTrainedModel
 
 from generation.batching.windows import installed
-from inference.llm.request import PromptScreen
+from generation.models.suffixes import JoinedMeasure
+from inference.llm.request import PromptScreen, SuffixWeights
 from inference.runtime.settings import CPU
 from inference.runtime.torch_device import MPS
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 
-WINDOW = 16
+WINDOW = 20
 BOUND, CONFIDENCE = 0.05, 0.9
 MEASURE = (
-    "highest sum of a window of the prompt, by its size, of each token's surprise less the entropy "
-    "of its prediction, in nats, less the tail of clean prompts for each e times that it is longer "
-    "than a window; the first four tokens and a template's are left out"
+    "highest of a prompt's windows by the weights of surprise, entropy and what tokens look like, "
+    "less the tail of clean prompts for each e times that it is longer than a window; the first "
+    "four tokens and a template's are left out"
 )
 """What evidence says of it."""
 _OPENING = 4
@@ -73,32 +77,54 @@ class SurprisePeaks:
 
 
 def height(
-    model: PreTrainedModel, ids: Ids, window: int, written: Sequence[bool] = ()
+    model: PreTrainedModel,
+    ids: Ids,
+    window: int,
+    written: Sequence[bool] = (),
+    joined: JoinedMeasure | None = None,
 ) -> SurprisePeaks:
     """How much a prompt stands out, `window` tokens in a row of those that the caller wrote, which
     are all where nothing is said; not at all where it has no more tokens than the opening.
     """
-    return heights(model, [(ids, written)], window)[0]
+    (found,) = series(model, [(ids, written)])
+    return found.peaks(window, joined)
 
 
-def heights(
-    model: PreTrainedModel, prompts: Sequence[tuple[Ids, Sequence[bool]]], window: int
-) -> list[SurprisePeaks]:
-    """The `height` of many prompts, each with what the caller wrote."""
+@dataclass(frozen=True, slots=True)
+class SurpriseSeries:
+    """Surprise and entropy `measured` [n, 2], in nats, float64, of the tokens of `ids` at `places`,
+    those that count.
+    """
+
+    ids: Ids
+    places: Sequence[int]
+    measured: torch.Tensor
+
+    def peaks(self, window: int, joined: JoinedMeasure | None = None) -> SurprisePeaks:
+        """Its highest window, by the classifier where there is one."""
+        count = len(self.places)
+        if not count:
+            return SurprisePeaks(0.0, 1.0)
+        if joined is None:
+            excess = self.measured[:, 0] - self.measured[:, 1]
+            highest = float(excess.unfold(0, min(window, count), 1).sum(-1).max()) / window
+        else:
+            highest = float(joined.scores(self.ids, self.places, self.measured, window).max())
+        return SurprisePeaks(highest, max(1.0, count / window))
+
+
+def series(
+    model: PreTrainedModel, prompts: Sequence[tuple[Ids, Sequence[bool]]]
+) -> list[SurpriseSeries]:
+    """Of many prompts, each with what the caller wrote, all where nothing is said."""
     texts = [(ids, _counted(ids, written)) for ids, written in prompts]
-    return [_peaks(found, window) for found in _measured(model, texts, _excess)]
+    found = _measured(model, texts, _surprise_and_entropy)
+    return [SurpriseSeries(*text, each) for text, each in zip(texts, found, strict=True)]
 
 
 def _counted(ids: Ids, written: Sequence[bool]) -> list[int]:
     """The places of the tokens that count: the caller's, without the opening."""
     return [at for at, own in enumerate(written or [True] * len(ids)) if own][_OPENING:]
-
-
-def _peaks(found: torch.Tensor, window: int) -> SurprisePeaks:
-    if not len(found):
-        return SurprisePeaks(0.0, 1.0)
-    highest = float(found.unfold(0, min(window, len(found)), 1).sum(-1).max()) / window
-    return SurprisePeaks(highest, max(1.0, len(found) / window))
 
 
 def score(
@@ -107,9 +133,10 @@ def score(
     window: int,
     written: Sequence[bool] = (),
     tail: float = 0.0,
+    joined: JoinedMeasure | None = None,
 ) -> float:
     """What a prompt's threshold is compared with; see `height` and `SurprisePeaks.less`."""
-    return height(model, ids, window, written).less(tail)
+    return height(model, ids, window, written, joined).less(tail)
 
 
 def tail_of(highest: Sequence[float]) -> float:
@@ -141,7 +168,7 @@ def _measured(
     """Of each text, `measure` of logits [vocabulary] and the token that followed, for the tokens at
     its places, which ascend, on the CPU; nothing predicts the one at 0.
     """
-    found = [torch.zeros(0, dtype=torch.float64)] * len(texts)
+    found = [torch.zeros(0, dtype=torch.float64, device=CPU)] * len(texts)
     # Attention in windows takes one text.
     most = 1 if installed(model) else _TOGETHER
     for numbers in _together([places[-1] if places else 0 for _, places in texts], most):
@@ -172,16 +199,17 @@ def _read_together(
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Sequence[torch.Tensor]:
     """As `_measured`, by one run of the model. What stands behind a text is seen by none of it."""
-    tokens = torch.zeros((len(texts), max(p[-1] for _, p in texts)), dtype=torch.long)
-    for row, (ids, places) in zip(tokens, texts, strict=True):
-        row[: places[-1]] = torch.tensor(ids[: places[-1]])
-    next_ = torch.tensor([ids[at] for ids, places in texts for at in places])
+    longest = max(places[-1] for _, places in texts)
+    padded = [[*ids[: p[-1]], *[0] * (longest - p[-1])] for ids, p in texts]
+    tokens = torch.tensor(padded, device=model.device)
+    before = [torch.tensor([at - 1 for at in p], device=model.device) for _, p in texts]
     # Apple's device has no double precision.
     wide = CPU if model.device.type == MPS else model.device
+    next_ = torch.tensor([ids[at] for ids, p in texts for at in p], device=wide)
     with torch.inference_mode():
-        hidden = model.model(input_ids=tokens.to(model.device), use_cache=False).last_hidden_state
-        rows = [row[torch.tensor(p) - 1] for row, (_, p) in zip(hidden, texts, strict=True)]
-        parts = zip(torch.cat(rows).split(_PART), next_.to(wide).split(_PART), strict=True)
+        hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
+        rows = [row[at] for row, at in zip(hidden, before, strict=True)]
+        parts = zip(torch.cat(rows).split(_PART), next_.split(_PART), strict=True)
         # A row at a time: in double precision all would take several times the logits' room.
         values = torch.stack(
             [
@@ -198,10 +226,10 @@ def _surprise(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
     return logits.logsumexp(-1) - logits[token]
 
 
-def _excess(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
-    """The same, less its expectation."""
+def _surprise_and_entropy(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+    """The same, and its expectation [2]."""
     log_p = logits.log_softmax(-1)
-    return torch.dot(log_p.exp(), log_p) - log_p[token]
+    return torch.stack([-log_p[token], -torch.dot(log_p.exp(), log_p)])
 
 
 def calibrate(
@@ -210,9 +238,10 @@ def calibrate(
     bound: float = BOUND,
     confidence: float = CONFIDENCE,
     tail: float = 0.0,
+    weights: SuffixWeights | None = None,
 ) -> PromptScreen:
     """The screen whose false alarms `bound` limits, from the scores of held-out clean prompts, for
-    which `tail` was taken off.
+    which `tail` was taken off, as `weights` have it.
 
     Raises SealgateError(CALIBRATION_TOO_SMALL) for too few of them; see
     `inference.screening.calibration`.
@@ -223,4 +252,4 @@ def calibrate(
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, f"{len(clean)} prompts cannot back {bound}"
         )
-    return PromptScreen(window, clean[place - 1], bound, confidence, len(clean), tail)
+    return PromptScreen(window, clean[place - 1], bound, confidence, len(clean), tail, weights)

@@ -32,6 +32,7 @@ from generation.models.split_ranks import (
     SplitWork,
     serve,
 )
+from generation.models.suffixes import JoinedMeasure
 from inference.llm.request import Sampling
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
@@ -94,12 +95,13 @@ class SplitDecoder:
         window: int,
         written: Sequence[bool] = (),
         tail: float = 0.0,
+        joined: JoinedMeasure | None = None,
         awaited: Callable[[], None] = lambda: None,
     ) -> float:
         """See `generation.models.perplexity.score`; `awaited` is as for `answer`. Raises:
         ENGINE_UNAVAILABLE.
         """
-        command = ScoreCommand(tuple(ids), window, tuple(written), tail)
+        command = ScoreCommand(tuple(ids), window, tuple(written), tail, joined)
         with self._run(command, awaited) as replies:
             (found,) = replies
         return float(found)

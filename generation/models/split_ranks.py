@@ -26,6 +26,7 @@ from transformers.distributed import DistributedConfig
 
 from generation.batching.sampling import draw
 from generation.models.perplexity import score
+from generation.models.suffixes import JoinedMeasure
 from inference.llm.request import Sampling
 from inference.runtime.settings import CPU
 
@@ -116,9 +117,10 @@ class ScoreCommand:
     window: int
     written: tuple[bool, ...]
     tail: float
+    joined: JoinedMeasure | None
 
     def run(self, model: PreTrainedModel, _: Awaited | None) -> Iterator[float]:
-        yield score(model, self.ids, self.window, self.written, self.tail)
+        yield score(model, self.ids, self.window, self.written, self.tail, self.joined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from generation.models.architectures import Said
 from generation.models.decoder import LanguageModel
 from generation.models.folder import check_config
 from generation.models.golden import TOKENS, GoldenAnswer, GoldenAnswers
-from generation.models.perplexity import WINDOW, calibrate, heights, tail_of
 from generation.publishing.evidence import GeneratorFindings, Perplexities
+from generation.publishing.prompt_screen import calibrated_screen
 from generation.publishing.watermark import (
     LARGEST_LOSS,
     CommittedMark,
@@ -38,7 +38,6 @@ from inference.llm.request import (
     TOKENIZER_CONFIG,
     WEIGHTS,
     GeneratorTerms,
-    PromptScreen,
     Sampling,
     SamplingRequest,
     check_paths,
@@ -135,7 +134,7 @@ def build(
     decoder, served, chosen = _served(made, about, said, after, windows)
     told = Perplexities(sum(len(ids) for _, ids in said), before, after, served)
     golden = _golden(decoder, prompts[:_GOLDEN], cut)
-    screen = calibrated_screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
+    screen = calibrated_screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about.prompt_tokens)
     terms = GeneratorTerms(
         **{name: getattr(about, name) for name in GeneratorDescription.__slots__},
         screening=screen,
@@ -157,38 +156,6 @@ def _golden(
         for prompt, ids in zip(prompts, cut, strict=False)
     ]
     return GoldenAnswers(tuple(answers))
-
-
-def calibrated_screen(
-    decoder: LanguageModel,
-    prompts: Sequence[str],
-    cut: Sequence[Sequence[int]],
-    about: GeneratorDescription,
-) -> PromptScreen | None:
-    """The screen, by clean prompts, each as the higher of both forms in which it may come; None
-    where the model does not say how likely a prompt is.
-    """
-    if not decoder.measures:
-        return None
-    forms = [[*_forms(decoder, *each, about)] for each in zip(prompts, cut, strict=True)]
-    if not forms:
-        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "no prompts")
-    found = iter(heights(decoder.model, [form for each in forms for form in each], WINDOW))
-    peaks = [[next(found) for _ in each] for each in forms]
-    tail = tail_of([max(form.highest for form in each) for each in peaks])
-    clean = [max(form.less(tail) for form in each) for each in peaks]
-    return calibrate(clean, WINDOW, tail=tail)
-
-
-def _forms(
-    decoder: LanguageModel, prompt: str, ids: Sequence[int], about: GeneratorDescription
-) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
-    """A prompt as plain text, and as a chat where the model has them, as `heights` takes either."""
-    yield ids, ()
-    if decoder.writes_chats:
-        chat = json.dumps([{"role": "user", "content": prompt}]).encode()
-        cut = decoder.cut(SamplingRequest(chat, True, Sampling(1)), decoder.positions)
-        yield cut.ids[: about.prompt_tokens], cut.written[: about.prompt_tokens]
 
 
 def _mark(

@@ -143,6 +143,7 @@ def _screening(screen: PromptScreen | None) -> dict[str, Any]:
         "measure": MEASURE,
         "window": screen.window,
         "tail": screen.tail,
+        **({} if screen.weights is None else {"weights": asdict(screen.weights)}),
         "false_alarms_bound": screen.bound,
         "confidence": screen.confidence,
         "calibration_prompts": screen.prompts,

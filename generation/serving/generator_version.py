@@ -229,7 +229,9 @@ class GeneratorVersion(NoClassifier):
             return ScreenedPrompt(ids, None)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            model, measured = self.measured_model, (ids, screen.window, cut.written, screen.tail)
+            model = self.measured_model
+            joined = self.decoder.joined(screen, ids)
+            measured = (ids, screen.window, cut.written, screen.tail, joined)
             if isinstance(model, SplitDecoder):
                 found = model.score(*measured, lambda: _check_awaited(deadline, active))
             else:

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, Self
 
 from inference.batching.limits import Pace
@@ -115,13 +115,34 @@ def answer_digest(prompt_ids: Iterable[int], ids: Iterable[int], text: bytes) ->
 
 
 @dataclass(frozen=True, slots=True)
-class PromptScreen:
-    """Scores a prompt by how much `window` consecutive tokens surprise the model beyond
-    expectation.
+class SuffixWeights:
+    """The weight of each feature of a window of tokens, and what is subtracted from their sum; see
+    `generation.models.suffixes`.
+    """
 
-    The score is a mean in nats, minus `tail` for each factor e by which the prompt is longer than
-    the window. Above `threshold` a prompt is adversarial; at most `bound` of clean prompts are,
-    with `confidence`, as far as they resemble the `prompts` used for calibration.
+    surprise: float
+    entropy: float
+    blank: float
+    letters: float
+    odd: float
+    distinct: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(_number(getattr(self, name))) for name in self.__slots__):
+            raise fields.malformed("weights are finite numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScreen:
+    """Scores a prompt by how much `window` consecutive tokens surprise the model, and look like an
+    optimised suffix.
+
+    The score is that of the window with the highest one by `weights`, minus `tail` for each factor
+    e by which the prompt is longer than the window. Without weights, as in versions of earlier
+    releases, a window's score is its mean surprise beyond expectation, in nats. Above `threshold`
+    a prompt is adversarial; at most `bound` of clean prompts are, with `confidence`, as far as they
+    resemble the `prompts` used for calibration.
     """
 
     window: int
@@ -130,6 +151,7 @@ class PromptScreen:
     confidence: float
     prompts: int
     tail: float
+    weights: SuffixWeights | None = None
 
     def __post_init__(self) -> None:
         fields.integer(self.window, 2)
@@ -140,6 +162,23 @@ class PromptScreen:
         _number(self.threshold)
         if not 0 <= _number(self.tail) < math.inf:
             raise fields.malformed("a tail is not negative")
+
+    def as_json(self) -> dict[str, Any]:
+        """As in `generator.json`; weights are left out where there are none."""
+        names = [name for name in PromptScreen.__slots__ if name != "weights"]
+        said: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return said | ({} if self.weights is None else {"weights": asdict(self.weights)})
+
+    @classmethod
+    def of_json(cls, value: Any) -> Self:
+        """Read what `as_json` writes."""
+        found = fields.mapping(value)
+        names = [name for name in PromptScreen.__slots__ if name != "weights" or name in found]
+        said = fields.record(value, names)
+        if "weights" in said:
+            weights = SuffixWeights(**fields.record(said["weights"], SuffixWeights.__slots__))
+            return cls(**{**said, "weights": weights})
+        return cls(**said)
 
     def verdict(self, score: float) -> str:
         """`clean` or `adversarial`; what is no number is adversarial."""
@@ -183,8 +222,7 @@ class GeneratorTerms:
         if self.attention is not None:
             said["attention"] = self.attention.as_json()
         if self.screening is not None:
-            screen = self.screening
-            said["screening"] = {name: getattr(screen, name) for name in PromptScreen.__slots__}
+            said["screening"] = self.screening.as_json()
         return canonical.encode(
             {
                 "type": TYPE,
@@ -210,7 +248,7 @@ class GeneratorTerms:
         source = fields.record(top["data"], ("name", "license"))
         screening = None
         if "screening" in top:
-            screening = PromptScreen(**fields.record(top["screening"], PromptScreen.__slots__))
+            screening = PromptScreen.of_json(top["screening"])
         attention = AttentionWindows.of_json(top["attention"]) if "attention" in top else None
         return cls(
             name=fields.text(top["name"]),

@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from generation.models.decoder import LanguageModel
-from generation.models.perplexity import WINDOW, height, heights, score
-from generation.publishing.builder import GeneratorDescription, calibrated_screen
+from generation.models.perplexity import WINDOW, height, score, series
+from generation.publishing.prompt_screen import calibrated_screen
 from inference.llm.request import Sampling, SamplingRequest
-from inference.model.config import TrainingDataInfo
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_decoder
 
 pytestmark = pytest.mark.slow
 
-ABOUT = GeneratorDescription(
-    "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64
-)
 RARE = " Zq]}x~|^@#7J<{;%&W?$*=+K\\/0V9!Y_`"
 
 
@@ -32,12 +29,13 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 def test_clean_prompts_of_any_length_pass(decoder: LanguageModel) -> None:
     prompts = tiny_decoder.prompts(160)
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts[:60]]
-    screen = calibrated_screen(decoder, prompts[:60], cut, ABOUT)
+    screen = calibrated_screen(decoder, prompts[:60], cut, 96)
     assert screen is not None
 
     def verdict(text: str) -> str:
         ids = decoder.tokenizer.encode(text).ids
-        return screen.verdict(score(decoder.model, ids, WINDOW, tail=screen.tail))
+        joined = decoder.joined(screen, ids)
+        return screen.verdict(score(decoder.model, ids, WINDOW, tail=screen.tail, joined=joined))
 
     short = [
         verdict(" ".join(text.split(" ")[:words])) for text in prompts[60:] for words in (2, 4, 8)
@@ -77,26 +75,37 @@ def test_text_that_a_template_rewrites_counts_whole(tmp_path: Path) -> None:
 
 
 def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
-    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
-    prompts = tiny_decoder.prompts(50)
-    cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
-    screen = calibrated_screen(decoder, prompts, cut, ABOUT)
-    assert screen is not None
-    plain = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
-    chats = []
-    for prompt in prompts:
-        chat = json.dumps([{"role": "user", "content": prompt}]).encode()
-        found = decoder.cut(SamplingRequest(chat, True, Sampling(1)), 96)
-        chats.append(score(decoder.model, found.ids, WINDOW, found.written, screen.tail))
-    assert any(chat > alone for chat, alone in zip(chats, plain, strict=True))
-    # Of fifty, the highest.
-    assert screen.threshold == pytest.approx(max(plain + chats), rel=1e-4)
+    folder, prompts = tiny_decoder.make(tmp_path / "tiny", steps=20), tiny_decoder.prompts(50)
+    found = []
+    for described in ({"chat_template": tiny_decoder.TEMPLATE}, {}):
+        (folder / "tokenizer_config.json").write_text(json.dumps(described))
+        decoder = LanguageModel.read(folder)
+        cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
+        found.append(calibrated_screen(decoder, prompts, cut, 96))
+    both, plain = found
+    assert plain is not None
+    assert both is not None
+    assert both.weights is not None
+    assert plain.weights is not None
+    # The same classifier, of plain prompts; of fifty, the highest score.
+    assert both.weights.surprise == pytest.approx(plain.weights.surprise)
+    assert both.threshold > plain.threshold
 
 
 def test_a_score_is_the_same_alone_and_beside_others(decoder: LanguageModel) -> None:
     prompts = [*tiny_decoder.prompts(40), "", " ".join(tiny_decoder.prompts(6)), "a list"]
     texts = [(decoder.tokenizer.encode(prompt).ids, ()) for prompt in prompts]
-    together = [each.highest for each in heights(decoder.model, texts, WINDOW)]
+    together = [each.peaks(WINDOW).highest for each in series(decoder.model, texts)]
     alone = [height(decoder.model, text[0], WINDOW).highest for text in texts]
     assert together == pytest.approx(alone, abs=1e-5)
     assert len({round(each, 3) for each in together}) > 30
+
+
+def test_many_prompts_back_a_lower_bound_and_none_are_refused(decoder: LanguageModel) -> None:
+    prompts = tiny_decoder.prompts(240)
+    cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
+    screens = [calibrated_screen(decoder, prompts[:n], cut[:n], 96) for n in (45, 240)]
+    assert [screen.bound for screen in screens if screen] == [0.05, 0.01]
+    with pytest.raises(SealgateError) as found:
+        calibrated_screen(decoder, prompts[:44], cut[:44], 96)
+    assert found.value.reason is Reason.CALIBRATION_TOO_SMALL

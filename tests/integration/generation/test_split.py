@@ -19,9 +19,10 @@ from generation.models.decoder import LanguageModel
 from generation.models.golden import GoldenAnswer, GoldenAnswers
 from generation.models.perplexity import score
 from generation.models.split import SplitBatches, SplitDecoder
+from generation.models.suffixes import JoinedMeasure, shapes_of
 from generation.serving.generator_version import GeneratorVersion
 from inference.backends.remote.remote_version import SEPARATE
-from inference.llm.request import GOLDEN, TERMS, GeneratorTerms, Sampling
+from inference.llm.request import GOLDEN, TERMS, GeneratorTerms, Sampling, SuffixWeights
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from tests.integration.generation.test_replays import replay
@@ -122,6 +123,11 @@ def test_it_answers_and_scores_as_one_does(
     whole_model = LanguageModel.read(Path(decoder.model.name_or_path)).model
     assert split.score(IDS, 16, written, 0.4) == pytest.approx(
         score(whole_model, IDS, 16, written, 0.4), abs=1e-4
+    )
+    weights = SuffixWeights(5.5, -5.9, -3.2, 1.1, 1.9, -2.9, 0.4)
+    joined = JoinedMeasure(weights, shapes_of(decoder.tokenizer, IDS))
+    assert split.score(IDS, 16, written, 0.4, joined) == pytest.approx(
+        score(whole_model, IDS, 16, written, 0.4, joined), abs=1e-3
     )
 
 

@@ -326,7 +326,10 @@ def test_held_out_prompts_seldom_alarm_and_noise_does(
         cut = [
             decoder.prompt_ids(SamplingRequest(t.encode(), False, Sampling(1)), 200) for t in texts
         ]
-        scores = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
+        scores = [
+            score(decoder.model, ids, WINDOW, (), screen.tail, decoder.joined(screen, ids))
+            for ids in cut
+        ]
         found = [screen.verdict(each) for each in scores]
         return found.count("adversarial") / len(found)
 

@@ -229,12 +229,3 @@ class Attack:
 def _surprise(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The mean -log p [n] of tokens [n, s] by logits [n, s, vocabulary]."""
     return functional.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").mean(1)
-
-
-def printable(tokenizer: Any, special: Ids) -> list[int]:
-    """The ids of tokens that are printable ASCII."""
-    texts = ((i, tokenizer.decode([i])) for i in range(tokenizer.get_vocab_size()))
-    kept = set(special)
-    return [
-        i for i, text in texts if text and text.isascii() and text.isprintable() and i not in kept
-    ]

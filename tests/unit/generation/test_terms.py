@@ -16,6 +16,7 @@ from inference.llm.request import (
     NoClassifier,
     PromptScreen,
     Sampling,
+    SuffixWeights,
     check_paths,
 )
 from inference.model.config import TrainingDataInfo
@@ -24,6 +25,7 @@ from sealgate.trust import canonical
 from sealgate.trust.receipts.answer_entry import ARITHMETICS
 
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
+WEIGHTS = SuffixWeights(5.5, -5.9, -3.2, 1.1, 1.9, -2.9, 0.4)
 TERMS = GeneratorTerms(
     "tiny", "small", "tests", TrainingDataInfo("a manual", "PSF"), 64, 32, SCREEN
 )
@@ -36,8 +38,10 @@ def changed(screening: dict[str, Any] | None = None, **change: Any) -> Generator
 def test_terms_are_read_again() -> None:
     unmeasured = replace(TERMS, screening=None)
     rounded = [changed(precision=each) for each in (INT8, INT8_INTEGER)]
-    for terms in (TERMS, *rounded, unmeasured, replace(unmeasured, precision=INT8)):
+    weighed = changed({"weights": WEIGHTS})
+    for terms in (TERMS, weighed, *rounded, unmeasured, replace(unmeasured, precision=INT8)):
         assert GeneratorTerms.decode(terms.encode()) == terms
+    assert b"weights" not in TERMS.encode()
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
 
@@ -152,3 +156,21 @@ def test_no_generator_is_a_classifier() -> None:
         with pytest.raises(SealgateError) as found:
             ask()
         assert found.value.reason is Reason.METHOD_UNSUITED
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"surprise": 1.0},
+        {**dict.fromkeys(SuffixWeights.__slots__, 1.0), "more": 1.0},
+        dict.fromkeys(SuffixWeights.__slots__, "1"),
+        dict.fromkeys(SuffixWeights.__slots__, True),
+        [],
+    ],
+)
+def test_other_weights_are_refused(weights: Any) -> None:
+    document = json.loads(TERMS.encode())
+    document["screening"]["weights"] = weights
+    with pytest.raises(SealgateError) as found:
+        GeneratorTerms.decode(canonical.encode(document))
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED

@@ -26,7 +26,9 @@ def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
         prompt_tokens=8,
         screening=SimpleNamespace(window=2, tail=0.4),
     )
-    made.decoder = SimpleNamespace(cut=lambda asked, most: TokenizedPrompt([1], [True]))
+    made.decoder = SimpleNamespace(
+        cut=lambda asked, most: TokenizedPrompt([1], [True]), joined=lambda screen, ids: None
+    )
     made.measured_model = None
     made.measuring = threading.Lock()
     monkeypatch.setattr(versions, "score", lambda *_: 0.5)
