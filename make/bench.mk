@@ -37,6 +37,9 @@ bench/windows: $(VENV)/dev build/bench/speeches/ready ## a decoder's attention w
 bench/guard: $(VENV)/dev build/guard/made ## a prompt classifier on prompts that it never saw
 	$(BIN)/python -m benchmarks.guard
 
+bench/suffixes: $(VENV)/dev $(if $(filter tiny,$(PART)),,build/llm/qwen build/guard/ready) ## optimised suffixes of prompts: found, false alarms, what knowing the screen costs (PART=tiny: a part; QUICK=1)
+	$(BIN)/python -m benchmarks.suffixes $(PART) $(if $(QUICK),--quick)
+
 bench/answers: $(VENV)/dev build/bench/emails/ready ## secrets and personal data in answers: found, missed, in vain, and the cost
 	$(BIN)/python -m benchmarks.answers
 
