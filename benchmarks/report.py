@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+_MEASURED = (":/", ":(exclude,top)benchmarks/results")
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
 _PACKAGES = ("grpcio", "onnxruntime-gpu", "numpy", "cryptography", "sqlalchemy")
@@ -122,13 +123,13 @@ def _told(target: Target) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that is checked out, "-dirty" with changes."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """The commit that is checked out, "-dirty" with changes of more than results."""
+    found = _git("describe", "--always")
+    return f"{found}-dirty" if _git("diff", "HEAD", "--name-only", "--", *_MEASURED) else found
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -30,7 +30,7 @@ CONTENDERS = (
     replace(
         _MLSERVER,
         name="MLServer, XGBoost",
-        program="mlserver_xgboost.py",
+        program="mlserver_booster.py",
         settings=_SETTINGS,
         # It answers with the class alone.
         values=1,
