@@ -91,7 +91,8 @@ class MeasuredNode:
         return SealgateError(
             Reason.GRADIENT_MISSING,
             f"{name}: {detail}; export the model without it, or publish with --without-gradient,"
-            " which screens by finite differences",
+            " which screens a table by finite differences, or --without-screening, where the policy"
+            " lets the model go without",
         )
 
 

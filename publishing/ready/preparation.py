@@ -191,7 +191,10 @@ def _by_differences(model: _ScoredModel, config: ModelConfig, fit: DataSlice) ->
     """Raises GRADIENT_MISSING where rows are no table whose columns have ranges."""
     units, rules = units_of(config), config.table
     if units is None or rules is None:
-        detail = "finite differences need a table: rows of one dimension, without --domain"
+        detail = (
+            "finite differences need a table: rows of one dimension, without --domain; others are"
+            " published --without-screening, where the policy lets the model go without"
+        )
         raise SealgateError(Reason.GRADIENT_MISSING, detail)
     graph, answer, x = model.graph, model.answer, fit.x
     y = config.decision.groups(fit.y)

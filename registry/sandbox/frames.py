@@ -27,6 +27,7 @@ _REASONS = {
         Reason.EXTERNAL_DATA,
         Reason.FORMAT_REFUSED,
         Reason.GOLDEN_MISMATCH,
+        Reason.GRADIENT_MISSING,
         Reason.GRAPH_MISMATCH,
         Reason.INTERNAL,
         Reason.TENSOR_SHAPE,
