@@ -6,6 +6,8 @@
    that part, as later prompts are scored by one that has not seen them.
 3. Of these scores one becomes the threshold (`inference.screening.calibration`), for the least
    bound that so many prompts back. The classifier that is signed is fitted to all.
+
+With prompts for the loosest bound alone there is no classifier; see `PromptScreen`.
 """
 
 import json
@@ -76,15 +78,17 @@ def calibrated_screen(
     if not prompts:
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, "no prompts")
     measured = _measured(decoder, prompts, cut, prompt_tokens)
+    bound = next((b for b in _BOUNDS if conformal_rank(len(prompts), b, CONFIDENCE)), BOUND)
+    # To fewer prompts a classifier of looks is fitted so closely that others alarm it.
+    fitted = _fitted if bound < BOUND else _unfitted
     parts = [measured[start::_FOLDS] for start in range(_FOLDS)]
     peaks = []
     for part in parts:
-        weights = _fitted(each for other in parts if other is not part for each in other)
+        weights = fitted(each for other in parts if other is not part for each in other)
         peaks += [each.peaks(weights) for each in part]
     tail = tail_of([max(form.highest for form in each) for each in peaks])
     clean = [max(form.less(tail) for form in each) for each in peaks]
-    bound = next((b for b in _BOUNDS if conformal_rank(len(clean), b, CONFIDENCE)), BOUND)
-    return calibrate(clean, WINDOW, bound, tail=tail, weights=_fitted(measured))
+    return calibrate(clean, WINDOW, bound, tail=tail, weights=fitted(measured))
 
 
 def _measured(
@@ -127,6 +131,10 @@ def _fitted(prompts: Iterable[_Measured]) -> SuffixWeights | None:
     if sum(map(len, clean)) < _FEWEST or sum(map(len, noisy)) < _FEWEST:
         return None
     return fit(torch.cat(clean), torch.cat(noisy))
+
+
+def _unfitted(_: Iterable[_Measured]) -> None:
+    """No classifier: windows are scored by surprise less entropy alone."""
 
 
 def _features(found: SurpriseSeries, shapes: torch.Tensor) -> torch.Tensor:

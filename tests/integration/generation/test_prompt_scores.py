@@ -75,7 +75,7 @@ def test_text_that_a_template_rewrites_counts_whole(tmp_path: Path) -> None:
 
 
 def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
-    folder, prompts = tiny_decoder.make(tmp_path / "tiny", steps=20), tiny_decoder.prompts(50)
+    folder, prompts = tiny_decoder.make(tmp_path / "tiny", steps=20), tiny_decoder.prompts(120)
     found = []
     for described in ({"chat_template": tiny_decoder.TEMPLATE}, {}):
         (folder / "tokenizer_config.json").write_text(json.dumps(described))
@@ -87,7 +87,7 @@ def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
     assert both is not None
     assert both.weights is not None
     assert plain.weights is not None
-    # The same classifier, of plain prompts; of fifty, the highest score.
+    # The same classifier, of plain prompts.
     assert both.weights.surprise == pytest.approx(plain.weights.surprise)
     assert both.threshold > plain.threshold
 
@@ -106,6 +106,8 @@ def test_many_prompts_back_a_lower_bound_and_none_are_refused(decoder: LanguageM
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
     screens = [calibrated_screen(decoder, prompts[:n], cut[:n], 96) for n in (45, 240)]
     assert [screen.bound for screen in screens if screen] == [0.05, 0.01]
+    # Fitted to few prompts, a classifier is alarmed by any other kind of text.
+    assert [screen.weights is not None for screen in screens if screen] == [False, True]
     with pytest.raises(SealgateError) as found:
         calibrated_screen(decoder, prompts[:44], cut[:44], 96)
     assert found.value.reason is Reason.CALIBRATION_TOO_SMALL
