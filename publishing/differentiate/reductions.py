@@ -55,7 +55,9 @@ def _extreme(e: Emitter, node: MeasuredNode, axes: tuple[int, ...], y: str, g: s
 
 
 def _length(e: Emitter, node: MeasuredNode, axes: tuple[int, ...], y: str, g: str) -> str:
-    return e.op("Mul", e.op("Div", node.inputs[0], y), g)
+    """Zeros have no direction, and a slope of zero."""
+    length = e.op("Where", e.op("Equal", y, e.number(0.0)), e.number(1.0), y)
+    return e.op("Mul", e.op("Div", node.inputs[0], length), g)
 
 
 def _absolute(e: Emitter, node: MeasuredNode, axes: tuple[int, ...], y: str, g: str) -> str:

@@ -17,6 +17,7 @@ from publishing.differentiate.rules import Gradients, Rule, only
 from publishing.differentiate.turned_windows import Axis, turned
 
 _IR, _OPSET = 10, 20
+_WHOLE = 1e-4
 
 
 class Window:
@@ -131,6 +132,8 @@ def _conv_transpose(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Seq
 def _max_pool(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
     """Each gradient goes back to the place that its maximum came from."""
     given = {each.name: helper.get_attribute_value(each) for each in node.proto.attribute}
+    # Places are counted row by row here, whatever order the model counts its own in.
+    given.pop("storage_order", None)
     _, places = e.several("MaxPool", (node.inputs[0],), 2, **given)
     flat = e.integers(-1)
     zeros = e.op("Reshape", e.zeros_like(node.inputs[0]), flat)
@@ -177,14 +180,33 @@ def _resize(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[st
     if node.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
         raise node.refusal("it crops")
     data, found = node.input(0), only(gradients)
+    factors = _factors(node)
     for axis in range(1, data.rank):
         size, result = data.fixed(axis), node.output().fixed(axis)
-        if size != result:
-            scale = node.value(2) if node.has(2) and node.value(2).size else None
-            factor = None if scale is None else float(scale.reshape(-1)[axis])
+        factor = factors.get(axis)
+        if size != result or factor not in (None, 1.0):
             matrix = _resized(node, size, result, factor)
             found = along(e, found, data.rank, axis, matrix)
     return (found,)
+
+
+def _factors(node: MeasuredNode) -> dict[int, float]:
+    """The scale of each axis, where scales are given; sizes are measured. Raises GRADIENT_MISSING
+    where sizes are rounded, so that they do not tell the scale.
+    """
+    data = node.input(0)
+    axes = [int(axis) % data.rank for axis in node.attribute("axes", range(data.rank))]
+    if node.has(2) and node.value(2).size:
+        return dict(zip(axes, node.value(2).reshape(-1).tolist(), strict=True))
+    policy = node.attribute("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch":
+        return {}
+    sizes = node.value(3).reshape(-1).tolist()
+    ratios = [size / data.fixed(axis) for axis, size in zip(axes, sizes, strict=True)]
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    if any(abs(scale * data.fixed(at) - node.output().fixed(at)) > _WHOLE for at in axes):
+        raise node.refusal(f"keep_aspect_ratio_policy {policy} rounds its sizes: state them")
+    return {}
 
 
 def _resized(
@@ -192,7 +214,8 @@ def _resized(
 ) -> npt.NDArray[np.float32]:
     """What the operator makes of an axis of this size, [size, result]."""
     given = {each.name: helper.get_attribute_value(each) for each in node.proto.attribute}
-    given.pop("axes", None)
+    for name in ("axes", "keep_aspect_ratio_policy"):
+        given.pop(name, None)
     inputs = ["x", "", "", "sizes"] if factor is None else ["x", "", "scales"]
     constants = (
         helper.make_tensor("sizes", onnx.TensorProto.INT64, [4], [1, 1, size, result])

@@ -243,6 +243,13 @@ CASES = [
     ),
     Case(
         "MaxPool",
+        (3, 7, 6),
+        lambda x: functional.max_pool2d(x, 3, 2),
+        (),
+        {"kernel_shape": [3, 3], "strides": [2, 2], "storage_order": 1},
+    ),
+    Case(
+        "MaxPool",
         (3, 8),
         lambda x: functional.max_pool1d(x, 3),
         (),
@@ -280,6 +287,20 @@ CASES = [
         lambda x, *_: functional.interpolate(x, scale_factor=3, mode="bilinear"),
         (np.zeros(0, np.float32), np.array([1, 1, 3, 3], np.float32)),
         {"mode": "linear"},
+    ),
+    Case(
+        "Resize",
+        (3, 4, 5),
+        lambda x, *_: functional.interpolate(x, scale_factor=(3, 2), mode="bilinear"),
+        (np.zeros(0, np.float32), np.array([2, 3], np.float32)),
+        {"mode": "linear", "axes": [3, 2]},
+    ),
+    Case(
+        "Resize",
+        (3, 4, 6),
+        lambda x, *_: functional.interpolate(x, size=(8, 12), mode="bilinear"),
+        (np.zeros(0, np.float32), np.zeros(0, np.float32), ints(8, 20)),
+        {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"},
     ),
 ]
 # Tested in models of their own below.
@@ -396,6 +417,8 @@ def test_where_and_casts_pass_the_gradient_of_what_was_chosen() -> None:
     ]
     model = model_of(nodes, (3, 4), {"c": ROW})
     rows = drawn(4, 3, 4) * 2
+    # None near the jump, which finite differences would cross.
+    rows += np.where(np.abs(rows - ROW) < 0.05, np.float32(0.1), np.float32(0))
     check(model, rows, lambda x: torch.where(x > t(ROW), torch.tanh(x), t(ROW)))
 
 
@@ -440,6 +463,21 @@ def test_what_a_rule_does_not_cover_is_said(
     error = refused([node], (4,), dict(zip(names, constants, strict=True)))
     assert error.reason is Reason.GRADIENT_MISSING
     assert detail in error.detail
+
+
+def test_a_resize_whose_sizes_are_rounded_is_refused_by_name() -> None:
+    policy = {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}
+    node = helper.make_node("Resize", [X, "", "", "sizes"], [Y], mode="linear", **policy)
+    error = refused([node], (3, 4, 5), {"sizes": ints(6, 20)})
+    assert error.reason is Reason.GRADIENT_MISSING
+    assert "keep_aspect_ratio_policy not_larger rounds its sizes" in error.detail
+
+
+def test_the_length_of_a_row_of_zeros_has_a_slope_of_zero() -> None:
+    model = model_of([helper.make_node("ReduceL2", [X, "a"], [Y])], (4,), {"a": ints(1)})
+    rows = np.zeros((3, 4), np.float32)
+    seed = np.ones((3, 1), np.float32)
+    np.testing.assert_array_equal(backward_of(model, rows).run({X: rows, "seed": seed})[1], 0)
 
 
 def test_a_model_of_a_fixed_number_of_rows_is_refused_with_what_to_do() -> None:
