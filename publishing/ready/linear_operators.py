@@ -30,7 +30,10 @@ def _scaler(e: Emitter, x: str, given: Attributes) -> str | None:
 
 def _normalizer(e: Emitter, x: str, given: Attributes) -> str | None:
     kind = _NORMS[given.get("norm", b"MAX").decode()]
-    return e.op("Div", x, e.op(kind, x, e.integers(1), keepdims=1))
+    norm = e.op(kind, x, e.integers(1), keepdims=1)
+    # A row of zeros stays one, as in scikit-learn.
+    none = e.op("Equal", norm, e.number(0.0))
+    return e.op("Div", x, e.op("Where", none, e.number(1.0), norm))
 
 
 def _regressor(e: Emitter, x: str, given: Attributes) -> str | None:

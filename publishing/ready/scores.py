@@ -147,6 +147,9 @@ class _Tail:
         if node.op_type != "Div":
             return False
         total = self._makers.get(node.input[1])
+        if total is not None and total.op_type == "Where":
+            # One in place of a total of zero.
+            total = self._makers.get(total.input[2])
         if total is None or total.op_type not in ("ReduceL1", "ReduceSum"):
             return False
         made = self._behind(node.input[0])

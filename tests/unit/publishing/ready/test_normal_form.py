@@ -57,6 +57,14 @@ def test_a_normalizer_is_written_plainly() -> None:
     np.testing.assert_allclose(answers(found), fitted.predict_proba(ROWS), atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+def test_a_normalizer_leaves_a_row_of_zeros_as_it_is(norm: str) -> None:
+    fitted = make_pipeline(Normalizer(norm), LogisticRegression()).fit(ROWS, CLASSES)
+    found = normal_model(skl2onnx.to_onnx(fitted, ROWS[:1]).SerializeToString(), ROWS)
+    rows = np.vstack([np.zeros_like(ROWS[:1]), ROWS[:3]])
+    np.testing.assert_allclose(answers(found, rows), fitted.predict_proba(rows), atol=1e-5)
+
+
 def test_what_is_not_linear_stays_as_it_is() -> None:
     fitted, data = sklearn_model(GaussianNB())
     np.testing.assert_allclose(
