@@ -6,6 +6,7 @@ a header and lines        .csv: the columns that `--target` names are the answer
                           the model's inputs by name, or the places of its one input in order
 """
 
+import contextlib
 import csv
 import io
 import math
@@ -142,7 +143,7 @@ def _tensor(
     if datatype != BYTES:
         if data.dtype == object:
             raise SealgateError(Reason.TENSOR_DATATYPE, f"{name} has texts, not {datatype}")
-        stated = None if default is None else float(default)
+        stated = None if default is None else _default(name, default)
         return RequestTensor(name, datatype, shape, (), stated), data.astype(DTYPES[datatype])
     texts = np.array([str(each).encode() for each in data.ravel()], object).reshape(data.shape)
     words = {each.decode() for each in texts.ravel()} | (
@@ -152,6 +153,13 @@ def _tensor(
         detail = f"{name} has {len(words)} words, {_MOST_WORDS} at most: it is no category"
         raise SealgateError(Reason.PARAMETER_MALFORMED, detail)
     return RequestTensor(name, datatype, shape, tuple(sorted(words)), default), texts
+
+
+def _default(name: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise SealgateError(Reason.PARAMETER_MALFORMED, f"{name}: its default {text} is no number")
 
 
 def _table(content: bytes, targets: Sequence[str]) -> NamedRows:

@@ -104,6 +104,19 @@ def test_texts_for_a_tensor_of_numbers_are_refused(tmp_path: Path) -> None:
     assert refused.value.detail.startswith("city: the model takes age, town")
 
 
+@pytest.mark.parametrize("default", ["abc", "nan", "inf"])
+def test_a_default_that_is_no_number_is_refused_by_the_inputs_name(
+    tmp_path: Path, default: str
+) -> None:
+    named = read_named(written(tmp_path, TABLE), ["good"])
+    assert named is not None
+    inputs = [("age", "INT64", (1,)), ("city", "BYTES", (1,))]
+    with pytest.raises(SealgateError) as refused:
+        tensor_rows(named, inputs, {"age": default})
+    assert refused.value.reason is Reason.PARAMETER_MALFORMED
+    assert refused.value.detail == f"age: its default {default} is no number"
+
+
 def sparse(path: Path, shape: tuple[int, ...]) -> Path:
     """A file that says it has so many numbers, and takes no room on the disk."""
     size = 4 * int(np.prod(shape))
