@@ -19,6 +19,7 @@ from inference.runtime.session import Session
 from publishing.differentiate import RESERVED
 from publishing.ready.input_joining import entering, join_inputs
 from publishing.ready.linear_operators import write_plainly
+from publishing.ready.single_precision import write_in_float32
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
 
@@ -56,7 +57,8 @@ def normal_model(
     1. Functions are inlined, constants become initializers, and the operator set is current.
     2. There is one input of numbers, and it takes rows of this shape (GRAPH_MISMATCH): the model's
        own, or the row of these `tensors`.
-    3. A list of maps becomes a tensor; linear operators of `ai.onnx.ml` become plain ones.
+    3. A list of maps becomes a tensor, float64 and float16 become float32 with the same answers
+       (GRAPH_MISMATCH), and linear operators of `ai.onnx.ml` become plain ones.
     4. `output`, or the only output of real numbers for each row, stays (GRAPH_MISMATCH). If the
        `kind` of answer is classes, one probability or score becomes two of them.
     5. No weight has a name that the response graph needs.
@@ -74,6 +76,7 @@ def normal_model(
     # 4.
     chosen, found = _chosen(model, name, rows, output)
     _keep(model, chosen)
+    write_in_float32(model, {name: rows[:_LOOKED_AT]}, found)
     write_plainly(model)
     if kind == CLASSES and (found.ndim == 1 or found.shape[1] == 1):
         chosen, found = _two_classes(model, chosen, found)
@@ -102,7 +105,12 @@ def _current(model: onnx.ModelProto) -> onnx.ModelProto:
     if version < _OPSET:
         try:
             model = version_converter.convert_version(model, _OPSET)
-        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            onnx.checker.ValidationError,
+            version_converter.ConvertError,
+        ) as error:
             detail = f"operator set {version} cannot be brought to {_OPSET}: export it anew"
             raise SealgateError(Reason.FORMAT_REFUSED, f"{detail} ({str(error)[:200]})") from error
     model.ir_version = max(model.ir_version, _IR)
@@ -168,7 +176,10 @@ def _chosen(
         session = Session.open(shown.SerializeToString(), names)
         found = dict(zip(names, session.run({name: rows[:_LOOKED_AT]}), strict=True))
     except SealgateError as refusal:
-        detail = f"the model does not run on rows of shape {rows.shape[1:]}: {refusal.detail[:300]}"
+        detail = (
+            f"the model does not run on rows of shape {rows.shape[1:]}: give rows as the model"
+            f" takes them, or export it with a free first dimension ({refusal.detail[:300]})"
+        )
         raise SealgateError(Reason.GRAPH_MISMATCH, detail) from refusal
     count = min(len(rows), _LOOKED_AT)
     scores = {n: v for n, v in found.items() if _has_scores(v, count) and wanted in (None, n)}

@@ -130,6 +130,17 @@ def test_an_older_operator_set_is_brought_up_to_date(opset: int) -> None:
     np.testing.assert_allclose(answers(found).sum(axis=1), 1, atol=1e-5)
 
 
+def test_an_operator_that_cannot_be_brought_up_to_date_is_refused() -> None:
+    places = helper.make_tensor("places", TensorProto.INT64, [1], [7])
+    values = helper.make_tensor("values", TensorProto.FLOAT, [1], [0.5])
+    sparse = helper.make_sparse_tensor(values, places, [5, 3])
+    constant = helper.make_node("Constant", [], ["w"], sparse_value=sparse)
+    with pytest.raises(SealgateError) as refused:
+        normal_model(plain([constant, SCORE], "z"), ROWS)
+    assert refused.value.reason is Reason.FORMAT_REFUSED
+    assert "operator set 17 cannot be brought to 20: export it anew" in refused.value.detail
+
+
 def test_weights_do_not_keep_names_that_the_response_graph_needs() -> None:
     node = helper.make_node("MatMul", ["x", "eps"], ["logits"])
     found = normal_model(plain([node], "logits", constants={"eps": TABLE["w"]}), ROWS)
@@ -182,6 +193,14 @@ YES = {"yes": np.array(True)}
         (
             plain([SCORE], "z", constants={"w": np.ones((4, 3), np.float32)}),
             "does not run on rows of shape (5,)",
+        ),
+        (
+            plain(
+                [SCORE, helper.make_node("Reshape", ["z", "shape"], ["p"])],
+                "p",
+                constants=TABLE | {"shape": np.array([1, 3])},
+            ),
+            "export it with a free first dimension",
         ),
     ],
 )

@@ -1,0 +1,118 @@
+"""Writes a graph of float64 or float16 in float32.
+
+scikit-learn's own rows are float64, so its converters emit such graphs; serving, gradients and
+quantization are of float32.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_inference
+
+from inference.runtime.session import Session
+from sealgate.reasons import Reason, SealgateError
+
+Array = npt.NDArray[Any]
+# How far answers may move, as a share of the largest one. Half precision has three digits.
+_CLOSE = {TensorProto.DOUBLE: 1e-3, TensorProto.FLOAT16: 2e-2}
+_TYPES = {"dtype", "output_dtype", "stash_type", "to"}
+_AS_TENSOR = "_as_tensor"
+_FLOATS = np.finfo(np.float32)
+# Which way a threshold is rounded so that each float32 takes the branch that it took.
+_DOWN, _UP = {b"BRANCH_LEQ", b"BRANCH_GT"}, {b"BRANCH_LT", b"BRANCH_GTE"}
+
+
+def write_in_float32(model: onnx.ModelProto, feeds: dict[str, Array], expected: Array) -> None:
+    """Turn, in place, what is float64 or float16 into float32. The graph has one output, whose
+    `expected` answers to `feeds` the original gave.
+
+    Raises: GRAPH_MISMATCH where the graph does not run in float32, or answers differently.
+    """
+    kinds = _turned(model.graph)
+    if not kinds:
+        return
+    close = max(_CLOSE[kind] for kind in kinds)
+    try:
+        _drop_casts(model)
+        names = [model.graph.output[0].name]
+        (found,) = Session.open(model.SerializeToString(), names).run(feeds)
+    except (SealgateError, shape_inference.InferenceError) as error:
+        raise _refusal(f"does not run in float32 ({str(error)[:300]})") from error
+    wanted = np.asarray(expected, np.float64)
+    away = float(np.abs(found - wanted).max())
+    most = float(np.abs(wanted).max())
+    if not away <= close * most:
+        raise _refusal(f"answers in float32 with up to {away:.2g} of difference, at {most:.2g}")
+
+
+def _refusal(what: str) -> SealgateError:
+    detail = f"the graph is of float64 or float16, and {what}: convert to float32 before the export"
+    return SealgateError(Reason.GRAPH_MISMATCH, detail)
+
+
+def _turned(graph: onnx.GraphProto) -> set[int]:
+    """The types that the graph had."""
+    kinds = set()
+    for tensor in graph.initializer:
+        kinds.add(_rounded(tensor))
+    for node in graph.node:
+        for each in list(node.attribute):
+            if each.name in _TYPES and each.type == AttributeProto.INT and each.i in _CLOSE:
+                kinds.add(each.i)
+                each.i = TensorProto.FLOAT
+            elif each.type == AttributeProto.TENSOR and each.name.endswith(_AS_TENSOR):
+                kinds.add(_listed(node, each))
+            elif each.type == AttributeProto.TENSOR:
+                kinds.add(_rounded(each.t))
+    for value in (*graph.input, *graph.output):
+        kind = value.type.tensor_type
+        if kind.elem_type in _CLOSE:
+            kinds.add(kind.elem_type)
+            kind.elem_type = TensorProto.FLOAT
+    return kinds & _CLOSE.keys()
+
+
+def _rounded(tensor: onnx.TensorProto) -> int:
+    """The type that the tensor had."""
+    kind = int(tensor.data_type)
+    if kind in _CLOSE:
+        value = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(_single(value), tensor.name))
+    return kind
+
+
+def _single(value: Array) -> Array:
+    """A mask of float64's least number is float32's least, not an infinity."""
+    bounded = np.where(np.isfinite(value), np.clip(value, _FLOATS.min, _FLOATS.max), value)
+    return np.asarray(bounded, np.float32)
+
+
+def _listed(node: onnx.NodeProto, given: onnx.AttributeProto) -> int:
+    """Trees of float64 have tensors where those of float32 have lists."""
+    kind, value = int(given.t.data_type), numpy_helper.to_array(given.t)
+    name = given.name.removesuffix(_AS_TENSOR)
+    single = _single(value)
+    if name == "nodes_values":
+        modes = next(list(each.strings) for each in node.attribute if each.name == "nodes_modes")
+        down = np.isin(modes, list(_DOWN)) & (single > value)
+        up = np.isin(modes, list(_UP)) & (single < value)
+        single = np.where(down, np.nextafter(single, np.float32(-np.inf)), single)
+        single = np.where(up, np.nextafter(single, np.float32(np.inf)), single)
+    node.attribute.remove(given)
+    node.attribute.append(helper.make_attribute(name, single.ravel().tolist()))
+    return kind
+
+
+def _drop_casts(model: onnx.ModelProto) -> None:
+    """Turn casts of float32 to float32 into identities, which hide no softmax from `scored`."""
+    inferred = shape_inference.infer_shapes(model).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    kinds |= {value.name: value.type.tensor_type.elem_type for value in inferred.input}
+    for node in model.graph.node:
+        if node.op_type != "Cast" or kinds.get(node.input[0]) != TensorProto.FLOAT:
+            continue
+        if helper.get_node_attr_value(node, "to") == TensorProto.FLOAT:
+            node.op_type = "Identity"
+            del node.attribute[:]
