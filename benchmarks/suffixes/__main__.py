@@ -93,8 +93,10 @@ def tiny(quick: bool) -> list[Row]:
     with TemporaryDirectory() as place:
         decoder = LanguageModel.read(tiny_decoder.make(Path(place) / "tiny"))
     count = calibration + held_out + max(counts.values())
-    lengths = ((text, len(decoder.tokenizer.encode(text).ids)) for text in texts.clean(2 * count))
+    lengths = ((text, len(decoder.tokenizer.encode(text).ids)) for text in texts.clean())
     prompts = [text for text, length in lengths if length <= _MOST][:count]
+    if len(prompts) < count:
+        raise SystemExit(f"there are {len(prompts)} docstrings, not {count}")
     first, second = prompts[:calibration], prompts[calibration : calibration + held_out]
     screened = Screened(decoder, first)
     clean = screened.scores(second)

@@ -10,14 +10,12 @@ from pathlib import Path
 _WORDS = (12, 24, 36, 48)
 
 
-def clean(count: int) -> list[str]:
-    """So many, of 12 to 48 words, in an order that follows from their bytes."""
+def clean() -> list[str]:
+    """All, of 12 to 48 words, in an order that follows from their bytes."""
     found = sorted(set(_docstrings()), key=lambda text: hashlib.sha256(text.encode()).digest())
-    if len(found) < count:
-        raise SystemExit(f"there are {len(found)} docstrings, not {count}")
     return [
         " ".join(text.split(" ")[: _WORDS[number % len(_WORDS)]])
-        for number, text in enumerate(found[:count])
+        for number, text in enumerate(found)
     ]
 
 
