@@ -15,11 +15,10 @@ from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 from inference.model.decisions import CLASSES
 from inference.model.request_tensors import RequestTensor
 from inference.runtime.graph_rewrites import drop_unread
-from inference.runtime.session import Session
 from publishing.differentiate import RESERVED
 from publishing.ready.input_joining import entering, join_inputs
 from publishing.ready.linear_operators import write_plainly
-from publishing.ready.single_precision import write_in_float32
+from publishing.ready.single_precision import first_answers, is_wide, write_in_float32
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
 
@@ -173,12 +172,14 @@ def _chosen(
     del shown.graph.output[:]
     shown.graph.output.extend(onnx.ValueInfoProto(name=each) for each in names)
     try:
-        session = Session.open(shown.SerializeToString(), names)
-        found = dict(zip(names, session.run({name: rows[:_LOOKED_AT]}), strict=True))
+        given = first_answers(shown, names, {name: rows[:_LOOKED_AT]})
+        found = dict(zip(names, given, strict=True))
     except SealgateError as refusal:
+        other = ", or convert to float32" if is_wide(model.graph) else ""
         detail = (
             f"the model does not run on rows of shape {rows.shape[1:]}: give rows as the model"
-            f" takes them, or export it with a free first dimension ({refusal.detail[:300]})"
+            f" takes them, or export it with a free first dimension{other}"
+            f" ({refusal.detail[:300]})"
         )
         raise SealgateError(Reason.GRAPH_MISMATCH, detail) from refusal
     count = min(len(rows), _LOOKED_AT)

@@ -4,13 +4,16 @@ scikit-learn's own rows are float64, so its converters emit such graphs; serving
 quantization are of float32.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_inference
 
+from inference.runtime.providers import ERRORS
 from inference.runtime.session import Session
 from sealgate.reasons import Reason, SealgateError
 
@@ -19,9 +22,40 @@ Array = npt.NDArray[Any]
 _CLOSE = {TensorProto.DOUBLE: 1e-3, TensorProto.FLOAT16: 2e-2}
 _TYPES = {"dtype", "output_dtype", "stash_type", "to"}
 _AS_TENSOR = "_as_tensor"
+_QUIET = 4
 _FLOATS = np.finfo(np.float32)
 # Which way a threshold is rounded so that each float32 takes the branch that it took.
 _DOWN, _UP = {b"BRANCH_LEQ", b"BRANCH_GT"}, {b"BRANCH_LT", b"BRANCH_GTE"}
+
+
+def is_wide(graph: onnx.GraphProto) -> bool:
+    """Whether anything in it is float64 or float16."""
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    for node in graph.node:
+        kinds |= {each.i for each in node.attribute if each.name in _TYPES}
+        kinds |= {each.t.data_type for each in node.attribute if each.HasField("t")}
+    return not kinds.isdisjoint(_CLOSE)
+
+
+def first_answers(
+    model: onnx.ModelProto, names: Sequence[str], feeds: dict[str, Array]
+) -> Sequence[Any]:
+    """The answers of the model as it was given. Raises as `Session` does."""
+    data = model.SerializeToString()
+    if not is_wide(model.graph):
+        return Session.open(data, names).run(feeds)
+    # Optimizing attention of float16 ends onnxruntime 1.31 with a segmentation fault.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _QUIET
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        found: Sequence[Any] = session.run(list(names), feeds)
+    except ERRORS as error:
+        raise SealgateError(Reason.FORMAT_REFUSED, f"onnxruntime: {error}") from error
+    return found
 
 
 def write_in_float32(model: onnx.ModelProto, feeds: dict[str, Array], expected: Array) -> None:

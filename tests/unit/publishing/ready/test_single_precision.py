@@ -1,11 +1,13 @@
 """Graphs of float64 and float16 become float32, and get a response graph."""
 
+import io
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import skl2onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -174,6 +176,37 @@ def test_a_network_of_other_numbers_answers_the_same_and_is_screened(
     close = 1e-5 if kind == TensorProto.DOUBLE else 1e-2
     np.testing.assert_allclose(answers(found), expected.astype(np.float32), atol=close)
     check_response(found)
+
+
+def test_attention_of_float16_is_read_though_it_cannot_be_optimized() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    whole = torch.nn.Sequential(torch.nn.Unflatten(1, (4, 8)), module, torch.nn.Flatten()).half()
+    rows = np.random.default_rng(2).normal(size=(80, 32)).astype(np.float32)
+    out = io.BytesIO()
+    free = {0: torch.export.Dim("rows")}
+    given = (torch.from_numpy(rows[:2]).half(),)
+    torch.onnx.export(whole, given, out, input_names=["x"], dynamic_shapes=(free,), dynamo=True)
+    found = normal_model(out.getvalue(), rows)
+    assert not has_wide(found.model)
+    with torch.no_grad():
+        expected = whole.float()(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(answers(found, rows), expected, atol=1e-3)
+
+
+def test_what_no_kernel_runs_in_float64_is_refused_with_what_to_do() -> None:
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "one"], ["u"]),
+        helper.make_node("Conv", ["u", "k"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["z"]),
+    ]
+    constants = {"one": np.array([1]), "k": np.ones((1, 1, 3))}
+    with pytest.raises(SealgateError) as refused:
+        normal_model(
+            graph_of(nodes, TensorProto.DOUBLE, constants, ("z", TensorProto.DOUBLE)), ROWS
+        )
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+    assert "or convert to float32" in refused.value.detail
 
 
 def test_a_mask_of_the_least_float64_stays_a_number() -> None:
