@@ -1,7 +1,8 @@
 """What was reported of every promotion, as far as this gateway's answer log has it.
 
 The log is the record: when the gateway starts, and after an erasure, the reports of the longest
-window are read from it again. A gateway knows the outcomes of the answers that it gave itself.
+window are read from it again. Of two reports of one answer, the first alone counts. A gateway knows
+the outcomes of the answers that it gave itself.
 """
 
 import logging
@@ -99,6 +100,8 @@ class OutcomeBook:
         self._series: OrderedDict[Promotion, OutcomeSeries] = OrderedDict()
         # How far the log has been read; None: not at all. Later reports are added as they come.
         self._read: int | None = None
+        # Whether the reports of all kept entries have been read once, for those of older answers.
+        self._knows_all = False
         self._alarmed: dict[tuple[str, str], str] = {}
         self.counted: Counter[str] = Counter()
         """Reports by the reason of their refusal, empty for none."""
@@ -120,6 +123,14 @@ class OutcomeBook:
         with self._mutex:
             self._read = None
             self._series.clear()
+
+    def reports(self, entries: Sequence[int]) -> Mapping[int, int]:
+        """The entries that report these, as the log's entries say: its rows may lack some. Raises
+        like `Openings.find`.
+        """
+        with self._mutex:
+            self._load()
+        return self._log.reports(entries)
 
     def shown(self, model: str) -> list[ShownOutcomes]:
         """What is known of a model, newest promotion first. Raises like `Openings.find`."""
@@ -201,7 +212,9 @@ class OutcomeBook:
         series.add(moment, judged, entry)
 
     def _load(self) -> None:
-        """Read the reports of the longest window, in the log's order."""
+        """Read the reports of the longest window, in the log's order; the first time all, so that
+        no answer has a second one.
+        """
         if self._read is not None:
             return
         windows = [
@@ -209,18 +222,24 @@ class OutcomeBook:
             for rules in self._rules().models.values()
             for limits in rules.aliases.values()
         ]
-        since = datetime.fromtimestamp(self._clock() - max(windows, default=_DEFAULT_SECONDS), UTC)
-        where = {"outcome": REPORTED, "since": format_micros(since)}
+        since = self._clock() - max(windows, default=_DEFAULT_SECONDS)
+        where = {"outcome": REPORTED}
+        if self._knows_all:
+            where["since"] = format_micros(datetime.fromtimestamp(since, UTC))
         # An attempt that failed may have left some.
         self._series.clear()
         size = self._log.size
         for found in self._log.openings.find(0, size, (), where):
             for index, opening in found.openings:
-                values = dict(zip(FIELDS, opening.fields, strict=True))
-                moment = parse_micros(values["time"]).timestamp()
-                judged = JudgedAnswer.decode(values["output"])
-                self._add(promotion_of(values), moment, judged, index)
+                self._count(index, dict(zip(FIELDS, opening.fields, strict=True)), since)
+        self._knows_all = True
         self._read = size
+
+    def _count(self, index: int, values: Mapping[str, str], since: float) -> None:
+        """Add what entry `index` reports, if it is the first about its answer and not too old."""
+        moment = parse_micros(values["time"]).timestamp()
+        if self._log.is_first_report(int(values["input"]), index) and moment >= since:
+            self._add(promotion_of(values), moment, JudgedAnswer.decode(values["output"]), index)
 
 
 def _promotion(live: LiveVersion) -> Promotion:

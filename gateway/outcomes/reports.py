@@ -122,7 +122,7 @@ class OutcomeReports:
     def _take(
         self, call: Call, reports: Sequence[OutcomeReport], indices: list[int], request_id: str
     ) -> list[ReportResult]:
-        known = self._log.reports(indices)
+        known = self._book.reports(indices)
         openings = self._log.openings.some([*indices, *known.values()])
         results: dict[int, ReportResult] = {}
         checked: list[_Checked] = []

@@ -22,7 +22,7 @@ from registry.answers.encryption import (
 )
 from registry.answers.entries import Entries, EntryMaker, entry_maker
 from registry.answers.index import Postings
-from registry.answers.outcomes import add_reports, find_reports
+from registry.answers.outcomes import ReportIndex, ReportRows
 from registry.answers.plain_openings import encrypt_plain_openings
 from registry.answers.search import Openings
 from registry.log.appended import Appended, CheckpointMemory
@@ -66,6 +66,7 @@ class AnswerLog:
         self._cipher = OpeningCipher(subjects)
         self._postings = Postings(subjects.index_keys)
         self._make = make or entry_maker()
+        self._reports = ReportIndex(database)
         self._checkpointer = database.checkpointer()
         self.reader = LogReader(database, ANSWERS, lambda: log.vkey)
         self.openings = Openings(database, self._cipher, self._postings)
@@ -163,11 +164,12 @@ class AnswerLog:
             rows = [(index, *each) for index, each in enumerate(encrypted, appended.first)]
             transaction.run_many(_ADD_OPENING, rows)
             self._postings.add(transaction, appended.first, group)
-            add_reports(transaction, appended.first, openings)
-            self._check_written(transaction, appended, leaves, rows)
+            reports = self._reports.add(transaction, appended.first, openings)
+            self._check_written(transaction, appended, leaves, rows, reports)
             transaction.commit()
             self._log.settle(appended)
             self._postings.settle(appended.first, group)
+            self._reports.settle(reports)
         if self._checkpointer is not None:
             self._checkpointer.written(len(leaves))
         return appended
@@ -178,12 +180,16 @@ class AnswerLog:
         appended: Appended,
         leaves: Sequence[bytes],
         openings: Sequence[tuple[Any, ...]],
+        reports: ReportRows,
     ) -> None:
-        """Check, last before the commit, that leaves and openings are there as they were added."""
+        """Check, last before the commit, that leaves, openings and reports are there as they were
+        added.
+        """
         run_deferred_triggers(transaction)
         stored = transaction.all(_READ_BACK, (appended.first, appended.size))
         if stored != [(leaf, *row) for leaf, row in zip(leaves, openings, strict=True)]:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
+        self._reports.check(transaction, reports)
 
     def _look(self) -> None:
         """Check that the database extends what was recorded here."""
@@ -199,7 +205,11 @@ class AnswerLog:
         """The entries that report the outcomes of these. Raises
         SealgateError(REGISTRY_UNAVAILABLE).
         """
-        return find_reports(self.database, entries)
+        return self._reports.find(entries)
+
+    def is_first_report(self, entry: int, report: int) -> bool:
+        """Whether `report`, an entry that reports `entry`, is the earliest; see `ReportIndex`."""
+        return self._reports.is_first(entry, report)
 
     def close(self) -> None:
         if self._checkpointer is not None:

@@ -1,13 +1,16 @@
 """Which entries report the outcomes of others, on both databases."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
 from registry.answers.pruning import prune_leaves
+from registry.log.tables import OUTCOMES
 from registry.storage import revisions
 from registry.storage.database import Database
 from sealgate.reasons import Reason
@@ -62,6 +65,25 @@ def test_nothing_of_a_group_with_a_second_report_is_recorded(log: AnswerLog) -> 
     assert log.reports([0]) == {0: 1}
 
 
+def test_a_deleted_row_lets_no_second_report_in(log: AnswerLog, place: str) -> None:
+    log.append([entry(0), entry(1, reports=0)])
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        assert connection.execute(delete(OUTCOMES)).rowcount == 1
+        connection.commit()
+    assert log.reports([0]) == {0: 1}
+    with refused(Reason.RECORD_FAILED):
+        log.append([entry(2), entry(3, reports=0)])
+    assert log.size == 2
+
+
+def test_the_earliest_entry_that_reports_an_answer_is_the_first(log: AnswerLog) -> None:
+    log.append([entry(0), entry(1), entry(2, reports=1)])
+    assert log.is_first_report(1, 2)
+    assert not log.is_first_report(1, 5)
+    assert log.is_first_report(0, 3)
+    assert log.reports([0, 1]) == {0: 3, 1: 2}
+
+
 def test_some_are_opened_together(log: AnswerLog) -> None:
     log.append([entry(0), entry(1, reports=0)])
     assert log.openings.some([0, 1, 2]) == {0: log.opening(0), 1: log.opening(1)}
@@ -74,7 +96,10 @@ def test_pruning_forgets_reports_of_what_is_pruned(log: AnswerLog, place: str) -
     database = Database.open(place, "answers")
     prune_leaves(database, 256)
     database.close()
-    assert log.reports([3, 257]) == {257: 258}
+    log.close()
+    again = AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)
+    assert again.reports([3, 257]) == {257: 258}
+    again.close()
 
 
 def test_a_log_goes_back_to_the_earlier_release_while_there_are_none(

@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from gateway.recording.recorder import AuditRecorder
-from registry.answers.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.encryption import Opening
 from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
 from registry.storage.database import Database
 from sealgate.reasons import Reason
+from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED, leaf, salts
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
@@ -34,6 +36,17 @@ def log(place: str) -> Iterator[AnswerLog]:
     with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
         log.append([an_answer()])
         yield log
+
+
+def a_report(entry: int) -> LoggedAnswer:
+    """A report of the outcome of an entry."""
+    values = dict.fromkeys(FIELDS, "") | {
+        "time": "2026-11-27T10:00:00.000000Z",
+        "outcome": REPORTED,
+        "input": str(entry),
+    }
+    told = Opening(tuple(values.values()), entry.to_bytes(16), "carla", SUBJECTS.key("carla"))
+    return LoggedAnswer(leaf(told.fields, salts(told.key, told.nonce)), told)
 
 
 def keep_rows(connection: Connection, table: str) -> None:
@@ -98,6 +111,30 @@ def test_an_answer_that_a_trigger_undoes_is_not_recorded(
     # Without the trigger it goes on.
     log.append([an_answer()])
     assert log.reader.verify().size == 2
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize(
+    "then",
+    [
+        "DELETE FROM log_outcomes WHERE entry = new.entry",
+        "UPDATE log_outcomes SET report = 0 WHERE entry = new.entry",
+        "UPDATE log_outcomes SET entry = entry + 1000 WHERE entry = new.entry",
+    ],
+)
+def test_a_report_whose_row_a_trigger_changes_is_not_recorded(
+    log: AnswerLog, place: str, then: str, deferred: bool
+) -> None:
+    log.append([an_answer()] * 40)
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        add_trigger(connection, "log_outcomes", then, deferred=deferred)
+        connection.commit()
+    for count in (1, 40):
+        with refused(Reason.LOG_INCONSISTENT):
+            log.append([a_report(entry) for entry in range(1, 1 + count)])
+    assert log.size == 41
+    assert log.reports(range(41)) == {}
+    log.append([an_answer()])
 
 
 def test_a_change_that_a_trigger_undoes_is_refused(harness: RegistryHarness) -> None:
