@@ -16,7 +16,6 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from console.config import ConsoleConfig
-from console.connections import TimedConnection
 from console.pages import ROUTES
 from console.reading.gateway import GatewayChannel
 from console.reading.packs import PackExports
@@ -26,6 +25,7 @@ from console.sign_in.oidc import OidcSignIn, thumbprint
 from console.sign_in.routes import SignIn
 from console.signing import PendingSignatures
 from console.views import Console, Templates, endpoint, plain
+from sealgate.timed_connection import TimedConnection
 
 _STATIC = Path(__file__).parent / "static"
 _CONNECTIONS = 256

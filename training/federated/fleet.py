@@ -6,10 +6,9 @@ with its registered key; unknown keys are refused.
 """
 
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,27 +39,29 @@ from flwr.superlink.routers.fleet.router import router
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount
 
 from sealgate.reasons import Reason, SealgateError
+from training.federated.listener import listener_config
 
 _PAUSE, _BEAT = 0.05, 5.0
 _LARGEST = 1 << 26
 
 
 class FlowerFleet:
-    """The clients of one run, each known by its public key (PEM); more may be admitted. No request
-    may have more than `largest` bytes.
+    """The clients of one run, each known by its public key (PEM); more may be admitted, up to
+    `clients` together. No request may have more than `largest` bytes.
     """
 
-    def __init__(self, keys: Sequence[bytes] = (), largest: int = _LARGEST) -> None:
+    def __init__(
+        self, keys: Sequence[bytes] = (), largest: int = _LARGEST, clients: int = 0
+    ) -> None:
         memory = FLWR_IN_MEMORY_DB_NAME
         self._states = LinkStateFactory(memory, NoOpFederationManager(), ObjectStoreFactory(memory))
         self.state: LinkState = self._states.state()
         self.run = _begin(self.state)
         self.numbers: tuple[int, ...] = ()
-        self._largest = largest
+        self._largest, self._clients = largest, clients
         for key in keys:
             self.admit(key)
 
@@ -84,15 +85,8 @@ class FlowerFleet:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
         app = Starlette(routes=[*routes, Mount("/", self._app())])
-        config = uvicorn.Config(
-            BodyLimit(app, self._largest),
-            ssl_certfile=str(certificate),
-            ssl_keyfile=str(key),
-            ssl_context_factory=_tls,
-            server_header=False,
-            log_level="warning",
-            lifespan="off",
-        )
+        clients = max(self._clients, len(self.numbers))
+        config = listener_config(app, certificate, key, largest=self._largest, clients=clients)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -127,27 +121,6 @@ class FlowerFleet:
         app.state.enable_supernode_auth = True
         app.include_router(router)
         return app
-
-
-class BodyLimit:
-    """An ASGI app whose requests have a stated size of at most `largest` bytes."""
-
-    def __init__(self, app: Any, largest: int) -> None:
-        self._app, self._largest = app, largest
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        heads = dict(scope.get("headers", ()))
-        size = heads.get(b"content-length", b"0")
-        if b"transfer-encoding" in heads or not size.isdigit() or int(size) > self._largest:
-            await PlainTextResponse("", 413)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
-def _tls(_: uvicorn.Config, usual: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    context = usual()
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
 
 
 class FleetGrid(Grid):

@@ -212,7 +212,7 @@ def serve(folder: Path) -> None:
     asked, loss = recipe.federated, _loss(folder, recipe)
     weights = read_weights(folder / "weights.safetensors")
     keys = [path.read_bytes() for path in sorted((folder / "clients").glob("*.pem"))]
-    fleet = FlowerFleet(keys, _LEAST_BODY + _A_WEIGHT * weights.size)
+    fleet = FlowerFleet(keys, _LEAST_BODY + _A_WEIGHT * weights.size, asked.clients)
     own = folder / "server.pem", folder / "key.pem"
     place, grid = folder / "address.json", FleetGrid(fleet)
     if not (folder / ENTRY).exists():

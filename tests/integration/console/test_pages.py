@@ -9,9 +9,9 @@ import zipfile
 import pytest
 
 from console.app import server
-from console.connections import TimedConnection
 from console.pages import reach
 from sealgate.setup.login_links import keep_passkey
+from sealgate.timed_connection import TimedConnection
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt

@@ -1,7 +1,8 @@
-"""Ends connections on which no request comes whole: places are few, and all people share them.
+"""Ends connections on which no request comes whole: places are few, and all callers share them.
 
-A web server waits for a request as long as somebody likes to take. So nobody could sign in any more
-once as many silent connections stood as there may be.
+A web server waits for a request as long as somebody likes to take. So nobody could be served any
+more once as many silent connections stood as there may be. Needs uvicorn, as the extras `console`
+and `federated` have it.
 """
 
 import asyncio

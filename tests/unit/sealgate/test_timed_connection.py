@@ -1,4 +1,4 @@
-"""Silent connections take the console's places for a moment alone."""
+"""Silent connections take a server's places for a moment alone."""
 
 import socket
 import threading
@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from console.connections import TimedConnection
 from demo.stage import free_ports
+from sealgate.timed_connection import TimedConnection
 
 _MOST = 4
 _PATIENCE = 60
