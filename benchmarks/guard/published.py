@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, shown
 from inference.engine.engine import Engine, RequestOptions
-from inference.llm.request import SamplingRequest
+from inference.llm.request import SamplingRequest, said_in
 from inference.text.windows import Windows
 from sealgate.trust.policy.principals import BLOCK
 from sealgate.trust.policy.screening import PromptClassifierRules
@@ -39,7 +39,7 @@ class Margins:
 
     def of(self, asked: Sequence[SamplingRequest]) -> Floats:
         """[n], of so many prompts."""
-        texts = [shown(one, self._windows) for one in asked]
+        texts = [shown(said_in(one), self._windows) for one in asked]
         new = list(dict.fromkeys(text for text in chain(*texts) if text not in self._known))
         if new:
             self._known |= zip(new, map(float, self._judge(new)), strict=True)

@@ -31,6 +31,9 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
 from sealgate.trust.policy.shares import SHADOW
 
+Messages = Sequence[tuple[str, str]]
+"""The role and the text of each, as `said_in` gives them."""
+
 
 @runtime_checkable
 class TextVersion(Protocol):
@@ -63,13 +66,14 @@ class PromptClassifier:
         """
         if guard is None or asked is None:
             return ""
-        present = {role for role, _ in said_in(asked)}
+        said = said_in(asked)
+        present = {role for role, _ in said}
         found = [
             other.action
             for role, other in guard.roles.items()
-            if role in present and self._finds(other, partial(shown_of, role, asked), until, call)
+            if role in present and self._finds(other, partial(shown_of, role, said), until, call)
         ]
-        if self._finds(guard, partial(shown, asked, apart=guard.roles), until, call):
+        if self._finds(guard, partial(shown, said, apart=guard.roles), until, call):
             found.append(guard.action)
         return min(found, key=STRICTEST_FIRST.index, default="")
 
@@ -107,13 +111,11 @@ class PromptClassifier:
         raise SealgateError(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
 
 
-def shown(asked: SamplingRequest, windows: Windows, apart: Collection[str] = ()) -> Sequence[str]:
-    """The windows of a prompt, each once: of each message by itself first, then those over seams;
-    as if there were no messages of the roles `apart`.
-
-    Raises: TENSOR_TEXT, CHAT_MALFORMED.
+def shown(said: Messages, windows: Windows, apart: Collection[str] = ()) -> Sequence[str]:
+    """The windows of a prompt's messages, each once: of each message by itself first, then those
+    over seams; as if there were no messages of the roles `apart`.
     """
-    said = [(role, text) for role, text in said_in(asked) if role not in apart]
+    said = [(role, text) for role, text in said if role not in apart]
     found = [window for _, text in said for window in windows.of(text)]
     found += windows.over(text for _, text in said)
     roles = sorted({role for role, _ in said})
@@ -122,12 +124,8 @@ def shown(asked: SamplingRequest, windows: Windows, apart: Collection[str] = ())
     return list(dict.fromkeys(found))
 
 
-def shown_of(role: str, asked: SamplingRequest, windows: Windows) -> Sequence[str]:
-    """The windows of a role's messages, each once, and those over seams of all messages.
-
-    Raises as `shown`.
-    """
-    said = said_in(asked)
+def shown_of(role: str, said: Messages, windows: Windows) -> Sequence[str]:
+    """The windows of a role's messages, each once, and those over seams of all messages."""
     own = [text for other, text in said if other == role]
     found = [window for text in own for window in windows.of(text)]
     found += windows.over(own) + windows.over(text for _, text in said)

@@ -9,7 +9,7 @@ import pytest
 from demo.llm import chats
 from demo.materials import MODELS
 from gateway.screening.prompt_classifier import shown
-from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.request import Sampling, SamplingRequest, said_in
 from inference.model.config import ModelConfig
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import NO_TOKEN
@@ -31,7 +31,7 @@ def tokenizer() -> TextTokenizer:
 def margin(tokenizer: TextTokenizer, messages: chats.Messages) -> float:
     """By how much the chat's most suspicious window looks like an injection."""
     asked = SamplingRequest(json.dumps(messages).encode(), True, Sampling(1))
-    ids = tokenizer.rows([text.encode() for text in shown(asked, Windows(tokenizer))])
+    ids = tokenizer.rows([text.encode() for text in shown(said_in(asked), Windows(tokenizer))])
     held = ids != NO_TOKEN
     session = onnxruntime.InferenceSession(
         FOLDER / "serving.onnx", providers=["CPUExecutionProvider"]

@@ -94,7 +94,7 @@ def test_a_message_boundary_costs_at_most_two_windows(size: int) -> None:
     texts = [" ".join(f"{n:02}{word:03}" for word in range(size)) for n in range(60)]
     said = [(("user", "assistant", "system")[n % 3], text) for n, text in enumerate(texts)]
     single = sum(len(windows.of(content)) for _, content in said)
-    assert len(shown(chat(*said), windows)) <= single + 2 * len(said)
+    assert len(shown(said, windows)) <= single + 2 * len(said)
 
 
 SENTENCE = " ".join(WORDS)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from gateway.screening.prompt_classifier import shown
-from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import resized
@@ -37,7 +36,7 @@ def test_training_rows_are_what_the_gateway_shows(tmp_path: Path) -> None:
     tokenizer = TextTokenizer.open(tokenizer_json(), RULES)
     assert len(read.x) > len(TEXTS)
     for number, text in enumerate(TEXTS[:50]):
-        windows = shown(SamplingRequest(text.encode(), False, Sampling(1)), Windows(tokenizer))
+        windows = shown([("user", text)], Windows(tokenizer))
         rows = resized(tokenizer.rows([window.encode() for window in windows]), RULES.most)
         assert np.array_equal(read.x[read.numbers == number], rows)
 
