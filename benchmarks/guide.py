@@ -63,7 +63,7 @@ def _recall(document: Document) -> list[Target]:
         return []
     kept = ways["windows"]["50%"] / ways["full"]["50%"]
     why = "windows chosen by perplexity alone forget; publishing asks for recall by default"
-    aim = Target("recall kept of what stands at half of a text", kept, _KEPT, least=True)
+    aim = Target("recall kept at half of a text", kept, _KEPT, least=True)
     return [aim if aim.met else aim.because(why)]
 
 

@@ -54,7 +54,8 @@ _COLUMNS = (
     "gradient_error",
     "auroc",
 )
-_SHARED = "other programs shared the two cores"
+_PUBLISHED = "seconds to publish a ResNet-18 of 32x32"
+_WHY = {_PUBLISHED: "other programs shared the two cores"}
 _RATE = "rate"
 _PARTS = (*MODELS, _RATE)
 _QUERIES = AttackPlan(victims=20, queries=500, eps=0.2)
@@ -219,7 +220,7 @@ def _targets(rows: Sequence[Row]) -> list[Target]:
         Target("largest error of a gradient, relative to torch's", max(errors, default=1), 1e-4),
     ]
     found += [
-        Target("seconds to publish a ResNet-18 of 32x32", row["publish_s"], 180).because(_SHARED)
+        Target(_PUBLISHED, row["publish_s"], 180).unless_met(_WHY)
         for row in rows
         if row["model"] == "resnet-18"
     ]

@@ -35,7 +35,7 @@ _WHY = {
     "false alarms, about instructions": "of what speaks of instructions in the training corpora "
     "nearly all is an injection",
     "found, S-Labs": "one bias serves both corpora, and the other's clean prompts hold it high",
-    "found, neuralchemy": "a guard of one layer",
+    "found, neuralchemy": "two layers in place of one found no more",
     "found, seven languages": "it learnt English alone",
     "found, between 130 clean words": "a window holds a dozen tokens of the injection and fifty "
     "others",
