@@ -198,7 +198,7 @@ def _read_together(
     texts: Sequence[tuple[Ids, Sequence[int]]],
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Sequence[torch.Tensor]:
-    """As `_measured`, by one run of the model. What stands behind a text is seen by none of it."""
+    """As `_measured`, by one run of the model. No text sees what follows it."""
     longest = max(places[-1] for _, places in texts)
     padded = [[*ids[: p[-1]], *[0] * (longest - p[-1])] for ids, p in texts]
     tokens = torch.tensor(padded, device=model.device)

@@ -38,7 +38,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What stands before the suffix, between it and the answer, and how the answer shall begin."""
+    """What comes before the suffix, between it and the answer, and how the answer shall begin."""
 
     before: Ids
     between: Ids
@@ -68,7 +68,7 @@ _COST = 4.0
 class Attack:
     """Attacks one model. `allowed` are the ids that a suffix may have, `start` what it begins as.
 
-    What stands before a suffix is run once, but for its last token, behind which all is new.
+    What comes before a suffix is run once, but for its last token, after which all is new.
     """
 
     def __init__(self, model: PreTrainedModel, allowed: Ids, start: int) -> None:
