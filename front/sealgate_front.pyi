@@ -1,7 +1,7 @@
 """TLS, HTTP/2 and gRPC framing off the interpreter; hands Python bursts of calls."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 __version__: str
 
@@ -103,28 +103,20 @@ class PrintTables:
         self, rows: Buffer, exact: Sequence[bytes], sketches: Buffer, with_levels: bool
     ) -> list[bytes]: ...
 
-class Columns(Protocol):
-    """The prints of rows by part, as arrays in C order."""
+@final
+class SessionRows:
+    """The last `remembered` rows of a session; see `gateway.sessions.comparison.SessionRows`."""
 
-    @property
-    def exact(self) -> Buffer: ...
-    @property
-    def hashes(self) -> Buffer: ...
-    @property
-    def sketches(self) -> Buffer: ...
-    @property
-    def levels(self) -> Buffer: ...
+    def __init__(self, remembered: int) -> None: ...
+    def take(
+        self, prints: Sequence[bytes], classes: Sequence[int], told: Sequence[int]
+    ) -> list[tuple[bool, bool, bool, bool, float | None, int | None]]:
+        """The fields of a `SeenRow` for each row. Raises ValueError for what is no print."""
 
-def compare(
-    given: tuple[Columns, Buffer],
-    ring: tuple[Columns, Buffer],
-    used: int,
-    places: tuple[int, int],
-    few: int,
-) -> tuple[bytes, list[bool], list[float], bool]:
-    """Compare rows, with their classes int32, with the first `used` of a ring and each other.
+@final
+class Neighbourhoods:
+    """The last `room` rows of a model; see `gateway.sessions.neighbourhoods.KeptRows`."""
 
-    `places` are the place of the ring that the next row takes, and how many it has. Rows of which
-    at most `few` levels differ are close; see `gateway.sessions.comparison`. Raises ValueError or
-    BufferError for what is not such columns.
-    """
+    def __init__(self, room: int) -> None: ...
+    def crossed(self, caller: int, prints: Sequence[bytes], classes: Sequence[int]) -> list[bool]:
+        """Which rows cross. Raises ValueError for what is no print."""

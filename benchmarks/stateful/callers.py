@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
 from gateway.sessions.comparison import Told, class_of_version
-from gateway.sessions.fingerprints import Print, PrintColumns
+from gateway.sessions.fingerprints import Print
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
 
@@ -124,9 +124,8 @@ class SearchRun:
     def _crosses(self, found: Judged, own: int, name: int) -> bool:
         if not len(found.given.levels):
             return False
-        prints = PrintColumns.decode([found.given.encode()])
-        classes = np.array([class_of_version(own, "")], np.int32)
-        return self.neighbourhoods.crossed(str(name), prints, classes)[0]
+        classes = [class_of_version(own, "")]
+        return self.neighbourhoods.crossed(str(name), [found.given.encode()], classes)[0]
 
 
 def run_together(guarded: Guarded, runs: Sequence[SearchRun], queries: int) -> None:

@@ -11,13 +11,15 @@ mod gather;
 mod json;
 pub mod limits;
 pub mod meter;
+mod neighbourhoods;
 pub mod peer;
 mod places;
+mod prints;
 mod proxy;
 mod replies;
 mod served;
 mod server;
-mod sessions;
+mod session_rows;
 pub mod shared;
 pub mod tls;
 pub mod trial;
@@ -31,7 +33,8 @@ fn sealgate_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Call>()?;
     module.add_class::<entries::Entries>()?;
     module.add_class::<front::Front>()?;
-    module.add_class::<sessions::PrintTables>()?;
-    module.add_function(wrap_pyfunction!(sessions::compare, module)?)?;
+    module.add_class::<neighbourhoods::Neighbourhoods>()?;
+    module.add_class::<prints::PrintTables>()?;
+    module.add_class::<session_rows::SessionRows>()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -48,6 +48,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Array = npt.NDArray[Any]
+_WITHOUT_LEVELS = 8 + 2 * HASHES + SKETCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ class PrintColumns:
         parts = self.exact[rows], self.hashes[:, rows], self.sketches[rows], self.levels[:, rows]
         return PrintColumns(*parts)
 
-    def in_order(self) -> "PrintColumns":
-        """The same with each array in C order."""
-        hashes, levels = np.ascontiguousarray(self.hashes), np.ascontiguousarray(self.levels)
-        return PrintColumns(self.exact, hashes, self.sketches, levels)
+    def is_like(self, other: "PrintColumns") -> bool:
+        """Whether they are of one kind, so that they can be joined."""
+        sizes = self.sketches.shape[1], len(self.levels)
+        return sizes == (other.sketches.shape[1], len(other.levels))
 
     def joined(self, behind: "PrintColumns") -> "PrintColumns":
         return PrintColumns(
@@ -96,6 +97,11 @@ class PrintColumns:
             np.concatenate([self.sketches, behind.sketches]),
             np.concatenate([self.levels, behind.levels], axis=1),
         )
+
+    def put(self, place: int, one: "PrintColumns") -> None:
+        """Put a row in the place of another."""
+        self.exact[place], self.sketches[place] = one.exact[0], one.sketches[0]
+        self.hashes[:, place], self.levels[:, place] = one.hashes[:, 0], one.levels[:, 0]
 
     @classmethod
     def decode(cls, rows: Sequence[bytes]) -> "PrintColumns":
@@ -259,6 +265,11 @@ class _Stream:
     def units(self, number: int) -> npt.NDArray[np.float64]:
         """From 0 to 1."""
         return self.words(number) / 2.0**64
+
+
+def has_levels(encoded: bytes) -> bool:
+    """Whether an encoded print has levels: that of an image."""
+    return len(encoded) > _WITHOUT_LEVELS
 
 
 def distances(

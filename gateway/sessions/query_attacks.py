@@ -41,16 +41,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import (
-    Comparer,
-    Ring,
-    SessionComparison,
-    Told,
-    comparer,
-    plain_class,
-    same_version,
-)
-from gateway.sessions.fingerprints import Print, PrintColumns
+from gateway.sessions.comparison import SeenRow, SessionRows, Told, plain_class, session_rows
+from gateway.sessions.fingerprints import Print, has_levels
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
@@ -131,8 +123,6 @@ _DISTANCES = 400
 # Below this, distances are not those of a sample; honest sessions stay above .91
 # (`make bench NAME=stateful`).
 NORMAL = 0.88
-# More in one comparison would be compared for nothing where one of them is near another.
-_AT_ONCE = 16
 
 
 class Finding(NamedTuple):
@@ -146,123 +136,74 @@ class Finding(NamedTuple):
     turned: bool = False
 
 
+_NO_FINDING = Finding()
+
+
 @dataclass(slots=True)
 class CallerSession:
     """One caller's rows of one model, in the order in which they came. Not safe for threads."""
 
-    compare: Comparer = field(default_factory=comparer)
+    rows: SessionRows = field(default_factory=session_rows)
     _near: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _verdicts: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _moves: Alarm = field(default_factory=lambda: Alarm(LEVEL))
     _gaps: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(_DISTANCES))
     _gaps_taken: int = 0
-    _ring: Ring | None = None
+    _count: int = 0
 
     def add(self, given: Print, label: int, payoff: float, told: Told = Told.CLEAN) -> Finding:
         """Take one row. `label` is its class, `payoff` that of the verdict; `told` says what its
         caller is told.
         """
-        columns = PrintColumns.decode([given.encode()])
-        (found,) = self.add_all(columns, [label], [payoff], [told])
+        (found,) = self.add_all([given.encode()], [label], [payoff], [told])
         return found
 
     def add_all(
         self,
-        given: PrintColumns,
+        prints: Sequence[bytes],
         labels: Sequence[int],
         payoffs: Sequence[float],
         told: Sequence[int] = (),
     ) -> list[Finding]:
-        """The same of rows of one kind, one after another. By default all are `Told.CLEAN`."""
-        found: list[Finding] = []
-        said = np.array(told or [Told.CLEAN] * len(given), np.int8)
-        while len(found) < len(given):
-            rows = slice(len(found), len(found) + _AT_ONCE)
-            found += self._add(given.part(rows), labels[rows], payoffs[rows], said[rows])
-        return found
-
-    def _add(
-        self,
-        given: PrintColumns,
-        labels: Sequence[int],
-        payoffs: Sequence[float],
-        told: npt.NDArray[np.int8],
-    ) -> list[Finding]:
-        """Take the first row, and those behind it that can be judged beside it."""
-        ring = self._ring
-        if ring is None or not ring.takes(given):
-            # A model whose inputs have become others is another model.
-            ring = self._ring = Ring.like(given)
-        classes = np.array(labels, np.int32)
-        seen = self.compare(ring, given, classes)
-        images, together = len(given.levels) > 0, len(given)
-        if (seen.repeats or images) and True in seen.touched:
-            # It may not be kept, and what others are compared with moves.
-            together = seen.touched.index(True)
-        if not together:
-            if len(given) > 1:
-                return self._add(given.part(slice(1)), labels[:1], payoffs[:1], told[:1])
-            if seen.repeats:
-                # Asked again: nobody learns from that what they did not know.
-                return [Finding()]
-            anchored = self._anchored(ring, given, seen, int(told[0]))
-            if anchored is not None:
-                return [anchored]
-            together = 1
-        found = [
-            self._judge(ring.count + at, at, seen, payoffs[at], images) for at in range(together)
-        ]
-        ring.add(given.part(slice(together)), classes[:together], told[:together])
-        return found
-
-    def _anchored(
-        self, ring: Ring, given: PrintColumns, seen: SessionComparison, told: int
-    ) -> Finding | None:
-        """Of a single near-duplicate, by the nearest row of the same version of which the caller
-        was told; of a clean one, by the nearest clean one. One that is withheld, as those were
-        that it nearly repeats, says nothing new.
+        """The same of rows of one kind, their encoded prints, one after another. By default all
+        are `Told.CLEAN`. Raises ValueError for what is no print.
         """
-        own = seen.own[0]
-        alike = (seen.near[0] | seen.close[0]) & same_version(seen.labels, own)
-        least = max(told, Told.CLASS)
-        places = (alike & (ring.told[: ring.used] >= least)).nonzero()[0]
-        if not len(places):
-            return Finding() if told == Told.NOTHING and alike.any() else None
-        apart = (ring.prints.levels[:, places] != given.levels).sum(axis=0)
-        anchor = seen.labels[places[apart.argmin()]]
-        return Finding(anchor=plain_class(int(anchor)), turned=bool(anchor != own))
+        images = has_levels(prints[0])
+        seen = self.rows.take(prints, labels, told or [Told.CLEAN] * len(prints))
+        judge = self._judge_image if images else self._judge
+        return [judge(SeenRow(*each), payoff) for each, payoff in zip(seen, payoffs, strict=True)]
 
-    def _judge(
-        self, count: int, at: int, seen: SessionComparison, payoff: float, images: bool
-    ) -> Finding:
-        if images:
-            search = self._verdicts.add(payoff)
-        else:
-            near = move = 0.0
-            if seen.touched[at]:
-                near = _NEAR_PAYOFF * bool(seen.near[at].any())
-                # Honest texts are often made of one another, and told apart by a word.
-                move = 0.0 if seen.gaps is None else _move_payoff(seen, at, payoff)
-            # All, or the others would miss what the first has seen.
-            search = self._near.add(near) | self._verdicts.add(payoff) | self._moves.add(move)
-        extraction = seen.gaps is not None and self._measure(count, seen.gaps[at])
-        return Finding(search, extraction)
+    def _judge_image(self, seen: SeenRow, payoff: float) -> Finding:
+        if not seen.is_new:
+            if seen.anchor is None:
+                return _NO_FINDING
+            return Finding(anchor=plain_class(seen.anchor), turned=seen.turned)
+        search = self._verdicts.add(payoff)
+        return Finding(search, self._measure(seen.gap))
 
-    def _measure(self, count: int, gap: float) -> bool:
-        if gap == np.inf:
+    def _judge(self, seen: SeenRow, payoff: float) -> Finding:
+        if not seen.is_new:
+            return _NO_FINDING
+        near = move = 0.0
+        if seen.touched:
+            near = _NEAR_PAYOFF * seen.near
+            # Honest texts are often made of one another, and told apart by a word.
+            if seen.gap is not None:
+                move = (_CLOSE_PAYOFF * (1 + payoff) + _TURNED_PAYOFF * seen.turned) / 3
+        # All, or the others would miss what the first has seen.
+        search = self._near.add(near) | self._verdicts.add(payoff) | self._moves.add(move)
+        return Finding(search, self._measure(seen.gap))
+
+    def _measure(self, gap: float | None) -> bool:
+        """Take a new row's distance; whether distances are now those of an extraction."""
+        count, self._count = self._count, self._count + 1
+        if gap is None or gap == np.inf:
             return False
         self._gaps[self._gaps_taken % _DISTANCES] = gap
         self._gaps_taken += 1
         if self._gaps_taken < _FIRST_TEST or count % _TEST_EVERY:
             return False
         return normality(self._gaps[: self._gaps_taken]) < NORMAL
-
-
-def _move_payoff(seen: SessionComparison, at: int, payoff: float) -> float:
-    """Of a row that is near or close to another."""
-    others = seen.labels[seen.near[at] | seen.close[at]]
-    turned = bool((others != seen.own[at]).any())
-    return (_CLOSE_PAYOFF * (1 + payoff) + _TURNED_PAYOFF * turned) / 3
 
 
 def normality(values: npt.NDArray[np.float64]) -> float:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gateway import security_events
 from gateway.security_events import EventKind, SecurityEvent
 from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, Told, class_of_version
-from gateway.sessions.fingerprints import PrintColumns, Printer
+from gateway.sessions.fingerprints import Printer, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
     CallerSession,
@@ -83,37 +83,33 @@ class _Watched:
 
 
 class _TakenRows(NamedTuple):
-    """Rows of one kind, with what was found of each."""
+    """Rows of one kind, by their encoded prints, with what was found of each."""
 
-    prints: PrintColumns
+    prints: Sequence[bytes]
     labels: Sequence[int]
     told: Sequence[int]
     found: Sequence[Finding]
 
-    def new(self, start: int) -> "_TakenRows":
-        """From `start` on, those that no anchor answers, and of which their caller was told."""
-        kept = [
-            at
-            for at in range(start, len(self.found))
-            if self.found[at].anchor is None and self.told[at] != Told.NOTHING
-        ]
-        whole = len(kept) == len(self.found) - start
-        prints = self.prints.part(slice(start, None) if whole else kept)
-        labels, told = ([column[at] for at in kept] for column in (self.labels, self.told))
-        return _TakenRows(prints, labels, told, [self.found[at] for at in kept])
 
-
-def _newest(taken: Sequence[_TakenRows], count: int) -> list[_TakenRows]:
-    """The new images among the last `count` rows, in order."""
-    found: list[_TakenRows] = []
-    for rows in reversed(taken):
-        start = max(0, len(rows.found) - count)
-        if len(rows.prints.levels):
-            found.insert(0, rows.new(start))
-        count -= len(rows.found) - start
-        if not count:
-            break
-    return found
+def _new_images(
+    taken: Sequence[_TakenRows], count: int
+) -> Iterator[tuple[Sequence[bytes], Sequence[int]]]:
+    """The prints and classes of images among the last `count` rows that no anchor answers, and of
+    which their caller was told.
+    """
+    start = sum(len(rows.found) for rows in taken) - count
+    for rows in taken:
+        if has_levels(rows.prints[0]):
+            every = zip(rows.prints, rows.labels, rows.told, rows.found, strict=True)
+            kept = [
+                (given, label)
+                for given, label, told, found in islice(every, max(0, start), None)
+                if found.anchor is None and told != Told.NOTHING
+            ]
+            if kept:
+                prints, labels = zip(*kept, strict=True)
+                yield prints, labels
+        start -= len(rows.found)
 
 
 class SessionWatch:
@@ -177,7 +173,7 @@ class SessionWatch:
         flat = [row for rows in given for row in rows]
         watched = self._of(caller, live.model)
         found: list[Finding] = []
-        new: list[_TakenRows] = []
+        new: list[tuple[Sequence[bytes], Sequence[int]]] = []
         with watched.mutex:
             name = self._name(caller, live.model)
             # A store keeps no more rows than a session remembers.
@@ -188,7 +184,7 @@ class SessionWatch:
                 taken = [self.take(watched, each, rules, caller, live.model) for each in groups]
                 # Those of this burst are the newest.
                 found += [each for rows in taken for each in rows.found][-len(own) :]
-                new += _newest(taken, len(own))
+                new += _new_images(taken, len(own))
             action = self._action(watched, rules)
         if self._crossed(live, caller, new):
             # Of this burst alone: who knows another's rows could have them blocked for longer.
@@ -207,7 +203,7 @@ class SessionWatch:
     ) -> "_TakenRows":
         """Rows of one length, which are of one kind."""
         labels, told, payoffs = zip(*map(_HEAD.unpack_from, rows), strict=True)
-        prints = PrintColumns.decode([row[_HEAD.size :] for row in rows])
+        prints = [row[_HEAD.size :] for row in rows]
         found = watched.session.add_all(prints, labels, payoffs, told)
         times = {
             SEARCH: sum(each.search for each in found),
@@ -232,16 +228,14 @@ class SessionWatch:
             _log.warning("%s asks %s %s", caller, model, _TOLD[kind])
             security_events.report(SecurityEvent(_EVENTS[kind], principal=caller, model=model))
 
-    def _crossed(self, live: LiveVersion, caller: str, new: "list[_TakenRows]") -> bool:
+    def _crossed(
+        self, live: LiveVersion, caller: str, new: Sequence[tuple[Sequence[bytes], Sequence[int]]]
+    ) -> bool:
         """Whether new images among a caller's rows cross what others were told."""
-        if not measured_alike(live.config):
+        if not new or not measured_alike(live.config):
             return False
         kept = self._neighbourhoods.setdefault(live.model, Neighbourhoods())
-        crossing = 0
-        for each in new:
-            if len(each.found):
-                classes = np.array(each.labels, np.int32)
-                crossing += sum(kept.crossed(caller, each.prints, classes))
+        crossing = sum(sum(kept.crossed(caller, prints, labels)) for prints, labels in new)
         self._count(live.model, caller, CROSSED, crossing)
         return crossing > 0
 

@@ -7,21 +7,21 @@ import pytest
 
 from gateway.sessions.comparison import (
     REMEMBERED,
-    Comparer,
-    Ring,
-    compare_natively,
-    compare_with_numpy,
-    comparer,
+    SeenRow,
+    Told,
+    class_of_version,
+    session_rows,
 )
-from gateway.sessions.fingerprints import PrintColumns, Printer
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.fingerprints import HASHES, LEVELS, Printer
+from gateway.sessions.neighbourhoods import KEPT, NumpyKept
+from gateway.sessions.numpy_rows import NumpyRows
 
 KEY = b"k" * 32
 
 
 @pytest.fixture(autouse=True)
 def _needs_the_package() -> None:
-    if comparer() is compare_with_numpy:
+    if isinstance(session_rows(), NumpyRows):
         pytest.skip("sealgate_front is not installed, or of a release before")
 
 
@@ -41,60 +41,94 @@ def test_prints_are_the_same(monkeypatch: pytest.MonkeyPatch, width: int, alike:
     rows = given(width)
     native = Printer(KEY, "digits").encoded(rows, -0.5, 2.0, alike)
     monkeypatch.setitem(sys.modules, "sealgate_front", None)
-    assert comparer() is compare_with_numpy
+    assert isinstance(session_rows(), NumpyRows)
     assert Printer(KEY, "digits").encoded(rows, -0.5, 2.0, alike) == native
 
 
-@pytest.mark.parametrize(("width", "alike"), [(64, True), (200, True), (64, False), (8, False)])
-def test_comparisons_are_the_same(width: int, alike: bool) -> None:
-    columns = PrintColumns.decode(Printer(KEY, "digits").encoded(given(width), 0, 1, alike))
+def prints(width: int, alike: bool, seed: int = 0) -> list[bytes]:
+    return Printer(KEY, "digits").encoded(given(width, seed), 0, 1, alike)
+
+
+def texts() -> list[bytes]:
+    rows = np.array([b"one two three %d" % (at % 150) for at in range(400)], object)
+    return Printer(KEY, "mail").encoded(rows, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [prints(64, True), prints(200, True), prints(64, False), prints(8, False), texts()],
+    ids=["64 pixels", "200 pixels", "64 columns", "8 columns", "texts"],
+)
+def test_rows_are_seen_alike(rows: list[bytes]) -> None:
     draw = np.random.default_rng(1)
-    labels = draw.integers(3, size=len(columns)).astype(np.int32)
-    ring, at, seen = Ring.like(columns), 0, 0
-    while at < len(columns):
-        part = slice(at, at + int(draw.choice([1, 1, 2, 7, 64, 150])))
-        now, own = columns.part(part), labels[part]
-        native, oracle = (each(ring, now, own) for each in (compare_natively, compare_with_numpy))
-        for name in ("own", "labels", "near", "close"):
-            assert np.array_equal(getattr(native, name), getattr(oracle, name)), (name, at)
-        assert (native.touched, native.repeats) == (oracle.touched, oracle.repeats)
-        assert native.gaps == oracle.gaps
-        ring.add(now, own)
-        at, seen = at + len(now), seen + sum(native.touched)
-    assert seen > 20
+    classes = [class_of_version(int(at), "1") for at in draw.integers(3, size=len(rows))]
+    classes[-50:] = [class_of_version(1, "2")] * 50
+    told = draw.choice([Told.NOTHING, Told.CLASS, Told.CLEAN, Told.CLEAN], len(rows)).tolist()
+    native, oracle, found = session_rows(), NumpyRows(), list[SeenRow]()
+    while len(found) < len(rows):
+        part = slice(len(found), len(found) + int(draw.choice([1, 1, 2, 7, 64, 150])))
+        burst = rows[part], classes[part], told[part]
+        seen = [SeenRow(*each) for each in native.take(*burst)]
+        assert seen == oracle.take(*burst)
+        found += seen
+    assert {each.is_new for each in found} == {True, False}
+    assert sum(each.touched for each in found) > 20
 
 
-def test_comparisons_of_texts_are_the_same() -> None:
-    texts = np.array([b"one two three %d" % (at % 50) for at in range(400)], object)
-    columns = PrintColumns.decode(Printer(KEY, "mail").encoded(texts, 0, 1))
-    labels = np.zeros(len(columns), np.int32)
-    ring = Ring.like(columns)
-    ring.add(columns.part(slice(0, 200)), labels[:200])
-    now = columns.part(slice(200, 300))
-    native, oracle = (f(ring, now, labels[:100]) for f in (compare_natively, compare_with_numpy))
-    assert np.array_equal(native.near, oracle.near)
-    assert (native.repeats, oracle.repeats) == (True, True)
-    assert (native.gaps, oracle.gaps) == (None, None)
+def test_rows_of_another_kind_begin_anew() -> None:
+    pixels, columns = prints(64, True)[:20], prints(64, False)[:20]
+    for rows in (session_rows(), NumpyRows()):
+        for some in (pixels, columns, pixels):
+            seen = rows.take(some, [0] * 20, [Told.CLEAN] * 20)
+            assert SeenRow(*seen[0]) == SeenRow(True, False, False, False, np.inf, None)
 
 
-@pytest.mark.parametrize("compare", [compare_natively, compare_with_numpy])
-def test_a_session_is_judged_alike(compare: Comparer) -> None:
-    rows = given(64, seed=3)
-    prints = Printer(KEY, "digits").of(rows, 0, 1, True)
-    one, other = CallerSession(compare), CallerSession()
-    for at, each in enumerate(prints):
-        assert one.add(each, at % 3, 0.0) == other.add(each, at % 3, 0.0)
-
-
-def test_columns_of_different_sizes_are_refused() -> None:
+@pytest.mark.parametrize("width", [64, 300])
+def test_neighbourhoods_cross_alike(width: int) -> None:
     import sealgate_front
 
-    columns = PrintColumns.decode(Printer(KEY, "digits").encoded(given(64)[:4], 0, 1, True))
-    labels = np.zeros(4, np.int32)
+    draw = np.random.default_rng(2)
+    anchors = draw.random((12, width), np.float32)
+    rows = anchors[draw.integers(12, size=2 * KEPT)]
+    changed = draw.random(rows.shape) < 4 / width
+    rows = np.where(changed, draw.random(rows.shape), rows).astype(np.float32)
+    rows = np.concatenate([rows, rows[:50]])
+    every = Printer(KEY, "digits").encoded(rows, 0, 1, True)
+    classes = [class_of_version(int(draw.integers(20) == 0), "1") for _ in every]
+    native, oracle, crossing, at = sealgate_front.Neighbourhoods(KEPT), NumpyKept(), 0, 0
+    while at < len(every):
+        part = slice(at, at + int(draw.choice([1, 3, 64, 150])))
+        burst = int(draw.integers(-3, 3)), every[part], classes[part]
+        found = native.crossed(*burst)
+        assert found == oracle.crossed(*burst)
+        at, crossing = at + len(found), crossing + sum(found)
+    assert crossing
+
+
+def test_what_is_no_print_is_refused() -> None:
+    import sealgate_front
+
+    one = prints(64, True)[0]
+    rows, kept = sealgate_front.SessionRows(REMEMBERED), sealgate_front.Neighbourhoods(KEPT)
+    for bad in (b"", one[:40], one + bytes(LEVELS), one[: 8 + 2 * HASHES + 1]):
+        for take in (rows.take, NumpyRows().take):
+            with pytest.raises(ValueError, match="size"):
+                take([bad], [0], [2])
+        with pytest.raises(ValueError, match="size"):
+            kept.crossed(1, [bad], [0])
     with pytest.raises(ValueError, match="columns of different sizes"):
-        sealgate_front.compare((columns, labels[:3]), (columns, labels), 4, (0, REMEMBERED), 14)
-    with pytest.raises(ValueError, match="places outside the ring"):
-        sealgate_front.compare((columns, labels), (columns, labels), 5, (0, REMEMBERED), 14)
+        rows.take([one], [0, 1], [2])
+    with pytest.raises(ValueError, match="columns of different sizes"):
+        kept.crossed(1, [one], [])
+    with pytest.raises(ValueError, match="too few rows"):
+        sealgate_front.SessionRows(1)
+    with pytest.raises(ValueError, match="too few rows"):
+        sealgate_front.Neighbourhoods(1)
+
+
+def test_tables_of_different_sizes_are_refused() -> None:
+    import sealgate_front
+
     tables = sealgate_front.PrintTables(3, [0] * 64, [0.0] * 64, [1] * 64, [], [])
     with pytest.raises(ValueError, match="rows of another width"):
         tables.encoded(np.zeros((2, 2), np.float32), [b""], np.zeros(32, np.int8), True)

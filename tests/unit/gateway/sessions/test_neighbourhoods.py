@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import Ring, class_of_version, compare_with_numpy
-from gateway.sessions.fingerprints import PrintColumns, Printer
+from gateway.sessions.comparison import Told, class_of_version
+from gateway.sessions.fingerprints import Print, Printer
 from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
+from gateway.sessions.query_attacks import CallerSession
 
 PRINTER = Printer(b"k" * 32, "digits")
 DRAW = np.random.default_rng(3)
 
 
-def prints(rows: np.ndarray) -> PrintColumns:
-    return PrintColumns.decode(PRINTER.encoded(rows.astype(np.float32), 0, 1, alike=True))
+def prints(rows: np.ndarray) -> list[bytes]:
+    return PRINTER.encoded(rows.astype(np.float32), 0, 1, alike=True)
 
 
 def sparse(row: np.ndarray, number: int, changed: int = 6) -> np.ndarray:
@@ -28,13 +29,12 @@ def sparse(row: np.ndarray, number: int, changed: int = 6) -> np.ndarray:
 def take(
     kept: Neighbourhoods, caller: str, row: np.ndarray, label: int, version: str = "1"
 ) -> bool:
-    classes = np.array([class_of_version(label, version)], np.int32)
-    return kept.crossed(caller, prints(row[None]), classes)[0]
+    return kept.crossed(caller, prints(row[None]), [class_of_version(label, version)])[0]
 
 
-def of_levels(first: int, rest: int) -> PrintColumns:
-    """The prints of one row whose first 16 levels are `first`."""
-    one = prints(DRAW.random((1, 64)))
+def of_levels(first: int, rest: int) -> Print:
+    """The print of a row whose first 16 levels are `first`."""
+    (one,) = PRINTER.of(DRAW.random((1, 64)).astype(np.float32), 0, 1, alike=True)
     levels = np.full_like(one.levels, rest)
     levels[:16] = first
     return replace(one, levels=levels)
@@ -46,13 +46,12 @@ def of_levels(first: int, rest: int) -> PrintColumns:
 def test_levels_128_apart_are_not_near(first: int, rest: int, near: bool) -> None:
     """In int8, -63 - 65 is -128, and so is its absolute value."""
     told, last = of_levels(first, rest), of_levels(65, 65)
-    kept, ring = Neighbourhoods(), Ring.like(told)
+    kept, session = Neighbourhoods(), CallerSession()
     for caller in ("ann", "bob", "dora"):
-        kept.crossed(caller, told, np.array([class_of_version(3, "1")], np.int32))
-    label = np.array([class_of_version(7, "1")], np.int32)
-    assert kept.crossed("carla", last, label)[0] is near
-    ring.add(told, label)
-    assert bool(compare_with_numpy(ring, last, label).close.any()) is near
+        kept.crossed(caller, [told.encode()], [class_of_version(3, "1")])
+    assert kept.crossed("carla", [last.encode()], [class_of_version(7, "1")])[0] is near
+    session.add(told, 7, 0.0, Told.CLEAN)
+    assert (session.add(last, 7, 0.0, Told.CLEAN).anchor == 7) is near
 
 
 @pytest.mark.parametrize("width", [64, 784])
@@ -95,7 +94,7 @@ def test_a_caller_who_asks_again_takes_no_place_of_others() -> None:
         take(kept, caller, row, 3)
     other = DRAW.random((1, 64))
     for _ in range(KEPT + 10):
-        kept.crossed("otto", prints(other), np.array([5], np.int32))
+        kept.crossed("otto", prints(other), [5])
     assert take(kept, "carla", last, 7)
 
 
@@ -105,5 +104,5 @@ def test_the_last_rows_alone_are_kept() -> None:
     for caller, row in zip(("ann", "bob", "ann"), told, strict=True):
         take(kept, caller, row, 3)
     for at in range(0, KEPT, 256):
-        kept.crossed(f"otto-{at}", prints(DRAW.random((256, 64))), np.zeros(256, np.int32))
+        kept.crossed(f"otto-{at}", prints(DRAW.random((256, 64))), [0] * 256)
     assert not take(kept, "carla", last, 7)

@@ -1,10 +1,10 @@
-"""Rows of a burst are compared together, and found is what is found one after another."""
+"""Rows of a burst are taken together, and found is what is found one after another."""
 
 import numpy as np
 import pytest
 
 from gateway.sessions.comparison import REMEMBERED
-from gateway.sessions.fingerprints import PrintColumns, Printer
+from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import CallerSession, Finding
 
 ROWS = 3 * REMEMBERED
@@ -32,8 +32,8 @@ def test_a_burst_tells_what_its_rows_tell_one_by_one(width: int, alike: bool) ->
     found: list[Finding] = []
     while len(found) < len(x):
         part = slice(len(found), len(found) + int(draw.integers(1, 150)))
-        columns = PrintColumns.decode([each.encode() for each in prints[part]])
-        found += together.add_all(columns, labels[part], payoffs[part])
+        encoded = [each.encode() for each in prints[part]]
+        found += together.add_all(encoded, labels[part], payoffs[part])
     assert found == expected
     assert any(each.search for each in expected)
     assert any(each.anchor is not None for each in expected) is alike
