@@ -3,11 +3,13 @@
     MLmodel            YAML: flavours, signature and run, of which plain data only are built
     model.onnx, ...    the file that the flavour names
     ../../metrics/     those of the run whose artifact it is: "time value step" lines
+    ../metrics/        those of the logged model whose folder `artifacts` it is (MLflow 3)
 
 What MLflow says of the model becomes evidence: an in-toto statement (SLSA provenance) of the ONNX
 file, with the digests of all files that it came from. It rests on the folder's word.
 
-The sklearn flavour is a pickle, which runs code when it is read; it is refused.
+The sklearn flavour is Python objects (a pickle or skops); a pickle runs code when it is read, so
+it is refused.
 """
 
 import math
@@ -27,15 +29,23 @@ from sealgate.trust.canonical import raw, sha256
 from sealgate.trust.keys import PublicKey
 
 Signers = Mapping[str, PublicKey]
-MLMODEL, ARTIFACTS, METRICS = "MLmodel", "artifacts", "metrics"
+MLMODEL, ARTIFACTS, METRICS, SOURCE = "MLmodel", "artifacts", "metrics", "source"
+MOST_FILES = 1000
 CONVERT = f"{__name__}:convert"
 IMPORT = "urn:sealgate:import:mlflow:v1"
 _LARGEST = 1 << 20
-_MOST_FILES = 1000
 _ADDED = 16 << 20
 # A tree's node takes more room in ONNX than in xgboost's own form.
 _GROWTH = 8
-_SAID = ("run_id", "model_uuid", "mlflow_version", "utc_time_created", "signature", "artifact_path")
+_SAID = (
+    "run_id",
+    "model_uuid",
+    "mlflow_version",
+    "utc_time_created",
+    "signature",
+    "saved_input_example_info",
+    "artifact_path",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +65,8 @@ def is_mlflow(path: Path) -> bool:
 def files_of(folder: Path) -> list[Path]:
     """Its files, in order. Raises FILE_TOO_LARGE where there are too many."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    if len(found) > _MOST_FILES:
-        raise SealgateError(Reason.FILE_TOO_LARGE, f"{folder} has more than {_MOST_FILES} files")
+    if len(found) > MOST_FILES:
+        raise SealgateError(Reason.FILE_TOO_LARGE, f"{folder} has more than {MOST_FILES} files")
     return found
 
 
@@ -77,7 +87,7 @@ def read_mlflow(
     model = read_plain_file(_inside(folder, data))
     if flavour == "xgboost":
         model = _converted(model, confinement)
-    statement = _statement(document, flavour, model, signer, _metrics(folder), named)
+    statement = _statement(document, flavour, model, signer, _run_of(folder), named)
     return ImportedModel(model, Origin(statement, {"model.onnx": sha256(model)}))
 
 
@@ -131,8 +141,8 @@ def _flavour(document: Mapping[str, Any]) -> tuple[str, str]:
             return name, said["data"]
     if "sklearn" in flavours:
         detail = (
-            "the sklearn flavour is a pickle, which runs code when it is read: log the model with"
-            " mlflow.onnx after skl2onnx.to_onnx"
+            "the sklearn flavour is Python objects, and a pickle runs code when it is read: log the"
+            " model with mlflow.onnx after skl2onnx.to_onnx"
         )
     else:
         detail = f"of the flavours {', '.join(map(str, flavours))} none is onnx or xgboost"
@@ -151,16 +161,18 @@ def _statement(
     flavour: str,
     model: bytes,
     signer: str | None,
-    metrics: Mapping[str, str],
+    run: Path | None,
     files: Mapping[str, bytes],
 ) -> dict[str, Any]:
     said = {name: str(document[name]) for name in _SAID if document.get(name) is not None}
     outer = {
         "flavour": flavour,
         "mlflow": said,
-        "metrics": dict(metrics),
+        "metrics": _metrics(run / METRICS) if run else {},
         "model_signature": signer or "unsigned",
     }
+    if run is not None and (run / SOURCE).is_file():
+        outer["source"] = read_plain_file(run / SOURCE)[:_LARGEST].decode("utf-8", "replace")
     return import_statement(IMPORT, outer, model, files)
 
 
@@ -186,14 +198,21 @@ def import_statement(
     }
 
 
-def _metrics(folder: Path) -> dict[str, str]:
-    """The last value of each metric of the run that the folder lies in, as its file has it. What
-    lies two folders above a model that is in no run is somebody else's.
+def _run_of(folder: Path) -> Path | None:
+    """The folder of the run, or of the logged model, that this one is an artifact of. What lies
+    above a model that is in neither is somebody else's.
     """
-    artifacts = folder.resolve().parent
-    place = artifacts.parent / METRICS
+    inner = folder.resolve()
+    for artifacts in (inner.parent, inner):
+        if artifacts.name == ARTIFACTS:
+            return artifacts.parent
+    return None
+
+
+def _metrics(place: Path) -> dict[str, str]:
+    """The last value of each metric in the folder, as its file has it."""
     found = {}
-    for path in files_of(place) if artifacts.name == ARTIFACTS and place.is_dir() else []:
+    for path in files_of(place) if place.is_dir() else []:
         lines = read_plain_file(path)[:_LARGEST].decode("utf-8", "replace").split("\n")
         words = [line.split() for line in lines if line.strip()]
         if words and len(words[-1]) >= 2 and _is_finite(words[-1][1]):

@@ -100,6 +100,16 @@ def test_only_the_metrics_of_its_own_run_are_told(tmp_path: Path) -> None:
     assert metrics(other) == {}
 
 
+def test_a_logged_models_own_metrics_are_told(tmp_path: Path) -> None:
+    """MLflow 3 keeps a model in `models/m-…/artifacts`, and its metrics beside that."""
+    model = written(tmp_path, "onnx", "model.onnx", linear())
+    logged = tmp_path / "m-3f2a"
+    logged.mkdir()
+    model.rename(logged / "artifacts")
+    (tmp_path / "run" / "metrics").rename(logged / "metrics")
+    assert metrics(logged / "artifacts") == {"auc": "0.975"}
+
+
 def test_a_signature_that_nobody_verified_is_called_so(tmp_path: Path) -> None:
     model = written(tmp_path, "onnx", "model.onnx", linear())
     (model / "model.sig").write_text("{}")
@@ -111,7 +121,7 @@ def test_a_signature_that_nobody_verified_is_called_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flavour", "name", "reason", "detail"),
     [
-        ("sklearn", "model.pkl", Reason.FORMAT_REFUSED, "the sklearn flavour is a pickle"),
+        ("sklearn", "model.pkl", Reason.FORMAT_REFUSED, "the sklearn flavour is Python objects"),
         ("pytorch", "model.pth", Reason.FORMAT_REFUSED, "none is onnx or xgboost"),
         ("onnx", "../other.onnx", Reason.PATH_UNSAFE, "MLmodel names ../other.onnx"),
     ],
