@@ -27,6 +27,26 @@ def test_a_run_of_mlflows_with_one_model_names_that(tmp_path: Path) -> None:
             model_of_run(folder)
 
 
+def test_a_logged_model_of_mlflows_names_its_files(tmp_path: Path) -> None:
+    logged = written(tmp_path / "m-3f2a", "artifacts/MLmodel", "meta.yaml")
+    assert model_of_run(logged) == logged / "artifacts"
+    rows = written(tmp_path, "rows.safetensors") / "rows.safetensors"
+    for place in (str(logged), (logged / "artifacts").as_uri()):
+        told = CliRunner().invoke(imports, ["mlflow", place, "--data", str(rows)])
+        assert told.exit_code == 2, told.output
+        assert "--name names the model" in told.output
+
+
+def test_a_uri_needs_a_tracking_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = written(tmp_path, "rows.safetensors") / "rows.safetensors"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = ["mlflow", "models:/credit/1", "--data", str(rows)]
+    told = CliRunner().invoke(imports, words)
+    assert told.exit_code == 1
+    assert Reason.PARAMETER_MALFORMED.name in told.output
+    assert "MLFLOW_TRACKING_URI names the tracking store" in told.output
+
+
 def test_a_folder_of_hugging_faces_has_its_configuration(tmp_path: Path) -> None:
     with refused(Reason.FORMAT_REFUSED):
         model_of_hub(tmp_path)
