@@ -32,6 +32,13 @@ $(VENV)/dev: $(VENV)/serve
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# MLflow as a whole, whose server and stores the extra's client is asked to read: 900 MB.
+.venv-mlflow/ready: tests/mlflow.txt pyproject.toml
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing MLflow into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mlflow]' -r $<
+	@touch $@
+
 # Ray is large, and only who scales out by it needs it.
 .venv-ray/ready: pyproject.toml
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)

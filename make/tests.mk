@@ -16,6 +16,9 @@ test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language m
 test/tensorflow: $(VENV)/dev .venv-oracles/ready .venv-tensorflow/ready ## a network of Keras, by TensorFlow's converter
 	$(BIN)/python -m pytest tests/integration/publishing/test_tensorflow.py
 
+test/mlflow: $(VENV)/dev .venv-mlflow/ready ## models out of MLflow's stores and server, by their URIs
+	$(BIN)/python -m pytest tests/integration/publishing/test_mlflow_uris.py
+
 test/export: $(VENV)/dev ## exports from checkpoints and windows, up to published versions (10 minutes)
 	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
 

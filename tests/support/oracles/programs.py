@@ -28,6 +28,7 @@ MAY_BE_MISSING = {
     "openai_server": "it has torch a second time; `make test-extra NAME=openai` installs it",
     "federated": "it has torch a second time; `make test-extra NAME=federated` installs it",
     "tensorflow": "it is 1.6 GB; `make test-extra NAME=tensorflow` installs it",
+    "mlflow": "it is 900 MB; `make test-extra NAME=mlflow` installs it",
     "ray": "it is 100 MB and has web servers of its own, which `make test-extra NAME=ray` installs",
     **({"mlserver": "it is for Python before 3.13"} if sys.version_info >= (3, 13) else {}),
     **(
