@@ -8,8 +8,12 @@ from typing import Any
 import click
 
 from publishing.pipeline.files import LARGEST_LOSS
+from publishing.ready.model_signature import TrustedSigners
+from publishing.source.folder import read_plain_file
 from registry.sandbox.confinement import Confinement, SandboxLimits
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import write_private_file
+from sealgate.trust.policy import Policy
 
 _OPTIONS = (
     click.option(
@@ -51,6 +55,20 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         confined = option(confined)
     return confined
+
+
+trusted_root_option = click.option(
+    "--trusted-root",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Sigstore's trusted_root.json, where an imported folder was signed by an identity; the "
+    "policy pins its digest (section `model_signers`).",
+)
+
+
+def trusted_signers(policy: Policy, trusted_root: Path | None) -> TrustedSigners:
+    """Whose signatures of imported folders count."""
+    data = [] if trusted_root is None else [read_plain_file(trusted_root)]
+    return TrustedSigners(policy.trusted_makers, {sha256(each): each for each in data})
 
 
 def mark_options(command: Callable[..., Any]) -> Callable[..., Any]:

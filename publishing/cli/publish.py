@@ -21,7 +21,12 @@ from publishing.cli.description_options import (
     precision_option,
     quantizes,
 )
-from publishing.cli.options import mark_options, worker_options
+from publishing.cli.options import (
+    mark_options,
+    trusted_root_option,
+    trusted_signers,
+    worker_options,
+)
 from publishing.evidence import recalibration
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.pipeline.files import DRAWS, LARGEST_LOSS
@@ -56,7 +61,8 @@ class PublishOptions:
     """What a publisher may ask of a version: how much accuracy its mark may cost, as a share of the
     test slice, whether screening may have a first stage, and whether a model with too few weights
     may go without a mark; what a file is said to be, and whether to quantize what model.json
-    describes, None being what it says; and whether requests are screened.
+    describes, None being what it says; whether requests are screened; and the file of the trusted
+    root by which a folder's signature is verified.
     """
 
     largest_loss: float = LARGEST_LOSS
@@ -65,6 +71,7 @@ class PublishOptions:
     description: ModelDescription | None = None
     quantized: bool | None = None
     screened: bool = True
+    trusted_root: Path | None = None
 
 
 class RegistryCommitments:
@@ -103,6 +110,7 @@ Example:
 @worker_options
 @precision_option
 @mark_options
+@trusted_root_option
 @click.option(
     "--no-first-stage",
     is_flag=True,
@@ -135,6 +143,7 @@ def publish(
     precision: str | None,
     allow_unmarked: bool,
     watermark_loss: float,
+    trusted_root: Path | None,
     no_first_stage: bool,
     without_screening: bool,
     proposed: bool,
@@ -158,6 +167,7 @@ def publish(
         description,
         quantizes(precision),
         not without_screening,
+        trusted_root,
     )
     made = release(ctx, source, dataset, bounds, wishes, parallel)
     if proposed:
@@ -187,7 +197,8 @@ def release(
             if not wishes.screened:
                 policy.check_screening(model_name(path, wishes.description), screened=False)
             asked = wishes.description, bounds, wishes.quantized, wishes.screened
-            source = read or read_source(path, dataset, *asked, policy.trusted_makers)
+            signers = trusted_signers(policy, wishes.trusted_root)
+            source = read or read_source(path, dataset, *asked, signers)
             if wishes.description is not None:
                 _tell("prepare", describe_input(source))
             built, summary = _build(channel, person, source, dataset, bounds, wishes)

@@ -16,7 +16,7 @@ from publishing.cli.description_options import (
     precision_option,
     quantizes,
 )
-from publishing.cli.options import worker_options
+from publishing.cli.options import trusted_root_option, trusted_signers, worker_options
 from publishing.cli.publish import PublishOptions, release
 from publishing.cli.screen import fetch
 from publishing.evidence.signing import check_made_from
@@ -55,6 +55,7 @@ Example:
 @click.option("--model", required=True, help="Whose traffic it is.")
 @click.option("--from-version", required=True, type=click.IntRange(1), help="Which version's.")
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="The newest.")
+@trusted_root_option
 @worker_options
 @json_option
 @click.pass_context
@@ -68,6 +69,7 @@ def recalibrate(
     model: str,
     from_version: int,
     days: int,
+    trusted_root: Path | None,
     bounds: Confinement,
     as_json: bool,
 ) -> None:
@@ -90,7 +92,7 @@ def recalibrate(
             description,
             bounds,
             quantizes(precision),
-            signers=policies[-1].trusted_makers,
+            signers=trusted_signers(policies[-1], trusted_root),
         )
         check_made_from(registry, signed, policies, made, dataset)
     earlier = Detector.decode(files[version_contents.DETECTOR])

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from publishing.ready.mlflow import ImportedModel, Signers, files_of, import_statement
-from publishing.ready.model_signature import verified_signer
+from publishing.ready.mlflow import ImportedModel, files_of, import_statement
+from publishing.ready.model_signature import TrustedSigners, verified_signer
 from publishing.source.folder import CONFIG as OURS
 from publishing.source.folder import Origin, read_plain_file
 from sealgate.reasons import Reason, SealgateError
@@ -31,7 +31,7 @@ def is_huggingface(path: Path) -> bool:
     return (path / CONFIG).is_file() and not (path / OURS).exists()
 
 
-def read_huggingface(folder: Path, signers: Signers | None = None) -> ImportedModel:
+def read_huggingface(folder: Path, signers: TrustedSigners | None = None) -> ImportedModel:
     """The model of such a folder, with the labels that its configuration names.
 
     Raises as `verified_signer`, and FORMAT_REFUSED for what no importer reads, with what to do.

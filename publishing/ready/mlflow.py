@@ -20,15 +20,13 @@ from typing import Any
 
 import yaml
 
-from publishing.ready.model_signature import verified_signer
+from publishing.ready.model_signature import TrustedSigners, verified_signer
 from publishing.source.folder import SLSA, STATEMENT, Origin, read_plain_file
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
-from sealgate.trust.keys import PublicKey
 
-Signers = Mapping[str, PublicKey]
 MLMODEL, ARTIFACTS, METRICS, SOURCE = "MLmodel", "artifacts", "metrics", "source"
 MOST_FILES = 1000
 CONVERT = f"{__name__}:convert"
@@ -71,7 +69,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def read_mlflow(
-    folder: Path, confinement: Confinement, signers: Signers | None = None
+    folder: Path, confinement: Confinement, signers: TrustedSigners | None = None
 ) -> ImportedModel:
     """The model of an MLflow folder. Its signature, if it has one, is held against `signers`.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription
 from publishing.ready.huggingface import is_huggingface, read_huggingface
-from publishing.ready.mlflow import ImportedModel, Signers, is_mlflow, read_mlflow
+from publishing.ready.mlflow import ImportedModel, is_mlflow, read_mlflow
+from publishing.ready.model_signature import TrustedSigners
 from publishing.ready.preparation import add_response, inputs_of, prepare
 from publishing.ready.rows import check_row_sizes, column_rows, read_named, tensor_rows
 from publishing.source.dataset import Dataset
@@ -61,7 +62,7 @@ def read_source(
     confinement: Confinement,
     quantized: bool | None = None,
     screened: bool = True,
-    signers: Signers | None = None,
+    signers: TrustedSigners | None = None,
 ) -> SourceFolder:
     """The model at `path`. With a `description` it is a file or a folder of MLflow's or Hugging
     Face's, whose signature is held against `signers`, and is prepared. Another folder has a
@@ -97,7 +98,9 @@ def model_name(path: Path, description: ModelDescription | None) -> str:
     return ModelConfig.read(read_plain_file(path / CONFIG)).name
 
 
-def _ready(path: Path, confinement: Confinement, signers: Signers | None = None) -> ImportedModel:
+def _ready(
+    path: Path, confinement: Confinement, signers: TrustedSigners | None = None
+) -> ImportedModel:
     if is_mlflow(path):
         return read_mlflow(path, confinement, signers)
     if is_huggingface(path):

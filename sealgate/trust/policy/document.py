@@ -20,6 +20,7 @@ from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.former_logs import FormerLogKeys
 from sealgate.trust.policy.health_limits import HealthRules
+from sealgate.trust.policy.model_signers import ModelSigner, ModelSigners
 from sealgate.trust.policy.outcome_rules import OutcomeRules
 from sealgate.trust.policy.passkeys import NO_PASSKEYS, Passkeys
 from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
@@ -27,7 +28,6 @@ from sealgate.trust.policy.promotion_rules import (
     SERVING,
     UNKNOWN,
     EvidenceRules,
-    ModelSigners,
     RejectionRules,
     RiskTiers,
     SecurityKeyRules,
@@ -294,9 +294,9 @@ class Policy:
         return self.security_keys.demand(self.risk.tier(model) if self.risk else UNKNOWN)
 
     @property
-    def trusted_makers(self) -> Mapping[str, PublicKey]:
-        """The keys that vouch for models from elsewhere, by their makers' names."""
-        return self.model_signers.keys if self.model_signers else {}
+    def trusted_makers(self) -> Mapping[str, ModelSigner]:
+        """Who vouches for models from elsewhere, by the makers' names."""
+        return self.model_signers.listed if self.model_signers else {}
 
     def check_screening(self, model: str, screened: bool) -> None:
         """Raises SealgateError(SCREENING_REQUIRED) for a version without screening, unless the

@@ -18,7 +18,6 @@ from typing import Any, Self
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
-from sealgate.trust.keys import ECDSA_P256, PublicKey
 
 UNKNOWN = ""
 """The tier of a model that the policy does not judge; no tier is called so."""
@@ -185,27 +184,3 @@ class UnscreenedRules(_TierRules):
     """
 
     __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSigners:
-    """`keys`: the name of a maker of models to the P-256 key with which it signs folders.
-
-    Raises SealgateError: DOCUMENT_MALFORMED or NAME_MALFORMED.
-    """
-
-    keys: Mapping[str, PublicKey]
-
-    def __post_init__(self) -> None:
-        for name, key in self.keys.items():
-            check_name(name)
-            if key.scheme != ECDSA_P256:
-                raise fields.malformed(f"{name} signs models with a P-256 key")
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: key.pem for name, key in self.keys.items()}
-
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        given = fields.mapping(value).items()
-        return cls({name: PublicKey.from_pem(fields.text(pem)) for name, pem in given})

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from publishing.ready.mlflow import files_of, read_mlflow
-from publishing.ready.model_signature import verified_signer
+from publishing.ready.model_signature import TrustedSigners, verified_signer
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason
 from sealgate.trust.keys import PublicKey
@@ -19,6 +19,7 @@ from tests.support.oracles import programs
 
 Files = dict[str, bytes]
 SIG = "model.sig"
+NOBODY = TrustedSigners({})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def test_a_makers_key_that_is_listed_is_named_in_the_evidence(
     signed: tuple[Path, PublicKey],
 ) -> None:
     folder, key = signed
-    found = read_mlflow(folder, Confinement(), {"other": p256_key("paula").public, "vendor": key})
+    signers = TrustedSigners({"other": p256_key("paula").public, "vendor": key})
+    found = read_mlflow(folder, Confinement(), signers)
     assert found.origin is not None
     definition = found.origin.statement["predicate"]["buildDefinition"]
     told = definition["externalParameters"]["model_signature"]
@@ -65,7 +67,7 @@ def test_what_nothing_was_held_against_is_not_called_verified(
 ) -> None:
     given = files(signed[0])
     assert verified_signer(given, None) == f"not verified: {SIG}"
-    assert verified_signer({name: given[name] for name in given if name != SIG}, {}) is None
+    assert verified_signer({name: given[name] for name in given if name != SIG}, NOBODY) is None
 
 
 def altered(given: Files, edit: Callable[[dict], None]) -> Files:
@@ -102,10 +104,10 @@ def test_a_signature_that_does_not_hold_refuses(signed: tuple[Path, PublicKey], 
     folder, key = signed
     reason, change = WRONG[name]
     with refused(reason):
-        verified_signer(change(files(folder)), {"vendor": key})
+        verified_signer(change(files(folder)), TrustedSigners({"vendor": key}))
 
 
 def test_a_key_that_no_policy_lists_refuses(signed: tuple[Path, PublicKey]) -> None:
-    for signers in ({}, {"other": p256_key("paula").public}):
+    for signers in (NOBODY, TrustedSigners({"other": p256_key("paula").public})):
         with refused(Reason.SIGNER_MISMATCH):
             verified_signer(files(signed[0]), signers)
