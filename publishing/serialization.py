@@ -12,10 +12,20 @@ from safetensors import numpy as safetensors_numpy
 from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, SealgateError
 
+_ONE_FILE = (
+    "its weights lie in another file: write one with torch.onnx.export(…, external_data=False), or"
+    " with onnx.save(onnx.load(FILE), NEW)"
+)
+
 
 def parse_model(data: bytes) -> onnx.ModelProto:
     """The model in `data`, which must be complete in itself: FORMAT_REFUSED, EXTERNAL_DATA."""
-    check_file("graph.onnx", data)
+    try:
+        check_file("graph.onnx", data)
+    except SealgateError as refusal:
+        if refusal.reason is not Reason.EXTERNAL_DATA:
+            raise
+        raise SealgateError(Reason.EXTERNAL_DATA, _ONE_FILE) from refusal
     return onnx.ModelProto.FromString(data)
 
 

@@ -5,7 +5,7 @@ gradients of its outputs, gives those of its inputs. Only gradients to the rows 
 are constants here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from publishing.differentiate import (
     elementwise,
@@ -17,7 +17,7 @@ from publishing.differentiate import (
 )
 from publishing.differentiate.emitter import Emitter
 from publishing.differentiate.measured import MeasuredGraph, MeasuredNode
-from publishing.differentiate.rules import Rule
+from publishing.differentiate.rules import Gradients, Rule
 from sealgate.reasons import Reason, SealgateError
 
 RULES: Mapping[str, Rule] = {
@@ -59,7 +59,7 @@ def gradient(emitter: Emitter, graph: MeasuredGraph, output: str, cotangent: str
         rule = _rule(node)
         if rule is None:
             raise node.refusal("it has no gradient here")
-        for place, found in enumerate(rule(emitter, node, given)):
+        for place, found in enumerate(_applied(rule, emitter, node, given)):
             name = node.inputs[place]
             if found is None or name not in graph.active:
                 continue
@@ -70,6 +70,18 @@ def gradient(emitter: Emitter, graph: MeasuredGraph, output: str, cotangent: str
             Reason.GRADIENT_MISSING, f"{output} does not depend on {graph.row_input} smoothly"
         )
     return gradients[graph.row_input]
+
+
+def _applied(
+    rule: Rule, emitter: Emitter, node: MeasuredNode, given: Gradients
+) -> Sequence[str | None]:
+    """Raises GRADIENT_MISSING, which names the node, also where it cuts or joins along the rows."""
+    try:
+        return rule(emitter, node, given)
+    except SealgateError as refusal:
+        if refusal.reason is not Reason.GRAPH_MISMATCH:
+            raise
+        raise node.refusal(refusal.detail) from refusal
 
 
 def _rule(node: MeasuredNode) -> Rule | None:

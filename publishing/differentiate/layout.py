@@ -95,11 +95,13 @@ def _gather(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[st
     size = data.fixed(axis)
     kept = np.mod(indices.reshape(-1).astype(np.int64), size)
     found = only(gradients)
-    if indices.ndim != 1:
-        # The axes of the indices become one.
-        shape = [0] * axis + [len(kept)]
-        rest = [data.fixed(at) for at in range(axis + 1, data.rank)]
-        found = e.op("Reshape", found, e.integers(*shape, *rest))
+    if indices.ndim == 0:
+        found = e.op("Unsqueeze", found, e.integers(axis))
+    elif indices.ndim != 1:
+        # The axes of the indices become one; that of the rows may come after them.
+        shape = e.integers(*[0] * axis, len(kept))
+        rest = e.op("Shape", node.inputs[0], start=axis + 1)
+        found = e.op("Reshape", found, e.op("Concat", shape, rest, axis=0))
     return (_spread(e, found, data.rank, axis, kept, size),)
 
 

@@ -38,7 +38,7 @@ class MeasuredTensor:
         """The size of an axis that does not depend on the rows. Raises GRAPH_MISMATCH."""
         one, other = self.dims[axis]
         if one != other:
-            raise SealgateError(Reason.GRAPH_MISMATCH, f"axis {axis} depends on the rows")
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"axis {axis} is that of the rows")
         return one
 
 

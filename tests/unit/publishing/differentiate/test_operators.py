@@ -407,6 +407,19 @@ def test_the_parts_of_a_split_go_back_to_their_places() -> None:
     check(model, drawn(4, 6, 2), lambda x: x[:, :2] * x[:, 2:4])
 
 
+@pytest.mark.parametrize("index", [np.array(2), ints(4, 1), np.array([[5, 0], [0, 3]])])
+def test_rows_may_lie_behind_an_axis_that_is_gathered_from(index: np.ndarray) -> None:
+    """As where torch exports attention: its rows are the second axis, or the third."""
+    back = [index.ndim, *range(index.ndim), index.ndim + 1]
+    nodes = [
+        helper.make_node("Transpose", [X], ["turned"], perm=[1, 0, 2]),
+        helper.make_node("Gather", ["turned", "index"], ["found"], axis=0),
+        helper.make_node("Transpose", ["found"], [Y], perm=back),
+    ]
+    model = model_of(nodes, (6, 4), {"index": index})
+    check(model, drawn(4, 6, 4), lambda x: x.permute(1, 0, 2)[t(index)].permute(back))
+
+
 def test_where_and_casts_pass_the_gradient_of_what_was_chosen() -> None:
     nodes = [
         helper.make_node("Greater", [X, "c"], ["chosen"]),
@@ -453,6 +466,7 @@ def test_an_operator_without_a_gradient_is_named_with_what_to_do() -> None:
         ("MatMul", (drawn(4),), {}, "a product with a vector"),
         ("Einsum", (ROW,), {"equation": "n...,...->n..."}, "an ellipsis"),
         ("Max", (ROW, ROW), {}, "more than two inputs"),
+        ("ReduceMean", (ints(0),), {}, "ReduceMean (y): axis 0 is that of the rows"),
     ],
 )
 def test_what_a_rule_does_not_cover_is_said(
