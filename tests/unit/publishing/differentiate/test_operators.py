@@ -414,7 +414,10 @@ def test_rows_may_lie_behind_an_axis_that_is_gathered_from(index: np.ndarray) ->
     nodes = [
         helper.make_node("Transpose", [X], ["turned"], perm=[1, 0, 2]),
         helper.make_node("Gather", ["turned", "index"], ["found"], axis=0),
-        helper.make_node("Transpose", ["found"], [Y], perm=back),
+        # One that moves nothing is optimized away wrongly by onnxruntime 1.31.
+        helper.make_node("Transpose", ["found"], [Y], perm=back)
+        if index.ndim
+        else helper.make_node("Identity", ["found"], [Y]),
     ]
     model = model_of(nodes, (6, 4), {"index": index})
     check(model, drawn(4, 6, 4), lambda x: x.permute(1, 0, 2)[t(index)].permute(back))
