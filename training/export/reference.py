@@ -65,14 +65,18 @@ class TorchReferenceLayer:
         found = mean, basis, torch.cat(factors, 1), torch.cat(centers)
         return cls(*(each.float().contiguous() for each in found))
 
-    def squares(self, rows: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def classes(self) -> int:
+        return self.whitening.shape[1] // self.whitening.shape[0]
+
+    def squares(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The squared distances [n, C] of rows [n, D] from each class, and of what no component
         holds [n, 1].
         """
         centered = rows - self.mean
         z = centered @ self.basis
         white = torch.addmm(-self.center, z, self.whitening)
-        by_class = (white * white).unflatten(1, (classes, -1)).sum(-1)
+        by_class = (white * white).unflatten(1, (self.classes, -1)).sum(-1)
         whole, held = ((each * each).sum(1, keepdim=True) for each in (centered, z))
         return by_class, whole - held
 
@@ -83,54 +87,35 @@ class ClassPoints:
 
     points: torch.Tensor
 
-    def features(
-        self, layer: TorchReferenceLayer, rows: torch.Tensor, own: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """How far rows [n, D] lie from the nearest point of the class that `own` [n, C] marks and
-        from the nearest of another one, and by how much the first exceeds the second; the same for
-        the last of the `NEIGHBOURS` nearest; each [n, 1].
+    def squares(self, layer: TorchReferenceLayer, rows: torch.Tensor) -> list[torch.Tensor]:
+        """The squared distances [n, C] of rows [n, D] from the nearest point of each class, and
+        from the last of the `NEIGHBOURS` nearest.
         """
         z = (rows - layer.mean) @ layer.basis
         length, lengths = ((each * each).sum(1) for each in (z, self.points))
         squares = (length[:, None] + lengths - 2 * z @ self.points.T).clamp(min=0)
-        each = squares.unflatten(1, (own.shape[1], -1))
+        each = squares.unflatten(1, (layer.classes, -1))
         ranked = each.topk(NEIGHBOURS, -1, largest=False).values
-        return [*_between(ranked[..., 0], own), *_between(ranked[..., -1], own)]
-
-
-def _between(squares: torch.Tensor, own: torch.Tensor) -> list[torch.Tensor]:
-    """Of squared distances [n, C] to classes the own one's and the next one's, and by how much the
-    first exceeds the second.
-    """
-    near = torch.where(own, squares, 0.0).sum(1, keepdim=True)
-    other = torch.where(own, _FAR, squares).amin(1, keepdim=True)
-    return [
-        (near + 1).log(),
-        (other + 1).log(),
-        (near - other) / (near + other + _TINY).sqrt(),
-    ]
+        return [ranked[..., 0], ranked[..., -1]]
 
 
 def distance_features(
-    layers: Sequence[TorchReferenceLayer], entered: Sequence[torch.Tensor], own: torch.Tensor
+    squares: Sequence[torch.Tensor], rests: Sequence[torch.Tensor], own: torch.Tensor
 ) -> torch.Tensor:
-    """How far the rows [n, D] that entered each of L layers lie from the class that `own` [n, C]
-    marks and from the next one, by how much the first exceeds the second, and what no component
-    holds: [n, 4 L], layer by layer. All layers share the operators behind their distances.
+    """Of each group of squared distances [n, C] those of the class that `own` [n, C] marks, of the
+    next one, and by how much the first exceeds the second; and what no component of each layer
+    holds, from [n, 1]: all firsts, all seconds, and so on, [n, 3 G + L]. All groups share the
+    operators, of which each takes about as long for one.
     """
-    count, classes = len(layers), own.shape[1]
-    parts = [each.squares(rows, classes) for each, rows in zip(layers, entered, strict=True)]
-    squares, rest = (torch.cat(each, 1) for each in zip(*parts, strict=True))
-    squares, own = squares.unflatten(1, (count, classes)), own[:, None]
-    near = torch.where(own, squares, 0.0).sum(2)
-    other = torch.where(own, _FAR, squares).amin(2)
-    found = [
-        (near + 1).log(),
-        (other + 1).log(),
-        (near - other) / (near + other + _TINY).sqrt(),
-        (rest.clamp(min=0) + _TINY).sqrt(),
-    ]
-    return torch.cat(found, 1).unflatten(1, (FEATURES, count)).transpose(1, 2).flatten(1)
+    groups, own = torch.stack(list(squares), 1), own[:, None]
+    near = torch.where(own, groups, 0.0).sum(2)
+    other = torch.where(own, _FAR, groups).amin(2)
+    distances = torch.cat([near, other], 1)
+    difference, both = near - other, near + other
+    rest = torch.cat(list(rests), 1).clamp(min=0)
+    roots = (torch.cat([both, rest], 1) + _TINY).sqrt()
+    count = len(squares)
+    return torch.cat([(distances + 1).log(), difference / roots[:, :count], roots[:, count:]], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +180,24 @@ class CleanReference:
 
     def features(self, layers: Sequence[torch.Tensor], own: torch.Tensor) -> torch.Tensor:
         """Those of each of these layers, those of the points after the first: [n, ·]."""
-        found = distance_features(self.layers, layers, own)
-        if self.points is None:
-            return found
-        nearest = self.points.features(self.layers[0], layers[0], own)
-        return torch.cat([found[:, :FEATURES], *nearest, found[:, FEATURES:]], 1)
+        parts = [layer.squares(rows) for layer, rows in zip(self.layers, layers, strict=True)]
+        squares, rests = (list(each) for each in zip(*parts, strict=True))
+        if self.points is not None:
+            squares[1:1] = self.points.squares(self.layers[0], layers[0])
+        found = distance_features(squares, rests, own)
+        return found.index_select(1, self._order(len(squares)))
+
+    def _order(self, groups: int) -> torch.Tensor:
+        """Where each feature lies among those of `distance_features`: the rest of a layer comes
+        behind its own distances.
+        """
+        points = groups - len(self.layers)
+        order: list[int] = []
+        for group in range(groups):
+            order += [group, groups + group, 2 * groups + group]
+            if not 0 < group <= points:
+                order.append(3 * groups + group - min(group, points))
+        return torch.tensor(order)
 
 
 @contextmanager

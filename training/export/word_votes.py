@@ -103,9 +103,10 @@ class WordVotes:
         total = places.sum(1, keepdim=True)
         agreed = _cosine(places, total - places)
         weights = held, parts.clamp(min=0), (-parts).clamp(min=0)
+        squares, rest = self.layer.squares(total[:, 0] / held.sum(1, keepdim=True))
         return [
             _weighed(votes, held),
-            distance_features((self.layer,), (total[:, 0] / held.sum(1, keepdim=True),), own),
+            distance_features([squares], [rest], own),
             *(_weighed(agreed, weight) for weight in weights),
         ]
 
