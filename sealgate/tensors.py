@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,19 +139,31 @@ def _read(
     raw: bytes | None,
 ) -> Tensor:
     if raw is not None:
-        return read_raw(message.name, message.datatype, tuple(message.shape), raw)
+        return TensorForm.of(message.name, message.datatype, tuple(message.shape)).read(raw)
     datatype, shape = message.datatype, tuple(message.shape)
     data = _from_typed(message.contents, _known(datatype), _element_count(shape))
     raw = _join_bytes(data.tolist()) if datatype == "BYTES" else data.tobytes()
     return _finite(Tensor(message.name, datatype, shape, data.reshape(shape), raw))
 
 
-def read_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> Tensor:
-    """The tensor of a raw entry. Raises: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES, TENSOR_RANGE,
-    TENSOR_NOT_FINITE.
-    """
-    data = _from_raw(raw, _known(datatype), _element_count(shape))
-    return _finite(Tensor(name, datatype, shape, data.reshape(shape), raw))
+class TensorForm(NamedTuple):
+    """What a raw entry is said to hold; it has been checked. The shape has so many `elements`."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    elements: int
+
+    @classmethod
+    def of(cls, name: str, datatype: str, shape: tuple[int, ...]) -> "TensorForm":
+        """Raises: TENSOR_DATATYPE, TENSOR_SHAPE."""
+        return cls(name, _known(datatype), shape, _element_count(shape))
+
+    def read(self, raw: bytes) -> Tensor:
+        """The tensor of a raw entry. Raises: TENSOR_BYTES, TENSOR_RANGE, TENSOR_NOT_FINITE."""
+        name, datatype, shape, elements = self
+        data = _from_raw(raw, datatype, elements)
+        return _finite(Tensor(name, datatype, shape, data.reshape(shape), raw))
 
 
 def _known(datatype: str) -> str:
@@ -170,7 +182,7 @@ def _element_count(shape: Sequence[int]) -> int:
     # First of all: to multiply the sizes that fit into a message would take minutes.
     if len(shape) > _MAX_DIMENSIONS:
         raise SealgateError(Reason.TENSOR_SHAPE, f"{len(shape)} dimensions")
-    if any(size < 0 for size in shape):
+    if min(shape, default=0) < 0:
         raise SealgateError(Reason.TENSOR_SHAPE, "negative dimension")
     # Python's integers do not overflow, so the product can be compared as it is. A size of zero
     # does not make room for the others.

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.calls.params import InferenceParams
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.tensors import Tensor, read_raw
+from sealgate.tensors import Tensor, TensorForm
 
 LARGEST_HEAD = 4096
 """In bytes; whoever sends a longer one has it read each time."""
@@ -34,9 +34,7 @@ class RequestHead:
     parameters: str
     """The digest of all parameters."""
     params: InferenceParams
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
+    form: TensorForm
     tail: bytes
     """What goes before the raw bytes."""
     size: int
@@ -51,8 +49,8 @@ class KnownRequest(NamedTuple):
 
     def tensors(self) -> dict[str, Tensor]:
         """Its one tensor, by name. Raises as `sealgate.tensors.read_inputs` does."""
-        head = self.head
-        return {head.name: read_raw(head.name, head.datatype, head.shape, self.raw)}
+        form = self.head.form
+        return {form.name: form.read(self.raw)}
 
 
 class RequestHeads:
@@ -102,9 +100,9 @@ class RequestHeads:
             self._heads.clear()
             self._sizes.clear()
         self._sizes[len(message)] = size
-        name, shape = tensor.name, tuple(tensor.shape)
+        form = TensorForm.of(tensor.name, tensor.datatype, tuple(tensor.shape))
         self._heads[message[:size]] = RequestHead(
-            request_id, parameters, params, name, tensor.datatype, shape, tail, len(raw)
+            request_id, parameters, params, form, tail, len(raw)
         )
 
 

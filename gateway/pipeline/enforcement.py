@@ -293,5 +293,7 @@ def _action(policy: Policy, live: LiveVersion, caller: Principal, answer: Infere
 
 def requested_seconds(call: Call, params: InferenceParams) -> float | None:
     """The time that a request gives itself: its deadline or its `timeout`, whichever is less."""
-    limits = (call.time_remaining(), params.timeout)
-    return min((limit for limit in limits if limit is not None), default=None)
+    left, timeout = call.time_remaining(), params.timeout
+    if left is None or timeout is None:
+        return timeout if left is None else left
+    return min(left, timeout)

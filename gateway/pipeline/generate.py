@@ -84,13 +84,21 @@ class GenerationPipeline:
         self._seed = seed
         self._prompt_classifier = PromptClassifier(engine)
         self._unresolved = unresolved
+        # The language models that are live, and the table that says so.
+        self._generators: tuple[object, frozenset[str]] = (None, frozenset())
         self._ended = threading.Condition()
         self.running = 0
 
     def generates(self, model: str) -> bool:
         """Whether a live version of that model is a language model."""
-        lives = self._engine.live().items()
-        return any(name == model and _is_generator(live) for (name, _), live in lives)
+        lives = self._engine.live()
+        under, generators = self._generators
+        if under is not lives:
+            found = (name for (name, _), live in lives.items() if _is_generator(live))
+            generators = frozenset(found)
+            # Together, so that nothing is ever said by another table.
+            self._generators = lives, generators
+        return model in generators
 
     def wait(self, seconds: float) -> None:
         """Returns when every answer has been recorded that had begun, or after so many seconds:

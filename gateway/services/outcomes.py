@@ -6,7 +6,7 @@ from gateway.auth.rights import Rights
 from gateway.calls.call import Call
 from gateway.outcomes import OutcomeBook, OutcomeReport, OutcomeReports, ShownOutcomes, Truth
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import MOST, Tensor, read_raw
+from sealgate.tensors import MOST, Tensor, TensorForm
 from sealgate.trust.fields import check_name
 from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceServicer
@@ -54,7 +54,7 @@ class OutcomeService(OutcomeServiceServicer):
 
 
 def _read(report: messages.OutcomeReport) -> OutcomeReport:
-    """Raises SealgateError: PARAMETER_MALFORMED, and as `read_raw` does."""
+    """Raises SealgateError: PARAMETER_MALFORMED, and as `TensorForm` does."""
     outputs = {each.name: _tensor(each) for each in report.outputs[:MOST]}
     if len(outputs) < len(report.outputs):
         raise SealgateError(Reason.PARAMETER_MALFORMED, "outputs")
@@ -67,7 +67,7 @@ def _read(report: messages.OutcomeReport) -> OutcomeReport:
 
 
 def _tensor(message: messages.AnswerTensor) -> Tensor:
-    return read_raw(message.name, message.datatype, tuple(message.shape), message.raw)
+    return TensorForm.of(message.name, message.datatype, tuple(message.shape)).read(message.raw)
 
 
 def _series(shown: ShownOutcomes) -> messages.OutcomeSeries:

@@ -7,6 +7,7 @@ installed, numpy does the same (`numpy_rows`).
 import hashlib
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -85,8 +86,13 @@ def few_levels(depth: int) -> int:
 
 def class_of_version(label: int, digest: str) -> int:
     """A class below MOST_CLASSES as sessions compare it: that of another version is another."""
-    version = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:2], "big") >> 1
-    return version << _CLASS_BITS | label
+    return _version(digest) << _CLASS_BITS | label
+
+
+# As many versions as are live.
+@lru_cache(1024)
+def _version(digest: str) -> int:
+    return int.from_bytes(hashlib.sha256(digest.encode()).digest()[:2], "big") >> 1
 
 
 def plain_class(of_version: int) -> int:

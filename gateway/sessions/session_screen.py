@@ -165,11 +165,8 @@ class SessionWatch:
         """
         if rules is None:
             return SessionFinding()
-        kept_back = withheld or [False] * len(requests)
-        given = [
-            list(_rows(live, prints or (), answer, bound_holds, _told(answer, kept)))
-            for (prints, answer), kept in zip(requests, kept_back, strict=True)
-        ]
+        told = list(map(_told, (a for _, a in requests), withheld or [False] * len(requests)))
+        given = _rows(live, requests, told, bound_holds)
         flat = [row for rows in given for row in rows]
         watched = self._of(caller, live.model)
         found: list[Finding] = []
@@ -278,19 +275,24 @@ def _anchors(found: Iterable[Finding]) -> list[int | None] | None:
 
 def _rows(
     live: LiveVersion,
-    prints: Sequence[bytes],
-    answer: InferenceResult,
+    requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
+    told: Sequence[Told],
     bound_holds: bool,
-    told: Told,
-) -> Iterator[bytes]:
-    """A request's rows as a store keeps them."""
-    labels = live.config.decision.index(answer.outputs[live.config.output.name]).tolist()
-    # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
-    payoff = request_payoff(live, answer) if bound_holds else 1.0
-    for label, each in zip(labels, prints, strict=True):
-        head = class_of_version(label % MOST_CLASSES, live.digest)
-        yield _HEAD.pack(head, told, payoff) + each
-        payoff = 1.0
+) -> list[list[bytes]]:
+    """The rows of each request as a store keeps them."""
+    logits = [answer.outputs[live.config.output.name] for _, answer in requests]
+    labels = iter(live.config.decision.index(np.concatenate(logits)).tolist())
+    version = class_of_version(0, live.digest)
+    found = []
+    for (prints, answer), said in zip(requests, told, strict=True):
+        # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
+        payoff = request_payoff(live, answer) if bound_holds else 1.0
+        rows = []
+        for label, each in zip(islice(labels, len(answer.features)), prints or (), strict=True):
+            rows.append(_HEAD.pack(version | label % MOST_CLASSES, said, payoff) + each)
+            payoff = 1.0
+        found.append(rows)
+    return found
 
 
 def _told(answer: InferenceResult, withheld: bool) -> Told:
