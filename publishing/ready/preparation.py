@@ -35,6 +35,7 @@ from publishing.ready.linear_operators import ML
 from publishing.ready.normal_form import normal_model
 from publishing.ready.rows import Inputs
 from publishing.ready.scores import are_probabilities, scored
+from publishing.ready.single_precision import is_wide
 from publishing.serialization import pack_tensors, parse_model, serialize_model, unpack_tensors
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
@@ -45,6 +46,7 @@ from sealgate.trust import canonical, fields
 
 DESCRIBE = f"{__name__}:describe"
 NORMALIZE, RESPOND = f"{__name__}:normalize", f"{__name__}:respond"
+NARROW = f"{__name__}:narrow"
 # A softmax may leave less than float32 holds; a forest's share of votes is often zero.
 _FLOOR, _TREE_FLOOR = 1e-30, 1e-3
 _LOOKED_AT, _ANSWERED = 200, 2000
@@ -106,6 +108,23 @@ def add_response(
     return source
 
 
+def in_float32(
+    config: ModelConfig, serving: bytes, data: Dataset, confinement: Confinement
+) -> bytes:
+    """The serving graph of a described model, rewritten if it is of float64 or float16. Raises
+    GRAPH_MISMATCH where it then answers differently, and as `prepare` does.
+    """
+    if config.tokens is not None:
+        return serving
+    data.check(config)
+    request = pack_tensors({"serving": serving, "config": config.encode()}, {"x": data.fit.x})
+    limits, unsafe = confinement.limits, confinement.unsafe
+    with process.start(NARROW, request, limits, unsafe=unsafe) as worker:
+        found = worker.receive(2 * len(serving) + _HEADER)
+        worker.finish()
+    return found
+
+
 def inputs_of(model: bytes, confinement: Confinement) -> Inputs:
     """What a ready model takes: name, data type and sizes of each input. Raises as `prepare`."""
     limits, unsafe = confinement.limits, confinement.unsafe
@@ -134,6 +153,17 @@ def normalize(request: bytes, send: Callable[[bytes], None]) -> None:
     send(NormalForm(found.input, found.output, found.width).encode())
     (answers,) = Session.open(serving, [found.output]).run({found.input: x[:_ANSWERED]})
     send(np.ascontiguousarray(answers, np.float32).tobytes())
+
+
+def narrow(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In a worker: sends the serving graph, in float32."""
+    asked = unpack_tensors(request)
+    config, serving = ModelConfig.decode(asked["config"].tobytes()), asked["serving"].tobytes()
+    if is_wide(parse_model(serving).graph):
+        # Of no kind, so that no output gains a class that the configuration does not name.
+        found = normal_model(serving, asked["x"], config.output.name, kind="")
+        serving = serialize_model(found.model)
+    send(serving)
 
 
 def _answers(data: bytes, form: NormalForm) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ from publishing.ready.description import ModelDescription
 from publishing.ready.huggingface import is_huggingface, read_huggingface
 from publishing.ready.mlflow import ImportedModel, is_mlflow, read_mlflow
 from publishing.ready.model_signature import TrustedSigners
-from publishing.ready.preparation import add_response, inputs_of, prepare
+from publishing.ready.preparation import add_response, in_float32, inputs_of, prepare
 from publishing.ready.rows import check_row_sizes, column_rows, read_named, tensor_rows
 from publishing.source.dataset import Dataset
 from publishing.source.folder import CONFIG, RESPONSE, SERVING, SourceFolder, read_plain_file
@@ -66,7 +66,8 @@ def read_source(
 ) -> SourceFolder:
     """The model at `path`. With a `description` it is a file or a folder of MLflow's or Hugging
     Face's, whose signature is held against `signers`, and is prepared. Another folder has a
-    `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`, that is made.
+    `model.json`, whose precision `quantized` replaces; if it has no `response.onnx`, that is made,
+    and a graph of float64 or float16 becomes one of float32.
     Unless it is `screened`, there is none.
 
     Raises as `prepare` and `SourceFolder.read` do.
@@ -76,12 +77,15 @@ def read_source(
         described = replace(description, labels=description.labels or model.labels)
         prepared = prepare(model.onnx, data, described, confinement, screened)
         return replace(prepared, origin=model.origin)
-    if not screened:
+    lacking = (path / SERVING).is_file() and not (path / RESPONSE).exists()
+    if lacking or not screened:
         config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
-        return SourceFolder(config, read_plain_file(path / SERVING), b"")
-    if (path / SERVING).is_file() and not (path / RESPONSE).exists():
-        config = _precise(ModelConfig.read(read_plain_file(path / CONFIG)), quantized)
-        return add_response(config, read_plain_file(path / SERVING), data, confinement)
+        serving = in_float32(config, read_plain_file(path / SERVING), data, confinement)
+        if screened:
+            return add_response(config, serving, data, confinement)
+        source = SourceFolder(config, serving, b"")
+        source.check()
+        return source
     source = SourceFolder.read(path)
     return replace(source, config=_precise(source.config, quantized))
 

@@ -20,7 +20,7 @@ import onnx
 from inference.engine.graphs import check_response
 from inference.model.config import ModelConfig
 from inference.model.forms import check_tokenizer, form_of
-from inference.model.tensor_spec import TensorSpec
+from inference.model.tensor_spec import FP32, INT64, TensorSpec
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from publishing.serialization import parse_model
 from registry.formats.byte_sources import MemoryBytes
@@ -97,7 +97,13 @@ def _digest(value: Any) -> str:
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
 TOKENIZER, ORIGIN = "tokenizer.json", "provenance.json"
-_ANY_TOKENS = tuple(TensorSpec(name, "INT64", (-1, -1)) for name in (IDS, MASK))
+_TYPES = {FP32: onnx.TensorProto.FLOAT, INT64: onnx.TensorProto.INT64}
+_KINDS = {number: name for name, number in onnx.TensorProto.DataType.items()}
+_NARROWED = (
+    "leave response.onnx out, and a graph of float64 or float16 is rewritten in float32, and its"
+    " response graph made"
+)
+_ANY_TOKENS = tuple(TensorSpec(name, INT64, (-1, -1)) for name in (IDS, MASK))
 # A protobuf message, and so an ONNX file without external data, cannot be larger.
 LARGEST_FILE = 2**31 - 1
 
@@ -155,7 +161,8 @@ class SourceFolder:
 
         1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA), none an exported copy
            (COPY_REFUSED).
-        2. The serving graph has the described input and output (GRAPH_MISMATCH).
+        2. The serving graph has the described input and output, by name, shape and type
+           (GRAPH_MISMATCH).
         3. The response graph, if there is one, meets its contract for these sizes (GRAPH_MISMATCH).
         4. Both hold the same weights under the same names (GRAPH_MISMATCH).
         5. There is a tokenizer just where texts come in, and it loads (FILE_MISSING, FILE_SURPLUS,
@@ -180,14 +187,20 @@ class SourceFolder:
 
 
 def _check_values(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
-    found = {value.name: value.type.tensor_type.shape.dim for value in values}
-    if found.keys() != {spec.name for spec in specs}:
-        raise SealgateError(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(found)}")
-    for spec in specs:
-        dims = found[spec.name]
-        stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
-        if stated != spec.shape:
-            raise SealgateError(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
+    dims = {value.name: value.type.tensor_type.shape.dim for value in values}
+    expected = {spec.name: spec for spec in specs}
+    if dims.keys() != expected.keys():
+        raise SealgateError(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(dims)}")
+    for name, spec in expected.items():
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims[name])
+        if shape != spec.shape:
+            raise SealgateError(Reason.GRAPH_MISMATCH, f"{name} is {shape}, not {spec.shape}")
+    for value in values:
+        found, wanted = value.type.tensor_type.elem_type, _TYPES[expected[value.name].datatype]
+        if found != wanted:
+            kind = _KINDS.get(found, f"type {found}")
+            detail = f"{value.name} is of {kind}, not {_KINDS[wanted]}: {_NARROWED}"
+            raise SealgateError(Reason.GRAPH_MISMATCH, detail)
 
 
 def read_plain_file(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from publishing.source.folder import SourceFolder
@@ -61,6 +62,17 @@ def test_a_description_of_other_sizes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SealgateError) as refused:
         SourceFolder.read(folder(tmp_path, **{"model.json": other}))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
+
+
+@pytest.mark.parametrize("place", ["input", "output"])
+def test_a_graph_of_float64_is_refused_with_what_to_do(tmp_path: Path, place: str) -> None:
+    model = onnx.ModelProto.FromString(MODEL.serving())
+    (value,) = getattr(model.graph, place)
+    value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    with pytest.raises(SealgateError) as refused:
+        SourceFolder.read(folder(tmp_path, **{"serving.onnx": model.SerializeToString()}))
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+    assert f"{value.name} is of DOUBLE, not FLOAT: leave response.onnx out" in refused.value.detail
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:
