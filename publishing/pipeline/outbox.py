@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from publishing.pipeline.build import BuiltVersion
-from publishing.ready.mlflow import files_of, is_mlflow
+from publishing.ready.mlflow import files_of
+from publishing.ready.reading import is_ready
 from publishing.source.dataset import Dataset
 from publishing.source.folder import NAMES, ORIGIN, read_plain_file
 from sealgate.reasons import Reason, SealgateError
@@ -45,7 +46,7 @@ class Outbox:
         if source.is_dir():
             kept = [source / name for name in NAMES]
             paths = [path for path in (*kept, source / ORIGIN) if path.exists()]
-            paths += files_of(source) if is_mlflow(source) else []
+            paths += files_of(source) if is_ready(source) else []
         parts = [sha256(read_plain_file(path)) for path in paths]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))

@@ -34,3 +34,18 @@ def test_a_waiting_version_is_used_only_for_its_own_options(
         outbox.folder.mkdir(parents=True)
     with open_outbox(publisher, FOLDER, data, others) as outbox:
         assert outbox.is_empty() is not waits
+
+
+@pytest.mark.parametrize("files", [("MLmodel", "model.onnx"), ("config.json", "onnx/model.onnx")])
+def test_a_waiting_version_is_not_used_for_an_imported_folder_that_changed(
+    publisher: Profile, tmp_path: Path, files: tuple[str, str]
+) -> None:
+    data, folder = Dataset.read(DATA), tmp_path / "imported"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    with open_outbox(publisher, folder, data, PublishOptions()) as outbox:
+        outbox.folder.mkdir(parents=True)
+    (folder / files[1]).write_text("{1}")
+    with open_outbox(publisher, folder, data, PublishOptions()) as outbox:
+        assert outbox.is_empty()
