@@ -46,6 +46,26 @@ def test_a_table_of_numbers_becomes_rows_of_one_input(tmp_path: Path) -> None:
     assert dataset.fit.x.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("default", "words"), [(None, 256), ("Place 7", 256), (None, 257), ("Genf", 257)]
+)
+def test_a_text_has_at_most_256_words(tmp_path: Path, default: str | None, words: int) -> None:
+    """The default of an optional input is one of them."""
+    count = words if default != "Genf" else words - 1
+    lines = [f"Place {at},{at % 2}" for at in range(count)]
+    named = read_named(written(tmp_path, "\n".join(["city,good", *lines])), ["good"])
+    assert named is not None
+    inputs, optional = [("city", "BYTES", (1,))], {} if default is None else {"city": default}
+    if words == 256:
+        _, (city,) = tensor_rows(named, inputs, optional)
+        assert len(city.words) == 256
+        return
+    with pytest.raises(SealgateError) as refused:
+        tensor_rows(named, inputs, optional)
+    assert refused.value.reason is Reason.PARAMETER_MALFORMED
+    assert refused.value.detail == "city has 257 words, 256 at most: it is no category"
+
+
 def test_words_and_several_numbers_are_answers_too(tmp_path: Path) -> None:
     path = written(tmp_path, TABLE)
     words = read_named(path, ["city"])
