@@ -3,6 +3,7 @@
 Converters of scikit-learn emit them. Those that are no such thing, trees above all, stay.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,16 @@ def _floats(values: Sequence[float]) -> np.ndarray:
 def _scaler(e: Emitter, x: str, given: Attributes) -> str | None:
     centered = e.op("Sub", x, e.constant(_floats(given.get("offset", [0.0]))))
     return e.op("Mul", centered, e.constant(_floats(given.get("scale", [1.0]))))
+
+
+def _imputer(e: Emitter, x: str, given: Attributes) -> str | None:
+    """Of numbers that are missing: NaN, or another number that says so."""
+    if "imputed_value_floats" not in given:
+        return None
+    filled = e.constant(_floats(given["imputed_value_floats"]))
+    missing = float(given.get("replaced_value_float", 0.0))
+    there = e.op("IsNaN", x) if math.isnan(missing) else e.op("Equal", x, e.number(missing))
+    return e.op("Where", there, filled, x)
 
 
 def _normalizer(e: Emitter, x: str, given: Attributes) -> str | None:
@@ -86,6 +97,7 @@ def _product(e: Emitter, x: str, given: Attributes, rows: int) -> str | None:
 
 # By operator: which output it gives, and how.
 _WRITTEN: dict[str, tuple[int, Callable[[Emitter, str, Attributes], str | None]]] = {
+    "Imputer": (0, _imputer),
     "LinearClassifier": (1, _classifier),
     "LinearRegressor": (0, _regressor),
     "Normalizer": (0, _normalizer),

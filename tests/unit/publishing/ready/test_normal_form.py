@@ -7,6 +7,7 @@ import onnx
 import pytest
 import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
@@ -63,6 +64,19 @@ def test_a_normalizer_leaves_a_row_of_zeros_as_it_is(norm: str) -> None:
     found = normal_model(skl2onnx.to_onnx(fitted, ROWS[:1]).SerializeToString(), ROWS)
     rows = np.vstack([np.zeros_like(ROWS[:1]), ROWS[:3]])
     np.testing.assert_allclose(answers(found, rows), fitted.predict_proba(rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [np.nan, -1.0, 0.0])
+@pytest.mark.parametrize("strategy", ["mean", "most_frequent"])
+def test_an_imputer_is_written_plainly(strategy: str, missing: float) -> None:
+    gaps = ROWS.copy()
+    gaps[::7, 1] = gaps[::5, 3] = missing
+    imputer = SimpleImputer(missing_values=missing, strategy=strategy)
+    fitted = make_pipeline(imputer, StandardScaler(), LogisticRegression()).fit(gaps, CLASSES)
+    found = normal_model(skl2onnx.to_onnx(fitted, gaps[:1]).SerializeToString(), ROWS)
+    assert {node.domain for node in found.model.graph.node} <= {""}
+    for rows in (ROWS, gaps):
+        np.testing.assert_allclose(answers(found, rows), fitted.predict_proba(rows), atol=1e-5)
 
 
 def test_what_is_not_linear_stays_as_it_is() -> None:
