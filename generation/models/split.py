@@ -74,18 +74,20 @@ class SplitDecoder:
         self._replies, tells = context.Pipe(duplex=False)
         self._commands: list[Connection] = []
         self.processes = []
-        with TemporaryDirectory() as meeting:
-            work = SplitWork(folder, Path(meeting) / "meeting", processes, device, dtype)
-            for rank in range(processes):
-                hears, sends = context.Pipe(duplex=False)
-                given = (rank, work, hears, tells, self._gone)
-                process = context.Process(target=serve, args=given, daemon=True)
-                process.start()
-                hears.close()
-                self._commands.append(sends)
-                self.processes.append(process)
-            tells.close()
-            self.ready = self._await_ready()
+        # Kept as long as the processes: when the first one is ready, another may still be making
+        # its groups there. Without the file it would look for it until torch gives up.
+        self._meeting = TemporaryDirectory()
+        work = SplitWork(folder, Path(self._meeting.name) / "meeting", processes, device, dtype)
+        for rank in range(processes):
+            hears, sends = context.Pipe(duplex=False)
+            given = (rank, work, hears, tells, self._gone)
+            process = context.Process(target=serve, args=given, daemon=True)
+            process.start()
+            hears.close()
+            self._commands.append(sends)
+            self.processes.append(process)
+        tells.close()
+        self.ready = self._await_ready()
         self._watch = threading.Thread(target=self._await_end, name="split", daemon=True)
         self._watch.start()
 
@@ -137,6 +139,7 @@ class SplitDecoder:
             process.join(_STOP_SECONDS)
             if process.is_alive():
                 process.kill()
+        self._meeting.cleanup()
 
     @contextmanager
     def _run(

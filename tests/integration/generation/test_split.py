@@ -149,6 +149,19 @@ def test_a_caller_who_leaves_makes_room_for_the_next(
     assert batches.room.free == 1
 
 
+def test_the_processes_can_meet_as_long_as_they_live(
+    folder: Path, decoder: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first may be ready before the others have made their groups, by the file they met at."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    split = SplitDecoder(folder, decoder.model.config, 2)
+    try:
+        assert len(list(tmp_path.glob("*/meeting"))) == 1
+    finally:
+        split.close()
+    assert not list(tmp_path.glob("*/meeting"))
+
+
 def test_a_lost_process_ends_the_others_and_is_told(folder: Path, decoder: LanguageModel) -> None:
     lost = threading.Event()
     split = SplitDecoder(folder, decoder.model.config, 2, on_lost=lost.set)
