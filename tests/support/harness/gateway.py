@@ -1,11 +1,9 @@
 """A whole installation for tests: real keys, a real gateway on loopback, people who act on it."""
 
-import atexit
 import functools
 import itertools
 import re
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +37,7 @@ from sealgate.setup.installation import Installation, InstalledScreening, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support.harness import shared_run
 from tests.support.harness.made_versions import made_once
 
 ROOT = Path(__file__).parents[3]
@@ -209,16 +208,14 @@ def started_on(url: str, state: Path, *versions: str) -> GatewayHarness:
     return harness
 
 
-@functools.cache
 def _published(versions: tuple[str, ...]) -> Path:
-    """An installation that is not running, with these versions of digits."""
-    folder = tempfile.mkdtemp(prefix="sealgate-house-")
-    atexit.register(shutil.rmtree, folder)
-    state = Path(folder) / "state"
-    with running(state) as harness:
-        for version in versions:
-            harness.publish(version, "digits", own_mark=True)
-    return state
+    """An installation that is not running, with these versions of digits, made once a test run."""
+
+    def make(folder: Path) -> None:
+        with running(folder / "state", *versions[:-1]) as harness:
+            harness.publish(versions[-1], "digits", own_mark=True)
+
+    return shared_run.made_once(f"installation-{'-'.join(versions)}", make) / "state"
 
 
 def _move(state: Path, port: int) -> None:
@@ -247,6 +244,10 @@ def labels(model: str = "digits", count: int = 1) -> np.ndarray:
 
 @functools.cache
 def _calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
+    return shared_run.value_once(f"calmest-{model}", lambda: _find_calmest(model))
+
+
+def _find_calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
     """The rows that every version of the model scores furthest below its own threshold.
 
     Of the half that the versions are surest of: there the INT8 and the float32 answer agree.

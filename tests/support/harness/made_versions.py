@@ -1,5 +1,5 @@
-"""The files of published versions, made once in this process: marking, quantizing and calibrating
-take seconds, and most tests only need a version.
+"""The files of published versions, made once a test run: marking, quantizing and calibrating take
+seconds, and most tests only need a version.
 """
 
 from collections.abc import Iterator
@@ -9,32 +9,27 @@ from typing import Any
 import pytest
 
 from publishing.pipeline import build
-from publishing.pipeline.files import MarkSettings
-from publishing.watermark.key import Mark
-
-# The mark, and what `make_files` returned, by folder and how often a registry has it already: no
-# registry takes the same files twice.
-_MADE: dict[tuple[str, int], tuple[Mark, Any]] = {}
+from publishing.watermark import records
+from tests.support.harness import shared_run
 
 
 @contextmanager
 def made_once(folder: str, before: int) -> Iterator[None]:
-    """While this is open, publishing a model's folder makes its files the first time alone. All the
-    rest, from the commitment to the signatures and the upload, is done each time.
-    """
-    place = (folder, before)
-    make = build.make_files
+    """While this is open, publishing a model's folder makes its mark and its files the first time
+    alone. All the rest, from the commitment to the signatures and the upload, is done each time.
 
-    def noted(source: Any, data: Any, wanted: MarkSettings, *others: Any) -> Any:
-        made = make(source, data, wanted, *others)
-        _MADE[place] = (wanted.mark, made)
-        return made
+    `before` is how often a registry has the folder's files already: no registry takes the same
+    files twice.
+    """
+    make_files, new_mark = build.make_files, records.new_mark
+
+    def mark(*given: Any) -> Any:
+        return shared_run.value_once(f"{folder}-{before}-mark", lambda: new_mark(*given))
+
+    def files(*given: Any) -> Any:
+        return shared_run.value_once(f"{folder}-{before}-files", lambda: make_files(*given))
 
     with pytest.MonkeyPatch.context() as patch:
-        if place in _MADE:
-            mark, made = _MADE[place]
-            patch.setattr("publishing.cli.publish.new_mark", lambda *_: mark)
-            patch.setattr(build, "make_files", lambda *_: made)
-        else:
-            patch.setattr(build, "make_files", noted)
+        patch.setattr("publishing.cli.publish.new_mark", mark)
+        patch.setattr(build, "make_files", files)
         yield
