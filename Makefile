@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-llm drill run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js images clean \
-	lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
+	environments collected lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,7 +32,7 @@ drill: $(VENV)/serve front ## Break production in five ways, and show how soon e
 run: $(VENV)/serve front ## Start a gateway and console with the demo's digits (STATE=state PORT=8443 CONSOLE=0: no console)
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT) $(if $(filter 0,$(CONSOLE)),--no-console)
 
-test: $(VENV)/dev front oracles ## Install what the tests need and run them all
+test: $(VENV)/dev front oracles $(if $(filter check,$(MAKECMDGOALS)),collected) ## Install what the tests need and run them all
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 40
 
 check: lint types imports generated front-check test ## What CI runs: lint, types, import rules, generated code, tests
@@ -62,7 +62,17 @@ oracles: $(ORACLES) ## Install the programs that tests ask (ALL=1: the large one
 clean: ## Remove the environments and what was built
 	rm -rf $(VENV) .venv-* build dist front/target *.egg-info
 
+# All that `make check` installs from Python's index.
+environments: $(VENV)/dev oracles
+
 # The parts of `make check`.
+
+# Whether every test can be collected. This compiles them, so that no worker has to: while other
+# environments are installed there is time.
+collected: $(VENV)/dev
+	@mkdir -p build
+	@$(BIN)/python -m pytest --collect-only > build/collected.log 2>&1 || { tail -30 build/collected.log; exit 1; }
+
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
