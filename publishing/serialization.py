@@ -13,8 +13,8 @@ from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, SealgateError
 
 _ONE_FILE = (
-    "its weights lie in another file: write one with torch.onnx.export(…, external_data=False), or"
-    " with onnx.save(onnx.load(FILE), NEW)"
+    "its weights lie in another file: write one file with onnx.save(onnx.load(FILE), NEW), or with"
+    " torch.onnx.export(..., external_data=False)"
 )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from publishing.pipeline.build import BuiltVersion
+from publishing.ready.external_data import weight_files
 from publishing.ready.mlflow import files_of
 from publishing.ready.reading import is_ready
 from publishing.source.dataset import Dataset
@@ -42,8 +43,9 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
-        paths = [source]
-        if source.is_dir():
+        if source.is_file():
+            paths = [source, *weight_files(source)]
+        else:
             kept = [source / name for name in NAMES]
             paths = [path for path in (*kept, source / ORIGIN) if path.exists()]
             paths += files_of(source) if is_ready(source) else []

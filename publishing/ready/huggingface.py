@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from publishing.ready.external_data import whole_of
 from publishing.ready.mlflow import ImportedModel, files_of, import_statement
 from publishing.ready.model_signature import TrustedSigners, verified_signer
 from publishing.source.folder import CONFIG as OURS
 from publishing.source.folder import Origin, read_plain_file
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
@@ -31,10 +33,13 @@ def is_huggingface(path: Path) -> bool:
     return (path / CONFIG).is_file() and not (path / OURS).exists()
 
 
-def read_huggingface(folder: Path, signers: TrustedSigners | None = None) -> ImportedModel:
+def read_huggingface(
+    folder: Path, confinement: Confinement, signers: TrustedSigners | None = None
+) -> ImportedModel:
     """The model of such a folder, with the labels that its configuration names.
 
-    Raises as `verified_signer`, and FORMAT_REFUSED for what no importer reads, with what to do.
+    Raises as `verified_signer` and `whole_of`, and FORMAT_REFUSED for what no importer reads, with
+    what to do.
     """
     files = {
         path.relative_to(folder).as_posix(): read_plain_file(path) for path in files_of(folder)
@@ -50,9 +55,10 @@ def read_huggingface(folder: Path, signers: TrustedSigners | None = None) -> Imp
         raise SealgateError(Reason.FORMAT_REFUSED, detail)
     said = {name: str(config[name]) for name in _SAID if config.get(name)}
     outer = {"huggingface": said, "file": graph, "model_signature": signer or "unsigned"}
-    statement = import_statement(IMPORT, outer, files[graph], files)
-    origin = Origin(statement, {"model.onnx": sha256(files[graph])})
-    return ImportedModel(files[graph], origin, _labels(config))
+    model = whole_of(files, graph, confinement)
+    statement = import_statement(IMPORT, outer, model, files)
+    origin = Origin(statement, {"model.onnx": sha256(model)})
+    return ImportedModel(model, origin, _labels(config))
 
 
 def _config(content: bytes) -> dict[str, Any]:

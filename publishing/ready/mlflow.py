@@ -1,7 +1,7 @@
 """Reads a model from MLflow's folder, without MLflow: the ONNX and xgboost flavours.
 
     MLmodel            YAML: flavours, signature and run, of which plain data only are built
-    model.onnx, ...    the file that the flavour names
+    model.onnx, ...    the file that the flavour names, and larger weights beside it
     ../../metrics/     those of the run whose artifact it is: "time value step" lines
     ../metrics/        those of the logged model whose folder `artifacts` it is (MLflow 3)
 
@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from publishing.ready.external_data import whole_of
 from publishing.ready.model_signature import TrustedSigners, verified_signer
 from publishing.source.folder import SLSA, STATEMENT, Origin, read_plain_file
 from registry.sandbox import process
@@ -73,16 +74,15 @@ def read_mlflow(
 ) -> ImportedModel:
     """The model of an MLflow folder. Its signature, if it has one, is held against `signers`.
 
-    Raises as `verified_signer`, and: FORMAT_REFUSED for what is no MLmodel file, or a flavour that
-    is not read; PATH_UNSAFE, FILE_MISSING, and the reasons of a worker.
+    Raises as `verified_signer` and `whole_of`, and: FORMAT_REFUSED for what is no MLmodel file, or
+    a flavour that is not read; PATH_UNSAFE, FILE_MISSING, and the reasons of a worker.
     """
     files = {path: read_plain_file(path) for path in files_of(folder)}
     named = {path.relative_to(folder).as_posix(): data for path, data in files.items()}
     signer = verified_signer(named, signers)
-    content = read_plain_file(folder / MLMODEL)
-    document = _document(content)
+    document = _document(named[MLMODEL])
     flavour, data = _flavour(document)
-    model = read_plain_file(_inside(folder, data))
+    model = whole_of(named, _inside(data), confinement)
     if flavour == "xgboost":
         model = _converted(model, confinement)
     statement = _statement(document, flavour, model, signer, _run_of(folder), named)
@@ -147,11 +147,11 @@ def _flavour(document: Mapping[str, Any]) -> tuple[str, str]:
     raise SealgateError(Reason.FORMAT_REFUSED, detail)
 
 
-def _inside(folder: Path, name: str) -> Path:
+def _inside(name: str) -> str:
     parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts:
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
         raise SealgateError(Reason.PATH_UNSAFE, f"MLmodel names {name[:100]}")
-    return folder / parts
+    return str(parts)
 
 
 def _statement(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from inference.model.config import ModelConfig
 from publishing.ready.description import ModelDescription
+from publishing.ready.external_data import read_whole
 from publishing.ready.huggingface import is_huggingface, read_huggingface
 from publishing.ready.mlflow import ImportedModel, is_mlflow, read_mlflow
 from publishing.ready.model_signature import TrustedSigners
@@ -108,8 +109,8 @@ def _ready(
     if is_mlflow(path):
         return read_mlflow(path, confinement, signers)
     if is_huggingface(path):
-        return read_huggingface(path, signers)
-    return ImportedModel(read_plain_file(path))
+        return read_huggingface(path, confinement, signers)
+    return ImportedModel(read_whole(path, confinement))
 
 
 def _precise(config: ModelConfig, quantized: bool | None) -> ModelConfig:

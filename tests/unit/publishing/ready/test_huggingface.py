@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from publishing.ready.huggingface import is_huggingface, read_huggingface
+from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 
@@ -32,7 +33,7 @@ def test_the_onnx_file_comes_with_labels_and_all_files_as_evidence(
 ) -> None:
     place = folder(tmp_path, RESNET, **{name: b"\x08\x09"})
     assert is_huggingface(place)
-    found = read_huggingface(place)
+    found = read_huggingface(place, Confinement())
     assert (found.onnx, found.labels) == (b"\x08\x09", ("cat", "dog"))
     assert found.origin is not None
     found.origin.check({"model.onnx": b"\x08\x09"})
@@ -58,14 +59,14 @@ def test_what_cannot_be_taken_is_refused_with_what_to_do(
     tmp_path: Path, config: object, advice: str
 ) -> None:
     with pytest.raises(SealgateError) as refused:
-        read_huggingface(folder(tmp_path, config))
+        read_huggingface(folder(tmp_path, config), Confinement())
     assert refused.value.reason is Reason.FORMAT_REFUSED
     assert advice in refused.value.detail
 
 
 def test_labels_that_are_not_numbered_from_zero_are_not_taken(tmp_path: Path) -> None:
     place = folder(tmp_path, RESNET | {"id2label": {"1": "a", "2": "b"}}, model_onnx=b"x")
-    assert read_huggingface(place).labels == ()
+    assert read_huggingface(place, Confinement()).labels == ()
 
 
 def test_a_folder_of_ours_is_none(tmp_path: Path) -> None:
