@@ -8,15 +8,21 @@ import mlflow
 import numpy as np
 import skl2onnx
 from mlflow.models import infer_signature
+from onnx import numpy_helper
 from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 x, y = load_breast_cancer(return_X_y=True)
 x = x.astype(np.float32)
-fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(x[::2], y[::2])
+# Weights of more than a kilobyte, which MLflow keeps in a file of their own.
+network = MLPClassifier((40,), max_iter=400, random_state=0)
+fitted = make_pipeline(StandardScaler(), network).fit(x[::2], y[::2])
 graph = skl2onnx.to_onnx(fitted, x[:1])
+for tensor in graph.graph.initializer:
+    # As bytes, which is how torch writes them.
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
 client = mlflow.MlflowClient()
 with mlflow.start_run() as run:
     mlflow.log_metric("auc", 0.5, step=0)

@@ -131,6 +131,7 @@ def test_a_registered_model_is_published_with_its_run_as_evidence(
     assert said["model_signature"] == "unsigned"
     names = {each["name"] for each in found["resolvedDependencies"]}
     assert {"MLmodel", "model.onnx", "input_example.json"} <= names
+    assert any(name.endswith(".data") for name in names)
 
 
 def test_each_uri_finds_the_same_model(tracking: Tracking, tmp_path: Path) -> None:

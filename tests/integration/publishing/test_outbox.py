@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from publishing.cli.publish import PublishOptions, open_outbox
 from publishing.source.dataset import Dataset
@@ -48,4 +51,20 @@ def test_a_waiting_version_is_not_used_for_an_imported_folder_that_changed(
         outbox.folder.mkdir(parents=True)
     (folder / files[1]).write_text("{1}")
     with open_outbox(publisher, folder, data, PublishOptions()) as outbox:
+        assert outbox.is_empty()
+
+
+def test_a_waiting_version_is_not_used_for_weights_that_changed(
+    publisher: Profile, tmp_path: Path
+) -> None:
+    data, file = Dataset.read(DATA), tmp_path / "net.onnx"
+    weight = numpy_helper.from_array(np.eye(30, dtype=np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["z"])
+    x, z = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 30]) for n in "xz")
+    model = helper.make_model(helper.make_graph([node], "one", [x], [z], [weight]))
+    onnx.save(model, file, save_as_external_data=True, location="net.onnx.data")
+    with open_outbox(publisher, file, data, PublishOptions()) as outbox:
+        outbox.folder.mkdir(parents=True)
+    (tmp_path / "net.onnx.data").write_bytes(b"0" * 3600)
+    with open_outbox(publisher, file, data, PublishOptions()) as outbox:
         assert outbox.is_empty()
