@@ -16,7 +16,8 @@ from transformers import GenerationConfig
 
 from benchmarks.processes import Cores, pinned
 from generation.models.decoder import LanguageModel
-from inference.llm.request import FLOAT32, INT8, Sampling, SamplingRequest
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import FLOAT32, INT8
 
 TOKENS = 48
 _MOST = 512

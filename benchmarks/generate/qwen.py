@@ -20,7 +20,8 @@ from benchmarks.generate.served import STREAMS, Run, Runs, Way, ratio, rounds, r
 from benchmarks.generate.tiny import governed
 from benchmarks.report import Row, Target
 from generation.models.decoder import LanguageModel
-from inference.llm.request import INT8_INTEGER, Sampling, SamplingRequest
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import INT8_INTEGER
 from tests.support.builders.models import tiny_decoder
 
 _ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from inference.engine.engine import (
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer
-from inference.llm.request import is_generator
+from inference.llm.terms import is_generator
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

@@ -18,8 +18,8 @@ from gateway.services.messages import (
 )
 from gateway.services.uploads import UploadParts
 from inference.engine.version_contents import GOLDEN, MODEL
-from inference.llm.request import GOLDEN as GOLDEN_PROMPTS
-from inference.llm.request import TERMS
+from inference.llm.terms import GOLDEN as GOLDEN_PROMPTS
+from inference.llm.terms import TERMS
 from registry.policy.policies import Policies
 from registry.registry import Registry
 from registry.state.records import ProposalRecord

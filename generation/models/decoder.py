@@ -29,16 +29,9 @@ from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
 from inference.llm.attention import AttentionWindows
-from inference.llm.request import (
-    CONFIG,
-    FLOAT32,
-    ROLES,
-    TOKENIZER,
-    PromptScreen,
-    SamplingRequest,
-    is_text,
-    marks_of,
-)
+from inference.llm.request import ROLES, SamplingRequest, is_text, marks_of
+from inference.llm.screen import PromptScreen
+from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 

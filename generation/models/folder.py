@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from inference.llm.request import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
+from inference.llm.terms import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
 from sealgate.reasons import Reason, SealgateError
 
 

@@ -25,7 +25,7 @@ from torchao.quantization import Int8Tensor
 from torchao.quantization.granularity import PerRow
 from transformers import PreTrainedModel
 
-from inference.llm.request import INT8
+from inference.llm.terms import INT8
 from publishing.watermark.pairing import Floats
 
 # So many weights are unpacked at once: 2 MB.

@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 
 from generation.batching.windows import installed
 from generation.models.suffixes import JoinedMeasure
-from inference.llm.request import PromptScreen, SuffixWeights
+from inference.llm.screen import PromptScreen, SuffixWeights
 from inference.runtime.settings import CPU
 from inference.runtime.torch_device import MPS
 from inference.screening.calibration import conformal_rank

@@ -28,7 +28,8 @@ from generation.publishing.watermark import (
     unmarked_digest,
 )
 from generation.publishing.window_choice import WindowFindings, WindowWish, choose, long_texts
-from inference.llm.request import (
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import (
     CONFIG,
     FLOAT32,
     GOLDEN,
@@ -38,8 +39,6 @@ from inference.llm.request import (
     TOKENIZER_CONFIG,
     WEIGHTS,
     GeneratorTerms,
-    Sampling,
-    SamplingRequest,
     check_paths,
 )
 from inference.model.config import TrainingDataInfo

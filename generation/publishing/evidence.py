@@ -11,7 +11,8 @@ from generation.models.golden import GoldenAnswers
 from generation.models.perplexity import MEASURE
 from generation.publishing.watermark import MarkedWeights
 from generation.publishing.window_choice import WindowFindings
-from inference.llm.request import GeneratorTerms, PromptScreen
+from inference.llm.screen import PromptScreen
+from inference.llm.terms import GeneratorTerms
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
 from publishing.watermark.reading import THRESHOLD

@@ -35,7 +35,8 @@ from generation.models.suffixes import (
     shapes_of,
     window_features,
 )
-from inference.llm.request import PromptScreen, Sampling, SamplingRequest, SuffixWeights
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.screen import PromptScreen, SuffixWeights
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 

@@ -27,7 +27,8 @@ from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.version_verifier import FileSource, VerifiedPointer, read_file
 from inference.llm import messages
 from inference.llm.messages import AnswerPart
-from inference.llm.request import SamplingRequest, check_paths
+from inference.llm.request import SamplingRequest
+from inference.llm.terms import check_paths
 from inference.runtime.settings import CPU
 from inference.runtime.torch_device import TorchDevice, select_device
 from inference.server.host import EngineHost, RunTally

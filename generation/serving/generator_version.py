@@ -22,7 +22,8 @@ from generation.models.split import SplitDecoder
 from inference.batching.limits import BatcherCounts
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart
-from inference.llm.request import (
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import (
     FLOAT32,
     GOLDEN,
     INT8,
@@ -30,8 +31,6 @@ from inference.llm.request import (
     TERMS,
     GeneratorTerms,
     NoClassifier,
-    Sampling,
-    SamplingRequest,
 )
 from inference.runtime.settings import CPU
 from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice

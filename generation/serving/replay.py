@@ -21,13 +21,8 @@ from inference.backends.remote.generator import place_in
 from inference.engine.version_verifier import FileSource
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
-from inference.llm.request import (
-    TERMS,
-    GeneratorTerms,
-    SamplingRequest,
-    answer_digest,
-    said_in,
-)
+from inference.llm.request import SamplingRequest, answer_digest, said_in
+from inference.llm.terms import TERMS, GeneratorTerms
 from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from inference.engine import version_contents
-from inference.llm.request import WEIGHTS, is_generator
+from inference.llm.terms import WEIGHTS, is_generator
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
 from publishing.serialization import parse_model

@@ -13,7 +13,8 @@ import safetensors.numpy
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from inference.llm.request import INT8, GeneratorTerms, PromptScreen
+from inference.llm.screen import PromptScreen
+from inference.llm.terms import INT8, GeneratorTerms
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.model.golden import Golden
 from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
@@ -175,7 +176,9 @@ HARNESSES = (
         _detectors,
         ("inference.screening.detector", "inference.screening.scoring"),
     ),
-    Harness("generator-json", _parse_terms, _terms, ("inference.llm.request",)),
+    Harness(
+        "generator-json", _parse_terms, _terms, ("inference.llm.screen", "inference.llm.terms")
+    ),
     Harness(
         "safetensors",
         _parse_safetensors,

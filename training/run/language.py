@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
-from inference.llm.request import CONFIG, TOKENIZER
+from inference.llm.terms import CONFIG, TOKENIZER
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

@@ -20,17 +20,8 @@ from inference.engine.live_table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
 from inference.llm.messages import ENDS, AnswerPart
-from inference.llm.request import (
-    LONGEST_STOP,
-    ROLES,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    GeneratorTerms,
-    Sampling,
-    SamplingRequest,
-    is_text,
-    marks_of,
-)
+from inference.llm.request import LONGEST_STOP, ROLES, Sampling, SamplingRequest, is_text, marks_of
+from inference.llm.terms import TOKENIZER, TOKENIZER_CONFIG, GeneratorTerms
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 

@@ -21,14 +21,8 @@ from inference.llm.messages import (
     read_prologue,
     write_sampling_request,
 )
-from inference.llm.request import (
-    TERMS,
-    GeneratorTerms,
-    NoClassifier,
-    SamplingRequest,
-    check_paths,
-    is_generator,
-)
+from inference.llm.request import SamplingRequest
+from inference.llm.terms import TERMS, GeneratorTerms, NoClassifier, check_paths, is_generator
 from inference.runtime.settings import CPU
 from inference.server.requests import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip

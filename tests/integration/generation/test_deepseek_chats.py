@@ -11,14 +11,8 @@ from tokenizers import AddedToken, Tokenizer
 
 from generation.models.decoder import LanguageModel
 from inference.backends.openai.generator import read_marks
-from inference.llm.request import (
-    CONFIG,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    Sampling,
-    SamplingRequest,
-    marks_of,
-)
+from inference.llm.request import Sampling, SamplingRequest, marks_of
+from inference.llm.terms import CONFIG, TOKENIZER, TOKENIZER_CONFIG
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import tiny_decoder
 

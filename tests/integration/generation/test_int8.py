@@ -14,7 +14,8 @@ from generation.config import GenerationSettings
 from generation.models import int8
 from generation.models.decoder import LanguageModel
 from generation.models.int8 import Int8Embedding, Int8Linear, IntegerLinear, as_rounded
-from inference.llm.request import INT8, INT8_INTEGER, Sampling, SamplingRequest
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import INT8, INT8_INTEGER
 from tests.support.builders.models import tiny_decoder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from generation.models.decoder import LanguageModel
 from generation.models.folder import check_config
-from inference.llm.request import INDEX
+from inference.llm.terms import INDEX
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models import tiny_decoder

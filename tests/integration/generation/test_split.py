@@ -22,7 +22,9 @@ from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
 from generation.serving.generator_version import GeneratorVersion
 from inference.backends.remote.remote_version import SEPARATE
-from inference.llm.request import GOLDEN, TERMS, GeneratorTerms, Sampling, SuffixWeights
+from inference.llm.request import Sampling
+from inference.llm.screen import SuffixWeights
+from inference.llm.terms import GOLDEN, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from tests.integration.generation.test_replays import replay

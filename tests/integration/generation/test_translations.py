@@ -13,7 +13,8 @@ from generation.batching.sampling import draw
 from generation.batching.translation_batches import DecodingRows, TranslationBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from inference.llm.request import INT8, Sampling, SamplingRequest
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import INT8
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.tiny_translator import prompts
 from tests.support.fakes.blocking_worker import until

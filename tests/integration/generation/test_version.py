@@ -27,15 +27,8 @@ from generation.publishing.builder import (
 from generation.publishing.watermark import LARGEST_LOSS, CommittedMark
 from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion
-from inference.llm.request import (
-    GOLDEN,
-    INT8,
-    INT8_INTEGER,
-    TERMS,
-    GeneratorTerms,
-    Sampling,
-    SamplingRequest,
-)
+from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import GOLDEN, INT8, INT8_INTEGER, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from inference.runtime.torch_device import TorchDevice
 from publishing.watermark.key import Mark, WatermarkKey

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 
 from inference.llm.attention import AttentionWindows
-from inference.llm.request import (
+from inference.llm.request import Sampling
+from inference.llm.screen import PromptScreen, SuffixWeights
+from inference.llm.terms import (
     FILES,
     INT8,
     INT8_INTEGER,
     PRECISIONS,
     GeneratorTerms,
     NoClassifier,
-    PromptScreen,
-    Sampling,
-    SuffixWeights,
     check_paths,
 )
 from inference.model.config import TrainingDataInfo

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.backends.backends import BackendRouter, open_generators
 from gateway.config.engines import GeneratorSettings
-from inference.llm.request import TERMS
+from inference.llm.terms import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.statements import Manifest, Pointer
 from tests.support.fakes.registry import UncheckedRegistry

@@ -7,7 +7,7 @@ import pytest
 
 from generation.models.architectures import FAMILIES
 from generation.publishing.evidence import ml_bom
-from inference.llm.request import ARCHITECTURES, GeneratorTerms
+from inference.llm.terms import ARCHITECTURES, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from sealgate.trust.statements import Manifest
 from tests.support.oracles.bills import is_valid_bill

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from generation.publishing.builder import copy_files
-from inference.llm.request import CONFIG, TOKENIZER, TOKENIZER_CONFIG
+from inference.llm.terms import CONFIG, TOKENIZER, TOKENIZER_CONFIG
 from sealgate.reasons import Reason, SealgateError
 
 TEMPLATE = "chat_template.jinja"

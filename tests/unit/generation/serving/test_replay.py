@@ -13,7 +13,8 @@ from generation.serving.replay import answer_again, check_asked, check_told
 from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
-from inference.llm.request import PromptScreen, Sampling, SamplingRequest, answer_digest
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
+from inference.llm.screen import PromptScreen
 from inference.runtime.torch_device import TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerRules

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from inference.llm.request import GeneratorTerms, PromptScreen
+from inference.llm.screen import PromptScreen
+from inference.llm.terms import GeneratorTerms
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer

@@ -8,7 +8,7 @@ import pytest
 
 from inference.backends.openai.generator import OpenAiEngine
 from inference.llm.attention import AttentionWindows
-from inference.llm.request import FILES, TERMS, GeneratorTerms
+from inference.llm.terms import FILES, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

@@ -1,0 +1,174 @@
+"""The signed description of a language model, and the files of its versions.
+
+A version holds the files of Hugging Face's layout and two of ours:
+
+    generator.json       description, limits, and how prompts are screened
+    golden.json          prompts with the token ids of greedy generation
+    config.json          the architecture, one of ARCHITECTURES
+    tokenizer.json, tokenizer_config.json, generation_config.json
+    model.safetensors, or shards of it with model.safetensors.index.json
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from inference.batching.limits import Pace
+from inference.llm.attention import AttentionWindows
+from inference.llm.request import MOST_OUTPUT, Sampling
+from inference.llm.screen import PromptScreen
+from inference.model.config import ModelConfig, TrainingDataInfo
+from inference.screening.detector import Detector
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import canonical, fields
+from sealgate.trust.fields import check_name
+from sealgate.trust.statements import Manifest
+
+TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
+INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"
+OPTIONAL = frozenset({INDEX, TOKENIZER_CONFIG, "generation_config.json"})
+FILES = frozenset({TERMS, GOLDEN, CONFIG, TOKENIZER})
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "T5ForConditionalGeneration": "t5",
+}
+"""Each with the `model_type` by which the library chooses its code."""
+
+TYPE = "sealgate/generator/v2"
+FLOAT32, INT8, INT8_INTEGER = PRECISIONS = ("float32", "int8", "int8-integer")
+_LONGEST_PROMPT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorTerms:
+    """`generator.json`, checked. Raises SealgateError(DOCUMENT_MALFORMED).
+
+    `prompt_tokens` and `output_tokens` are the most that a request may have and ask for. With the
+    `precision` INT8, stored matrices are rounded to eight bits when loaded; with INT8_INTEGER, what
+    they are multiplied by is rounded too, to sixteen. `attention` is None if every token sees all
+    before it. FLOAT32 and such attention are not stated in the file, nor is `screening` if the
+    model does not screen prompts.
+    """
+
+    name: str
+    description: str
+    intended_use: str
+    data: TrainingDataInfo
+    prompt_tokens: int
+    output_tokens: int
+    screening: PromptScreen | None
+    precision: str = FLOAT32
+    attention: AttentionWindows | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, Reason.DOCUMENT_MALFORMED)
+        if self.precision not in PRECISIONS:
+            raise fields.malformed("unknown precision")
+        if not fields.integer(self.prompt_tokens, 1) <= _LONGEST_PROMPT:
+            raise fields.malformed("a prompt has at most 2**20 tokens")
+        if not fields.integer(self.output_tokens, 1) <= MOST_OUTPUT:
+            raise fields.malformed("an answer has at most 2**16 tokens")
+
+    def encode(self) -> bytes:
+        said: dict[str, Any] = {}
+        if self.precision != FLOAT32:
+            said["precision"] = self.precision
+        if self.attention is not None:
+            said["attention"] = self.attention.as_json()
+        if self.screening is not None:
+            said["screening"] = self.screening.as_json()
+        return canonical.encode(
+            {
+                "type": TYPE,
+                "name": self.name,
+                "description": self.description,
+                "intended_use": self.intended_use,
+                "data": {"name": self.data.name, "license": self.data.license},
+                "prompt_tokens": self.prompt_tokens,
+                "output_tokens": self.output_tokens,
+                **said,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read what `encode` writes."""
+        document = fields.mapping(canonical.decode(data))
+        unsaid = {"precision", "screening", "attention"} - document.keys()
+        names = [name for name in cls.__slots__ if name not in unsaid]
+        top = fields.record(document, names, TYPE)
+        if top.get("precision") == FLOAT32:
+            raise fields.malformed("float32 must not be stated")
+        source = fields.record(top["data"], ("name", "license"))
+        screening = None
+        if "screening" in top:
+            screening = PromptScreen.of_json(top["screening"])
+        attention = AttentionWindows.of_json(top["attention"]) if "attention" in top else None
+        return cls(
+            name=fields.text(top["name"]),
+            description=fields.text(top["description"]),
+            intended_use=fields.text(top["intended_use"]),
+            data=TrainingDataInfo(fields.text(source["name"]), fields.text(source["license"])),
+            prompt_tokens=top["prompt_tokens"],
+            output_tokens=top["output_tokens"],
+            screening=screening,
+            precision=top.get("precision", FLOAT32),
+            attention=attention,
+        )
+
+    def runs_in(self, place: str) -> str:
+        """What entries, receipts and metadata call the engine at `place` that runs it: attention
+        windows are part of it.
+        """
+        return place if self.attention is None else f"{place}; {self.attention.description}"
+
+    def check(self, sampling: Sampling) -> None:
+        """Raises SealgateError(PARAMETER_MALFORMED) for more tokens than may be asked for."""
+        if sampling.max_tokens > self.output_tokens:
+            raise SealgateError(
+                Reason.PARAMETER_MALFORMED, "max_tokens", facts={"param": "max_tokens"}
+            )
+
+
+class NoClassifier:
+    """Mixin of versions that generate: calls for a classifier raise an error."""
+
+    @property
+    def config(self) -> ModelConfig:
+        self._refuse()
+
+    @property
+    def detector(self) -> Detector:
+        self._refuse()
+
+    pace = Pace.AWAY
+
+    def submit(self, *_: Any, **__: Any) -> NoReturn:
+        self._refuse()
+
+    def submit_all(self, *_: Any, **__: Any) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise SealgateError(Reason.METHOD_UNSUITED, "a language model")
+
+
+def is_generator(manifest: Manifest) -> bool:
+    """Whether the files are a language model's."""
+    return any(entry.path == TERMS for entry in manifest.files)
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Check that files are a generator's, no more and no fewer, whatever is in them.
+
+    Raises SealgateError: FILE_MISSING, FILE_SURPLUS.
+    """
+    present = set(paths)
+    weights = {path for path in present if WEIGHTS.fullmatch(path)}
+    if missing := sorted(FILES - present) or ([] if weights else ["model.safetensors"]):
+        raise SealgateError(Reason.FILE_MISSING, missing[0])
+    if surplus := sorted(present - FILES - OPTIONAL - weights):
+        raise SealgateError(Reason.FILE_SURPLUS, surplus[0])
