@@ -1,7 +1,9 @@
 """Answers of a gateway's digits, and reports of what was true of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +12,24 @@ from sealgate.tensors import Tensor, read_outputs
 from sealgate.trust.receipts import Receipt
 from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
-from tests.support.harness.gateway import GatewayHarness, question, rows
+from tests.support.harness.gateway import GatewayHarness, question, rows, running
+from tests.support.harness.policy_changes import accept
+from tests.support.harness.rollouts import with_guard
 
 LABELS = "0123456789"
 TAKEN = {"digits": {"groups": {"age": ["young", "old"]}}}
+
+
+@contextmanager
+def reporting(state: Path) -> Iterator[GatewayHarness]:
+    """A gateway with metrics that takes outcomes of digits, and whose first version is live."""
+    with running(state, "digits-1", "digits-2") as harness:
+        harness.promote("digits", 1)
+        with (state / "gateway.toml").open("a") as settings:
+            settings.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
+        with_guard(harness, production={"error_percent": 100})
+        accept(harness, outcomes=TAKEN)
+        yield harness
 
 
 @dataclass(frozen=True)
