@@ -16,6 +16,7 @@ _STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealg
     [
         *("psycopg", "redis", "boto3", "pkcs11", "opentelemetry", "torch", "transformers"),
         *("ray", "flwr", "sealgate_front", "fido2", "rfc3161_client"),
+        *("mlflow", "sigstore"),
         *("starlette", "uvicorn", "authlib"),
     ],
 )

@@ -108,6 +108,25 @@ def test_more_bytes_than_may_be_are_refused(tmp_path: Path, stated: int | None) 
     (tmp_path / "later").write_bytes(b"0" * 100)
 
 
+@pytest.mark.parametrize(
+    ("client", "seconds", "reason"),
+    [
+        ("import time; time.sleep(600)", 1, Reason.WORKER_LIMIT),
+        ("import os; os._exit(3)", 60, Reason.WORKER_FAILED),
+        ("raise ValueError('no store')", 60, Reason.FILE_MISSING),
+    ],
+)
+def test_a_client_that_gives_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str, seconds: int, reason: Reason
+) -> None:
+    (tmp_path / "mlflow.py").write_text(client)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with refused(reason):
+        download(URI, tmp_path, seconds)
+
+
 def test_a_uri_without_mlflows_client_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
