@@ -6,11 +6,12 @@ $(VENV)/serve: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[serve,console]'
 	@touch $@
 
-# Of a new environment both in one: versions are chosen once.
+# Of a new environment both in one: versions are chosen once. CI compiles only what is imported.
 $(VENV)/dev: pyproject.toml $(wildcard $(VENV)/serve)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the serve, console, train and dev extras into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[serve,console,train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CI),--no-compile) \
+		--editable '.[serve,console,train,dev]'
 	@touch $(VENV)/serve $@
 
 # Flower caps protobuf, rich and typer, so what trains with it has an environment of its own.
