@@ -1,6 +1,6 @@
 """Each parser of bytes from outside: its corpus, and 20,000 inputs that a fuzzer makes of it.
 
-The fuzzer's seed is fixed, so that a run meets the same inputs as the one before, unless ten
+The fuzzer's seed is fixed, so that a run meets the same inputs as the one before, unless five
 seconds end it sooner. A finding is in build/fuzz/TARGET; `tests/fuzz/__main__.py` says how to run
 it again.
 """
@@ -12,8 +12,9 @@ from tests.fuzz.harnesses import HARNESSES
 from tests.fuzz.planted import HARNESSES as PLANTED
 from tests.fuzz.runs import fuzz
 
-# Most parsers read so many within a second; ten seconds of most reach no more code.
-_EXECUTIONS, _SECONDS = 20_000, 10
+# Most parsers read so many within a second; five seconds of most reach no more code. Each week a
+# workflow goes on for a minute.
+_EXECUTIONS, _SECONDS = 20_000, 5
 _TARGETS = pytest.mark.parametrize("harness", HARNESSES.values(), ids=list(HARNESSES))
 
 

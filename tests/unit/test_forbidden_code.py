@@ -59,7 +59,8 @@ def sources() -> tuple[tuple[str, ast.Module], ...]:
     )
 
 
-def imported(tree: ast.Module) -> set[str]:
+@cache
+def imported(tree: ast.Module) -> frozenset[str]:
     """Every module that is imported anywhere, with the packages that it lies in."""
     names = set()
     for node in ast.walk(tree):
@@ -67,7 +68,7 @@ def imported(tree: ast.Module) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {part for name in names for part in prefixes(name)}
+    return frozenset(part for name in names for part in prefixes(name))
 
 
 def prefixes(name: str) -> Iterator[str]:
@@ -85,12 +86,14 @@ def test_forbidden_modules_are_not_imported(modules: set[str], allowed: set[str]
     assert found == allowed
 
 
-def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+@cache
+def calls(tree: ast.Module) -> tuple[tuple[str, ast.Call], ...]:
     """Every call, by the last part of the name that is called."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
-            yield str(name), node
+    return tuple(
+        (str(getattr(node.func, "attr", None) or getattr(node.func, "id", "")), node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    )
 
 
 def keyword(call: ast.Call, name: str) -> object:

@@ -1,5 +1,6 @@
 """What the demo's detectors catch, and what they leave alone."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from training.export.classifier import export_response
 ERRORS = 4
 
 
+@cache
 def fitted(demo: DemoModel) -> Detector:
     return fit_detector(
         demo.session,
@@ -28,6 +30,7 @@ def fitted(demo: DemoModel) -> Detector:
     )
 
 
+@cache
 def reported(demo: DemoModel) -> dict[str, Any]:
     return screening_report(
         demo.session,

@@ -1,6 +1,7 @@
 """The demo's models: their graphs, the torch modules rebuilt from them, and their data."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def opened(graph: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(shown, options, providers=["CPUExecutionProvider"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DemoModel:
     """One committed model; `module` holds the weights of its response graph."""
 
@@ -37,7 +38,9 @@ class DemoModel:
     data: dict[str, np.ndarray]
 
     @classmethod
+    @cache
     def load(cls, folder: str) -> "DemoModel":
+        """The same one each time."""
         source = DEMO / "models" / folder
         config = ModelConfig.decode((source / "model.json").read_bytes())
         response = (source / "response.onnx").read_bytes()

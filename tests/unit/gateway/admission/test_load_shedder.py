@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from gateway.admission.load_shedder import LoadShedder, Threads
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
+from tests.support.fakes.blocking_worker import until
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 REVOKE = "/sealgate.v1.RegistryService/RevokeVersion"
@@ -45,9 +46,13 @@ def counted() -> Counter[str]:
 
 
 @pytest.fixture
-def channel(slow: Slow, counted: Counter[str]) -> Iterator[grpc.Channel]:
+def threads() -> Threads:
+    return Threads(1)
+
+
+@pytest.fixture
+def channel(slow: Slow, threads: Threads, counted: Counter[str]) -> Iterator[grpc.Channel]:
     """To a server of one thread, for which two calls may wait."""
-    threads = Threads(1)
     server = grpc.server(threads, handlers=[slow], interceptors=[LoadShedder(threads, 2, counted)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -61,25 +66,24 @@ def ask(channel: grpc.Channel, method: str = INFER) -> "futures.Future[bytes]":
     return channel.unary_unary(method).future(b"", timeout=60)
 
 
-def turned_away(channel: grpc.Channel) -> list[Any]:
-    """Calls that wait, after so many that the next was refused."""
-    waiting: list[Any] = []
-    while True:
-        call = ask(channel)
-        try:
-            call.exception(timeout=5)
-        except grpc.FutureTimeoutError:
-            waiting.append(call)
-            continue
-        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
-        return waiting
+def turned_away(channel: grpc.Channel, slow: Slow, threads: Threads) -> list[Any]:
+    """Three calls, of which one has the thread and two wait; the next was refused."""
+    calls: list[Any] = [ask(channel)]
+    assert slow.begun.acquire(timeout=60)
+    for count in (1, 2):
+        calls.append(ask(channel))
+        until(lambda count=count: threads.waiting == count)
+    refused: Any = ask(channel)
+    refused.exception(timeout=60)
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not any(call.done() for call in calls)
+    return calls
 
 
 def test_beyond_those_who_wait_inference_is_refused_at_once(
-    channel: grpc.Channel, slow: Slow, counted: Counter[str]
+    channel: grpc.Channel, slow: Slow, threads: Threads, counted: Counter[str]
 ) -> None:
-    waiting = turned_away(channel)
-    assert len(waiting) == 3
+    waiting = turned_away(channel, slow, threads)
     refused = ask(channel)
     error = refused.exception(timeout=60)
     assert reason_of(error) is Reason.QUEUE_FULL
@@ -94,8 +98,10 @@ def test_beyond_those_who_wait_inference_is_refused_at_once(
     assert ask(channel).result(timeout=60) == b"done"
 
 
-def test_what_administrators_do_gets_through_a_crowd(channel: grpc.Channel, slow: Slow) -> None:
-    waiting = turned_away(channel)
+def test_what_administrators_do_gets_through_a_crowd(
+    channel: grpc.Channel, slow: Slow, threads: Threads
+) -> None:
+    waiting = turned_away(channel, slow, threads)
     revoked = ask(channel, REVOKE)
     slow.open.set()
     assert revoked.result(timeout=60) == b"done"
