@@ -1,5 +1,6 @@
 """Tiny models, and an installation that answers with one, which tests of generation share."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from generation.batching.causal_batches import CausalBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from tests.support.builders.models import tiny_decoder, tiny_translator
+from tests.support.harness import shared_run
 from tests.support.harness.clients.http_client import HTTP, HttpClient, client_of
 from tests.support.harness.generator import GeneratorHarness, generating
 
@@ -17,7 +19,8 @@ _LISTENERS = f'{HTTP}\n[metrics]\nlisten = "127.0.0.1:0"\n'
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny")
+    made = shared_run.made_once("tiny-decoder", lambda place: tiny_decoder.make(place / "tiny"))
+    return Path(shutil.copytree(made / "tiny", tmp_path_factory.mktemp("decoder") / "tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +44,8 @@ def client(harness: GeneratorHarness) -> Iterator[HttpClient]:
 
 @pytest.fixture(scope="session")
 def translator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_translator.make(tmp_path_factory.mktemp("translator") / "tiny")
+    made = shared_run.made_once("translator", lambda place: tiny_translator.make(place / "tiny"))
+    return Path(shutil.copytree(made / "tiny", tmp_path_factory.mktemp("translator") / "tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,9 @@ from publishing.worker_tasks import trial
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.canonical import sha256
+from tests.support.harness import shared_run
 from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.made_versions import made_once
 
 FOLDER = Path(__file__).parent / "letters"
 DATA = Path(__file__).parent / "letters.safetensors"
@@ -115,7 +117,12 @@ def dataset() -> Dataset:
 
 @cache
 def version_files() -> Mapping[str, bytes]:
-    """The files of a version of it, as the worker makes them, here in this process."""
+    """The files of a version of it, made once a test run."""
+    return shared_run.value_once("letters-files", _make_version_files)
+
+
+def _make_version_files() -> Mapping[str, bytes]:
+    """As the worker makes them, here in this process."""
     sent: list[bytes] = []
     marked = embed(source().serving, source().response, MARK)
     data = dataset()
@@ -169,6 +176,7 @@ def question(*texts: str) -> oip.ModelInferRequest:
 def publish(harness: GatewayHarness) -> None:
     """Publish the model and put it into production."""
     words = ("model", "publish", str(FOLDER), "--data", str(DATA))
-    result = harness.command(*words)
+    with made_once("letters", 0):
+        result = harness.command(*words)
     assert result.exit_code == 0, result.output
     harness.promote("letters", 1)
