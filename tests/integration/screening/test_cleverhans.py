@@ -59,6 +59,7 @@ def test_steps_of_the_committed_models_agree(demo: DemoModel) -> None:
     steps_agree(demo.module, demo.session, demo.data["x_test"], len(demo.config.labels))
 
 
+@pytest.mark.slow
 def test_steps_of_a_model_trained_afresh_agree(digits: DemoModel) -> None:
     x, y = digits.data["x_fit"], digits.data["y_fit"]
     module = models.train(x, y, 10, models.MlpRecipe(seed=99, hidden=(48, 40), epochs=15))
