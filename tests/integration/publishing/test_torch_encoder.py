@@ -24,7 +24,7 @@ from sealgate.cli.main import main
 pytestmark = pytest.mark.slow
 
 STEPS, WIDTH, INNER, LABELS = 8, 4, 16, 3
-ROWS = np.random.default_rng(0).normal(size=(400, STEPS, WIDTH)).astype(np.float32)
+ROWS = np.random.default_rng(0).normal(size=(240, STEPS, WIDTH)).astype(np.float32)
 
 
 class Encoder(torch.nn.Module):
