@@ -32,8 +32,9 @@ from gateway.services.credentials import CredentialService
 from gateway.services.event_streams import EventStreams
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
+from gateway.services.offered import SERVICES
 from gateway.services.outcomes import OutcomeService
-from gateway.services.reflection import REFLECTION, add_reflection
+from gateway.services.reflection import add_reflection
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
@@ -45,21 +46,11 @@ from gateway.transport.http.listeners import HttpListeners
 from gateway.transport.listeners import GrpcTransport
 from gateway.transport.tls import ServerTls
 from gateway.witnesses.updates import WitnessUpdater
-from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, SealgateError
 from sealgate.steady_clock import now
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import READ
-from sealgate.v1 import (
-    audit_pb2,
-    credential_pb2,
-    log_pb2,
-    outcome_pb2,
-    policy_pb2,
-    registry_pb2,
-    upload_pb2,
-)
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
@@ -67,22 +58,6 @@ from sealgate.v1.outcome_pb2_grpc import add_OutcomeServiceServicer_to_server
 from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from sealgate.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
-
-SERVICES = (
-    grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
-    registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
-    upload_pb2.DESCRIPTOR.services_by_name["UploadService"],
-    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
-    credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
-    log_pb2.DESCRIPTOR.services_by_name["LogService"],
-    audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
-    outcome_pb2.DESCRIPTOR.services_by_name["OutcomeService"],
-    health_pb2.DESCRIPTOR.services_by_name["Health"],
-    *REFLECTION,
-)
-"""Every service that the gateway offers; each of their methods has a rule in
-`gateway.auth.method_rules`.
-"""
 
 
 class Gateway:

@@ -15,8 +15,8 @@ import pytest
 
 import sealgate.oip
 import sealgate.v1
-from gateway.app import SERVICES
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
+from gateway.services.offered import SERVICES
 from inference.server.server import SERVICES as ENGINES
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of

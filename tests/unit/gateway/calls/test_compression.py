@@ -9,9 +9,9 @@ from functools import partial
 import grpc
 import pytest
 
-from gateway.app import SERVICES
 from gateway.calls.compression import encoding_of
 from gateway.calls.messages import only, parsed
+from gateway.services.offered import SERVICES
 from sealgate.oip.grpc_service_pb2 import ModelReadyRequest
 from sealgate.reasons import Reason, SealgateError
 

@@ -3,8 +3,8 @@
 import json
 import re
 
-from gateway.app import SERVICES
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
+from gateway.services.offered import SERVICES
 from gateway.transport.http.openapi import document
 from gateway.transport.http.operations import OPERATIONS, READS_BODY
 from gateway.transport.http.routes import OPENAPI, ROUTES, find
