@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference.llm.screen import PromptScreen as PromptScreen
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.receipts.answer_entry import tensors_digest
