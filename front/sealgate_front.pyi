@@ -120,3 +120,8 @@ class Neighbourhoods:
     def __init__(self, room: int) -> None: ...
     def crossed(self, caller: int, prints: Sequence[bytes], classes: Sequence[int]) -> list[bool]:
         """Which rows cross. Raises ValueError for what is no print."""
+
+def float_span(raw: bytes) -> tuple[float, float]:
+    """The least and the largest of little-endian float32; see `sealgate.tensors`. Raises ValueError
+    for another length.
+    """

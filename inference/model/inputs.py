@@ -1,6 +1,7 @@
 """Checks a request's tensors against the version's configuration, and limits its outputs."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,10 @@ def model_input(
             raise SealgateError(Reason.TENSOR_SHAPE)
         if tensor.shape[0] > most:
             raise SealgateError(Reason.BATCH_TOO_LARGE)
-    data = tensors[config.input.name].data
+    given = tensors[config.input.name]
+    data = given.data
     if config.tokens is None:
-        return _numbers(config, data)
+        return _numbers(config, data, given.span)
     if config.input.datatype == INT64:
         return _tokens(config.tokens, data, tensors[response_contract.MASK].data)
     return _texts(config, data)
@@ -78,14 +80,21 @@ def labels(logits: npt.NDArray[np.float32], instead: Sequence[int | None] = ()) 
     return Tensor.of("label", classes)
 
 
-def _numbers(config: ModelConfig, data: Array) -> Array:
-    domain = config.domain
+def _numbers(config: ModelConfig, data: Array, span: tuple[float, float] | None = None) -> Array:
+    """`span` is the least and the largest of them, where that is known."""
+    least, largest = (data.min(), data.max()) if span is None else span
     # float32 cannot hold every bound exactly, so the bounds are compared as it would hold them.
-    if data.min() < np.float32(domain.min) or data.max() > np.float32(domain.max):
+    if least < _as_float32(config.domain.min) or largest > _as_float32(config.domain.max):
         raise SealgateError(Reason.TENSOR_RANGE)
     if config.table is not None:
         config.table.check(data)
     return data
+
+
+# As many bounds as models have that are live.
+@lru_cache(1024)
+def _as_float32(value: float) -> float:
+    return float(np.float32(value))
 
 
 def _tokens(rules: TokenRules, ids: Array, mask: Array) -> Array:

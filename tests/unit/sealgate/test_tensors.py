@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor, read_inputs, read_outputs, write_outputs
+from sealgate.tensors import Tensor, TensorForm, read_inputs, read_outputs, write_outputs
 from tests.support.builders.documents.people import refused as refused_with
 
 
@@ -232,3 +232,24 @@ def test_an_empty_tensor_of_a_plain_shape_is_read() -> None:
     request = oip.ModelInferRequest(raw_input_contents=[b""])
     request.inputs.add(name="x", datatype="FP32", shape=[0, 64])
     assert read_inputs(request)["x"].data.shape == (0, 64)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("strange", [None, np.nan, np.inf, -np.inf])
+def test_the_span_of_floats_is_numpys(size: int, strange: float | None) -> None:
+    """With the native package, and without it where it is not installed."""
+    data = np.random.default_rng(size).normal(0, 1e6, size).astype("<f4")
+    if strange is None:
+        tensor = TensorForm.of("x", "FP32", (size,)).read(data.tobytes())
+        assert tensor.span == (data.min(), data.max())
+        return
+    data[size // 2] = strange
+    with refused_with(Reason.TENSOR_NOT_FINITE):
+        TensorForm.of("x", "FP32", (size,)).read(data.tobytes())
+
+
+def test_the_native_span_takes_whole_numbers_alone() -> None:
+    front = pytest.importorskip("sealgate_front")
+    with pytest.raises(ValueError, match="whole number"):
+        front.float_span(bytes(7))
+    assert np.isnan(front.float_span(struct.pack("<3f", 1, np.nan, 2))).all()
