@@ -41,6 +41,8 @@ from sealgate.trust.statements.allowance import Allowance, HeldRequest
 KEPT = 256
 # Versions that are live at once; the one asked longest ago is forgotten first.
 _VERSIONS = 64
+# Combinations of model, roles and verdict whose consequence is kept.
+_MOST_KEPT = 4096
 
 
 @dataclass(slots=True)
@@ -200,6 +202,8 @@ class Enforcement:
         self._engine = engine
         self._rights = rights
         self._allowances = allowances
+        self._consequences: tuple[Policy | None, dict[tuple[object, ...], tuple[str, bool]]]
+        self._consequences = None, {}
 
     def resolve(self, call: Call, params: InferenceParams) -> LiveVersion:
         """Steps 1 and 2, but for `check_answers`: the live version that a request names."""
@@ -228,8 +232,7 @@ class Enforcement:
         does.
         """
         policy = self.policy()
-        screen = policy.screen(live.model)
-        action = _action(policy, live, caller, answer)
+        action, labels = self._consequence(policy, live, caller, answer)
         # 4.
         if session == BLOCK:
             raise SealgateError(Reason.SESSION_BLOCKED, caller.name)
@@ -242,7 +245,7 @@ class Enforcement:
             held = HeldRequest(caller.name, live.model, live.digest, input_digest)
             allowance = self._allowed(params, held, live.version)
         # 7.
-        labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
+        labels_only = labels or LABEL_ONLY in (action, session)
         return EnforcedAnswer(labels_only, allowance, policy.digest)
 
     def withholds(self, live: LiveVersion, caller: Principal, answer: InferenceResult) -> bool:
@@ -251,8 +254,30 @@ class Enforcement:
         """
         if answer.verdict is Verdict.CLEAN and not answer.float32_rows:
             return False
-        action = _action(self.policy(), live, caller, answer)
+        action, _ = self._consequence(self.policy(), live, caller, answer)
         return action == STEP_UP or (action == BLOCK and live.config.blocks)
+
+    def _consequence(
+        self, policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult
+    ) -> tuple[str, bool]:
+        """What the verdict on an answer, and its disagreement, lead to for a caller; and whether
+        the caller gets labels whatever the verdict. It is looked up once under each policy.
+        """
+        under, known = self._consequences
+        if under is not policy:
+            # Together, so that nothing is ever kept for another policy.
+            self._consequences = policy, known = policy, {}
+        asked = live.model, caller.roles, answer.verdict, answer.float32_rows > 0
+        found = known.get(asked)
+        if found is None:
+            screen = policy.screen(live.model)
+            action = screen.action(answer.verdict.value, caller.roles, policy.rules)
+            if answer.float32_rows:
+                action = screen.with_disagreement(action, caller.roles)
+            found = action, screen.labels_only(caller.roles)
+            if len(known) < _MOST_KEPT:
+                known[asked] = found
+        return found
 
     def decide_prompt(
         self, screen: ScreeningRules, caller: Principal, verdict: str, measured: bool, injected: str
@@ -282,13 +307,6 @@ class Enforcement:
             }
             raise SealgateError(Reason.STEP_UP, facts=facts)
         return self._allowances.use(params.allowance, held).payload_digest
-
-
-def _action(policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult) -> str:
-    """What the verdict on an answer, and its disagreement, lead to for a caller."""
-    screen = policy.screen(live.model)
-    action = screen.action(answer.verdict.value, caller.roles, policy.rules)
-    return screen.with_disagreement(action, caller.roles) if answer.float32_rows else action
 
 
 def requested_seconds(call: Call, params: InferenceParams) -> float | None:

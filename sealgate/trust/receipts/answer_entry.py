@@ -195,8 +195,10 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
     each after its length in UTF-8; the number of dimensions and the dimensions; the raw bytes
     after their length. Every number is 8 bytes, big-endian. Raises SealgateError(TENSOR_DUPLICATE).
     """
-    ordered = sorted(tensors, key=_FIRST)
-    digest = hashlib.sha256(_TENSORS_HEADER + struct.pack(">Q", len(ordered)))
+    ordered = list(tensors)
+    if len(ordered) > 1:
+        ordered.sort(key=_FIRST)
+    digest = hashlib.sha256(_header(len(ordered)))
     previous = None
     for name, datatype, shape, raw in ordered:
         if name == previous:
@@ -205,6 +207,11 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
         digest.update(_tensor_head(name, datatype, tuple(shape), len(raw)))
         digest.update(raw)
     return "sha256:" + digest.hexdigest()
+
+
+@lru_cache(_CACHED_HEADS)
+def _header(count: int) -> bytes:
+    return _TENSORS_HEADER + struct.pack(">Q", count)
 
 
 @lru_cache(_CACHED_HEADS)

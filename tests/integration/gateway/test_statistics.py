@@ -7,10 +7,10 @@ import grpc
 import numpy as np
 import pytest
 
+from inference.screening.detector import Detector, Verdict
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.trust.policy.screening import ScreeningRules
 from tests.support.harness.gateway import question, refusal, rows
 
 
@@ -73,7 +73,7 @@ def test_the_statistics_are_what_was_done_and_how_long_it_took(stub, staff):
 
 def test_an_answer_that_was_withheld_was_run_and_failed(stub, staff, monkeypatch):
     before = statistics(staff)
-    monkeypatch.setattr(ScreeningRules, "action", lambda *_: "block")
+    monkeypatch.setattr(Detector, "verdict", lambda *_: Verdict.ADVERSARIAL)
     reason = refusal(stub.ModelInfer, question("digits", rows()), timeout=60)
     assert reason is Reason.ADVERSARIAL_INPUT
     after = statistics(staff)
