@@ -170,7 +170,7 @@ class CleanReference:
 
     @classmethod
     def of(cls, state: Mapping[str, torch.Tensor]) -> Self:
-        """From what `state` gave, or what stands in its place while a graph is traced."""
+        """From what `state` gave, or the tensors that replace it while a graph is traced."""
         names = [each.name for each in fields(TorchReferenceLayer)]
         layers = tuple(
             TorchReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
@@ -188,9 +188,10 @@ class CleanReference:
         return found.index_select(1, self._order(len(squares)))
 
     def _order(self, groups: int) -> torch.Tensor:
-        """Where each feature lies among those of `distance_features`: the rest of a layer comes
-        behind its own distances.
+        """The columns of `distance_features` in the order of features: each group's distances, and
+        behind those of a layer what its components do not hold.
         """
+        # Groups 1 to `points` are of the points, all others of a layer each.
         points = groups - len(self.layers)
         order: list[int] = []
         for group in range(groups):

@@ -73,8 +73,8 @@ class WordVotes:
 
     @classmethod
     def of(cls, state: Mapping[str, torch.Tensor]) -> Self | None:
-        """From a state that has what `state` gave, or what stands in its place while a graph is
-        traced; None from one that has not.
+        """From what `state` gave, or the tensors that replace it while a graph is traced; None
+        where it is not among them.
         """
         if f"{_PREFIX}.votes" not in state:
             return None
