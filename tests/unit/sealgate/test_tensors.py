@@ -1,6 +1,8 @@
 """Tensors on the wire: every data type goes in and out; everything malformed has its reason."""
 
 import struct
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -237,7 +239,6 @@ def test_an_empty_tensor_of_a_plain_shape_is_read() -> None:
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
 @pytest.mark.parametrize("strange", [None, np.nan, np.inf, -np.inf])
 def test_the_span_of_floats_is_numpys(size: int, strange: float | None) -> None:
-    """With the native package, and without it where it is not installed."""
     data = np.random.default_rng(size).normal(0, 1e6, size).astype("<f4")
     if strange is None:
         tensor = TensorForm.of("x", "FP32", (size,)).read(data.tobytes())
@@ -253,3 +254,26 @@ def test_the_native_span_takes_whole_numbers_alone() -> None:
     with pytest.raises(ValueError, match="whole number"):
         front.float_span(bytes(7))
     assert np.isnan(front.float_span(struct.pack("<3f", 1, np.nan, 2))).all()
+
+
+_WITHOUT = """
+import sys
+sys.modules["sealgate_front"] = None
+import numpy as np
+from sealgate.reasons import Reason, SealgateError
+from sealgate.tensors import TensorForm
+
+form = TensorForm.of("x", "FP32", (3,))
+print(form.read(np.array([2, -1.5, 0], "<f4").tobytes()).span)
+for strange in (np.nan, np.inf, -np.inf):
+    try:
+        form.read(np.array([2, strange, 0], "<f4").tobytes())
+    except SealgateError as refusal:
+        print(refusal.reason.name)
+"""
+
+
+def test_the_span_is_the_same_without_the_native_package() -> None:
+    words = [sys.executable, "-c", _WITHOUT]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["(-1.5, 2.0)", *["TENSOR_NOT_FINITE"] * 3, ""]
