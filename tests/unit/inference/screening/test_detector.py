@@ -1,7 +1,6 @@
 """The detector's document, its scores and its verdicts."""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -200,24 +199,3 @@ def test_as_many_weights_as_features() -> None:
     with pytest.raises(SealgateError) as refused:
         detector(trained=ScoringWeights(0.0, (1.0,), (1.0,), ScoreTail(0.0, 1.0)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
-
-
-def test_a_batch_is_scored_in_well_under_100_microseconds() -> None:
-    width, rng = 24, np.random.default_rng(3)
-    quadratic = tuple(rng.random(width * (width + 1) // 2))
-    weights = ScoringWeights(0.0, tuple(rng.random(width)), quadratic, ScoreTail(0.0, 1.0))
-    given = Detector(
-        FeatureScaling((0.0,) * width, (1.0,) * width, 6.0),
-        weights,
-        weights,
-        detector().calibration,
-        (),
-    )
-    features = rng.random((64, width), np.float32)
-    taken = []
-    for _ in range(300):
-        start = time.process_time_ns()
-        given.scores(features)
-        taken.append(time.process_time_ns() - start)
-    # The median is about 25; other work on the machine cannot make CPU time four times as long.
-    assert float(np.median(taken)) < 100_000
