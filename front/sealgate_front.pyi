@@ -1,9 +1,11 @@
 """TLS, HTTP/2 and gRPC framing off the interpreter; hands Python bursts of calls."""
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, final
 
 __version__: str
+
+T = TypeVar("T")
 
 # An array in C order. Before Python 3.12 there is no type of what has a buffer.
 Buffer: TypeAlias = Any
@@ -32,7 +34,11 @@ class Call:
     def peer(self) -> str: ...
     @property
     def certificate(self) -> bytes | None: ...
-    def metadata(self) -> list[tuple[str, bytes]]: ...
+    def metadata(self, read: Callable[[list[tuple[str, bytes]]], T]) -> T:
+        """What `read` makes of names and values; called once for all calls of a batch that have the
+        same metadata.
+        """
+
     def values(self, name: str) -> list[bytes]: ...
     def time_remaining(self) -> float | None: ...
     def is_active(self) -> bool: ...
@@ -120,6 +126,9 @@ class Neighbourhoods:
     def __init__(self, room: int) -> None: ...
     def crossed(self, caller: int, prints: Sequence[bytes], classes: Sequence[int]) -> list[bool]:
         """Which rows cross. Raises ValueError for what is no print."""
+
+def digest_text(head: bytes, raw: bytes) -> str:
+    """`sha256:` and the digest of both, in hexadecimal."""
 
 def float_span(raw: bytes) -> tuple[float, float]:
     """The least and the largest of little-endian float32; see `sealgate.tensors`. Raises ValueError

@@ -2,96 +2,140 @@
 
 use crate::front::Front;
 use crate::shared::Handed;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::prelude::*;
+use pyo3::sync::GILOnceCell;
 use pyo3::types::PyBytes;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Of how many different metadata the next call's is compared with.
+const COMPARED: usize = 8;
+
+/// What Python has read of metadata, for all calls of a batch that have the same.
+struct ReadMetadata(GILOnceCell<PyObject>);
+
 /// A whole call. Dropped unanswered, its stream is reset.
 #[pyclass(frozen)]
-pub struct Call(pub(crate) Arc<Handed>);
+pub struct Call {
+    pub(crate) handed: Arc<Handed>,
+    read: Arc<ReadMetadata>,
+}
+
+impl Call {
+    /// Calls that came together.
+    pub(crate) fn batch(handed: Vec<Arc<Handed>>) -> Vec<Self> {
+        let mut calls: Vec<Self> = Vec::with_capacity(handed.len());
+        let mut different: Vec<usize> = Vec::new();
+        for each in handed {
+            let same = different.iter().rev().take(COMPARED).map(|&at| &calls[at]);
+            let same = same.into_iter().find(|call| have_same(&call.handed.headers, &each.headers));
+            let read = same.map(|call| call.read.clone()).unwrap_or_else(|| {
+                different.push(calls.len());
+                Arc::new(ReadMetadata(GILOnceCell::new()))
+            });
+            calls.push(Self { handed: each, read });
+        }
+        calls
+    }
+}
+
+/// Whether two calls have the same metadata, in the same order. The time that is granted is none,
+/// and another with each call.
+fn have_same(one: &HeaderMap, other: &HeaderMap) -> bool {
+    metadata(one).eq(metadata(other))
+}
+
+fn metadata(all: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    all.iter().filter(|(name, _)| name.as_str() != "grpc-timeout")
+}
 
 #[pymethods]
 impl Call {
     /// Of this process, and of no other call.
     #[getter]
     fn id(&self) -> u64 {
-        self.0.id
+        self.handed.id
     }
 
     /// The method's path.
     #[getter]
     fn path(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0.path)
+        String::from_utf8_lossy(&self.handed.path)
     }
 
     /// The message, as its caller compressed it if it did.
     #[getter]
     fn message<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new_bound(py, &self.0.message)
+        PyBytes::new_bound(py, &self.handed.message)
     }
 
     /// Whether the caller says that it compressed the message.
     #[getter]
     fn is_compressed(&self) -> bool {
-        self.0.compressed
+        self.handed.compressed
     }
 
-    /// All metadata, as it came.
-    fn metadata(&self) -> Vec<(&str, Cow<'_, [u8]>)> {
-        let pairs = self.0.headers.iter();
-        pairs.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_bytes()))).collect()
+    /// What `read` makes of all metadata, names and values as they came; `read` once for calls that
+    /// came together with the same.
+    fn metadata(&self, py: Python<'_>, read: &Bound<'_, PyAny>) -> PyResult<PyObject> {
+        let found = self.read.0.get_or_try_init(py, || {
+            let pairs = self.handed.headers.iter();
+            let pairs = pairs.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_bytes())));
+            read.call1((pairs.collect::<Vec<(&str, Cow<'_, [u8]>)>>(),)).map(Bound::unbind)
+        })?;
+        Ok(found.clone_ref(py))
     }
 
     /// The values of one name.
     fn values(&self, name: &str) -> Vec<Cow<'_, [u8]>> {
-        let values = self.0.headers.get_all(name).iter();
+        let values = self.handed.headers.get_all(name).iter();
         values.map(|value| Cow::Borrowed(value.as_bytes())).collect()
     }
 
     /// The connection's id.
     #[getter]
     fn connection(&self) -> u64 {
-        self.0.peer.id
+        self.handed.peer.id
     }
 
     /// The caller's address as gRPC spells it.
     #[getter]
     fn peer(&self) -> String {
-        self.0.peer.name()
+        self.handed.peer.name()
     }
 
     /// The caller's certificate, DER, which the handshake has verified.
     #[getter]
     fn certificate(&self) -> Option<Cow<'_, [u8]>> {
-        self.0.peer.certificate.get().map(|der| Cow::Borrowed(&der[..]))
+        self.handed.peer.certificate.get().map(|der| Cow::Borrowed(&der[..]))
     }
 
     /// Seconds until the caller's deadline, 0 after it; None without one.
     fn time_remaining(&self) -> Option<f64> {
-        let deadline = self.0.deadline?;
+        let deadline = self.handed.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
     /// Whether the caller still waits.
     fn is_active(&self) -> bool {
-        !self.0.gone.load(Relaxed)
-            && !self.0.is_answered()
-            && self.0.deadline.is_none_or(|deadline| Instant::now() < deadline)
+        !self.handed.gone.load(Relaxed)
+            && !self.handed.is_answered()
+            && self.handed.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
     /// Have `Front.recv_gone` tell if the caller leaves before the answer.
     fn watch(&self, front: &Front) {
-        self.0.watched.store(true, SeqCst);
-        if self.0.gone.load(SeqCst) {
-            front.shared.leave(&self.0);
+        self.handed.watched.store(true, SeqCst);
+        if self.handed.gone.load(SeqCst) {
+            front.shared.leave(&self.handed);
         }
     }
 
     /// Say that this call has authenticated.
     fn note_caller(&self) {
-        self.0.peer.known.store(true, Relaxed);
+        self.handed.peer.known.store(true, Relaxed);
     }
 }

@@ -116,7 +116,7 @@ impl Front {
     fn recv_batch(&self, py: Python<'_>, most: usize, seconds: f64) -> PyResult<Vec<Call>> {
         let wait = seconds_of(seconds)?;
         let calls = py.allow_threads(|| self.shared.take_calls(most, wait));
-        Ok(calls.into_iter().map(Call).collect())
+        Ok(Call::batch(calls))
     }
 
     /// Ids of calls that were watched and whose callers have left; waits like `recv_batch`.

@@ -20,7 +20,7 @@ pub(crate) fn answer_of(item: &Bound<'_, PyAny>) -> (Option<Answer>, bool) {
     let Ok(item) = item.downcast::<PyTuple>() else { return (None, false) };
     let Ok(first) = item.get_item(0) else { return (None, false) };
     let Ok(call) = first.downcast::<Call>() else { return (None, false) };
-    let call = &call.get().0;
+    let call = &call.get().handed;
     let form = form_of(item);
     let fine = form.is_some();
     let answer = call.take_reply().map(|reply| match form {

@@ -111,5 +111,16 @@ class Call:
         """Says who is calling, once that is verified."""
         self._principal = principal
 
+    # What each call is asked for, without a search for it.
+
+    def invocation_metadata(self) -> Any:
+        return self.context.invocation_metadata()
+
+    def time_remaining(self) -> float | None:
+        return self.context.time_remaining()
+
+    def is_active(self) -> bool:
+        return self.context.is_active()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.context, name)

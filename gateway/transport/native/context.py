@@ -69,7 +69,7 @@ class FrontContext:
         self._callbacks: list[Callable[[], None]] | None = []
         self._code: grpc.StatusCode | None = None
         self._packing: grpc.Compression | None = None
-        self._metadata: list[tuple[str, Value]] | None = None
+        self._metadata: tuple[tuple[str, Value], ...] | None = None
 
     @property
     def path(self) -> str:
@@ -110,8 +110,9 @@ class FrontContext:
     # What gRPC's context offers.
 
     def invocation_metadata(self) -> Sequence[tuple[str, Value]]:
+        """The same object for calls of a batch whose metadata is the same."""
         if self._metadata is None:
-            self._metadata = list(_read_metadata(self.call.metadata()))
+            self._metadata = self.call.metadata(_metadata_of)
         return self._metadata
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
@@ -193,6 +194,10 @@ def wire_metadata(metadata: Any) -> list[tuple[str, bytes]]:
 
 def _encoded(value: Value) -> bytes:
     return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+
+
+def _metadata_of(headers: Sequence[tuple[str, bytes]]) -> tuple[tuple[str, Value], ...]:
+    return tuple(_read_metadata(headers))
 
 
 def _read_metadata(headers: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Value]]:

@@ -63,6 +63,60 @@ def test_calls_that_came_meanwhile_are_one_burst() -> None:
         assert [len(burst) for burst in front.bursts] == [1, 50]
 
 
+def test_callers_of_a_burst_are_seen_with_their_own_metadata() -> None:
+    taken, go = threading.Event(), threading.Event()
+
+    def waiting(context: FrontContext) -> None:
+        taken.set()
+        go.wait(PATIENCE)
+        echo(context)
+
+    with front_with(waiting) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        first = infer.future(b"first", timeout=PATIENCE)
+        assert taken.wait(PATIENCE)
+        callers = [f"Bearer {number % 12}" for number in range(48)]
+        calls = [
+            infer.future(caller.encode(), timeout=PATIENCE, metadata=[("authorization", caller)])
+            for caller in callers
+        ]
+        until(lambda: front.front.counts()["handed"] == 49)
+        go.set()
+        assert first.result() == b"first"
+        assert [call.result().decode() for call in calls] == callers
+        _, burst = front.bursts
+        for context in burst:
+            found = dict(context.invocation_metadata())
+            assert found["authorization"] == context.message.decode()
+            assert "grpc-timeout" not in found
+
+
+def test_what_calls_of_a_burst_have_in_common_is_read_once() -> None:
+    taken, go = threading.Event(), threading.Event()
+
+    def waiting(context: FrontContext) -> None:
+        taken.set()
+        go.wait(PATIENCE)
+        echo(context)
+
+    with front_with(waiting) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        first = infer.future(b"first", timeout=PATIENCE)
+        assert taken.wait(PATIENCE)
+        # Each with another deadline, which is no metadata.
+        calls = [
+            infer.future(b"x", timeout=PATIENCE + number, metadata=[("authorization", "Bearer x")])
+            for number in range(20)
+        ]
+        until(lambda: front.front.counts()["handed"] == 21)
+        go.set()
+        assert first.result() == b"first"
+        assert all(call.result() == b"x" for call in calls)
+        _, burst = front.bursts
+        assert len({id(context.invocation_metadata()) for context in burst}) == 1
+        assert all(0 < context.time_remaining() <= PATIENCE + 20 for context in burst)
+
+
 def test_a_handler_sees_what_the_caller_sent() -> None:
     with front_with(echo) as front, front.channel() as channel:
         metadata = (("a-name", "a value"), ("some-bin", b"\0\xff"), ("twice", "1"), ("twice", "2"))

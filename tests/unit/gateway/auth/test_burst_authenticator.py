@@ -64,7 +64,7 @@ class Caller:
 class BurstsHarness:
     def __init__(self) -> None:
         self.tokens, self.now = Tokens(), 0.0
-        self.policy = make_policy()
+        self.policy = make_policy(version=2)
         self.bursts = BurstAuthenticator(self.tokens, lambda: self.now)
 
     def ask(self, caller: Any = None, begin: bool = True) -> str:
@@ -83,6 +83,28 @@ def test_another_token_is_another_caller() -> None:
     harness = BurstsHarness()
     harness.ask()
     harness.ask(Caller("Bearer token 2"))
+    assert harness.tokens.asked == 2
+
+
+def test_calls_that_share_their_metadata_are_still_looked_at_one_by_one() -> None:
+    harness, metadata = BurstsHarness(), (("authorization", "Bearer token"),)
+    callers = [Caller(), Caller()]
+    for caller in callers:
+        caller.invocation_metadata = lambda: metadata  # type: ignore[method-assign]
+    before = harness.ask(callers[0])
+    assert harness.ask(callers[1], begin=False) == before
+    assert harness.tokens.asked == 1
+    harness.policy = make_policy(version=2)
+    harness.ask(callers[0], begin=False)
+    assert harness.tokens.asked == 2
+
+
+def test_metadata_that_takes_the_place_of_other_is_read() -> None:
+    harness = BurstsHarness()
+    caller = Caller("Bearer token 1")
+    harness.ask(caller)
+    caller.invocation_metadata = lambda: (("authorization", "Bearer token 2"),)  # type: ignore[method-assign]
+    harness.ask(caller, begin=False)
     assert harness.tokens.asked == 2
 
 
