@@ -8,7 +8,6 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import tensors_digest
 
 Array = npt.NDArray[Any]
 
@@ -57,8 +57,7 @@ _MAX_ELEMENTS = 2**31 - 1
 _MAX_DIMENSIONS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A named array as it travels.
 
     `data` has shape `shape`; `raw` is its wire form, of which digests are taken. `span` is the
@@ -85,6 +84,11 @@ class Tensor:
         if datatype is None:
             raise SealgateError(Reason.TENSOR_DATATYPE, f"no wire type for {data.dtype}")
         return cls(name, datatype, data.shape, plain.reshape(data.shape), plain.tobytes())
+
+
+def digest_of(tensors: Iterable[Tensor]) -> str:
+    """The digest of tensors; see `tensors_digest`."""
+    return tensors_digest([(t.name, t.datatype, t.shape, t.raw) for t in tensors])
 
 
 def read_inputs(request: oip.ModelInferRequest) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ fn sealgate_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<entries::Entries>()?;
     module.add_class::<front::Front>()?;
     module.add_class::<neighbourhoods::Neighbourhoods>()?;
+    module.add_function(wrap_pyfunction!(numbers::digest_text, module)?)?;
     module.add_function(wrap_pyfunction!(numbers::float_span, module)?)?;
     module.add_class::<prints::PrintTables>()?;
     module.add_class::<session_rows::SessionRows>()?;

@@ -34,9 +34,9 @@ from inference.model.config import ModelConfig
 from registry.answers.answer_log import AnswerLog
 from registry.models.versions import Versions
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor
+from sealgate.tensors import Tensor, digest_of
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED, tensors_digest
+from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED
 from sealgate.trust.times import format_micros, parse_micros
 
 MOST_REPORTS = 256
@@ -170,7 +170,7 @@ class OutcomeReports:
         # 4.
         if answer["outcome"] != _ANSWERED or not answer.get("version_digest"):
             raise SealgateError(Reason.OUTCOME_UNSUITABLE, answer["outcome"])
-        told = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in report.outputs.values())
+        told = digest_of(report.outputs.values())
         if told != answer["output"]:
             raise SealgateError(Reason.OUTCOME_MISMATCH, str(report.index))
         # 5.

@@ -9,9 +9,9 @@ from datetime import datetime
 from gateway.pipeline.pending import PendingRequest
 from gateway.recording.burst import PreparedRecord, RecordTemplate
 from gateway.recording.recorder import actions_of, measured, screening_of
-from sealgate.tensors import Tensor
+from sealgate.tensors import digest_of
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS, tensors_digest
+from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS
 from sealgate.trust.times import format_micros
 
 ANSWERED = "answered"
@@ -86,10 +86,6 @@ class BurstEntries:
                 arithmetic=arithmetic,
             )
         return found
-
-
-def digest_of(outputs: list[Tensor]) -> str:
-    return tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
 
 
 def _before(own: PreparedRecord, outcome: str, output: str) -> PreparedRecord:

@@ -20,9 +20,9 @@ from inference.engine.result import InferenceResult
 from inference.model.config import ModelConfig
 from inference.model.inputs import model_input
 from sealgate.reasons import SealgateError
-from sealgate.tensors import Tensor
+from sealgate.tensors import Tensor, digest_of
 from sealgate.trust.policy.shares import SHADOW
-from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED, tensors_digest
+from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED
 
 _log = logging.getLogger(__name__)
 
@@ -136,9 +136,7 @@ class ShadowComparisons:
             version_digest=other.digest,
             pointer_sequence=str(other.sequence),
             policy_digest=other.policy,
-            output=tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)
-            if tensors
-            else "",
+            output=digest_of(tensors) if tensors else "",
             outcome=AGREED if agreed else DIFFERED,
             verdict=screened.verdict.value if screened else "",
             score=repr(screened.score) if screened else "",

@@ -5,7 +5,7 @@ result is what that version answers on this machine.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,8 @@ from publishing.worker_tasks.forward import in_shape
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor
-from sealgate.trust.receipts.answer_entry import ANCHOR, tensors_digest
+from sealgate.tensors import Tensor, digest_of
+from sealgate.trust.receipts.answer_entry import ANCHOR
 
 Floats = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
@@ -62,7 +62,7 @@ def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
     """
     rows = in_shape(config, rows)
     sent = requests_of(config.tensors, rows) if config.tensors else [tensors_of(config, rows)]
-    if recorded not in map(_digest_of, sent):
+    if recorded not in map(digest_of, sent):
         raise SealgateError(Reason.RECEIPT_MISMATCH, "the input is not the one of the receipt")
     return rows
 
@@ -130,7 +130,7 @@ def compare(
     # 3.
     if _digest(found.output, found.logits) == output:
         return ReplayAgreement(verdict, "equal, bit for bit", 0.0)
-    if _digest_of([found.decision.reduced(found.logits)]) == output:
+    if digest_of([found.decision.reduced(found.logits)]) == output:
         return ReplayAgreement(verdict, "the same labels, which alone were given", 0.0)
     if arithmetic == ANCHOR:
         return ReplayAgreement(verdict, _anchored(found.logits, output), 0.0)
@@ -151,7 +151,7 @@ def _anchored(logits: Floats, output: str) -> str:
         return "classes of rows that were nearly repeated, some not its own"
     own = int(logits.argmax())
     for other in range(logits.shape[1]):
-        if _digest_of([labels(logits, [other])]) == output:
+        if digest_of([labels(logits, [other])]) == output:
             return f"class {other} of a row that was nearly repeated; its own is {own}"
     raise SealgateError(Reason.REPLAY_MISMATCH, "no class of the version's was given")
 
@@ -164,8 +164,4 @@ def _number(text: str) -> float:
 
 
 def _digest(name: str, data: Floats) -> str:
-    return _digest_of([Tensor.of(name, data)])
-
-
-def _digest_of(tensors: Sequence[Tensor]) -> str:
-    return tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)
+    return digest_of([Tensor.of(name, data)])

@@ -33,7 +33,7 @@ import hashlib
 import hmac
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final
@@ -196,8 +196,10 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
     after their length. Every number is 8 bytes, big-endian. Raises SealgateError(TENSOR_DUPLICATE).
     """
     ordered = list(tensors)
-    if len(ordered) > 1:
-        ordered.sort(key=_FIRST)
+    if len(ordered) == 1:
+        name, datatype, shape, raw = ordered[0]
+        return _digest_text(_lone_head(name, datatype, tuple(shape), len(raw)), raw)
+    ordered.sort(key=_FIRST)
     digest = hashlib.sha256(_header(len(ordered)))
     previous = None
     for name, datatype, shape, raw in ordered:
@@ -209,9 +211,34 @@ def tensors_digest(tensors: Iterable[tuple[str, str, Sequence[int], bytes]]) -> 
     return "sha256:" + digest.hexdigest()
 
 
+def _python_digest_text(head: bytes, raw: bytes) -> str:
+    """`sha256:` and the digest of both, one behind the other, in hexadecimal."""
+    digest = hashlib.sha256(head)
+    digest.update(raw)
+    return "sha256:" + digest.hexdigest()
+
+
+def _fastest_digest_text() -> Callable[[bytes, bytes], str]:
+    """The fastest that is installed: of few bytes, hashlib's takes three times as long."""
+    try:
+        from sealgate_front import digest_text
+    except ImportError:
+        return _python_digest_text
+    return digest_text
+
+
+_digest_text = _fastest_digest_text()
+
+
 @lru_cache(_CACHED_HEADS)
 def _header(count: int) -> bytes:
     return _TENSORS_HEADER + struct.pack(">Q", count)
+
+
+@lru_cache(_CACHED_HEADS)
+def _lone_head(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
+    """What goes before the raw bytes of a tensor that is the only one."""
+    return _header(1) + _tensor_head(name, datatype, shape, size)
 
 
 @lru_cache(_CACHED_HEADS)

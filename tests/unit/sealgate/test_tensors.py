@@ -1,5 +1,6 @@
 """Tensors on the wire: every data type goes in and out; everything malformed has its reason."""
 
+import hashlib
 import struct
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import Tensor, TensorForm, read_inputs, read_outputs, write_outputs
+from sealgate.tensors import (
+    Tensor,
+    TensorForm,
+    digest_of,
+    read_inputs,
+    read_outputs,
+    write_outputs,
+)
 from tests.support.builders.documents.people import refused as refused_with
 
 
@@ -262,7 +270,7 @@ import sys
 sys.modules["sealgate_front"] = None
 import numpy as np
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import TensorForm
+from sealgate.tensors import Tensor, TensorForm, digest_of
 
 form = TensorForm.of("x", "FP32", (3,))
 print(form.read(np.array([2, -1.5, 0], "<f4").tobytes()).span)
@@ -271,10 +279,29 @@ for strange in (np.nan, np.inf, -np.inf):
         form.read(np.array([2, strange, 0], "<f4").tobytes())
     except SealgateError as refusal:
         print(refusal.reason.name)
+x, y = (Tensor.of(name, np.arange(5000, dtype="<f4")) for name in "xy")
+print(digest_of([x]), digest_of([y, x]))
 """
 
 
-def test_the_span_is_the_same_without_the_native_package() -> None:
+def test_spans_and_digests_are_the_same_without_the_native_package() -> None:
     words = [sys.executable, "-c", _WITHOUT]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == ["(-1.5, 2.0)", *["TENSOR_NOT_FINITE"] * 3, ""]
+    x, y = (Tensor.of(name, np.arange(5000, dtype="<f4")) for name in "xy")
+    digests = f"{digest_of([x])} {digest_of([x, y])}"
+    assert done.stdout.split("\n") == ["(-1.5, 2.0)", *["TENSOR_NOT_FINITE"] * 3, digests, ""]
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000])
+def test_the_digest_of_a_lone_tensor_is_that_of_its_parts(size: int) -> None:
+    tensor = Tensor.of("größe", np.arange(size, dtype="<f4"))
+    name, datatype = "größe".encode(), b"FP32"
+    parts = [
+        b"sealgate/tensors/v1\n",
+        struct.pack(">Q", 1),
+        struct.pack(">Q", len(name)) + name,
+        struct.pack(">Q", len(datatype)) + datatype,
+        struct.pack(">3Q", 1, size, 4 * size),
+        tensor.raw,
+    ]
+    assert digest_of([tensor]) == "sha256:" + hashlib.sha256(b"".join(parts)).hexdigest()
