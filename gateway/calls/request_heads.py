@@ -12,6 +12,7 @@ as read; the tail is checked each time.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -88,7 +89,7 @@ class RequestHeads:
         if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or params.allowance:
             return
         raw, tensor = request.raw_input_contents[0], request.inputs[0]
-        tail = bytes([_RAW]) + _varint(len(raw))
+        tail = bytes([_RAW]) + varint(len(raw))
         size = len(message) - len(tail) - len(raw)
         if (
             not 0 < size <= LARGEST_HEAD
@@ -114,7 +115,9 @@ def _is_message(head: bytes) -> bool:
         return False
 
 
-def _varint(number: int) -> bytes:
+@lru_cache(_MOST)
+def varint(number: int) -> bytes:
+    """A number as protobuf writes lengths: seven bits a byte, the lowest first."""
     found = bytearray()
     while number > 0x7F:
         found.append(number & 0x7F | 0x80)

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+from gateway.calls.answers import answer_bytes
 from gateway.calls.call import Call
 from gateway.calls.call_log import line_of_call
 from gateway.calls.request_heads import KnownRequest
@@ -46,11 +47,8 @@ from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
-from sealgate.tensors import read_inputs, write_outputs
-from sealgate.trust.receipts.answer_entry import (
-    BY_CANARY,
-    tensors_digest,
-)
+from sealgate.tensors import digest_of, read_inputs, write_outputs
+from sealgate.trust.receipts.answer_entry import BY_CANARY
 
 _log = logging.getLogger(__name__)
 
@@ -162,6 +160,15 @@ class InferencePipeline:
             response.parameters["receipt"].string_param = pending.receipt.decode()
         return response
 
+    def answer(self, pending: PendingRequest) -> bytes:
+        """`response`, serialized. Raises the request's `error`."""
+        if pending.error is not None:
+            raise pending.error
+        model = pending.params.model if pending.params else ""
+        version = str(pending.live.version) if pending.live else ""
+        outputs, receipt = pending.outputs, pending.receipt
+        return answer_bytes(model, version, pending.request_id, outputs, receipt)
+
     def _finish_with_others(self, pending: PendingRequest) -> None:
         if self.pace(pending) is not Pace.QUICK:
             self._finish_together([[pending]])
@@ -186,14 +193,12 @@ class InferencePipeline:
     def _read(self, pending: PendingRequest) -> None:
         request, call = pending.request, pending.call
         params = pending.read_params()  # 1
-        live = pending.live = self._enforcement.resolve(call, params)  # 2
+        live = pending.live = self._enforcement.resolve(call, params, pending.time)  # 2
         self._enforcement.check_answers(live)
         tensors = pending.tensors = (  # 3
             request.tensors() if isinstance(request, KnownRequest) else read_inputs(request)
         )
-        pending.input_digest = tensors_digest(
-            (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
-        )
+        pending.input_digest = digest_of(tensors.values())
         caller = call.principal.name
         live = pending.live = self._rollout.select_version(
             live, params, caller, pending.input_digest

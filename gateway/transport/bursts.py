@@ -255,7 +255,7 @@ class BurstServer:
 
     def _respond(self, served: _Served, pending: PendingRequest) -> None:
         try:
-            message = self._pipeline.response(pending).SerializeToString()
+            message = self._pipeline.answer(pending)
         except Exception as error:
             self._refuse(served, error)
             return
