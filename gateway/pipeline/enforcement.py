@@ -21,7 +21,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from gateway.auth.rights import Rights
 from gateway.calls.call import Call
@@ -175,8 +176,7 @@ class AllowanceUse(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class EnforcedAnswer:
+class EnforcedAnswer(NamedTuple):
     """`labels_only`: the likeliest class of each row, and no more, leaves. `allowance` is the
     digest of the statement by which it passed; empty where none was needed. `policy` is the digest
     of the policy that decided.
@@ -205,12 +205,16 @@ class Enforcement:
         self._consequences: tuple[Policy | None, dict[tuple[object, ...], tuple[str, bool]]]
         self._consequences = None, {}
 
-    def resolve(self, call: Call, params: InferenceParams) -> LiveVersion:
-        """Steps 1 and 2, but for `check_answers`: the live version that a request names."""
+    def resolve(
+        self, call: Call, params: InferenceParams, time: datetime | None = None
+    ) -> LiveVersion:
+        """Steps 1 and 2, but for `check_answers`: the live version that a request names, as of
+        `time`, or now.
+        """
         # 1.
         self._rights.check(call, "infer", params.model, params.alias)
         # 2.
-        return self._engine.resolve(params.model, params.version, params.alias)
+        return self._engine.resolve(params.model, params.version, params.alias, time)
 
     def check_answers(self, live: LiveVersion) -> None:
         """Step 2: fewer people may have approved a shadow version, so it answers nobody."""

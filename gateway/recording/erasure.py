@@ -59,8 +59,8 @@ class ErasureBarrier:
 
     def is_erasing(self, subject: str) -> bool:
         """Whether a record about the subject would wait now."""
-        with self._changed:
-            return subject in self._erasing
+        # A set is looked into at once.
+        return subject in self._erasing
 
     @contextmanager
     def erasing(self, subject: str) -> Iterator[None]:

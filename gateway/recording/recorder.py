@@ -308,12 +308,15 @@ def record_of(
 
 def actions_of(outcome: str, actions: Collection[str] = ()) -> str:
     """The words of an entry about what the policy did to the answer, whose outcome this is."""
-    return ",".join(sorted({*actions, *((BLOCKED,) if outcome in _WITHHELD else ())}))
+    blocked = outcome in _WITHHELD
+    if not actions:
+        return BLOCKED if blocked else ""
+    return ",".join(sorted({*actions, *((BLOCKED,) if blocked else ())}))
 
 
 def measured(live: LiveVersion | None, answer: InferenceResult | None) -> InferenceResult | None:
     """The answer if its rows were screened, so that it has a verdict and a score."""
-    return answer if live is not None and screening_of(live) != NONE else None
+    return answer if live is not None and live.ready.detector.screens else None
 
 
 def screening_of(live: LiveVersion) -> str:

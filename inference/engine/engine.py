@@ -124,14 +124,20 @@ class Engine:
         return self._table.lives
 
     def resolve(
-        self, model: str, version: int | None = None, alias: str | None = None
+        self,
+        model: str,
+        version: int | None = None,
+        alias: str | None = None,
+        at: datetime | None = None,
     ) -> LiveVersion:
-        """The version that answers a request; by default that of the alias `production`.
+        """The version that answers a request that came `at` a time, or now; by default that of the
+        alias `production`.
 
         Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
         POINTER_STALE.
         """
-        return self._table.resolve(model, version, alias, self._clock().timestamp())
+        clock = (at or self._clock()).timestamp()
+        return self._table.resolve(model, version, alias, clock)
 
     def is_revoked(self, model: str, digest: str) -> bool:
         """Whether this engine has seen that a model's version was revoked."""

@@ -1,9 +1,8 @@
 """The result of one inference request: outputs, verdicts and timings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Self
+from itertools import pairwise, repeat
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,7 @@ from sealgate.trust.receipts.answer_entry import FLOAT32, MIXED
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceResult:
+class InferenceResult(NamedTuple):
     """The engine's result for one request.
 
     `outputs` are by name, [n, …]; `features` [n, F] are the screening features; `score` is the
@@ -73,16 +71,25 @@ def split_results(
         # The highest score of each request's rows; a NaN among them stays one.
         scores = np.maximum.reduceat(scores, bounds[:-1])
     on, apart = detector.escalates(features), detector.answered_float32(features)
+    graph = _counts(on, bounds)
+    threshold = detector.threshold
+    float32 = repeat(0, len(lengths)) if apart is None else _counts(apart, bounds)
     return [
         InferenceResult(
             {output: logits[start:stop]},
             features[start:stop],
             score,
             detector.verdict(score),
-            detector.threshold,
+            threshold,
             engine,
-            graph_rows=int(np.count_nonzero(on[start:stop])),
-            float32_rows=0 if apart is None else int(np.count_nonzero(apart[start:stop])),
+            *counts,
         )
-        for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
+        for (start, stop), score, *counts in zip(
+            pairwise(bounds), scores.tolist(), graph, float32, strict=True
+        )
     ]
+
+
+def _counts(marked: Array, bounds: Sequence[int]) -> list[int]:
+    """How many rows [n] are marked, by request; the requests have rows."""
+    return np.add.reduceat(marked, bounds[:-1], dtype=np.int64).tolist()

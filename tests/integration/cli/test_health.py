@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def runtime_that_errs() -> Iterator[None]:
     def errs(self: ReadyVersion, requests: Any) -> Any:
         off = OFF.get(self.digest, 0.0)
         return [
-            replace(answer, outputs={n: data + off for n, data in answer.outputs.items()})
+            answer._replace(outputs={n: data + off for n, data in answer.outputs.items()})
             for answer in submit_all(self, requests)
         ]
 

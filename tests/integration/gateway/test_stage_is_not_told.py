@@ -1,6 +1,5 @@
 """Which stage of screening decided is the operator's to know: no answer and no receipt tells it."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -46,7 +45,7 @@ class Staged:
         return self.engine.resolve(*asked)
 
     def infer_all(self, *asked):
-        return [replace(answer, **self.said) for answer in self.engine.infer_all(*asked)]
+        return [answer._replace(**self.said) for answer in self.engine.infer_all(*asked)]
 
 
 def predict(harness, **said):

@@ -4,7 +4,6 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -263,7 +262,7 @@ def test_what_the_policy_refuses_for_its_verdict_is_withheld(
     enforcement = Enforcement(unused, lambda: policy, unused, unused)
     live, caller = a_live(), policy.with_role("client")[0]
     live.config.blocks = True
-    answer = replace(answered(1, verdict=verdict), float32_rows=apart)
+    answer = answered(1, verdict=verdict)._replace(float32_rows=apart)
     assert enforcement.withholds(live, caller, answer) is expected
 
 
