@@ -2,12 +2,16 @@
 
 Servers run on one core, the load on another. All start first and are frozen (SIGSTOP) but for the
 one whose turn it is; turns alternate, in several rounds, so that a machine that drifts takes all
-along: the figures that count are ratios within a round. Writes results/serve.json and serve.svg.
+along: the figures that count are ratios within a round.
+
+Each model's figures are kept in build/bench/serve, and all that are there are joined in
+results/serve.json, each with the commit that was measured, and drawn in serve.svg.
 """
 
 import argparse
+import json
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from operator import itemgetter
 from pathlib import Path
@@ -19,10 +23,11 @@ from benchmarks.contenders import Contender, Setting
 from benchmarks.figures import Cell, summary
 from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
-from benchmarks.report import RESULTS, finish, show
+from benchmarks.report import RESULTS, Target, commit, finish, show
 from benchmarks.serve_subjects import SUBJECTS, ServedModel
 from benchmarks.serve_targets import OPEN, targets
 
+_FOLDER = Path("build/bench/serve")
 IN_FLIGHT = (1, 16, 64, 256)
 _FULL = 64
 OPEN_SHARE = 0.7
@@ -72,32 +77,61 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="try it: about twelve minutes")
-    parser.add_argument("--model", choices=tuple(SUBJECTS), help="this one only, in a report apart")
+    parser.add_argument("--model", choices=tuple(SUBJECTS), help="measure this one only")
     arguments = parser.parse_args()
+    pace = QUICK if arguments.quick else FULL
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    for wanted in [arguments.model] if arguments.model else SUBJECTS:
+        found = json.dumps(_measured(wanted, pace), indent=1)
+        (_FOLDER / f"{wanted}.json").write_text(found + "\n")
+    _join()
+
+
+def _measured(wanted: str, pace: Turns) -> dict[str, Any]:
+    """What one model's part of the report is made of."""
     cores = Cores.of_this_machine()
-    client = LoadClient.build(Path("build/bench"), cores.client)
-    measured: list[tuple[served.Served, list[Entry], dict[str, list[Cell]]]] = []
+    client = LoadClient.build(_FOLDER.parent, cores.client)
+    rows: list[dict[str, Any]] = []
+    aims: list[Target] = []
     with TemporaryDirectory() as name:
-        bench = Bench(Path(name), cores, client, QUICK if arguments.quick else FULL)
-        for wanted in [arguments.model] if arguments.model else SUBJECTS:
-            subject = SUBJECTS[wanted](bench.folder)
-            if isinstance(subject, str):
-                bench.notes[wanted] = subject
-            else:
-                measured.append((subject.model, *measure(bench, subject)))
-    rows = [row for model, entries, alone in measured for row in _rows(model, entries, alone)]
-    aims = targets(
-        {model.name: entries for model, entries, _ in measured},
-        {model.name: alone for model, _, alone in measured},
-    )
+        bench = Bench(Path(name), cores, client, pace)
+        subject = SUBJECTS[wanted](bench.folder)
+        if isinstance(subject, str):
+            bench.notes[wanted] = subject
+        else:
+            model = subject.model
+            entries, alone = measure(bench, subject)
+            rows = _rows(model, entries, alone)
+            aims = targets({model.name: entries}, {model.name: alone})
+    return {
+        "commit": commit(),
+        "pace": "full" if pace is FULL else "quick",
+        "rows": rows,
+        "targets": [asdict(aim) for aim in aims],
+        "notes": bench.notes,
+        "settings_tried": bench.tried,
+    }
+
+
+def _join() -> None:
+    """One report of the models that were measured, whenever that was."""
+    paths = {name: _FOLDER / f"{name}.json" for name in SUBJECTS}
+    parts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    rows = [row for part in parts.values() for row in part["rows"]]
     columns = ("load", "what", "cpu_ms", "rate", "p50_ms", "p99_ms", "memory_mb", "client_cpu")
-    for model, _, _ in measured:
-        mine = [row for row in rows if row["model"] == model.name]
-        show(mine, columns, f"{model.name}: medians (least to most)")
-    report = f"serve-{arguments.model}" if arguments.model else "serve"
-    pace = "quick" if arguments.quick else "full"
-    finish(report, rows, aims, bench.notes, settings_tried=bench.tried, pace=pace)
-    _plot(rows, RESULTS / f"{report}.svg")
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        show(mine, columns, f"{model}: medians (least to most)")
+    finish(
+        "serve",
+        rows,
+        [Target(**aim) for part in parts.values() for aim in part["targets"]],
+        {what: why for part in parts.values() for what, why in part["notes"].items()},
+        settings_tried=[tried for part in parts.values() for tried in part["settings_tried"]],
+        measured={name: [part["commit"], part["pace"]] for name, part in parts.items()},
+        missing=sorted(SUBJECTS.keys() - parts),
+    )
+    _plot(rows, RESULTS / "serve.svg")
 
 
 def measure(bench: Bench, subject: ServedModel) -> tuple[list[Entry], dict[str, list[Cell]]]:
