@@ -79,6 +79,22 @@ class _Level(Generic[Item]):
         self._count_off(item)
         return item
 
+    def fits(self, bucket: int, room: int) -> bool:
+        """Whether all requests are of the bucket and fit into `room` rows."""
+        return self.rows <= room and all(item.bucket == bucket for _, _, item in self.heap)
+
+    def take_all(self) -> list[Item]:
+        """Remove and return all requests, in order."""
+        # No two of them arrived at once, so items are not compared.
+        self.heap.sort()
+        found = [item for _, _, item in self.heap]
+        if found:
+            self._now = self.heap[-1][0]
+        self.heap.clear()
+        self.rows = 0
+        self.shares.clear()
+        return found
+
     def take_out(self, *items: Item) -> None:
         """Remove these requests, wherever they are."""
         gone = set(map(id, items))
@@ -204,6 +220,9 @@ class FairQueue(Generic[Item]):
         and by then they are out of its way.
         """
         found: list[Item] = []
+        if self.ordinary.heap and not self._urgent.heap and self.ordinary.fits(bucket, room):
+            self._overtaken = 0
+            return self.ordinary.take_all()
         while len(self) and self.head().bucket == bucket and self.head().rows <= room:
             found.append(self.take())
             room -= found[-1].rows

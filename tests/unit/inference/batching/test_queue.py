@@ -235,6 +235,23 @@ def test_callers_have_equal_shares_of_rows(buckets: int) -> None:
     assert max(found.values()) <= 1.2 * min(found.values())
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3)), min_size=2, max_size=20))
+def test_who_comes_along_in_one_go_comes_in_the_same_order(asked: list[tuple[str, int]]) -> None:
+    whole, one_by_one = (FairQueue[LargeRequest](10_000) for _ in range(2))
+    for caller, rows in asked:
+        guest = LargeRequest(caller, rows)
+        whole.append(guest)
+        one_by_one.append(guest)
+    expected = [one_by_one.take() for _ in asked]
+    assert [whole.take(), *whole.take_along(0, sum(rows for _, rows in asked))] == expected
+    assert (len(whole), whole.rows, whole.ordinary.shares) == (0, 0, {})
+    # Nobody comes before those who were served meanwhile.
+    for line in (whole, one_by_one):
+        line.append(LargeRequest("a", 1))
+        line.append(LargeRequest("b", 1))
+    assert whole.take().caller == one_by_one.take().caller
+
+
 def test_a_caller_that_left_unserved_used_no_share() -> None:
     line: FairQueue[LargeRequest] = FairQueue(10_000)
     for _ in range(10):
