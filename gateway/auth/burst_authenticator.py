@@ -2,9 +2,10 @@
 
 A token that was verified is known again by the SHA-256 of its `authorization` value, for as long as
 its verification holds (`gateway.auth.tokens`), under the same policy and with the same key set.
-Calls of a burst that share their metadata share the digest. The policy is looked at for each call,
-a key set once a burst, so a change holds for every call that comes after it. API keys and
-certificates are looked up each time: the tables of what is revoked are in memory.
+Calls of a burst that share their metadata are one caller, as long as the policy stays. The policy
+is looked at for each call, a key set once a burst, so a change holds for every call that comes
+after it. API keys and certificates are looked up each time: the tables of what is revoked are in
+memory.
 """
 
 import hashlib
@@ -19,13 +20,6 @@ from gateway.auth.tokens import VerifiedToken
 from sealgate.trust.policy import Policy, Principal
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
-
-
-class _Credential(NamedTuple):
-    """An `authorization` value and its SHA-256."""
-
-    authorization: str
-    digest: bytes
 
 
 class KnownCaller(NamedTuple):
@@ -60,34 +54,35 @@ class BurstAuthenticator:
         self._now = 0.0
         self._key_sets: dict[KeySource, KeySet] = {}
         self._known: dict[bytes, KnownCaller] = {}
-        # The metadata that was read last, and its credential. It is kept, so no other can be taken
-        # for it.
-        self._read: tuple[object, _Credential | None] = (None, None)
+        # Of this burst: the metadata that was read last, the policy, and whose token it was. It is
+        # kept, so no other metadata can be taken for it.
+        self._last: tuple[object, Policy | None, Principal | None] = (None, None, None)
 
     def begin(self) -> None:
         """Look again at the time, and at key sets when one is needed."""
         self._now = self._clock()
         self._key_sets.clear()
-        self._read = (None, None)
+        self._last = (None, None, None)
 
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
         """Raises as the authenticator's own does."""
-        credential = self._credential(context.invocation_metadata())
-        if credential is None or context.auth_context():
+        metadata = context.invocation_metadata()
+        if context.auth_context():
             return self._authenticator.principal(context, policy)
-        known = self._known.get(credential.digest)
+        read, under, last = self._last
+        if last is not None and read is metadata and under is policy:
+            return last
+        authorization = _authorization_in(metadata)
+        if authorization is None:
+            return self._authenticator.principal(context, policy)
+        digest = hashlib.sha256(authorization.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(digest)
         if known is not None and self._holds(known, policy):
+            self._last = metadata, policy, known.principal
             return known.principal
         principal = self._authenticator.principal(context, policy)
-        self._remember(credential, principal, policy)
+        self._remember(digest, authorization, principal, policy)
         return principal
-
-    def _credential(self, metadata: Metadata) -> _Credential | None:
-        read, found = self._read
-        if read is not metadata:
-            found = _credential_in(metadata)
-            self._read = metadata, found
-        return found
 
     def _holds(self, known: KnownCaller, policy: Policy) -> bool:
         token = known.token
@@ -98,17 +93,19 @@ class BurstAuthenticator:
             key_set = self._key_sets[token.source] = token.source.current()
         return key_set is token.key_set
 
-    def _remember(self, credential: _Credential, principal: Principal, policy: Policy) -> None:
-        token = self._authenticator.verified_token(credential.authorization)
+    def _remember(
+        self, digest: bytes, authorization: str, principal: Principal, policy: Policy
+    ) -> None:
+        token = self._authenticator.verified_token(authorization)
         if token is None or token.confirmation is not None:
             return
-        self._known.pop(credential.digest, None)
+        self._known.pop(digest, None)
         while len(self._known) >= self.MOST:
             del self._known[next(iter(self._known))]
-        self._known[credential.digest] = KnownCaller(principal, policy, token)
+        self._known[digest] = KnownCaller(principal, policy, token)
 
 
-def _credential_in(metadata: Metadata) -> _Credential | None:
+def _authorization_in(metadata: Metadata) -> str | None:
     """The one `authorization` value; None where there are none or several."""
     found: str | None = None
     for key, value in metadata:
@@ -116,6 +113,4 @@ def _credential_in(metadata: Metadata) -> _Credential | None:
             if found is not None or not isinstance(value, str):
                 return None
             found = value
-    if found is None:
-        return None
-    return _Credential(found, hashlib.sha256(found.encode("utf-8", "surrogatepass")).digest())
+    return found
