@@ -201,7 +201,7 @@ class GenerationPipeline:
             context.opening = self._record(call, context, OPENED) if context.streams else None  # 5
             # No token is shorter than a byte.
             context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
-            for piece in self._screened(begun.pieces, context):  # 6
+            for piece in self._screened(call, begun.pieces, context, until):  # 6
                 if self._engine.is_revoked(live.model, live.digest):
                     raise SealgateError(Reason.VERSION_REVOKED, live.digest)
                 context.add(piece, live.statistics)
@@ -209,16 +209,21 @@ class GenerationPipeline:
                     yield context.part(request)
 
     def _screened(
-        self, pieces: Iterator[AnswerPart], context: GenerationContext
+        self, call: Call, pieces: Iterator[AnswerPart], context: GenerationContext, until: float
     ) -> Iterator[AnswerPart]:
-        """The pieces as the policy's rules for answers let them leave. Raises: ANSWER_WITHHELD."""
+        """The pieces as the policy's rules for answers let them leave. Raises: ANSWER_WITHHELD, and
+        as `PromptClassifier.of_answers`.
+        """
         model = context.params.model if context.params else ""
         rules = self._enforcement.policy().screen(model).answers
         if rules is None or context.asked is None:
             yield from pieces
             return
         prompts = [text for role, text in said_in(context.asked) if role == "system"]
-        screen = context.screen = AnswerScreen(rules, prompts)
+        classify = None
+        if rules.classifier is not None:
+            classify = self._prompt_classifier.of_answers(rules.classifier, until, call)
+        screen = context.screen = AnswerScreen(rules, prompts, classify)
         try:
             yield from screen.over(pieces)
         finally:

@@ -14,6 +14,8 @@ stand, a window over each seam.
 The policy may name another classifier for messages of a role: what a tool has fetched is judged by
 other thresholds than what a person asks. That one is shown the messages of its role and all seams,
 and the general one all else.
+
+A classifier of answers is shown what has come of one (`inference.llm.answers`), in windows too.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -28,6 +30,7 @@ from inference.llm.request import SamplingRequest, said_in
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
 from sealgate.trust.policy.shares import SHADOW
 
@@ -46,7 +49,7 @@ class TextVersion(Protocol):
 
 
 class PromptClassifier:
-    """Shows prompts to live versions. Safe for many threads."""
+    """Shows prompts and answers to live versions. Safe for many threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -77,19 +80,27 @@ class PromptClassifier:
             found.append(guard.action)
         return min(found, key=STRICTEST_FIRST.index, default="")
 
+    def of_answers(
+        self, rules: AnswerClassifierRules, until: float, call: Call
+    ) -> Callable[[str], bool]:
+        """What says whether the classifier finds its class in a window of a text.
+
+        Raises, at once and when it is asked: VERSION_NOT_LIVE where there is no live classifier of
+        texts with that class; and as `Engine.infer`.
+        """
+        self._opened(rules)
+        return lambda text: self._finds(rules, lambda windows: windows.of(text), until, call)
+
     def _finds(
         self,
-        guard: PromptClassifierRules,
+        guard: PromptClassifierRules | AnswerClassifierRules,
         shown: Callable[[Windows], Sequence[str]],
         until: float,
         call: Call,
     ) -> bool:
         """Whether any of the windows is of its class."""
-        live = self._live(guard)
+        live, tokenizer = self._opened(guard)
         config = live.config
-        tokenizer = live.ready.tokenizer if isinstance(live.ready, TextVersion) else None
-        if tokenizer is None or guard.label not in config.labels:
-            raise SealgateError(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
         sought, most = config.labels.index(guard.label), config.batching.max_rows
         texts = [window.encode() for window in shown(Windows(tokenizer))]
         for start in range(0, len(texts), most):
@@ -101,14 +112,23 @@ class PromptClassifier:
                 return True
         return False
 
-    def _live(self, guard: PromptClassifierRules) -> LiveVersion:
+    def _opened(
+        self, guard: PromptClassifierRules | AnswerClassifierRules
+    ) -> tuple[LiveVersion, TextTokenizer]:
+        live = self._live(guard.version)
+        tokenizer = live.ready.tokenizer if isinstance(live.ready, TextVersion) else None
+        if tokenizer is None or guard.label not in live.config.labels:
+            raise SealgateError(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
+        return live, tokenizer
+
+    def _live(self, digest: str) -> LiveVersion:
         for (model, alias), live in self._engine.live().items():
-            if live.digest == guard.version and alias != SHADOW:
+            if live.digest == digest and alias != SHADOW:
                 # By way of the table, which knows what has been revoked and what is too old.
                 found = self._engine.resolve(model, None, alias)
-                if found.digest == guard.version:
+                if found.digest == digest:
                     return found
-        raise SealgateError(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
+        raise SealgateError(Reason.VERSION_NOT_LIVE, f"the guard {digest}")
 
 
 def shown(said: Messages, windows: Windows, apart: Collection[str] = ()) -> Sequence[str]:

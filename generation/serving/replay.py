@@ -26,7 +26,8 @@ from inference.llm.terms import TERMS, GeneratorTerms
 from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
-from sealgate.trust.policy.answers import AnswerRules
+from sealgate.trust.policy.answers import CUT, AnswerRules
+from sealgate.trust.receipts.answer_entry import BLOCKED
 from sealgate.trust.statements import Manifest
 
 _ANSWERED = "answered"
@@ -116,7 +117,8 @@ def answer_again(
 
     1. The verdict on the prompt is the same (REPLAY_MISMATCH), unless a guard came to it.
     2. Of an answer that came to its end all token ids and the text have the recorded digest, and of
-       one that was cut or failed a beginning has it (REPLAY_MISMATCH).
+       one that was cut or failed a beginning has it (REPLAY_MISMATCH). A classifier of answers,
+       which is another version, is not asked: where it may have cut one, a beginning is enough.
 
     Raises too: as `GeneratorVersion.read` and `answer`.
     """
@@ -135,18 +137,25 @@ def answer_again(
         if rules is not None:
             prompts = [text for role, text in said_in(asked) if role == "system"]
             pieces = AnswerScreen(rules, prompts).over(pieces)
-        return _compared(prompt, pieces, told)
+        is_cut = told["outcome"] != _ANSWERED or _may_be_cut(told, rules)
+        return _compared(prompt, pieces, told, is_cut)
+
+
+def _may_be_cut(told: Mapping[str, str], rules: AnswerRules | None) -> bool:
+    """Whether a classifier that is not asked here may have ended the answer."""
+    classifier = rules.classifier if rules else None
+    cuts = classifier is not None and classifier.action == CUT
+    return cuts and BLOCKED in told.get("actions", "").split(",")
 
 
 def _compared(
-    prompt: ScreenedPrompt, pieces: Iterator[AnswerPart], told: Mapping[str, str]
+    prompt: ScreenedPrompt, pieces: Iterator[AnswerPart], told: Mapping[str, str], is_cut: bool
 ) -> AnswerAgreement:
     ids: list[int] = []
     text, finish = b"", ""
     for piece in chain((AnswerPart((), b""),), pieces):
         ids, text, finish = [*ids, *piece.ids], text + piece.text, piece.finish
-        may_end = finish or told["outcome"] != _ANSWERED
-        if may_end and answer_digest(prompt.ids, ids, text) == told["output"]:
+        if (finish or is_cut) and answer_digest(prompt.ids, ids, text) == told["output"]:
             end = "to its end" if finish else "as far as it came"
             return AnswerAgreement(told["verdict"], f"the same {end}", len(ids))
     raise SealgateError(Reason.REPLAY_MISMATCH, f"other tokens or text, {len(ids)} tokens")

@@ -2,6 +2,10 @@
 
 What leaves is known to be in order as far as anything is that ends within the tokens held back. A
 finding that ends later is acted on from where it has not left yet.
+
+A classifier reads what is held and some text before it, each time when half as many tokens have
+come as are held back, and at the end. Where in that text its class begins nobody knows, so what
+follows holds for all that has not left.
 """
 
 from collections import deque
@@ -19,6 +23,7 @@ from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import (
     CANARY,
+    CLASSIFIED,
     CUT,
     MASK,
     PERSONAL,
@@ -55,8 +60,15 @@ class AnswerScreen:
     `tokens` are those that came, whatever left of them, `size` the bytes.
     """
 
-    def __init__(self, rules: AnswerRules, prompts: Sequence[str] = ()) -> None:
-        """`prompts` are the texts that an answer may not repeat."""
+    def __init__(
+        self,
+        rules: AnswerRules,
+        prompts: Sequence[str] = (),
+        classify: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`prompts` are the texts that an answer may not repeat. `classify` says whether the
+        classifier of the rules finds its class in a text; without it, none is asked.
+        """
         self.kinds: set[str] = set()
         self.acted: set[str] = set()
         self.tokens = self.size = 0
@@ -76,6 +88,8 @@ class AnswerScreen:
         self._open = 0
         self._ends_masked = False
         self._cut_at: int | None = None
+        self._classify = classify if rules.classifier else None
+        self._unread_tokens = 0
 
     def over(self, parts: Iterable[AnswerPart]) -> Iterator[AnswerPart]:
         """The parts as they may leave. Raises SealgateError(ANSWER_WITHHELD) for an answer that is
@@ -84,6 +98,7 @@ class AnswerScreen:
         for part in parts:
             self._take(part)
             self._look()
+            self._ask(bool(part.finish))
             while self._held and (part.finish or self._may_leave()):
                 released = self._release(self._held.popleft())
                 yield released
@@ -115,11 +130,23 @@ class AnswerScreen:
                 if found.end == known:
                     self._open = min(self._open, found.start)
                 if found.end > left:
-                    self._act(found, left)
+                    self._act(found, self._rules.actions[found.kind], left)
         self._masked = _merged(self._masked)
 
-    def _act(self, found: AnswerFinding, left: int) -> None:
-        action = self._rules.actions[found.kind]
+    def _ask(self, is_last: bool) -> None:
+        """Have the classifier read what it has not, if that is enough or the last."""
+        rules = self._rules.classifier
+        if rules is None or self._classify is None:
+            return
+        self._unread_tokens += self._held[-1].tokens
+        if not is_last and 2 * self._unread_tokens < self._rules.hold_tokens:
+            return
+        self._unread_tokens = 0
+        if self._classify(self._text.encode("utf-8", "replace").decode()):
+            left = self._held[0].start
+            self._act(AnswerFinding(CLASSIFIED, left, left), rules.action, left)
+
+    def _act(self, found: AnswerFinding, action: str, left: int) -> None:
         self.kinds.add(found.kind)
         self.acted.add(action)
         if action == BLOCK:

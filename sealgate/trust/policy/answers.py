@@ -1,7 +1,9 @@
 """The rules of `screens` for answers: what may not leave a language model, and what follows.
 
 {"assistant": {"answers": {"hold_tokens": 48, "secrets": "mask", "personal": "mask",
-                           "prompt": "cut", "canary": "block", "canaries": ["sha256:..."]}}}
+                           "prompt": "cut", "canary": "block", "canaries": ["sha256:..."],
+                           "classifier": {"version": "sha256:...", "label": "unsafe",
+                                          "action": "cut"}}}}
 """
 
 from collections.abc import Mapping
@@ -15,9 +17,39 @@ from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD, invalid
 MASK, CUT = "mask", "cut"
 _ACTIONS = frozenset({BLOCK, CUT, MASK, FLAG, RECORD})
 SECRETS, PERSONAL, PROMPT, CANARY = FINDINGS = ("secrets", "personal", "prompt", "canary")
+CLASSIFIED = "classified"
+"""What a classifier finds in an answer, beside `FINDINGS`."""
+_CLASSIFIER_ACTIONS = _ACTIONS - {MASK}
+_CLASSIFIER_FIELDS = ("version", "label", "action")
 HOLD_TOKENS = 48
 _MOST_TOKENS = 512
 _MOST_CANARIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerClassifierRules:
+    """A classifier that reads every answer: the version of that digest, which must be live under a
+    name of its own; and what follows, as of other findings but `mask`, where it finds the class
+    `label`.
+    """
+
+    version: str
+    label: str
+    action: str
+
+    def __post_init__(self) -> None:
+        check_digest(self.version)
+        if not fields.text(self.label):
+            raise fields.malformed("the label of a classifier of answers is empty")
+        if fields.text(self.action) not in _CLASSIFIER_ACTIONS:
+            raise invalid("a classifier of answers leads to something that does not exist")
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _CLASSIFIER_FIELDS}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls(**fields.record(fields.mapping(value), _CLASSIFIER_FIELDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +58,7 @@ class AnswerRules:
     not left; `cut` ends it before the finding; `mask` replaces the finding; `flag` makes the
     verdict `suspect`; `record` is told of in logs alone. `hold_tokens`: how many tokens are held
     back, so that a finding is seen before its beginning leaves. `canaries`: digests of words that
-    an operator has put where no answer may repeat them.
+    an operator has put where no answer may repeat them. `classifier` reads answers besides.
 
     Raises SealgateError: DOCUMENT_MALFORMED or POLICY_INVALID.
     """
@@ -34,9 +66,11 @@ class AnswerRules:
     actions: Mapping[str, str]
     hold_tokens: int = HOLD_TOKENS
     canaries: tuple[str, ...] = field(default=())
+    classifier: AnswerClassifierRules | None = None
 
     def __post_init__(self) -> None:
-        if not self.actions or not set(self.actions) <= set(FINDINGS):
+        found = self.actions or self.classifier
+        if not found or not set(self.actions) <= set(FINDINGS):
             raise fields.malformed("rules for answers name what is looked for")
         if not {fields.text(action) for action in self.actions.values()} <= _ACTIONS:
             raise invalid("a finding in an answer leads to something that does not exist")
@@ -51,13 +85,16 @@ class AnswerRules:
 
     def to_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {"hold_tokens": self.hold_tokens, **self.actions}
-        return said | ({"canaries": list(self.canaries)} if self.canaries else {})
+        said |= {"canaries": list(self.canaries)} if self.canaries else {}
+        return said | ({"classifier": self.classifier.to_json()} if self.classifier else {})
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         given = fields.mapping(value)
-        names = ["hold_tokens", *(name for name in (*FINDINGS, "canaries") if name in given)]
-        read = fields.record(given, names)
+        known = (*FINDINGS, "canaries", "classifier")
+        read = fields.record(given, ["hold_tokens", *(name for name in known if name in given)])
         actions = {name: fields.text(read[name]) for name in FINDINGS if name in read}
         canaries = fields.texts(read["canaries"]) if "canaries" in read else ()
-        return cls(actions, read["hold_tokens"], canaries)
+        said = read.get("classifier")
+        classifier = None if said is None else AnswerClassifierRules.from_json(said)
+        return cls(actions, read["hold_tokens"], canaries, classifier)

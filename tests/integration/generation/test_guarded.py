@@ -8,11 +8,11 @@ import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from tests.support.builders.generated import asked, stream
+from tests.support.builders.generated import asked, stream, text_of
 from tests.support.builders.models import text_models
 from tests.support.builders.models.text_models import TELLING
 from tests.support.fakes.blocking_worker import until
-from tests.support.harness.generator import GeneratorHarness, generating
+from tests.support.harness.generator import OUTPUT_TOKENS, GeneratorHarness, generating
 from tests.support.harness.policy_changes import change
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,50 @@ def test_a_guard_that_only_flags_lets_it_pass_as_suspect(harness: GeneratorHarne
 def test_without_its_guard_nothing_is_answered(harness: GeneratorHarness, said: Any) -> None:
     guarded(harness, **said)
     assert ask(harness, WORK).error_message.startswith(Reason.VERSION_NOT_LIVE.name)
+
+
+def classified(harness: GeneratorHarness, **said: str) -> None:
+    """Has the policy name the classifier that is in production as one of answers."""
+    version = harness.gateway.engine.live()["letters", "production"].digest
+    classifier = {"version": version, "label": "work", "action": "flag", **said}
+    answers = {"hold_tokens": 4, "classifier": classifier}
+    screen = {"verdicts": {"adversarial": "flag"}, "answers": answers}
+    change(harness, lambda policy: policy.update(screens={"tiny": screen}))
+
+
+def long(harness: GeneratorHarness) -> list[oip.ModelStreamInferResponse]:
+    return stream(harness, asked(WORK, max_tokens=OUTPUT_TOKENS, receipt=True))
+
+
+def test_an_answer_ends_where_a_classifier_finds_its_class(harness: GeneratorHarness) -> None:
+    """The model says what it says; of two classes the classifier finds one."""
+    classified(harness, action="record")
+    whole = [text_of(part.infer_response) for part in long(harness)]
+    ended: set[str] = set()
+    for label in ("work", "offer"):
+        classified(harness, label=label, action="cut")
+        start = harness.gateway.recorder.size
+        parts = [part.infer_response for part in long(harness)]
+        entry = harness.entries(start)[-1]
+        assert "".join(whole).startswith("".join(map(text_of, parts)))
+        finish = parts[-1].parameters["finish_reason"].string_param
+        assert (finish == "content_filter") is (entry["actions"] == "blocked")
+        assert entry["outcome"] == "answered"
+        if finish == "content_filter":
+            ended.add(label)
+            assert entry["verdict"] in ("suspect", "adversarial")
+            classified(harness, label=label, action="block")
+            assert long(harness)[-1].error_message.startswith(Reason.ANSWER_WITHHELD.name)
+    assert ended
+
+
+@pytest.mark.parametrize("said", [{"version": "sha256:" + "0" * 64}, {"label": "nonsense"}])
+def test_without_its_classifier_of_answers_nothing_leaves(
+    harness: GeneratorHarness, said: dict[str, str]
+) -> None:
+    classified(harness, **said)
+    (only,) = long(harness)
+    assert only.error_message.startswith(Reason.VERSION_NOT_LIVE.name)
 
 
 def test_a_revoked_guard_guards_no_more(harness: GeneratorHarness) -> None:

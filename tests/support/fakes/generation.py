@@ -75,7 +75,11 @@ def generate(
         rules=None,
     )
     policy.digest = ""
-    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
+    engine: Any = SimpleNamespace(
+        resolve=lambda *_: live,
+        is_revoked=lambda *_: False,
+        live=lambda: {("tiny", "production"): live},
+    )
     given: Sequence[Any] = (
         engine,
         SimpleNamespace(record=lambda record: kept.append(record) or _receipt(record)),

@@ -14,7 +14,7 @@ from inference.llm.request import answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
-from sealgate.trust.policy.answers import AnswerRules
+from sealgate.trust.policy.answers import AnswerClassifierRules, AnswerRules
 from tests.support.fakes.generation import Stream, call_on, generate
 
 IBAN = "DE89 3704 0044 0532 0130 00"
@@ -87,6 +87,19 @@ def test_a_blocked_answer_is_refused_and_recorded_with_what_had_left(streams: bo
     assert bool(left) is streams
     entry = records[-1]
     assert (entry.outcome, entry.actions) == ("ANSWER_WITHHELD", "blocked")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_nothing_leaves_without_the_classifier_that_the_policy_names(streams: bool) -> None:
+    records: list[Any] = []
+    rules = AnswerRules({}, classifier=AnswerClassifierRules("sha256:" + "0" * 64, "bad", "flag"))
+    pipeline = generate(pieces("Hello. " * 60), rules, records)
+    left: list[oip.ModelInferResponse] = []
+    with pytest.raises(RecordedRefusal) as found:
+        left.extend(pipeline.parts(asked(), call_on(Stream()), streams=streams))
+    assert found.value.reason is Reason.VERSION_NOT_LIVE
+    assert left == []
+    assert records[-1].outcome == "VERSION_NOT_LIVE"
 
 
 @pytest.mark.parametrize("with_ids", [True, False])

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.builders.models.text_models import RULES, tokenizer_json
 
@@ -119,6 +121,24 @@ def test_messages_of_a_role_are_judged_by_its_own_guard(
 ) -> None:
     guard = PromptClassifierRules(GUARD.version, GUARD.label, "block", {"tool": FLAGGED})
     assert follows(chat(*said), guard) == action
+
+
+def test_a_classifier_of_answers_finds_its_class_wherever_it_stands() -> None:
+    room: Any = Room()
+    rules = AnswerClassifierRules(GUARD.version, GUARD.label, "cut")
+    finds = PromptClassifier(room).of_answers(rules, time.monotonic() + 60, CALL)
+    clean = "What is the tallest waterfall in the world? " * 9
+    assert not finds(clean)
+    assert finds(clean + SENTENCE + " " + clean)
+
+
+@pytest.mark.parametrize("said", [{"version": "sha256:" + "1" * 64}, {"label": "nonsense"}])
+def test_a_classifier_of_answers_that_is_not_live_is_refused_at_once(said: dict[str, str]) -> None:
+    rules = replace(AnswerClassifierRules(GUARD.version, GUARD.label, "cut"), **said)
+    room: Any = Room()
+    with pytest.raises(SealgateError) as refused:
+        PromptClassifier(room).of_answers(rules, time.monotonic() + 60, CALL)
+    assert refused.value.reason is Reason.VERSION_NOT_LIVE
 
 
 def test_without_the_guard_of_a_role_its_messages_are_not_answered() -> None:

@@ -17,7 +17,7 @@ from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from inference.llm.screen import PromptScreen
 from inference.runtime.torch_device import TorchDevice
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.answers import AnswerRules
+from sealgate.trust.policy.answers import AnswerClassifierRules, AnswerRules
 
 ASKED = SamplingRequest(b"a prompt", False, Sampling(3))
 PIECES = [
@@ -89,6 +89,27 @@ def test_what_does_not_agree(told: dict[str, str]) -> None:
     with pytest.raises(SealgateError) as found:
         again(told)
     assert found.value.reason is Reason.REPLAY_MISMATCH
+
+
+def classified(action: str) -> AnswerRules:
+    """A classifier that a replay does not ask."""
+    return AnswerRules({}, 1, classifier=AnswerClassifierRules(ASKED.digest, "unsafe", action))
+
+
+def test_one_that_a_classifier_may_have_cut_agrees_as_far_as_it_came() -> None:
+    version: Any = Version()
+    told = recorded(1, actions="blocked")
+    found = answer_again(version, ASKED, told, 60, classified("cut"))
+    assert (found.answer, found.tokens) == ("the same as far as it came", 1)
+
+
+@pytest.mark.parametrize(("action", "actions"), [("cut", ""), ("flag", "blocked")])
+def test_one_that_no_classifier_can_have_cut_must_come_to_its_end(
+    action: str, actions: str
+) -> None:
+    version: Any = Version()
+    with pytest.raises(SealgateError, match="REPLAY_MISMATCH"):
+        answer_again(version, ASKED, recorded(1, actions=actions), 60, classified(action))
 
 
 def test_a_masked_answer_is_masked_again() -> None:

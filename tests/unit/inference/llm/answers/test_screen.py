@@ -9,7 +9,7 @@ from inference.llm.answers import FILTERED, AnswerScreen
 from inference.llm.answers.recognizers import AnswerFinding, secrets
 from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason
-from sealgate.trust.policy.answers import AnswerRules
+from sealgate.trust.policy.answers import AnswerClassifierRules, AnswerRules
 from tests.support.builders.documents.people import refused
 
 IBAN = "DE89 3704 0044 0532 0130 00"
@@ -144,6 +144,62 @@ def test_what_is_only_told_of_changes_nothing(action: str) -> None:
     assert (screen.kinds, screen.acted) == ({"personal"}, {action})
 
 
+def classified(action: str, hold: int = 20) -> AnswerRules:
+    classifier = AnswerClassifierRules("sha256:" + "0" * 64, "unsafe", action)
+    return AnswerRules({}, hold, classifier=classifier)
+
+
+STORY = " ".join(f"word{number}" for number in range(150))
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_a_classifier_has_read_what_leaves_and_half_of_what_is_held_behind_it(size: int) -> None:
+    read: list[str] = []
+    screen = AnswerScreen(classified("cut"), classify=lambda text: bool(read.append(text)))
+    told, given = "", parts(STORY, size)
+    for part in screen.over(given):
+        told += part.text.decode()
+        until = STORY.index(read[-1]) + len(read[-1])
+        assert until >= min(len(STORY), len(told) + 9 * size)
+    assert told == STORY
+    # Not with every token.
+    assert len(read) <= len(given) / 9 + 1
+
+
+def test_what_a_classifier_finds_ends_the_answer_before_it_leaves() -> None:
+    screen = AnswerScreen(classified("cut"), classify=lambda text: "mix both" in text)
+    said, finish = left(screen, f"{STORY} Now mix both, and stand back. {STORY}")
+    assert STORY.startswith(said)
+    assert len(said) > len(STORY) - 3 * 20
+    assert finish == FILTERED
+    assert (screen.kinds, screen.acted) == ({"classified"}, {"cut"})
+
+
+def test_a_short_answer_is_read_before_its_end_leaves() -> None:
+    screen = AnswerScreen(classified("block"), classify=lambda text: "mix both" in text)
+    out: list[AnswerPart] = []
+    with refused(Reason.ANSWER_WITHHELD):
+        out.extend(screen.over(parts("Now mix both.")))
+    assert out == []
+
+
+@pytest.mark.parametrize("action", ["flag", "record"])
+def test_what_a_classifier_only_tells_of_leaves(action: str) -> None:
+    screen = AnswerScreen(classified(action), classify=lambda _: True)
+    assert left(screen, STORY) == (STORY, "stop")
+    assert (screen.kinds, screen.acted) == ({"classified"}, {action})
+
+
+def test_a_classifier_is_asked_for_what_is_masked_and_for_bytes_that_are_no_text() -> None:
+    read: list[str] = []
+    rules = AnswerRules({"personal": "mask"}, classifier=classified("cut").classifier)
+    screen = AnswerScreen(rules, classify=lambda text: bool(read.append(text)))
+    given = [AnswerPart((1,), b"\xff anna@example.org"), AnswerPart((2,), b".", "stop")]
+    told = b"".join(part.text for part in screen.over(given))
+    assert told == b"\xff [personal]."
+    assert read == ["? anna@example.org."]
+
+
 def test_bytes_that_are_no_text_leave_as_they_came() -> None:
     given = [AnswerPart((1,), b"\xff\xfe "), AnswerPart((2,), b"x", "stop")]
     assert list(masking().over(given)) == given
@@ -159,6 +215,11 @@ def test_where_ids_are_not_told_as_many_parts_are_held_back() -> None:
     assert len([part for part in out if part.text]) > 100
 
 
+def said(**changes: str) -> dict[str, str]:
+    """A classifier as a policy names it."""
+    return {"version": "sha256:" + "0" * 64, "label": "unsafe", "action": "cut"} | changes
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -170,6 +231,11 @@ def test_where_ids_are_not_told_as_many_parts_are_held_back() -> None:
         ({"hold_tokens": 48, "faces": "mask"}, Reason.DOCUMENT_MALFORMED),
         ({"hold_tokens": 48, "canary": "block"}, Reason.DOCUMENT_MALFORMED),
         ({"hold_tokens": 48, "canaries": ["sha256:" + "0" * 64]}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "classifier": None}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "classifier": {"version": "1"}}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "classifier": said(label="")}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "classifier": said(version="sha256:0")}, Reason.DOCUMENT_MALFORMED),
+        ({"hold_tokens": 48, "classifier": said(action="mask")}, Reason.POLICY_INVALID),
     ],
 )
 def test_rules_of_another_form_are_refused(value: object, reason: Reason) -> None:
@@ -180,3 +246,4 @@ def test_rules_of_another_form_are_refused(value: object, reason: Reason) -> Non
 def test_rules_are_read_as_they_were_written() -> None:
     rules = AnswerRules({"secrets": "mask", "canary": "cut"}, 16, ("sha256:" + "0" * 64,))
     assert AnswerRules.from_json(rules.to_json()) == rules
+    assert AnswerRules.from_json(classified("flag").to_json()) == classified("flag")
