@@ -15,7 +15,7 @@ from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.state.schema import LOG
 from registry.storage.database import Database
-from sealgate.audit.as_of import live_pointers
+from sealgate.audit.entries import live_pointers
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts.answer_entry import LEAF_SIZE

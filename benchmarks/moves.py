@@ -19,7 +19,7 @@ from typing import Any, cast
 from benchmarks.report import Target, finish, show
 from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect
 from sealgate.setup.installation import Installation, Ports

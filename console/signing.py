@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from console.display.base64url import encode
+from sealgate.promotion.drafts import StatementDraft
 from sealgate.reasons import Reason, SealgateError
-from sealgate.statement_drafts import StatementDraft
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys.cose import CoseKey
 from sealgate.trust.keys.webauthn import Assertion, Passkey

@@ -20,8 +20,7 @@ from rich.table import Table
 
 import sealgate
 from console.config import ConsoleConfig
-from sealgate.client.client import Client
-from sealgate.client.connection import options_of
+from sealgate.client.client import Client, options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, connect

@@ -15,7 +15,7 @@ from demo.questions import Load, question, reason_for
 from demo.screening import screen
 from demo.stage import Stage, free_ports
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.setup.credentials import mint_token, new_issuer_key

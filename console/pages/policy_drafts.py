@@ -11,7 +11,7 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from console.views import View
-from sealgate.policy_drafts import (
+from sealgate.promotion.drafts import (
     Document,
     add_passkey,
     add_person,

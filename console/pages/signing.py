@@ -12,8 +12,8 @@ from console.reading.aliases import newest_pointer
 from console.reading.proposals import read_proposal
 from console.signing import passkeys_of, signed_envelope
 from console.views import View
+from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.reasons import Reason, SealgateError
-from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.trust.canonical import check_digest, sha256
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys.webauthn import Assertion

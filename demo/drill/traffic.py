@@ -14,8 +14,7 @@ import numpy.typing as npt
 import sealgate
 from demo.drill.timing import DrillRequest
 from sealgate.audit import Auditor
-from sealgate.client.client import Client
-from sealgate.client.connection import options_of
+from sealgate.client.client import Client, options_of
 from sealgate.client.request import InferResult
 from sealgate.reasons import SealgateError
 from sealgate.remote import Profile, connect

@@ -21,7 +21,7 @@ from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import open_signer
 from sealgate.process_log import configure
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader

@@ -40,7 +40,7 @@ from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import open_signer
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import send

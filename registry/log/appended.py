@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from sealgate.trust.transparency import Checkpoint
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535

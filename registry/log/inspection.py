@@ -14,9 +14,8 @@ from registry.log.tables import LogTables
 from sealgate.reasons import SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, origin_of
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE
-from sealgate.trust.transparency.tiles import WIDTH
+from sealgate.trust.transparency.tiles import WIDTH, Frontier
 
 
 class Edit(Enum):

@@ -17,9 +17,8 @@ from sealgate.trust.transparency import (
     open_checkpoint,
     sign_checkpoint,
 )
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
-from sealgate.trust.transparency.tiles import WIDTH, consistency_proof, partial_width
+from sealgate.trust.transparency.tiles import WIDTH, Frontier, consistency_proof, partial_width
 
 
 def take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:

@@ -33,9 +33,8 @@ from sealgate.trust.transparency import (
     RotatingSigner,
     log_vkey,
 )
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
-from sealgate.trust.transparency.tiles import inclusion_proof
+from sealgate.trust.transparency.tiles import Frontier, inclusion_proof
 
 
 class TileLog:

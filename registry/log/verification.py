@@ -10,9 +10,8 @@ from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import LogTables
 from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import open_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
-from sealgate.trust.transparency.tiles import WIDTH, Tile
+from sealgate.trust.transparency.tiles import WIDTH, Frontier, Tile
 
 # Called with how many leaves have been checked and how many there are.
 Progress = Callable[[int, int], None]

@@ -29,8 +29,8 @@ from registry.state import schema
 from registry.state.replay import ReplayedRow, replay_entry
 from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import leaf_hash
+from sealgate.trust.transparency.tiles import Frontier
 
 Columns = Mapping[str, Any]
 T = TypeVar("T")

@@ -1,6 +1,10 @@
-"""What the registry's log records about the answer logs: anchors, prunings and erasures."""
+"""What the registry's log records about the answer logs: anchors, prunings, erasures, new keys.
+
+The first anchor by a log's next key is the hand-over, which both keys have signed.
+"""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +16,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust import canonical, fields
 from sealgate.trust.policy import Policy
-from sealgate.trust.transparency import Checkpoint, open_checkpoint, origin_of
+from sealgate.trust.transparency import Checkpoint, current_vkey, open_checkpoint, origin_of
 from sealgate.trust.transparency.merkle import verify_consistency
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -267,3 +271,40 @@ def _not_shown(error: grpc.RpcError, origin: str) -> Exception:
         detail = f"{origin}: the log that is shown is not the one that was anchored"
         return SealgateError(Reason.LOG_INCONSISTENT, detail)
     return error
+
+
+def check_hand_overs(anchors: Sequence[Anchor], newest: str, keys: Sequence[str]) -> None:
+    """Check the anchors of a log, in the registry log's order, and its `newest` signed checkpoint
+    against the keys that it has had, the newest first: once a newer key has signed one, no older
+    key alone signs another.
+
+    Raises SealgateError(LOG_INCONSISTENT).
+    """
+    lines = list(dict.fromkeys(current_vkey(key) for key in keys))
+    signed = [(f"entry {anchor.entry}", anchor.note) for anchor in anchors]
+    if len(lines) < 2:
+        return
+    reached = len(lines)
+    for what, note in [*signed, ("the newest checkpoint", newest)]:
+        rank = next((n for n, line in enumerate(lines) if _signed(note, line)), reached)
+        if rank > reached:
+            detail = f"{what} is signed by a key that had been handed over"
+            raise SealgateError(Reason.LOG_INCONSISTENT, detail)
+        reached = min(reached, rank)
+
+
+def _signed(note: str, vkey: str) -> bool:
+    with suppress(SealgateError):
+        open_checkpoint(note, vkey)
+        return True
+    return False
+
+
+def hand_over_size(anchors: Sequence[Anchor], vkey: str) -> int:
+    """The size of a log at the first anchor that its present key has signed: a former key vouches
+    for no more. Raises SealgateError(ENTRY_UNANCHORED) before there is one.
+    """
+    for anchor in anchors:
+        if _signed(anchor.note, current_vkey(vkey)):
+            return anchor.size
+    raise SealgateError(Reason.ENTRY_UNANCHORED, "no anchor by the log's present key yet")

@@ -10,19 +10,31 @@ from typing import Any
 
 import grpc
 
-from sealgate.audit.answer_logs import AnswerLogHistory, log_keys, log_name
-from sealgate.audit.hand_over import check_hand_overs, hand_over_size
+from sealgate.audit.answer_logs import (
+    AnswerLogHistory,
+    check_hand_overs,
+    hand_over_size,
+    log_keys,
+    log_name,
+)
 from sealgate.audit.reader import AuditReader
-from sealgate.audit.timestamps import StampAuthority, check_stamps
-from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck, check_sizes, read_witnessed
+from sealgate.audit.tree_check import (
+    Claim,
+    StampAuthority,
+    StoredHashes,
+    TreeCheck,
+    check_sizes,
+    check_stamps,
+    read_witnessed,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.calls import follow, list_all
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency import Checkpoint, current_vkey, merkle, open_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE
+from sealgate.trust.transparency.tiles import Frontier
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 

@@ -15,8 +15,8 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.statements import verify_freshness
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.note import Verifier
+from sealgate.trust.transparency.tiles import Frontier
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetCheckpointRequest

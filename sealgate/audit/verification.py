@@ -18,7 +18,7 @@ from sealgate.audit.answer_logs import (
     named_logs,
 )
 from sealgate.audit.auditor import Auditor, LogFinding
-from sealgate.audit.timestamps import StampAuthority
+from sealgate.audit.tree_check import StampAuthority
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy

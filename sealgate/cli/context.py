@@ -14,7 +14,7 @@ import grpc
 
 from sealgate import signed_version
 from sealgate.cli.output import ask_secret
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.trust.dsse import Envelope

@@ -13,8 +13,7 @@ import numpy as np
 from sealgate.cli.context import alias_option, profile
 from sealgate.cli.outcome import keep_answer
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
-from sealgate.client.client import Client
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import Client, connect, options_of
 from sealgate.oip.grpc_service_pb2 import ModelMetadataResponse
 from sealgate.reasons import SealgateError
 from sealgate.tensors import DTYPES

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import click
 
-from sealgate import policy_drafts as drafts
 from sealgate.cli.context import newest, policy_option, profile, read_chain, state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.policy.change import accept_here, read, successor_document
 from sealgate.files import replace_file
 from sealgate.private_keys import passphrase_of
+from sealgate.promotion import drafts as drafts
 from sealgate.setup.credentials import ISSUER, CertificateAuthority
 from sealgate.setup.login_links import ENROL, kept_passkey, write_link
 from sealgate.setup.people import (

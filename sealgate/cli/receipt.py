@@ -15,7 +15,7 @@ from sealgate.cli.context import (
 )
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, warn_unscreened
 from sealgate.files import replace_file
-from sealgate.pages.receipt_page import PagePins, receipt_page
+from sealgate.pages.offline import PagePins, receipt_page
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.cose_receipt import (

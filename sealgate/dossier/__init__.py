@@ -9,12 +9,12 @@ from sealgate.dossier.claims import Citation as Citation
 from sealgate.dossier.claims import DossierClaim as DossierClaim
 from sealgate.dossier.document import Dossier as Dossier
 from sealgate.dossier.document import Section as Section
+from sealgate.dossier.document import Template as Template
 from sealgate.dossier.document import build as build
+from sealgate.dossier.document import template as template
+from sealgate.dossier.document import template_names as template_names
 from sealgate.dossier.pages import as_html as as_html
 from sealgate.dossier.pages import as_markdown as as_markdown
+from sealgate.dossier.pages import check_files as check_files
+from sealgate.dossier.pages import write_files as write_files
 from sealgate.dossier.record import read_record as read_record
-from sealgate.dossier.signature import check_files as check_files
-from sealgate.dossier.signature import write_files as write_files
-from sealgate.dossier.templates import Template as Template
-from sealgate.dossier.templates import template as template
-from sealgate.dossier.templates import template_names as template_names

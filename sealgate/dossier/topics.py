@@ -16,7 +16,7 @@ from sealgate.dossier.about_version import (
 )
 from sealgate.dossier.claims import Citation, DossierClaim, not_covered
 from sealgate.dossier.record import ModelHistory
-from sealgate.inventory import review_state
+from sealgate.promotion.inventory import review_state
 from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
 from sealgate.trust.policy.rights import DEFAULT_ALIAS
 from sealgate.trust.statements import Proposal, review_end

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import grpc
 
+from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.config import EventCheckSettings
-from sealgate.events.kinds import CloudEvent
 from sealgate.events.store import EventStore
 from sealgate.health.check import CertificateLimits, certificates, in_time
 from sealgate.reasons import Reason, SealgateError

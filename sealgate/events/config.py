@@ -8,7 +8,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from sealgate.events.addresses import Network
-from sealgate.events.kinds import KINDS
+from sealgate.events.cloud_events import KINDS
 from sealgate.process_log import LogSettings
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, MetricsSettings, read_settings

@@ -1,5 +1,7 @@
 """Follows the registry's log from a remembered place, and keeps each change as an event.
 
+What an event says, the gateway said: it is no proof.
+
 A thread of its own: whatever ends the stream, it goes on at its place. The place is that after the
 last change that was kept, so each change is kept once.
 """
@@ -7,14 +9,13 @@ last change that was kept, so each change is kept once.
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from sealgate.events.changes import event_of
-from sealgate.events.kinds import CloudEvent
+from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.store import EventStore
 from sealgate.health.check import in_time
 from sealgate.reasons import SealgateError
@@ -22,7 +23,10 @@ from sealgate.remote import Profile, ProfileError, connect
 from sealgate.remote.calls import follow
 from sealgate.remote.errors import refusal_of
 from sealgate.signed_version import policy_history
+from sealgate.trust import canonical
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
+from sealgate.trust.statements.types import ROLLBACK
 from sealgate.trust.transparency import note
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -33,6 +37,21 @@ _REST_SECONDS, _CALL_SECONDS = 5.0, 10.0
 _LOOK_EVERY = 256
 
 Keep = Callable[[Sequence[CloudEvent], Sequence[tuple[str, str]]], None]
+_HASH_CHARACTERS = 16
+_KINDS: Mapping[int, str] = {
+    messages.CHANGE_KIND_POLICY_ACCEPTED: "policy.accepted",
+    messages.CHANGE_KIND_MODEL_CREATED: "model.created",
+    messages.CHANGE_KIND_WATERMARK_COMMITTED: "watermark.committed",
+    messages.CHANGE_KIND_VERSION_REGISTERED: "version.registered",
+    messages.CHANGE_KIND_VERSION_REVOKED: "version.revoked",
+    messages.CHANGE_KIND_PROPOSAL_CREATED: "proposal.opened",
+    messages.CHANGE_KIND_APPROVAL_ADDED: "proposal.approved",
+    messages.CHANGE_KIND_PROPOSAL_REJECTED: "proposal.rejected",
+    messages.CHANGE_KIND_PROPOSAL_WITHDRAWN: "proposal.withdrawn",
+    messages.CHANGE_KIND_COMMENT_ADDED: "proposal.commented",
+    messages.CHANGE_KIND_POINTER_MOVED: "alias.promoted",
+    messages.CHANGE_KIND_SCREENING_WITHDRAWN: "screening.bound-withdrawn",
+}
 
 
 class _Stopped(Exception):
@@ -158,3 +177,108 @@ class RegistryEvents:
 
 def _after(message: messages.WatchChangesResponse) -> int:
     return message.next
+
+
+def event_of(change: messages.Change, origin: str, services: Collection[str]) -> CloudEvent | None:
+    """The event of a change in the log `origin`; None for a kind that this release does not know.
+
+    `services` are the principals whose rollbacks are automatic.
+    """
+    kind = _KINDS.get(change.kind)
+    if kind is None:
+        return None
+    payload = change.WhichOneof("payload")
+    data = _READERS[payload](change) if payload else {"model": _model_of(change.subject)}
+    if payload == "pointer" and change.pointer.action == ROLLBACK:
+        automatic = change.pointer.admin in services
+        kind = "alias.rolled-back-automatically" if automatic else "alias.rolled-back"
+    data = {name: value for name, value in data.items() if value not in ("", None)}
+    leaf_hash = change.leaf_hash.hex()
+    return CloudEvent(
+        # The index alone is another entry's in a log that was put back and went on.
+        f"{change.index}-{leaf_hash[:_HASH_CHARACTERS]}",
+        origin,
+        kind,
+        change.subject,
+        change.time,
+        data.get("model", ""),
+        {
+            "log": origin,
+            "index": change.index,
+            "leaf_hash": leaf_hash,
+            "principal": change.principal,
+        }
+        | data,
+    )
+
+
+def _model_of(name: str) -> str:
+    """The model of `models/{model}/…`."""
+    parts = name.split("/")
+    return parts[1] if parts[0] == "models" and len(parts) > 1 else ""
+
+
+def _model(change: messages.Change) -> dict[str, Any]:
+    return {"model": _model_of(change.model.name)}
+
+
+def _version(change: messages.Change) -> dict[str, Any]:
+    version = change.version
+    return {
+        "model": _model_of(version.name),
+        "version": int(version.name.rpartition("/")[2]),
+        "digest": version.digest,
+        "publisher": version.publisher,
+        "reason": version.revocation_reason,
+        "withdrawn": version.screening_withdrawn,
+    }
+
+
+def _proposal(change: messages.Change) -> dict[str, Any]:
+    proposal = change.proposal
+    told = _signed(proposal.envelope)
+    names = ("model", "alias", "version", "digest", "proposer", "not_after", "share")
+    data = {name: told.get(name) for name in names} | {"proposal": proposal.digest}
+    # What was added, where that is the change.
+    added = [*proposal.approvals, *proposal.rejections, *proposal.comments]
+    for envelope in [*added, *filter(None, [proposal.withdrawal])]:
+        reply = _signed(envelope)
+        said = reply.get("reason") or reply.get("meaning") or reply.get("text")
+        data |= {"approver": reply.get("approver"), "reason": said}
+    return data
+
+
+def _pointer(change: messages.Change) -> dict[str, Any]:
+    pointer = change.pointer
+    return {
+        "model": _model_of(pointer.name),
+        "alias": pointer.name.rpartition("/")[2],
+        "version": pointer.version,
+        "digest": pointer.digest,
+        "sequence": pointer.sequence,
+        "admin": pointer.admin,
+        "reason": pointer.reason,
+    }
+
+
+def _policy(change: messages.Change) -> dict[str, Any]:
+    told = _signed(change.policy)
+    return {"version": told.get("version"), "expires": told.get("expires")}
+
+
+_READERS: Mapping[str, Callable[[messages.Change], dict[str, Any]]] = {
+    "model": _model,
+    "version": _version,
+    "proposal": _proposal,
+    "pointer": _pointer,
+    "policy": _policy,
+}
+
+
+def _signed(envelope: bytes) -> dict[str, Any]:
+    """What a signed document says; nothing for a form that this release does not know."""
+    try:
+        read = canonical.decode(Envelope.decode(envelope).payload)
+    except SealgateError:
+        return {}
+    return read if isinstance(read, dict) else {}

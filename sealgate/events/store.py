@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealgate.events.kinds import CloudEvent
+from sealgate.events.cloud_events import CloudEvent
 
 WAITING, DEAD = "waiting", "dead"
 

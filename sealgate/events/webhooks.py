@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sealgate.events.addresses import AddressRefused, Network, Resolve, checked_addresses
+from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
 from sealgate.events.config import DestinationSettings, EventsConfig
-from sealgate.events.formats import CLOUDEVENTS_TYPE, Format
 from sealgate.events.store import Delivery
 from sealgate.http_exchange import HttpExchange
 from sealgate.reasons import SealgateError

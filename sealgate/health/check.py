@@ -10,12 +10,11 @@ from typing import Any
 import grpc
 from cryptography import x509
 
-from sealgate.client.client import Client
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import Client, connect, options_of
 from sealgate.health import golden_check
 from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_check import GoldenCheck
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, connection, reason_of
 from sealgate.remote.calls import list_all

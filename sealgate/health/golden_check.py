@@ -15,7 +15,7 @@ from sealgate.client.request import InferResult, PreparedRequest
 from sealgate.health import golden_inputs
 from sealgate.health.findings import CheckState, HealthFinding, refused_finding
 from sealgate.health.golden_inputs import GoldenPrompts, GoldenRows
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy

@@ -16,8 +16,7 @@ import grpc
 
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, named_logs
-from sealgate.audit.timestamps import kept_stamps
-from sealgate.audit.tree_check import Claim
+from sealgate.audit.tree_check import Claim, kept_stamps
 from sealgate.pack.documents import Documents, FolderWriter, PackRecord, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, SealgateError

@@ -16,9 +16,8 @@ from pathlib import Path
 from sealgate.audit.tree_check import Claim, check_sizes
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
-from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, tile_path, tree_root
+from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Frontier, Tile, tile_path, tree_root
 
 CHECKPOINT = "checkpoint"
 _LENGTH = 2

@@ -27,12 +27,12 @@ from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
 from sealgate.trust.transparency import TlogProof, ml_dsa, open_checkpoint
 from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.trust.transparency.ml_dsa import Cosigner
 from sealgate.trust.transparency.note import Verifier, open_note, vkey
 from sealgate.trust.transparency.tiles import (
     WIDTH,
+    Frontier,
     consistency_proof,
     inclusion_proofs,
     partial_width,

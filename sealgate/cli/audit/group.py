@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from sealgate.audit import Auditor
-from sealgate.audit.as_of import live_pointers
+from sealgate.audit.entries import live_pointers
 from sealgate.audit.reader import AuditReader
-from sealgate.cli.audit import blast_radius, completeness, decision, dossier, find, verify
-from sealgate.cli.audit.moment import Moment
+from sealgate.cli.audit import blast_radius, completeness, decisions, export, verify
+from sealgate.cli.audit.decisions import Moment
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
@@ -81,9 +81,9 @@ def audit() -> None:
     """Verify the logs and inspect them."""
 
 
-for command in (as_of, decision.decision, dossier.dossier, dossier.check_dossier):
+for command in (as_of, decisions.decision, export.dossier, export.check_dossier):
     audit.add_command(command)
-for command in (find.find, verify.verify):
+for command in (decisions.find, verify.verify):
     audit.add_command(command)
 for command in (blast_radius.blast_radius, blast_radius.readers, completeness.completeness):
     audit.add_command(command)

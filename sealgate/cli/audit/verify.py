@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import named_logs
 from sealgate.audit.reader import AuditReader
-from sealgate.audit.timestamps import StampAuthority
+from sealgate.audit.tree_check import StampAuthority
 from sealgate.audit.verification import (
     BROKEN,
     ELSEWHERE,

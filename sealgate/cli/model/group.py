@@ -14,10 +14,16 @@ from sealgate.cli.context import (
     profile,
 )
 from sealgate.cli.main import PluginGroup
-from sealgate.cli.model.inventory import inventory
-from sealgate.cli.model.proposals import approve, proposals, propose
-from sealgate.cli.model.replies import comment, reason_option, reject, withdraw
-from sealgate.cli.model.show import show
+from sealgate.cli.model.proposals import (
+    approve,
+    comment,
+    proposals,
+    propose,
+    reason_option,
+    reject,
+    withdraw,
+)
+from sealgate.cli.model.show import inventory, show
 from sealgate.cli.output import (
     json_lines_option,
     json_option,

@@ -17,8 +17,8 @@ from sealgate.cli.context import (
     state_folder,
 )
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.policy_drafts import successor_of
 from sealgate.private_keys import open_signer
+from sealgate.promotion.drafts import successor_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import send
 from sealgate.trust import canonical, dsse

@@ -18,25 +18,36 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
-from sealgate.trust.policy.former_logs import FormerLogKeys
 from sealgate.trust.policy.health_limits import HealthRules
 from sealgate.trust.policy.model_signers import ModelSigner, ModelSigners
 from sealgate.trust.policy.outcome_rules import OutcomeRules
-from sealgate.trust.policy.passkeys import NO_PASSKEYS, Passkeys
-from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
+from sealgate.trust.policy.principals import (
+    NO_PASSKEYS,
+    Passkeys,
+    PolicyRoot,
+    PolicyRules,
+    Principal,
+    invalid,
+)
 from sealgate.trust.policy.promotion_rules import (
     SERVING,
     UNKNOWN,
     EvidenceRules,
     RejectionRules,
+    ReviewRules,
     RiskTiers,
     SecurityKeyRules,
     UnscreenedRules,
 )
-from sealgate.trust.policy.review import ReviewRules
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
-from sealgate.trust.policy.validity import NO_GRACE_PERIOD, NO_WITHDRAWALS, GracePeriod, Withdrawals
+from sealgate.trust.policy.validity import (
+    NO_GRACE_PERIOD,
+    NO_WITHDRAWALS,
+    FormerLogKeys,
+    GracePeriod,
+    Withdrawals,
+)
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency.ml_dsa import LogCosigners
 from sealgate.trust.transparency.note import Verifier

@@ -1,13 +1,20 @@
-"""The policy's root, its principals with their roles, and its rules for promotions."""
+"""The policy's root, its principals with their roles and passkeys, and its rules for promotions.
+
+The section `webauthn` lists passkeys with which people sign, beside or instead of private keys. A
+passkey is listed by its key id, as other keys are under `keys`, and belongs to the person who has
+that id among theirs. Only people have passkeys: no service and no root signs with one.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import SPIFFE_ID, check_name
+from sealgate.trust.keys.webauthn import Passkey
+from sealgate.trust.policy.rights import STAFF
 
 # People's roles, then those of services.
 ROLES = frozenset(
@@ -23,6 +30,7 @@ _KEYID = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = re.compile(
     r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|spiffe:" + SPIFFE_ID
 )
+_PEOPLE = STAFF | {"client"}
 
 
 def invalid(detail: str) -> SealgateError:
@@ -157,3 +165,37 @@ def _check_keyids(keyids: tuple[str, ...]) -> None:
     for keyid in fields.unique(keyids):
         if not _KEYID.fullmatch(keyid):
             raise fields.malformed("a key id is not 64 hexadecimal digits")
+
+
+@dataclass(frozen=True, slots=True)
+class Passkeys:
+    """The passkeys by key id. Raises SealgateError: DOCUMENT_MALFORMED or POLICY_INVALID."""
+
+    keys: Mapping[str, Passkey]
+
+    def __post_init__(self) -> None:
+        for keyid, passkey in self.keys.items():
+            if keyid != passkey.keyid:
+                raise invalid("a passkey is listed under an id that is not its own")
+        credentials = {(key.rp_id, key.credential) for key in self.keys.values()}
+        if len(credentials) != len(self.keys):
+            raise invalid("two passkeys have one credential id")
+
+    def check_holders(self, people: Iterable[Principal]) -> None:
+        """Check that none but people hold passkeys. Raises SealgateError(POLICY_INVALID)."""
+        for person in people:
+            if self.keys.keys() & set(person.keys) and not _PEOPLE.issuperset(person.roles):
+                raise invalid(f"{person.name} is a service and has a passkey")
+
+    def to_json(self) -> dict[str, Any]:
+        return {keyid: passkey.to_json() for keyid, passkey in self.keys.items()}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        if not value:
+            raise fields.malformed("a section without a passkey")
+        items = fields.mapping(value).items()
+        return cls({keyid: Passkey.from_json(item) for keyid, item in items})
+
+
+NO_PASSKEYS = Passkeys({})

@@ -1,4 +1,4 @@
-"""The common form of signed statements: validated fields and canonical JSON."""
+"""The common form of signed statements: validated fields, canonical JSON, passkeys' signatures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from dataclasses import fields as members
 from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason
-from sealgate.trust import canonical, fields
+from sealgate.trust import canonical, dsse, fields
 from sealgate.trust.canonical import check_digest, sha256
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
+from sealgate.trust.keys import webauthn
+from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.times import parse_time
 
 Check = Callable[[Any], Any]
@@ -138,3 +141,18 @@ def _sorted_by_first(value: Any) -> None:
     firsts = fields.unique([item[0] for item in value])
     if list(firsts) != sorted(firsts):
         raise fields.malformed("a list is not sorted")
+
+
+def signing_challenge(statement: Statement) -> bytes:
+    """Return the WebAuthn challenge for a statement.
+
+    It is the SHA-256 of the bytes that a private key would sign: DSSE's pre-authentication encoding
+    of the statement.
+    """
+    return webauthn.challenge(dsse.pae(statement.PAYLOAD_TYPE, statement.encode()))
+
+
+def passkey_envelope(statement: Statement, keyid: str, assertion: Assertion) -> Envelope:
+    """Return the statement with the assertion as its signature. Nothing is verified here."""
+    signature = (keyid, assertion.encode())
+    return Envelope(statement.PAYLOAD_TYPE, statement.encode(), (signature,))

@@ -15,7 +15,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.review import end_of
+from sealgate.trust.policy.promotion_rules import end_of
 from sealgate.trust.policy.shares import approvals_for
 from sealgate.trust.statements.base import Statement
 from sealgate.trust.statements.bundle import PointerBundle

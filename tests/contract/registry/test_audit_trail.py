@@ -5,9 +5,8 @@ from datetime import datetime
 import pytest
 
 from registry.state.records import VersionRecord
-from sealgate.audit.as_of import LivePointer, live_pointers
 from sealgate.audit.blast_radius import of_key, of_version
-from sealgate.audit.entries import ProvedEntry
+from sealgate.audit.entries import LivePointer, ProvedEntry, live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.excerpts import MINUTE, opened, without

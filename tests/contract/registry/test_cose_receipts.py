@@ -8,7 +8,7 @@ from sqlalchemy import delete, update
 from registry.state.schema import LOG
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
+from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys
 from sealgate.trust.receipts.cose_receipt import CoseReceipt, TransparentStatement
 from sealgate.trust.transparency import RotatingSigner
 from sealgate.trust.transparency.note import vkey

@@ -5,7 +5,7 @@ from sqlalchemy import update
 
 from registry.state.schema import LOG
 from sealgate.reasons import Reason
-from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
+from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys
 from sealgate.trust.transparency import (
     RotatingSigner,
     open_checkpoint,

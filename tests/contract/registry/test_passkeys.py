@@ -10,7 +10,7 @@ import pytest
 
 from registry.state.records import PointerRecord, ProposalRecord
 from sealgate.reasons import Reason
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.statements import (
     Approval,
     Comment,

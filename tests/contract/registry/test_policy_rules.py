@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers
-from sealgate.trust.policy.review import ReviewRules
+from sealgate.trust.policy.promotion_rules import EvidenceRules, ReviewRules, RiskTiers
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency.note import vkey
 from tests.support.builders.documents.people import at, key, refused, sign_policy

@@ -35,7 +35,7 @@ from registry.state.unit_of_work import Ledger, RequestKey
 from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy import Principal
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import Comment, Evidence, sign_statement

@@ -6,7 +6,7 @@ import pytest
 
 from inference.engine.engine import Engine
 from registry.state.records import VersionRecord
-from sealgate.audit.as_of import live_pointers
+from sealgate.audit.entries import live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Right

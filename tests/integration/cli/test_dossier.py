@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from sealgate.audit.entries import ProvedEntry
 from sealgate.audit.reader import AuditReader
 from sealgate.dossier import NOT_COVERED, Dossier, template, template_names, write_files
-from sealgate.dossier.signature import ENVELOPE, HTML, MARKDOWN
+from sealgate.dossier.pages import ENVELOPE, HTML, MARKDOWN
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key

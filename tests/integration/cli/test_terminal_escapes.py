@@ -18,7 +18,7 @@ from sealgate.cli import output
 from sealgate.cli.model import show
 from sealgate.cli.model.proposals import SCREENING_REPORT, show_review
 from sealgate.cli.output import show_fields, show_line, show_rows
-from sealgate.promotion_documents import ProposalReview
+from sealgate.promotion.documents import ProposalReview
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1.audit_pb2 import StreamOpeningsRequest

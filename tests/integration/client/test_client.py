@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import sealgate
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
-from sealgate.client.connection import options_of
+from sealgate.client.client import options_of
 from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import Retries

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import sealgate
-from sealgate.client.connection import options_of
+from sealgate.client.client import options_of
 from sealgate.reasons import Reason
 from sealgate.remote.errors import LogFork
 from sealgate.trust.transparency import open_checkpoint

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import sealgate
-from sealgate.client.connection import options_of
+from sealgate.client.client import options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.config import EventsConfig
-from sealgate.events.kinds import CloudEvent
 from sealgate.events.store import EventStore
 from sealgate.events.webhooks import Webhook, new_secret
 from sealgate.trust.keys import write_private_file

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
+from sealgate.events.cloud_events import KINDS
 from sealgate.events.config import EventsConfig
-from sealgate.events.kinds import KINDS
 from sealgate.events.process import EventsProcess
 from tests.support.harness.gateway import running
 

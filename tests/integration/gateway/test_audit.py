@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from gateway.auth.method_rules import AUDIT_READS, RULES
-from sealgate.audit.as_of import live_pointers
 from sealgate.audit.blast_radius import of_key
+from sealgate.audit.entries import live_pointers
 from sealgate.audit.reader import AuditReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import connect, options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from tests.support.builders.models import tiny_decoder

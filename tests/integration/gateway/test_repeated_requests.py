@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from sealgate.private_keys import open_signer
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.remote.calls import repeat, send

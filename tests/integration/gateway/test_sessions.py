@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from publishing.calibration.query_attacks import hop_skip_jump, square
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import connect, options_of
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal
 from sealgate.v1.audit_pb2 import ListFlaggedSessionsRequest

@@ -13,10 +13,9 @@ import pytest
 import sealgate
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from sealgate.client.client import Client
-from sealgate.client.connection import options_of
+from sealgate.client.client import Client, options_of
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
 from sealgate.settings import ConfigError

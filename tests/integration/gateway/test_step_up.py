@@ -16,7 +16,7 @@ from registry.storage.database import Database
 from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.context import policy_history
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import connect, options_of
 from sealgate.client.request import PreparedRequest
 from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason

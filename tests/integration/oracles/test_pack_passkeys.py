@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.statements import Approval
 from tests.support.builders.documents.authenticator import PRESENT, Authenticator
 from tests.support.builders.documents.people import at, make_policy, sign_policy

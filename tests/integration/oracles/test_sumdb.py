@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
-from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
+from sealgate.trust.transparency.tiles import Frontier, consistency_proof, inclusion_proof
 from tests.support.builders.documents.people import key
 from tests.support.fakes.tile_store import TileStore
 from tests.support.oracles import programs

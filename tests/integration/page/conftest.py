@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from sealgate.pages.receipt_page import PagePins, receipt_page
+from sealgate.pages.offline import PagePins, receipt_page
 from tests.support.builders.documents.people import key, sign_policy
 from tests.support.builders.documents.receipts import policy_in_force
 from tests.support.harness.clients.browser import ReceiptPage, chromium

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sealgate.client.connection import connect, options_of
+from sealgate.client.client import connect, options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason

@@ -28,8 +28,7 @@ from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
-from sealgate.trust.transparency.tiles import consistency_proof
+from sealgate.trust.transparency.tiles import Frontier, consistency_proof
 from sealgate.v1 import log_pb2, registry_pb2
 from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, make_policy, sign_policy
 from tests.support.fakes.tile_store import TileStore

@@ -2,8 +2,7 @@
 
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
-from sealgate.trust.transparency.tiles import consistency_proof
+from sealgate.trust.transparency.tiles import Frontier, consistency_proof
 from tests.support.builders.documents.people import ANSWER_LOG, key
 from tests.support.fakes.tile_store import TileStore
 

@@ -29,7 +29,7 @@ from publishing.calibration.probe import Probe
 from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.cli.main import main
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.promotion_documents import Governance
+from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
 from sealgate.setup.configuration import EnginePlace

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from sealgate.promotion.security_key import ORIGIN, sign_with_security_key
 from sealgate.reasons import Reason
-from sealgate.security_key import ORIGIN, sign_with_security_key
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.policy.promotion_rules import RiskTiers, SecurityKeyRules
 from sealgate.trust.statements import (
     Approval,

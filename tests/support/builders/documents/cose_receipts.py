@@ -8,7 +8,7 @@ from sealgate.trust.receipts.cose_receipt import (
     sign_root,
 )
 from sealgate.trust.transparency import Checkpoint, merkle
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents.people import ANSWER_LOG, key
 from tests.support.builders.documents.receipts import ENTRY, SIZE
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from sealgate.trust import canonical, dsse
 from sealgate.trust.policy.document import PAYLOAD_TYPE
-from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
-from sealgate.trust.policy.validity import GracePeriod
+from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys, GracePeriod
 from sealgate.trust.transparency import note
 from tests.support.builders.documents.people import (
     ANSWER_LOG,

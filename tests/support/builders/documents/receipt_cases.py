@@ -15,7 +15,7 @@ from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import V1_FIELDS
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents import vectors
 from tests.support.builders.documents.people import (
     ANSWER_LOG,

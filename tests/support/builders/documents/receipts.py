@@ -10,7 +10,7 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents.people import ANSWER_LOG, key, make_policy
 from tests.support.builders.documents.vectors import NONCE, SUBJECT_KEY, VALUES
 

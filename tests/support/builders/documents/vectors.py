@@ -20,7 +20,7 @@ from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import fields_of
 from sealgate.trust.statements import Manifest, Pointer, oms
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, note, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
     PromotionDocuments,

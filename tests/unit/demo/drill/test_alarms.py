@@ -21,7 +21,7 @@ from demo.drill.alarms import (
     health_check,
     rule_values,
 )
-from sealgate.events.kinds import KINDS
+from sealgate.events.cloud_events import KINDS
 from sealgate.events.webhooks import new_secret, read_secret, signatures
 
 ROOT = Path(__file__).parents[4]

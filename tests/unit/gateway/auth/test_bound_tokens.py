@@ -24,7 +24,7 @@ from sealgate.setup.credentials import (
 )
 from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from tests.support.builders.documents.authenticator import PRESENT, Authenticator
 from tests.support.builders.documents.people import make_policy, refused
 

@@ -9,8 +9,7 @@ import pytest
 
 from gateway.sync.registry_sync import RegistrySync
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.promotion_rules import RiskTiers
-from sealgate.trust.policy.review import ReviewRules
+from sealgate.trust.policy.promotion_rules import ReviewRules, RiskTiers
 from tests.support.builders.documents.people import PromotionDocuments, make_policy, refused
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from sealgate.audit.answer_logs import Anchor, log_keys
-from sealgate.audit.hand_over import check_hand_overs, hand_over_size
+from sealgate.audit.answer_logs import Anchor, check_hand_overs, hand_over_size, log_keys
 from sealgate.reasons import Reason
-from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
+from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
 from sealgate.trust.transparency.note import vkey
 from tests.support.builders.documents.people import ANSWER_LOG, key, make_policy, refused

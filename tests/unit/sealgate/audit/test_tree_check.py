@@ -6,8 +6,8 @@ import pytest
 
 from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck
 from sealgate.reasons import Reason
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, root
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents.people import ANSWER_LOG, refused
 
 COUNT = 700

@@ -2,9 +2,8 @@
 
 import pytest
 
-from sealgate.events.changes import event_of
-from sealgate.events.kinds import KINDS
-from sealgate.events.registry_events import automatic
+from sealgate.events.cloud_events import KINDS
+from sealgate.events.registry_events import automatic, event_of
 from sealgate.trust.policy import Principal
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.builders.documents.people import make_policy

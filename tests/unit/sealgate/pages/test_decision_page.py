@@ -2,7 +2,7 @@
 
 import pytest
 
-from sealgate.pages.decision_page import Case, CaseStep, check_commands, decision_page
+from sealgate.pages.offline import Case, CaseStep, check_commands, decision_page
 
 DIGEST = "sha256:" + "ab" * 32
 CASE = Case(

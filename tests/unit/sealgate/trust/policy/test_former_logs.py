@@ -4,7 +4,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.former_logs import FormerLogKey, FormerLogKeys
+from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys
 from sealgate.trust.transparency import (
     Checkpoint,
     RotatingSigner,

@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy, PolicyRoot
-from sealgate.trust.policy.passkeys import Passkeys
+from sealgate.trust.policy.principals import Passkeys
 from tests.support.builders.documents.authenticator import Authenticator
 from tests.support.builders.documents.people import key, make_policy, refused
 

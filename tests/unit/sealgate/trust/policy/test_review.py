@@ -7,8 +7,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import RiskTiers
-from sealgate.trust.policy.review import ReviewRules
+from sealgate.trust.policy.promotion_rules import ReviewRules, RiskTiers
 from sealgate.trust.statements import (
     Approval,
     Pointer,

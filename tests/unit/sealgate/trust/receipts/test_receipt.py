@@ -9,7 +9,7 @@ from sealgate.trust import canonical
 from sealgate.trust.receipts import CALLER_FIELDS, Receipt, answer_entry, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import Frontier
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
     REGISTRY_LOG,

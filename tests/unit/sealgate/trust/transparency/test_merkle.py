@@ -4,9 +4,9 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import merkle
-from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, verify_consistency
 from sealgate.trust.transparency.tiles import (
+    Frontier,
     consistency_proof,
     inclusion_proof,
     partial_width,

@@ -10,8 +10,7 @@ from sealgate.trust.policy import Policy, open_policy_history
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.statements import Manifest, PointerBundle, oms, verify_freshness, verify_pointer
 from sealgate.trust.transparency import TlogProof, merkle, open_checkpoint
-from sealgate.trust.transparency.frontier import Frontier
-from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
+from sealgate.trust.transparency.tiles import Frontier, consistency_proof, inclusion_proof
 from tests.support.builders.documents import vectors
 from tests.support.builders.documents.people import NOW
 from tests.support.fakes.tile_store import TileStore

@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 
 from sealgate.private_keys import Ask, open_signer
-from sealgate.proposals import ProposalReview
+from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
+from sealgate.promotion.proposals import ProposalReview
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send
 from sealgate.signed_version import open_attached, policy_history
-from sealgate.statement_drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -226,7 +226,7 @@ class Governance:
             return sign_statement(statement, self._signing_key()).encode()
         try:
             # Only the extra `security-key` brings what this needs.
-            from sealgate.security_key import sign_with_security_key
+            from sealgate.promotion.security_key import sign_with_security_key
         except ImportError as error:
             detail = "fido2 is not installed: pip install 'sealgate[security-key]'"
             raise SealgateError(Reason.KEY_UNREADABLE, detail) from error
