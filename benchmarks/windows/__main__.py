@@ -34,8 +34,7 @@ from benchmarks.windows.served import (
 from generation.models.decoder import LanguageModel
 from generation.publishing.recall import recall
 from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
-from inference.llm.attention import WHOLE, AttentionWindows
-from inference.llm.terms import FLOAT32, INT8_INTEGER
+from inference.llm.terms import FLOAT32, INT8_INTEGER, WHOLE, AttentionWindows
 from tests.support.builders.models import tiny_decoder
 
 _BUILD = Path(__file__).parents[2] / "build"

@@ -15,8 +15,8 @@ from generation.batching.window_batches import WindowBatches
 from generation.batching.windows import layer_windows
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from inference.llm.attention import AttentionWindows
 from inference.llm.request import Sampling
+from inference.llm.terms import AttentionWindows
 
 FULL, WINDOWED = "full", "windows"
 ANSWER = 64

@@ -15,7 +15,7 @@ from generation.batching.answer_loop import AnswerInProgress, AnswerLoop
 from generation.batching.cache_queue import CacheQueue
 from generation.batching.windows import LayerCache, LayerWindow, layer_windows
 from generation.config import GenerationSettings
-from inference.llm.attention import AttentionWindows
+from inference.llm.terms import AttentionWindows
 
 
 class _Row:

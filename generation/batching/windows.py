@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.terms import WHOLE, AttentionWindows
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 

@@ -28,8 +28,8 @@ from generation.batching.window_batches import WindowBatches
 from generation.batching.windows import install, installed
 from generation.config import GenerationSettings
 from generation.models.perplexity import perplexity
-from inference.llm.attention import AttentionWindows
 from inference.llm.request import Sampling
+from inference.llm.terms import AttentionWindows
 from sealgate.reasons import Reason, SealgateError
 
 Said: TypeAlias = tuple[Sequence[int], Sequence[int]]

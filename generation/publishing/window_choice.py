@@ -22,8 +22,8 @@ from generation.models.attention_reach import WatchedLayers
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import surprises
 from generation.publishing.recall import recall, share_recalled
-from inference.llm.attention import WHOLE, AttentionWindows
 from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.terms import WHOLE, AttentionWindows
 from sealgate.reasons import Reason, SealgateError
 
 SINK, KEPT, RECALLED = 4, 0.98, 0.9

@@ -18,9 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from inference.batching.burst import Burst
 from inference.batching.capacity import RowCapacity
-from inference.batching.lanes import LaneQueue
+from inference.batching.lanes import Burst, LaneQueue
 from inference.batching.limits import BatcherLimits
 from inference.batching.queue import (
     DEFAULT_OPTIONS,

@@ -11,11 +11,10 @@ import onnx
 from inference.model.config import ModelConfig
 from inference.runtime import response_contract
 from inference.runtime.graph_layers import Weight, find_embeddings, find_last_layer
-from inference.runtime.graph_rewrites import keep_outputs, with_outputs
+from inference.runtime.graph_rewrites import keep_outputs, steady_sums, with_outputs
 from inference.runtime.response_contract import ResponseShape
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
-from inference.runtime.steady_sums import steady_sums
 from inference.screening.first_stage import FirstStage, RunOutputs, WordTables
 from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, SealgateError

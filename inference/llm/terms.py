@@ -1,4 +1,4 @@
-"""The signed description of a language model, and the files of its versions.
+"""The signed description of a language model, its attention windows, and its versions' files.
 
 A version holds the files of Hugging Face's layout and two of ours:
 
@@ -7,6 +7,10 @@ A version holds the files of Hugging Face's layout and two of ours:
     config.json          the architecture, one of ARCHITECTURES
     tokenizer.json, tokenizer_config.json, generation_config.json
     model.safetensors, or shards of it with model.safetensors.index.json
+
+A layer with window `w` sees, from each token, the first `sink` tokens of the text and the last `w`,
+the token itself included (sink tokens: Xiao et al., arXiv 2309.17453). All else is dropped from the
+cache. Positions stay those of the whole text.
 """
 
 import re
@@ -15,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from inference.batching.limits import Pace
-from inference.llm.attention import AttentionWindows
 from inference.llm.request import MOST_OUTPUT, Sampling
 from inference.llm.screen import PromptScreen
 from inference.model.config import ModelConfig, TrainingDataInfo
@@ -25,6 +28,9 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Manifest
 
+_MOST_LAYERS, _MOST_SINKS, _LARGEST = 1024, 1024, 1 << 20
+WHOLE = 0
+"""The window of a layer that keeps everything."""
 TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
 INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"
 OPTIONAL = frozenset({INDEX, TOKENIZER_CONFIG, "generation_config.json"})
@@ -40,6 +46,62 @@ ARCHITECTURES = {
 TYPE = "sealgate/generator/v2"
 FLOAT32, INT8, INT8_INTEGER = PRECISIONS = ("float32", "int8", "int8-integer")
 _LONGEST_PROMPT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionWindows:
+    """The `attention` of `generator.json`: a window in tokens for each layer, or WHOLE.
+
+    Raises SealgateError(DOCUMENT_MALFORMED).
+    """
+
+    sink: int
+    windows: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not fields.integer(self.sink) <= _MOST_SINKS:
+            raise fields.malformed(f"attention has at most {_MOST_SINKS} sink tokens")
+        if not 1 <= len(self.windows) <= _MOST_LAYERS:
+            raise fields.malformed("attention has a window for each layer")
+        if not all(fields.integer(window) <= _LARGEST for window in self.windows):
+            raise fields.malformed("a window has at most 2**20 tokens")
+        if not any(self.windows):
+            raise fields.malformed("attention without a window must not be stated")
+
+    def as_json(self) -> dict[str, Any]:
+        return {"sink": self.sink, "windows": list(self.windows)}
+
+    @classmethod
+    def of_json(cls, value: Any) -> Self:
+        """Read what `as_json` returns."""
+        record = fields.record(value, ("sink", "windows"))
+        return cls(
+            fields.integer(record["sink"]),
+            tuple(fields.integer(each) for each in fields.items(record["windows"])),
+        )
+
+    def held(self, layer: int, tokens: int) -> int:
+        """Of how many tokens that layer keeps keys and values, of a text of so many."""
+        window = self.windows[layer]
+        return tokens if window == WHOLE else min(tokens, self.sink + window)
+
+    def equivalent(self, tokens: int) -> int:
+        """As many tokens of full attention take the memory that `tokens` take, rounded up."""
+        layers = len(self.windows)
+        return -(-sum(self.held(layer, tokens) for layer in range(layers)) // layers)
+
+    @property
+    def description(self) -> str:
+        """In words, for entries, receipts and metadata."""
+        own = [window for window in self.windows if window != WHOLE]
+        whole = len(self.windows) - len(own)
+        least, most = min(own), max(own)
+        sizes = f"{least}" if least == most else f"{least} to {most}"
+        rest = f", {whole} keep all" if whole else ""
+        return (
+            f"attention windows of {sizes} tokens in {len(own)} of {len(self.windows)} layers{rest}"
+            f", {self.sink} sink tokens"
+        )
 
 
 @dataclass(frozen=True, slots=True)

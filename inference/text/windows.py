@@ -7,19 +7,32 @@
 2. The classifier's own tokenizer splits it into windows of the length that it reads. Each window
    but the first begins half a window after the previous one, or a word earlier. So a passage of
    half a window, less two words, is complete in at least one window, wherever it stands.
-3. What a text says besides, in base64 or leetspeak (`inference.text.readings`), has windows too.
+3. What a text says besides, in base64 or leetspeak (`readings`), has windows too.
 
 A prompt classifier is trained, calibrated and asked on these windows only, so its measurements
 hold for nothing else.
+
+A language model reads text in other writings, and a classifier that was shown its characters alone
+does not. So a reading is shown to the classifier beside the text itself. Ordinary text has none.
+
+- Base64 and its form for URLs (RFC 4648, sections 4 and 5), over several lines too, and
+  hexadecimal digits: of each run of at least 16 characters the bytes, where they are text in UTF-8.
+  A reading may have one inside.
+- Leetspeak: digits and signs that stand for letters inside words, where two words at least have
+  digits between letters, or letters between digits. All such words are written in letters then.
+
+Look-alikes of Latin letters are not read apart: within a word that has Latin letters, `latin`
+writes them as these. The pairs are a part of Unicode's `confusables.txt` (UTS 39, section 4).
 """
 
+import base64
+import binascii
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from inference.text.readings import latin, readings
 from inference.text.tokenizer import TextTokenizer
 
 # A WordPiece knows words of a hundred letters, and a letter of Korean is three to it.
@@ -27,6 +40,21 @@ _BROKEN = re.compile(r"\S{32}(?=\S)")
 _TAGS = range(0xE0020, 0xE007F)
 # Characters that are given at first for each token.
 _LETTERS = 8
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}(?:\s[A-Za-z0-9+/_-]{4,})*={0,2}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}")
+_URL_SAFE = str.maketrans("-_", "+/")
+_NESTED = 2
+_LEET = str.maketrans("0134578@$!|+", "oieastbasilt")
+_LEET_WORD = re.compile(r"[A-Za-z0-9@$!|+]+")
+# `gn0r3` and `3x3`, not `mp3`, `4th` or an e-mail address.
+_AMONG_LETTERS = re.compile(r"[A-Za-z][0134578$]+[A-Za-z]|[0134578$][A-Za-z]+[0134578$]")
+_FEWEST_WORDS, _LONGEST_WORD = 2, 24
+_WORD = re.compile(r"\w+")
+_LETTER = re.compile(r"[A-Za-z]")
+_LATIN = str.maketrans(
+    "аеорсухіјѕһԁԛԝгьАВЕЅІЈКМНОРСТУХΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανρυιγτκ",
+    "aeopcyxijshdqwrbABESIJKMHOPCTYXABEZHIKMNOPTYXoavpuiytk",
+)
 
 
 class Windows:
@@ -126,3 +154,64 @@ def _letters(character: str) -> str:
     if unicodedata.category(character) == "Cf":
         return ""
     return unicodedata.normalize("NFKC", character)
+
+
+def readings(text: str) -> list[str]:
+    """What a text says besides, each once; of most texts nothing."""
+    found = list(_decoded(text, _NESTED))
+    if (read := _without_leet(text)) != text:
+        found.append(read)
+    return list(dict.fromkeys(found))
+
+
+def latin(text: str) -> str:
+    """The text with look-alikes of Latin letters as these, in each word that has Latin letters."""
+    if text.isascii():
+        return text
+    return _WORD.sub(
+        lambda word: word[0].translate(_LATIN) if _LETTER.search(word[0]) else word[0], text
+    )
+
+
+def _decoded(text: str, deep: int) -> Iterator[str]:
+    """What is encoded in a text, and in that, `deep` times at most."""
+    if deep == 0:
+        return
+    found = [_as_text(bytes.fromhex(run)) for run in _HEX.findall(text)]
+    for run in _BASE64.findall(text):
+        whole = _as_text(_from_base64(run))
+        found += [whole] if whole else [_as_text(_from_base64(part)) for part in run.split()]
+    for said in filter(None, found):
+        yield said
+        yield from _decoded(said, deep - 1)
+
+
+def _as_text(data: bytes) -> str:
+    """The text that bytes are; empty where they are none, as those of a word that happens to be
+    base64: they cannot be printed.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if all(each.isprintable() or each.isspace() for each in text) else ""
+
+
+def _from_base64(run: str) -> bytes:
+    """The bytes of a run, without a character too many; none where it is no base64."""
+    run = "".join(run.split()).rstrip("=").translate(_URL_SAFE)
+    run = run[: len(run) - (len(run) % 4 == 1)]
+    try:
+        return base64.b64decode(run + "=" * (-len(run) % 4), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _without_leet(text: str) -> str:
+    words = set(_LEET_WORD.findall(text))
+    hidden = {each for each in words if len(each) <= _LONGEST_WORD and _AMONG_LETTERS.search(each)}
+    if len(hidden) < _FEWEST_WORDS:
+        return text
+    return _LEET_WORD.sub(
+        lambda word: word[0].translate(_LEET) if _LETTER.search(word[0]) else word[0], text
+    )

@@ -32,8 +32,7 @@ from inference.screening.calibration import (
     ScoreThreshold,
 )
 from inference.screening.detector import Detector
-from publishing.calibration.image_changes import CHANGES
-from publishing.calibration.probe import BEYOND, Array, Probe, Prober
+from publishing.calibration.probe import BEYOND, CHANGES, Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
 from sealgate.reasons import Reason, SealgateError

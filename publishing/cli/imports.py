@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from publishing.cli.publish import publish
-from publishing.ready.huggingface import is_huggingface
 from publishing.ready.mlflow import ARTIFACTS, MLMODEL, is_mlflow
 from publishing.ready.mlflow_download import download, is_uri
+from publishing.ready.reading import is_huggingface
 from sealgate.cli.main import DefaultCommandGroup
 from sealgate.reasons import Reason, SealgateError
 

@@ -14,7 +14,7 @@ from publishing.cli.options import NEW_FILE, write_new
 from publishing.cli.publish import RegistryCommitments
 from publishing.cli.watermark_proofs import attest, fetcher, fp32_of, prove, settle_claims
 from publishing.watermark.embedding import PAYLOAD_CAPACITY, spread_mark
-from publishing.watermark.files import mark_file, mark_model
+from publishing.watermark.files import mark_file, mark_integers, mark_model
 from publishing.watermark.identification import (
     CopyRecord,
     IdentifiedMark,
@@ -23,7 +23,6 @@ from publishing.watermark.identification import (
     save_copy,
     spread_copy,
 )
-from publishing.watermark.integer_embedding import mark_integers
 from publishing.watermark.key import load_watermark_key
 from publishing.watermark.reading import read_code, weights_of
 from publishing.watermark.records import (

@@ -6,13 +6,16 @@ names operators without a gradient beforehand.
 """
 
 from publishing.differentiate.backward import unsupported
-from publishing.differentiate.column_likelihood import ColumnLikelihood
-from publishing.differentiate.differences import ColumnMoves, difference_graph, influential
-from publishing.differentiate.layers import reference_layers
+from publishing.differentiate.differences import (
+    ColumnLikelihood,
+    ColumnMoves,
+    difference_graph,
+    influential,
+)
+from publishing.differentiate.layers import add_leaves, reference_layers
 from publishing.differentiate.measured import MeasuredGraph
 from publishing.differentiate.reference import NEIGHBOURS, class_points
 from publishing.differentiate.response import RESERVED, Answer, Units, response_graph
-from publishing.differentiate.tree_leaves import add_leaves
 
 __all__ = [
     "NEIGHBOURS",

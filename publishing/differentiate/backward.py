@@ -7,24 +7,14 @@ are constants here.
 
 from collections.abc import Mapping, Sequence
 
-from publishing.differentiate import (
-    elementwise,
-    layout,
-    normalization,
-    products,
-    reductions,
-    windows,
-)
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate import elementwise, layout, reductions, windows
+from publishing.differentiate.emitter import Emitter, Gradients, Rule
 from publishing.differentiate.measured import MeasuredGraph, MeasuredNode
-from publishing.differentiate.rules import Gradients, Rule
 from sealgate.reasons import Reason, SealgateError
 
 RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **layout.RULES,
-    **normalization.RULES,
-    **products.RULES,
     **reductions.RULES,
     **windows.RULES,
 }

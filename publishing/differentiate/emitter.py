@@ -1,11 +1,19 @@
-"""Appends nodes and constants to an ONNX graph, under names that no other node has."""
+"""Appends nodes and constants to an ONNX graph, and what the rules of differentiation share.
 
+A rule is given a node and the gradients of its outputs, None where an output has no part in the
+result. It returns those of the node's inputs, in order, None where there is none; the end may be
+left out.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
+
+from publishing.differentiate.measured import MeasuredNode
 
 
 class Emitter:
@@ -68,3 +76,33 @@ class Emitter:
     def _new(self, kind: str) -> str:
         self._count += 1
         return f"{self._prefix}/{kind}_{self._count}"
+
+
+Gradients = Sequence[str | None]
+Rule = Callable[[Emitter, MeasuredNode, Gradients], Sequence[str | None]]
+
+
+def only(gradients: Gradients) -> str:
+    """The gradient of an operator's one output."""
+    found = gradients[0]
+    assert found is not None  # noqa: S101 - a rule is asked only where there is one
+    return found
+
+
+def summed_to(e: Emitter, node: MeasuredNode, gradient: str, place: int) -> str:
+    """The gradient of an input that was broadcast to the shape of the output."""
+    small, large = node.input(place).dims, node.output().dims
+    lead = len(large) - len(small)
+    axes = [
+        axis
+        for axis, dims in enumerate(large)
+        if axis < lead or (small[axis - lead] == (1, 1) and dims != (1, 1))
+    ]
+    if axes:
+        gradient = e.sum(gradient, *axes)
+    return e.op("Reshape", gradient, e.shape(node.inputs[place])) if lead else gradient
+
+
+def stopped(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:
+    """The rule of operators that are constant between their steps."""
+    return ()

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.emitter import Emitter, Gradients, Rule, only, summed_to
 from publishing.differentiate.measured import MeasuredNode
-from publishing.differentiate.rules import Gradients, Rule, only, summed_to
 
 
 def _reshaped(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:

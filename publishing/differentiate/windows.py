@@ -10,10 +10,9 @@ import onnx
 from onnx import helper
 
 from inference.runtime.session import Session
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.emitter import Emitter, Gradients, Rule, only
 from publishing.differentiate.layout import along
 from publishing.differentiate.measured import MeasuredNode
-from publishing.differentiate.rules import Gradients, Rule, only
 from publishing.differentiate.turned_windows import Axis, turned
 
 _IR, _OPSET = 10, 20

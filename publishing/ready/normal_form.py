@@ -16,9 +16,14 @@ from inference.model.decisions import CLASSES
 from inference.model.request_tensors import RequestTensor
 from inference.runtime.graph_rewrites import drop_unread
 from publishing.differentiate import RESERVED
-from publishing.ready.input_joining import entering, join_inputs
+from publishing.ready.float_rows import (
+    entering,
+    first_answers,
+    is_wide,
+    join_inputs,
+    write_in_float32,
+)
 from publishing.ready.linear_operators import write_plainly
-from publishing.ready.single_precision import first_answers, is_wide, write_in_float32
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
 

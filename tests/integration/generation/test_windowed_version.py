@@ -19,9 +19,8 @@ from generation.publishing.recall import recall, share_recalled
 from generation.publishing.watermark import CommittedMark
 from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
 from generation.serving.generator_version import GeneratorVersion
-from inference.llm.attention import WHOLE, AttentionWindows
 from inference.llm.request import Sampling, SamplingRequest
-from inference.llm.terms import GOLDEN, INT8_INTEGER, TERMS, GeneratorTerms
+from inference.llm.terms import GOLDEN, INT8_INTEGER, TERMS, WHOLE, AttentionWindows, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.reasons import Reason, SealgateError

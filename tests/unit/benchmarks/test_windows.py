@@ -10,7 +10,7 @@ from benchmarks.windows.rebased import rebase
 from benchmarks.windows.served import full_numbers, served_perplexity
 from generation.batching.windows import install
 from generation.publishing.window_choice import perplexity_of_halves
-from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.terms import WHOLE, AttentionWindows
 from tests.support.builders.models import random_decoder
 from tests.support.builders.models.random_decoder import KV_HEADS, WIDTH
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from inference.llm.attention import AttentionWindows
 from inference.llm.request import Sampling
 from inference.llm.screen import PromptScreen, SuffixWeights
 from inference.llm.terms import (
@@ -14,6 +13,7 @@ from inference.llm.terms import (
     INT8,
     INT8_INTEGER,
     PRECISIONS,
+    AttentionWindows,
     GeneratorTerms,
     NoClassifier,
     check_paths,

@@ -15,8 +15,8 @@ from generation.batching.window_batches import WindowBatches
 from generation.batching.windows import install
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, greedy_tokens
-from inference.llm.attention import WHOLE, AttentionWindows
 from inference.llm.request import Sampling
+from inference.llm.terms import WHOLE, AttentionWindows
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import random_decoder
 from tests.support.builders.models.random_decoder import KV_HEADS, LAYERS, WIDTH

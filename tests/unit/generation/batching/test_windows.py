@@ -15,7 +15,7 @@ from generation.batching.windows import (
     installed,
     layer_windows,
 )
-from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.terms import WHOLE, AttentionWindows
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import random_decoder
 from tests.support.builders.models.random_decoder import KV_HEADS, WIDTH

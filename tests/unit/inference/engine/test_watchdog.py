@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from inference.backends.local import Watchdog
 from inference.engine.ready_version import InferenceResult, ReadyVersion
 from inference.engine.statistics import Duration, RunFault
-from inference.engine.watchdog import Watchdog
 from inference.runtime.session import Session
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError

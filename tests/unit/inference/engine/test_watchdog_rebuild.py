@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from inference.backends.local import Watchdog
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration, RunFault
-from inference.engine.watchdog import Watchdog
 from inference.runtime.session import Session
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason, SealgateError

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from inference.backends.local import RebuildTerms, Watchdog
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration, RunFault
-from inference.engine.watchdog import RebuildTerms, Watchdog
 from inference.runtime.settings import CpuSettings
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles

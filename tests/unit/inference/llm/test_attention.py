@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.llm.attention import WHOLE, AttentionWindows
+from inference.llm.terms import WHOLE, AttentionWindows
 from sealgate.reasons import Reason, SealgateError
 
 WINDOWS = AttentionWindows(4, (16, WHOLE, 128))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.model.decisions import Classes, Labels, Numbers, decode_decision
-from publishing.ready.levels import decided
+from publishing.ready.description import decided
 from sealgate.reasons import Reason, SealgateError
 
 PRICES = Numbers((10.0, 0.5), (100.0, 2.0), ((100.0, 1.0), (200.0, 1.0), (200.0, 5.0)))

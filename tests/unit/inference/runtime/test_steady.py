@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from inference.runtime.steady_sums import steady_sums
+from inference.runtime.graph_rewrites import steady_sums
 
 Floats = np.ndarray
 ROWS = np.random.default_rng(1).standard_normal((16, 33, 24)).astype(np.float32)

@@ -5,8 +5,14 @@ import pytest
 from scipy.ndimage import rotate, shift
 
 from inference.model.config import InputDomain
-from publishing.calibration.image_changes import CHANGES, CONTRASTS, changed, moved
-from publishing.calibration.probe import BEYOND, Probe
+from publishing.calibration.probe import (
+    BEYOND,
+    CHANGES,
+    CONTRASTS,
+    Probe,
+    camera_changes,
+    moved_images,
+)
 from publishing.worker_tasks.forward import ResponseGraph
 from tests.support.builders.models.onnx_models import Perceptron
 
@@ -16,17 +22,17 @@ IMAGES = np.random.default_rng(5).random((3, 8, 6))
 @pytest.mark.parametrize(("down", "right"), [(0.5, 0), (0, -0.5), (1.25, 2)])
 def test_a_move_is_scipy_s(down: float, right: float) -> None:
     expected = shift(IMAGES, (0, down, right), order=1, mode="grid-constant")
-    assert np.allclose(moved(IMAGES, 0, down, right), expected)
+    assert np.allclose(moved_images(IMAGES, 0, down, right), expected)
 
 
 def test_a_turn_is_scipy_s_within_the_image() -> None:
     expected = rotate(IMAGES, -6, axes=(1, 2), reshape=False, order=1)
-    assert np.allclose(moved(IMAGES, 6, 0, 0)[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
+    assert np.allclose(moved_images(IMAGES, 6, 0, 0)[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
 
 
 def test_what_comes_from_beyond_is_background() -> None:
     rows = np.full((2, 16), 0.5)
-    found = dict(changed(rows, (4, 4), -1, 1))
+    found = dict(camera_changes(rows, (4, 4), -1, 1))
     assert set(found) == set(CHANGES)
     assert np.allclose(found["down"].reshape(2, 4, 4)[:, 0], -0.25)
     assert np.allclose(found["flatter"], 0.4)
@@ -34,8 +40,8 @@ def test_what_comes_from_beyond_is_background() -> None:
 
 def test_a_row_may_hold_several_images() -> None:
     rows = np.random.default_rng(6).random((2, 3, 4, 4))
-    up = dict(changed(rows, (4, 4), 0, 1))["up"]
-    assert np.allclose(up[1, 2], moved(rows[1, 2:], 0, -0.5, 0)[0])
+    up = dict(camera_changes(rows, (4, 4), 0, 1))["up"]
+    assert np.allclose(up[1, 2], moved_images(rows[1, 2:], 0, -0.5, 0)[0])
 
 
 def test_a_probe_changes_images_and_bounds_no_contrast() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from publishing.ready.huggingface import is_huggingface, read_huggingface
+from publishing.ready.reading import is_huggingface, read_huggingface
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

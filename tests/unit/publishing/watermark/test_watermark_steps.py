@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.integer_embedding import mark_integers
+from publishing.watermark.files import mark_integers
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from inference.backends.openai.generator import OpenAiEngine
-from inference.llm.attention import AttentionWindows
-from inference.llm.terms import FILES, TERMS, GeneratorTerms
+from inference.llm.terms import FILES, TERMS, AttentionWindows, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
