@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.state.schema import LOG
 from registry.storage.database import Database

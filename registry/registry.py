@@ -30,8 +30,7 @@ from registry.policy.freshness import FreshnessKeeper, newest_envelope, newest_s
 from registry.policy.policies import PinnedRoot, Policies, PolicyBook
 from registry.promotion.pointers import Pointers
 from registry.promotion.proposals import Proposals
-from registry.promotion.replies import ProposalReplies
-from registry.promotion.revocations import Revocations
+from registry.promotion.replies import ProposalReplies, Revocations
 from registry.state.logged_state import LoggedFacts
 from registry.state.records import LivePointerRecord, Snapshot
 from registry.state.schema import FRESHNESS, LOG, POINTERS, VERSIONS

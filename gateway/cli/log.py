@@ -15,7 +15,7 @@ from registry.answers.pruning import prune_leaves
 from registry.answers.search import closed_between
 from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.policy.policies import PinnedRoot, PolicyBook
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database

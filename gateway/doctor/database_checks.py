@@ -13,7 +13,7 @@ from registry.audit import database_check
 from registry.audit.database_check import reconcile
 from registry.audit.erasures import pruned_of
 from registry.audit.reports import newest_anchor
-from registry.log.tables import ANSWERS, LogTables
+from registry.log.rows import ANSWERS, LogTables
 from registry.log.verification import VerifiedLog, verify_log
 from registry.policy.policies import PinnedRoot, PolicyBook
 from registry.state.schema import LOG

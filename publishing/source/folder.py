@@ -23,7 +23,7 @@ from inference.model.forms import check_tokenizer, form_of
 from inference.model.tensor_spec import FP32, INT64, TensorSpec
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from publishing.serialization import parse_model
-from registry.formats.byte_sources import MemoryBytes
+from registry.formats.bounded_bytes import MemoryBytes
 from registry.formats.format_check import check_no_copy, check_source
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields

@@ -28,8 +28,7 @@ from registry.answers.search import Openings
 from registry.log.appended import Appended, CheckpointMemory
 from registry.log.cose_receipts import CoseReceipts
 from registry.log.reader import LogReader
-from registry.log.rows import inconsistent, run_deferred_triggers
-from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
+from registry.log.rows import ANSWERS, INDEX_KEY, OPENINGS, inconsistent, run_deferred_triggers
 from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared

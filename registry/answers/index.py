@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, tuple_, update
 
 from registry.answers.encryption import DATE_LENGTH, IndexKeys, Opening
-from registry.log.tables import DAYS, POSTINGS
+from registry.log.rows import DAYS, POSTINGS
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.trust.receipts.answer_entry import fields_of
 

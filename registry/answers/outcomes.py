@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from registry.answers.encryption import Opening
-from registry.log.rows import inconsistent
-from registry.log.tables import OUTCOMES
+from registry.log.rows import OUTCOMES, inconsistent
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError

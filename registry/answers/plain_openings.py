@@ -20,7 +20,7 @@ from registry.answers.encryption import (
     read_fields,
 )
 from registry.answers.index import GROUP, Postings
-from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS
+from registry.log.rows import ANSWERS, OPENINGS, PLAIN_OPENINGS
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction
 

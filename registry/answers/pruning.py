@@ -10,8 +10,7 @@ from registry.answers.index import remove_before
 from registry.answers.outcomes import forget_before
 from registry.answers.plain_openings import has_plain_openings
 from registry.log import rows
-from registry.log.rows import TileRows, inconsistent
-from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
+from registry.log.rows import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS, TileRows, inconsistent
 from registry.storage.database import Database
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.trust.transparency.tiles import WIDTH

@@ -22,8 +22,15 @@ from registry.answers.index import (
     remove_entries,
 )
 from registry.answers.plain_openings import has_plain_openings
-from registry.log.rows import first_index, newest_checkpoint, next_index
-from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
+from registry.log.rows import (
+    ANSWERS,
+    OPENINGS,
+    PLAIN_OPENINGS,
+    POSTINGS,
+    first_index,
+    newest_checkpoint,
+    next_index,
+)
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FIELDS, fields_of

@@ -27,8 +27,7 @@ from sqlalchemy import (
 )
 
 from registry.answers.encryption import SECRET_BYTES, IndexKeys, KnownSubject
-from registry.log.rows import inconsistent, run_deferred_triggers
-from registry.log.tables import CONSTRAINT_NAMES
+from registry.log.rows import CONSTRAINT_NAMES, inconsistent, run_deferred_triggers
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

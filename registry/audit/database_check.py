@@ -11,8 +11,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 
 from registry.log.loading import check_extends
-from registry.log.rows import inconsistent, newest_checkpoint, next_index
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables, inconsistent, newest_checkpoint, next_index
 from registry.log.verification import Progress, VerifiedLog, verify_log
 from registry.models.models import evidence_of, evidence_text
 from registry.state.events import EVENTS, VERSION_REGISTERED, Event

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from registry.formats.byte_sources import ByteSource, FileBytes, MemoryBytes
+from registry.formats.bounded_bytes import ByteSource, FileBytes, MemoryBytes
 from registry.formats.onnx_check import check_onnx
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical

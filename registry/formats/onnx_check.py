@@ -5,12 +5,12 @@ No message is built, so a model of any size is checked in a few megabytes.
 
 from collections.abc import Mapping
 
-from registry.formats.byte_sources import ByteSource
-from registry.formats.protobuf_limits import (
+from registry.formats.bounded_bytes import (
     BYTES,
     FIXED32,
     FIXED64,
     VARINT,
+    ByteSource,
     Field,
     Message,
     walk_fields,

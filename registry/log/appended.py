@@ -5,8 +5,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from registry.log.rows import TileRows, inconsistent, newest_checkpoint
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables, TileRows, inconsistent, newest_checkpoint
 from sealgate.trust.transparency import Checkpoint
 from sealgate.trust.transparency.tiles import Frontier
 

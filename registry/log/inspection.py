@@ -10,7 +10,7 @@ from enum import Enum
 
 from sqlalchemy import Connection, select
 
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables
 from sealgate.reasons import SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, origin_of

@@ -6,8 +6,7 @@ from typing import Protocol
 from sqlalchemy import Connection, insert, select, update
 
 from registry.log import rows
-from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables, TileRows, inconsistent, newest_checkpoint, next_index
 from sealgate.reasons import SealgateError
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import (

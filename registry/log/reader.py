@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from sqlalchemy import select
 
 from registry.log import rows
-from registry.log.rows import TileRows
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables, TileRows
 from registry.log.verification import Progress, VerifiedLog, verify_log
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from registry.log import rows
-from registry.log.rows import TileRows, inconsistent
-from registry.log.tables import LogTables
+from registry.log.rows import LogTables, TileRows, inconsistent
 from sealgate.reasons import SealgateError
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash

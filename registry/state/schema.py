@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from registry.log.tables import CONSTRAINT_NAMES, Count, log_tables
+from registry.log.rows import CONSTRAINT_NAMES, Count, log_tables
 
 METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
 LOG = log_tables(METADATA)

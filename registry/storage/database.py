@@ -17,8 +17,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from registry.storage import revisions, sqlite
 from registry.storage.changes import Changes, changes_of
-from registry.storage.checkpointer import Checkpointer
 from registry.storage.driver import DriverTransaction
+from registry.storage.sqlite import Checkpointer
 from sealgate.reasons import Reason, SealgateError
 
 ChangeToken = tuple[int, ...]

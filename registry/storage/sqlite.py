@@ -1,4 +1,4 @@
-"""SQLite: creates its files and sets up its connections.
+"""SQLite: creates its files, sets up its connections, and copies its write-ahead log.
 
 WAL mode with `synchronous=FULL`, so a commit that returned survives a power cut, and readers never
 wait for the writer. Writers begin with `BEGIN IMMEDIATE`: a transaction that starts as a reader
@@ -7,10 +7,17 @@ and writes later could fail half-way with a busy snapshot.
 Deleted content is overwritten with zeros (`secure_delete`). Copies of it stay in the write-ahead
 log until that is truncated, and now and then in a page that SQLite has rearranged until the file is
 rewritten (`VACUUM`); `purge` does both.
+
+SQLite copies on the thread whose commit makes the log too long, and that thread's callers wait for
+as long as the disk takes. Here a thread copies earlier, while commits go on (a checkpoint of the
+kind PASSIVE waits for nobody). Once all is copied, the next writer begins the log anew. SQLite's
+own copying stays, at a greater length, for when this thread does not keep up.
 """
 
+import logging
 import os
 import sqlite3
+import threading
 import time
 from contextlib import closing
 
@@ -30,6 +37,10 @@ _CHECKPOINT_MS = 20
 # A commit that reaches so many pages (16 MB) copies the write-ahead log into the file and waits for
 # the disk again. With SQLite's own 1,000 pages, commits of an answer log took twice as long.
 _CHECKPOINT_PAGES = 4000
+_log = logging.getLogger(__name__)
+
+_EVERY = 2048
+_TRIES = 8
 
 
 def new_engine(url: URL, busy_ms: int) -> Engine:
@@ -132,3 +143,62 @@ def _create_private(url: URL) -> None:
     """Create the file readable by its owner alone, before SQLite would with the umask's mode."""
     if url.database and url.database != ":memory:":
         os.close(os.open(url.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+class Checkpointer:
+    """Copies after every `every` rows that `written` is told of, until `close`."""
+
+    def __init__(self, database: str, every: int = _EVERY) -> None:
+        """`database` is the path of the file."""
+        self._database = database
+        self._every = every
+        self._changed = threading.Condition()
+        self._rows = 0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self.copied = 0
+
+    def written(self, rows: int) -> None:
+        """Say that so many rows were committed. Returns at once."""
+        with self._changed:
+            self._rows += rows
+            if self._rows < self._every or self._closing:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End; what is not copied yet SQLite copies, now or when the file is opened again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
+                connection.execute("PRAGMA busy_timeout=50")
+                while self._is_due():
+                    self._copy(connection)
+        except sqlite3.Error as error:
+            # SQLite's own copying goes on, within commits.
+            _log.error("the write-ahead log is not copied beside commits: %s", error)
+
+    def _is_due(self) -> bool:
+        """Wait until it is to be copied again; false at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._rows >= self._every)
+            self._rows = 0
+            return not self._closing
+
+    def _copy(self, connection: sqlite3.Connection) -> None:
+        """Copy until nothing is left that was not written meanwhile."""
+        for _ in range(_TRIES):
+            query = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            busy, length, copied = query.fetchone()
+            if busy or length == copied:
+                break
+        self.copied += 1

@@ -23,7 +23,7 @@ from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import TokenRules
-from registry.formats.byte_sources import MemoryBytes
+from registry.formats.bounded_bytes import MemoryBytes
 from registry.formats.format_check import check_file, check_header
 from sealgate.health.golden_inputs import GoldenRows
 from tests.fuzz.harness import Harness, canonical_form, chosen
@@ -196,7 +196,7 @@ HARNESSES = (
         "onnx",
         _parse_onnx,
         _onnx,
-        ("registry.formats.onnx_check", "registry.formats.protobuf_limits"),
+        ("registry.formats.onnx_check", "registry.formats.bounded_bytes"),
     ),
     Harness(
         "json",

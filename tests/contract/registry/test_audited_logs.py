@@ -8,7 +8,7 @@ from sqlalchemy import delete, update
 
 from registry.answers.answer_log import AnswerLog
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.storage.database import Database
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import find_anchor

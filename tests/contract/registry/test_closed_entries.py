@@ -13,7 +13,7 @@ from registry.answers import search
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.pruning import prune_leaves
 from registry.audit.erasures import ErasureTotals, PlannedErasure, Prunings
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.state import schema
 from registry.state.unit_of_work import Ledger, RequestKey
 from registry.storage.database import Database

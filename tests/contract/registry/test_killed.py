@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
 from sealgate.trust.transparency import open_checkpoint

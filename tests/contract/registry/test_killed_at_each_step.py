@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.rows import ANSWERS, OPENINGS
 from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
 from tests.support.builders.documents.people import ANSWER_LOG, key

@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, insert, select
 from registry.answers import subject_keys
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.tables import ANSWERS_METADATA
+from registry.log.rows import ANSWERS_METADATA
 from registry.state import schema
 from registry.storage import revisions
 from registry.storage.database import Database

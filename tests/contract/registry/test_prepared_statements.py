@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import bindparam, insert, select, update
 
-from registry.log.tables import INDEX_KEY, OPENINGS
+from registry.log.rows import INDEX_KEY, OPENINGS
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason

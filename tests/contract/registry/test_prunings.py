@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.pruning import prune_leaves
 from registry.audit.erasures import PlannedErasure, Prunings
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.rows import ANSWERS, OPENINGS
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.reasons import Reason

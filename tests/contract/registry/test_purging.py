@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, make_url, select, text
 
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.storage.database import Database
 from tests.support.builders.documents.people import ANSWER_LOG, key
 from tests.support.fakes.records import SUBJECTS, an_answer

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.recording.log_memory import LogMemory
 from registry.answers.answer_log import AnswerLog
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
 from registry.state import schema

@@ -15,7 +15,7 @@ from registry.answers.index import INDEXED, Postings
 from registry.answers.plain_openings import has_plain_openings
 from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.tables import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
+from registry.log.rows import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
 from registry.log.tile_log import TileLog
 from registry.storage import revisions
 from registry.storage.database import Database

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from gateway.recording.recorder import AuditRecord
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.harness.gateway import GatewayHarness, running

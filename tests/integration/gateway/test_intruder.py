@@ -14,7 +14,7 @@ from demo.stage import free_ports
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import Listeners
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.state import schema
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError

@@ -90,7 +90,7 @@ def test_a_gap_that_no_pruning_explains(harness: GatewayHarness) -> None:
     """The entries of a log are cut off in front by who can write the database."""
     from sqlalchemy import delete
 
-    from registry.log.tables import ANSWERS
+    from registry.log.rows import ANSWERS
 
     database = harness.gateway.store.answers.database
     with database.writing() as connection:

@@ -10,7 +10,7 @@ import pytest
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason

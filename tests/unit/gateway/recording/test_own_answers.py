@@ -11,7 +11,7 @@ from gateway.recording.own_answers import OwnAnswers
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import ANSWER_LOG, NOW, key, refused

@@ -14,7 +14,7 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.services.messages import once
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.tables import OPENINGS
+from registry.log.rows import OPENINGS
 from registry.state.schema import REQUESTS
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, update
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.rows import ANSWERS, OPENINGS
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, answer_entry, verify_receipt

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from registry.formats.byte_sources import MemoryBytes
+from registry.formats.bounded_bytes import BYTES, FIXED32, FIXED64, VARINT, MemoryBytes, walk_fields
 from registry.formats.format_check import check_file
 from registry.formats.onnx_check import MESSAGES, MODEL, MOST_FIELDS, check_onnx
-from registry.formats.protobuf_limits import BYTES, FIXED32, FIXED64, VARINT, walk_fields
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
 from tests.support.builders.protobuf import field, varint

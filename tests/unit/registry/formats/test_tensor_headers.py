@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from registry.formats.byte_sources import MemoryBytes
+from registry.formats.bounded_bytes import MemoryBytes
 from registry.formats.format_check import check_header
 
 NAMES = st.sampled_from(["a", "b", "__metadata__"])

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, delete, insert, update
 
 from registry.log.appended import Appended
 from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
+from registry.log.rows import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.storage.checkpointer import Checkpointer
+from registry.storage.sqlite import Checkpointer
 from tests.support.harness.rollouts import await_true
 
 PAGE = 4096

@@ -1,4 +1,4 @@
-"""Reads the fields of a protobuf message within bounds, without building the message.
+"""Reads bytes within bounds: in pieces, and the fields of a protobuf message without building it.
 
 An empty message within another takes two bytes on the wire and a hundred times as many in memory,
 and a packed number one byte on the wire and eight in memory. So a file's size says little about
@@ -6,10 +6,10 @@ what parsing it costs, and every field and every packed varint counts towards on
 texts and packed numbers of fixed width take as much memory as on the wire: they are skipped unread.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-
-from registry.formats.byte_sources import ByteSource
+from typing import Protocol
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """The wire types that are in use; groups are not."""
@@ -23,6 +23,45 @@ _WINDOW = 1 << 20
 _SHOWN = 128
 # 1 for each byte of a varint that is not its last, 0 for its last.
 _CONTINUES = bytes(128) + b"\x01" * 128
+
+
+class ByteSource(Protocol):
+    """Bytes of a known number."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, at: int, count: int) -> bytes:
+        """The bytes from `at` on, `count` of them, or fewer where they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBytes:
+    """Bytes that are in memory anyway."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, at: int, count: int) -> bytes:
+        return self.data[at : at + count]
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """The first `size` bytes of an open file, by its descriptor."""
+
+    descriptor: int
+    size: int
+
+    def read(self, at: int, count: int) -> bytes:
+        pieces, end = [], min(at + count, self.size)
+        while at < end and (piece := os.pread(self.descriptor, end - at, at)):
+            pieces.append(piece)
+            at += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)
