@@ -17,10 +17,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.display.formats import FILTERS, visible
 from console.reading.gateway import GatewayChannel, PersonCalls
-from console.reading.packs import PackExports
-from console.reading.verification import Verifications
-from console.sessions import BrowserSession, SessionStore
-from console.signing import PendingSignatures
+from console.reading.jobs import PackExports, Verifications
+from console.sessions import BrowserSession, PendingSignatures, SessionStore
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
 from sealgate.setup.login_links import sweep

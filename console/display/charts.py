@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -12,6 +13,11 @@ _ROW, _LABEL, _VALUE = 28, 140, 72
 _ROOM = WIDTH - _LABEL - _VALUE
 _BAR = 16
 _HEAD = 34
+_HEIGHT = 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 30, 24
+_LONGEST_NAME = 18
+MOST_LINES = 4
+"""Lines that a chart shows; each has a colour of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +97,100 @@ def _row(y: int, row: Bar, most: float, write: Callable[[float], str]) -> Markup
     room = (_LABEL, y + 5, _ROOM, _BAR)
     total = (_LABEL + _ROOM + 8, y + 18, write(row.total))
     return _BAR_ROW % (y + 18, row.label, *room, Markup("").join(drawn), *total)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A named line: a value for each moment, or None where there is none."""
+
+    name: str
+    values: tuple[float | None, ...]
+
+
+def lines(
+    title: str, times: Sequence[float], drawn: Sequence[Line], limit: float | None = None
+) -> Markup:
+    """Lines over `times`, seconds since 1970, on a scale from 0; `limit` is drawn across."""
+    shown = list(drawn[:MOST_LINES])
+    known = [value for line in shown for value in line.values if value is not None]
+    most = max([*known, limit or 0.0]) or 1.0
+    told = "; ".join(f"{line.name}: {_told(line)}" for line in shown)
+    parts = [
+        _axes(times, most),
+        *(_line_key(number, line.name) for number, line in enumerate(shown)),
+        *(_path(number, line, times, most) for number, line in enumerate(shown)),
+    ]
+    if limit is not None:
+        parts.append(
+            Markup('<path class="limit" d="M{x:.0f} {y:.1f}H{w}"/>').format(
+                x=_LEFT, y=_y(limit, most), w=WIDTH - _RIGHT
+            )
+        )
+    return figure(title, told, _HEIGHT, Markup("").join(parts))
+
+
+def _told(line: Line) -> str:
+    known = [value for value in line.values if value is not None]
+    if not known:
+        return "nothing"
+    return f"{_rounded(known[-1])} at last, at most {_rounded(max(known))}"
+
+
+def _rounded(value: float) -> str:
+    return plain(float(f"{value:.3g}"))
+
+
+def _x(time: float, times: Sequence[float]) -> float:
+    length = (times[-1] - times[0]) or 1.0
+    return _LEFT + (WIDTH - _LEFT - _RIGHT) * (time - times[0]) / length
+
+
+def _y(value: float, most: float) -> float:
+    height = _HEIGHT - _TOP - _BOTTOM
+    return _TOP + height * (1 - min(max(value, 0.0) / most, 1.0))
+
+
+def _axes(times: Sequence[float], most: float) -> Markup:
+    base = _HEIGHT - _BOTTOM
+    begun, ended = (datetime.fromtimestamp(time, UTC) for time in (times[0], times[-1]))
+    form = "%H:%M" if begun.date() == ended.date() else "%m-%d %H:%M"
+    return Markup(
+        '<path class="axis" d="M{left} {top}V{base}H{right}"/>'
+        '<text class="small" x="{label}" y="{most_y}" text-anchor="end">{most}</text>'
+        '<text class="small" x="{label}" y="{base}" text-anchor="end">0</text>'
+        '<text class="small" x="{left}" y="{below}">{begun}</text>'
+        '<text class="small" x="{right}" y="{below}" text-anchor="end">{ended} UTC</text>'
+    ).format(
+        left=_LEFT,
+        top=_TOP,
+        base=base,
+        right=WIDTH - _RIGHT,
+        label=_LEFT - 6,
+        most_y=_TOP + 8,
+        most=_rounded(most),
+        below=_HEIGHT - 6,
+        begun=begun.strftime(form),
+        ended=ended.strftime(form),
+    )
+
+
+def _line_key(number: int, name: str) -> Markup:
+    x = _LEFT + 109 * number
+    return Markup(
+        '<rect class="part-{n}" x="{x}" y="6" width="12" height="4"/>'
+        '<text class="small" x="{t}" y="13">{name}</text>'
+    ).format(n=number, x=x, t=x + 16, name=name[:_LONGEST_NAME])
+
+
+def _path(number: int, line: Line, times: Sequence[float], most: float) -> Markup:
+    words, pen = [], "M"
+    for time, value in zip(times, line.values, strict=True):
+        if value is None:
+            pen = "M"
+            continue
+        words.append(f"{pen}{_x(time, times):.1f} {_y(value, most):.1f}")
+        pen = "L"
+    # A value alone is a dot: the line's caps are round.
+    if len(words) == 1:
+        words.append("h0.1")
+    return Markup('<path class="line-{n}" d="{d}"/>').format(n=number, d="".join(words))

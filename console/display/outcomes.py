@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from console.display.charts import Bar, bars
-from console.display.timelines import Line, lines
+from console.display.charts import Bar, Line, bars, lines
 from sealgate.trust.policy.outcome_rules import OutcomeRules
 from sealgate.v1.outcome_pb2 import OutcomeSeries
 

@@ -2,11 +2,8 @@
 
 from console.pages import (
     audit,
-    live,
     models,
     overview,
-    packs,
-    passkeys,
     people,
     policy_drafts,
     proposals,
@@ -21,12 +18,9 @@ ROUTES = [
     *versions.ROUTES,
     *proposals.ROUTES,
     *audit.ROUTES,
-    *packs.ROUTES,
     *people.ROUTES,
     *policy_drafts.ROUTES,
     *reach.ROUTES,
     *signing.ROUTES,
-    *live.ROUTES,
-    *passkeys.ROUTES,
 ]
 """Path, handler and methods of each page."""

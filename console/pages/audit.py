@@ -1,4 +1,4 @@
-"""The audit pages: find decisions, open one, follow its chain, take its receipt, verify the logs.
+"""The audit pages: find decisions, follow them, take receipts and packs, verify the logs.
 
 Each look at entries is itself recorded in the gateway's answer log, in the reader's name.
 """
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
+from console.reading.jobs import PackRequest
 from console.views import View
 from sealgate.audit import Auditor
 from sealgate.audit.decision import HOLDS, DecisionStep, Examination
 from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.fields import check_name
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1 import log_pb2 as messages
 
@@ -128,9 +130,41 @@ def verify(view: View) -> Response:
     return view.render(template, job=job)
 
 
+def pack(view: View) -> Response:
+    """The form for a pack, and how far the one of this session has come."""
+    exports, calls = view.console.packs, view.calls
+    if view.request.method == "POST":
+        names = view.form.get("models", "").replace(",", " ").split()
+        asked = PackRequest(
+            policies=calls.policies,
+            models=tuple(map(check_name, names)),
+            with_files=view.form.get("files") == "yes",
+            now=view.now,
+        )
+        exports.begin(view.session.handle, calls.channel, asked)
+    job = exports.of(view.session.handle)
+    template = "pack_state.html" if view.query("part") else "pack.html"
+    return view.render(template, job=job, size=_size(view))
+
+
+def _size(view: View) -> int:
+    job = view.console.packs.of(view.session.handle)
+    return job.file.stat().st_size if job is not None and job.pack is not None else 0
+
+
+def file(view: View) -> Response:
+    """The pack as a zip file."""
+    job = view.console.packs.of(view.session.handle)
+    if job is None or job.pack is None:
+        raise SealgateError(Reason.PARAMETER_MALFORMED, "there is no finished pack")
+    return FileResponse(job.file, media_type="application/zip", filename="sealgate-pack.zip")
+
+
 ROUTES = [
     ("/audit", audit, ("GET",)),
     ("/audit/entries/{index:int}", entry, ("GET",)),
     ("/audit/entries/{index:int}/receipt", receipt, ("GET",)),
     ("/audit/verify", verify, ("GET", "POST")),
+    ("/audit/pack", pack, ("GET", "POST")),
+    ("/audit/pack/file", file, ("GET",)),
 ]

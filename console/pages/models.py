@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from console.display.charts import Bar, bars
+from console.display.charts import Bar, Line, bars, lines
 from console.display.outcomes import outcome_charts
-from console.display.timelines import Line, lines
-from console.reading.aliases import ALIASES, alias_of, newest_pointers
 from console.reading.proposals import ShownProposal, read_proposal
-from console.reading.traffic import TrafficSeries, series_of
-from console.reading.versions import is_screened, list_versions
+from console.reading.versions import (
+    ALIASES,
+    TrafficSeries,
+    alias_of,
+    is_screened,
+    list_versions,
+    newest_pointers,
+    series_of,
+)
 from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError

@@ -7,16 +7,17 @@ import grpc
 from cryptography import x509
 from starlette.responses import Response
 
-from console.reading.aliases import (
+from console.reading.proposals import ShownProposal, waiting
+from console.reading.versions import (
     ALIASES,
     Pointers,
     health,
     health_word,
+    is_screened,
+    list_versions,
     newest_pointers,
     review_ends,
 )
-from console.reading.proposals import ShownProposal, waiting
-from console.reading.versions import is_screened, list_versions
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import refusal_of

@@ -1,9 +1,12 @@
-"""People and policy: who may act, with which keys, and why something is allowed or not."""
+"""People and policy: who may act, with which keys and passkeys, and why something is allowed."""
 
+import json
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from console.display.base64url import decode, encode
+from console.sessions import enrolled, passkeys_of, user_handle
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
@@ -78,4 +81,25 @@ def _api_keys(view: View, who: Principal) -> list[ApiKey]:
         raise
 
 
-ROUTES = [("/people", people, ("GET",)), ("/people/{name}", person, ("GET",))]
+def passkeys(view: View) -> Response:
+    """The person's passkeys, and the making of a new one, for the roots to sign into the policy."""
+    made = None
+    if view.request.method == "POST":
+        made = enrolled(decode(view.form, "authenticator_data"), view.console.origin)
+    known = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
+    return view.render(
+        "passkeys.html",
+        known=known,
+        made=made,
+        entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
+        host=view.console.host,
+        user=user_handle(view.calls.person.name),
+        challenge=encode(view.session.csrf.encode()),
+    )
+
+
+ROUTES = [
+    ("/people", people, ("GET",)),
+    ("/people/{name}", person, ("GET",)),
+    ("/passkeys", passkeys, ("GET", "POST")),
+]

@@ -6,10 +6,9 @@ from itertools import islice
 from starlette.responses import Response
 
 from console.display.formats import done
-from console.reading.aliases import ALIASES, Pointers
 from console.reading.gateway import PersonCalls
 from console.reading.proposals import read_proposal
-from console.reading.versions import ShownVersion, read_version
+from console.reading.versions import ALIASES, Pointers, ShownVersion, read_version
 from console.views import View
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import AnswerLogHistory, log_name

@@ -8,9 +8,9 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from console.display.base64url import decode, encode
-from console.reading.aliases import newest_pointer
 from console.reading.proposals import read_proposal
-from console.signing import passkeys_of, signed_envelope
+from console.reading.versions import newest_pointer
+from console.sessions import passkeys_of, signed_envelope
 from console.views import View
 from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.reasons import Reason, SealgateError

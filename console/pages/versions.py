@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from console.display.evidence import ShownEvidence, Table, compared_charts, differences, show
-from console.reading.aliases import newest_pointers
-from console.reading.versions import ShownVersion, read_version
+from console.reading.versions import ShownVersion, newest_pointers, read_version
 from console.views import View
 from sealgate.trust.fields import check_name
 

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from console.display.base64url import decode, encode
 from console.reading.gateway import PRINCIPAL
+from console.sessions import enrolled, user_handle
 from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
-from console.signing import enrolled, user_handle
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
 from sealgate.setup.login_links import ENROL, SIGN_IN, find_link, keep_passkey, take_link

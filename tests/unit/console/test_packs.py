@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from console.reading.packs import PackExports, PackRequest
+from console.reading.jobs import PackExports, PackRequest
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import make_policy
 from tests.support.harness.rollouts import await_true

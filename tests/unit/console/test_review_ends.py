@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from console.reading.aliases import review_ends
+from console.reading.versions import review_ends
 from sealgate.trust.policy.promotion_rules import ReviewRules, RiskTiers
 from sealgate.v1.registry_pb2 import Pointer
 from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy

@@ -4,7 +4,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from console.security import HEADERS, Guard
+from console.app import HEADERS, Guard
 
 ORIGIN = "https://console.example"
 

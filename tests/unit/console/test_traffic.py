@@ -1,7 +1,7 @@
 """Series of a version's traffic, from the samples of its counts, and the charts of them."""
 
-from console.display.timelines import Line, lines
-from console.reading.traffic import series_of
+from console.display.charts import Line, lines
+from console.reading.versions import series_of
 from sealgate.oip.grpc_service_pb2 import StatisticDuration, StatisticsSample
 
 
