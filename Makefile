@@ -102,7 +102,7 @@ kubernetes: $(VENV)/dev .venv-helm/ready
 
 demo-models: $(VENV)/dev build/guard/small
 	$(BIN)/python -m training.demo.models
-	$(BIN)/python -m training.demo.guard build/guard/small
+	$(BIN)/python -m demo.llm.guard build/guard/small
 
 oracle-kserve: .venv-kserve/ready
 

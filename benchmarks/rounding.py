@@ -10,7 +10,7 @@ the same order of rows and with the same learning rates, for as many epochs more
     B bits, in training  with every step rounded (`training.steps.quantization`)
 
 So both ways of rounding have had the same training. A weight has 8 or 4 bits, an activation 8. The
-graphs are written to files, 4 bits in half a byte (`training.export.four_bits`); accuracy, bytes
+graphs are written to files, 4 bits in half a byte (`benchmarks.four_bits`); accuracy, bytes
 and time are those of the file in ONNX Runtime on one core. A seed that is in build/bench/rounding
 is not measured again; `report` measures none. A network counts once all of its seeds are there.
 """
@@ -29,13 +29,13 @@ import onnx
 import onnxruntime
 import torch
 
+from benchmarks.four_bits import store_in_four_bits
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import Row, Target, commit, finish, show
 from benchmarks.training import rows
 from benchmarks.training.rows import KEPT, LearningTask
 from inference.runtime.response_contract import IDS, MASK, X
 from training.export.classifier import export_serving
-from training.export.four_bits import store_in_four_bits
 from training.export.text import export_text_serving
 from training.models.encoder import TextClassifier
 from training.models.students import make

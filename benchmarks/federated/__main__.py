@@ -42,8 +42,7 @@ from training.federated.federation import Federation
 from training.federated.node import Update, client_app
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
 from training.federated.server import FederatedRounds
-from training.federated.shards import Shard
-from training.federated.trial import TrialLoss
+from training.federated.shards import Shard, TrialLoss
 from training.models.students import accuracy
 from training.recipe.federated import (
     CLOSEST,

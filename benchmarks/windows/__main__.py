@@ -32,8 +32,7 @@ from benchmarks.windows.served import (
     targets,
 )
 from generation.models.decoder import LanguageModel
-from generation.publishing.recall import recall
-from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
+from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves, recall
 from inference.llm.terms import FLOAT32, INT8_INTEGER, WHOLE, AttentionWindows
 from tests.support.builders.models import tiny_decoder
 

@@ -44,7 +44,7 @@ _FETCHES = {
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",
     "sealgate/http_exchange.py",
-    "training/federated/entry_client.py",
+    "training/federated/entry.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/storage/postgres.py", "registry/storage/sqlite.py"}

@@ -1,4 +1,5 @@
-"""What a server offers clients elsewhere beside Flower's requests: enrolment, and the run's state.
+"""Entry to a federation beside Flower's requests: what its server offers clients elsewhere, such as
+enrolment and the run's state, and how a client asks for it.
 
     POST /enrol           a request of `training.federated.enrolment`; answers {"place": 3}
     GET  /status/PLACE    {"round": 2, "ended": false, "reason": "", "weights": ""}
@@ -6,9 +7,13 @@
 Refusals answer {"reason": "ENROLMENT_USED"} and nothing more. When the run has ended, `weights` is
 the digest of the last weights, or `reason` says why there are none; the server stays until every
 client that answers has read that, or for some seconds.
+
+A client speaks TLS 1.3 and trusts the invitation's authority alone.
 """
 
+import http.client
 import json
+import ssl
 import sys
 import threading
 import time
@@ -18,17 +23,24 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sealgate.reasons import Kind, SealgateError
+from sealgate.http_exchange import HttpExchange
+from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.times import format_time, parse_time
 from training.data.run_data import write_whole
-from training.federated.enrolment import LARGEST_REQUEST, EnrolledClient, EnrolmentBook
+from training.federated.enrolment import (
+    LARGEST_REQUEST,
+    EnrolledClient,
+    EnrolmentBook,
+    FederationInvitation,
+)
 
 ENTRY, ENROLLED = "entry.json", "enrolled.json"
 """Files of the server process: what it is told of clients elsewhere, and who has enrolled."""
@@ -36,6 +48,8 @@ ENTRY, ENROLLED = "entry.json", "enrolled.json"
 _PAUSE = 0.1
 _LINGER = 15.0
 _STATUS = {Kind.UNAUTHENTICATED: 401, Kind.INVALID: 400, Kind.PRECONDITION: 412}
+_SECONDS, _LARGEST = 10.0, 1 << 16
+_TRIES, _RETRY_PAUSE = 3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +176,48 @@ class RemoteClients:
         if state.ended and place < len(self._book.enrolled):
             self._informed.add(place)
         return JSONResponse(asdict(state))
+
+
+class FederationServer:
+    """The server that an invitation names, as far as it is not Flower's."""
+
+    def __init__(self, invitation: FederationInvitation) -> None:
+        """Raises SealgateError(DOCUMENT_MALFORMED) for an authority that cannot be read."""
+        self._parts = urlsplit(f"https://{invitation.server}")
+        try:
+            self._context = ssl.create_default_context(cadata=invitation.authority)
+        except (ssl.SSLError, ValueError) as error:
+            raise fields.malformed("the authority is no certificate") from error
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def enrol(self, body: bytes) -> int:
+        """The client's place. Raises SealgateError: FEDERATION_LOST, or as the server refuses."""
+        for left in range(_TRIES, 0, -1):
+            try:
+                told = self._ask("POST", "/enrol", body)
+                break
+            except SealgateError as refusal:
+                # The same key may ask again.
+                if refusal.reason is not Reason.FEDERATION_LOST or left == 1:
+                    raise
+                time.sleep(_RETRY_PAUSE)
+        return fields.integer(fields.record(told, ("place",))["place"])
+
+    def state(self, place: int) -> FederationState:
+        """Raises SealgateError(FEDERATION_LOST)."""
+        return FederationState.decode(self._ask("GET", f"/status/{place}"))
+
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
+        asked = HttpExchange(
+            self._parts, self._context, method, target, _LARGEST, _SECONDS, body=body
+        )
+        try:
+            status, data = asked.run()
+            told = json.loads(data)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            detail = f"{self._parts.netloc}: {type(error).__name__}: {error}"
+            raise SealgateError(Reason.FEDERATION_LOST, detail) from error
+        if status != 200:
+            reason = fields.text(fields.record(told, ("reason",))["reason"])
+            raise SealgateError(Reason.named(reason), f"said {self._parts.netloc}")
+        return told

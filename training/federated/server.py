@@ -236,8 +236,7 @@ def _loss(folder: Path, recipe: FederatedRecipe) -> Callable[[Vector], float]:
     if recipe.federated.rule != LOWEST:
         return lambda _: 0.0
     # Torch takes seconds to import.
-    from training.federated.shards import Shard
-    from training.federated.trial import TrialLoss
+    from training.federated.shards import Shard, TrialLoss
 
     tensors = load_file(folder / TRIED)
     rows = Shard(tensors["x"], tensors["y"], 0)

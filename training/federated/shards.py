@@ -1,17 +1,22 @@
-"""A client's rows: their file, and whether they are what an invitation and a recipe ask for."""
+"""Rows of clients and whether invitation and recipe allow them, and the loss on a server's own."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from torch.nn import functional
 
 from sealgate.files import read_regular_file
 from sealgate.reasons import Reason, SealgateError
 from training.federated.enrolment import FederationInvitation, RowShape
-from training.federated.participant import private_step
+from training.federated.participant import network, private_step, set_weights
+from training.models import students
 from training.recipe.federated import FederatedRecipe
 from training.steps.privacy import spent
 
@@ -76,3 +81,18 @@ def read_recipe_of(invitation: FederationInvitation) -> FederatedRecipe:
 
 def _unfit(detail: str) -> SealgateError:
     return SealgateError(Reason.TRAINING_DATA, detail)
+
+
+class TrialLoss:
+    """The cross-entropy of weights on `rows`, of `classes`; infinite where it is no number."""
+
+    def __init__(self, asked: FederatedRecipe, rows: Shard, classes: int) -> None:
+        self._student = network(asked, rows.x.shape[1:], classes)
+        self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
+
+    def __call__(self, weights: npt.NDArray[np.floating]) -> float:
+        set_weights(self._student, weights.astype(np.float32))
+        with torch.no_grad():
+            logits = students.logits_of(self._student, self._x)
+            found = float(functional.cross_entropy(logits, self._y))
+        return found if math.isfinite(found) else math.inf

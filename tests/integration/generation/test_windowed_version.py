@@ -15,9 +15,14 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.publishing import builder, window_choice
 from generation.publishing.builder import BuiltGenerator, GeneratorDescription, GeneratorKeys
-from generation.publishing.recall import recall, share_recalled
 from generation.publishing.watermark import CommittedMark
-from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
+from generation.publishing.window_choice import (
+    WindowWish,
+    choose,
+    perplexity_of_halves,
+    recall,
+    share_recalled,
+)
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8_INTEGER, TERMS, WHOLE, AttentionWindows, GeneratorTerms

@@ -30,7 +30,7 @@ from training.federated.enrolment import (
     new_key,
     new_token,
 )
-from training.federated.entry_client import FederationServer
+from training.federated.entry import FederationServer
 from training.federated.federation import Federation
 
 CLIENTS, CUT = 10, 3

@@ -25,8 +25,7 @@ from training.federated.enrolment import (
     new_token,
     public_pem,
 )
-from training.federated.entry import EntryTerms, FederationState, RemoteClients
-from training.federated.entry_client import FederationServer
+from training.federated.entry import EntryTerms, FederationServer, FederationState, RemoteClients
 
 HOST, RECIPE = "127.0.0.1", "[federated]\n"
 TOKENS = [new_token() for _ in range(2)]

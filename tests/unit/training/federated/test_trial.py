@@ -8,8 +8,7 @@ from sklearn import datasets
 
 from tests.support.builders.training.federated_recipes import written
 from training.federated.participant import FederatedParticipant, network, weights_of
-from training.federated.shards import Shard
-from training.federated.trial import TrialLoss
+from training.federated.shards import Shard, TrialLoss
 from training.recipe.federated import FederatedRecipe
 
 DIGITS = datasets.load_digits()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.four_bits import store_in_four_bits
 from sealgate.reasons import Reason, SealgateError
-from training.export.four_bits import store_in_four_bits
 from training.models.encoder import EncoderSize, TextClassifier
 from training.models.students import Convolution, Perceptron
 from training.steps import quantization

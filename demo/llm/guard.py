@@ -1,4 +1,4 @@
-"""Takes over the prompt classifier of `make demo-llm`: `python -m training.demo.guard RUN`.
+"""Takes over the prompt classifier of `make demo-llm`: `python -m demo.llm.guard RUN`.
 
 RUN is what `sealgate train demo/recipes/prompt-guard-small.toml --out RUN` left. Its model goes to
 demo/models/prompt-guard, and of its rows as many to demo/data/prompt-guard.safetensors as
