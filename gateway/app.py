@@ -30,11 +30,9 @@ from gateway.screening.features import FeatureKeeper
 from gateway.services.audit import AuditService, LogService, request_text
 from gateway.services.credentials import CredentialService
 from gateway.services.event_streams import EventStreams
-from gateway.services.health import HealthService
+from gateway.services.health import SERVICES, HealthService, add_reflection
 from gateway.services.inference import InferenceService
-from gateway.services.offered import SERVICES
 from gateway.services.outcomes import OutcomeService
-from gateway.services.reflection import add_reflection
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions

@@ -7,12 +7,10 @@ from datetime import datetime
 import grpc
 
 from gateway.auth import bound_tokens
-from gateway.auth.api_keys import PREFIX, ApiKeyMaker
+from gateway.auth.api_keys import PREFIX, ApiKeyMaker, KeyTable
 from gateway.auth.bound_tokens import BoundTokens
 from gateway.auth.certificates import ClientCertificate
-from gateway.auth.fetch import Fetcher, by_discovery, from_url
-from gateway.auth.key_table import KeyTable
-from gateway.auth.remote_keys import RemoteKeys, Schedule
+from gateway.auth.remote_keys import Fetcher, RemoteKeys, Schedule, by_discovery, from_url
 from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedToken
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import TokenIssuer

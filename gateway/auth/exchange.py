@@ -10,7 +10,7 @@ import grpc
 from gateway.auth.authenticate import CallAuthenticator
 from gateway.auth.bound_tokens import IDENTITY, LIFETIME, PASSKEY, BoundToken, BoundTokens
 from gateway.auth.certificates import ClientCertificate
-from gateway.auth.claims import UnverifiedToken
+from gateway.auth.tokens import UnverifiedToken
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys.webauthn import Assertion, check_counter
 from sealgate.trust.policy import Policy

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.config.addresses import check_address
+from gateway.config.sections import check_address
 from inference.backends.openai.server import OpenAiServer
 from inference.server.config import check_length
 from sealgate.reasons import SealgateError

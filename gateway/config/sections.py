@@ -4,12 +4,13 @@ Nothing has a default that opens anything: without keys, certificates, policy or
 does not start, and only loopback may be served without TLS.
 """
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
-from gateway.config.addresses import check_address
 from registry.storage.artifacts import Bucket
-from sealgate.reasons import SealgateError
+from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.fields import check_name
 
@@ -258,3 +259,29 @@ class GatewayLimits:
     """How long calls in progress may go on when the gateway ends."""
     anchor_every: float = 60.0
     """How often the answer log is anchored in the registry's, and shown to witnesses."""
+
+
+def check_address(url: str, *, insecure_loopback: bool = False) -> SplitResult:
+    """Return the parts of an address that may be fetched. Raises SealgateError(KEY_SET_REFUSED).
+
+    `insecure_loopback` also lets http pass, to this machine alone; it is for tests.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise SealgateError(Reason.KEY_SET_REFUSED, "an address is malformed") from error
+    plain = url.isascii() and url.isprintable() and " " not in url
+    secure = parts.scheme == "https" or (
+        insecure_loopback and parts.scheme == "http" and _is_loopback(host)
+    )
+    if not (secure and plain and host) or parts.username or parts.password or parts.fragment:
+        raise SealgateError(Reason.KEY_SET_REFUSED, "an address is not a plain https URL")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

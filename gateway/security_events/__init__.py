@@ -12,4 +12,4 @@ from gateway.security_events.reporter import is_on as is_on
 from gateway.security_events.reporter import report as report
 from gateway.security_events.reporter import start as start
 from gateway.security_events.reporter import stop as stop
-from gateway.security_events.settings import SecurityEventSettings as SecurityEventSettings
+from gateway.security_events.sinks import SecurityEventSettings as SecurityEventSettings

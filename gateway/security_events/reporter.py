@@ -16,8 +16,7 @@ from typing import Final
 from gateway.security_events.groups import CountedEvent, EventGroups
 from gateway.security_events.kinds import SecurityEvent
 from gateway.security_events.ocsf import ocsf
-from gateway.security_events.settings import SecurityEventSettings
-from gateway.security_events.sinks import EventLine, Sink, open_sink
+from gateway.security_events.sinks import EventLine, SecurityEventSettings, Sink, open_sink
 
 _log = logging.getLogger(__name__)
 

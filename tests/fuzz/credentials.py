@@ -99,7 +99,7 @@ HARNESSES = (
         "tokens",
         _parse_token,
         _tokens,
-        ("gateway.auth.claims", "gateway.auth.tokens"),
+        ("gateway.auth.tokens",),
     ),
     Harness("key-sets", _parse_key_set, _key_sets, ("gateway.auth.key_sets",)),
     Harness(

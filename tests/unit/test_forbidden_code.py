@@ -38,7 +38,7 @@ FETCHERS = {
 # of an invitation, never of a caller.
 _FETCHES = {
     "console/sign_in/oidc.py",
-    "gateway/auth/fetch.py",
+    "gateway/auth/remote_keys.py",
     "gateway/timestamps/updates.py",
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.auth.api_keys import ApiKeyMaker
-from gateway.auth.key_table import KeyTable
+from gateway.auth.api_keys import ApiKeyMaker, KeyTable
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import NOW, refused
 from tests.support.harness.registry import RegistryHarness

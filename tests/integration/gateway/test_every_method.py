@@ -16,7 +16,7 @@ import pytest
 import sealgate.oip
 import sealgate.v1
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 from inference.server.server import SERVICES as ENGINES
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of

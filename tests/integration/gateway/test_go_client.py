@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 from sealgate.tensors import read_outputs
 from tests.support.harness.gateway import ROOT, question, rows
 from tests.support.oracles import programs

@@ -4,7 +4,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import merkle

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from gateway.auth import claims
+from gateway.auth import tokens
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, reason_of
 from sealgate.setup.credentials import ISSUER, mint_token
@@ -137,10 +137,10 @@ def test_a_token_that_expires_ends_its_streams(harness, monkeypatch):
     key = (harness.state / "issuer" / "issuer.key").read_bytes()
     token = mint_token(key, "auditor", datetime.now(UTC), timedelta(seconds=1))
     # However long it takes to begin the streams, they begin.
-    monkeypatch.setattr(claims, "LEEWAY_SECONDS", 3600)
+    monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 3600)
     with channel_with(harness, token) as channel:
         streams = both(channel, harness.gateway.store.registry.log.origin)
-        monkeypatch.setattr(claims, "LEEWAY_SECONDS", 0)
+        monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 0)
         assert [ending(stream) for stream in streams] == [Reason.TOKEN_EXPIRED] * 2
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 
 READS = ("Get", "List", "Stream", "Watch", "Download", "Open")
 # An offset says what has come; what is gone is gone; a challenge or token too many expires.

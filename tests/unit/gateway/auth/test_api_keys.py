@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.auth.api_keys import ApiKeyMaker, KnownKeys
-from gateway.auth.key_table import KeyTable
+from gateway.auth.api_keys import ApiKeyMaker, KeyTable, KnownKeys
 from registry.state.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.auth.fetch import Fetcher, by_discovery, from_url
-from gateway.auth.remote_keys import RemoteKeys, Schedule
+from gateway.auth.remote_keys import Fetcher, RemoteKeys, Schedule, by_discovery, from_url
 from gateway.auth.tokens import Issuer, TokenVerifier
-from gateway.config.addresses import check_address
+from gateway.config.sections import check_address
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.servers.issuer import (

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.calls.compression import encoding_of
 from gateway.calls.messages import only, parsed
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 from sealgate.oip.grpc_service_pb2 import ModelReadyRequest
 from sealgate.reasons import Reason, SealgateError
 

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
-from gateway.services.reflection import REFLECTION, add_reflection
+from gateway.services.health import REFLECTION, add_reflection
 from sealgate.oip import grpc_service_pb2 as oip
 
 SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"]

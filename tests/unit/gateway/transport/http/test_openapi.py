@@ -4,7 +4,7 @@ import json
 import re
 
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
-from gateway.services.offered import SERVICES
+from gateway.services.health import SERVICES
 from gateway.transport.http.openapi import document
 from gateway.transport.http.operations import OPERATIONS, READS_BODY
 from gateway.transport.http.routes import OPENAPI, ROUTES, find
