@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from console.display.base64url import decode, encode
+from console.display.formats import from_base64url, to_base64url
 from demo.stage import Stage
 from tests.support.builders.documents.authenticator import Authenticator
 
@@ -32,15 +32,17 @@ class SigningPerson:
         """Prepare a statement, sign it, send it; return where the page leads then."""
         asked = {"csrf": self.csrf, "action": action, "words": "measured", **form}
         page = self.browser.post("/sign", data=asked).raise_for_status().text
-        challenge = decode({"challenge": _found(r'data-challenge="([^"]+)"', page)}, "challenge")
+        challenge = from_base64url(
+            {"challenge": _found(r'data-challenge="([^"]+)"', page)}, "challenge"
+        )
         given = self.key.answer(challenge)
         sent = {
             "csrf": self.csrf,
             "confirm": form.get("model", ""),
-            "credential": encode(self.key.passkey.credential),
-            "authenticator_data": encode(given.authenticator_data),
-            "client_data": encode(given.client_data),
-            "signature": encode(given.signature),
+            "credential": to_base64url(self.key.passkey.credential),
+            "authenticator_data": to_base64url(given.authenticator_data),
+            "client_data": to_base64url(given.client_data),
+            "signature": to_base64url(given.signature),
         }
         answer = self.browser.post(_found(r'action="(/sign/[^"]+)"', page), data=sent)
         if answer.status_code != 303:

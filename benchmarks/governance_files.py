@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.report import Row, Target
 from gateway.auth.method_rules import RULES
-from gateway.security_events.groups import CountedEvent
 from gateway.security_events.kinds import EventKind, SecurityEvent
-from gateway.security_events.ocsf import ocsf
+from gateway.security_events.ocsf import CountedEvent, ocsf
 from sealgate.audit.reader import AuditReader
 from sealgate.dossier import check_files, template_names
 from tests.support.harness.gateway import GatewayHarness, running

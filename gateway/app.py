@@ -8,7 +8,7 @@ from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import CallAuthenticator
 from gateway.auth.exchange import TokenExchange
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.backends.backends import Backends
 from gateway.calls.call import Call
 from gateway.config.document import GatewayConfig

@@ -22,9 +22,8 @@ from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import TileLog
 from registry.log.verification import Progress, VerifiedLog
-from registry.models.evidence import Attachments
+from registry.models.evidence import Allowances, Attachments, Drifts
 from registry.models.models import Models
-from registry.models.screening import Allowances, Drifts
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper, newest_envelope, newest_state
 from registry.policy.policies import PinnedRoot, Policies, PolicyBook

@@ -1,17 +1,28 @@
-"""A small HTTP server with short timeouts and few simultaneous connections."""
+"""HTTP with bounds: a small server with few connections, and one request to another server.
 
+The other side may be hostile: it may send a byte at a time, heads without end, or more than was
+asked for. Redirects are not followed, nothing is decompressed, and the environment's proxies are
+not used.
+"""
+
+import http.client
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import SplitResult
 
 SECONDS = 10.0
 _CONNECTIONS = 32
 # Connections that have been ended take a while to go.
 _MOST = 2 * _CONNECTIONS
 _ENDING_SECONDS = 1.0
+_AGAIN_SECONDS = 0.1
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -83,3 +94,94 @@ class BoundedServer(ThreadingHTTPServer):
 def _break_off(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpExchange:
+    """What is asked of whom: `target` is the path with its query; http or https, as `parts` say.
+
+    `context` says whose certificate is believed; all must be over after `seconds`, and of the body
+    no more than `largest` bytes and one are read. With `addresses`, it connects to the first of
+    them that answers, whatever the host's name means; the certificate must still be the host's.
+    """
+
+    parts: SplitResult
+    context: ssl.SSLContext | None
+    method: str
+    target: str
+    largest: int
+    seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    addresses: Sequence[str] = ()
+
+    def run(self) -> tuple[int, bytes]:
+        """The status and the body. Raises OSError, http.client.HTTPException, ValueError."""
+        connection = self._connection()
+        try:
+            with _ended_after(self.seconds, connection) as sockets:
+                self._connect(connection)
+                # A connection lets go of its socket once it has the head of a last answer.
+                sockets.append(connection.sock)
+                connection.request(self.method, self.target, self.body, dict(self.headers))
+                response = connection.getresponse()
+                data = response.read(self.largest + 1)
+                if len(data) <= self.largest and response.length:
+                    raise http.client.IncompleteRead(data, response.length)
+                return response.status, data
+        finally:
+            connection.close()
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        if not self.addresses:
+            connection.connect()
+            return
+        end = time.monotonic() + self.seconds
+        for left, address in enumerate(self.addresses, 1 - len(self.addresses)):
+            try:
+                place, wait = (address, connection.port), end - time.monotonic()
+                connection.sock = socket.create_connection(place, timeout=max(wait, 0.001))
+                break
+            except OSError:
+                # There may be any number of addresses that nobody answers at.
+                if not left or time.monotonic() >= end:
+                    raise
+        connection.sock.settimeout(self.seconds)
+        if self.context is not None:
+            connection.sock = self.context.wrap_socket(
+                connection.sock, server_hostname=connection.host
+            )
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.parts.hostname or "", self.parts.port
+        if self.parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self.seconds)
+        return http.client.HTTPSConnection(host, port, timeout=self.seconds, context=self.context)
+
+
+@contextmanager
+def _ended_after(
+    seconds: float, connection: http.client.HTTPConnection
+) -> Iterator[list[socket.socket]]:
+    """End the connection, wherever its thread waits; the socket's own timeout bounds each wait
+    alone. Raises TimeoutError instead of whatever that led to. Yields a list to put the socket in.
+    """
+    done, late, sockets = threading.Event(), threading.Event(), list[socket.socket]()
+
+    def watch() -> None:
+        pause = seconds
+        while not done.wait(pause):
+            late.set()
+            # There may be no socket yet, or one without TLS.
+            pause = _AGAIN_SECONDS
+            for sock in sockets or filter(None, [connection.sock]):
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield sockets
+    finally:
+        done.set()
+        if late.is_set():
+            raise TimeoutError("the exchange takes too long")

@@ -1,12 +1,16 @@
-"""How values are written on pages: digests, sizes, shares, times, and text that hides nothing."""
+"""How values are written on pages: digests, sizes, shares, times, and text that hides nothing.
 
+Bytes in forms and pages, as WebAuthn's own JSON has them: base64url without padding.
+"""
+
+import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from console.display.base64url import encode
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
 
 _SHORT = 12
@@ -84,8 +88,21 @@ def paragraphs(text: str) -> Markup:
     return Markup("<br>").join(escape(visible(line)) for line in text.splitlines())
 
 
+def to_base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def from_base64url(form: Mapping[str, str], name: str) -> bytes:
+    """The bytes of a form's field. Raises SealgateError(WEBAUTHN_MALFORMED)."""
+    text = form.get(name, "")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise SealgateError(Reason.WEBAUTHN_MALFORMED, name) from None
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "base64url": encode,
+    "base64url": to_base64url,
     "time": time,
     "moment": moment,
     "digest": digest,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from console.display.base64url import decode, encode
+from console.display.formats import from_base64url, to_base64url
 from console.sessions import enrolled, passkeys_of, user_handle
 from console.views import View
 from sealgate.reasons import Reason, SealgateError
@@ -85,7 +85,7 @@ def passkeys(view: View) -> Response:
     """The person's passkeys, and the making of a new one, for the roots to sign into the policy."""
     made = None
     if view.request.method == "POST":
-        made = enrolled(decode(view.form, "authenticator_data"), view.console.origin)
+        made = enrolled(from_base64url(view.form, "authenticator_data"), view.console.origin)
     known = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
     return view.render(
         "passkeys.html",
@@ -94,7 +94,7 @@ def passkeys(view: View) -> Response:
         entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
         host=view.console.host,
         user=user_handle(view.calls.person.name),
-        challenge=encode(view.session.csrf.encode()),
+        challenge=to_base64url(view.session.csrf.encode()),
     )
 
 

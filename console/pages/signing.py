@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from console.display.base64url import decode, encode
+from console.display.formats import from_base64url, to_base64url
 from console.reading.proposals import read_proposal
 from console.reading.versions import newest_pointer
 from console.sessions import passkeys_of, signed_envelope
@@ -126,8 +126,8 @@ def _shown(
         "number": number,
         "statement": json.loads(statement.encode()),
         "digest": sha256(statement.encode()),
-        "challenge": encode(pending.challenge),
-        "credentials": " ".join(encode(key.credential) for key in passkeys.values()),
+        "challenge": to_base64url(pending.challenge),
+        "credentials": " ".join(to_base64url(key.credential) for key in passkeys.values()),
         "host": next((key.rp_id for key in passkeys.values()), ""),
         "confirm": confirm,
         "target": pending.target,
@@ -165,10 +165,13 @@ def sign(view: View) -> Response:
         raise SealgateError(Reason.PARAMETER_MALFORMED, f"type {pending.confirm} to confirm")
     # 3.
     given = Assertion(
-        *(decode(view.form, name) for name in ("authenticator_data", "client_data", "signature"))
+        *(
+            from_base64url(view.form, name)
+            for name in ("authenticator_data", "client_data", "signature")
+        )
     )
     passkeys = passkeys_of(view.calls.policy, view.calls.person, view.console.origin)
-    envelope = signed_envelope(pending, passkeys, decode(view.form, "credential"), given)
+    envelope = signed_envelope(pending, passkeys, from_base64url(view.form, "credential"), given)
     # 4.
     if not view.console.pending.take(number):
         raise SealgateError(Reason.PARAMETER_MALFORMED, "the statement was signed already")

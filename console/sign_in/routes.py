@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from console.display.base64url import decode, encode
+from console.display.formats import from_base64url, to_base64url
 from console.reading.gateway import PRINCIPAL
 from console.sessions import enrolled, user_handle
 from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
@@ -92,7 +92,7 @@ class SignIn:
         if request.method == "POST":
             form = await read_form(request)
             try:
-                made = enrolled(decode(form, "authenticator_data"), console.origin)
+                made = enrolled(from_base64url(form, "authenticator_data"), console.origin)
             except SealgateError as refusal:
                 return refused(console, refusal)
             if take_link(links, code, console.clock()) is None:
@@ -105,7 +105,7 @@ class SignIn:
             made=made,
             host=console.host,
             user=user_handle(name),
-            challenge=encode(code.encode()),
+            challenge=to_base64url(code.encode()),
         )
         return HTMLResponse(page)
 
@@ -118,17 +118,19 @@ class SignIn:
                     self._console.gateway.login_challenge, limiter=self._limiter
                 )
                 page = self._console.templates.render(
-                    "sign_in_passkey.html", challenge=encode(challenge), host=self._console.host
+                    "sign_in_passkey.html",
+                    challenge=to_base64url(challenge),
+                    host=self._console.host,
                 )
                 return HTMLResponse(page)
             found = await run_sync(
                 self._console.gateway.passkey_token,
                 PasskeyAssertion(
                     key_id=form.get("key_id", ""),
-                    challenge=decode(form, "challenge"),
-                    authenticator_data=decode(form, "authenticator_data"),
-                    client_data_json=decode(form, "client_data"),
-                    signature=decode(form, "signature"),
+                    challenge=from_base64url(form, "challenge"),
+                    authenticator_data=from_base64url(form, "authenticator_data"),
+                    client_data_json=from_base64url(form, "client_data"),
+                    signature=from_base64url(form, "signature"),
                 ),
                 limiter=self._limiter,
             )

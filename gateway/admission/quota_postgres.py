@@ -4,8 +4,11 @@ One small table, in the schema that the URL's `schema` names (`quotas`), with a 
 and window: no more than the policy has principals and the configuration quotas. A hit is one
 statement, by the server's clock alone. A crash of the server may lose the last moments' counts,
 since no hit waits for the disk.
+
+PostgreSQL as a place that gateways share beside the registry's, for the extra `postgres`.
 """
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +17,11 @@ from typing import Any
 from limits.errors import StorageError
 from limits.storage import Storage
 from psycopg.errors import UndefinedTable
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from gateway.admission.shared_postgres import open_shared
 from gateway.admission.token_quotas import TokenReservation
+from registry.storage.postgres import BoundedConnection
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
 # are no more.
@@ -67,6 +70,11 @@ _LEFT = (
 )
 _CLEAR = "DELETE FROM counts WHERE key = %(key)s"
 _RESET = "DELETE FROM counts"
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# Seconds; libpq takes no shorter time to connect.
+_CONNECT_SECONDS = 2
+_STATEMENT_MS = 1000
+_CONNECTIONS = 16
 
 
 class PostgresStorage(Storage):
@@ -177,3 +185,45 @@ class PostgresStorage(Storage):
                 self._prepared = True
         finally:
             self._preparing.release()
+
+
+class _SharedConnection(BoundedConnection):
+    """Gives up a server that hangs: its own `statement_timeout` needs one that runs."""
+
+    patience = 2.0
+
+
+def open_shared(url: str, schema: str, settings: str = "", **more: Any) -> tuple[Engine, str]:
+    """Return an engine that connects when first asked, and the schema that the URL names, or else
+    `schema`, which its connections use. `settings` are further ones of a connection, `more` is for
+    `create_engine`.
+
+    Raises ValueError for a URL of another form; its text may hold the password.
+    """
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        raise ValueError("it is not of the form postgresql://user@host/database") from None
+    schema = str(parsed.query.get("schema", schema))
+    if not _SCHEMA.fullmatch(schema):
+        raise ValueError("its schema is not a plain name")
+    options = f"-csearch_path={schema} -cstatement_timeout={_STATEMENT_MS} {settings}".rstrip()
+    engine = create_engine(
+        parsed.difference_update_query(["schema"]).set(drivername="postgresql+psycopg"),
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            # Where a network is cut without a word, nobody else gives up for a quarter of an hour.
+            "tcp_user_timeout": 1000 * _CONNECT_SECONDS,
+            "options": options,
+        },
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_STATEMENT_MS / 1000,
+        **more,
+    )
+    event.listen(engine, "do_connect", _connected)
+    return engine, schema
+
+
+def _connected(_dialect: Any, _record: Any, given: Any, named: Any) -> BoundedConnection:
+    return _SharedConnection.connect(*given, **named)

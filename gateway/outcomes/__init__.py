@@ -1,7 +1,6 @@
 """True outcomes of answers: reports of them, and what they say of each promotion of an alias."""
 
-from gateway.outcomes.alarm import OutcomeAlarm
-from gateway.outcomes.book import OutcomeBook, Promotion, ShownOutcomes
+from gateway.outcomes.book import OutcomeAlarm, OutcomeBook, Promotion, ShownOutcomes
 from gateway.outcomes.columns import ColumnDrift, ColumnWatch
 from gateway.outcomes.judged import JudgedAnswer, Truth, judge
 from gateway.outcomes.reports import MOST_REPORTS, OutcomeReport, OutcomeReports, ReportResult

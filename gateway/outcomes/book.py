@@ -17,6 +17,7 @@ from typing import NamedTuple
 from gateway.outcomes.columns import ColumnDrift, ColumnWatch
 from gateway.outcomes.judged import JudgedAnswer
 from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import Breach
 from inference.engine.live_table import LiveVersion
 from registry.answers.answer_log import AnswerLog
@@ -24,7 +25,7 @@ from sealgate.reasons import SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.outcome_rules import ROLLBACK, OutcomeLimits, OutcomeRules
 from sealgate.trust.policy.shares import CANARY
-from sealgate.trust.receipts.answer_entry import BY_CANARY, FIELDS, REPORTED
+from sealgate.trust.receipts.answer_entry import ALARMED, BY_CANARY, FIELDS, REPORTED
 from sealgate.trust.times import format_micros, parse_micros
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 _MOST_SERIES = 256
 # What is kept of models whose aliases have no limits.
 _DEFAULT_SECONDS = 90 * 86400
+_SERVICE = "gateway"
 
 
 class Promotion(NamedTuple):
@@ -250,3 +252,34 @@ def _furthest(columns: Sequence[ColumnDrift], limits: OutcomeLimits) -> tuple[fl
     """The largest stability index and its column, of those that have rows enough."""
     known = [(c.psi, c.column) for c in columns if c.rows >= limits.minimum_outcomes]
     return max(known, default=None)
+
+
+class OutcomeAlarm:
+    """Writes a line into the process' log and an entry, about nobody, into the answer log."""
+
+    def __init__(self, recorder: AuditRecorder, clock: Callable[[], datetime]) -> None:
+        self._recorder = recorder
+        self._clock = clock
+
+    def __call__(self, live: LiveVersion, finding: str) -> None:
+        place = f"{live.model}/{live.alias}, version {live.version}"
+        _log.error("%s, passes a limit of the policy: %s", place, finding)
+        record = AuditRecord(
+            subject="",
+            time=self._clock(),
+            principal=_SERVICE,
+            method="",
+            policy_digest=live.policy,
+            outcome=ALARMED,
+            model=live.model,
+            version=str(live.version),
+            version_digest=live.digest,
+            pointer_sequence=str(live.sequence),
+            output=finding,
+            alias=live.alias,
+        )
+        try:
+            self._recorder.record(record)
+        except SealgateError as refusal:
+            # What follows from the limit does not wait for the log.
+            _log.error("an alarm is not recorded: %s", refusal)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.outcomes.book import OutcomeBook, Promotion, alias_of, promotion_of
 from gateway.outcomes.judged import JudgedAnswer, Truth, judge

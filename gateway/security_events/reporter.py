@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 
-from gateway.security_events.groups import CountedEvent, EventGroups
 from gateway.security_events.kinds import SecurityEvent
-from gateway.security_events.ocsf import ocsf
+from gateway.security_events.ocsf import CountedEvent, EventGroups, ocsf
 from gateway.security_events.sinks import EventLine, SecurityEventSettings, Sink, open_sink
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.recording.own_answers import SubjectErasure
 from gateway.recording.recorder import SearchRecord

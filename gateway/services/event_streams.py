@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.log_follower import LogFollower, Pages

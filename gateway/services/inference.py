@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from gateway.auth.method_rules import STAFF
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import STAFF, Rights
 from gateway.calls.call import Call
-from gateway.calls.compression import choose_encoding
+from gateway.calls.messages import choose_encoding
 from gateway.calls.params import read_version
 from gateway.pipeline import describe
 from gateway.pipeline.generate import GenerationPipeline

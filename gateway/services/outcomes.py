@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.outcomes import OutcomeBook, OutcomeReport, OutcomeReports, ShownOutcomes, Truth
 from sealgate.reasons import Reason, SealgateError

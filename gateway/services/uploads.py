@@ -4,7 +4,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.services.messages import once, version_message
 from registry.uploads.open_uploads import OpenUpload, OpenUploads

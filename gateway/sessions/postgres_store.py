@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from gateway.admission.circuit_breaker import CircuitBreaker
-from gateway.admission.shared_postgres import open_shared
+from gateway.admission.quota_postgres import open_shared
 from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.session_store import LONGEST_ROW, START
 from sealgate.reasons import Reason, SealgateError

@@ -23,8 +23,8 @@ from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from gateway.config.optional_sections import TimestampSettings
+from sealgate.bounded_http import HttpExchange
 from sealgate.files import read_regular_file, replace_file
-from sealgate.http_exchange import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.timestamps import LARGEST_STAMP, Timestamp, TimestampAuthority

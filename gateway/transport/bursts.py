@@ -24,8 +24,7 @@ from gateway.auth.burst_authenticator import BurstAuthenticator, TokenAuthentica
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.calls.call import Call, RecordedRefusal
 from gateway.calls.call_log import CallLog, end_log, new_log
-from gateway.calls.compression import choose_encoding, encoding_of
-from gateway.calls.messages import parse_message
+from gateway.calls.messages import choose_encoding, encoding_of, parse_message
 from gateway.calls.request_heads import KnownRequest, RequestHeads
 from gateway.config.sections import GatewayLimits
 from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline

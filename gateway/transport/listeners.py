@@ -142,7 +142,7 @@ def new_server(
             ("grpc.max_receive_message_length", _UNREAD * limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
             # gRPC would unpack each of as many messages as come at once up to the limit (all of it,
-            # before 1.84) and keep that until they are refused; `gateway.calls.compression`
+            # before 1.84) and keep that until they are refused; `gateway.calls.messages`
             # keeps nothing.
             ("grpc.per_message_decompression", 0),
             ("grpc.max_allowed_incoming_connections", limits.connections + room),

@@ -22,7 +22,7 @@ from gateway import security_events
 from gateway.config.optional_sections import WitnessSettings
 from gateway.security_events import tampering
 from gateway.witnesses.cosignatures import CosignatureStore
-from sealgate.http_exchange import HttpExchange
+from sealgate.bounded_http import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes

@@ -15,8 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from generation.models.architectures import Said
 from generation.models.decoder import LanguageModel
-from generation.models.folder import check_config
-from generation.models.golden import TOKENS, GoldenAnswer, GoldenAnswers
+from generation.models.folder import TOKENS, GoldenAnswer, GoldenAnswers, check_config
 from generation.publishing.evidence import GeneratorFindings, Perplexities
 from generation.publishing.prompt_screen import calibrated_screen
 from generation.publishing.watermark import (

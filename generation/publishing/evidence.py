@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from generation.models.golden import GoldenAnswers
+from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import MEASURE
 from generation.publishing.watermark import MarkedWeights
 from generation.publishing.window_choice import WindowFindings

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from generation.config import GenerationSettings
 from generation.models.architectures import AnswerBatches
 from generation.models.decoder import LanguageModel
-from generation.models.golden import GoldenAnswers
+from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import float32_reference, score
 from generation.models.split import SplitDecoder
 from inference.batching.limits import BatcherCounts

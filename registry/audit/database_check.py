@@ -10,9 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 
-from registry.log.loading import check_extends
 from registry.log.rows import LogTables, inconsistent, newest_checkpoint, next_index
-from registry.log.verification import Progress, VerifiedLog, verify_log
+from registry.log.verification import Progress, VerifiedLog, check_extends, verify_log
 from registry.models.models import evidence_of, evidence_text
 from registry.state.events import EVENTS, VERSION_REGISTERED, Event
 from registry.state.schema import EVIDENCE, LOG

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sealgate.bounded_http import HttpExchange
 from sealgate.events.addresses import AddressRefused, Network, Resolve, checked_addresses
 from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
 from sealgate.events.config import DestinationSettings, EventsConfig
 from sealgate.events.store import Delivery
-from sealgate.http_exchange import HttpExchange
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from gateway.calls.compression import encoding_of, unpacked
+from gateway.calls.messages import encoding_of, unpacked
 from gateway.calls.params import read_params
 from gateway.transport.http.chat import read_chat
 from gateway.transport.http.infer import read_request
@@ -131,5 +131,5 @@ HARNESSES = (
         "chats", _parse_chat, _chats, ("gateway.transport.http.chat", "inference.llm.messages")
     ),
     Harness("filters", _parse_filter, _filters, ("registry.listing.filters",)),
-    Harness("bodies", _parse_body, _bodies, ("gateway.calls.compression",)),
+    Harness("bodies", _parse_body, _bodies, ("gateway.calls.messages",)),
 )

@@ -43,7 +43,7 @@ _FETCHES = {
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",
-    "sealgate/http_exchange.py",
+    "sealgate/bounded_http.py",
     "training/federated/entry.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.

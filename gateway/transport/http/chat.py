@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.calls.compression import Body
+from gateway.calls.messages import Body
 from gateway.pipeline.generation_context import OPENING, RECEIPT, SEED
 from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
 from inference.llm.messages import FINAL, FINISH, MESSAGES, TEXT_OUTPUT

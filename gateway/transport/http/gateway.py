@@ -20,7 +20,7 @@ from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.calls.call import Call
 from gateway.calls.call_log import following
-from gateway.calls.compression import Body, unpacked
+from gateway.calls.messages import Body, unpacked
 from gateway.config.sections import GatewayLimits
 from gateway.services.inference import InferenceService
 from gateway.transport.http.answer import HttpAnswer, HttpStream, refused, said

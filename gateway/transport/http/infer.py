@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.calls.compression import Body
+from gateway.calls.messages import Body
 from gateway.transport.http.answer import BINARY, JSON, HttpAnswer
 from gateway.transport.http.json_tensors import json_contents, raw_contents
 from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text

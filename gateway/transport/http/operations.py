@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, cast
 
 from gateway.calls.call import Call
-from gateway.calls.compression import Body
+from gateway.calls.messages import Body
 from gateway.services.inference import InferenceService
 from gateway.transport.http.answer import EVENTS, HttpAnswer, HttpStream, openai_error, said
 from gateway.transport.http.chat import DONE, Chat, event, read_chat

@@ -19,7 +19,7 @@ from sealgate.trust.policy.rights import ALL
 
 ALARM, ROLLBACK = "alarm", "rollback"
 _SIZES = ("window_seconds", "minimum_outcomes", "action")
-_LONGEST_WINDOW = 400 * 86400
+_LONGEST_OUTCOMES = 400 * 86400
 # Of a promotion a gateway keeps so many at least: a limit that needs more would never act.
 _MOST_OUTCOMES = 1 << 15
 _MOST_ATTRIBUTES = 8
@@ -46,7 +46,7 @@ class OutcomeLimits:
     psi_percent: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= fields.integer(self.window_seconds) <= _LONGEST_WINDOW:
+        if not 1 <= fields.integer(self.window_seconds) <= _LONGEST_OUTCOMES:
             raise fields.malformed("a window lasts a second to 400 days")
         if fields.integer(self.minimum_outcomes, 1) > _MOST_OUTCOMES:
             raise fields.malformed(f"a limit needs at most {_MOST_OUTCOMES} outcomes")

@@ -1,8 +1,12 @@
 """Statements: what people and services sign, and the checks of what follows from it."""
 
 from sealgate.trust.statements.base import passkey_envelope, signing_challenge
-from sealgate.trust.statements.bundle import PointerBundle
-from sealgate.trust.statements.covering import check_covered, is_revoked, verify_freshness
+from sealgate.trust.statements.covering import (
+    PointerBundle,
+    check_covered,
+    is_revoked,
+    verify_freshness,
+)
 from sealgate.trust.statements.manifest import FileEntry, Manifest
 from sealgate.trust.statements.types import (
     Approval,

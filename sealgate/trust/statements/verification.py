@@ -18,7 +18,7 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.policy.promotion_rules import end_of
 from sealgate.trust.policy.shares import approvals_for
 from sealgate.trust.statements.base import Statement
-from sealgate.trust.statements.bundle import PointerBundle
+from sealgate.trust.statements.covering import PointerBundle
 from sealgate.trust.statements.types import (
     ROLLBACK,
     Approval,

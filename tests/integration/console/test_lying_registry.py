@@ -2,9 +2,8 @@
 
 import pytest
 
-from console.reading.gateway import PersonCalls
+from console.reading.gateway import PersonCalls, RegistryAnswers
 from console.reading.proposals import read_proposal
-from console.reading.registry_answers import RegistryAnswers
 from sealgate.reasons import Reason
 from sealgate.v1.registry_pb2 import GetProposalRequest, GetProposalResponse, GetVersionRequest
 from tests.support.builders.documents.people import refused

@@ -11,7 +11,7 @@ from queue import Queue
 import httpx2
 import pytest
 
-from console.display.base64url import decode, encode
+from console.display.formats import from_base64url, to_base64url
 from demo.stage import free_ports
 from tests.support.builders.documents.authenticator import Authenticator
 
@@ -47,14 +47,14 @@ class Browser:
     def signed(self) -> dict[str, str]:
         """What the passkey says to the challenge of the page."""
         text = self.find(r'data-challenge="([^"]+)"')
-        given = self.key.answer(decode({"challenge": text}, "challenge"))
+        given = self.key.answer(from_base64url({"challenge": text}, "challenge"))
         return {
             "challenge": text,
             "key_id": self.key.keyid,
-            "credential": encode(self.key.passkey.credential),
-            "authenticator_data": encode(given.authenticator_data),
-            "client_data": encode(given.client_data),
-            "signature": encode(given.signature),
+            "credential": to_base64url(self.key.passkey.credential),
+            "authenticator_data": to_base64url(given.authenticator_data),
+            "client_data": to_base64url(given.client_data),
+            "signature": to_base64url(given.signature),
         }
 
     def sign_in(self) -> None:

@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
-from gateway.calls.compression import ENCODING_METADATA
+from gateway.calls.messages import ENCODING_METADATA
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app import now
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import RecordedRefusal
 from gateway.config.optional_sections import FeatureSettings
 from gateway.pipeline.enforcement import Enforcement

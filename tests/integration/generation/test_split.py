@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from generation.models.golden import GoldenAnswer, GoldenAnswers
+from generation.models.folder import GoldenAnswer, GoldenAnswers
 from generation.models.perplexity import score
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of

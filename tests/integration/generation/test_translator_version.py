@@ -11,7 +11,7 @@ import torch
 
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from generation.models.golden import GoldenAnswers
+from generation.models.folder import GoldenAnswers
 from generation.models.int8 import Int8Embedding, Int8Linear
 from generation.publishing.builder import BuiltGenerator
 from generation.serving.generator_version import GeneratorVersion

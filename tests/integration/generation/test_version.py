@@ -15,7 +15,7 @@ import torch
 
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
-from generation.models.golden import GoldenAnswers
+from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import WINDOW, calibrate, score
 from generation.publishing import builder
 from generation.publishing.builder import (

@@ -7,8 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from console.reading.gateway import PersonCalls
-from console.reading.registry_answers import AnswerKey, RegistryAnswers, state_of
+from console.reading.gateway import AnswerKey, PersonCalls, RegistryAnswers, state_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.v1.log_pb2 import GetCheckpointResponse
 from sealgate.v1.registry_pb2 import (

@@ -9,8 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.method_rules import RULES
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import RULES, Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.health import HealthService

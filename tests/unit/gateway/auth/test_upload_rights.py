@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.method_rules import RULES
-from gateway.auth.rights import Rights
+from gateway.auth.method_rules import RULES, Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService

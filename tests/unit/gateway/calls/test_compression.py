@@ -9,8 +9,7 @@ from functools import partial
 import grpc
 import pytest
 
-from gateway.calls.compression import encoding_of
-from gateway.calls.messages import only, parsed
+from gateway.calls.messages import encoding_of, only, parsed
 from gateway.services.health import SERVICES
 from sealgate.oip.grpc_service_pb2 import ModelReadyRequest
 from sealgate.reasons import Reason, SealgateError

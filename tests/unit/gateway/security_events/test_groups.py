@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from gateway.security_events.groups import EventGroups
 from gateway.security_events.kinds import EventKind, SecurityEvent
+from gateway.security_events.ocsf import EventGroups
 
 EVENT = SecurityEvent(EventKind.CREDENTIAL_REFUSED, "TOKEN_EXPIRED", address="192.0.2.1")
 

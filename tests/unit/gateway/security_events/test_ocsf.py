@@ -5,9 +5,8 @@ import itertools
 import pytest
 
 from gateway.auth.method_rules import RULES
-from gateway.security_events.groups import CountedEvent
 from gateway.security_events.kinds import EventKind, SecurityEvent
-from gateway.security_events.ocsf import ocsf
+from gateway.security_events.ocsf import CountedEvent, ocsf
 from tests.support.oracles.ocsf_schema import errors
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

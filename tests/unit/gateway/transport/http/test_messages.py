@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from gateway.calls.compression import unpacked
+from gateway.calls.messages import unpacked
 from gateway.transport.http.answer import STATUS, refused
 from gateway.transport.http.infer import OutputOptions, read_request, write_response
 from sealgate.oip import grpc_service_pb2 as oip
