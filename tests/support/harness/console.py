@@ -17,6 +17,7 @@ from console.config import ConsoleConfig
 from demo.stage import free_ports
 from tests.support.harness.gateway import GatewayHarness
 
+_LARGEST = 100_000
 _COOKIE = re.compile(r"__Host-sealgate=([^;]+)")
 
 
@@ -100,3 +101,12 @@ def csrf_of(page: str) -> str:
     found = re.search(r'name="csrf" value="([^"]+)"', page)
     assert found, page
     return found[1]
+
+
+def text_of(answer: Response) -> str:
+    """A page's words as people read them."""
+    assert answer.status_code == 200, answer.text
+    assert len(answer.content) < _LARGEST
+    assert "style=" not in answer.text
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text)).replace("&nbsp;", " ")
+    return re.sub(r" ([,.:;])", r"\1", words)

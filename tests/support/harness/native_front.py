@@ -3,6 +3,7 @@ to a grpcio server, of the test.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from gateway.transport.native.upstream import PeerInterceptor
 from gateway.transport.tls import ServerTls
 from tests.support.harness.clients.http2 import Http2
 
+PATIENCE = 60
 (INFER,) = HANDED
 ECHO, STREAM = "/test.Behind/Echo", "/test.Behind/Stream"
 
@@ -137,3 +139,15 @@ def front_with(
 
 def echo(context: FrontContext) -> None:
     context.answer(context.message)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def answers(front: FrontHarness) -> bool:
+    with front.channel() as channel:
+        return bool(channel.unary_unary(INFER)(b"x", timeout=PATIENCE) == b"x")

@@ -9,6 +9,7 @@ from typing import Any
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey, load_private_key
+from sealgate.trust.policy import Policy
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1 import policy_pb2, registry_pb2
@@ -73,3 +74,15 @@ def change(harness: GatewayHarness, edit: Callable[[Document], object]) -> float
     changed = document(harness)
     edit(changed)
     return accept(harness, **changed)
+
+
+def list_passkeys(gateway: GatewayHarness, passkeys: Document) -> Policy:
+    """Have the roots list passkeys, as JSON by key id for each person, in the next policy."""
+    changed = document(gateway)
+    for name, entries in passkeys.items():
+        changed.setdefault("webauthn", {}).update(entries)
+        person(changed, name)["keys"] += list(entries)
+    roots = (root(gateway, 1), root(gateway, 2))
+    send(gateway, signed(changed, *roots))
+    follow(gateway, changed["version"])
+    return gateway.governance("auditor").policy()

@@ -6,7 +6,12 @@ A library would keep the rules that the tests break.
 import socket
 import ssl
 import struct
+from collections.abc import Iterator
 
+HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 1, 3, 4, 6, 7, 8, 9
+ACK = END_STREAM = 1
+END_HEADERS = 4
+ENHANCE_YOUR_CALM = 11
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS = 0, 1, 3, 4
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
@@ -133,3 +138,20 @@ def _text(text: str) -> bytes:
         prefix.append(length % 128 + 128)
         length //= 128
     return bytes([*prefix, length]) + data
+
+
+def frames(connection: Http2) -> Iterator[tuple[int, int, int, bytes]]:
+    """Those that come until the connection is closed."""
+    while True:
+        try:
+            yield connection.next_frame()
+        except OSError:
+            return
+
+
+def goaway(connection: Http2) -> int | None:
+    """The reason that the server gives for going away; None where it just closes."""
+    reasons = [
+        int.from_bytes(payload[4:8]) for kind, _, _, payload in frames(connection) if kind == GOAWAY
+    ]
+    return reasons[-1] if reasons else None
