@@ -12,9 +12,7 @@ from typing import Any
 
 import click
 import grpc
-import numpy as np
 
-from inference.model.decisions import CLASSES
 from publishing.cli.description_options import (
     Described,
     description_options,
@@ -33,7 +31,7 @@ from publishing.pipeline.files import DRAWS, LARGEST_LOSS
 from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import model_name, read_source
-from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.dataset import Dataset, doubt_of
 from publishing.source.folder import SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
@@ -280,18 +278,6 @@ def _build_once(
     if built.mark is not None:
         save_mark(mark_path(folder, mark), built.mark)
     return built, _summary(built)
-
-
-def doubt_of(test: DataSlice, accuracy: float) -> str:
-    """What to ask a publisher whose model is right less often than one that always names the
-    commonest class; empty for others.
-    """
-    if test.kind != CLASSES:
-        return ""
-    _, counts = np.unique(test.y, return_counts=True)
-    if accuracy >= counts.max() / counts.sum():
-        return ""
-    return f"{accuracy:.0%} of the test rows are right: do the data's x and y belong together?"
 
 
 def _register(

@@ -157,3 +157,15 @@ def _divided(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[
         found[f"x_{name}"] = x[places].astype(np.float32)
         found[f"y_{name}"] = y[places]
     return found
+
+
+def doubt_of(test: DataSlice, accuracy: float) -> str:
+    """What to ask a publisher whose model is right less often than one that always names the
+    commonest class; empty for others.
+    """
+    if test.kind != CLASSES:
+        return ""
+    _, counts = np.unique(test.y, return_counts=True)
+    if accuracy >= counts.max() / counts.sum():
+        return ""
+    return f"{accuracy:.0%} of the test rows are right: do the data's x and y belong together?"

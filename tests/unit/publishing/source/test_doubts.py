@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from publishing.cli.publish import doubt_of
-from publishing.source.dataset import DataSlice
+from publishing.source.dataset import DataSlice, doubt_of
 
 ROWS = np.zeros((4, 2), np.float32)
 
