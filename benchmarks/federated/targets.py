@@ -15,9 +15,8 @@ from training.federated.participant import FederatedParticipant
 from training.federated.shards import Shard
 from training.recipe.federated import CLOSEST, LOWEST, FederatedRecipe
 
-SIGN_FLIP, LABELS, SIGN_ONCE, LABELS_ONCE = POISONS = (
-    *("sign-flip", "labels", "sign-once", "labels-once"),
-)
+SIGN_FLIP, LABELS = "sign-flip", "labels"
+SIGN_ONCE, LABELS_ONCE = "sign-once", "labels-once"
 _TIMES = {SIGN_FLIP: -10.0, LABELS: 10.0, SIGN_ONCE: -1.0, LABELS_ONCE: 1.0}
 
 

@@ -15,10 +15,6 @@ def rounded(weights: Floats, bits: int, scale: Floats | np.float32) -> Floats:
     return (np.clip(np.rint(weights / scale), -top - 1, top) * scale).astype(np.float32)
 
 
-def int8_by_tensor(weights: Floats) -> Floats:
-    return rounded(weights, 8, np.float32(np.abs(weights).max() / 127))
-
-
 def int8_by_channel(weights: Floats) -> Floats:
     flat = weights.reshape(len(weights), -1)
     return rounded(flat, 8, np.abs(flat).max(axis=1, keepdims=True) / 127 + 1e-12).reshape(
@@ -37,14 +33,6 @@ def pruned(weights: Floats, share: float) -> Floats:
     return np.where(np.abs(weights) < np.quantile(np.abs(weights), share), 0, weights).astype(
         np.float32
     )
-
-
-def low_rank(weights: Floats, rng: np.random.Generator, rank: int = 8) -> Floats:
-    """With an update of rank 8 merged in, a third as large as the matrix."""
-    flat = weights.reshape(len(weights), -1)
-    update = rng.standard_normal((flat.shape[0], rank)) @ rng.standard_normal((rank, flat.shape[1]))
-    update *= 0.33 * np.linalg.norm(flat) / np.linalg.norm(update)
-    return (flat + update).reshape(weights.shape).astype(np.float32)
 
 
 def halved_rank(weights: Floats) -> Floats:

@@ -203,14 +203,6 @@ def _refused(path: str, detail: str) -> SealgateError:
 PARENT = "sealgate.parent"
 
 
-def parent_of(path: str, data: bytes) -> str | None:
-    """The digest of the version that a file says it is a copy of; None where it says nothing.
-
-    Raises SealgateError as `formats.check_file` does.
-    """
-    return check_source(path, MemoryBytes(data)).get(PARENT)
-
-
 def check_no_copy(path: str, notes: Mapping[str, str]) -> None:
     """Check a file by the notes in its metadata. Raises SealgateError(COPY_REFUSED) for a copy."""
     if PARENT in notes:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors.torch import load_file
@@ -98,14 +97,6 @@ def _mean(decoder: Decoder, x: torch.Tensor, measure: Measure) -> float:
         )
     decoder.train(was)
     return float(found.double().mean())
-
-
-class StudentNetwork(Protocol):
-    """A classifier that exposes the vector on which its head decides."""
-
-    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From rows x [n, ...] to vectors [n, width] and logits [n, C]."""
-        ...
 
 
 class _Headed(nn.Module):

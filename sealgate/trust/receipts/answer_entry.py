@@ -109,7 +109,6 @@ V1_HEADER = b"sealgate/answer/v1\n"
 HEADER = b"sealgate/answer/v2\n"
 LEAF_SIZE = len(HEADER) + COMMITMENT_SIZE * len(FIELDS)
 
-_PARAMETERS_HEADER = b"sealgate/parameters/v1\n"
 _TENSORS_HEADER = b"sealgate/tensors/v1\n"
 _FIRST = itemgetter(0)
 _CACHED_HEADS = 1024

@@ -14,7 +14,8 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark.key import Mark
 from publishing.watermark.weights import read_carriers, write_carriers
-from registry.formats.format_check import parent_of
+from registry.formats.bounded_bytes import MemoryBytes
+from registry.formats.format_check import PARENT, check_source
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.v1 import registry_pb2 as messages
@@ -98,7 +99,7 @@ def test_a_copy_names_its_recipient_and_is_no_version(
     assert list(json.loads(found["recipients"])) == ["north"]
     data = (files / "north.onnx").read_bytes()
     version = shown(harness, "model", "show", "digits", "1")
-    assert parent_of("north.onnx", data) == version["digest"]
+    assert check_source("north.onnx", MemoryBytes(data))[PARENT] == version["digest"]
     folder = tmp_path / "digits-copy"
     folder.mkdir()
     for path in (MODELS / "digits-1").iterdir():
