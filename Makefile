@@ -101,7 +101,7 @@ kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.oracles.helm
 
 demo-models: $(VENV)/dev build/guard/small
-	$(BIN)/python -m training.demo.models
+	$(BIN)/python -m demo.train_models
 	$(BIN)/python -m demo.llm.guard build/guard/small
 
 oracle-kserve: .venv-kserve/ready

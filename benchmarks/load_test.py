@@ -29,13 +29,13 @@ from benchmarks.processes import Cores, pinned
 from benchmarks.report import RESULTS, Target, finish, show
 from benchmarks.served import ENVIRONMENTS, missing
 from benchmarks.wide import WIDE
+from demo import datasets
 from demo.materials import test_rows
 from demo.questions import question, reason_for
 from demo.stage import Stage, free_ports
+from demo.train_models import write_model
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
-from training.demo import datasets
-from training.demo.models import write_model
 
 LOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 3.0, 3.0, 1.0, 0.5)
 _PROGRAM = Path(__file__).parent / "peers" / "locust_load.py"

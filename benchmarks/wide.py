@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
+from demo import datasets
 from demo.materials import DATA
+from demo.train_models import DemoModel, MlpRecipe, write_model
 from inference.batching.limits import Batching
 from inference.engine import version_contents
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
-from training.demo import datasets
-from training.demo.models import DemoModel, MlpRecipe, write_model
 
 _BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
 WIDE = DemoModel(

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.observability.tracing import TraceSettings
+from inference.runtime.providers import check_device
 from inference.runtime.settings import CPU, CUDA, ROCM
-from inference.runtime.torch_device import check_device
 from inference.server.config import (
     ArtifactLocation,
     EngineConfig,

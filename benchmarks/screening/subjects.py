@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.screening.sources import DataSet, Hardening, Labels, Rows, cut
+from demo import train_models
+from demo.train_models import Mlp, MlpRecipe
 from inference.model.config import InputDomain
 from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit
 from publishing.calibration.probe import Probe
-from training.demo import models
-from training.demo.models import Mlp, MlpRecipe
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, respond
 from training.models.students import Perceptron
@@ -182,7 +182,7 @@ def _trained(
     recipe: MlpRecipe | Hardening, x: Rows, y: Labels, classes: int, seed: int
 ) -> nn.Module:
     if isinstance(recipe, MlpRecipe):
-        return models.train(x, y, classes, recipe)
+        return train_models.train(x, y, classes, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _blank(recipe, x.shape[1:], classes)

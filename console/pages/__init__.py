@@ -1,16 +1,6 @@
 """The pages, each group in a module of its own."""
 
-from console.pages import (
-    audit,
-    models,
-    overview,
-    people,
-    policy_drafts,
-    proposals,
-    reach,
-    signing,
-    versions,
-)
+from console.pages import audit, models, overview, people, proposals, reach, signing, versions
 
 ROUTES = [
     *overview.ROUTES,
@@ -19,7 +9,6 @@ ROUTES = [
     *proposals.ROUTES,
     *audit.ROUTES,
     *people.ROUTES,
-    *policy_drafts.ROUTES,
     *reach.ROUTES,
     *signing.ROUTES,
 ]

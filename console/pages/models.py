@@ -1,12 +1,12 @@
 """A model: its versions on a time line, its aliases and their moves, and what it is asked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from starlette.responses import Response
 
 from console.display.charts import Bar, Line, bars, lines
-from console.display.outcomes import outcome_charts
 from console.reading.proposals import ShownProposal, read_proposal
 from console.reading.versions import (
     ALIASES,
@@ -21,6 +21,7 @@ from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
+from sealgate.trust.policy.health_limits import OutcomeRules
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.outcome_pb2 import GetOutcomesRequest, OutcomeSeries
 
@@ -30,6 +31,8 @@ _OPEN = 50
 _LATEST_MOVES = 5
 _DRIFTED = 3.0
 _VERDICTS = ("clean", "suspect", "adversarial")
+_PROMOTIONS = 3
+_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +227,48 @@ ROUTES = [
     ("/models/{model}", model, ("GET",)),
     ("/models/{model}/aliases/{alias}", moves, ("GET",)),
 ]
+
+
+def outcome_charts(
+    found: Sequence[OutcomeSeries], model: str, rules: OutcomeRules | None
+) -> list[Markup]:
+    """The charts of the newest promotions of which something is known."""
+    known = [each for each in found if each.figures.outcomes or each.columns]
+    taken = rules.of(model) if rules else None
+    charts: list[Markup] = []
+    for series in known[:_PROMOTIONS]:
+        limits = taken.aliases.get(series.alias) if taken else None
+        least = limits.accuracy_percent if limits else None
+        charts += _charts_of(series, None if least is None else least / 100)
+    return charts
+
+
+def _charts_of(series: OutcomeSeries, least: float | None) -> Iterator[Markup]:
+    of = f"version {series.version}, {series.alias or 'by number'}"
+    count = series.figures.outcomes
+    if count:
+        times = [point.time / 1e3 for point in series.points]
+        right = tuple(point.accuracy for point in series.points)
+        yield lines(
+            f"Share of right answers by {count} outcomes, {of}",
+            times,
+            [Line("right", right)],
+            least,
+        )
+    if series.bins:
+        sure = [
+            Bar(f"{each.confidence:.0%} sure, of {each.outcomes}", (("right", each.accuracy),))
+            for each in series.bins
+        ]
+        error = f"{series.figures.ece:.1%}"
+        yield bars(f"Right answers by confidence, {of}: off by {error}", sure, shares=True)
+    if series.groups:
+        errors = [
+            Bar(f"{each.attribute}: {each.group}", (("wrong", each.error),))
+            for each in series.groups
+        ]
+        yield bars(f"Wrong answers by group, {of}", errors, shares=True)
+    if series.columns:
+        drifts = [Bar(each.column, (("PSI", each.psi),)) for each in series.columns[:_COLUMNS]]
+        rows = series.columns[0].rows
+        yield bars(f"Columns furthest from calibration by {rows} rows (PSI), {of}", drifts)

@@ -23,7 +23,7 @@ from inference.engine.live_table import LiveVersion
 from registry.answers.answer_log import AnswerLog
 from sealgate.reasons import SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.outcome_rules import ROLLBACK, OutcomeLimits, OutcomeRules
+from sealgate.trust.policy.health_limits import ROLLBACK, OutcomeLimits, OutcomeRules
 from sealgate.trust.policy.shares import CANARY
 from sealgate.trust.receipts.answer_entry import ALARMED, BY_CANARY, FIELDS, REPORTED
 from sealgate.trust.times import format_micros, parse_micros

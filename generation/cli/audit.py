@@ -14,8 +14,8 @@ import click
 import generation.cli.generator  # noqa: F401  # says at once what is not installed
 from inference.llm.messages import DEFAULT_TOKENS
 from inference.llm.request import Sampling, SamplingRequest
+from inference.runtime.providers import check_device, select_device
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import check_device, select_device
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError

@@ -31,8 +31,8 @@ from transformers import PreTrainedModel
 from generation.batching.windows import installed
 from generation.models.suffixes import JoinedMeasure
 from inference.llm.screen import PromptScreen, SuffixWeights
+from inference.runtime.providers import MPS
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import MPS
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 

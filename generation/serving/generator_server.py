@@ -29,8 +29,8 @@ from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest
 from inference.llm.terms import check_paths
+from inference.runtime.providers import TorchDevice, select_device
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import TorchDevice, select_device
 from inference.server.host import EngineHost, RunTally
 from inference.server.requests import CALLER, DIGEST, read_version
 from inference.server.server import EngineServer

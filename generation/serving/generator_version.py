@@ -32,8 +32,8 @@ from inference.llm.terms import (
     GeneratorTerms,
     NoClassifier,
 )
+from inference.runtime.providers import ON_TORCH_CPU, TorchDevice
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 
 _UNKNOWN = "\ufffd"

@@ -23,7 +23,7 @@ from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, answer_digest, said_in
 from inference.llm.terms import TERMS, GeneratorTerms
-from inference.runtime.torch_device import ON_TORCH_CPU, TorchDevice
+from inference.runtime.providers import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.policy.answers import CUT, AnswerRules

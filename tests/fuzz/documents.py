@@ -8,7 +8,7 @@ from pathlib import Path
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeLimits, OutcomeRules
+from sealgate.trust.policy.health_limits import ModelOutcomes, OutcomeLimits, OutcomeRules
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.cose_receipt import CoseReceipt, TransparentStatement
 from sealgate.trust.statements import (

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
+from inference.runtime.providers import check_device
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import check_device
 from sealgate.settings import ConfigError
 
 TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
@@ -89,7 +89,7 @@ DATA, TENSOR = SPLITS = ("data", "tensor")
 @dataclass(frozen=True, slots=True)
 class DevicesSection:
     """The `device` on which a student is trained and a teacher asked: `cpu`, or a card as
-    `inference.runtime.torch_device` names them. If it is not there, the recipe is refused, or, with
+    `inference.runtime.providers` names them. If it is not there, the recipe is refused, or, with
     `fallback`, followed on the CPU.
 
     `processes` of the CPU train together. `split` says what is dealt to them: the rows of each

@@ -44,8 +44,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from inference.runtime.providers import TorchDevice, select_device
 from inference.runtime.settings import CPU
-from inference.runtime.torch_device import TorchDevice, select_device
 from inference.screening.calibration import conformal_rank
 from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError

@@ -18,9 +18,8 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
-from sealgate.trust.policy.health_limits import HealthRules
+from sealgate.trust.policy.health_limits import HealthRules, OutcomeRules
 from sealgate.trust.policy.model_signers import ModelSigner, ModelSigners
-from sealgate.trust.policy.outcome_rules import OutcomeRules
 from sealgate.trust.policy.principals import (
     NO_PASSKEYS,
     Passkeys,
@@ -41,13 +40,7 @@ from sealgate.trust.policy.promotion_rules import (
 )
 from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
-from sealgate.trust.policy.validity import (
-    NO_GRACE_PERIOD,
-    NO_WITHDRAWALS,
-    FormerLogKeys,
-    GracePeriod,
-    Withdrawals,
-)
+from sealgate.trust.policy.validity import FormerLogKeys, GracePeriod, Withdrawals
 from sealgate.trust.times import parse_time
 from sealgate.trust.transparency.ml_dsa import LogCosigners
 from sealgate.trust.transparency.note import Verifier
@@ -80,7 +73,7 @@ def optional_sections(policy: Any) -> dict[str, Any]:
     sections: dict[str, Any] = {
         name: value.to_json()
         for name, value in found.items()
-        if value not in (None, NO_WITHDRAWALS, NO_GRACE_PERIOD, NO_PASSKEYS)
+        if value not in (None, validity.NO_WITHDRAWALS, validity.NO_GRACE_PERIOD, NO_PASSKEYS)
     }
     if policy.rights is not None:
         sections["rights"] = [right.to_json() for right in policy.rights]
@@ -130,11 +123,11 @@ class Policy:
     model_signers: ModelSigners | None = None
     health: HealthRules | None = None
     outcomes: OutcomeRules | None = None
-    withdrawn: Withdrawals = NO_WITHDRAWALS
+    withdrawn: Withdrawals = validity.NO_WITHDRAWALS
     ml_dsa: LogCosigners | None = None
     former_logs: FormerLogKeys | None = None
     screens: ScreeningPolicy | None = None
-    grace: GracePeriod = NO_GRACE_PERIOD
+    grace: GracePeriod = validity.NO_GRACE_PERIOD
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)

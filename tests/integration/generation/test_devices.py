@@ -14,7 +14,7 @@ from generation.serving import generator_server
 from generation.serving.generator_server import GeneratorLoader
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.request import Sampling
-from inference.runtime.torch_device import TorchDevice
+from inference.runtime.providers import TorchDevice
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from tests.integration.generation.test_replays import replay

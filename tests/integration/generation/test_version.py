@@ -30,7 +30,7 @@ from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8, INT8_INTEGER, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
-from inference.runtime.torch_device import TorchDevice
+from inference.runtime.providers import TorchDevice
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError

@@ -10,10 +10,10 @@ import torch
 from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 
+from demo import train_models
 from inference.screening import attack
 from publishing.calibration.detector_fit import fit_detector
 from tests.support.builders.models.demo_models import DemoModel, opened
-from training.demo import models
 from training.export.classifier import export_response
 
 SIZES = (0.01, 0.03, 0.1, 0.3)
@@ -62,7 +62,9 @@ def test_steps_of_the_committed_models_agree(demo: DemoModel) -> None:
 @pytest.mark.slow
 def test_steps_of_a_model_trained_afresh_agree(digits: DemoModel) -> None:
     x, y = digits.data["x_fit"], digits.data["y_fit"]
-    module = models.train(x, y, 10, models.MlpRecipe(seed=99, hidden=(48, 40), epochs=15))
+    module = train_models.train(
+        x, y, 10, train_models.MlpRecipe(seed=99, hidden=(48, 40), epochs=15)
+    )
     session = opened(export_response(module, x.shape[1:]))
     steps_agree(module, session, digits.data["x_test"], 10)
 
@@ -84,7 +86,7 @@ def test_a_certain_answer_is_attacked_along_its_gradient_and_not_its_rounding(
 
 
 def test_the_weights_are_the_serving_graph_s(demo: DemoModel) -> None:
-    served = models.rebuild(onnx.load_model_from_string(demo.serving)).state_dict()
+    served = train_models.rebuild(onnx.load_model_from_string(demo.serving)).state_dict()
     assert all(torch.equal(served[name], kept) for name, kept in demo.module.state_dict().items())
 
 

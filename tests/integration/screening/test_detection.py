@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demo import datasets, train_models
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
 from publishing.calibration.screening_report import screening_report
 from tests.support.builders.models.demo_models import DemoModel, opened
-from training.demo import datasets, models
 from training.export.classifier import export_response
 
 # Each detector's thresholds are drawn from few rows and tested on few: four standard errors.
@@ -77,8 +77,8 @@ def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) ->
 def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
     data = datasets.digits()
     part = data.slices["train"]
-    (recipe,) = (m.recipe for m in models.DIGITS if m.folder == "digits-1")
-    module = models.train(part.x, part.y, 10, recipe)
+    (recipe,) = (m.recipe for m in train_models.DIGITS if m.folder == "digits-1")
+    module = train_models.train(part.x, part.y, 10, recipe)
     fresh = DemoModel(
         digits.config,
         b"",
@@ -88,7 +88,7 @@ def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
         digits.data,
     )
     test = data.slices["test"]
-    assert models.accuracy(module, test) >= models.accuracy(digits.module, test) - 0.02
+    assert train_models.accuracy(module, test) >= train_models.accuracy(digits.module, test) - 0.02
     ours, committed = reported(fresh)["attacks"], reported(digits)["attacks"]
     # One training more or less: the figures of a few attacked rows differ by some hundredths.
     for name in ("fgsm-0.1", "pgd-0.2"):
@@ -122,15 +122,15 @@ def test_no_row_is_in_two_slices() -> None:
 def test_the_committed_models_are_accurate(demo: DemoModel) -> None:
     test = datasets.DemoSlice(demo.data["x_test"], demo.data["y_test"])
     least = {"digits": 0.96, "breast-cancer": 0.95}[demo.config.name]
-    assert models.accuracy(demo.module, test) >= least
+    assert train_models.accuracy(demo.module, test) >= least
 
 
 @pytest.mark.long
 def test_a_model_is_written_with_all_that_publishing_reads(tmp_path: Path) -> None:
-    (model,) = models.BREAST_CANCER
+    (model,) = train_models.BREAST_CANCER
     data = datasets.breast_cancer()
-    models.write_data(data, tmp_path / "data")
-    models.write_model(model, data, tmp_path / "models")
+    train_models.write_data(data, tmp_path / "data")
+    train_models.write_model(model, data, tmp_path / "models")
     folder = tmp_path / "models" / model.folder
     assert {path.name for path in folder.iterdir()} == {
         "model.json",

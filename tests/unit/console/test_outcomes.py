@@ -1,7 +1,7 @@
 """Charts of reported outcomes and of drift by column."""
 
-from console.display.outcomes import outcome_charts
-from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeLimits, OutcomeRules
+from console.pages.models import outcome_charts
+from sealgate.trust.policy.health_limits import ModelOutcomes, OutcomeLimits, OutcomeRules
 from sealgate.v1 import outcome_pb2 as messages
 
 SERIES = messages.OutcomeSeries(

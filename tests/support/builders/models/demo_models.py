@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 from safetensors.numpy import load_file
 
+from demo.train_models import Mlp, rebuild
 from inference.model.config import ModelConfig
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
-from training.demo.models import Mlp, rebuild
 
 DEMO = Path(__file__).parents[4] / "demo"
 FOLDERS = ("digits-1", "digits-2", "breast-cancer-1")

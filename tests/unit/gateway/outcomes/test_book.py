@@ -15,7 +15,7 @@ from gateway.outcomes.judged import JudgedAnswer
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeRules
+from sealgate.trust.policy.health_limits import ModelOutcomes, OutcomeRules
 from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED, leaf, salts
 from sealgate.trust.times import format_micros
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused

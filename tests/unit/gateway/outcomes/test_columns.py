@@ -10,7 +10,7 @@ from gateway.outcomes import ColumnWatch
 from gateway.outcomes.columns import column_names
 from inference.model.columns import Column
 from inference.screening.column_bins import ColumnBins
-from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeLimits, OutcomeRules
+from sealgate.trust.policy.health_limits import ModelOutcomes, OutcomeLimits, OutcomeRules
 
 LIMITS = OutcomeLimits(100, 10, "alarm", psi_percent=20)
 RULES = OutcomeRules({"digits": ModelOutcomes({}, {"production": LIMITS})})

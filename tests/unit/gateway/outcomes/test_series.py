@@ -5,7 +5,7 @@ import pytest
 
 from gateway.outcomes import JudgedAnswer
 from gateway.outcomes.series import MOST_ROWS, OutcomeSeries, OutcomeWindow, finding
-from sealgate.trust.policy.outcome_rules import OutcomeLimits
+from sealgate.trust.policy.health_limits import OutcomeLimits
 
 
 def judged(right: int, wrong: int, confidence: float | None = None, **groups: str) -> JudgedAnswer:

@@ -7,8 +7,7 @@ import pytest
 from gateway.rollout.alias_health import Breach
 from gateway.rollout.rollout import AutoRollback
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.health_limits import HealthLimits
-from sealgate.trust.policy.outcome_rules import OutcomeLimits
+from sealgate.trust.policy.health_limits import HealthLimits, OutcomeLimits
 from tests.support.builders.documents.people import refused
 
 HEALTH = HealthLimits(60, 10, error_percent=10)

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from inference.runtime.graph_layers import find_embeddings, find_last_layer
+from inference.engine.graphs import find_embeddings, find_last_layer
 from inference.runtime.graph_rewrites import with_outputs
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models import text_models

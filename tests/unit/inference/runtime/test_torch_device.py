@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.runtime.torch_device import TorchDevice, check_device, devices_of, select_device
+from inference.runtime.providers import TorchDevice, check_device, devices_of, select_device
 from sealgate.settings import ConfigError
 from tests.support.fakes.torch_cards import torch_with
 

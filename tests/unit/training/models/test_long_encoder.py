@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inference.runtime.graph_layers import find_embeddings
+from inference.engine.graphs import find_embeddings
 from inference.runtime.graph_rewrites import with_outputs
 from training.export.long_text import export_long_serving
 from training.models.encoder import EncoderSize, TextClassifier

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.runtime.torch_device import TorchDevice
+from inference.runtime.providers import TorchDevice
 from sealgate.reasons import Reason
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused, without_graphs

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from training.demo import datasets
+from demo import datasets
 from training.models.students import Perceptron, accuracy
 from training.recipe.sections import HARDEN, TRAIN, RecipeStep
 from training.steps import descent

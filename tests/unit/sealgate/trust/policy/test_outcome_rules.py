@@ -7,8 +7,13 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
-from sealgate.trust.policy.outcome_rules import ModelOutcomes, OutcomeLimits, OutcomeRules
+from sealgate.trust.policy.health_limits import (
+    HealthLimits,
+    HealthRules,
+    ModelOutcomes,
+    OutcomeLimits,
+    OutcomeRules,
+)
 from tests.support.builders.documents.people import make_policy, refused
 
 LIMITS = OutcomeLimits(3600, 50, "rollback", accuracy_percent=90)

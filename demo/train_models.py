@@ -1,4 +1,4 @@
-"""Trains and writes the demo's models and data: `python -m training.demo.models [FOLDER]`.
+"""Trains and writes the demo's models and data: `python -m demo.train_models [FOLDER]`.
 
 It wrote the files under demo/. On another machine it trains equally good models, but not always the
 same to the last bit, since the order of floating-point sums may differ.
@@ -18,6 +18,8 @@ from safetensors.numpy import save
 from torch import nn
 from torch.nn import functional
 
+from demo import datasets
+from demo.datasets import DemoDataset
 from inference.model.config import (
     Batching,
     InputDomain,
@@ -26,8 +28,6 @@ from inference.model.config import (
     TrainingDataInfo,
 )
 from inference.model.tensor_spec import TensorSpec
-from training.demo import datasets
-from training.demo.datasets import DemoDataset
 from training.export.classifier import export_response, export_serving
 from training.export.reference import CleanReference
 from training.steps.hardening import by_pgd
