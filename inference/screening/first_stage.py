@@ -11,8 +11,8 @@ look like that class. For a text, the input is represented by the statistics of 
 
 If the score is at most `cut`, this stage alone takes the row for clean; every other row is
 escalated to the response graph. So this stage never makes a row suspect. A row whose margin is
-below `least_margin` is escalated too: the INT8 logits are that far off the float32 ones at most, so
-only such a row may be of another class in float32.
+below `least_margin` is escalated too, for it may be of another class in float32: of the rows that
+publishing saw, those whose class rounding had turned had half of that margin at most.
 """
 
 from dataclasses import dataclass, field

@@ -9,8 +9,8 @@
    the smallest is used for which the joint score loses at most MOST_LOST of AUROC against the
    response graph on every row: over all attacks, and against an adaptive attacker who knows the
    stages and sends, of all attacks on a row, the one with the lowest score.
-4. A row goes on, too, if its margin is below ROOM times the most by which INT8 was off float32 on
-   any of these rows. Of these, no other has another class in float32.
+4. A row goes on, too, if its margin is below ROOM times the largest that a row of another class in
+   float32 has among these; where there is none, below the most by which INT8 was off float32.
 5. The stage is used if a share meets step 3 and both stages cost at most MOST_COST of the graph on
    every row.
 
@@ -36,6 +36,7 @@ from inference.batching.cost_model import BatchCosts
 from inference.model.forms import InputForm
 from inference.runtime.session import Session
 from inference.screening.calibration import Floats
+from inference.screening.detector import disagreeing
 from inference.screening.first_stage import FEATURES, ClassProjections, FirstStage, RunOutputs
 from inference.screening.scoring import Scoring
 from inference.text import tokens
@@ -171,7 +172,7 @@ def _joined(first: Floats, graph: Floats, cut: float) -> Floats:
 
 SHARES = (0.05, 0.1, 0.15, 0.2)
 MOST_LOST = 0.01
-ROOM = 1.5
+ROOM = 2.0
 """For rows that are rounded worse than any that was seen."""
 _AT_ONCE = 128
 MOST_COST = 0.5
@@ -265,25 +266,30 @@ def choose(
         lost, known = list(scores.lost(cut)), scores.auroc_drop_adaptive(cut)
         if max(float(np.mean(lost)), known) <= MOST_LOST:
             break
-    least_margin = ROOM * _rounding(seen, vectors, graphs)
+    least_margin = ROOM * _turned_margin(seen, vectors, graphs)
     stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share), least_margin)
     share = max(share, float(np.mean(stage.escalates(crossed.clean[0]))))
     timing = _timed(stage, share, vectors, graphs, graph, rows, clock)
     return StageChoice(stage, share, float(np.mean(lost)), max(lost), known, timing)
 
 
-def _rounding(seen: FitRows, vectors: ServedVectors, graphs: TimedGraphs) -> float:
-    """The most by which INT8 logits move one class against another, on the rows that were seen."""
-    most = 0.0
+def _turned_margin(seen: FitRows, vectors: ServedVectors, graphs: TimedGraphs) -> float:
+    """The largest margin in INT8 of rows that were seen and are of another class in float32. Where
+    there are none, the most by which INT8 logits move one class against another.
+    """
+    turned, moved = 0.0, 0.0
     for part in (seen.clean, *seen.shifted, *seen.harmful.values()):
         for at in range(0, len(part.rows), _AT_ONCE):
             rows = part.rows[at : at + _AT_ONCE]
             (reference,) = graphs.form.run(
                 rows, lambda each: tuple(graphs.float32.run(graphs.form.serving(each)))
             )
-            off = vectors.of_rows(rows).logits - reference
-            most = max(most, float((off.max(axis=1) - off.min(axis=1)).max()))
-    return most
+            logits = vectors.of_rows(rows).logits
+            off, ranked = logits - reference, np.sort(logits, axis=1)
+            moved = max(moved, float((off.max(axis=1) - off.min(axis=1)).max()))
+            margins = (ranked[:, -1] - ranked[:, -2])[disagreeing(logits, reference) == 1]
+            turned = max(turned, float(margins.max(initial=0)))
+    return turned or moved
 
 
 def _alike(rows: Array) -> Array:

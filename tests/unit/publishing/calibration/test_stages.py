@@ -93,17 +93,32 @@ def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     before = chosen(graph=0.006)
     assert before.stage.least_margin == 0
-    monkeypatch.setattr(first_stage_choice, "ROOM", 1.0)
+    monkeypatch.setattr(first_stage_choice, "ROOM", 2.0)
     found = chosen(graph=0.006)
     rows = np.concatenate([part.rows for part in (seen().clean, *seen().harmful.values())])
     shown, reference = VECTORS.of_rows(rows), MODEL.logits(rows)
-    off = shown.logits - reference
-    assert found.stage.least_margin >= (off.max(axis=1) - off.min(axis=1)).max()
+    ranked = np.sort(shown.logits, axis=1)
     apart = shown.logits.argmax(axis=1) != reference.argmax(axis=1)
-    features = found.stage.readings.features(shown, VECTORS.weight)
     assert apart.any()
+    turned = (ranked[:, -1] - ranked[:, -2])[apart].max()
+    assert found.stage.least_margin == pytest.approx(2 * turned, rel=1e-5)
+    features = found.stage.readings.features(shown, VECTORS.weight)
     assert found.stage.escalates(features)[apart].all()
-    assert found.share > before.share
+    assert found.share >= before.share
+
+
+def test_where_rounding_turned_nothing_a_row_goes_on_that_it_might_have_turned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_stage_choice, "ROOM", 2.0)
+    monkeypatch.setattr(first_stage_choice, "disagreeing", lambda logits, _: np.zeros(len(logits)))
+    found = chosen(graph=0.006)
+    rows = np.concatenate(
+        [part.rows for part in (seen().clean, *seen().shifted, *seen().harmful.values())]
+    )
+    off = VECTORS.of_rows(rows).logits - MODEL.logits(rows)
+    moved = (off.max(axis=1) - off.min(axis=1)).max()
+    assert found.stage.least_margin == pytest.approx(2 * moved, rel=1e-4)
 
 
 @pytest.mark.usefixtures("any_loss")
