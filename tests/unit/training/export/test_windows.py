@@ -1,0 +1,75 @@
+"""Attention in windows: written into a graph block by block, it says what torch says."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, export
+from training.models.window_attention import in_windows
+
+REACH = (16, 8, 2)
+WIDTH, HEADS = 12, 3
+
+
+def answered(call: Any, _: Any, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What three projections of x gather, and the slopes of a sum of it by each of them."""
+    parts = [call(x + shift).unflatten(-1, (HEADS, -1)).transpose(1, 2) for shift in (0, 1, 2)]
+    query, key, value = parts = [part.detach().requires_grad_(True) for part in parts]
+    told = in_windows(query, key, value, mask, REACH)
+    weights = torch.arange(1.0, WIDTH // HEADS + 1)
+    slopes = torch.autograd.grad((told.square() * weights).sum(), parts)
+    return told, *slopes
+
+
+@pytest.fixture(scope="module")
+def module() -> torch.nn.Module:
+    torch.manual_seed(1)
+    return torch.nn.Linear(WIDTH, WIDTH).eval()
+
+
+@pytest.fixture(scope="module")
+def graph(module: torch.nn.Module) -> bytes:
+    example = (
+        torch.rand(TRACED_ROWS, TRACED_TOKENS, WIDTH),
+        torch.ones(TRACED_ROWS, TRACED_TOKENS, dtype=torch.int64),
+    )
+    tokens = torch.export.Dim("tokens", min=2, max=512)
+    names = ("told", "by_query", "by_key", "by_value")
+    columns = {"x": tokens, "mask": tokens}
+    return export(module, answered, example, ("x", "mask"), names, columns)
+
+
+@pytest.mark.parametrize(
+    "lengths", [(2, 1), (5, 3), (8,), (9, 8), (16, 9), (17, 2), (24, 17), (61, 40)]
+)
+def test_the_graph_says_what_torch_says(
+    module: torch.nn.Module, graph: bytes, lengths: tuple[int, ...]
+) -> None:
+    torch.manual_seed(2)
+    x = torch.randn(len(lengths), max(lengths), WIDTH)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).to(torch.int64)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    told = session.run(None, {"x": x.numpy(), "mask": mask.numpy()})
+    for one, other in zip(told, answered(module, None, x, mask), strict=True):
+        np.testing.assert_allclose(one, other.detach().numpy(), atol=2e-5, rtol=1e-4)
+
+
+def test_nothing_of_the_operators_is_left(graph: bytes) -> None:
+    model = onnx.load_model_from_string(graph)
+    assert {each.domain for each in model.opset_import} == {""}
+    assert {node.op_type for node in model.graph.node} >= {"Scan", "Softmax"}
+
+
+def test_torch_differentiates_it() -> None:
+    torch.manual_seed(3)
+    parts = [torch.randn(2, 1, 21, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    mask = torch.ones(2, 21, dtype=torch.int64)
+    mask[1, 15:] = 0
+    for reach in (REACH, (32, 8, 1), (4, 4, 1)):
+        assert torch.autograd.gradcheck(
+            lambda *x, r=reach: in_windows(x[0], x[1], x[2], mask, r), parts
+        )
