@@ -23,7 +23,7 @@ from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, answer_features, slopes
 from training.export.word_votes import WordVotes
 from training.models.encoder import TextClassifier
-from training.models.long_encoder import LongTextClassifier, in_square
+from training.models.long_encoder import LongTextClassifier, in_operators
 
 # ids -> embeddings; embeddings, mask -> logits; where features begin deeper, see `TextClassifier`.
 Forward = Callable[..., torch.Tensor]
@@ -146,8 +146,8 @@ def export_text_response(
     wording: WordVotes | None = None,
 ) -> bytes:
     """Return the response graph of `inference.runtime.response_contract` for the same module; a
-    reference is one of the vectors that enter its head. Of windows too it holds the square of all
-    scores.
+    reference is one of the vectors that enter its head. Windows are written block by block
+    (`training.export.windows`).
     """
     described = {} if reference is None else reference.state()
 
@@ -162,7 +162,7 @@ def export_text_response(
     example = (*_example(module), label, torch.tensor(0.1))
     state = described | ({} if wording is None else wording.state())
     names = response_contract.TEXT_INPUTS, response_contract.OUTPUTS
-    with in_square(module):
+    with in_operators(module):
         data = export(module, forward, example, *names, _columns(module), state)
     response_contract.check_text_response_graph(data)
     return data

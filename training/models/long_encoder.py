@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from inference.text.tokens import Ids
 from training.models.encoder import NO_ATTENTION, EncoderLayer, EncoderSize, TextClassifier
+from training.models.window_attention import in_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class LongTextClassifier(TextClassifier):
         if size.positions % reach.block or reach.first > reach.block:
             raise ValueError("positions are whole blocks, and the first tokens within one")
         self.reach = reach
-        # Windows as a part of one square of scores: see `in_square`.
-        self.squared = False
+        # Each layer's attention as one operator: see `in_operators`.
+        self.operators = False
 
     def vectors(self, x: torch.Tensor) -> torch.Tensor:
         """As `TextClassifier` has it; a text reaches as far as it does alone, whatever stands
@@ -64,10 +65,17 @@ class LongTextClassifier(TextClassifier):
 
     def _through(self, x: torch.Tensor, mask: torch.Tensor, start: int, end: int) -> torch.Tensor:
         tokens = x.shape[1]
-        if self.squared or tokens <= self.reach.whole:
+        if not self.operators and tokens <= self.reach.whole:
             return super()._through(x, mask, start, end)
         if not start:
             x = self.norm(x + self.positions.weight[:tokens])
+        if self.operators:
+            reach = self.reach.whole, self.reach.block, self.reach.first
+            for layer in self.layers[start:end]:
+                parts = layer.query, layer.key, layer.value
+                query, key, value = (layer.by_head(part(x)) for part in parts)
+                x = layer.behind(x, in_windows(query, key, value, mask, reach))
+            return x
         missing = -tokens % self.reach.block
         x, held = functional.pad(x, (0, 0, 0, missing)), functional.pad(mask, (0, missing))
         bias = (1 - held.to(x.dtype)) * NO_ATTENTION
@@ -79,31 +87,20 @@ class LongTextClassifier(TextClassifier):
                 x = by_blocks(layer, x, bias, self.reach.first)
         return x.transpose(0, 1).flatten(1, 2)[:, :tokens]
 
-    def _bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-        bias = super()._bias(mask, kind)
-        if not self.squared:
-            return bias
-        places = torch.arange(mask.shape[1], device=mask.device)
-        blocks, led = places // self.reach.block, places < self.reach.first
-        near = (blocks[:, None] - blocks).abs() <= 1
-        # The length as a tensor: a traced graph compares it for each text.
-        seen = near | led[:, None] | led | (places.max() < self.reach.whole)
-        return bias + torch.where(seen, 0.0, NO_ATTENTION).to(kind)
-
 
 @contextmanager
-def in_square(module: TextClassifier) -> Iterator[None]:
-    """Within it a module of windows attends by the square of all scores, from which what lies
-    outside of its windows is taken. It says the same, and can be traced at any length.
+def in_operators(module: TextClassifier) -> Iterator[None]:
+    """Within it a module of windows attends by one operator in each layer
+    (`training.models.window_attention`). It says the same, and can be traced at any length.
     """
     if not isinstance(module, LongTextClassifier):
         yield
         return
-    module.squared = True
+    module.operators = True
     try:
         yield
     finally:
-        module.squared = False
+        module.operators = False
 
 
 def by_blocks(layer: EncoderLayer, x: torch.Tensor, bias: torch.Tensor, first: int) -> torch.Tensor:

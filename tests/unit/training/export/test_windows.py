@@ -8,7 +8,11 @@ import onnxruntime
 import pytest
 import torch
 
+from inference.runtime.response_contract import OWN_PREDICTION, TEXT_INPUTS
 from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, export
+from training.export.text import depth, export_text_response, respond
+from training.models.encoder import EncoderSize
+from training.models.long_encoder import AttentionReach, LongTextClassifier
 from training.models.window_attention import in_windows
 
 REACH = (16, 8, 2)
@@ -73,3 +77,34 @@ def test_torch_differentiates_it() -> None:
         assert torch.autograd.gradcheck(
             lambda *x, r=reach: in_windows(x[0], x[1], x[2], mask, r), parts
         )
+
+
+@pytest.fixture(scope="module")
+def encoder() -> LongTextClassifier:
+    torch.manual_seed(4)
+    size = EncoderSize(vocabulary=40, positions=64, width=8, inner=16, layers=2, heads=2)
+    return LongTextClassifier(size, 2, AttentionReach(whole=16, block=8)).eval()
+
+
+@pytest.fixture(scope="module")
+def response(encoder: LongTextClassifier) -> onnxruntime.InferenceSession:
+    graph = export_text_response(encoder)
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", [(12, 5), (17, 9), (61, 40)])
+def test_a_text_is_screened_in_its_windows(
+    encoder: LongTextClassifier, response: onnxruntime.InferenceSession, lengths: tuple[int, ...]
+) -> None:
+    ids = torch.randint(0, 40, (len(lengths), max(lengths)))
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).to(torch.int64)
+    label, eps = torch.full((len(lengths),), OWN_PREDICTION), torch.tensor(0.1)
+    given = (ids, mask, label, eps)
+    fed = {name: each.numpy() for name, each in zip(TEXT_INPUTS, given, strict=True)}
+    logits, moved, features = response.run(None, fed)
+    # By blocks in torch, where the graph is traced with operators.
+    expected = respond(encoder, *given, depth=depth(encoder))
+    for one, other in zip((logits, features), (expected[0], expected[2]), strict=True):
+        np.testing.assert_allclose(one, other.detach().numpy(), atol=1e-4, rtol=1e-3)
+    assert (moved == expected[1].detach().numpy()).mean() > 0.99

@@ -21,7 +21,7 @@ from training.models.long_encoder import (
     FrequentWordEmbedding,
     LongTextClassifier,
     by_blocks,
-    in_square,
+    in_operators,
     lengthened,
 )
 
@@ -160,18 +160,18 @@ def test_a_text_reaches_as_far_as_it_does_alone() -> None:
 
 @pytest.mark.parametrize("first", [1, 3])
 @pytest.mark.parametrize("lengths", [(12, 5), (16,), (17, 9), (64, 40)])
-def test_a_square_of_scores_says_the_same(lengths: tuple[int, ...], first: int) -> None:
+def test_one_operator_a_layer_says_the_same(lengths: tuple[int, ...], first: int) -> None:
     windows = lengthened(classifier(), 64, AttentionReach(whole=16, block=8, first=first)).eval()
     ids, mask = fed(rows(*lengths))
     slopes = []
-    for within in (nullcontext(), in_square(windows)):
+    for within in (nullcontext(), in_operators(windows)):
         with within:
             x = windows(ids).detach().requires_grad_(True)
             windows(x, mask).square().sum().backward()
             slopes.append((windows(x, mask), x.grad))
     for one, other in zip(*slopes, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
-    assert not windows.squared
+    assert not windows.operators
 
 
 def test_screening_finds_the_embeddings_of_the_graph() -> None:
