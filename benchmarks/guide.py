@@ -76,6 +76,10 @@ SOURCES = (
         more=_recall,
         limit="tokens a second are of random weights; windows were chosen without regard to recall",
     ),
+    GuideSource(
+        *(3, "attention windows in an encoder's response graph", "longtexts.json"),
+        limit="of random weights, in the size of two of MiniLM's layers",
+    ),
     GuideSource(3, "attention windows of an encoder", "training.json", _ENCODER),
     GuideSource(
         *(4, "distillation of a language model", "language.json"),
