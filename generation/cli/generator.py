@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from generation.publishing.window_choice import WindowFindings, WindowWish
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
-for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
+for _module in ("torch", "torchao", "transformers", "jinja2", "psutil", "onnx"):
     if importlib.util.find_spec(_module) is None:
         raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
 
