@@ -51,3 +51,6 @@ test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
 
 test/images: $(VENV)/dev ## what a container image holds, installed without an engine; its commands start
 	$(BIN)/python -m pytest -m "long or not long" tests/integration/deploy/test_images.py
+
+test/built: $(VENV)/dev ## the image of language models, built by buildah and run from its root (as root; minutes, 8 GB)
+	$(BIN)/python -m pytest -m long tests/integration/deploy/test_built_images.py
