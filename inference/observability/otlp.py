@@ -1,11 +1,9 @@
-"""Sends traces to an OTLP receiver with OpenTelemetry's SDK, linked by W3C Trace Context."""
+"""Sends traces to an OTLP receiver with OpenTelemetry's SDK."""
 
-import re
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeVar
 
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -15,35 +13,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
-TRACEPARENT = "traceparent"
-# W3C Trace Context, version 00: trace and span, neither of zeros alone, and flags.
-_TRACEPARENT = re.compile(
-    r"00-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
-)
+from inference.observability.trace_context import ParentSpan
 
-Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
-"""Of a call: pairs, in order."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ParentSpan:
-    """The caller's span: the ids in a `traceparent`."""
-
-    trace: int
-    span: int
-    flags: int
-
-
-def parent_in(metadata: Metadata) -> ParentSpan | None:
-    """The span in the only `traceparent` of a call; None if there is none, several or a malformed
-    one.
-    """
-    values = [value for key, value in metadata if key == TRACEPARENT]
-    if len(values) != 1 or not isinstance(values[0], str):
-        return None
-    found = _TRACEPARENT.fullmatch(values[0])
-    return ParentSpan(*(int(part, 16) for part in found.groups())) if found else None
 
 
 class OtlpTracer:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from inference.observability.otlp import TRACEPARENT, Metadata, ParentSpan, parent_in
+from inference.observability.trace_context import TRACEPARENT, Metadata, ParentSpan, parent_in
 from sealgate.settings import ConfigError
 
 _OFF: AbstractContextManager[None] = nullcontext()
