@@ -5,14 +5,13 @@ one whose turn it is; turns alternate, in several rounds, so that a machine that
 along: the figures that count are ratios within a round.
 
 Each model's figures are kept in build/bench/serve, and all that are there are joined in
-results/serve.json, each with the commit that was measured, and drawn in serve.svg.
+results/serve.json, each with the commit that was measured, and drawn in serve-MODEL.svg.
 """
 
 import argparse
 import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from itertools import product
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,7 +130,9 @@ def _join() -> None:
         measured={name: [part["commit"], part["pace"]] for name, part in parts.items()},
         missing=sorted(SUBJECTS.keys() - parts),
     )
-    _plot(rows, RESULTS / "serve.svg")
+    for name, part in parts.items():
+        if part["rows"]:
+            _plot(part["rows"], RESULTS / f"serve-{name}.svg")
 
 
 def measure(bench: Bench, subject: ServedModel) -> tuple[list[Entry], dict[str, list[Cell]]]:
@@ -279,13 +280,12 @@ def _rows(
 
 
 def _plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Of each model, CPU and rate: a group of bars a server, a bar a load."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    """CPU and rate of one model: a group of bars a server, a bar a load."""
     loads = {f"{n} in flight": c for n, c in zip(IN_FLIGHT, _COLORS, strict=True)}
     figures = {"cpu_ms": "server CPU-ms per answer", "rate": "answers per second"}
-    with charts.figure(path, 2 * len(models), 12 * len(models)) as axes:
-        for axis, (model, (key, title)) in zip(axes, product(models, figures.items()), strict=True):
-            mine = [row for row in rows if row["model"] == model and row["load"] in loads]
+    with charts.figure(path, 2, 12) as axes:
+        for axis, (key, title) in zip(axes, figures.items(), strict=True):
+            mine = [row for row in rows if row["load"] in loads]
             names = list(dict.fromkeys(row["what"] for row in mine))
             for place, (load, color) in enumerate(loads.items()):
                 found = {row["what"]: row[key] for row in mine if row["load"] == load}
@@ -294,7 +294,7 @@ def _plot(rows: list[dict[str, Any]], path: Path) -> None:
                 axis.barh(spots, middles, 0.2, color=color, label=load)
             axis.set_yticks(range(len(names)), names)
             axis.invert_yaxis()
-            axis.set_title(f"{model}: {title}", fontsize="medium", loc="left")
+            axis.set_title(f"{rows[0]['model']}: {title}", fontsize="medium", loc="left")
             axis.legend(fontsize="small", frameon=False)
 
 
