@@ -1,5 +1,8 @@
 //! What Python sees of a call.
 
+// PyO3's macros convert errors that need it or not.
+#![allow(clippy::useless_conversion)]
+
 use crate::front::Front;
 use crate::shared::Handed;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -32,10 +35,12 @@ impl Call {
         for each in handed {
             let same = different.iter().rev().take(COMPARED).map(|&at| &calls[at]);
             let same = same.into_iter().find(|call| have_same(&call.handed.headers, &each.headers));
-            let read = same.map(|call| call.read.clone()).unwrap_or_else(|| {
+            let read = if let Some(call) = same {
+                call.read.clone()
+            } else {
                 different.push(calls.len());
                 Arc::new(ReadMetadata(GILOnceCell::new()))
-            });
+            };
             calls.push(Self { handed: each, read });
         }
         calls
@@ -137,5 +142,31 @@ impl Call {
     /// Say that this call has authenticated.
     fn note_caller(&self) {
         self.handed.peer.known.store(true, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut all = HeaderMap::new();
+        for &(name, value) in pairs {
+            all.append(name, HeaderValue::from_static(value));
+        }
+        all
+    }
+
+    #[test]
+    fn metadata_is_the_same_but_for_the_time_that_is_granted() {
+        let one = of(&[("authorization", "Bearer a"), ("grpc-timeout", "1S"), ("x", "1")]);
+        assert!(have_same(&one, &of(&[("authorization", "Bearer a"), ("x", "1")])));
+        assert!(have_same(
+            &one,
+            &of(&[("authorization", "Bearer a"), ("grpc-timeout", "2S"), ("x", "1")])
+        ));
+        assert!(!have_same(&one, &of(&[("authorization", "Bearer b"), ("x", "1")])));
+        assert!(!have_same(&one, &of(&[("authorization", "Bearer a")])));
+        assert!(!have_same(&one, &of(&[("authorization", "Bearer a"), ("x", "1"), ("x", "1")])));
     }
 }
