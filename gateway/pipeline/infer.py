@@ -47,7 +47,7 @@ from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
-from sealgate.tensors import digest_of, read_inputs, write_outputs
+from sealgate.tensors import digest_of, read_inputs
 from sealgate.trust.receipts.answer_entry import BY_CANARY
 
 _log = logging.getLogger(__name__)
@@ -148,20 +148,10 @@ class InferencePipeline:
 
     def response(self, pending: PendingRequest) -> oip.ModelInferResponse:
         """The answer of a finished request (step 7). Raises its `error`."""
-        if pending.error is not None:
-            raise pending.error
-        response = oip.ModelInferResponse(
-            model_name=pending.params.model if pending.params else "",
-            model_version=str(pending.live.version) if pending.live else "",
-            id=pending.request_id,
-        )
-        write_outputs(response, pending.outputs)
-        if pending.receipt is not None:
-            response.parameters["receipt"].string_param = pending.receipt.decode()
-        return response
+        return oip.ModelInferResponse.FromString(self.answer(pending))
 
     def answer(self, pending: PendingRequest) -> bytes:
-        """`response`, serialized. Raises the request's `error`."""
+        """The same, serialized. Raises the request's `error`."""
         if pending.error is not None:
             raise pending.error
         model = pending.params.model if pending.params else ""

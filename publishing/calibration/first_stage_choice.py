@@ -4,24 +4,22 @@
    machine does not decide. If the response graph on every row costs less than LEAST_SECONDS, there
    is no first stage.
 2. Both stages score all rows that the detector was fitted on: clean, changed and attacked. The
-   scores are cross-fitted (`publishing.calibration.first_stage_choice`).
+   scores are cross-fitted, so that neither looks better than it is.
 3. The cut is the lowest that escalates at most a share of the clean rows. Of the shares in SHARES,
    the smallest is used for which the joint score loses at most MOST_LOST of AUROC against the
    response graph on every row: over all attacks, and against an adaptive attacker who knows the
    stages and sends, of all attacks on a row, the one with the lowest score.
 4. A row goes on, too, if its margin is below ROOM times the largest that a row of another class in
-   float32 has among these; where there is none, below the most by which INT8 was off float32.
+   float32 has among these; where there is none, ROOM times the most by which INT8 was off float32.
 5. The stage is used if a share meets step 3 and both stages cost at most MOST_COST of the graph on
    every row.
 
 The calibration slice takes no part, so thresholds set on its joint scores keep their bound
 (`publishing.calibration.detector_fit`).
 
-Cross-fitted scores of both screening stages, so that neither looks better than it is. Inputs and
-vectors are taken from all rows that the detector was fitted on: clean, changed and attacked. The
-projections of clean rows are fitted in four folds of the fit slice: a row's features come from
-projections that did not see it. The scores of both stages come from weights that did not see the
-row.
+Cross-fitting: the projections of clean rows are fitted in four folds of the fit slice, and a row's
+features come from projections that did not see it. So do the scores of both stages from weights
+that did not see the row.
 """
 
 import math
