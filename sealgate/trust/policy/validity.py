@@ -96,7 +96,7 @@ class Withdrawal:
     def __post_init__(self) -> None:
         fields.integer(self.since)
         if list(fields.unique(self.stands)) != sorted(map(check_digest, self.stands)):
-            raise fields.malformed("what stands is not sorted")
+            raise fields.malformed("the digests in `stands` are not sorted")
         if self.stands and not self.since:
             raise invalid("something stands that a key signed which never counted")
 

@@ -3,8 +3,10 @@
 import gzip
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
+from typing import Any
 
 import grpc
 import pytest
@@ -31,6 +33,24 @@ def failed(call: grpc.Future) -> grpc.RpcError:
     return error
 
 
+@contextmanager
+def held_front() -> Iterator[tuple[Any, Any, threading.Event]]:
+    """A front whose handler is busy with a first call until the event is set; and what calls it."""
+    taken, go = threading.Event(), threading.Event()
+
+    def waiting(context: FrontContext) -> None:
+        taken.set()
+        go.wait(PATIENCE)
+        echo(context)
+
+    with front_with(waiting) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        first = infer.future(b"first", timeout=PATIENCE)
+        assert taken.wait(PATIENCE)
+        yield front, infer, go
+        assert first.result() == b"first"
+
+
 def test_every_call_of_many_gets_its_own_answer() -> None:
     with front_with(echo) as front, front.channel() as channel:
         infer = channel.unary_unary(INFER)
@@ -44,37 +64,16 @@ def test_every_call_of_many_gets_its_own_answer() -> None:
 
 
 def test_calls_that_came_meanwhile_are_one_burst() -> None:
-    taken, go = threading.Event(), threading.Event()
-
-    def waiting(context: FrontContext) -> None:
-        taken.set()
-        go.wait(PATIENCE)
-        echo(context)
-
-    with front_with(waiting) as front, front.channel() as channel:
-        infer = channel.unary_unary(INFER)
-        first = infer.future(b"first", timeout=PATIENCE)
-        assert taken.wait(PATIENCE)
+    with held_front() as (front, infer, go):
         calls = [infer.future(b"x", timeout=PATIENCE) for _ in range(50)]
         until(lambda: front.front.counts()["handed"] == 51)
         go.set()
-        assert first.result() == b"first"
         assert all(call.result() == b"x" for call in calls)
         assert [len(burst) for burst in front.bursts] == [1, 50]
 
 
 def test_callers_of_a_burst_are_seen_with_their_own_metadata() -> None:
-    taken, go = threading.Event(), threading.Event()
-
-    def waiting(context: FrontContext) -> None:
-        taken.set()
-        go.wait(PATIENCE)
-        echo(context)
-
-    with front_with(waiting) as front, front.channel() as channel:
-        infer = channel.unary_unary(INFER)
-        first = infer.future(b"first", timeout=PATIENCE)
-        assert taken.wait(PATIENCE)
+    with held_front() as (front, infer, go):
         callers = [f"Bearer {number % 12}" for number in range(48)]
         calls = [
             infer.future(caller.encode(), timeout=PATIENCE, metadata=[("authorization", caller)])
@@ -82,7 +81,6 @@ def test_callers_of_a_burst_are_seen_with_their_own_metadata() -> None:
         ]
         until(lambda: front.front.counts()["handed"] == 49)
         go.set()
-        assert first.result() == b"first"
         assert [call.result().decode() for call in calls] == callers
         _, burst = front.bursts
         for context in burst:
@@ -92,17 +90,7 @@ def test_callers_of_a_burst_are_seen_with_their_own_metadata() -> None:
 
 
 def test_what_calls_of_a_burst_have_in_common_is_read_once() -> None:
-    taken, go = threading.Event(), threading.Event()
-
-    def waiting(context: FrontContext) -> None:
-        taken.set()
-        go.wait(PATIENCE)
-        echo(context)
-
-    with front_with(waiting) as front, front.channel() as channel:
-        infer = channel.unary_unary(INFER)
-        first = infer.future(b"first", timeout=PATIENCE)
-        assert taken.wait(PATIENCE)
+    with held_front() as (front, infer, go):
         # Each with another deadline, which is no metadata.
         calls = [
             infer.future(b"x", timeout=PATIENCE + number, metadata=[("authorization", "Bearer x")])
@@ -110,7 +98,6 @@ def test_what_calls_of_a_burst_have_in_common_is_read_once() -> None:
         ]
         until(lambda: front.front.counts()["handed"] == 21)
         go.set()
-        assert first.result() == b"first"
         assert all(call.result() == b"x" for call in calls)
         _, burst = front.bursts
         assert len({id(context.invocation_metadata()) for context in burst}) == 1
