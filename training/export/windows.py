@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from training.export.nodes import Nodes
 from training.models.encoder import NO_ATTENTION
+from training.models.window_attention import operators
 
 _DOMAIN = "sealgate"
 _FORWARD, _BACKWARD = "window_attention", "window_attention_slopes"
@@ -24,11 +25,7 @@ Tensors = tuple[torch.Tensor, ...]
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """What keeps both operators whole while a graph is traced and exported."""
-    operators = torch.ops.sealgate
-    return {
-        operators.window_attention.default: _whole_forward,
-        operators.window_attention_slopes.default: _whole_backward,
-    }
+    return dict(zip(operators(), (_whole_forward, _whole_backward), strict=True))
 
 
 def _whole_forward(*given: Any) -> torch.Tensor:
