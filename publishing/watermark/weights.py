@@ -17,7 +17,13 @@ from onnx import numpy_helper
 
 from inference.runtime.graph_rewrites import drop_unread
 from publishing.serialization import serialize_model
-from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
+from publishing.watermark.dequantize import (
+    Array,
+    Floats,
+    dequantize,
+    unpack_blocks,
+    unpack_nibbles,
+)
 from publishing.watermark.linear_maps import effective_weights
 from sealgate.reasons import Reason, SealgateError
 
@@ -43,7 +49,7 @@ _INTEGER = {
     "QLinearMatMul": (4, 5),
 }
 _CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
-_BLOCKS = "MatMulNBits"
+_BLOCKS, _TABLE = "MatMulNBits", "GatherBlockQuantized"
 _TRANSPARENT = frozenset({"Cast", "Identity", "QuantizeLinear"})
 # Of numpy's kind "V", which says nothing.
 _SMALL = frozenset(np.dtype(kind) for kind in (ml_dtypes.bfloat16, ml_dtypes.int4, ml_dtypes.uint4))
@@ -174,6 +180,9 @@ class _Graph:
         if node.op_type == _BLOCKS:
             yield from self._blocks(node)
             return
+        if node.op_type == _TABLE:
+            yield from self._table(node)
+            return
         for place, transposed in _OPERATORS.get(node.op_type, ()):
             if place >= len(node.input):
                 continue
@@ -251,6 +260,26 @@ class _Graph:
         levels = packed.astype(np.uint8)
         values = unpack_blocks(levels, scales, self._constant(node, 3), columns, bits)
         yield CarrierWeight(node.input[1], (0, 1), values)
+
+    def _table(self, node: onnx.NodeProto) -> Iterator[CarrierWeight]:
+        """The embeddings [n, width] of a quantized look-up. Bytes without zero points have the
+        middle of their range for 0.
+        """
+        table, scales, zero = (self._constant(node, place) for place in (0, 2, 3))
+        if table is None or scales is None or table.ndim != 2:
+            return
+        bits, block = _integer(node, "bits", 4), _integer(node, "block_size", 128)
+        if table.dtype == np.uint8:
+            if zero is None:
+                zero = np.full((), 2 ** (bits - 1), np.uint8)
+            elif bits == 4:
+                zero = unpack_nibbles(zero.astype(np.uint8))[:, : scales.shape[1]]
+            if bits == 4:
+                table = unpack_nibbles(table.astype(np.uint8))
+        axis = _integer(node, "quantize_axis", 1)
+        values = dequantize(table, scales, zero, axis, block)
+        if values.size >= MIN_ELEMENTS:
+            yield CarrierWeight(node.input[0], (0, 1), values)
 
     def _constant(self, node: onnx.NodeProto, place: int) -> Array | None:
         if place >= len(node.input):

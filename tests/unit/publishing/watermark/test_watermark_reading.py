@@ -21,6 +21,7 @@ from publishing.watermark.reading import (
     weights_of,
 )
 from publishing.watermark.tensor_file import TensorFile
+from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY, Floats, mark, marked, network, safetensors_bytes
 
@@ -152,6 +153,34 @@ def test_forms_of_onnx(kind: str) -> None:
     found = read(weights_of("model.onnx", _graph(kind).SerializeToString()))
     assert found.z > 25
     assert found.weights == sum(MARKED[name].size for name in ("first", "second", "third"))
+
+
+@pytest.mark.parametrize("kind", ["int4", "bytes", "bytes with zero points"])
+def test_embeddings_in_blocks(kind: str) -> None:
+    """One more matrix than the chain has, looked up by rows, as its three forms are stored."""
+    model = _graph("blocks")
+    value = MARKED["last"]
+    packed, scale = int4(value)
+    table = numpy_helper.from_array(packed, "table")
+    zeros = np.full((len(value), scale.shape[1] // 2), 0x88, np.uint8)
+    if kind == "int4":
+        levels = np.stack([packed & 15, packed >> 4], axis=2).reshape(value.shape).astype(int) - 8
+        table = helper.make_tensor("table", onnx.TensorProto.INT4, value.shape, levels.ravel())
+    model.graph.initializer.extend([table, numpy_helper.from_array(scale, "scales")])
+    given = ["table", "ids", "scales"]
+    if "zero" in kind:
+        model.graph.initializer.append(numpy_helper.from_array(zeros, "zeros"))
+        given.append("zeros")
+    row = onnx.TensorProto.INT64, ["n"]
+    model.graph.input.append(helper.make_tensor_value_info("ids", *row))
+    look = "GatherBlockQuantized", given, ["rows"]
+    model.graph.node.append(helper.make_node(*look, domain="com.microsoft", block_size=32))
+    last = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Add", [last, "rows"], ["answer"]))
+    model.graph.output[0].name = "answer"
+    found = read_carriers(model)[-1]
+    assert found.name == "table"
+    assert np.abs(found.values - value).max() < np.abs(value).max() / 7
 
 
 def _graph(kind: str) -> onnx.ModelProto:
