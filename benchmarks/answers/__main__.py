@@ -4,8 +4,9 @@ Each text is said in pieces as long as tokens and screened as an answer is: find
 value counts as found if no half of it leaves. False alarms are findings in harmless values, in real
 e-mails without the lines that hold an address or a telephone number, and in topics of Python's
 manual. The costs are the CPU time of the screen alone, for each token of a long answer with a
-system prompt, and how many tokens have come behind the first part when it leaves. Prints tables;
-writes results/answers.json.
+system prompt, how many tokens have come behind the first part when it leaves, and what a classifier
+of answers takes besides (`benchmarks.answers.classifier`). Prints tables; writes
+results/answers.json.
 """
 
 import pydoc_data.topics
@@ -16,6 +17,7 @@ from itertools import groupby
 
 import numpy as np
 
+from benchmarks.answers.classifier import classifier_costs
 from benchmarks.answers.texts import LabelledText, labelled, mails, parts_of
 from benchmarks.report import Row, Target, finish, show
 from inference.llm.answers import AnswerScreen
@@ -45,16 +47,19 @@ def main() -> None:
     rows += [_alarms("e-mails", mail_texts), _alarms("topics of Python's manual", manual)]
     show(rows, ("kind", "wanted", "texts", "found", "masked_whole"))
     costs = _costs(mail_texts)
+    classified = classifier_costs(_long_answers(mail_texts))
     show([costs])
+    show([classified])
     targets = [
         Target("secrets found", _share(rows, "secrets"), 0.99, least=True),
         Target("personal data found", _share(rows, "personal"), 0.99, least=True),
         Target("false alarms on harmless values", _share(rows, ""), 0.01),
         Target("false alarms on e-mails", _of(rows, "e-mails"), 0.01),
         Target("CPU ms a token, 90% of answers", costs["ms_a_token_p90"], 1.0),
+        Target("CPU ms a token of a classifier, 90% of answers", classified["ms_a_token_p90"], 1.0),
         Target("tokens before the first leaves", costs["held_tokens"], float(HOLD_TOKENS)),
     ]
-    finish("answers", [*rows, costs], [target.unless_met(_WHY) for target in targets])
+    finish("answers", [*rows, costs, classified], [target.unless_met(_WHY) for target in targets])
 
 
 def _kinds(texts: Sequence[LabelledText]) -> Iterator[Row]:
@@ -116,21 +121,26 @@ def _answer(pieces: Sequence[str]) -> Iterator[AnswerPart]:
 
 def _costs(texts: Sequence[str]) -> Row:
     """Of answers of so many tokens with all that may be looked for."""
-    pieces = parts_of("\n".join(texts))
     system = " ".join(texts[0].split()[:150])
     spent = []
-    for number in range(_TIMED):
-        answer = pieces[number * _LONG : (number + 1) * _LONG]
+    for answer in _long_answers(texts):
         began = time.thread_time()
-        for _ in AnswerScreen(_ALL, [system]).over(_answer(answer)):
+        for _ in AnswerScreen(_ALL, [system]).over(answer):
             pass
         spent.append(1e3 * (time.thread_time() - began) / len(answer))
     return {
         "kind": "costs",
         "ms_a_token_p50": float(np.median(spent)),
         "ms_a_token_p90": float(np.percentile(spent, 90)),
-        "held_tokens": _held(pieces),
+        "held_tokens": _held(parts_of("\n".join(texts))),
     }
+
+
+def _long_answers(texts: Sequence[str]) -> list[list[AnswerPart]]:
+    """`_TIMED` answers of `_LONG` tokens each."""
+    pieces = parts_of("\n".join(texts))
+    starts = range(0, _TIMED * _LONG, _LONG)
+    return [list(_answer(pieces[start : start + _LONG])) for start in starts]
 
 
 def _held(pieces: Sequence[str]) -> int:

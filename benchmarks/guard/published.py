@@ -19,7 +19,8 @@ from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, s
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
 from inference.text.windows import Windows
-from sealgate.trust.policy.principals import BLOCK
+from sealgate.trust.policy.answers import AnswerClassifierRules
+from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.harness.gateway import GatewayHarness, running
 from training.run.finishing import FinishedRun
@@ -99,6 +100,16 @@ class Published:
         until, begun = time.monotonic() + _SECONDS, time.perf_counter()
         found = bool(self._gateway.follows(self._guard, asked, until, self._call))
         return found, 1e3 * (time.perf_counter() - begun)
+
+    @property
+    def digest(self) -> str:
+        return self._live.digest
+
+    def reads_answers(self) -> Callable[[str], bool]:
+        """What says whether it finds its class in what has come of an answer."""
+        rules = AnswerClassifierRules(self._live.digest, self._guard.label, FLAG)
+        until = time.monotonic() + _SECONDS
+        return self._gateway.of_answers(rules, until, self._call)
 
     def _judge(self, texts: Sequence[str]) -> Floats:
         config = self._live.config
