@@ -49,13 +49,10 @@ from training.steps.quantization import prepare, to_onnx
 
 FLOAT32 = "float32"
 BITS = (8, 4)
-_ROUNDED = {onnx.TensorProto.INT8: 1.0, onnx.TensorProto.INT4: 0.5}
 _RECORDED, _TIMED, _AT_ONCE = 640, 64, 200
 _FOLDER = KEPT / "rounding"
 Measured = dict[str, dict[str, float]]
-"""By arm: accuracy (a share), milliseconds of 64 rows, and bytes: of the file, of its rounded
-weights and of its float32.
-"""
+"""By arm: accuracy (a share), milliseconds of 64 rows, bytes of the file and of its float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +188,7 @@ def measured(made: Mapping[str, bytes], task: LearningTask, rounds: int) -> Meas
             "accuracy": _accuracy(sessions[arm], task),
             "ms": float("inf"),
             "file_bytes": path.stat().st_size,
-            "rounded_bytes": _bytes(graph, _ROUNDED),
-            "float32_bytes": _bytes(graph, {onnx.TensorProto.FLOAT: 4}),
+            "float32_bytes": _float32_bytes(graph),
         }
         path.unlink()
     x = feeds(task.x_test[:_TIMED])
@@ -223,11 +219,11 @@ def _accuracy(session: onnxruntime.InferenceSession, task: LearningTask) -> floa
     return float((np.concatenate(parts).argmax(1) == task.y_test.numpy()).mean())
 
 
-def _bytes(graph: bytes, sizes: Mapping[int, float]) -> int:
-    """Of the initializers of these types, each element of so many bytes."""
+def _float32_bytes(graph: bytes) -> int:
+    """Of the weights that are not rounded, and of scales."""
     held = onnx.load_from_string(graph).graph.initializer
-    kept = [each for each in held if each.data_type in sizes]
-    return sum(math.ceil(sizes[each.data_type] * math.prod(each.dims)) for each in kept)
+    kept = [each for each in held if each.data_type == onnx.TensorProto.FLOAT]
+    return sum(4 * math.prod(each.dims) for each in kept)
 
 
 def summary(network: RoundedNetwork, seeds: list[Measured]) -> list[Row]:
@@ -246,7 +242,6 @@ def summary(network: RoundedNetwork, seeds: list[Measured]) -> list[Row]:
                 [seed[FLOAT32]["ms"] / seed[arm]["ms"] for seed in seeds]
             ).shown(1),
             "file_bytes": int(max(seed[arm]["file_bytes"] for seed in seeds)),
-            "rounded_bytes_in_it": int(seeds[0][arm]["rounded_bytes"]),
             "float32_bytes_in_it": int(seeds[0][arm]["float32_bytes"]),
             "share_of_float32": seeds[0][arm]["file_bytes"] / seeds[0][FLOAT32]["file_bytes"],
         }
@@ -287,9 +282,8 @@ def judge(network: list[Row]) -> list[Target]:
             )
         )
     goal = f"{name}, 4 bits: bytes of the file, over those of float32"
-    rounded, kept = four["rounded_bytes_in_it"], four["float32_bytes_in_it"]
-    rest = four["file_bytes"] - rounded - kept
-    why = f"{rounded:,} bytes are weights of 4 bits, {kept:,} are float32, {rest:,} the graph"
+    kept = four["float32_bytes_in_it"]
+    why = f"{kept:,} bytes are float32, {four['file_bytes'] - kept:,} 4 bits and the graph"
     return [*found, Target(goal, four["share_of_float32"], 0.15).unless_met({goal: why})]
 
 

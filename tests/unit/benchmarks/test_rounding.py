@@ -22,8 +22,8 @@ MLP = NETWORKS[0]
 
 def seed(lift: float = 0.0, share: int = 8, ms: float = 1.0) -> Measured:
     """Rounding after training loses a point, in training `lift` less."""
-    whole = {"file_bytes": 800, "rounded_bytes": 0, "float32_bytes": 800}
-    part = {"file_bytes": 800 // share, "rounded_bytes": 60, "float32_bytes": 20}
+    whole = {"file_bytes": 800, "float32_bytes": 800}
+    part = {"file_bytes": 800 // share, "float32_bytes": 20}
     arms = {FLOAT32: {"accuracy": 0.9 + lift, "ms": 3.0, **whole}}
     for bits in BITS:
         told = {"ms": ms, **part}
@@ -59,7 +59,7 @@ def test_a_large_file_and_a_slow_one_are_missed() -> None:
     small = "MLP, 4 bits: bytes of the file, over those of float32"
     large = [seed(0.01, share=4), seed(0.011, share=4)]
     assert missed(*large) == [small]
-    assert judge(summary(MLP, large))[-1].why.startswith("60 bytes are weights of 4 bits, 20 are")
+    assert judge(summary(MLP, large))[-1].why == "20 bytes are float32, 180 4 bits and the graph"
     slow = "MLP, 8 bits in training: times faster"
     assert missed(seed(0.01, ms=2.0), seed(0.011, ms=2.0)) == [slow]
 
