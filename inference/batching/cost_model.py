@@ -172,6 +172,14 @@ class RateEstimate:
             return 0.0
         return (-(-rows // most) * self.fixed + rows * self.per_row) / self._lanes
 
+    def rows_within(self, seconds: float, most: int) -> float:
+        """How many rows are run in `seconds`, in batches of `most` on all lanes; infinite while
+        unknown.
+        """
+        each = self.fixed / most + self.per_row
+        known = self._runs >= _ENOUGH and each > 0
+        return seconds * self._lanes / each if known else float("inf")
+
     def least(self, rows: int) -> float:
         """The time that a batch of `rows` rows surely takes: half of the expected time."""
         return self.seconds(rows) / 2

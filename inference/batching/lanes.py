@@ -9,7 +9,7 @@ from typing import Generic
 from inference.batching.capacity import BatchSizing, RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherCounts, BatcherLimits
-from inference.batching.queue import FairQueue, Job, JobGate, JobState, Part, Rows
+from inference.batching.queue import FairQueue, Job, JobGate, JobState, Part, QueueItem, Rows
 from sealgate.reasons import Reason, SealgateError
 
 Gate = threading.Lock
@@ -143,6 +143,15 @@ class LaneQueue(Generic[Rows, Part]):
     def _is_idle(self) -> bool:
         return self.free_lanes == self._limits.lanes
 
+    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
+        """QUEUE_FULL if a request like this one would not be queued now, behind `ahead` more rows;
+        None if it would.
+        """
+        with self._mutex:
+            if self.queue.could_take(request, ahead):
+                return None
+            return self._full()
+
     def _enter(self, job: Job[Rows, Part]) -> "threading.Lock | None":
         """Take a free lane (None) or a place in the queue, to wait at the returned gate.
 
@@ -203,15 +212,25 @@ class LaneQueue(Generic[Rows, Part]):
             self.awaited_rows = 0
             self.arrived.notify()
 
+    def _bound_wait(self) -> None:
+        """Let the queue hold what is run within the longest wait, but one full batch at least."""
+        limits = self._limits
+        if limits.wait is not None:
+            rows = self.pace.rows_within(limits.wait, limits.max_rows)
+            self.queue.room = int(min(limits.queue_rows, max(limits.max_rows, rows)))
+
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
-        retry = self.pace.until_gone(self.queue.rows, self._limits.max_rows) or None
-        full = f"{self.queue.rows} rows wait"
         for other in self.queue.make_room(job):
             self._dropped += 1
-            other.refuse(SealgateError(Reason.QUEUE_FULL, full, retry))
+            other.refuse(self._full())
         if not self.queue.has_room(job):
-            raise SealgateError(Reason.QUEUE_FULL, full, retry)
+            raise self._full()
+
+    def _full(self) -> SealgateError:
+        rows = self.queue.rows
+        retry = self.pace.until_gone(rows, self._limits.max_rows) or None
+        return SealgateError(Reason.QUEUE_FULL, f"{rows} rows wait", retry)
 
     def _withdraw(self, job: Job[Rows, Part]) -> bool:
         """Take `job` out of the queue if it is still there; whether it was told to lead."""
@@ -263,6 +282,7 @@ class LaneQueue(Generic[Rows, Part]):
             self._rows += rows
             if seconds:
                 self.pace.ran(rows, seconds)
+                self._bound_wait()
             self._waited_ns += sum(job.waited for job in done)
             if self.queue:
                 heir = self.queue.take()

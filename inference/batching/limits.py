@@ -1,10 +1,11 @@
 """Batching limits: those signed with the version, and the operator's stricter ones.
 
     {"max_rows", "delay_us", "queue_rows",
-     "preferred_rows": [...], "timeout_us", "priority_levels", "instances"}
+     "preferred_rows": [...], "timeout_us", "priority_levels", "instances", "wait_us"}
 
-The last four may be absent. Then no size is preferred, a request may take as long as its caller
-allows, urgent requests overtake, and the number of cores limits how many batches run at once.
+The last five may be absent. Then no size is preferred, a request may take as long as its caller
+allows, urgent requests overtake, the number of cores limits how many batches run at once, and
+requests that would wait for more than `WAIT_SECONDS` are refused.
 """
 
 from dataclasses import dataclass, replace
@@ -17,13 +18,16 @@ from sealgate.trust import fields
 from sealgate.trust.fields import check_name
 
 _REQUIRED = ("max_rows", "delay_us", "queue_rows")
-_OPTIONAL = ("preferred_rows", "timeout_us", "priority_levels", "instances")
-# The last three only: each is a number, 0 if absent.
+_OPTIONAL = ("preferred_rows", "timeout_us", "priority_levels", "instances", "wait_us")
+# All but the first: each is a number, 0 if absent.
 _NUMBERS = _OPTIONAL[1:]
 _LONGEST_US = 3600 * 10**6
 _MOST_INSTANCES = 1024
 RUN_SECONDS = 30.0
 """How long a run may take, unless the operator says otherwise."""
+WAIT_SECONDS = 0.5
+"""How long a request may have to wait in the queue, unless somebody says otherwise: an answer that
+comes late is worth less than a refusal that says when to come again."""
 LEVELS = 2
 """Levels of priority that a queue has: urgent and ordinary."""
 
@@ -54,6 +58,7 @@ class Batching:
     timeout_us: int = 0
     priority_levels: int = 0
     instances: int = 0
+    wait_us: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= self.queue_rows <= 2**20 or not 0 <= self.delay_us <= 10**6:
@@ -65,8 +70,11 @@ class Batching:
             raise fields.malformed("preferred sizes ascend, and are 64 at most")
         if ascending and not 1 <= ascending[0] <= ascending[-1] <= self.max_rows:
             raise fields.malformed("a preferred size is that of a batch")
-        if not 0 <= self.timeout_us <= _LONGEST_US or not 0 <= self.instances <= _MOST_INSTANCES:
-            raise fields.malformed("a timeout is an hour at most, and instances are 1024 at most")
+        if (
+            not 0 <= max(self.timeout_us, self.wait_us) <= _LONGEST_US
+            or not 0 <= self.instances <= _MOST_INSTANCES
+        ):
+            raise fields.malformed("a time is an hour at most, and instances are 1024 at most")
         if not 0 <= self.priority_levels <= LEVELS:
             raise fields.malformed(f"there are {LEVELS} levels of priority at most")
 
@@ -121,10 +129,14 @@ class BatchingBounds:
     """With 1, there are no priorities."""
     instances: int = 0
     """Batches that run at once."""
+    wait_us: int = 0
+    """How long a request may have to wait in the queue, as measured, in microseconds; others are
+    refused. Half a second where nobody states it."""
     run_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        most = {"priority_levels": LEVELS, "timeout_us": _LONGEST_US, "instances": _MOST_INSTANCES}
+        times = dict.fromkeys(("timeout_us", "wait_us"), _LONGEST_US)
+        most = times | {"priority_levels": LEVELS, "instances": _MOST_INSTANCES}
         for name, limit in most.items():
             if getattr(self, name) > limit:
                 raise ConfigError(f"[[batching]] {name} is {limit} at most")
@@ -149,6 +161,7 @@ class BatchingBounds:
             timeout_us=_lower(batching.timeout_us, self.timeout_us),
             priority_levels=_lower(batching.priority_levels, self.priority_levels),
             instances=_lower(batching.instances, self.instances),
+            wait_us=_lower(batching.wait_us, self.wait_us),
         )
 
 
@@ -191,7 +204,8 @@ class BatcherLimits:
     """Limits of a batcher: rows per batch and per queue level, seconds of waiting, parallel runs.
 
     `preferred` are sizes, ascending: a batch that could have one takes no more than the largest
-    such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes.
+    such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes. Beyond one
+    batch, a level takes no more rows than are run in `wait` seconds, as measured.
     """
 
     max_rows: int
@@ -201,6 +215,7 @@ class BatcherLimits:
     preferred: tuple[int, ...] = ()
     timeout: float | None = None
     levels: int = LEVELS
+    wait: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_rows < 1 or self.queue_rows < 1 or self.lanes < 1 or self.delay < 0:
@@ -217,6 +232,7 @@ class BatcherLimits:
             batching.preferred_rows,
             batching.timeout_us / 1e6 or None,
             batching.priority_levels or LEVELS,
+            batching.wait_us / 1e6 or WAIT_SECONDS,
         )
 
 

@@ -120,7 +120,7 @@ class _Level(Generic[Item]):
             found.append(item)
         return found
 
-    def surplus(self, newcomer: Item, needed: int) -> list[Item]:
+    def surplus(self, newcomer: QueueItem, needed: int) -> list[Item]:
         """The requests of the greediest caller that free `needed` rows and still leave that caller
         no fewer than the caller of `newcomer` would have; empty if there are none.
         """
@@ -157,11 +157,13 @@ class _Level(Generic[Item]):
 class FairQueue(Generic[Item]):
     """A bounded queue with two levels. Not thread-safe by itself."""
 
-    __slots__ = ("_overtaken", "_room", "_urgent", "ordinary")
+    __slots__ = ("_overtaken", "_urgent", "ordinary", "room")
 
     def __init__(self, room: int) -> None:
-        """`room` is the number of rows that each level can hold."""
-        self._room = room
+        """`room` is the number of rows that each level can hold; what is there stays when it is
+        lowered.
+        """
+        self.room = room
         self._urgent: _Level[Item] = _Level()
         self.ordinary: _Level[Item] = _Level()
         # How often in a row the head of the ordinary ones has been overtaken.
@@ -180,7 +182,15 @@ class FairQueue(Generic[Item]):
         return self._urgent.rows + self.ordinary.rows
 
     def has_room(self, item: Item) -> bool:
-        return self._level(item).rows + item.rows <= self._room
+        return self._level(item).rows + item.rows <= self.room
+
+    def could_take(self, item: QueueItem, ahead: int = 0) -> bool:
+        """Whether there is room behind `ahead` more rows, or a greedier caller would have to make
+        it.
+        """
+        level = self._level(item)
+        needed = level.rows + ahead + item.rows - self.room
+        return needed <= 0 or bool(level.surplus(item, needed))
 
     def make_room(self, item: Item) -> list[Item]:
         """Remove and return what must give way to `item` if its level is full (see the module).
@@ -188,7 +198,7 @@ class FairQueue(Generic[Item]):
         The result is empty if nothing must give way, or nothing may: `has_room` tells.
         """
         level = self._level(item)
-        needed = level.rows + item.rows - self._room
+        needed = level.rows + item.rows - self.room
         if needed <= 0:
             return []
         found = level.surplus(item, needed)
@@ -235,7 +245,7 @@ class FairQueue(Generic[Item]):
             room -= sum(item.rows for item in passing)
         return found
 
-    def _level(self, item: Item) -> _Level[Item]:
+    def _level(self, item: QueueItem) -> _Level[Item]:
         return self._urgent if item.urgent else self.ordinary
 
     def _next(self) -> _Level[Item]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy.typing as npt
 
 from inference.batching.limits import BatcherCounts, Pace
-from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
+from inference.batching.queue import DEFAULT_OPTIONS, QueueItem, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place
@@ -86,6 +86,17 @@ class PartedVersion(Protocol):
     ) -> Iterator[Sequence[tuple[int, InferenceResult | SealgateError]]]:
         """Run a burst of requests; yield the place of each in it, with its result or why there is
         none, as these come.
+        """
+        ...
+
+
+@runtime_checkable
+class QueuedVersion(Protocol):
+    """A version whose requests wait in this process."""
+
+    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
+        """QUEUE_FULL if a request like this one would not be queued now, behind `ahead` more rows;
+        None if it would.
         """
         ...
 

@@ -19,7 +19,7 @@ from inference.batching.limits import (
     BatcherLimits,
     OperatorBounds,
 )
-from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
+from inference.batching.queue import DEFAULT_OPTIONS, QueueItem, RequestOptions
 from inference.engine.batch_run import ServingTarget
 from inference.engine.checks import check_answers, check_forward
 from inference.engine.result import InferenceResult, split_results
@@ -167,6 +167,10 @@ class ReadyVersion:
             taken.append((rows, options, bucket))
         results = iter(self.batcher.submit_all(taken))
         return [refused.get(place) or next(results) for place in range(len(requests))]
+
+    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
+        """See `Batcher.refusal_of`."""
+        return self.batcher.refusal_of(request, ahead)
 
     def costs(self) -> BatchCosts:
         """What batches cost now; it runs golden inputs of each size."""

@@ -266,3 +266,33 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     until(lambda: worker.batches == [[1], [1, 1]])
     assert len(waited) == 1
     assert 0 < waited[0] <= LEFT - RUN < GAP
+
+
+def test_no_more_wait_than_are_run_within_the_longest_wait() -> None:
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=2.5 * RUN))
+    batcher.pace = Known()
+    worker.open.set()
+    batcher.submit(rows())
+    worker.wait_entered()
+    worker.open.clear()
+    with Pool(8) as pool:
+        futures = [begin(pool, worker, batcher)]
+        # Two batches and a half.
+        futures += [add(pool, batcher, size=4) for _ in range(5)]
+        with pytest.raises(SealgateError) as refused:
+            batcher.submit(rows())
+        assert refused.value.reason is Reason.QUEUE_FULL
+        assert refused.value.retry == pytest.approx(3 * RUN)
+        worker.open.set()
+        for future in futures:
+            future.result(60)
+
+
+def test_a_batch_may_wait_however_long_it_takes() -> None:
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=RUN / 1000))
+    batcher.pace = Known()
+    batcher.submit(rows())
+    assert batcher.queue.room == 8

@@ -70,6 +70,7 @@ _COUNT = st.integers(0, 2**20)
         delay_us=_COUNT,
         queue_rows=_COUNT,
         timeout_us=_COUNT,
+        wait_us=_COUNT,
         priority_levels=st.integers(0, 2),
         instances=st.integers(0, 1024),
     ),
@@ -79,7 +80,7 @@ def test_no_bound_is_ever_loosened(bounds: BatchingBounds, signed: Batching) -> 
     tight = bounds.tighten(signed)
     for name in ("max_rows", "delay_us", "queue_rows"):
         assert getattr(tight, name) <= getattr(signed, name)
-    for name in ("timeout_us", "priority_levels", "instances"):
+    for name in ("timeout_us", "priority_levels", "instances", "wait_us"):
         stated = getattr(signed, name)
         assert not stated or 0 < getattr(tight, name) <= stated
     for item in fields(BatchingBounds):
@@ -90,8 +91,19 @@ def test_no_bound_is_ever_loosened(bounds: BatchingBounds, signed: Batching) -> 
 
 
 def test_limits_follow_from_it_and_from_the_machine() -> None:
-    assert BatcherLimits.of(SIGNED, 8) == BatcherLimits(64, 4096, 0.0003, 3, (8, 32, 64), 2.0, 2)
-    assert BatcherLimits.of(PLAIN, 8) == BatcherLimits(64, 4096, 0.0003, 8)
+    signed = BatcherLimits(64, 4096, 0.0003, 3, (8, 32, 64), 2.0, 2, wait=0.5)
+    assert BatcherLimits.of(SIGNED, 8) == signed
+    assert BatcherLimits.of(PLAIN, 8) == BatcherLimits(64, 4096, 0.0003, 8, wait=0.5)
+
+
+def test_the_longest_wait_is_the_publishers_or_the_operators_if_shorter() -> None:
+    for signed, operator, seconds in (
+        (0, 0, 0.5),
+        (0, 3_000_000, 3.0),
+        (2_000_000, 3_000_000, 2.0),
+    ):
+        batching = BatchingBounds(wait_us=operator).tighten(replace(PLAIN, wait_us=signed))
+        assert BatcherLimits.of(Batching.decode(batching.encode()), 1).wait == seconds
 
 
 def sections(folder: Path, text: str) -> OperatorBounds:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.batching.cost_model import BatchCosts
+from inference.batching.cost_model import BatchCosts, RateEstimate
 
 COSTS = BatchCosts(((1, 2.0), (4, 5.0), (8, 6.0)), lanes=2)
 
@@ -66,3 +66,12 @@ def test_what_takes_too_long_to_measure_is_cut_short() -> None:
     costs = BatchCosts.measured(slow, np.zeros((3, 5)), 64, 1, clock)
     assert costs.batches == ((1, 0.5),)
     assert costs.seconds(4) == 2.0
+
+
+def test_how_many_rows_are_run_in_a_time() -> None:
+    pace = RateEstimate(lanes=2)
+    assert pace.rows_within(1.0, 8) == float("inf")
+    for rows in (1, 2, 4, 8) * 2:
+        pace.ran(rows, 0.1 + 0.025 * rows)
+    # A full batch takes .3 seconds, and two run at once.
+    assert pace.rows_within(1.0, 8) == pytest.approx(2 * 8 / 0.3)

@@ -272,3 +272,22 @@ def test_shares_are_forgotten_when_nobody_waits() -> None:
     line.take_along(1, BATCH)
     assert len(line) == 0
     assert line.ordinary.shares == {}
+
+
+def test_a_line_says_whether_it_could_take_one_and_takes_nobody() -> None:
+    line = line_of(room=8)
+    flood(line, "greedy", 8)
+    assert not line.could_take(Guest("greedy8", False, caller="greedy"))
+    # For whom another would have to give up its place.
+    assert line.could_take(Guest("modest", False, caller="modest"))
+    assert line.could_take(Guest("U", True, rows=4), ahead=4)
+    assert not line.could_take(Guest("U", True, rows=4), ahead=5)
+    assert (len(line), line.rows) == (8, 8)
+
+
+def test_a_line_whose_room_is_lowered_keeps_who_is_there() -> None:
+    line = line_of(*(Guest(name, False) for name in "abc"))
+    line.room = 2
+    assert not line.has_room(Guest("d", False))
+    assert [line.take().name for _ in range(3)] == ["a", "b", "c"]
+    assert line.has_room(Guest("d", False))
