@@ -43,6 +43,19 @@ class Call:
     def time_remaining(self) -> float | None: ...
     def is_active(self) -> bool: ...
     def watch(self, front: Front) -> None: ...
+    def refuse_alike(
+        self,
+        front: Front,
+        beginning: int,
+        seconds: float,
+        code: int,
+        details: str,
+        trailing: Sequence[tuple[str, bytes]],
+    ) -> None:
+        """Refuse later calls, for so long: those with the same certificate and metadata whose
+        message begins with the same `beginning` bytes. Raises ValueError for a compressed one.
+        """
+
     def note_caller(self) -> None: ...
 
 @final

@@ -3,9 +3,10 @@
 // PyO3's macros convert errors that need it or not.
 #![allow(clippy::useless_conversion)]
 
-use crate::front::Front;
-use crate::shared::Handed;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::front::{seconds_of, Front};
+use crate::shared::{Handed, Status};
+use crate::turned_away::{have_same, Asked};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::GILOnceCell;
 use pyo3::types::PyBytes;
@@ -45,16 +46,6 @@ impl Call {
         }
         calls
     }
-}
-
-/// Whether two calls have the same metadata, in the same order. The time that is granted is none,
-/// and another with each call.
-fn have_same(one: &HeaderMap, other: &HeaderMap) -> bool {
-    metadata(one).eq(metadata(other))
-}
-
-fn metadata(all: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    all.iter().filter(|(name, _)| name.as_str() != "grpc-timeout")
 }
 
 #[pymethods]
@@ -139,34 +130,31 @@ impl Call {
         }
     }
 
+    /// For `seconds`, calls with the same certificate and metadata are refused with this status, if
+    /// their message begins with the same `beginning` bytes. This one is not.
+    #[allow(clippy::needless_pass_by_value)]
+    fn refuse_alike(
+        &self,
+        front: &Front,
+        beginning: usize,
+        seconds: f64,
+        code: u16,
+        details: String,
+        trailing: Vec<(String, Vec<u8>)>,
+    ) -> PyResult<()> {
+        let call = &self.handed;
+        let (Some(beginning), false) = (call.message.get(..beginning), call.compressed) else {
+            return Err(PyValueError::new_err("the message is compressed, or shorter"));
+        };
+        let until = Instant::now() + seconds_of(seconds)?;
+        let status = Status { code, details, trailing };
+        let asked = Asked { message: beginning, ..call.asked() };
+        front.shared.turned_away.add(asked, until, status);
+        Ok(())
+    }
+
     /// Say that this call has authenticated.
     fn note_caller(&self) {
         self.handed.peer.known.store(true, Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut all = HeaderMap::new();
-        for &(name, value) in pairs {
-            all.append(name, HeaderValue::from_static(value));
-        }
-        all
-    }
-
-    #[test]
-    fn metadata_is_the_same_but_for_the_time_that_is_granted() {
-        let one = of(&[("authorization", "Bearer a"), ("grpc-timeout", "1S"), ("x", "1")]);
-        assert!(have_same(&one, &of(&[("authorization", "Bearer a"), ("x", "1")])));
-        assert!(have_same(
-            &one,
-            &of(&[("authorization", "Bearer a"), ("grpc-timeout", "2S"), ("x", "1")])
-        ));
-        assert!(!have_same(&one, &of(&[("authorization", "Bearer b"), ("x", "1")])));
-        assert!(!have_same(&one, &of(&[("authorization", "Bearer a")])));
-        assert!(!have_same(&one, &of(&[("authorization", "Bearer a"), ("x", "1"), ("x", "1")])));
     }
 }

@@ -224,7 +224,7 @@ impl Front {
     }
 }
 
-fn seconds_of(seconds: f64) -> PyResult<Duration> {
+pub(crate) fn seconds_of(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 

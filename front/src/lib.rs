@@ -24,6 +24,7 @@ mod session_rows;
 pub mod shared;
 pub mod tls;
 pub mod trial;
+mod turned_away;
 mod wire;
 
 use pyo3::prelude::*;

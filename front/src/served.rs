@@ -8,7 +8,8 @@ use crate::gather::{Came, Gather, Open, Step};
 use crate::peer::Peer;
 use crate::places::{Piece, Place};
 use crate::proxy::{forward, Upstream};
-use crate::shared::{lock, Handed, Reply, Shared};
+use crate::shared::{lock, Handed, Reply, Shared, Status};
+use crate::turned_away::Asked;
 use crate::wire::Wire;
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
@@ -177,6 +178,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
     fn hand_over(&mut self, gather: Gather, message: Bytes, compressed: bool) {
         let Gather { call: mut open, since } = gather;
         let limits = &self.shared.limits;
+        let certificate = self.peer.certificate.get();
+        let asked = Asked { certificate, headers: &open.head.headers, message: &message };
+        if let Some(status) = self.shared.turned_away.status(asked, Instant::now()) {
+            return turn_away(self.shared, &mut open.to, &status);
+        }
         let Some(place) = Place::take(self.shared, |shared| &shared.handed, limits.handed) else {
             return refuse_full(self.shared, &mut open.to);
         };
@@ -314,7 +320,11 @@ fn is_grpc(kind: &[u8]) -> bool {
 }
 
 fn refuse_full(shared: &Shared, to: &mut SendResponse<Piece>) {
-    shared.refused.fetch_add(1, Relaxed);
     let status = lock(&shared.full).clone();
-    send_status(to, &status);
+    turn_away(shared, to, &status);
+}
+
+fn turn_away(shared: &Shared, to: &mut SendResponse<Piece>, status: &Status) {
+    shared.refused.fetch_add(1, Relaxed);
+    send_status(to, status);
 }

@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::places::{Piece, Place};
+use crate::turned_away::{Asked, TurnedAway};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::HeaderMap;
@@ -47,6 +48,12 @@ pub(crate) struct Handed {
 }
 
 impl Handed {
+    /// What it says of itself.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let certificate = self.peer.certificate.get();
+        Asked { certificate, headers: &self.headers, message: &self.message }
+    }
+
     pub(crate) fn take_reply(&self) -> Option<Reply> {
         lock(&self.reply).take()
     }
@@ -112,6 +119,7 @@ pub struct Shared {
     pub(crate) received: AtomicUsize,
     pub(crate) unsent: AtomicUsize,
     pub(crate) refused: AtomicU64,
+    pub(crate) turned_away: TurnedAway,
 }
 
 impl Shared {
@@ -146,6 +154,7 @@ impl Shared {
             received: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            turned_away: TurnedAway::default(),
         }
     }
 

@@ -33,6 +33,7 @@ from gateway.services.inference import InferenceService
 from gateway.transport.delayed import DelayedAnswers
 from inference.batching.limits import Pace
 from inference.batching.queue import FairQueue
+from inference.engine.live_table import QueuedVersion
 from inference.observability import tracing
 from inference.observability.tracing import CallSpan
 from sealgate.oip import grpc_service_pb2 as oip
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _UNBOUNDED = 1 << 62
+# Of the time until a full queue is empty: for so long, its caller's next calls are refused unread.
+_AGAIN = 0.1
 
 
 class WholeCall(Protocol):
@@ -62,6 +65,12 @@ class WholeCall(Protocol):
 
     def refuse(self, status: grpc.Status) -> None:
         """End the call with an error. From any thread, once."""
+        ...
+
+    def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
+        """Have later calls refused, for so long: those of the same caller whose
+        message begins with the same `beginning` bytes.
+        """
         ...
 
     def flush(self) -> None:
@@ -123,6 +132,8 @@ class BurstServer:
             pace = self._pipeline.pace(served.pending)
             if pace is Pace.QUICK:
                 quick.append(served)
+            elif self._is_turned_away(served, slow.get(id(served.pending.live), ())):
+                continue
             elif pace is Pace.SLOW:
                 slow.setdefault(id(served.pending.live), []).append(served)
             elif pace is Pace.AWAY:
@@ -182,6 +193,26 @@ class BurstServer:
         if pending.array is not None:
             served.rows = len(pending.array)
         return pending
+
+    def _is_turned_away(self, served: _Served, before: Sequence[_Served]) -> bool:
+        """Refuse a call for which its version's queue has no room behind those `before` it: at
+        once, for its thread would wait for those that are queued; counted, as load shedding counts.
+        """
+        live = served.pending.live if served.pending else None
+        if live is None or not isinstance(live.ready, QueuedVersion):
+            return False
+        full = live.ready.refusal_of(served, sum(each.rows for each in before))
+        if full is None:
+            return False
+        self._interceptor.counted_refusals[full.reason.name] += 1
+        served.log.outcome = full.reason.name
+        current_request.set(served.log)
+        status = grpc_status(full)
+        beginning = name_field(live.config.name)
+        if full.retry and served.context.message.startswith(beginning):
+            served.context.refuse_alike(status, len(beginning), full.retry * _AGAIN)
+        self._end(served, partial(served.context.refuse, status))
+        return True
 
     def _read(self, message: bytes) -> oip.ModelInferRequest | KnownRequest:
         """Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED."""
@@ -313,6 +344,12 @@ class BurstServer:
             end_log(served.log, served.call, served.began, served.span)
         finally:
             tell()
+
+
+def name_field(model: str) -> bytes:
+    """How the field `model_name` is written, which begins a request as libraries write it."""
+    name = model.encode()
+    return bytes((0x0A, len(name))) + name
 
 
 def _fairly(calls: Sequence[_Served]) -> Sequence[Sequence[_Served]]:

@@ -48,6 +48,12 @@ class Replies(Protocol):
         """Have `leave` called if the caller leaves before the answer. Once for each call."""
         ...
 
+    def refuse_alike(
+        self, context: "FrontContext", status: grpc.Status, beginning: int, seconds: float
+    ) -> None:
+        """See `FrontContext.refuse_alike`."""
+        ...
+
 
 class FrontContext:
     """Ends once: by `answer`, `refuse`, or what gRPC's context offers. Safe for many threads.
@@ -94,6 +100,12 @@ class FrontContext:
         trailing = wire_metadata(status.trailing_metadata or ())
         number = status.code.value[0]
         self._end(status.code, (self.call, number, status.details or "", trailing))
+
+    def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
+        """Have the front refuse later calls, for so long: those of the same caller
+        whose message begins with the same `beginning` bytes.
+        """
+        self._replies.refuse_alike(self, status, beginning, seconds)
 
     def refuse_internal(self) -> None:
         """End the call with INTERNAL, if it has not ended."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+import grpc
+
 from gateway.config.sections import Listeners
 from gateway.transport.connections import Bounds
 from gateway.transport.native.context import FrontContext, Reply, wire_metadata
@@ -263,6 +265,14 @@ class NativeFront:
         except ValueError as error:
             # The front has refused those itself, and sent the others.
             _log.error("answering: %s", error)
+
+    def refuse_alike(
+        self, context: FrontContext, status: grpc.Status, beginning: int, seconds: float
+    ) -> None:
+        """See `FrontContext.refuse_alike`."""
+        trailing = wire_metadata(status.trailing_metadata or ())
+        number, details = status.code.value[0], status.details or ""
+        context.call.refuse_alike(self._front, beginning, seconds, number, details, trailing)
 
     def watch(self, context: FrontContext) -> None:
         number = context.call.id

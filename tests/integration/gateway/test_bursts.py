@@ -213,6 +213,35 @@ def test_a_slow_version_holds_up_nobody_else(
     assert [call.reason for call in slow] == [None] * 3
 
 
+def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    ready = harness.gateway.engine.resolve("digits").ready
+    ahead = []
+
+    def refusal_of(self, request, rows_ahead: int) -> SealgateError | None:
+        ahead.append(rows_ahead)
+        full = rows_ahead + request.rows > 3
+        return SealgateError(Reason.QUEUE_FULL, "3 rows wait", 2.0) if full else None
+
+    monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    refusals = harness.gateway.http.interceptor.counted_refusals
+    before, recorded = refusals["QUEUE_FULL"], harness.gateway.recorder.size
+    calls = [asked(harness, question("digits", rows())) for _ in range(4)]
+    harness.gateway.bursts(calls)
+    *waiting, last = calls
+    assert last.reason is Reason.QUEUE_FULL
+    assert ahead == [0, 1, 2, 3]
+    assert not any(call.ended.is_set() for call in waiting)
+    # Of its caller, calls for the same model are refused for a tenth of the time to come again.
+    assert [call.alike for call in calls] == [None] * 3 + [(b"\x0a\x06digits", 0.2)]
+    blocked.set()
+    assert [call.reason for call in waiting] == [None] * 3
+    # It is counted, not recorded.
+    assert refusals["QUEUE_FULL"] == before + 1
+    assert harness.gateway.recorder.size == recorded + 3
+
+
 def test_an_erasure_holds_up_records_about_its_subject_alone(harness: GatewayHarness) -> None:
     recorder = harness.gateway.recorder
 

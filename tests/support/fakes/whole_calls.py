@@ -29,6 +29,7 @@ class FakeWholeCall:
         self.left: float | None = None
         self.is_there = True
         self.is_known = False
+        self.alike: tuple[bytes, float] | None = None
         self.answered: oip.ModelInferResponse | None = None
         self.status: Any = None
         self.ended = threading.Event()
@@ -63,6 +64,10 @@ class FakeWholeCall:
         assert not self.ended.is_set()
         self.status = status
         self.ended.set()
+
+    def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
+        """Remembers how refused calls begin, and for how long."""
+        self.alike = self.message[:beginning], seconds
 
     def note_caller(self) -> None:
         self.is_known = True

@@ -12,9 +12,10 @@ import grpc
 import pytest
 
 from gateway.transport.native import FrontContext
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.connection import retry_after_of
+from sealgate.remote.errors import grpc_status
 from tests.support.harness.native_front import INFER, echo, front_with
 
 PATIENCE = 60
@@ -268,3 +269,41 @@ def test_a_cancelled_call_says_so() -> None:
     with front_with(cancelling) as front, front.channel() as channel:
         error = failed(channel.unary_unary(INFER).future(b"", timeout=PATIENCE))
         assert error.code() is grpc.StatusCode.CANCELLED
+
+
+def test_a_caller_who_is_to_be_refused_for_a_while_is_not_asked_for() -> None:
+    """By the same metadata and the same beginning of the message; others are handed over."""
+    full = grpc_status(SealgateError(Reason.QUEUE_FULL, "3 rows wait", 2.0))
+
+    def refusing(context: FrontContext) -> None:
+        if context.message == b"digits, first":
+            context.refuse_alike(full, len(b"digits"), PATIENCE)
+            context.refuse(full)
+        else:
+            echo(context)
+
+    own, other = (("authorization", "Bearer own"),), (("authorization", "Bearer other"),)
+    with front_with(refusing) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        for message in (b"digits, first", b"digits, second"):
+            error = failed(infer.future(message, timeout=PATIENCE, metadata=own))
+            assert (reason_of(error), retry_after_of(error)) == (Reason.QUEUE_FULL, 2.0)
+        assert len(front.bursts) == 1
+        for message, metadata in ((b"digits, third", other), (b"texts", own)):
+            assert infer(message, timeout=PATIENCE, metadata=metadata) == message
+        until(lambda: front.refused == 1)
+
+
+def test_a_compressed_call_stands_for_no_other() -> None:
+    errors: SimpleQueue[str] = SimpleQueue()
+
+    def refusing(context: FrontContext) -> None:
+        with pytest.raises(ValueError, match="compressed") as refused:
+            context.refuse_alike(grpc_status(SealgateError(Reason.QUEUE_FULL)), 1, PATIENCE)
+        errors.put(str(refused.value))
+        context.answer(b"")
+
+    with front_with(refusing) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        infer(b"x" * 1000, timeout=PATIENCE, compression=grpc.Compression.Gzip)
+        assert errors.get(timeout=PATIENCE)
