@@ -1,7 +1,8 @@
 """`make bench NAME=load`: Locust drives a governed gateway to its capacity and past it.
 
 The gateway is as `sealgate serve` starts it, on one core: TLS, token, every row screened, a durable
-record of each answer and each refusal by screening. Locust has the other core. Requests come in an
+record of each answer and each refusal by screening. Locust has the other core, which is busy
+throughout (`kept_busy`), so that the gateway is no slower for being asked more. Requests come in an
 open loop, at rising multiples of the capacity that was measured first, up to three times, and at
 the end below it again. The model is the wide perceptron of `benchmarks.wide` and a request has
 32 rows, so that Locust, which is Python too, can ask three times as fast as the gateway answers.
@@ -25,7 +26,7 @@ import numpy as np
 
 from benchmarks import charts, governed
 from benchmarks.load import write_requests
-from benchmarks.processes import Cores, pinned
+from benchmarks.processes import Cores, kept_busy, pinned
 from benchmarks.report import RESULTS, Target, finish, show
 from benchmarks.served import ENVIRONMENTS, missing
 from benchmarks.wide import WIDE
@@ -47,13 +48,6 @@ _PATIENCE = 5.0
 # What came before was spent on loading code and filling caches.
 _WARM = 0.2
 _LONG = 600.0
-_GOODPUT = "goodput past saturation, of the best before"
-# One line for each target missed: why, and what was tried.
-_WHY = {
-    _GOODPUT: "what it takes to turn calls away, a core of the gateway's cannot compute",
-    "p99 of answers past saturation, ms": "as many calls as may wait and run, at 32 rows each, are "
-    "1.7 s of work where 75 are answered a second; [limits] waiting_calls bounds them",
-}
 
 
 @dataclass(slots=True)
@@ -80,7 +74,15 @@ def main() -> None:
         stage = Stage(folder / "state")
         requests = write_requests(folder / "load.requests", _prepared(stage, folder))
         capacity, table, memory = _driven(stage, requests, folder, seconds)
-    figures = ("offered", "goodput", "p50_ms", "p99_ms", "refused", "refused_p99_ms", "reasons")
+    figures = (
+        "offered",
+        "goodput",
+        "p50_ms",
+        "p99_ms",
+        "refused",
+        "refused_p50_ms",
+        "refused_p99_ms",
+    )
     show(table, ("load", *figures), f"{_ROWS} rows a request; capacity {capacity:.0f}/s")
     print(f"memory {memory.mb[0]:.0f} to {memory.mb[-1]:.0f} MB")
     more = {"seconds": seconds, "capacity": capacity, "rows_per_request": _ROWS}
@@ -130,6 +132,7 @@ def _driven(
     with (
         governed.serving(stage, cores.server, folder / "gateway.log") as server,
         _watched(server.memory) as memory,
+        kept_busy(cores.client),
         pinned({cores.client}),
     ):
         python = (ENVIRONMENTS / "locust" / "bin" / "python").absolute()
@@ -175,11 +178,12 @@ def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:
     )
     asked = sum(row["answered"] + sum(row["reasons"].values()) for row in table)
     slowest = max((row["refused_p99_ms"] for row in past if row["refused"]), default=0.0)
+    least = min(row["goodput"] for row in past)
     offered = max(row["offered"] for row in table) / best
     silent = sum(row["refused_without_retry"] for row in table)
-    goals = [
+    return [
         Target("load offered, of the capacity", offered, 3.0, least=True),
-        Target(_GOODPUT, min(row["goodput"] for row in past) / best, 0.95, least=True),
+        Target("goodput past saturation, of the best before", least / best, 0.95, least=True),
         Target("refusals that do not say when to retry", silent, 0.0),
         Target("refused for want of room", sum(r["refused"] for r in past), 1.0, least=True),
         Target("p99 of refusals, ms", slowest, 1000.0),
@@ -187,7 +191,6 @@ def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:
         Target("requests that failed in another way, share", others / asked, 0.001),
         Target("growth of memory, MB a minute", memory.slope(), 2.0),
     ]
-    return [goal.unless_met(_WHY) for goal in goals]
 
 
 def _draw(table: list[dict[str, Any]], memory: Memory) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +49,23 @@ def pinned(cores: set[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+_SPIN = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
+
+
+@contextmanager
+def kept_busy(core: int) -> Iterator[None]:
+    """The core has no idle moment in the block: what nobody else takes of it, a loop does. Where
+    cores share a clock or caches, a server would otherwise be the slower the more its client asks.
+    """
+    with pinned({core}):
+        loop = subprocess.Popen([sys.executable, "-c", _SPIN])
+    try:
+        yield
+    finally:
+        loop.kill()
+        loop.wait()
 
 
 class Server:
