@@ -105,7 +105,7 @@ PLAIN = Contender(
     "Sealgate plain",
     "plain_server.py",
     None,
-    grid(threads=(64,), batch=(8, 32)),
+    grid(threads=(64,), batch=(8, 16, 32)),
     lambda served: served.protobuf("model"),
 )
 PEERS = (

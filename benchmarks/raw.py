@@ -19,7 +19,7 @@ from benchmarks.figures import Cell
 from benchmarks.processes import pinned, pss
 from benchmarks.served import Served
 
-BATCHES = (1, 8, 32)
+BATCHES = (1, 8, 16, 32)
 SESSIONS = (1, 2)
 
 

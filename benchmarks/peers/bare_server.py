@@ -13,22 +13,31 @@ from sealgate.oip.grpc_service_pb2_grpc import (
 )
 
 
-class Service(GRPCInferenceServiceServicer):
-    """Answers by `run`, which is given the inputs by name; `types` has each one's type."""
+def inputs_of(request, types):
+    """The inputs of a request, by name; `types` has each one's type."""
+    return {
+        tensor.name: np.frombuffer(raw, types[tensor.name]).reshape(tensor.shape)
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
 
-    def __init__(self, types, output, run):
-        self._types, self._output, self._run = types, output, run
+
+def answer_of(request, output, found):
+    """The answer to a request with one output."""
+    response = oip.ModelInferResponse(model_name=request.model_name)
+    response.outputs.add(name=output, datatype="FP32", shape=found.shape)
+    response.raw_output_contents.append(found.tobytes())
+    return response
+
+
+class Service(GRPCInferenceServiceServicer):
+    """Answers by a graph."""
+
+    def __init__(self, graph):
+        self._graph = graph
 
     def ModelInfer(self, request, context):  # noqa: N802
-        inputs = {
-            tensor.name: np.frombuffer(raw, self._types[tensor.name]).reshape(tensor.shape)
-            for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
-        }
-        found = self._run(inputs)
-        response = oip.ModelInferResponse(model_name=request.model_name)
-        response.outputs.add(name=self._output, datatype="FP32", shape=found.shape)
-        response.raw_output_contents.append(found.tobytes())
-        return response
+        found = self._graph.run(inputs_of(request, self._graph.types))
+        return answer_of(request, self._graph.output, found)
 
 
 def serve(service, port, threads):
@@ -41,5 +50,4 @@ def serve(service, port, threads):
 
 if __name__ == "__main__":
     path, port, setting = arguments()
-    graph = Graph(path)
-    serve(Service(graph.types, graph.output, graph.run), port, setting["threads"])
+    serve(Service(Graph(path)), port, setting["threads"])
