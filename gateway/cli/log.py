@@ -1,36 +1,53 @@
-"""`sealgate log prune`: old answers pruned to their hashes, beside a gateway at work."""
+"""`sealgate log prune` and `sealgate log begin`.
+
+Old answers are pruned to their hashes, beside a gateway at work. Another answer log is begun where
+the old one is lost for good.
+"""
 
 import getpass
-from contextlib import closing
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import click
 
+from gateway.cli.restore import check_stopped
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
-from gateway.config.opening import open_log_key, opening
+from gateway.config.opening import open_artifacts, open_log_key, opening
+from gateway.recording.log_memory import LogMemory
 from registry.answers.pruning import prune_leaves
 from registry.answers.search import closed_between
+from registry.audit.database_check import file_of
 from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader
 from registry.log.rows import ANSWERS
 from registry.policy.policies import PinnedRoot, PolicyBook
+from registry.registry import Registry
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
-from sealgate.files import read_regular_file
+from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
+from sealgate.files import read_regular_file, replace_file
+from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
-from sealgate.trust.keys import PublicKey
+from sealgate.steady_clock import now
+from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
-from sealgate.trust.transparency import log_vkey, origin_of
+from sealgate.trust.transparency import log_vkey, note, origin_of
 from sealgate.trust.transparency.tiles import WIDTH
 
 _NOT_ALL = 3
 """The exit status where another answer log has entries to prune."""
+_LINE = re.compile(r"(?m)^(origin|log_key|next_log_key|ml_dsa_key|database) *=.*\n")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SECTION = re.compile(r"(?ms)^\[answers\]\n(.*?)(?=^\[|\Z)")
 
 
 @click.command(
@@ -134,3 +151,126 @@ def _wanted(prunings: Prunings, origin: str, before: str, cutoff: datetime, allo
     if time > cutoff:
         raise SealgateError(Reason.RETENTION_HOLDS, f"kept since {format_time(cutoff)}")
     return prunings.prunable(origin, time)
+
+
+@click.command(
+    "begin",
+    epilog="""
+\b
+Examples:
+  sealgate log begin bank.example/answers-2                   a key, a configuration and a draft
+  sealgate log begin --policy policy-3.signed.json            once the roots have signed the draft
+""",
+)
+@click.argument("origin", required=False)
+@click.option(
+    "--policy",
+    "signed",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Accept this signed policy in the registry's database, while no gateway runs.",
+)
+@config_option
+@click.pass_context
+def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: Path | None) -> None:
+    """Begin another answer log, with the name ORIGIN, where this gateway's is lost for good.
+
+    A new key and a new database are named in `[answers]` of the configuration, and the next policy
+    is drafted, which names both logs: receipts of the old one go on verifying. After the roots have
+    signed it, --policy accepts it; then the gateway starts. What the old log and its anchors say is
+    missing remains visible to auditors.
+    """
+    if (origin is None) == (signed is None):
+        raise click.UsageError("name the new log's ORIGIN, or a policy with --policy")
+    path = config or Path(ctx.find_root().obj["state"]) / "gateway.toml"
+    try:
+        settings = read_config(ctx, config)
+        check_stopped(settings)
+        with _registry(settings) as registry:
+            if signed is not None:
+                name = f"operator:{getpass.getuser()}"
+                accepted = registry.policies.accept(name, signed.read_bytes())
+                click.echo(f"version {accepted.version} is in force; next: sealgate serve")
+                return
+            _prepare(path, settings, registry.policies.chain().newest, str(origin))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _registry(settings: GatewayConfig) -> Iterator[Registry]:
+    """The registry, checked against this gateway's memory. Raises: ConfigError, SealgateError."""
+    stored, trust = settings.registry, settings.trust
+    signer = open_log_key(stored)
+    memory = LogMemory.beside(trust.seen, "registry", log_vkey(stored.origin, signer))
+    keys = [PublicKey.from_pem(read_regular_file(each).decode()) for each in trust.root_keys]
+    with opening("[registry] database", stored.database):
+        database = Database.open(stored.database, "registry")
+    try:
+        yield Registry.open(
+            database,
+            open_artifacts(stored),
+            origin=stored.origin,
+            log_signer=signer,
+            freshness_signer=open_log_signer(
+                stored.freshness_key, following=stored.next_freshness_key
+            ),
+            root=PinnedRoot({key.keyid: key for key in keys}, trust.threshold),
+            clock=now,
+            memory=memory,
+        )
+    finally:
+        memory.close()
+        database.close()
+
+
+def _name(folder: Path, settings: GatewayConfig, current: Policy, origin: str) -> str:
+    """What the new log's files are called. Raises click.ClickException where it cannot be begun."""
+    note.check_name(origin)
+    if origin in {vkey.partition("+")[0] for vkey in (current.registry_log, *current.answer_logs)}:
+        raise click.ClickException(f"the policy names {origin} already: choose a new name")
+    if file_of(settings.answers.database) is None:
+        raise click.ClickException(
+            "on PostgreSQL, name a new database, origin and log_key in [answers] yourself, and add "
+            "its line (`sealgate key show --origin`) to logs.answers of the next policy"
+        )
+    name = origin.rpartition("/")[2]
+    if not _NAME.fullmatch(name):
+        raise click.ClickException(f"{name!r} names no file: choose a name that ends otherwise")
+    for taken in (folder / f"{name}.db", folder / "keys" / f"{name}.key"):
+        # Such as the registry's database.
+        if taken.exists():
+            raise click.ClickException(f"{taken} is there already: choose another name")
+    return name
+
+
+def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) -> None:
+    folder = path.parent
+    name = _name(folder, settings, current, origin)
+    text = path.read_text()
+    changed = _with_log(text, origin, name)
+    (folder / "keys").mkdir(mode=0o700, exist_ok=True)
+    made = PrivateKey.generate()
+    save_private_key(folder / "keys" / f"{name}.key", made, None)
+    left = max(timedelta(days=1), parse_time(current.expires) - datetime.now(UTC))
+    document = successor_of(current, datetime.now(UTC), left)
+    document["logs"]["answers"].append(note.vkey(origin, made.public))
+    draft = Path(f"policy-{document['version']}.json")
+    write_draft(draft, document)
+    replace_file(path.with_name(f"{path.name}.before"), text.encode())
+    replace_file(path, changed.encode())
+    click.echo(f"{path} names the new log; what it said before is in {path.name}.before")
+    click.echo(f"{draft} names it beside the old one. Next, in this order:")
+    signed = show_signing_steps(draft, current.root.threshold)
+    click.echo(f"  sealgate log begin --policy {signed}")
+    click.echo("  sealgate serve")
+
+
+def _with_log(text: str, origin: str, name: str) -> str:
+    """The configuration with another answer log. Raises click.ClickException for another form."""
+    section = _SECTION.search(text)
+    if section is None:
+        raise click.ClickException("the configuration has no section [answers] of its own lines")
+    kept = _LINE.sub("", section[1])
+    quoted = json.dumps(origin, ensure_ascii=False)
+    lines = f'database = "{name}.db"\norigin = {quoted}\nlog_key = "keys/{name}.key"\n'
+    return text[: section.start(1)] + lines + kept + text[section.end(1) :]

@@ -14,8 +14,8 @@ from click import Command
 
 from gateway.config.sections import GatewayLimits
 from generation.config import GeneratorConfig
-from sealgate.cli.health import health
 from sealgate.events.process import EventMetrics
+from sealgate.health.commands import health
 from tests.support.harness.gateway import ROOT
 from tests.support.oracles import helm
 from tests.support.oracles.programs import program, run

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from sealgate.cli import health as command
 from sealgate.cli.main import main
+from sealgate.health import commands as command
 from sealgate.health.findings import (
     FAMILIES,
     CheckState,
