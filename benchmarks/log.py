@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.long_log import Row, as_of, large_log, row_of, timed
 from benchmarks.recording import Place, recording
 from benchmarks.report import RESULTS, Target, write_report
-from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
 

@@ -20,8 +20,7 @@ import numpy as np
 from benchmarks.long_log import ORIGIN, Row, row_of
 from gateway.recording.burst import PreparedRecord, RecordedAnswer, RecordTemplate
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from registry.answers.answer_log import AnswerLog
-from registry.answers.entries import EntryMaker, PythonEntries, entry_maker
+from registry.answers.answer_log import AnswerLog, EntryMaker, PythonEntries, entry_maker
 from registry.answers.subject_keys import SubjectKeys
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.times import format_micros

@@ -16,10 +16,8 @@ from registry.audit.reports import Anchors, EngineCountsBook, Refusals
 from registry.audit.trail import AuditTrail
 from registry.credentials.api_keys import ApiKeys
 from registry.formats.check_queue import FileChecks
-from registry.log.appended import CheckpointMemory
-from registry.log.cose_receipts import CoseReceipts
-from registry.log.reader import LogReader
-from registry.log.rows import newest_checkpoint
+from registry.log.reader import CoseReceipts, LogReader
+from registry.log.rows import CheckpointMemory, newest_checkpoint
 from registry.log.tile_log import TileLog
 from registry.log.verification import Progress, VerifiedLog
 from registry.models.evidence import Allowances, Attachments, Drifts

@@ -20,8 +20,8 @@ from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_artifacts, open_log_key, opening
 from gateway.recording.log_memory import LogMemory
-from registry.answers.pruning import prune_leaves
 from registry.answers.search import closed_between
+from registry.answers.upkeep import prune_leaves
 from registry.audit.database_check import file_of
 from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader

@@ -11,8 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from gateway.config.sections import AnswerStore, RegistryStore, RollbackKey
 from registry.registry import Registry
 from registry.state.unit_of_work import Clock
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore, Bucket
+from registry.storage.artifacts import ArtifactStore, Bucket, FolderStore
 from registry.uploads.open_uploads import OpenUploads
 from registry.uploads.spool import Spool
 from sealgate.private_keys import open_log_signer, open_signer

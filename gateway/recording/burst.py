@@ -13,9 +13,9 @@ The records of one route differ in few fields. A `RecordTemplate` holds the othe
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from registry.answers.answer_log import Entries
 from registry.answers.encryption import Opening
-from registry.answers.entries import Entries
-from registry.log.appended import Appended
+from registry.log.rows import Appended
 from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail
 from sealgate.trust.receipts.answer_entry import SALT_SIZE
 from sealgate.trust.transparency import TlogProof

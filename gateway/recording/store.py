@@ -18,8 +18,7 @@ from gateway.recording.log_memory import LogMemory
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.cose_receipts import CoseReceipts
-from registry.log.reader import LogReader
+from registry.log.reader import CoseReceipts, LogReader
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
 from registry.state.unit_of_work import Clock

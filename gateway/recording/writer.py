@@ -16,11 +16,10 @@ from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.queue import DEFAULT_OPTIONS
 from inference.engine.statistics import Duration
-from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.answer_log import AnswerLog, LoggedAnswer, PythonEntries
 from registry.answers.encryption import Opening
-from registry.answers.entries import PythonEntries
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.appended import LARGEST_GROUP
+from registry.log.rows import LARGEST_GROUP
 from sealgate.reasons import Reason, SealgateError
 
 NONCE_BYTES = 16

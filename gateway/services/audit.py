@@ -19,8 +19,7 @@ from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
 from registry.listing.paging import list_page
-from registry.log.cose_receipts import CoseReceipts
-from registry.log.reader import LogReader
+from registry.log.reader import CoseReceipts, LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import check_digest, sha256

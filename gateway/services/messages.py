@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from registry.audit.feed import FeedChange
 from registry.listing.paging import ListQuery
-from registry.promotion.proposal_records import EXPIRED, MOVED, OPEN, REJECTED, WITHDRAWN
+from registry.promotion.proposals import EXPIRED, MOVED, OPEN, REJECTED, WITHDRAWN
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, SealgateError

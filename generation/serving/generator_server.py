@@ -35,8 +35,7 @@ from inference.server.host import EngineHost, RunTally
 from inference.server.requests import CALLER, DIGEST, read_version
 from inference.server.server import EngineServer
 from inference.server.services import EngineInferenceService
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore
+from registry.storage.artifacts import ArtifactStore, FolderStore
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

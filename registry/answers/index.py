@@ -1,13 +1,16 @@
-"""The index of an answer log: entries of a day by keyed tags of their values.
+"""The index of an answer log: entries of a day by keyed tags, and reports of outcomes by answer.
 
 A row lists the entries of one group (at most 256) that share a value: `first` is the group's first
-entry, each byte of `offsets` an entry's distance from it. So entries that are committed together
-share their rows. Rows are kept by segments of 2048 entries, so that a commit touches few pages,
-however long the log is; a search probes each segment of a day. Of which days the entries of a
-segment are is in a table of its own.
+entry, each byte of `offsets` an entry's distance from it. Rows are kept by segments of 2048
+entries, so that a commit touches few pages, however long the log is; a search probes each segment
+of a day. A table of its own says of which days the entries of a segment are.
 
 A search decrypts the openings that the index leads to and compares them, so an edited index hides
 entries and adds none.
+
+An answer has at most one report of outcomes. Its row is written in the transaction that adds the
+entry. Rows are not signed, so a process also remembers the reports that it has recorded or read:
+a deleted row lets no second report in. Both hold indices and nothing else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +21,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, tuple_, update
 
 from registry.answers.encryption import DATE_LENGTH, IndexKeys, Opening
-from registry.log.rows import DAYS, POSTINGS
+from registry.log.rows import DAYS, OUTCOMES, POSTINGS, inconsistent
+from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction, Prepared
-from sealgate.trust.receipts.answer_entry import fields_of
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED, fields_of
 
 GROUP = 256
 """How many entries a row can list."""
@@ -51,6 +56,18 @@ _FIND_DAY = Prepared(
 _ROWS = select(POSTINGS.c.first, POSTINGS.c.offsets)
 _NARROW = update(POSTINGS).where(*_HERE).values(offsets=bindparam("left"))
 _REMOVE = delete(POSTINGS).where(*_HERE)
+_INPUT, _OUTCOME = FIELDS.index("input"), FIELDS.index("outcome")
+_READ_AT_ONCE = 32
+_NAMES = [f"entry_{number}" for number in range(_READ_AT_ONCE)]
+
+_ADD_REPORT = Prepared(insert(OUTCOMES), "entry", "report")
+_REPORTS = Prepared(
+    select(OUTCOMES.c.entry, OUTCOMES.c.report).where(
+        OUTCOMES.c.entry.in_([bindparam(name) for name in _NAMES])
+    ),
+    *_NAMES,
+)
+ReportRows = Sequence[tuple[int, int]]
 
 
 class PostingGroup(NamedTuple):
@@ -249,3 +266,72 @@ def _entries(
         some = columns.in_(probes[at : at + _PROBED_AT_ONCE])
         for first, offsets in connection.execute(_ROWS.where(some)):
             yield from (i for o in offsets if start <= (i := first + o) < end)
+
+
+class ReportIndex:
+    """The report of each answer of one log. Safe for many threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[int, int] = {}
+
+    def add(
+        self, transaction: DriverTransaction, first: int, openings: Iterable[Opening]
+    ) -> ReportRows:
+        """Note the reports among entries from `first` on; return them as (entry, report).
+
+        Raises SealgateError(RECORD_FAILED) for an entry that this process knows the report of; the
+        database refuses others that have a row.
+        """
+        rows = [
+            (int(opening.fields[_INPUT]), index)
+            for index, opening in enumerate(openings, first)
+            if opening.fields[_OUTCOME] == REPORTED
+        ]
+        for entry, _ in rows:
+            if entry in self._known:
+                raise SealgateError(Reason.RECORD_FAILED, f"{entry} has a report already")
+        if rows:
+            transaction.run_many(_ADD_REPORT, rows)
+        return rows
+
+    def check(self, transaction: DriverTransaction, rows: ReportRows) -> None:
+        """Check before the commit that the added rows are there. Raises
+        SealgateError(LOG_INCONSISTENT).
+        """
+        for at in range(0, len(rows), _READ_AT_ONCE):
+            here = rows[at : at + _READ_AT_ONCE]
+            entries = [entry for entry, _ in here]
+            padded = entries + entries[-1:] * (_READ_AT_ONCE - len(entries))
+            if sorted(transaction.all(_REPORTS, padded)) != sorted(here):
+                raise inconsistent(f"a trigger changed reports from {here[0][1]} on")
+
+    def settle(self, rows: ReportRows) -> None:
+        """Remember reports that are recorded."""
+        self._known.update(rows)
+
+    def is_first(self, entry: int, report: int) -> bool:
+        """Remember that `report` reports `entry`, as the log's entries say; tell whether it is the
+        earliest that does. Call it in the log's order.
+        """
+        earliest = min(report, self._known.get(entry, report))
+        self._known[entry] = earliest
+        return earliest == report
+
+    def find(self, entries: Sequence[int]) -> Mapping[int, int]:
+        """The reports of entries, by entry; what is remembered goes before a row. Raises
+        SealgateError(REGISTRY_UNAVAILABLE).
+        """
+        found: dict[int, int] = {}
+        with self._database.reading() as connection:
+            for at in range(0, len(entries), _PROBED_AT_ONCE):
+                here = OUTCOMES.c.entry.in_(entries[at : at + _PROBED_AT_ONCE])
+                rows = connection.execute(select(OUTCOMES).where(here))
+                found.update((entry, report) for entry, report in rows)
+        found.update((entry, self._known[entry]) for entry in entries if entry in self._known)
+        return found
+
+
+def forget_reports_before(connection: Connection, end: int) -> None:
+    """Forget the reports of entries before `end`, which are pruned."""
+    connection.execute(delete(OUTCOMES).where(OUTCOMES.c.entry < end))

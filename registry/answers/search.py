@@ -21,7 +21,7 @@ from registry.answers.index import (
     all_days,
     remove_entries,
 )
-from registry.answers.plain_openings import has_plain_openings
+from registry.answers.upkeep import has_plain_openings
 from registry.log.rows import (
     ANSWERS,
     OPENINGS,

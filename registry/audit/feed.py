@@ -14,8 +14,7 @@ from sqlalchemy import Connection, RowMapping, select
 from registry.log.reader import LogReader
 from registry.models.versions import Versions
 from registry.promotion.pointers import pointer_record
-from registry.promotion.proposal_records import OPEN, REJECTED, WITHDRAWN
-from registry.promotion.proposals import Proposals
+from registry.promotion.proposals import OPEN, REJECTED, WITHDRAWN, Proposals
 from registry.state import events
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import Ledger

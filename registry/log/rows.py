@@ -1,8 +1,11 @@
-"""The tables of a log and reads of their rows; entries, full tiles, checkpoints are append-only."""
+"""The tables of a log, reads of their rows, and what an append wrote.
+
+Entries, full tiles and checkpoints are append-only.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -24,8 +27,9 @@ from sqlalchemy import (
 
 from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.transparency import Checkpoint
 from sealgate.trust.transparency.merkle import HASH_SIZE
-from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, partial_width
+from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Frontier, Tile, partial_width
 
 # SQLite makes a column its row id only if the type is spelled INTEGER.
 Count = BigInteger().with_variant(Integer(), "sqlite")
@@ -39,6 +43,8 @@ CONSTRAINT_NAMES = {
 }
 _BLOCK = 1024
 _RUN_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
+LARGEST_GROUP = 256
+LARGEST_LEAF = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +271,44 @@ class AppendStatements:
         if unfinished and partial_width(tile.level, size):
             return self._widen_tile, (tile.hashes, tile.level, tile.index)
         return self._add_tile, (tile.level, tile.index, tile.hashes)
+
+
+class CheckpointMemory(Protocol):
+    """A memory of the newest checkpoint of a log, apart from its database."""
+
+    @property
+    def checkpoint(self) -> Checkpoint | None: ...
+
+    def keep(self, note: str) -> None:
+        """Remember a checkpoint, so that it outlives this process. Raises OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append wrote: the index of its first leaf, the tree's size after it, and the signed
+    checkpoint (a C2SP note).
+    """
+
+    first: int
+    size: int
+    note: str
+    frontier: Frontier = field(repr=False, compare=False)
+
+    def proof(self, index: int) -> tuple[bytes, ...]:
+        """The inclusion proof of one of its leaves into its checkpoint."""
+        return tuple(self.frontier.inclusion_proof(index))
+
+
+def check_stored(connection: Connection, tables: LogTables, appended: Appended) -> None:
+    """Check, before the commit of an append, that its checkpoint is the newest and its tiles are
+    those that it wrote. `TileLog.check_written` looks at the leaves.
+
+    Raises SealgateError(LOG_INCONSISTENT).
+    """
+    rows = TileRows(connection, tables)
+    tiles = appended.frontier.tiles
+    if newest_checkpoint(connection, tables) != (appended.size, appended.note) or any(
+        rows.stored(tile.level, tile.index) != tile.hashes for tile in tiles
+    ):
+        raise inconsistent("a trigger changed the tree that was appended")

@@ -19,8 +19,17 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, update
 
 from registry.log import rows
-from registry.log.appended import LARGEST_GROUP, LARGEST_LEAF, Appended, CheckpointMemory
-from registry.log.rows import AppendStatements, LogTables, TileRows, inconsistent, newest_checkpoint
+from registry.log.rows import (
+    LARGEST_GROUP,
+    LARGEST_LEAF,
+    Appended,
+    AppendStatements,
+    CheckpointMemory,
+    LogTables,
+    TileRows,
+    inconsistent,
+    newest_checkpoint,
+)
 from registry.log.verification import check_extends, check_newest_leaves, load, open_own, take_epoch
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction

@@ -21,8 +21,7 @@ from registry.models.models import check_model, check_version
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper
 from registry.policy.policies import PolicyBook, PolicyChain, open_own
-from registry.promotion.proposal_records import find_proposal
-from registry.promotion.proposals import check_not_rejected, check_sequence
+from registry.promotion.proposals import check_not_rejected, check_sequence, find_proposal
 from registry.state.events import POINTER_MOVED
 from registry.state.records import PointerRecord, check_etag
 from registry.state.schema import APPROVALS, POINTERS

@@ -13,8 +13,12 @@ from registry.models.models import check_version, read_version
 from registry.models.versions import Versions
 from registry.policy.freshness import FreshnessKeeper, ended_proposals
 from registry.policy.policies import PolicyBook, open_own
-from registry.promotion.proposal_records import find_proposal, read_proposal
-from registry.promotion.proposals import check_not_rejected, check_open
+from registry.promotion.proposals import (
+    check_not_rejected,
+    check_open,
+    find_proposal,
+    read_proposal,
+)
 from registry.state.events import (
     COMMENT_ADDED,
     PROPOSAL_REJECTED,

@@ -14,8 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from registry.log.appended import check_stored
-from registry.log.rows import inconsistent, newest_checkpoint, run_deferred_triggers
+from registry.log.rows import check_stored, inconsistent, newest_checkpoint, run_deferred_triggers
 from registry.log.tile_log import TileLog
 from registry.state.events import Event
 from registry.state.logged_state import LoggedFacts, LoggedState

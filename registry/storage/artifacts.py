@@ -1,19 +1,25 @@
-"""The interface of artifact stores, which hold files by the digest of their bytes.
+"""Artifact stores, which hold files by the digest of their bytes: the interface, and a folder.
 
-No name is ever made from one that a caller gave: a digest is checked for its form first. A file
-appears under its name only when it is whole, and what is read is hashed again, so the bytes that
-were checked are the bytes that are used.
+No name is ever made from one that a caller gave: a digest is checked for its form first, and only
+its hexadecimal digits reach the file system. A file appears under its name only when it is whole
+and on the disk. What is read is hashed again, so the bytes that were checked are the bytes that are
+used.
 """
 
+import errno
 import hashlib
+import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
@@ -22,6 +28,9 @@ SYNC_BYTES = 4 << 20
 """A file goes to the disk in parts of so many bytes: while a disk writes hundreds of megabytes, no
 answer can be recorded.
 """
+_BLOCK = 1 << 20
+_GROUP = re.compile(r"[0-9a-f]{2}")
+_REST = re.compile(r"[0-9a-f]{62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +147,163 @@ def _is_endpoint(text: str) -> bool:
     if not parts.hostname or more:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+
+
+class FolderStore:
+    """Files under `folder`, none over `largest` bytes. Threads and processes may share it."""
+
+    def __init__(
+        self, folder: Path, *, largest: int = LARGEST_FILE, read_only: bool = False
+    ) -> None:
+        """Open the store, creating the folder unless it is there to be read alone.
+
+        Raises SealgateError(REGISTRY_UNAVAILABLE).
+        """
+        self._folder = folder
+        self._incoming = folder / "incoming"
+        self._largest = largest
+        if read_only:
+            return
+        with _refusing():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._incoming.mkdir(mode=0o700, exist_ok=True)
+
+    def put(self, chunks: Iterable[bytes], size: int, digest: str) -> str:
+        """See `ArtifactStore.put`."""
+        target = self._path(digest)
+        if size > self._largest:
+            raise SealgateError(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
+        with _refusing():
+            descriptor, name = tempfile.mkstemp(dir=self._incoming)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    copy_checked(_synced(chunks, file), file, size, digest)
+                    file.flush()
+                    os.fchmod(descriptor, 0o400)
+                    os.fsync(descriptor)
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                os.replace(name, target)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
+                raise
+            for folder in (target.parent, self._folder):
+                _sync_folder(folder)
+        return digest
+
+    def read(self, digest: str, size: int) -> bytes:
+        """See `ArtifactStore.read`. A link in a file's place counts as missing."""
+        with self.open(digest, size) as file, _refusing():
+            data = file.read(size + 1)
+        if len(data) != size or digests.sha256(data) != digest:
+            raise altered(digest)
+        return data
+
+    @contextmanager
+    def open(self, digest: str, size: int) -> Iterator[BinaryIO]:
+        """See `ArtifactStore.open`. Anything but a regular file counts as missing."""
+        with _refusing():
+            try:
+                file = open_regular_file(self._path(digest), follow_links=False)
+            except (FileNotFoundError, NotRegularFileError) as error:
+                detail = f"{digest} is missing or no regular file"
+                raise SealgateError(Reason.VERSION_ALTERED, detail) from error
+        with file:
+            yield file
+
+    def check(self, digest: str, size: int) -> None:
+        """See `ArtifactStore.check`."""
+        hasher = hashlib.sha256()
+        seen = 0
+        with self.open(digest, size) as file, _refusing():
+            for block in _blocks(file):
+                seen += len(block)
+                if seen > size:
+                    break
+                hasher.update(block)
+        if seen != size or hasher.digest() != digests.raw(digest):
+            raise altered(digest)
+
+    def __contains__(self, digest: str) -> bool:
+        return self._path(digest).is_file()
+
+    def files(self) -> Iterator[StoredFile]:
+        """See `ArtifactStore.files`."""
+        with _refusing():
+            for group in _entries(self._folder, _GROUP):
+                for entry in _entries(group.path, _REST):
+                    with suppress(FileNotFoundError):
+                        found = entry.stat(follow_symlinks=False)
+                        digest = f"sha256:{group.name}{entry.name}"
+                        yield StoredFile(digest, found.st_size, _moment(found.st_mtime))
+
+    def remove(self, digest: str, before: datetime) -> bool:
+        """See `ArtifactStore.remove`."""
+        return _unlink_older(self._path(digest), before, dry_run=False)
+
+    def sweep(self, before: datetime, *, dry_run: bool) -> int:
+        """See `ArtifactStore.sweep`: what a killed upload left is a file among the incoming."""
+        with _refusing():
+            names = [entry.path for entry in os.scandir(self._incoming)]
+        return sum(_unlink_older(Path(name), before, dry_run=dry_run) for name in names)
+
+    def _path(self, digest: str) -> Path:
+        name = digests.raw(digest).hex()
+        return self._folder / name[:2] / name[2:]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = Reason.STORAGE_FULL if full else Reason.REGISTRY_UNAVAILABLE
+        raise SealgateError(reason, f"artifacts: {error}") from error
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
+
+
+def _entries(folder: Path | str, form: re.Pattern[str]) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if form.fullmatch(entry.name))
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _unlink_older(path: Path, before: datetime, *, dry_run: bool) -> bool:
+    """Whether the file was older, and so is gone, or would be."""
+    with _refusing():
+        try:
+            if _moment(path.lstat().st_mtime) >= before:
+                return False
+            if not dry_run:
+                path.unlink()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _synced(chunks: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:
+    """The chunks; what was written of them before is on the disk but for `SYNC_BYTES`."""
+    unsynced = 0
+    for chunk in chunks:
+        yield chunk
+        unsynced += len(chunk)
+        if unsynced >= SYNC_BYTES:
+            file.flush()
+            os.fdatasync(file.fileno())
+            unsynced = 0
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

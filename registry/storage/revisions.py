@@ -75,8 +75,10 @@ def newest(family: str) -> str:
 
 def _config(family: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS / family).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    scripts = str(_SCRIPTS).replace("%", "%%")
+    config.set_main_option("script_location", scripts)
+    config.set_main_option("version_locations", f"{scripts}/{family}/versions")
+    config.set_main_option("path_separator", "newline")
     return config
 
 

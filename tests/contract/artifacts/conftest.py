@@ -6,8 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore, Bucket
+from registry.storage.artifacts import ArtifactStore, Bucket, FolderStore
 from tests.support.harness.servers.bucket import BucketServer
 
 LARGEST = 17 << 20

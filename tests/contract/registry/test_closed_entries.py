@@ -11,7 +11,7 @@ from sqlalchemy import delete, make_url
 
 from registry.answers import search
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
-from registry.answers.pruning import prune_leaves
+from registry.answers.upkeep import prune_leaves
 from registry.audit.erasures import ErasureTotals, PlannedErasure, Prunings
 from registry.log.rows import OPENINGS
 from registry.state import schema

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
-from registry.answers.pruning import prune_leaves
+from registry.answers.upkeep import prune_leaves
 from registry.log.rows import OUTCOMES
 from registry.storage import revisions
 from registry.storage.database import Database

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
-from registry.answers.pruning import prune_leaves
+from registry.answers.upkeep import prune_leaves
 from registry.audit.erasures import PlannedErasure, Prunings
 from registry.log.rows import ANSWERS, OPENINGS
 from registry.state.unit_of_work import Ledger

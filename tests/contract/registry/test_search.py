@@ -12,9 +12,8 @@ from registry.answers import search
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import KnownSubject, Opening
 from registry.answers.index import INDEXED, Postings
-from registry.answers.plain_openings import has_plain_openings
-from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
+from registry.answers.upkeep import has_plain_openings, prune_leaves
 from registry.log.rows import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
 from registry.log.tile_log import TileLog
 from registry.storage import revisions

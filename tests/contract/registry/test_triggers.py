@@ -10,8 +10,8 @@ from sqlalchemy import Connection, make_url
 from gateway.recording.recorder import AuditRecorder
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.encryption import Opening
-from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SubjectKeys
+from registry.answers.upkeep import prune_leaves
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts.answer_entry import FIELDS, REPORTED, leaf, salts

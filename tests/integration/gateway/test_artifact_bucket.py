@@ -7,7 +7,7 @@ import pytest
 
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import FolderStore
 from registry.uploads.spool import OpenedUpload, Spool
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError

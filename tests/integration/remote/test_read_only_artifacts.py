@@ -8,7 +8,7 @@ import pytest
 
 from gateway.backends import engine_process
 from inference.server.config import EngineConfig
-from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import FolderStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.configuration import EnginePlace
 from tests.support.harness.gateway import GatewayHarness

@@ -26,7 +26,7 @@ from inference.server.host import EngineHost, RunTally
 from inference.server.load_request import LoadRequest
 from inference.server.server import EngineServer
 from inference.server.services import write_load
-from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import FolderStore
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.tensors import Tensor, write_inputs

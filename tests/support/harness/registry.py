@@ -20,8 +20,7 @@ from registry.formats.check_queue import FileChecks, open_files
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
 from registry.state.records import PointerRecord, ProposalRecord, VersionRecord
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore
+from registry.storage.artifacts import ArtifactStore, FolderStore
 from registry.storage.database import Database
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope

@@ -31,7 +31,7 @@ SURFACES = {
     "registry.formats": {"bounded_bytes", "check_queue", "format_check"},
     "registry.listing": {"paging"},
     "registry.policy": {"freshness", "policies"},
-    "registry.promotion": {"pointers", "proposal_records", "proposals", "replies"},
+    "registry.promotion": {"pointers", "proposals", "replies"},
     "registry.sandbox": {"confinement", "process"},
     "registry.uploads": {"collection", "open_uploads", "spool"},
     "sealgate.events": set(),

@@ -1,7 +1,7 @@
 """Encrypted openings and their index.
 
 Plain openings stay in `log_openings` until the gateway that has the subjects' keys encrypts them
-and drops that table (`registry.answers.plain_openings`). A new log never has it.
+and drops that table (`registry.answers.upkeep`). A new log never has it.
 """
 
 import sqlalchemy as sa

@@ -16,8 +16,7 @@ from registry.log.tile_log import TileLog
 from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
 from registry.state.schema import LOG
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import ArtifactStore
+from registry.storage.artifacts import ArtifactStore, FolderStore
 from registry.storage.database import Database
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import (

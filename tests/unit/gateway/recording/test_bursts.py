@@ -12,7 +12,7 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.recording.writer import Recorded
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.subject_keys import SubjectKeys
-from registry.log.appended import Appended
+from registry.log.rows import Appended
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.times import format_micros

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.answers.answer_log import Entries, EntryMaker, PythonEntries, entry_maker
 from registry.answers.encryption import Opening
-from registry.answers.entries import Entries, EntryMaker, PythonEntries, entry_maker
 from sealgate.trust.receipts import Receipt, answer_entry, receipt_path, receipt_tail
 from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.transparency import TlogProof

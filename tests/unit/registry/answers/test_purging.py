@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import bindparam, delete, insert
 
 from registry.answers.answer_log import AnswerLog
-from registry.answers.pruning import prune_leaves
 from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
+from registry.answers.upkeep import prune_leaves
 from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused

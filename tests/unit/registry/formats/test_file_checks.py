@@ -13,7 +13,7 @@ import pytest
 from registry.formats import check_queue
 from registry.formats.check_queue import FileChecks, check_in_worker
 from registry.sandbox import process
-from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest

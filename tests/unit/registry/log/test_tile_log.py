@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Table, delete, insert, update
 
-from registry.log.appended import Appended
 from registry.log.reader import LogReader
-from registry.log.rows import ANSWERS
+from registry.log.rows import ANSWERS, Appended
 from registry.log.tile_log import TileLog
 from registry.storage.database import Database
 from sealgate.reasons import Reason

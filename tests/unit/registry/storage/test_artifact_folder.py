@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.storage.artifact_folder import FolderStore
-from registry.storage.artifacts import SYNC_BYTES
+from registry.storage.artifacts import SYNC_BYTES, FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support.builders.documents.people import refused

@@ -1,11 +1,15 @@
-"""Encrypts openings that release 0.1 stored as plain text.
+"""Upkeep of an answer log: old answers are pruned, and openings of release 0.1 are encrypted.
+
+Pruning removes entries and keeps every hash of the tree, so all checkpoints and proofs hold. It can
+end anywhere: whoever begins again goes on from there.
+
+Release 0.1 stored openings as plain text. They are encrypted in three steps, and each goes on where
+it was ended:
 
 1. In blocks, each one transaction: openings whose subject has a key are encrypted and indexed, all
    of the block's plain ones are deleted.
 2. The database's files are rewritten, so that nothing of them is left in free pages.
 3. The empty table is dropped, which says that it is done.
-
-It goes on where it was ended.
 """
 
 import logging
@@ -19,14 +23,80 @@ from registry.answers.encryption import (
     Subjects,
     read_fields,
 )
-from registry.answers.index import GROUP, Postings
-from registry.log.rows import ANSWERS, OPENINGS, PLAIN_OPENINGS
+from registry.answers.index import GROUP, Postings, forget_reports_before, remove_before
+from registry.log import rows
+from registry.log.rows import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS, TileRows, inconsistent
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction
+from sealgate.trust.transparency.merkle import leaf_hash
+from sealgate.trust.transparency.tiles import WIDTH
 
+# The gateway's own answers wait while a few tiles are removed.
+_TILES_AT_ONCE = 16
 _BLOCK = 16 * GROUP
 _TOLD_EVERY = 100 * _BLOCK
 _log = logging.getLogger(__name__)
+
+
+def prune_leaves(database: Database, size: int) -> int:
+    """Remove leaves and openings of the first `size` entries; return how many leaves went.
+
+    `size` is that of full tiles, and the log has more entries. A tile's leaves go only if its
+    hashes are theirs: what was altered stays for whoever looks into it. What went is removed from
+    the database's files too. Raises SealgateError: LOG_INCONSISTENT, RECORD_FAILED,
+    REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED; ValueError for another size.
+    """
+    if size % WIDTH or size < 0:
+        raise ValueError("only full tiles are pruned")
+    removed = _remove(database, size)
+    # Also where nothing was left to remove: an earlier attempt may have failed here.
+    database.purge(OPENINGS, POSTINGS, ANSWERS.leaves)
+    return removed
+
+
+def _remove(database: Database, size: int) -> int:
+    removed = 0
+    while True:
+        with database.writing() as connection:
+            if size >= max(1, rows.next_index(connection, ANSWERS)):
+                raise ValueError("the newest entries stay")
+            first = rows.first_index(connection, ANSWERS)
+            if first >= size:
+                # Those of entries whose leaves went before a crash are gone too by now.
+                return removed
+            last = min(size, first // WIDTH * WIDTH + _TILES_AT_ONCE * WIDTH)
+            _check(connection, first, last)
+            tables = [ANSWERS.leaves, OPENINGS]
+            if has_plain_openings(connection):
+                tables.append(PLAIN_OPENINGS)
+            for table in tables:
+                connection.execute(delete(table).where(table.c.index < last))
+            remove_before(connection, last)
+            forget_reports_before(connection, last)
+            _check_removed(connection, last)
+            connection.commit()
+        removed += last - first
+
+
+def _check_removed(connection: Connection, last: int) -> None:
+    """Check before the commit that no trigger has kept or put back what was deleted."""
+    rows.run_deferred_triggers(connection)
+    for table in (ANSWERS.leaves, OPENINGS):
+        kept = select(table.c.index).where(table.c.index < last).limit(1)
+        if connection.scalar(kept) is not None:
+            raise inconsistent(f"a trigger kept entries before {last}")
+
+
+def _check(connection: Connection, first: int, last: int) -> None:
+    """Compare leaves with the hashes that stay."""
+    tiles = TileRows(connection, ANSWERS)
+    if first % WIDTH:
+        raise inconsistent(f"entries before {first} are missing, and no full tiles")
+    leaves = [leaf for block in rows.leaves(connection, ANSWERS, first, last) for leaf in block]
+    for at in range(0, len(leaves), WIDTH):
+        index = (first + at) // WIDTH
+        if b"".join(map(leaf_hash, leaves[at : at + WIDTH])) != tiles.read(0, index, WIDTH):
+            raise inconsistent(f"tile 0/{index} holds other hashes than those of its entries")
 
 
 def has_plain_openings(connection: Connection) -> bool:

@@ -1,6 +1,0 @@
-"""How Alembic runs these revisions: in the transaction of the connection that it is handed."""
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"])
-context.run_migrations()
