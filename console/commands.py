@@ -19,7 +19,7 @@ from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import mint_token
-from sealgate.setup.login_links import SIGN_IN, write_link
+from sealgate.setup.people import SIGN_IN, write_link
 
 _log = logging.getLogger(__name__)
 _TIDY_SECONDS = 60.0

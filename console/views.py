@@ -21,7 +21,7 @@ from console.reading.jobs import PackExports, Verifications
 from console.sessions import BrowserSession, PendingSignatures, SessionStore
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
-from sealgate.setup.login_links import sweep
+from sealgate.setup.people import sweep
 
 SESSION_COOKIE = "__Host-sealgate"
 _LARGEST_FORM = 1 << 18

@@ -16,7 +16,7 @@ from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from sealgate.setup.login_links import kept_passkey
+from sealgate.setup.people import kept_passkey
 from sealgate.v1.registry_pb2 import ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

@@ -20,7 +20,7 @@ from generation.config import GeneratorConfig
 from inference.server.config import EngineConfig
 from sealgate.events.config import EventsConfig
 from sealgate.remote import Profile
-from sealgate.witness.server import WitnessConfig
+from sealgate.witness.commands import WitnessConfig
 
 FILES: tuple[tuple[str, type, str], ...] = (
     ("gateway.toml", GatewayConfig, "What `sealgate serve` reads."),

@@ -26,7 +26,7 @@ from sealgate.promotion.drafts import (
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
 from sealgate.setup.credentials import ISSUER
-from sealgate.setup.login_links import kept_passkey, kept_passkeys
+from sealgate.setup.people import kept_passkey, kept_passkeys
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Principal, check_next_version
 from sealgate.trust.policy.chain import changes

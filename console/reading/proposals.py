@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from console.reading.gateway import PersonCalls
-from sealgate.promotion.proposals import state_of, waiting_for
+from sealgate.promotion.reviews import state_of, waiting_for
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy

@@ -16,7 +16,7 @@ from console.sessions import enrolled, user_handle
 from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
-from sealgate.setup.login_links import ENROL, SIGN_IN, find_link, keep_passkey, take_link
+from sealgate.setup.people import ENROL, SIGN_IN, find_link, keep_passkey, take_link
 from sealgate.trust.times import parse_time
 from sealgate.v1.credential_pb2 import PasskeyAssertion
 

@@ -24,7 +24,7 @@ from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.keys import PublicKey, load_private_key
-from sealgate.trust.statements.engine_counts import INSTANCE_BYTES
+from sealgate.trust.statements.covering import INSTANCE_BYTES
 
 
 class EngineProcess:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, is_loopback
-from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.checkpoint import WitnessKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency import Checkpoint, note
-from sealgate.trust.transparency.cosignature import Cosignature, WitnessKey, cosignatures
+from sealgate.trust.transparency.checkpoint import Cosignature, WitnessKey, cosignatures
 
 _LARGEST_FILE = 1 << 20
 

@@ -43,7 +43,7 @@ from sealgate.steady_clock import now
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys import PublicKey, load_private_key, write_private_file
 from sealgate.trust.statements import FileEntry, Manifest
-from sealgate.trust.statements.engine_counts import INSTANCE_BYTES
+from sealgate.trust.statements.covering import INSTANCE_BYTES
 
 
 def copy_verified(manifest: Manifest, source: FileSource, copies: Path) -> Path:

@@ -31,7 +31,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.statements import PointerBundle, sign_statement
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.trust.times import format_time
 
 

@@ -20,7 +20,7 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import open_statement
-from sealgate.trust.statements.engine_counts import ENGINE, EngineCounts
+from sealgate.trust.statements.covering import ENGINE, EngineCounts
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, verify_consistency
 

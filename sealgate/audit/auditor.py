@@ -32,7 +32,7 @@ from sealgate.remote import reason_of
 from sealgate.remote.calls import follow, list_all
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency import Checkpoint, current_vkey, merkle, open_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.checkpoint import WitnessKey
 from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.trust.transparency.tiles import Frontier
 from sealgate.v1 import log_pb2 as messages

@@ -26,7 +26,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import open_statement
-from sealgate.trust.statements.engine_counts import ENGINE, EngineCounts
+from sealgate.trust.statements.covering import ENGINE, EngineCounts
 from sealgate.trust.times import parse_micros, parse_time
 
 SEPARATE = "separate, digest checked there"

@@ -12,7 +12,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
 from sealgate.trust.transparency import open_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
 from sealgate.trust.transparency.tiles import HEIGHT, Frontier
 from sealgate.v1.log_pb2 import StreamTimestampsRequest

@@ -23,7 +23,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency import Checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.checkpoint import WitnessKey
 
 INTACT = "intact"
 INCOMPLETE = "incomplete"

@@ -19,13 +19,15 @@ from sealgate.files import replace_file
 from sealgate.private_keys import passphrase_of
 from sealgate.promotion import drafts as drafts
 from sealgate.setup.credentials import ISSUER, CertificateAuthority
-from sealgate.setup.login_links import ENROL, kept_passkey, write_link
 from sealgate.setup.people import (
     AUTHORITY,
     AUTHORITY_CERTIFICATE,
     CERTIFICATE_LIFETIME,
+    ENROL,
     InstalledPerson,
     PersonFolder,
+    kept_passkey,
+    write_link,
 )
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name

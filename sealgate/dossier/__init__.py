@@ -4,9 +4,6 @@ Every line cites the entry of the registry's log that proves it, or says that Se
 cover it. A dossier claims no conformity with any law or standard.
 """
 
-from sealgate.dossier.claims import NOT_COVERED as NOT_COVERED
-from sealgate.dossier.claims import Citation as Citation
-from sealgate.dossier.claims import DossierClaim as DossierClaim
 from sealgate.dossier.document import Dossier as Dossier
 from sealgate.dossier.document import Section as Section
 from sealgate.dossier.document import Template as Template
@@ -17,4 +14,7 @@ from sealgate.dossier.pages import as_html as as_html
 from sealgate.dossier.pages import as_markdown as as_markdown
 from sealgate.dossier.pages import check_files as check_files
 from sealgate.dossier.pages import write_files as write_files
+from sealgate.dossier.record import NOT_COVERED as NOT_COVERED
+from sealgate.dossier.record import Citation as Citation
+from sealgate.dossier.record import DossierClaim as DossierClaim
 from sealgate.dossier.record import read_record as read_record

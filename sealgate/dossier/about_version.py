@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sealgate.dossier.claims import DossierClaim, not_covered
-from sealgate.dossier.record import ModelHistory, Said
+from sealgate.dossier.record import DossierClaim, ModelHistory, Said, not_covered
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 
 Told = Iterator[str | None]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Self
 
-from sealgate.dossier.claims import DossierClaim, not_covered
-from sealgate.dossier.record import ModelHistory
+from sealgate.dossier.record import DossierClaim, ModelHistory, not_covered
 from sealgate.dossier.topics import TOPICS
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sealgate.dossier.claims import Citation, DossierClaim
 from sealgate.dossier.document import Dossier, Section
+from sealgate.dossier.record import Citation, DossierClaim
 from sealgate.files import read_regular_file, replace_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, dsse, fields

@@ -1,12 +1,15 @@
-"""What the registry's log says of one model, each document verified by the policies of the time."""
+"""What the registry's log says of one model, and what a dossier claims of it, with its proofs.
+
+Each document is verified by the policies of its time. A claim names the entries that prove it.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sealgate.audit.entries import ProvedEntry
-from sealgate.dossier.claims import Citation
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import fields
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
@@ -26,8 +29,53 @@ from sealgate.trust.statements import (
 )
 from sealgate.trust.statements.base import Statement
 
+NOT_COVERED = "Not covered by Sealgate"
 _S = TypeVar("_S", bound=Statement)
 _APPROVERS, _PROPOSERS = ("approver",), ("publisher", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Entry `entry` of the registry's log, and the document of that digest which the entry names;
+    empty where the entry itself says it.
+    """
+
+    entry: int
+    document: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"entry": self.entry, "document": self.document}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("entry", "document"))
+        return cls(fields.integer(outer["entry"]), fields.text(outer["document"]))
+
+
+@dataclass(frozen=True, slots=True)
+class DossierClaim:
+    """One line. Without citations it says what Sealgate does not cover."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+
+    @property
+    def is_covered(self) -> bool:
+        return bool(self.citations)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"text": self.text, "citations": [each.to_json() for each in self.citations]}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("text", "citations"))
+        cited = tuple(map(Citation.from_json, fields.items(outer["citations"])))
+        return cls(fields.text(outer["text"]), cited)
+
+
+def not_covered(what: str) -> DossierClaim:
+    """The line that says so."""
+    return DossierClaim(f"{NOT_COVERED}: {what}")
 
 
 @dataclass(frozen=True, slots=True)

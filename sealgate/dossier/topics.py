@@ -14,9 +14,8 @@ from sealgate.dossier.about_version import (
     supply_chain,
     watermark,
 )
-from sealgate.dossier.claims import Citation, DossierClaim, not_covered
-from sealgate.dossier.record import ModelHistory
-from sealgate.promotion.inventory import review_state
+from sealgate.dossier.record import Citation, DossierClaim, ModelHistory, not_covered
+from sealgate.promotion.reviews import review_state
 from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
 from sealgate.trust.policy.rights import DEFAULT_ALIAS
 from sealgate.trust.statements import Proposal, review_end

@@ -13,9 +13,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sealgate.bounded_http import HttpExchange
-from sealgate.events.addresses import AddressRefused, Network, Resolve, checked_addresses
 from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
-from sealgate.events.config import DestinationSettings, EventsConfig
+from sealgate.events.config import (
+    AddressRefused,
+    DestinationSettings,
+    EventsConfig,
+    Network,
+    Resolve,
+    checked_addresses,
+)
 from sealgate.events.store import Delivery
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError

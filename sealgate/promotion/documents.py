@@ -13,7 +13,7 @@ import grpc
 
 from sealgate.private_keys import Ask, open_signer
 from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
-from sealgate.promotion.proposals import ProposalReview
+from sealgate.promotion.reviews import ProposalReview
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import list_all, send

@@ -1,19 +1,166 @@
-"""`sealgate witness`: runs a witness, which should be in other hands than the gateway."""
+"""`sealgate witness`: runs a witness, which should be in other hands than the gateway; its HTTP
+server, and its configuration file.
+"""
 
+import logging
 import signal
 import sqlite3
+import ssl
 import threading
 import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import click
 
+from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
 from sealgate.reasons import SealgateError
-from sealgate.settings import ConfigError
-from sealgate.witness.server import WitnessConfig, WitnessServer
-from sealgate.witness.service import Witness, WitnessMemory
+from sealgate.settings import ConfigError, is_loopback, read_settings
+from sealgate.trust.transparency import note
+from sealgate.witness.service import LARGEST_BYTES, PATH, Witness, WitnessMemory, WitnessReply
+
+_log = logging.getLogger(__name__)
+
+
+class WitnessServer(BoundedServer):
+    """Serves a witness at a host and a port, over TLS where it has a certificate.
+
+    A connection answers one request within ten seconds and is closed; beyond 32 at once the
+    oldest gives way.
+    """
+
+    def __init__(
+        self, host: str, port: int, witness: Witness, certificate: tuple[Path, Path] | None = None
+    ) -> None:
+        """`certificate` is a chain and its key, both PEM. Raises OSError."""
+        self.witness = witness
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*certificate)
+        super().__init__(host, port, _Handler)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the connection's own thread, so that a slow handshake holds up nobody."""
+        if self._context is None:
+            super().finish_request(request, client_address)
+            return
+        with self._context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: WitnessServer
+    timeout = SECONDS
+    server_version = "sealgate-witness"
+    sys_version = ""
+
+    def do_POST(self) -> None:
+        self._send(self._reply())
+
+    def _reply(self) -> WitnessReply:
+        if self.path != f"/{PATH}":
+            return WitnessReply(HTTPStatus.NOT_FOUND, "only /add-checkpoint is here\n")
+        length = self.headers.get_all("content-length") or []
+        if len(length) != 1 or not (length[0].isascii() and length[0].isdecimal()):
+            return WitnessReply(HTTPStatus.LENGTH_REQUIRED, "a body needs its length\n")
+        if self.headers.get("transfer-encoding"):
+            return WitnessReply(HTTPStatus.BAD_REQUEST, "a body has one length\n")
+        if len(length[0]) > 9 or int(length[0]) > LARGEST_BYTES:
+            return WitnessReply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a body that is too large\n")
+        body = self.rfile.read(int(length[0]))
+        if len(body) != int(length[0]):
+            return WitnessReply(HTTPStatus.BAD_REQUEST, "a body that stops in the middle\n")
+        try:
+            return self.server.witness.add_checkpoint(body)
+        except Exception:
+            # Its disk is full, its database locked, or its key away: its operator must hear of it.
+            _log.exception("nothing is cosigned")
+            return WitnessReply(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL\n")
+
+    def _send(self, reply: WitnessReply) -> None:
+        data = reply.text.encode("utf-8")
+        self.send_response(reply.status)
+        self.send_header("content-type", reply.kind)
+        self.send_header("content-length", str(len(data)))
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Logs nothing: the memory holds what was cosigned last."""
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSection:
+    """`key`: an Ed25519 private key, a PEM file or a pkcs11: URI. `database`: what was cosigned.
+
+    `certificate` and `certificate_key` are needed beyond this machine.
+    """
+
+    name: str
+    """What its cosignatures call it, such as `witness.example`."""
+    listen: str
+    """host:port."""
+    key: Path | str
+    database: Path
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            note.check_name(self.name)
+        except SealgateError:
+            raise ConfigError(f"[witness] name = {self.name!r} has blanks or a +") from None
+        if not self.listen.rpartition(":")[2].isdigit():
+            raise ConfigError(f"[witness] listen = {self.listen!r} is not of the form host:port")
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ConfigError("[witness] certificate and certificate_key go together")
+        if self.certificate is None and not is_loopback(self.listen):
+            raise ConfigError(
+                f"[witness] listen = {self.listen!r} is not this machine alone: set certificate "
+                "and certificate_key, or listen on 127.0.0.1 behind a proxy"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """`key`: the log's verifier key (C2SP), whose name is its origin."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        try:
+            note.Verifier.from_vkey(self.key)
+        except SealgateError as refusal:
+            raise ConfigError(f"[[logs]] key = {self.key!r}: {refusal.detail}") from None
+
+    @property
+    def origin(self) -> str:
+        return note.Verifier.from_vkey(self.key).name
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessConfig:
+    witness: WitnessSection
+    logs: tuple[LogSection, ...]
+
+    def __post_init__(self) -> None:
+        if not self.logs:
+            raise ConfigError("[[logs]] is missing: name the key of each log to cosign")
+        if len({log.origin for log in self.logs}) != len(self.logs):
+            raise ConfigError("[[logs]] names an origin twice")
+
+    @classmethod
+    def read(cls, path: Path) -> "WitnessConfig":
+        """Raises: ConfigError, with what to change."""
+        return read_settings(path, cls)
 
 
 @click.group("witness", cls=HelpfulGroup)

@@ -18,7 +18,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, note, open_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey, cosign
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosign
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
 
 MOST_HASHES = 63

@@ -23,10 +23,10 @@ from sealgate.trust.statements import (
     oms,
 )
 from sealgate.trust.statements.allowance import Allowance
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
 from sealgate.trust.transparency import TlogProof, ml_dsa, open_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
 from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.trust.transparency.ml_dsa import Cosigner
 from sealgate.trust.transparency.note import Verifier, open_note, vkey

@@ -31,7 +31,7 @@ from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
 from sealgate.trust.timestamps import TimestampAuthority
-from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.checkpoint import WitnessKey
 
 _LOOK_SECONDS = 0.5
 NOT_ALL_SEEN = 3

@@ -16,7 +16,7 @@ from sealgate.cli.context import (
     security_key_option,
 )
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
-from sealgate.promotion.proposals import ProposalDiscussion, ProposalReview, waiting_for
+from sealgate.promotion.reviews import ProposalDiscussion, ProposalReview, waiting_for
 from sealgate.remote.calls import list_all
 from sealgate.v1 import registry_pb2 as messages
 

@@ -11,8 +11,8 @@ import click
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.model.proposals import SCREENING_REPORT, facts
 from sealgate.cli.output import json_option, printable, show_fields, show_rows, warn_unscreened
-from sealgate.promotion.inventory import DUE, OVERDUE, InventoryItem
-from sealgate.promotion.inventory import inventory as listed
+from sealgate.promotion.reviews import DUE, OVERDUE, InventoryItem
+from sealgate.promotion.reviews import inventory as listed
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import DETECTOR, SignedVersion, open_attached
 from sealgate.trust import canonical, fields

@@ -8,8 +8,13 @@ from sealgate.trust.policy.chain import (
     open_policy_history,
 )
 from sealgate.trust.policy.document import Policy
-from sealgate.trust.policy.model_signers import ModelSigner, SigstoreIdentity
-from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal
+from sealgate.trust.policy.principals import (
+    ModelSigner,
+    PolicyRoot,
+    PolicyRules,
+    Principal,
+    SigstoreIdentity,
+)
 from sealgate.trust.policy.rights import DEFAULT_ALIAS, Right
 
 __all__ = [

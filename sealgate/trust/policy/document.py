@@ -19,9 +19,10 @@ from sealgate.trust.keys import PublicKey
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import validity
 from sealgate.trust.policy.health_limits import HealthRules, OutcomeRules
-from sealgate.trust.policy.model_signers import ModelSigner, ModelSigners
 from sealgate.trust.policy.principals import (
     NO_PASSKEYS,
+    ModelSigner,
+    ModelSigners,
     Passkeys,
     PolicyRoot,
     PolicyRules,
@@ -344,7 +345,5 @@ class Policy:
         validity.check_standing(self.expires, self.grace, now)
 
     def check_begun(self, now: datetime) -> None:
-        """Check that `issued` is not in the future; see `validity`. Raises
-        SealgateError(POLICY_INVALID) where `issued` lies ahead.
-        """
+        """Check that `issued` is not in the future. Raises SealgateError(POLICY_INVALID)."""
         validity.check_begun(self.issued, now)

@@ -8,7 +8,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Principal
 from sealgate.trust.statements import sign_statement
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from tests.support.builders.documents.people import VERSION_DIGEST, at, key, refused
 from tests.support.harness.registry import RegistryHarness
 

@@ -39,7 +39,7 @@ from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import Comment, Evidence, sign_statement
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from tests.support.builders.documents.allowances import an_allowance, held
 from tests.support.builders.documents.authenticator import Authenticator
 from tests.support.builders.documents.people import (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sealgate.promotion.inventory import CURRENT, DUE, NO_END, OVERDUE, review_state
+from sealgate.promotion.reviews import CURRENT, DUE, NO_END, OVERDUE, review_state
 from sealgate.trust.times import parse_time
 from tests.support.harness.gateway import GatewayHarness, running
 from tests.support.harness.policy_changes import Document, change

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sealgate.setup.login_links import keep_passkey
+from sealgate.setup.people import keep_passkey
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from tests.support.builders.documents.authenticator import Authenticator

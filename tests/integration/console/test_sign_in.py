@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.setup.credentials import ISSUER, mint_token
-from sealgate.setup.login_links import SIGN_IN, write_link
+from sealgate.setup.people import SIGN_IN, write_link
 from tests.support.harness.console import ConsoleHarness, csrf_of, session_number
 from tests.support.harness.rollouts import await_true
 

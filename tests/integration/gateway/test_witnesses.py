@@ -17,7 +17,7 @@ from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.trust.transparency import open_checkpoint
-from sealgate.trust.transparency.cosignature import cosignatures
+from sealgate.trust.transparency.checkpoint import cosignatures
 from sealgate.v1.log_pb2 import GetCheckpointRequest, GetEntryRequest, StreamEntriesRequest
 from tests.support.builders.documents.people import key, refused
 from tests.support.fakes.growing_log import GrowingLog

@@ -17,7 +17,7 @@ import pytest
 from demo.questions import Load
 from sealgate.reasons import Reason
 from sealgate.setup.configuration import EnginePlace
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from tests.support.harness.gateway import GatewayHarness, labels, question, refusal, rows
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.processes.ray_engine import RayEngine

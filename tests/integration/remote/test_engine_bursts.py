@@ -11,7 +11,7 @@ from inference.server.requests import answer_burst
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_inputs
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 from tests.support.builders.documents.people import refused

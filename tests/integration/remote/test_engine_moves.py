@@ -12,7 +12,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.v1.engine_pb2 import GetCountsRequest
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 from tests.support.builders.models.version_files import clean_rows, int8_logits

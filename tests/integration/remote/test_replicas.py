@@ -20,7 +20,7 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.statements import Pointer, sign_statement
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 from tests.support.builders.models.text_models import config as text_config

@@ -15,7 +15,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 from tests.support.fakes.whole_calls import FakeWholeCall

@@ -22,7 +22,7 @@ from inference.engine.result import InferenceResult
 from inference.model.inputs import tensors_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from tests.support.harness.engine_pair import two_engines
 from tests.support.harness.gateway import GatewayHarness, labels, rows
 from tests.support.harness.processes.engine_process import EngineProcess

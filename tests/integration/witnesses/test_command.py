@@ -13,8 +13,8 @@ from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.cli.main import main
 from sealgate.settings import ConfigError
-from sealgate.trust.transparency.cosignature import cosignatures
-from sealgate.witness.server import WitnessConfig
+from sealgate.trust.transparency.checkpoint import cosignatures
+from sealgate.witness.commands import WitnessConfig
 from tests.support.builders.documents.people import ANSWER_LOG
 from tests.support.fakes.growing_log import GrowingLog
 

@@ -12,7 +12,7 @@ from demo.stage import free_ports
 from gateway.config.optional_sections import WitnessSettings
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, WitnessUnreachable, post, submit
-from sealgate.trust.transparency.cosignature import cosignatures
+from sealgate.trust.transparency.checkpoint import cosignatures
 from tests.support.builders.documents.people import ANSWER_LOG
 from tests.support.fakes.growing_log import GrowingLog
 from tests.support.harness.servers.witness_server import serving_witness

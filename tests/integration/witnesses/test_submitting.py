@@ -24,7 +24,7 @@ from gateway.witnesses.updates import (
 )
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
 from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 from tests.support.fakes.growing_log import GrowingLog
 from tests.support.harness.servers.witness_server import serving_witness

@@ -42,7 +42,6 @@ SURFACES = {
         "configuration",
         "credentials",
         "installation",
-        "login_links",
         "people",
     },
     "sealgate.witness": {"service"},

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.config.optional_sections import WitnessSettings
-from sealgate.witness.server import WitnessServer
+from sealgate.witness.commands import WitnessServer
 from sealgate.witness.service import Witness, WitnessMemory
 from tests.support.builders.documents.people import key
 

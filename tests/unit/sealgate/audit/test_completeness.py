@@ -20,7 +20,7 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.policy import Principal
 from sealgate.trust.statements import sign_statement
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.people import key, make_policy, refused
 

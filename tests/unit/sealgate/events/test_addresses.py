@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from sealgate.events.addresses import AddressRefused, checked_addresses, refused
+from sealgate.events.config import AddressRefused, checked_addresses, refused
 
 NOT_NAMED = ", and [network] private does not name it"
 

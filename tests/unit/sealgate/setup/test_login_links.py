@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sealgate.setup import login_links
-from sealgate.setup.login_links import (
+from sealgate.setup import people
+from sealgate.setup.people import (
     ENROL,
     SIGN_IN,
     find_link,
@@ -39,7 +39,7 @@ def test_a_link_is_followed_once(folder):
 
 def test_a_link_that_is_being_written_is_not_swept(folder, monkeypatch):
     """A console deletes old links while commands write new ones."""
-    write = login_links.write_private_file
+    write = people.write_private_file
 
     def slowly(path, data):
         path.touch()
@@ -47,7 +47,7 @@ def test_a_link_that_is_being_written_is_not_swept(folder, monkeypatch):
         path.unlink()
         write(path, data)
 
-    monkeypatch.setattr(login_links, "write_private_file", slowly)
+    monkeypatch.setattr(people, "write_private_file", slowly)
     assert take_link(folder, sign_in_link(folder), NOW) is not None
 
 

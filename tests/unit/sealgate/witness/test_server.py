@@ -9,7 +9,7 @@ import pytest
 
 from sealgate import bounded_http
 from sealgate.trust.keys import PrivateKey
-from sealgate.witness.server import WitnessServer
+from sealgate.witness.commands import WitnessServer
 from sealgate.witness.service import Witness, WitnessMemory
 
 

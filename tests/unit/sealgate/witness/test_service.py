@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
 from sealgate.witness.service import (
     LARGEST_BYTES,
     SIZE_TYPE,

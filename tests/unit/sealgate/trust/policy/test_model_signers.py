@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy, SigstoreIdentity
-from sealgate.trust.policy.model_signers import ModelSigners
+from sealgate.trust.policy.principals import ModelSigners
 from tests.support.builders.documents.people import key, make_policy, p256_key, refused
 
 ROOT = f"sha256:{'0' * 64}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.statements.covering import EngineCounts
 from tests.support.builders.documents.people import at, refused
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64

@@ -4,7 +4,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import Checkpoint, note, sign_checkpoint
-from sealgate.trust.transparency.cosignature import WitnessKey, cosign, cosignatures
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosign, cosignatures
 from tests.support.builders.documents.people import ANSWER_LOG, key, p256_key, refused
 
 CHECKPOINT = Checkpoint(ANSWER_LOG, 7, bytes(32))

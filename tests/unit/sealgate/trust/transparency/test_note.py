@@ -10,7 +10,7 @@ from sealgate.trust.transparency import (
     open_checkpoint,
     sign_checkpoint,
 )
-from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.checkpoint import WitnessKey
 from sealgate.trust.transparency.note import Verifier, open_note, sign_note, vkey
 from tests.support.builders.documents.people import key, p256_key, refused
 
