@@ -18,7 +18,7 @@ from benchmarks.report import Target, finish, show
 from demo.materials import MODELS, test_rows
 from inference.engine.graphs import open_response
 from inference.model.config import ModelConfig
-from inference.model.forms import form_of
+from inference.model.inputs import form_of
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs
 from inference.runtime.session import Session

@@ -27,7 +27,7 @@ from inference.model.config import (
     ModelConfig,
     TrainingDataInfo,
 )
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from training.export.classifier import export_response, export_serving
 from training.export.reference import CleanReference
 from training.steps.hardening import by_pgd

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from inference.model.row_rules import RowRules
+from inference.model.columns import RowRules
 
 Floats = npt.NDArray[np.float32]
 Thresholds = Mapping[int, npt.NDArray[np.float32]]

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper
 from benchmarks.anymodel.leaf_search import LeafSearch, Sureness, thresholds
 from benchmarks.anymodel.subjects import ReadyModel
 from inference.engine import version_contents
+from inference.model.columns import RowRules
 from inference.model.config import ModelConfig
 from inference.model.decisions import Decision, Numbers
-from inference.model.row_rules import RowRules
 from inference.runtime.session import Session
 from inference.screening.detector import Detector
 from publishing.calibration.probe import Prober

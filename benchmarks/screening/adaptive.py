@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import STEP, ScreenedModel, TorchSession
-from inference.model.row_rules import RowRules
+from inference.model.columns import RowRules
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, ScoringWeights
 from training.export.reference import behind, watched

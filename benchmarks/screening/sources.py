@@ -16,8 +16,7 @@ from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
 from demo.train_models import MlpRecipe
-from inference.model.columns import Column
-from inference.model.row_rules import RowRules
+from inference.model.columns import Column, RowRules
 from training.recipe.recipe import PERCEPTRON, StudentSection
 from training.recipe.sections import HARDEN, RecipeStep
 

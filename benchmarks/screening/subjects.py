@@ -18,8 +18,8 @@ from torch import nn
 from benchmarks.screening.sources import DataSet, Hardening, Labels, Rows, cut
 from demo import train_models
 from demo.train_models import Mlp, MlpRecipe
+from inference.model.columns import RowRules
 from inference.model.config import InputDomain
-from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit

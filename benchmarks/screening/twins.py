@@ -19,7 +19,7 @@ from benchmarks.screening.subjects import DOMAIN, PLAIN, STEP, subject
 from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.model.config import Batching, ModelConfig, TrainingDataInfo
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from inference.runtime.settings import CpuSettings
 from publishing.calibration.probe import Probe
 from publishing.source.dataset import Dataset, DataSlice

@@ -31,8 +31,7 @@ from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, series, tail_of
 from generation.models.suffixes import noise, printable
 from generation.publishing.prompt_screen import calibrated_screen
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import INT8_INTEGER
+from inference.llm.terms import INT8_INTEGER, PromptScreen
 from tests.support.builders.models import tiny_decoder
 
 _BUILD = RESULTS.parent.parent / "build"

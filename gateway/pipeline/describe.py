@@ -11,8 +11,7 @@ from inference.engine.engine import IndexedVersion, LiveVersion
 from inference.engine.statistics import Duration, Executions
 from inference.llm import messages
 from inference.model.config import ModelConfig
-from inference.model.request_tensors import RequestTensor
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import RequestTensor, TensorSpec
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import DTYPES
 from sealgate.trust.receipts.answer_entry import NONE

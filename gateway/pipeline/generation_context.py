@@ -12,7 +12,7 @@ from inference.llm import messages
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, answer_digest
-from inference.llm.screen import PromptScreen
+from inference.llm.terms import PromptScreen
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest

@@ -29,8 +29,7 @@ from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
 from inference.llm.request import ROLES, SamplingRequest, is_text, marks_of
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows
+from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows, PromptScreen
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 

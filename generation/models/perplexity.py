@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 
 from generation.batching.windows import installed
 from generation.models.suffixes import JoinedMeasure
-from inference.llm.screen import PromptScreen, SuffixWeights
+from inference.llm.terms import PromptScreen, SuffixWeights
 from inference.runtime.providers import MPS
 from inference.runtime.settings import CPU
 from inference.screening.calibration import conformal_rank

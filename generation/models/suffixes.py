@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from inference.llm.screen import SuffixWeights
+from inference.llm.terms import SuffixWeights
 
 # Noise surprises a model with a large vocabulary by more, and one rare name must not look like it.
 _MOST = 10.0

@@ -11,8 +11,7 @@ from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import MEASURE
 from generation.publishing.watermark import MarkedWeights
 from generation.publishing.window_choice import WindowFindings
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import GeneratorTerms
+from inference.llm.terms import GeneratorTerms, PromptScreen
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
 from publishing.watermark.reading import THRESHOLD

@@ -36,7 +36,7 @@ from generation.models.suffixes import (
     window_features,
 )
 from inference.llm.request import Sampling, SamplingRequest
-from inference.llm.screen import PromptScreen, SuffixWeights
+from inference.llm.terms import PromptScreen, SuffixWeights
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from inference.engine.graphs import TappedGraph, counted, open_tapped
 from inference.model.config import ModelConfig
-from inference.model.forms import InputForm
+from inference.model.inputs import InputForm
 from inference.observability import tracing
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings

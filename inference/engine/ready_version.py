@@ -21,10 +21,15 @@ from inference.batching.limits import (
 )
 from inference.batching.queue import DEFAULT_OPTIONS, QueueItem, RequestOptions
 from inference.engine.batch_run import ServingTarget
-from inference.engine.checks import check_answers, check_forward
 from inference.engine.result import InferenceResult, split_results
 from inference.engine.statistics import BatchPhases, RunFault, Statistics
-from inference.engine.version_contents import INT8, VersionDocuments, VersionGraphs
+from inference.engine.version_contents import (
+    INT8,
+    VersionDocuments,
+    VersionGraphs,
+    check_answers,
+    check_forward,
+)
 from inference.runtime.session import Session
 from inference.runtime.settings import ALONE, CpuSettings, RunSettings, RuntimeSettings
 from inference.text.tokenizer import TextTokenizer

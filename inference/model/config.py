@@ -44,11 +44,17 @@ from itertools import accumulate
 from typing import Any
 
 from inference.batching.limits import Batching
-from inference.model.columns import Column, decode_columns, number, numbers
+from inference.model.columns import Column, RowRules, decode_columns, number, numbers
 from inference.model.decisions import Classes, Decision, decode_decision
-from inference.model.request_tensors import RequestTensor, decode_tensors
-from inference.model.row_rules import RowRules
-from inference.model.tensor_spec import BYTES, FP32, INT64, TOKENS_SHAPE, TensorSpec
+from inference.model.request_tensors import (
+    BYTES,
+    FP32,
+    INT64,
+    TOKENS_SHAPE,
+    RequestTensor,
+    TensorSpec,
+    decode_tensors,
+)
 from inference.runtime import response_contract
 from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason

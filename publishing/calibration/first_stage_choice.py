@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from inference.batching.cost_model import BatchCosts
-from inference.model.forms import InputForm
+from inference.model.inputs import InputForm
 from inference.runtime.session import Session
 from inference.screening.calibration import Floats
 from inference.screening.detector import disagreeing

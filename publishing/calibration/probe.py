@@ -4,7 +4,7 @@ The response graph makes all of them, without torch. FGSM and PGD are those of
 `inference.screening.attack`; beside these, PGD where the row is not background or at random places,
 PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera changes them. A
 near attack stops where the answer changes, or slightly beyond, like attacks that search for the
-smallest change. For tables, no row violates the rules of its columns (`inference.model.row_rules`).
+smallest change. For tables, no row violates the rules of its columns (`inference.model.columns`).
 
 Where an image is turned or moved, each pixel takes its value between the four that lay around where
 it came from (bilinear), and what comes from beyond the image is background.
@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from inference.model.columns import RowRules
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
-from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening import attack
 from inference.screening.attack import AttackSession, Labels, Rows

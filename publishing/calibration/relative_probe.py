@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.model.columns import RowRules
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
-from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.attack import AttackSession, Labels, Rows
 from publishing.calibration.parted_rows import PartedSession

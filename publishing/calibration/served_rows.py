@@ -15,7 +15,7 @@ import numpy.typing as npt
 from inference.engine.graphs import TappedGraph, open_tapped
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
-from inference.model.forms import InputForm, form_of
+from inference.model.inputs import InputForm, form_of
 from inference.screening.attack import Labels
 from inference.screening.detector import disagreeing
 from inference.screening.first_stage import (

@@ -11,8 +11,7 @@ from inference.batching.limits import Batching
 from inference.model.columns import Column
 from inference.model.config import InputDomain, ModelConfig, TrainingDataInfo
 from inference.model.decisions import NUMBERS, Classes, Decision, Labels, Numbers
-from inference.model.request_tensors import RequestTensor
-from inference.model.tensor_spec import FP32, TensorSpec
+from inference.model.request_tensors import FP32, RequestTensor, TensorSpec
 from publishing.ready.rows import names_of
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder

@@ -19,8 +19,8 @@ import onnx
 
 from inference.engine.graphs import check_response
 from inference.model.config import ModelConfig
-from inference.model.forms import check_tokenizer, form_of
-from inference.model.tensor_spec import FP32, INT64, TensorSpec
+from inference.model.inputs import check_tokenizer, form_of
+from inference.model.request_tensors import FP32, INT64, TensorSpec
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from publishing.serialization import parse_model
 from registry.formats.bounded_bytes import MemoryBytes

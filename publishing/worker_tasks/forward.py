@@ -17,8 +17,8 @@ import numpy.typing as npt
 from inference.engine.graphs import open_classifier
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
-from inference.model.forms import InputForm, form_of
 from inference.model.golden import Golden
+from inference.model.inputs import InputForm, form_of
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session

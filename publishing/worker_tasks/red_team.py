@@ -6,7 +6,7 @@ The version's signed bytes are attacked in a worker. Attacks with its gradient a
 answer, which callers get, and how often screening's verdict caught it. One attack searches for rows
 that change this answer and not the float32 model's, which screening measures
 (`publishing.calibration.served_rows`). For tables, attacks send only what a caller could
-(`inference.model.row_rules`). The report does not cover an adaptive attacker, who knows the
+(`inference.model.columns`). The report does not cover an adaptive attacker, who knows the
 detector and works around it: see `make bench NAME=screening`.
 """
 
@@ -20,10 +20,9 @@ import numpy.typing as npt
 
 from inference.engine import version_contents
 from inference.engine.graphs import counted
-from inference.model.columns import number
+from inference.model.columns import RowRules, number
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
-from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
 from publishing.calibration import query_attacks
 from publishing.calibration.probe import Prober

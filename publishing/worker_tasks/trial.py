@@ -23,8 +23,8 @@ from inference.engine import ready_version, version_contents
 from inference.engine.batch_run import FLOAT32_TOLERANCE
 from inference.engine.graphs import counted, open_response
 from inference.model.config import CLASSES, ModelConfig
-from inference.model.forms import form_of
 from inference.model.golden import Golden
+from inference.model.inputs import form_of
 from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
 from inference.screening.column_bins import ColumnBins

@@ -13,8 +13,7 @@ import safetensors.numpy
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import INT8, GeneratorTerms
+from inference.llm.terms import INT8, GeneratorTerms, PromptScreen
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.model.golden import Golden
 from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
@@ -176,9 +175,7 @@ HARNESSES = (
         _detectors,
         ("inference.screening.detector", "inference.screening.scoring"),
     ),
-    Harness(
-        "generator-json", _parse_terms, _terms, ("inference.llm.screen", "inference.llm.terms")
-    ),
+    Harness("generator-json", _parse_terms, _terms, ("inference.llm.terms",)),
     Harness(
         "safetensors",
         _parse_safetensors,

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from safetensors.torch import load_file
 
 from inference.model.config import UNBOUNDED, Batching, ModelConfig, TrainingDataInfo
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from inference.runtime import response_contract
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from inference.model.config import UNBOUNDED, Batching, ModelConfig, TrainingDataInfo
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from inference.runtime.response_contract import IDS
 from inference.text.tokens import TokenRules
 from publishing.source.folder import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER

@@ -31,7 +31,7 @@ import torch
 from safetensors.torch import save
 
 from inference.model.config import ModelConfig
-from inference.model.forms import form_of
+from inference.model.inputs import form_of
 from inference.runtime import response_contract
 from publishing.source.folder import (
     CONFIG,

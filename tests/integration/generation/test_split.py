@@ -23,8 +23,7 @@ from generation.models.suffixes import JoinedMeasure, shapes_of
 from generation.serving.generator_version import GeneratorVersion
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.request import Sampling
-from inference.llm.screen import SuffixWeights
-from inference.llm.terms import GOLDEN, TERMS, GeneratorTerms
+from inference.llm.terms import GOLDEN, TERMS, GeneratorTerms, SuffixWeights
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
 from tests.integration.generation.test_replays import replay

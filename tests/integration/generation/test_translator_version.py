@@ -16,8 +16,7 @@ from generation.models.int8 import Int8Embedding, Int8Linear
 from generation.publishing.builder import BuiltGenerator
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import GOLDEN, INT8, TERMS, GeneratorTerms
+from inference.llm.terms import GOLDEN, INT8, TERMS, GeneratorTerms, PromptScreen
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope

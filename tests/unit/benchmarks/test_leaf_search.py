@@ -8,8 +8,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.anymodel.leaf_search import LeafSearch, thresholds
-from inference.model.columns import Column
-from inference.model.row_rules import RowRules
+from inference.model.columns import Column, RowRules
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = X[:, :4].astype(np.float32)

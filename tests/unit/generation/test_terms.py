@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from inference.llm.request import Sampling
-from inference.llm.screen import PromptScreen, SuffixWeights
 from inference.llm.terms import (
     FILES,
     INT8,
@@ -16,6 +15,8 @@ from inference.llm.terms import (
     AttentionWindows,
     GeneratorTerms,
     NoClassifier,
+    PromptScreen,
+    SuffixWeights,
     check_paths,
 )
 from inference.model.config import TrainingDataInfo

@@ -21,7 +21,7 @@ SURFACES = {
     "gateway.witnesses": {"cosignatures", "updates"},
     "generation.publishing": {"builder", "watermark", "window_choice"},
     "generation.serving": {"generator_server", "replay"},
-    "inference.llm": {"answers", "messages", "request", "screen", "terms"},
+    "inference.llm": {"answers", "messages", "request", "terms"},
     "inference.observability": {"tracing"},
     "inference.text": {"tokenizer", "tokens", "windows"},
     "publishing.cli": {"publish"},

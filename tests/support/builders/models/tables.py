@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from inference.model.columns import Column
+from inference.model.columns import Column, RowRules
 from inference.model.config import ModelConfig
-from inference.model.row_rules import RowRules
 from publishing.source.folder import CONFIG, RESPONSE, SERVING
 
 DEMO = Path(__file__).parents[4] / "demo"

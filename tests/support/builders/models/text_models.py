@@ -14,7 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 from inference.engine import ready_version, version_contents
 from inference.model.config import UNBOUNDED as DOMAIN
 from inference.model.config import Batching, ModelConfig, TrainingDataInfo
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from inference.runtime.settings import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized

@@ -10,7 +10,7 @@ import onnxruntime
 from inference.engine import version_contents
 from inference.model.config import Batching, InputDomain, ModelConfig, TrainingDataInfo
 from inference.model.golden import Golden
-from inference.model.tensor_spec import TensorSpec
+from inference.model.request_tensors import TensorSpec
 from inference.screening import calibration
 from inference.screening.calibration import Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Disagreement, Verdict

@@ -12,7 +12,7 @@ from generation.models.suffixes import (
     shapes_of,
     window_features,
 )
-from inference.llm.screen import SuffixWeights
+from inference.llm.terms import SuffixWeights
 
 WORDS = {" the": 0, "ing": 1, "]](": 2, "é": 3, "<|end|>": 4, "A1": 5}
 

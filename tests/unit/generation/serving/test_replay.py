@@ -14,7 +14,7 @@ from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
-from inference.llm.screen import PromptScreen
+from inference.llm.terms import PromptScreen
 from inference.runtime.providers import TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules, AnswerRules

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from inference.llm.screen import PromptScreen
-from inference.llm.terms import GeneratorTerms
+from inference.llm.terms import GeneratorTerms, PromptScreen
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.model.columns import Column
-from inference.model.row_rules import RowRules
+from inference.model.columns import Column, RowRules
 from sealgate.reasons import Reason, SealgateError
 
 # A measurement, a whole number from 0 to 20, one to 10 that stays, and a word of two; as sent.

@@ -13,10 +13,9 @@ import pytest
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
 from inference.model.config import ModelConfig
-from inference.model.forms import form_of
 from inference.model.golden import Golden
-from inference.model.inputs import model_input, tensors_of
-from inference.model.tensor_spec import TensorSpec
+from inference.model.inputs import form_of, model_input, tensors_of
+from inference.model.request_tensors import TensorSpec
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.text import tokens
 from publishing.worker_tasks.forward import ServingGraph

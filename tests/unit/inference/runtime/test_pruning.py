@@ -5,7 +5,7 @@ import onnx
 from onnx import parser
 
 from inference.engine.graphs import open_response
-from inference.model.forms import form_of
+from inference.model.inputs import form_of
 from inference.runtime.graph_rewrites import drop_unread, keep_outputs, keep_read_inputs
 from inference.runtime.session import Session, scalar
 from tests.support.builders.models.onnx_models import Perceptron

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.model.columns import Column
-from inference.model.row_rules import RowRules
+from inference.model.columns import Column, RowRules
 from inference.runtime import response_contract
 from publishing.calibration.relative_probe import RelativeProbe
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from inference.engine import version_contents
-from inference.model.columns import Column
+from inference.model.columns import Column, RowRules
 from inference.model.config import ModelConfig
-from inference.model.row_rules import RowRules
 from publishing.calibration.probe import ATTACKS, SPARSE, Probe
 from publishing.serialization import pack_tensors
 from publishing.worker_tasks import red_team

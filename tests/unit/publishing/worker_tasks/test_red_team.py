@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.model.columns import Column
+from inference.model.columns import Column, RowRules
 from inference.model.config import CLASSES, InputDomain
 from inference.model.decisions import Decision, Labels, Numbers
-from inference.model.row_rules import RowRules
 from inference.screening.detector import Verdict
 from publishing.worker_tasks.red_team import AttackTarget
 
