@@ -21,6 +21,7 @@ import jwt
 from gateway.auth.certificates import ClientCertificate, Confirmation
 from gateway.auth.key_sets import ALGORITHMS, FileKeys, KeySet, KeySource
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import fields
 
 LEEWAY_SECONDS = 10
 """Clocks of issuer and gateway may differ by this much."""
@@ -117,22 +118,12 @@ def _text(members: dict[str, Any], name: str) -> str:
 def _object(part: str) -> dict[str, Any]:
     try:
         data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-        value = json.loads(data, object_pairs_hook=_unique)
+        value = json.loads(data, object_pairs_hook=fields.unique_members)
     except (ValueError, RecursionError) as error:
         raise SealgateError(Reason.TOKEN_MALFORMED, type(error).__name__) from error
     if not isinstance(value, dict):
         raise SealgateError(Reason.TOKEN_MALFORMED, "not an object")
     return value
-
-
-def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are unique: readers differ in which of two they take. Raises
-    ValueError.
-    """
-    found = dict(members)
-    if len(found) != len(members):
-        raise ValueError("a name occurs twice")
-    return found
 
 
 @dataclass(frozen=True, slots=True)

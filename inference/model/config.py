@@ -17,16 +17,15 @@ are represented (inference.text.tokens), and `screening.eps` is in units of the 
              text, which the version's tokenizer.json splits into tokens
     "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
 
-The verdicts of a text model flag and do not block, unless `screening` has "blocks": true: see
-docs/adr/0023.
+Verdicts of a text model flag and do not block, unless `screening` has "blocks": true (ADR 23).
 
 `screening.eps` is the small step with which the model's response is measured, not the size of an
 attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
 range, which all columns then state; otherwise they are in the units of the rows. With "response":
 "differences", the response is measured by finite differences, since the model has no gradient.
 "image": [height, width] says that rows are images, channel by channel, also where a row is one
-vector: publishing then shows the detector how a camera or scanner changes them. If `precision` is
-"float32", the version answers in float32: nothing was quantized.
+vector: publishing then shows the detector how a camera or scanner changes them. `precision` is
+"float32" where nothing was quantized.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
@@ -273,15 +272,10 @@ class ModelConfig:
         Raises SealgateError(DOCUMENT_MALFORMED).
         """
         try:
-            value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+            value = json.loads(data.decode("utf-8"), object_pairs_hook=fields.unique_members)
         except (ValueError, RecursionError) as error:
             raise fields.malformed(f"not JSON: {type(error).__name__}") from error
         return _config(value)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields.unique([name for name, _ in pairs])
-    return dict(pairs)
 
 
 def _config(value: Any) -> ModelConfig:

@@ -22,7 +22,7 @@ from typing import Any
 from registry.formats.bounded_bytes import ByteSource, FileBytes, MemoryBytes
 from registry.formats.onnx_check import check_onnx
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust import canonical
+from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import raw
 
 MOST_VALUES = 2 << 20
@@ -100,7 +100,7 @@ def check_header(source: ByteSource) -> dict[str, str]:
         raise ValueError("the header is no object")
     check_values(text)
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=fields.unique_members)
     except RecursionError as error:
         raise ValueError("the header is nested") from error
     notes = header.pop(_METADATA, {})
@@ -133,13 +133,6 @@ def _numbers(value: Any) -> list[int]:
     if not isinstance(value, list) or not all(type(n) is int and 0 <= n < 2**63 for n in value):
         raise ValueError("not a list of sizes")
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("the header names something twice")
-    return found
 
 
 LARGEST_JSON = 16 << 20

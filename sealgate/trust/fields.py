@@ -65,6 +65,16 @@ def unique(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def unique_members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON whose names are unique, as readers differ in which of two they take:
+    an `object_pairs_hook`. Raises ValueError.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names something twice")
+    return found
+
+
 def unbase64(value: Any) -> bytes:
     """Return the bytes of standard base64 with padding, in its only spelling."""
     try:

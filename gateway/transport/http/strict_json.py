@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import fields
 
 # What a text becomes takes up to thirty times its room, so large ones are parsed one at a time;
 # the interpreter lets no two go on at once anyway.
@@ -36,7 +37,9 @@ def parse(document: bytes | bytearray | memoryview) -> Any:
         written = str(document, "utf-8")
         if written.count("[") + written.count("{") > _MOST_CONTAINERS:
             raise ValueError("too many arrays and objects")
-        return json.loads(written, object_pairs_hook=_members, parse_constant=_constant)
+        return json.loads(
+            written, object_pairs_hook=fields.unique_members, parse_constant=_constant
+        )
     except (ValueError, RecursionError) as error:
         raise SealgateError(
             Reason.MESSAGE_MALFORMED, f"not JSON: {type(error).__name__}"
@@ -77,13 +80,6 @@ def text(value: Any) -> str:
     except UnicodeEncodeError as error:
         raise SealgateError(Reason.MESSAGE_MALFORMED, "half of a surrogate pair") from error
     return value
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise SealgateError(Reason.MESSAGE_MALFORMED, "a key twice")
-    return found
 
 
 def _constant(name: str) -> NoReturn:

@@ -18,7 +18,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -212,19 +211,12 @@ def _client_data(data: bytes) -> dict[str, Any]:
     if len(data) > _LARGEST:
         raise _malformed("client data are too long")
     try:
-        said = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        said = json.loads(data.decode("utf-8"), object_pairs_hook=fields.unique_members)
     except (ValueError, RecursionError) as error:
         raise _malformed("client data are not JSON") from error
     if not isinstance(said, dict) or not {"type", "challenge", "origin"} <= said.keys():
         raise _malformed("client data lack something")
     return said
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
 
 
 def _base64(data: bytes) -> str:
