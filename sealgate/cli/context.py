@@ -52,6 +52,12 @@ def connected(person: Profile) -> Iterator[grpc.Channel]:
         yield channel
 
 
+def other_logs(policy: Policy, here: list[str]) -> list[str]:
+    """The answer logs of other gateways, which only they can open and which may hold the rest."""
+    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
+    return [name for name in names if name not in here]
+
+
 policy_option = click.option(
     "--policy",
     "policies",

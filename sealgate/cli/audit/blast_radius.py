@@ -11,7 +11,7 @@ import click
 from sealgate.audit import Auditor
 from sealgate.audit.blast_radius import BlastRadius, add_judged, of_key, of_threshold, of_version
 from sealgate.audit.reader import AuditReader, OpenedEntry
-from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.output import json_option, show_rows
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import READ
@@ -107,7 +107,7 @@ def blast_radius(
             search.look(origin, reach)
         if reach.threshold:
             add_judged(reach, search.digests, reader.records())
-    _show(reach, search, _elsewhere(policies[-1], origins), as_json)
+    _show(reach, search, other_logs(policies[-1], origins), as_json)
 
 
 def _reach(target: str, reader: AuditReader, policies: tuple[Policy, ...]) -> BlastRadius:
@@ -121,12 +121,6 @@ def _reach(target: str, reader: AuditReader, policies: tuple[Policy, ...]) -> Bl
         "neither MODEL/VERSION, a digest, the 64 hex digits of a key's id, nor a number",
         param_hint="TARGET",
     )
-
-
-def _elsewhere(policy: Policy, here: list[str]) -> list[str]:
-    """The answer logs of other gateways, which only they can open."""
-    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
-    return [name for name in names if name not in here]
 
 
 def _show(reach: BlastRadius, search: _Search, elsewhere: list[str], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from sealgate.audit import Auditor
 from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.cli.audit.verify import NOT_ALL_SEEN
-from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.files import replace_file
 from sealgate.pages.offline import Case, CaseStep, decision_page
@@ -189,7 +189,7 @@ def find(
             if len(found) > limit:
                 following[origin] = found.pop().index
             rows += [{"log": origin, "entry": each.index, **(each.fields or {})} for each in found]
-    _show(rows, following, _elsewhere(policy, here), as_json)
+    _show(rows, following, other_logs(policy, here), as_json)
 
 
 def _found(
@@ -206,12 +206,6 @@ def _fits(fields: Mapping[str, str], where: Mapping[str, str]) -> bool:
     since, until = (where.get(name, fields["time"]) for name in ("since", "until"))
     named = {name: value for name, value in where.items() if name in fields}
     return since <= fields["time"] <= until and named.items() <= fields.items()
-
-
-def _elsewhere(policy: Policy, here: list[str]) -> list[str]:
-    """The answer logs of other gateways, which only they can open."""
-    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
-    return [name for name in names if name not in here]
 
 
 def _show(

@@ -19,7 +19,7 @@ from sealgate.audit.entries import live_pointers
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.audit import blast_radius, decisions, export, verify
 from sealgate.cli.audit.decisions import Moment
-from sealgate.cli.context import connected, governance_of, policy_history, profile
+from sealgate.cli.context import connected, governance_of, other_logs, policy_history, profile
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
@@ -80,7 +80,7 @@ def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
         _say_unknown(as_json)
         return
     found = compare(statements, recorded, unknown, timedelta(seconds=slack), now)
-    _show(found, unknown, _elsewhere(policies[-1], here), as_json)
+    _show(found, unknown, other_logs(policies[-1], here), as_json)
     if any(version.missing for version in found):
         ctx.exit(1)
 
@@ -94,12 +94,6 @@ def _read(reader: AuditReader, origins: list[str]) -> tuple[dict[str, RecordedCo
             values = None if opened.fields is None else dict(opened.fields)
             unknown += not note_entry(recorded, values)
     return recorded, unknown
-
-
-def _elsewhere(policy: Policy, here: list[str]) -> list[str]:
-    """The answer logs of other gateways, in which some of what is missing here may stand."""
-    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
-    return [name for name in names if name not in here]
 
 
 def _say_unknown(as_json: bool) -> None:
