@@ -5,8 +5,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.authenticate import CallAuthenticator
-from gateway.auth.exchange import TokenExchange
+from gateway.auth.authenticate import CallAuthenticator, TokenExchange
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.method_rules import Rights
 from gateway.backends.backends import Backends
@@ -39,7 +38,7 @@ from gateway.sessions.sealed import open_sessions
 from gateway.sync.registry_sync import RegistrySync
 from gateway.timestamps import TimestampUpdater
 from gateway.transport.bursts import BurstServer
-from gateway.transport.grpc_connections import NotingAuthenticator
+from gateway.transport.connections import NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners
 from gateway.transport.listeners import GrpcTransport
 from gateway.transport.tls import ServerTls

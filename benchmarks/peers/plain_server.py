@@ -9,7 +9,7 @@ import numpy as np
 from bare_server import answer_of, inputs_of
 from graph import Graph, arguments
 
-from gateway.admission.load_shedder import Threads
+from gateway.admission.overload import Threads
 from gateway.config.sections import GatewayLimits, Listeners
 from gateway.transport.connections import Bounds
 from gateway.transport.native import NativeFront, UpstreamSocket, front_limits

@@ -7,10 +7,10 @@ import numpy as np
 
 from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.comparison import Told, class_of_version
 from gateway.sessions.fingerprints import Print
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.session_rows import Told, class_of_version
 
 BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")
 """What the policy lets follow from sessions. In each, `adversarial` is refused, and `suspect` gets

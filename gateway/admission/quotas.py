@@ -24,7 +24,7 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import SCHEMES, MemoryStorage, RedisStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway.admission.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
+from gateway.admission.overload import PAUSE_SECONDS, CircuitBreaker
 from gateway.admission.token_quotas import MemoryTokens, RedisTokens, TokenCounts
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, SealgateError

@@ -23,8 +23,7 @@ import grpc
 from gateway.admission.quotas import COUNTED, QuotaLimiter, nothing
 from gateway.admission.stream_limiter import StreamLimiter, WaitLimits
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
-from gateway.calls.call import Call, RecordedRefusal
-from gateway.calls.call_log import following, line_of_call
+from gateway.calls.call import Call, RecordedRefusal, following, line_of_call
 from gateway.calls.messages import Handler, only, parsed
 from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, SealgateError

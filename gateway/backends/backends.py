@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.config.document import GatewayConfig
-from gateway.config.engines import EngineSettings, GeneratorSettings
+from gateway.config.document import EngineSettings, GatewayConfig, GeneratorSettings
 from inference.backends.local import LocalLoader
 from inference.backends.oip.server import OipLoader, open_oip
 from inference.backends.openai.generator import OpenAiEngine

@@ -25,7 +25,7 @@ from gateway.cli.backup import (
 from gateway.cli.backup import sqlite_files as configured_files
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
-from gateway.recording.erased_keys import ErasedKeys
+from gateway.recording.log_memory import ErasedKeys
 from gateway.recording.store import GatewayStore
 from gateway.timestamps import TimestampStore
 from gateway.witnesses.cosignatures import CosignatureStore

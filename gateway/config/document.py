@@ -1,9 +1,15 @@
-"""The configuration: one strict TOML file whose relative paths start at its own folder."""
+"""The configuration: one strict TOML file whose relative paths start at its own folder.
 
+Engines run in this process unless `[engine]`, or each of `[[engines]]`, names another.
+"""
+
+import re
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from gateway.config.engines import EngineSettings, GeneratorSettings, check_engines
 from gateway.config.optional_sections import (
     FeatureSettings,
     HttpSettings,
@@ -24,14 +30,130 @@ from gateway.config.sections import (
     TlsFiles,
     TokenIssuer,
     TrustSettings,
+    check_address,
 )
 from gateway.security_events import SecurityEventSettings
 from inference.backends.oip.server import OipSettings
+from inference.backends.openai.server import OpenAiServer
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import ON_CPU, RuntimeSettings
+from inference.server.config import check_length
 from sealgate.process_log import LogSettings
+from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, MetricsSettings, read_settings
+from sealgate.trust.fields import check_name
+from sealgate.trust.keys import read_private_file
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """A unix `socket`, or an `address` (host:port) with mutual TLS: `certificate` is the engine's
+    own, pinned; `client_certificate` and `client_key` are this gateway's, which the engine pins.
+    All are read again when they change. `name` is what logs and records call it.
+    """
+
+    name: str = "engine"
+    socket: Path | None = None
+    address: str = ""
+    certificate: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        files = (self.certificate, self.client_certificate, self.client_key)
+        if self.socket and (self.address or any(files)):
+            raise ConfigError("[engine] takes a socket, or an address with certificates, not both")
+        if self.address and not all(files):
+            raise ConfigError(
+                "[engine] address needs certificate (the engine's), client_certificate, client_key"
+            )
+        if any(files) and not self.address:
+            raise ConfigError("[engine] has certificates and no address")
+        if self.address and not self.address.rpartition(":")[2].isdigit():
+            raise ConfigError(f"[engine] {self.address!r} is not of the form host:port")
+        check_length("[engine] socket", self.socket)
+        try:
+            check_name(self.name)
+        except SealgateError:
+            raise ConfigError(
+                f"[engine] name = {self.name!r} is not of the form [a-z][a-z0-9-]{{0,62}}"
+            ) from None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it says where an engine is."""
+        return bool(self.socket or self.address)
+
+
+def check_engines(engines: Sequence[EngineSettings]) -> None:
+    """Raises: ConfigError where one is nowhere, or two go by the same name."""
+    if not all(engine.is_elsewhere for engine in engines):
+        raise ConfigError("[[engines]] each need a socket, or an address with certificates")
+    if len({engine.name for engine in engines}) != len(engines):
+        raise ConfigError("[[engines]] need a name each, and another than [engine] has")
+
+
+OPENAI = "openai"
+_MODEL = re.compile(r"([^{}]|\{model\}|\{version\})+")
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSettings(EngineSettings):
+    """Our own process, at a unix `socket`, or at an `address` (host:port) with mutual TLS:
+    `certificate` is its own, pinned; `client_certificate` and `client_key` are this gateway's,
+    which it pins. Or, of the `kind` "openai", any server of OpenAI's protocol, of which neither
+    bytes nor tokens can be checked. `name` is what logs and records call either.
+    """
+
+    kind: str = ""
+    url: str = ""
+    """Its base URL, such as `https://models.example/v1`; http on this machine alone."""
+    key: Path | None = None
+    """A private file with the key that it asks for, sent as bearer."""
+    authority: Path | None = None
+    """The authority that signs its certificate (PEM), instead of those of the system."""
+    model: str = "{model}"
+    """What the server calls a version: text in which `{model}` and `{version}` stand for ours."""
+
+    def __post_init__(self) -> None:
+        EngineSettings.__post_init__(self)
+        if self.kind not in ("", OPENAI):
+            raise ConfigError(f'[generator] kind = {self.kind!r} is not "openai"')
+        if bool(self.kind) != bool(self.url) or (self.kind and self.is_elsewhere):
+            raise ConfigError('[generator] takes kind = "openai" with url, or our own process')
+        if (self.key or self.authority) and not self.kind:
+            raise ConfigError('[generator] key and authority are for kind = "openai"')
+        if self.kind:
+            self._check_url()
+        if not _MODEL.fullmatch(self.model):
+            raise ConfigError("[generator] model may hold {model} and {version} alone")
+
+    def server(self) -> OpenAiServer:
+        """The server that `url` names. Raises: ConfigError where a file cannot be used."""
+        context = None
+        try:
+            if urlsplit(self.url).scheme == "https":
+                authority = str(self.authority) if self.authority else None
+                context = ssl.create_default_context(cafile=authority)
+            key = read_private_file(self.key).decode("ascii").strip() if self.key else ""
+        except SealgateError as refusal:
+            raise ConfigError(f"{refusal.reason.name}: [generator] key: {refusal.detail}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"[generator] cannot be used: {type(error).__name__}") from error
+        if not key.isprintable() or " " in key:
+            raise ConfigError("[generator] key is no single word")
+        return OpenAiServer(urlsplit(self.url.rstrip("/")), key, context)
+
+    def _check_url(self) -> None:
+        try:
+            parts = check_address(self.url, insecure_loopback=True)
+        except SealgateError:
+            raise ConfigError(
+                f"[generator] url = {self.url!r} is neither https nor http on this machine"
+            ) from None
+        if parts.query:
+            raise ConfigError("[generator] url has a query")
 
 
 @dataclass(frozen=True, slots=True)

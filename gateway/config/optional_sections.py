@@ -1,4 +1,4 @@
-"""The settings of quotas: the sections `[[quotas]]` and `[quota_store]`."""
+"""Sections that a configuration may leave out: quotas, sessions, witnesses, time stamps, HTTP."""
 
 import re
 from dataclasses import dataclass

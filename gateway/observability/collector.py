@@ -16,10 +16,9 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.config.document import GatewayConfig
-from gateway.config.engines import EngineSettings
+from gateway.config.document import EngineSettings, GatewayConfig
 from gateway.observability import families
-from gateway.observability.samples import (
+from gateway.observability.engine import (
     Labels,
     batch_times,
     faults,

@@ -33,8 +33,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.admission.quotas import COUNTED, QuotaLimiter
-from gateway.calls.call import Call, RecordedRefusal
-from gateway.calls.call_log import line_of_call
+from gateway.calls.call import Call, RecordedRefusal, line_of_call
 from gateway.calls.params import InferenceParams
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed

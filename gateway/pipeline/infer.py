@@ -28,10 +28,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from gateway.calls.answers import answer_bytes
-from gateway.calls.call import Call
-from gateway.calls.call_log import line_of_call
-from gateway.calls.request_heads import KnownRequest
+from gateway.calls.call import Call, line_of_call
+from gateway.calls.messages import KnownRequest, answer_bytes
 from gateway.pipeline.burst_steps import BurstSteps
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.observation import Observation

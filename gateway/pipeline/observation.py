@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gateway.outcomes import ColumnWatch
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
-from gateway.sessions.flagged import FlaggedSessions
+from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.sessions.session_screen import SessionFinding, SessionWatch
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult

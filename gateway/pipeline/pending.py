@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from gateway.calls.call import Call
-from gateway.calls.call_log import CallLog, cleaned
+from gateway.calls.call import Call, CallLog, cleaned
+from gateway.calls.messages import KnownRequest
 from gateway.calls.params import InferenceParams, read_id, read_params
-from gateway.calls.request_heads import KnownRequest
 from gateway.recording.burst import PreparedRecord
 from inference.batching.limits import Pace
 from inference.batching.queue import RequestOptions

@@ -1,4 +1,4 @@
-"""What the recorder takes and gives back where a whole burst of requests is recorded at once.
+"""Records of a burst of requests: what the recorder takes and gives back, and how it is written.
 
 The records of one route differ in few fields. A `RecordTemplate` holds the others:
 
@@ -8,20 +8,35 @@ The records of one route differ in few fields. A `RecordTemplate` holds the othe
     for recorded in recorder.record_burst(records):
         if isinstance(recorded, SealgateError): …
         else: recorded.receipt()
+
+A burst is written in groups of at most 256 entries. A group is one transaction, one signature and
+one durable commit. Groups of several threads are joined where they fit (see
+`inference.batching.batcher`).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, repeat
+from typing import NamedTuple, Protocol, TypeAlias
 
-from registry.answers.answer_log import Entries
+from gateway.recording.erasure import ErasureBarrier
+from inference.batching.batcher import Batcher, BatcherLimits
+from inference.batching.queue import DEFAULT_OPTIONS
+from inference.engine.statistics import Duration
+from registry.answers.answer_log import AnswerLog, Entries, LoggedAnswer, PythonEntries
 from registry.answers.encryption import Opening
-from registry.log.rows import Appended
+from registry.answers.subject_keys import SubjectKeys
+from registry.log.rows import LARGEST_GROUP, Appended
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail
 from sealgate.trust.receipts.answer_entry import SALT_SIZE
 from sealgate.trust.transparency import TlogProof
 
 # Proofs of fewer entries share too little.
 _FEW = 4
+NONCE_BYTES = 16
+_WAITING = 4096
 
 
 class PreparedRecord(NamedTuple):
@@ -167,3 +182,158 @@ class RecordedAnswer:
         salts, leaf = entries.salts(self._at), entries.leaves[self._at]
         apart = [salts[at : at + SALT_SIZE] for at in range(0, len(salts), SALT_SIZE)]
         return Receipt.of(leaf, openings[self._at].fields, apart, proof)
+
+
+class Recordable(Protocol):
+    """A finished request: whom it is about, and the values of its entry's fields."""
+
+    @property
+    def subject(self) -> str: ...
+
+    def values(self) -> tuple[str, ...]: ...
+
+
+Recorded: TypeAlias = RecordedAnswer | SealgateError
+"""What became of a record: it is on the disk, or it is not, and why."""
+
+
+class _Made(NamedTuple):
+    """Records that are ready to be appended, and their places in the burst."""
+
+    places: Sequence[int]
+    answers: Sequence[LoggedAnswer]
+    entries: MadeEntries
+
+
+_NOTHING = _Made((), (), MadeEntries((), PythonEntries((), (), b"")))
+
+
+class _Written(NamedTuple):
+    """Where entries stand: a group, and the index of the first of them."""
+
+    group: RecordedGroup
+    first: int
+
+
+class BurstWriter:
+    """Writes records, from any thread. `commits` are the groups written, and how long it took."""
+
+    def __init__(self, log: AnswerLog, subjects: SubjectKeys, barrier: ErasureBarrier) -> None:
+        self._log = log
+        self._subjects = subjects
+        self._barrier = barrier
+        self._groups: Batcher[Sequence[LoggedAnswer], _Written] = Batcher(
+            self._append, BatcherLimits(max_rows=LARGEST_GROUP, queue_rows=_WAITING)
+        )
+        # One group after another is written, so nobody else changes it meanwhile.
+        self.commits = Duration()
+
+    def write(self, records: Sequence[Recordable]) -> list[Recorded]:
+        """Write records in this order; see `AuditRecorder.record_burst`. They wait for no others:
+        whoever brings a burst has gathered it.
+
+        Those whose subject is being erased come last, for they wait until that is done.
+        """
+        found: dict[int, Recorded] = {}
+        subjects = {record.subject for record in records}
+        with self._barrier.recording_others(subjects) as barred:
+            self._write(records, lambda subject: subject not in barred, found)
+        for subject in sorted(barred):
+            try:
+                with self._barrier.recording(subject):
+                    self._write(records, subject.__eq__, found)
+            except SealgateError as refusal:
+                about = [n for n, record in enumerate(records) if record.subject == subject]
+                found |= dict.fromkeys(about, refusal)
+        return [found[place] for place in range(len(records))]
+
+    def close(self, timeout: float) -> bool:
+        """Waits for what is being written; False where time ran out."""
+        return self._groups.close(timeout)
+
+    def _write(
+        self,
+        records: Sequence[Recordable],
+        wanted: Callable[[str], bool],
+        found: dict[int, Recorded],
+    ) -> None:
+        """Write the records about some subjects. An append that fails fails those behind it."""
+        made = self._entries(self._openings(records, wanted, found), found)
+        failed: SealgateError | None = None
+        for at in range(0, len(made.places), LARGEST_GROUP):
+            failed = failed or self._submit(made, at, found)
+            if failed is not None:
+                found |= dict.fromkeys(made.places[at : at + LARGEST_GROUP], failed)
+
+    def _submit(self, made: _Made, at: int, found: dict[int, Recorded]) -> SealgateError | None:
+        """Append the entries from number `at` on, as many as a group has."""
+        places, answers, entries = made
+        [result] = self._groups.submit_all([(answers[at : at + LARGEST_GROUP], DEFAULT_OPTIONS, 0)])
+        if isinstance(result, SealgateError):
+            return result
+        group, first = result
+        written = map(RecordedAnswer, repeat(group), count(first), repeat(entries), count(at))
+        found.update(zip(places[at : at + LARGEST_GROUP], written, strict=False))
+        return None
+
+    def _openings(
+        self,
+        records: Sequence[Recordable],
+        wanted: Callable[[str], bool],
+        found: dict[int, Recorded],
+    ) -> dict[int, Opening]:
+        """What opens the entries of those records that are wanted, by their places; `found` says
+        why there is none.
+        """
+        openings: dict[int, Opening] = {}
+        nonces = secrets.token_bytes(NONCE_BYTES * len(records))
+        for place, record in enumerate(records):
+            subject = record.subject
+            if not wanted(subject):
+                continue
+            nonce = nonces[place * NONCE_BYTES : (place + 1) * NONCE_BYTES]
+            try:
+                key = self._subjects.key(subject)
+                openings[place] = Opening(record.values(), nonce, subject, key)
+            except Exception as error:  # one record's mistake must not fail the others
+                found[place] = _refusal(error)
+        return openings
+
+    def _entries(self, openings: Mapping[int, Opening], found: dict[int, Recorded]) -> _Made:
+        """The entries that openings have, together; `found` says why one has none."""
+        some = list(openings.values())
+        if not some:
+            return _NOTHING
+        try:
+            answers, entries = self._log.entries(some)
+        except Exception as error:  # of whichever it is
+            good = {place: each for place, each in openings.items() if self._can_be(each)}
+            bad = openings.keys() - good.keys() or openings.keys()
+            found |= dict.fromkeys(bad, _refusal(error))
+            rest = {place: each for place, each in good.items() if place not in bad}
+            return self._entries(rest, found)
+        return _Made(list(openings), answers, MadeEntries(some, entries))
+
+    def _can_be(self, opening: Opening) -> bool:
+        """Whether an opening can be that of an entry."""
+        try:
+            self._log.entries([opening])
+        except Exception:  # whatever it is, the same happens in a burst
+            return False
+        return True
+
+    def _append(self, groups: list[Sequence[LoggedAnswer]]) -> Sequence[_Written]:
+        begun = time.perf_counter_ns()
+        appended = self._log.append([entry for group in groups for entry in group])
+        self.commits += Duration(1, time.perf_counter_ns() - begun)
+        shared, first, written = RecordedGroup(appended), appended.first, []
+        for group in groups:
+            written.append(_Written(shared, first))
+            first += len(group)
+        return written
+
+
+def _refusal(error: Exception) -> SealgateError:
+    if isinstance(error, SealgateError):
+        return error
+    return SealgateError(Reason.INTERNAL, f"no entry: {type(error).__name__}")

@@ -1,10 +1,10 @@
-"""What this gateway saw last of each log, kept apart from the databases.
+"""What this gateway saw last of each log, and of erasures, apart from the databases.
 
 A database that was put back whole to an older state contradicts itself in nothing. It does
 contradict the newest checkpoint that the gateway signed or read, which lies in a file beside the
 engine's memory (`[trust] seen`). The file has four slots of 8 KiB:
 
-    sealgate/seen-log/v1 <length of the note> <SHA-256 of the note, hex>\\n<the signed note>
+    sealgate/seen-log/v1 <length of the note> <SHA-256 of the note, hex>\n<the signed note>
 
 - `keep` writes each new checkpoint to slots 0 and 1 in turn, before an answer that it covers
   leaves. It does not wait for the disk: the write outlives the process, not a power cut.
@@ -12,9 +12,14 @@ engine's memory (`[trust] seen`). The file has four slots of 8 KiB:
 
 A write that is cut short damages one slot, and the checkpoint before it is in another. A file by
 an earlier release is one note alone.
+
+`seen-erased.json`, beside it, has digests of destroyed keys, which reveal neither key nor name. A
+database that is put back from before an erasure knows nothing of it; by this file its keys are
+destroyed again.
 """
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -23,9 +28,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from sealgate.files import open_regular_file, replace_file
+from sealgate.files import open_regular_file, read_regular_file, replace_file
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
+from sealgate.trust import fields
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
 TYPE = "sealgate/seen-log/v1"
@@ -33,6 +39,8 @@ SLOT_BYTES = 8192
 _SLOTS = 4
 _LARGEST_FILE = 1 << 16
 _HEADER = re.compile(rb"sealgate/seen-log/v1 ([0-9]{1,5}) ([0-9a-f]{64})\n")
+ERASED_KEYS = "sealgate/erased-keys/v1"
+_LARGEST_ERASED = 1 << 28
 
 
 class LogMemory:
@@ -180,3 +188,36 @@ def _size(note: str) -> int:
         return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size
     except SealgateError:
         return sys.maxsize
+
+
+class ErasedKeys:
+    """The file at `path`, which only grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: set[str] | None = None
+
+    @classmethod
+    def beside(cls, seen: Path) -> Self:
+        """The one beside the engine's memory."""
+        return cls(seen.with_name(f"{seen.stem}-erased.json"))
+
+    def load(self) -> set[str]:
+        """Raises: ConfigError where the file is not ours."""
+        try:
+            document = json.loads(read_regular_file(self.path, _LARGEST_ERASED))
+            return set(fields.texts(fields.record(document, ("keys",), ERASED_KEYS)["keys"]))
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.path} cannot be read: {error}") from error
+
+    def keep(self, destroyed: set[str]) -> None:
+        """Remember these too. Raises: OSError, ConfigError."""
+        if self._kept is None:
+            self._kept = self.load()
+        if destroyed <= self._kept:
+            return
+        self._kept |= destroyed
+        document = {"type": ERASED_KEYS, "keys": sorted(self._kept)}
+        replace_file(self.path, json.dumps(document).encode())

@@ -1,7 +1,7 @@
 """Records what was asked and answered, durably, before anything leaves.
 
 Requests that finish together are committed together: one signature and one write to disk for all
-of them, and for each its own proof. See `gateway.recording.writer` for how they come together.
+of them, and for each its own proof. See `gateway.recording.burst` for how they come together.
 """
 
 import threading
@@ -12,9 +12,8 @@ from typing import Any
 
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
-from gateway.recording.burst import PreparedRecord
+from gateway.recording.burst import BurstWriter, PreparedRecord, Recordable, Recorded
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from gateway.recording.writer import BurstWriter, Recordable, Recorded
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration

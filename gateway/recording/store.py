@@ -13,8 +13,7 @@ from gateway.config.opening import (
     open_uploads,
     opening,
 )
-from gateway.recording.erased_keys import ErasedKeys
-from gateway.recording.log_memory import LogMemory
+from gateway.recording.log_memory import ErasedKeys, LogMemory
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys

@@ -8,8 +8,8 @@ from gateway.security_events.kinds import EventKind as EventKind
 from gateway.security_events.kinds import SecurityEvent as SecurityEvent
 from gateway.security_events.kinds import event_of_call as event_of_call
 from gateway.security_events.kinds import tampering as tampering
+from gateway.security_events.reporter import SecurityEventSettings as SecurityEventSettings
 from gateway.security_events.reporter import is_on as is_on
 from gateway.security_events.reporter import report as report
 from gateway.security_events.reporter import start as start
 from gateway.security_events.reporter import stop as stop
-from gateway.security_events.sinks import SecurityEventSettings as SecurityEventSettings

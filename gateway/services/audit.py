@@ -12,7 +12,7 @@ from gateway.recording.own_answers import SubjectErasure
 from gateway.recording.recorder import SearchRecord
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
-from gateway.sessions.flagged import FlaggedSessions
+from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.index import SINCE, UNTIL

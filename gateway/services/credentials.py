@@ -3,7 +3,7 @@
 import re
 
 from gateway.auth.api_keys import KeyTable
-from gateway.auth.exchange import TokenExchange
+from gateway.auth.authenticate import TokenExchange
 from gateway.calls.call import Call
 from gateway.services.messages import asked, once
 from registry.credentials.api_keys import ApiKeyRecord

@@ -17,9 +17,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import version_of
 from gateway.sessions.fingerprints import PrintColumns
-from gateway.sessions.numpy_rows import are_close
+from gateway.sessions.session_rows import are_close, version_of
 
 KEPT = 1024
 """How many rows are kept for each model."""

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from gateway.admission.circuit_breaker import CircuitBreaker
+from gateway.admission.overload import CircuitBreaker
 from gateway.admission.quota_postgres import open_shared
-from gateway.sessions.comparison import REMEMBERED
-from gateway.sessions.session_store import LONGEST_ROW, START
+from gateway.sessions.session_rows import LONGEST_ROW, REMEMBERED, START
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 60.0

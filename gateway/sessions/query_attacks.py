@@ -30,24 +30,34 @@ t / LEVEL.
 1805.02628): the distances to the nearest earlier row of the same class are no longer normal, by the
 statistic W' of Shapiro and Francia. Its level is set on honest sessions, not proved. Distances of
 near-duplicates of images do not count.
+
+Which callers' sessions led to something, for those who watch over the gateway.
 """
 
-from collections.abc import Sequence
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import count
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.comparison import SeenRow, SessionRows, Told, plain_class, session_rows
 from gateway.sessions.fingerprints import Print, has_levels
+from gateway.sessions.session_rows import SeenRow, SessionRows, Told, plain_class, session_rows
+from sealgate.trust.times import format_micros
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
 _STAKES = np.array(_SHARES)
 _NOTHING = (0.0, 0.0, 0.0)
+_MOST = 1000
 
 
 def _nothing() -> npt.NDArray[np.float64]:
@@ -228,3 +238,50 @@ def _normal_places(size: int) -> npt.NDArray[np.float64]:
     """Where a normal sample's values are to be expected, in order [size]."""
     normal = NormalDist()
     return np.array([normal.inv_cdf((i - 0.375) / (size + 0.25)) for i in range(1, size + 1)])
+
+
+class FlaggedSession(NamedTuple):
+    """A caller's session with a model that looked like an attack, and what follows from it."""
+
+    id: str
+    time: str
+    principal: str
+    model: str
+    action: str
+
+
+class FlaggedSessions:
+    """The newest thousand. Safe for many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds."""
+        self._clock = clock
+        self._mutex = threading.Lock()
+        # Ids of another start are others.
+        self._instance = secrets.token_hex(4)
+        self._numbers = count(1)
+        self._kept: OrderedDict[str, FlaggedSession] = OrderedDict()
+        self._until: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    def add(self, principal: str, model: str, action: str, seconds: float) -> None:
+        """Keep a session, unless it was found within the last `seconds` already."""
+        place, now = (principal, model, action), self._clock()
+        with self._mutex:
+            known = self._until.get(place, now) > now
+            self._until[place] = now + seconds
+            self._until.move_to_end(place)
+            if len(self._until) > _MOST:
+                self._until.popitem(last=False)
+            if known:
+                return
+            id_ = f"{self._instance}-{next(self._numbers)}"
+            self._kept[id_] = FlaggedSession(id_, format_micros(datetime.now(UTC)), *place)
+            if len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+
+    def after(self, id_: str) -> list[FlaggedSession]:
+        """Those after one, or all where it is not known; oldest first."""
+        with self._mutex:
+            found = list(self._kept.values())
+            start = list(self._kept).index(id_) + 1 if id_ in self._kept else 0
+        return found[start:]

@@ -7,9 +7,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from gateway.admission.circuit_breaker import CircuitBreaker
-from gateway.sessions.comparison import REMEMBERED
-from gateway.sessions.session_store import LONGEST_ROW
+from gateway.admission.overload import CircuitBreaker
+from gateway.sessions.session_rows import LONGEST_ROW, REMEMBERED
 from sealgate.reasons import Reason, SealgateError
 
 _ANSWER_SECONDS = 1.0

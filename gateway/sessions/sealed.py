@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from gateway.config.optional_sections import SessionSettings
+from gateway.sessions.session_rows import OwnStore, Store
 from gateway.sessions.session_screen import KEY_BYTES, SessionWatch
-from gateway.sessions.session_store import OwnStore, Store
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file

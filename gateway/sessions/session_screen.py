@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from gateway import security_events
 from gateway.security_events import EventKind, SecurityEvent
-from gateway.sessions.comparison import MOST_CLASSES, REMEMBERED, Told, class_of_version
 from gateway.sessions.fingerprints import Printer, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
@@ -30,7 +29,15 @@ from gateway.sessions.query_attacks import (
     image_payoff,
     verdict_payoff,
 )
-from gateway.sessions.session_store import START, OwnStore, Store
+from gateway.sessions.session_rows import (
+    MOST_CLASSES,
+    REMEMBERED,
+    START,
+    OwnStore,
+    Store,
+    Told,
+    class_of_version,
+)
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, ModelConfig

@@ -17,15 +17,19 @@ from typing import Any, Protocol
 
 import grpc
 
-from gateway.admission.load_shedder import Threads
+from gateway.admission.overload import Threads
 from gateway.admission.quotas import nothing
 from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.burst_authenticator import BurstAuthenticator, TokenAuthenticator
+from gateway.auth.authenticate import BurstAuthenticator, TokenAuthenticator
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.calls.call import Call, RecordedRefusal
-from gateway.calls.call_log import CallLog, end_log, new_log
-from gateway.calls.messages import choose_encoding, encoding_of, parse_message
-from gateway.calls.request_heads import KnownRequest, RequestHeads
+from gateway.calls.call import Call, CallLog, RecordedRefusal, end_log, new_log
+from gateway.calls.messages import (
+    KnownRequest,
+    RequestHeads,
+    choose_encoding,
+    encoding_of,
+    parse_message,
+)
 from gateway.config.sections import GatewayLimits
 from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline
 from gateway.pipeline.pending import PendingRequest

@@ -1,4 +1,4 @@
-"""Which connections of a listener are ended: those on which nobody authenticates, before others.
+"""Which connections of a listener are ended, and how those to gRPC's listeners are.
 
 A caller is known on a connection once one of its calls there has authenticated. Of a listener's
 connections these are ended:
@@ -10,17 +10,37 @@ connections these are ended:
 
 Rules 2 and 3 spare a connection for its first second. So whoever opens many connections at once
 ends their own, and somebody who connects after them has the time for a handshake and a call.
+
+grpcio can only count connections. It tells a handler its peer's address, and nobody which sockets
+it has. They are found among the process's own file descriptors: connected sockets whose local port
+is one of the listeners'. To end one it is shut down; gRPC then sees that its other end has gone.
+Linux only. A descriptor's number may be given to another file at any time, so a socket is known by
+its inode, and what is shut down is a duplicate whose inode has been looked at.
 """
 
 import ipaddress
+import logging
+import os
 import resource
+import socket
+import stat
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol, TypeVar
+from urllib.parse import unquote
 
+import grpc
+
+from gateway.auth.interceptor import Authenticator
 from gateway.config.sections import GatewayLimits
+from sealgate.trust.policy import Policy, Principal
 
 _SPARED_SECONDS = 1.0
 # What one customer of a provider gets of IPv6 has at least so many addresses.
@@ -29,6 +49,12 @@ _SUBNET_BITS = 64
 # descriptors that are left to all else.
 _ROOM = 2_048
 _OWN_FILES = 1_024
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.25
+_FILES = "/proc/self/fd"
+
+Peer = tuple[str, int]
 
 
 class Connection(Protocol):
@@ -112,3 +138,180 @@ def raise_file_limit() -> None:
     """Use all the file descriptors that this process may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A connection to one of the listeners' ports."""
+
+    file: int
+    inode: int
+    listener: int
+    peer: Peer
+    since: float
+    is_known: bool = False
+
+    @property
+    def address(self) -> str:
+        return self.peer[0]
+
+
+class GrpcConnections:
+    """Looks at all connections four times a second between `start` and `stop`."""
+
+    def __init__(self, bounds: Bounds, ports: Callable[[], Collection[int]]) -> None:
+        """`ports` says those of the listeners."""
+        self._bounds = bounds
+        self._ports = ports
+        self._seen: dict[tuple[int, int], Accepted | None] = {}
+        # By what gRPC calls the peer.
+        self._known: dict[str, Peer] = {}
+        self._mutex = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def note_caller(self, peer: str) -> None:
+        """Say that a call has authenticated; `peer` is as gRPC's context has it."""
+        if peer not in self._known and (found := _parsed(peer)) is not None:
+            with self._mutex:
+                self._known[peer] = found
+
+    def look(self, now: float) -> int:
+        """End what is to be ended; return how many connections that were."""
+        with self._mutex:
+            noted = list(self._known.items())
+        open_ones = self._accepted(now)
+        ended = 0
+        for _, group in groupby(
+            sorted(open_ones, key=attrgetter("listener")), attrgetter("listener")
+        ):
+            ended += sum(map(_end, self._bounds.to_end(group, now)))
+        peers = {each.peer for each in open_ones}
+        self._forget(name for name, peer in noted if peer not in peers)
+        return ended
+
+    def _accepted(self, now: float) -> list[Accepted]:
+        seen, before = {}, self._seen
+        for file, inode in _sockets():
+            key = file, inode
+            seen[key] = before[key] if key in before else self._examined(file, inode, now)
+        self._seen = seen
+        followed = _followed(before.values(), seen.values())
+        with self._mutex:
+            noted = list(self._known.items())
+        self._forget(name for name, peer in noted if peer in followed)
+        known = {peer for _, peer in noted} - followed
+        found = [each for each in seen.values() if each is not None]
+        for each in found:
+            each.is_known = each.peer in known
+        return found
+
+    def _forget(self, names: Iterable[str]) -> None:
+        with self._mutex:
+            for name in list(names):
+                self._known.pop(name, None)
+
+    def _examined(self, file: int, inode: int, now: float) -> Accepted | None:
+        with suppress(OSError):
+            # Of this family for all of them: it has the largest addresses.
+            looked = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, fileno=file)
+            try:
+                here, there = looked.getsockname(), looked.getpeername()
+            finally:
+                looked.detach()
+            is_ours = isinstance(here, tuple) and here[1] in self._ports()
+            if is_ours and isinstance(there[0], str) and _inode(file) == inode:
+                return Accepted(file, inode, here[1], _peer(there[0], there[1]), now)
+        return None
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                ended = self.look(time.monotonic())
+            except OSError as error:
+                # Such as too many open files, of which some will be closed.
+                _log.error("looking at connections: %s", error)
+                continue
+            if ended:
+                _log.info("ended %d connections without an authenticated caller", ended)
+
+
+class NotingAuthenticator:
+    """Notes on which connections a call has authenticated."""
+
+    def __init__(self, authenticator: Authenticator, note_caller: Callable[[str], None]) -> None:
+        """`note_caller` is told the peer where the call's context cannot note it."""
+        self._authenticator = authenticator
+        self._note_caller = note_caller
+
+    def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
+        """Raises whatever the authenticator raises."""
+        principal = self._authenticator.principal(context, policy)
+        note = getattr(context, "note_caller", None)
+        if note is not None:
+            note()
+        else:
+            self._note_caller(context.peer())
+        return principal
+
+
+def _followed(before: Iterable[Accepted | None], now: Iterable[Accepted | None]) -> set[Peer]:
+    """Whence another connection has come since, from the same port: its caller is not known yet."""
+    old = {each.peer: each.inode for each in before if each is not None}
+    return {
+        each.peer
+        for each in now
+        if each is not None and old.get(each.peer, each.inode) != each.inode
+    }
+
+
+def _sockets() -> Iterable[tuple[int, int]]:
+    """File descriptor and inode of each socket of this process."""
+    for name in os.listdir(_FILES):
+        file = int(name)
+        try:
+            status = os.fstat(file)
+        except OSError:
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            yield file, status.st_ino
+
+
+def _inode(file: int) -> int:
+    return os.fstat(file).st_ino
+
+
+def _end(accepted: Accepted) -> bool:
+    with suppress(OSError):
+        file = os.dup(accepted.file)
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM, fileno=file) as mine:
+            if _inode(file) == accepted.inode:
+                mine.shutdown(socket.SHUT_RDWR)
+                return True
+    return False
+
+
+def _parsed(peer: str) -> Peer | None:
+    """`ipv4:127.0.0.1:1234` or `ipv6:%5B::1%5D:1234`; None for what is no such address."""
+    kind, _, place = unquote(peer).partition(":")
+    host, _, port = place.rpartition(":")
+    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
+        return None
+    return _peer(host.strip("[]"), int(port))
+
+
+def _peer(host: str, port: int) -> Peer:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host, port
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address), port

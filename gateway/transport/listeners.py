@@ -9,12 +9,11 @@ from collections.abc import Collection
 
 import grpc
 
-from gateway.admission.load_shedder import LoadShedder, Threads
+from gateway.admission.overload import LoadShedder, Threads
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
-from gateway.transport.connections import Bounds, room_for_unknown
-from gateway.transport.grpc_connections import GrpcConnections
+from gateway.transport.connections import Bounds, GrpcConnections, room_for_unknown
 from gateway.transport.native import BurstHandler, NativeFront, UpstreamSocket, chosen, front_limits
 from gateway.transport.native.upstream import PeerInterceptor
 from gateway.transport.tls import ServerTls
@@ -127,7 +126,7 @@ def new_server(
     process keeps file descriptors for its own work; which of the others are ended, because nobody
     authenticates on them, `gateway.transport.connections` says. Calls beyond `concurrent_calls` are
     refused with RESOURCE_EXHAUSTED, and inference long before: see
-    `gateway.admission.load_shedder`. With `peers` it is the one behind the native transport.
+    `gateway.admission.overload`. With `peers` it is the one behind the native transport.
     """
     threads = Threads(limits.threads)
     load_shedder = LoadShedder(threads, limits.waiting_calls, interceptor.counted_refusals)

@@ -16,8 +16,7 @@ import h11
 
 from gateway.transport.http.answer import MALFORMED, HttpAnswer, HttpStream
 from gateway.transport.http.gateway import HttpGateway
-from gateway.transport.http.peer import HttpContext, Peer
-from gateway.transport.http.tls import HttpTls
+from gateway.transport.http.peer import HttpContext, HttpTls, Peer
 from inference.observability.tracing import TRACEPARENT
 from sealgate.reasons import Reason, SealgateError
 

@@ -18,17 +18,24 @@ from typing import Protocol
 
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.calls.call import Call
-from gateway.calls.call_log import following
+from gateway.calls.call import Call, following
 from gateway.calls.messages import Body, unpacked
 from gateway.config.sections import GatewayLimits
 from gateway.services.inference import InferenceService
 from gateway.transport.http.answer import HttpAnswer, HttpStream, refused, said
 from gateway.transport.http.infer import HEADER_LENGTH
 from gateway.transport.http.openapi import document
-from gateway.transport.http.operations import OPERATIONS, READS_BODY, RestRequest
+from gateway.transport.http.operations import (
+    CHAT,
+    OPENAI,
+    OPENAPI,
+    OPERATIONS,
+    READS_BODY,
+    RestRequest,
+    Route,
+    find,
+)
 from gateway.transport.http.peer import HttpContext
-from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
 from inference.observability import tracing
 from sealgate.reasons import Reason, SealgateError
 
@@ -179,7 +186,7 @@ class HttpGateway:
 
     def _enter_room(self) -> Callable[[], None]:
         """Raises: QUEUE_FULL, before anyone looks at who asks
-        (`gateway.admission.load_shedder`).
+        (`gateway.admission.overload`).
         """
         if not self._room.acquire(blocking=False):
             raise SealgateError(Reason.QUEUE_FULL, "load shedding")

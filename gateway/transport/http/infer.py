@@ -11,8 +11,16 @@ from typing import Any
 
 from gateway.calls.messages import Body
 from gateway.transport.http.answer import BINARY, JSON, HttpAnswer
-from gateway.transport.http.json_tensors import json_contents, raw_contents
-from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
+from gateway.transport.http.strict_json import (
+    any_members,
+    items,
+    json_contents,
+    members,
+    parse,
+    raw_contents,
+    room_for,
+    text,
+)
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import read_outputs

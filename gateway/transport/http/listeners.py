@@ -16,7 +16,7 @@ from gateway.services.inference import InferenceService
 from gateway.transport.connections import Bounds, subnet_of
 from gateway.transport.http.connection import HttpConnection
 from gateway.transport.http.gateway import DisconnectWatch, HttpGateway
-from gateway.transport.http.tls import HttpTls
+from gateway.transport.http.peer import HttpTls
 from gateway.transport.tls import ServerTls
 from sealgate.settings import ConfigError
 

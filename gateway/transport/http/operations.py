@@ -1,10 +1,14 @@
-"""What each method of the protocol is in its REST form, or in OpenAI's: its message from path and
-body, asked of the same service as by gRPC, and its answer as JSON.
+"""The methods of the protocol in their REST form, or in OpenAI's: paths, messages and answers.
+
+A message is made of path and body, and asked of the same service as by gRPC; its answer is written
+as JSON. Each path is one gRPC method. The same rules hold for both, and so the answer log has one
+name for a method, however it came.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
 
@@ -14,15 +18,79 @@ from gateway.services.inference import InferenceService
 from gateway.transport.http.answer import EVENTS, HttpAnswer, HttpStream, openai_error, said
 from gateway.transport.http.chat import DONE, Chat, event, read_chat
 from gateway.transport.http.infer import read_request, write_response
-from gateway.transport.http.json_tensors import plain
-from gateway.transport.http.routes import CHAT
-from gateway.transport.http.strict_json import members, parse, room_for
+from gateway.transport.http.strict_json import members, parse, plain, room_for
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 
+OPENAPI = "/v2/openapi.json"
+"""Where the description of all this is, for anyone."""
+
+OPENAI = "/v1/"
+"""How the paths begin whose requests and answers have OpenAI's form."""
+CHAT = "OpenAiChat"
+
+_SERVICE = "/inference.GRPCInferenceService/"
+_MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 _BINARY = "binary_tensor_data"
 # What the protocol asks for is any 4xx.
 _UNREADY = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A verb and a path, whose names in braces stand for one segment each; `rpc` is the method, and
+    `operation` what answers, where that is not the method itself.
+    """
+
+    verb: str
+    path: str
+    rpc: str
+    operation: str = ""
+    _pattern: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/?#]+)", re.escape(self.path))
+        object.__setattr__(self, "_pattern", re.compile(pattern))
+        object.__setattr__(self, "operation", self.operation or self.rpc)
+
+    @property
+    def method(self) -> str:
+        """The path of the gRPC method."""
+        return _SERVICE + self.rpc
+
+    def match(self, target: str) -> Mapping[str, str] | None:
+        """The names that a request's target gives; None where it is another path."""
+        found = self._pattern.fullmatch(target)
+        return found and found.groupdict()
+
+
+ROUTES = (
+    *(Route("POST", f"{model}/infer", "ModelInfer") for model in _MODEL),
+    Route("GET", "/v2/health/live", "ServerLive"),
+    Route("GET", "/v2/health/ready", "ServerReady"),
+    Route("GET", "/v2", "ServerMetadata"),
+    *(Route("GET", model, "ModelMetadata") for model in _MODEL),
+    *(Route("GET", f"{model}/ready", "ModelReady") for model in _MODEL),
+    *(Route("GET", f"{model}/config", "ModelConfig") for model in _MODEL),
+    *(Route("GET", f"{model}/stats", "ModelStatistics") for model in _MODEL),
+    Route("POST", "/v2/repository/index", "RepositoryIndex"),
+    Route("POST", "/v2/repository/models/{model}/load", "RepositoryModelLoad"),
+    Route("POST", "/v2/repository/models/{model}/unload", "RepositoryModelUnload"),
+    Route("POST", f"{OPENAI}chat/completions", "ModelStreamInfer", CHAT),
+    Route("GET", f"{OPENAI}models", "ModelMetadata", "OpenAiModels"),
+    Route("GET", f"{OPENAI}models/{{model}}", "ModelMetadata", "OpenAiModel"),
+)
+
+
+def find(verb: str, target: str) -> tuple[Route, Mapping[str, str]] | None:
+    """The route of a request, and the names in its path; None where there is none. Who asks for the
+    head alone (RFC 9110, section 9.3.2) asks for what GET would give.
+    """
+    verb = "GET" if verb == "HEAD" else verb
+    for route in ROUTES:
+        if route.verb == verb and (names := route.match(target)) is not None:
+            return route, names
+    return None
 
 
 @dataclass(frozen=True, slots=True)

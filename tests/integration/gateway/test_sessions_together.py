@@ -7,10 +7,9 @@ import time
 import pytest
 from redis import Redis
 
-from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.redis_store import RedisStore
-from gateway.sessions.session_store import LONGEST_ROW, START
+from gateway.sessions.session_rows import LONGEST_ROW, REMEMBERED, START
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.servers.postgres import PostgresServer

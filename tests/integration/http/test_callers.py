@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.auth.method_rules import ANYONE, RULES
-from gateway.transport.http.routes import ROUTES
+from gateway.transport.http.operations import ROUTES
 from sealgate.reasons import Reason
 from sealgate.setup.credentials import CertificateAuthority, mint_token
 from tests.support.harness.clients.http_client import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.admission.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
+from gateway.admission.overload import PAUSE_SECONDS, CircuitBreaker
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.admission.load_shedder import LoadShedder, Threads
+from gateway.admission.overload import LoadShedder, Threads
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from tests.support.fakes.blocking_worker import until

@@ -131,7 +131,7 @@ def test_where_the_counts_are_away_nobody_passes():
 
 
 def test_while_the_counts_are_away_few_calls_wait_for_them(monkeypatch):
-    monkeypatch.setattr("gateway.admission.circuit_breaker.PAUSE_SECONDS", 3.0)
+    monkeypatch.setattr("gateway.admission.overload.PAUSE_SECONDS", 3.0)
     store = Broken(wrap_exceptions=True)
     counts = QuotaLimiter([Quota(role="client", rate="9/second")], store)
     for _ in range(50):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.admission.load_shedder import Threads
+from gateway.admission.overload import Threads
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -9,9 +9,8 @@ import jwt
 import pytest
 
 from gateway.auth.api_keys import KeyTable
-from gateway.auth.authenticate import CallAuthenticator
+from gateway.auth.authenticate import CallAuthenticator, TokenExchange
 from gateway.auth.bound_tokens import CHALLENGE_LIFETIME, LIFETIME, PREFIX, BoundTokens
-from gateway.auth.exchange import TokenExchange
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from sealgate.setup.credentials import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.burst_authenticator import BurstAuthenticator
+from gateway.auth.authenticate import BurstAuthenticator
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import make_policy, refused
 

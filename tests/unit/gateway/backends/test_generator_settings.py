@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.backends.backends import open_generators
-from gateway.config.engines import GeneratorSettings
+from gateway.config.document import GeneratorSettings
 from inference.backends.openai.generator import OpenAiEngine
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file

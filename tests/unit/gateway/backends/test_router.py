@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.backends.backends import BackendRouter, open_generators
-from gateway.config.engines import GeneratorSettings
+from gateway.config.document import GeneratorSettings
 from inference.llm.terms import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.statements import Manifest, Pointer

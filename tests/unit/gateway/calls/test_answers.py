@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.calls.answers import answer_bytes
+from gateway.calls.messages import answer_bytes
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_outputs
 

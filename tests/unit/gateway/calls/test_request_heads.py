@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.questions import question
+from gateway.calls.messages import RequestHeads
 from gateway.calls.params import read_params
-from gateway.calls.request_heads import RequestHeads
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest, read_inputs

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.engines import EngineSettings, GeneratorSettings
+from gateway.config.document import EngineSettings, GeneratorSettings
 from gateway.observability.collector import Certificates
 from sealgate.setup.credentials import CertificateAuthority
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.observability import engine, families
+from gateway.observability.engine import faults
 from gateway.observability.families import Family
-from gateway.observability.samples import faults
 from inference.engine.statistics import Duration, RunFault, Statistics
 from tests.support.harness.gateway import ROOT
 from tests.support.oracles.programs import program, run

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.observability.server import MetricsServer
-from gateway.transport.http.routes import find
+from gateway.transport.http.operations import find
 from sealgate.settings import ConfigError, MetricsSettings
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.burst import PreparedRecord, RecordedAnswer, RecordTemplate
+from gateway.recording.burst import PreparedRecord, Recorded, RecordedAnswer, RecordTemplate
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from gateway.recording.writer import Recorded
 from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.rows import Appended

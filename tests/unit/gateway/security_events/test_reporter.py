@@ -11,8 +11,7 @@ import pytest
 
 from gateway import security_events
 from gateway.security_events import EventKind, SecurityEvent, SecurityEventSettings
-from gateway.security_events.reporter import Reporter
-from gateway.security_events.sinks import EventLine, FileSink
+from gateway.security_events.reporter import EventLine, FileSink, Reporter
 from sealgate.settings import ConfigError
 
 EVENT = SecurityEvent(EventKind.RIGHT_REFUSED, "ROLE_TOO_LOW", principal="client")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.security_events import EventKind, SecurityEventSettings
-from gateway.security_events.sinks import EventLine, SyslogSink
+from gateway.security_events.reporter import EventLine, SyslogSink
 from sealgate.setup.credentials import CertificateAuthority
 from tests.support.harness.deployment import until
 from tests.support.harness.servers.rsyslog_server import RsyslogServer

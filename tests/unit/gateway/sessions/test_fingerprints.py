@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import NEAR
 from gateway.sessions.fingerprints import (
     HASHES,
     LEVELS,
@@ -15,6 +14,7 @@ from gateway.sessions.fingerprints import (
     Printer,
     distances,
 )
+from gateway.sessions.session_rows import NEAR
 
 KEY = b"k" * 32
 DRAW = np.random.default_rng(7)

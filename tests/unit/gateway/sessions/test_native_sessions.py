@@ -5,16 +5,16 @@ import sys
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import (
+from gateway.sessions.fingerprints import HASHES, LEVELS, Printer
+from gateway.sessions.neighbourhoods import KEPT, NumpyKept
+from gateway.sessions.session_rows import (
     REMEMBERED,
+    NumpyRows,
     SeenRow,
     Told,
     class_of_version,
     session_rows,
 )
-from gateway.sessions.fingerprints import HASHES, LEVELS, Printer
-from gateway.sessions.neighbourhoods import KEPT, NumpyKept
-from gateway.sessions.numpy_rows import NumpyRows
 
 KEY = b"k" * 32
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.pipeline.enforcement import Enforcement
-from gateway.sessions.comparison import REMEMBERED
+from gateway.sessions.session_rows import REMEMBERED
 from gateway.sessions.session_screen import SessionFinding, SessionWatch, measured_alike
 from inference.model.decisions import Numbers
 from inference.screening.detector import Verdict

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import Told, class_of_version
 from gateway.sessions.fingerprints import Print, Printer
 from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.session_rows import Told, class_of_version
 
 PRINTER = Printer(b"k" * 32, "digits")
 DRAW = np.random.default_rng(3)

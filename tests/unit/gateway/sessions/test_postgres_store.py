@@ -7,7 +7,7 @@ import pytest
 
 from gateway.admission.quota_postgres import PostgresStorage
 from gateway.sessions.postgres_store import PostgresStore
-from gateway.sessions.session_store import START
+from gateway.sessions.session_rows import START
 from sealgate.reasons import Reason, SealgateError
 
 URL = "postgresql://nobody@127.0.0.1:1/none"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import REMEMBERED, class_of_version
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import (
     NORMAL,
@@ -13,6 +12,7 @@ from gateway.sessions.query_attacks import (
     normality,
     verdict_payoff,
 )
+from gateway.sessions.session_rows import REMEMBERED, class_of_version
 
 PRINTER = Printer(b"k" * 32, "digits")
 CLEAN = verdict_payoff("clean", 0.01, 0.05)

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.sessions.sealed import SealedStore
-from gateway.sessions.session_store import START
+from gateway.sessions.session_rows import START
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
 from tests.support.fakes.shared_sessions import SharedStore

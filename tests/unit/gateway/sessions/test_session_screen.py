@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from gateway.config.optional_sections import SessionSettings
-from gateway.sessions.comparison import Told
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import Finding
 from gateway.sessions.sealed import SealedStore, open_sessions
+from gateway.sessions.session_rows import START, OwnStore, Told
 from gateway.sessions.session_screen import _HEAD, SessionWatch
-from gateway.sessions.session_store import START, OwnStore
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError

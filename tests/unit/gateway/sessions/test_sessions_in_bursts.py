@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.comparison import REMEMBERED
 from gateway.sessions.fingerprints import Printer
 from gateway.sessions.query_attacks import CallerSession, Finding
+from gateway.sessions.session_rows import REMEMBERED
 
 ROWS = 3 * REMEMBERED
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.transport.connections import Bounds, room_for_unknown, subnet_of
-from gateway.transport.grpc_connections import GrpcConnections
+from gateway.transport.connections import Bounds, GrpcConnections, room_for_unknown, subnet_of
 
 BOUNDS = Bounds(connections=4, per_address=2, seconds=5.0)
 

@@ -6,8 +6,7 @@ import re
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
 from gateway.services.health import SERVICES
 from gateway.transport.http.openapi import document
-from gateway.transport.http.operations import OPERATIONS, READS_BODY
-from gateway.transport.http.routes import OPENAPI, ROUTES, find
+from gateway.transport.http.operations import OPENAPI, OPERATIONS, READS_BODY, ROUTES, find
 from tests.support.oracles.programs import python_with, run
 
 INFERENCE = SERVICES[0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config.sections import TlsFiles
-from gateway.transport.http.tls import HttpTls, tls_context
+from gateway.transport.http.peer import HttpTls, tls_context
 from gateway.transport.tls import ServedCertificate, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import CertificateAuthority

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends.engine_process import build
-from gateway.config.engines import EngineSettings
+from gateway.config.document import EngineSettings
 from inference.server.config import EngineConfig
 from sealgate.settings import ConfigError
 from tests.support.builders.documents.people import key

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends.backends import open_remote_engine
-from gateway.config.engines import EngineSettings
+from gateway.config.document import EngineSettings
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets

@@ -1,9 +1,13 @@
-"""Load shedding: when all threads are busy and enough calls wait, more are rejected immediately.
+"""Overload: calls beyond what can be answered are rejected at once, and failed services spared.
 
-Without this, calls would queue for as long as their callers wait, and work for callers who gave up
-would be wasted. gRPC's own limit on calls in flight tells neither why a call is refused nor when to
-try again. Only inference is rejected this early, before authentication: an administrator's
-revocation gets through under load.
+Load shedding: when all threads are busy and enough calls wait, more are rejected. Without this,
+calls would queue for as long as their callers wait, and work for callers who gave up would be
+wasted. gRPC's own limit on calls in flight tells neither why a call is refused nor when to try
+again. Only inference is rejected this early, before authentication: an administrator's revocation
+gets through under load.
+
+A circuit breaker: after a service failed, one call a second tries it, and the others fail fast.
+Every call would otherwise wait for the service's time-out and hold a thread for as long.
 """
 
 import logging
@@ -13,6 +17,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -22,6 +27,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 
 _log = logging.getLogger(__name__)
+PAUSE_SECONDS = 1.0
 
 
 class Task:
@@ -158,3 +164,43 @@ def _handler(refuse: Callable[[Iterator[bytes], grpc.ServicerContext], None]) ->
 
     refusing.experimental_thread_pool = _AtOnce(1)  # type: ignore[attr-defined]
     return grpc.stream_unary_rpc_method_handler(refusing)
+
+
+class CircuitBreaker:
+    """Safe for many threads. `clock` is in seconds."""
+
+    def __init__(self, reason: Reason, clock: Callable[[], float] = time.monotonic) -> None:
+        """`reason` is that of the refusal of a call that fails fast."""
+        self._reason = reason
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._is_open = False
+        self._try_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last call failed."""
+        return self._is_open
+
+    @contextmanager
+    def calling(self, *failures: type[Exception]) -> Iterator[None]:
+        """Run the block unless the circuit is open. One of `failures` opens it; an end without an
+        exception closes it.
+
+        Raises: SealgateError(reason), with the time after which to try again.
+        """
+        if self._is_open:
+            self._take_turn()
+        try:
+            yield
+        except failures:
+            self._is_open, self._try_at = True, self._clock() + PAUSE_SECONDS
+            raise
+        self._is_open = False
+
+    def _take_turn(self) -> None:
+        with self._mutex:
+            now = self._clock()
+            if now < self._try_at:
+                raise SealgateError(self._reason, "it did not answer", self._try_at - now)
+            self._try_at = now + PAUSE_SECONDS
