@@ -23,8 +23,7 @@ from publishing.calibration.probe import Prober
 from publishing.calibration.relative_probe import UnitRows, number_probe
 from publishing.calibration.screening_report import auroc
 from publishing.differentiate.backward import gradient
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 
 Floats = npt.NDArray[np.float32]

@@ -37,10 +37,15 @@ from benchmarks.federated.targets import (
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import RESULTS, finish, show
 from training.data.run_data import TRAIN, RunData, Weights
-from training.federated.consent import Consent
 from training.federated.federation import Federation
 from training.federated.node import Update, client_app
-from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
+from training.federated.participant import (
+    Consent,
+    FederatedParticipant,
+    network,
+    set_weights,
+    weights_of,
+)
 from training.federated.server import FederatedRounds
 from training.federated.shards import Shard, TrialLoss
 from training.models.students import accuracy

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import Row, Target
-from generation.batching.window_batches import WindowBatches
+from generation.batching.step_batches import WindowBatches
 from generation.batching.windows import layer_windows
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel

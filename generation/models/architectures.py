@@ -23,8 +23,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from generation.batching.cache_queue import CacheQueue
 from generation.batching.causal_batches import CausalBatches
 from generation.batching.sampling import draw
-from generation.batching.translation_batches import DecodingRows, TranslationBatches
-from generation.batching.window_batches import WindowBatches
+from generation.batching.step_batches import DecodingRows, TranslationBatches, WindowBatches
 from generation.batching.windows import install, installed
 from generation.config import GenerationSettings
 from generation.models.perplexity import perplexity

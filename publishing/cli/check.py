@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from publishing.cli.description_options import Described, description_options
-from publishing.cli.options import mark_options, worker_options
+from publishing.cli.options import Described, description_options, mark_options, worker_options
 from publishing.evidence.measurements import VersionReport
 from publishing.pipeline.files import DRAWS, MarkSettings, StepTimer, make_files
 from publishing.ready.description import describe_input

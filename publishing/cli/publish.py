@@ -13,22 +13,19 @@ from typing import Any
 import click
 import grpc
 
-from publishing.cli.description_options import (
+from publishing.cli.options import (
     Described,
     description_options,
+    mark_options,
     precision_option,
     quantizes,
-)
-from publishing.cli.options import (
-    mark_options,
     trusted_root_option,
     trusted_signers,
     worker_options,
 )
 from publishing.evidence import recalibration
-from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
+from publishing.pipeline.build import BuiltVersion, Outbox, PublisherKeys, build_version
 from publishing.pipeline.files import DRAWS, LARGEST_LOSS
-from publishing.pipeline.outbox import Outbox
 from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import model_name, read_source
 from publishing.source.dataset import Dataset, doubt_of

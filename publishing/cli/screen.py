@@ -18,13 +18,15 @@ from inference.screening import calibration
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder, without_repeats
 from publishing.calibration.detector_fit import LEAST_ROWS
-from publishing.cli.description_options import (
+from publishing.cli.options import (
     Described,
     description_options,
     precision_option,
     quantizes,
+    trusted_root_option,
+    trusted_signers,
+    worker_options,
 )
-from publishing.cli.options import trusted_root_option, trusted_signers, worker_options
 from publishing.cli.publish import PublishOptions, release
 from publishing.evidence import signing
 from publishing.evidence.signing import check_made_from

@@ -12,8 +12,8 @@ from publishing.differentiate.differences import (
     difference_graph,
     influential,
 )
+from publishing.differentiate.graphs import MeasuredGraph
 from publishing.differentiate.layers import add_leaves, reference_layers
-from publishing.differentiate.measured import MeasuredGraph
 from publishing.differentiate.reference import NEIGHBOURS, class_points
 from publishing.differentiate.response import RESERVED, Answer, Units, response_graph
 

@@ -8,8 +8,7 @@ are constants here.
 from collections.abc import Mapping, Sequence
 
 from publishing.differentiate import elementwise, layout, reductions, windows
-from publishing.differentiate.emitter import Emitter, Gradients, Rule
-from publishing.differentiate.measured import MeasuredGraph, MeasuredNode
+from publishing.differentiate.graphs import Emitter, Gradients, MeasuredGraph, MeasuredNode, Rule
 from sealgate.reasons import Reason, SealgateError
 
 RULES: Mapping[str, Rule] = {

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from inference.runtime import response_contract
 from inference.runtime.session import Session
 from publishing.differentiate import response
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 from publishing.differentiate.reference import ReferenceLayer
 from publishing.differentiate.response import Answer, Rows, Units
 

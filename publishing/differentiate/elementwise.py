@@ -6,8 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from onnx import TensorProto
 
-from publishing.differentiate.emitter import Emitter, Gradients, Rule, only, stopped, summed_to
-from publishing.differentiate.measured import MeasuredNode
+from publishing.differentiate.graphs import (
+    Emitter,
+    Gradients,
+    MeasuredNode,
+    Rule,
+    only,
+    stopped,
+    summed_to,
+)
 
 # The slope of an element's function, from the node's first input and its output.
 Slope = Callable[[Emitter, MeasuredNode, str, str], str]

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from inference.runtime.session import Session
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import MeasuredGraph
 from publishing.differentiate.reference import MOST_ROWS, WIDEST, ReferenceLayer
 from publishing.differentiate.response import Units, row_of
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from publishing.differentiate.emitter import Emitter, Gradients, Rule, only, summed_to
-from publishing.differentiate.measured import MeasuredNode
+from publishing.differentiate.graphs import Emitter, Gradients, MeasuredNode, Rule, only, summed_to
 
 
 def _reshaped(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[str | None]:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from publishing.differentiate.emitter import Emitter, Gradients, Rule, only, summed_to
-from publishing.differentiate.measured import MeasuredNode
+from publishing.differentiate.graphs import Emitter, Gradients, MeasuredNode, Rule, only, summed_to
 
 # From the result and its gradient, both with the axes kept, the gradient of the input.
 Spread = Callable[[Emitter, MeasuredNode, tuple[int, ...], str, str], str]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.graphs import Emitter
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]

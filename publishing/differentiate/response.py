@@ -17,8 +17,7 @@ from onnx import TensorProto, helper
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import drop_unread
 from publishing.differentiate.backward import gradient
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 from publishing.differentiate.reference import ReferenceLayer
 from publishing.serialization import serialize_model
 

@@ -11,7 +11,7 @@ runtime computes them once, when it loads the graph.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.graphs import Emitter
 
 # Ends and steps of a slice that turns an axis round.
 _BEFORE_FIRST, _LAST, _BACK = -(1 << 31), -1, -1

@@ -10,9 +10,8 @@ import onnx
 from onnx import helper
 
 from inference.runtime.session import Session
-from publishing.differentiate.emitter import Emitter, Gradients, Rule, only
+from publishing.differentiate.graphs import Emitter, Gradients, MeasuredNode, Rule, only
 from publishing.differentiate.layout import along
-from publishing.differentiate.measured import MeasuredNode
 from publishing.differentiate.turned_windows import Axis, turned
 
 _IR, _OPSET = 10, 20

@@ -1,18 +1,23 @@
-"""Builds a signed version from a trained model.
+"""Builds a signed version from a trained model, and keeps it until it is registered.
 
 commit to the watermark -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
 commitment comes first, so the log shows that the mark is older than the marked weights. The result
 is bytes; the caller sends them to a registry.
 
 Format scan: evidence that a version's files hold only plain data and plain operators. Registration
-and loading check this again, by the same rules, whatever the report says. The report shows an
-approver what passed.
+and loading check this again, by the same rules, whatever the report says.
+
+A version is built once, because its watermark key is random. If publishing the same source and data
+is interrupted, the next attempt continues with the version in the outbox.
 """
 
+import base64
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from inference.model.columns import describe_columns
@@ -29,9 +34,12 @@ from publishing.pipeline.files import (
     StepTimer,
     make_files,
 )
+from publishing.ready.external_data import weight_files
+from publishing.ready.mlflow import files_of
+from publishing.ready.reading import is_ready
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
-from publishing.source.folder import SourceFolder
+from publishing.source.folder import NAMES, ORIGIN, SourceFolder, read_plain_file
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import THRESHOLD
@@ -39,10 +47,16 @@ from publishing.watermark.records import MarkRecord
 from registry.formats.format_check import check_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
+from sealgate.remote.uploads import Package
+from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import Signer
+from sealgate.trust.keys import Signer, write_private_file
 from sealgate.trust.statements import Manifest, oms
+
+_TYPE = "sealgate/outbox/v1"
+_DOCUMENT = "version.json"
+_FIELDS = ("model", "manifest", "signature", "evidence", "commitment", "summary")
 
 
 def format_scan(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -232,3 +246,84 @@ def _watermark_check(report: VersionReport, commitment: str, entry: int) -> dict
         "fp32": asdict(report.mark.fp32),
         "int8": asdict(report.mark.int8),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class PendingVersion:
+    """A version to register, and the figures for its publisher."""
+
+    package: Package
+    summary: Mapping[str, Any]
+
+
+class Outbox:
+    """The versions made from one source, a folder or a file with its data: at most one of each
+    waits that was asked for in these `wishes`.
+    """
+
+    def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
+        if source.is_file():
+            paths = [source, *weight_files(source)]
+        else:
+            kept = [source / name for name in NAMES]
+            paths = [path for path in (*kept, source / ORIGIN) if path.exists()]
+            paths += files_of(source) if is_ready(source) else []
+        parts = [sha256(read_plain_file(path)) for path in paths]
+        if data.traffic is not None:
+            parts.append(sha256(data.traffic.tobytes()))
+        name = sha256("\n".join([*parts, data.digest, wishes]).encode())
+        self.folder = folder / name.removeprefix("sha256:")[:16]
+
+    def keep(self, built: BuiltVersion, summary: Mapping[str, Any]) -> PendingVersion:
+        """Write down all that registering takes; it is there wholly or not at all."""
+        document = {
+            "type": _TYPE,
+            "model": built.model,
+            "manifest": built.manifest.encode().decode(),
+            "signature": _text(built.signature),
+            "evidence": [_text(envelope.encode()) for envelope in built.evidence],
+            "commitment": built.commitment,
+            "summary": dict(summary),
+        }
+        made = self.folder.with_suffix(".new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700, parents=True)
+        for path, data in built.files.items():
+            write_private_file(made / path, data)
+        (made / "about").mkdir(mode=0o700)
+        write_private_file(made / "about" / _DOCUMENT, canonical.encode(document))
+        made.rename(self.folder)
+        return self.read()
+
+    def is_empty(self) -> bool:
+        return not self.folder.exists()
+
+    def read(self) -> PendingVersion:
+        """What waits. Raises SealgateError(DOCUMENT_MALFORMED)."""
+        data = (self.folder / "about" / _DOCUMENT).read_bytes()
+        document = fields.record(canonical.decode(data), _FIELDS, _TYPE)
+        manifest = Manifest.decode(document["manifest"].encode())
+        package = Package(
+            model=document["model"],
+            manifest=manifest,
+            signature=_bytes(document["signature"]),
+            evidence=[_bytes(item) for item in document["evidence"]],
+            commitment=document["commitment"],
+            files={entry.path: self.folder / entry.path for entry in manifest.files},
+        )
+        return PendingVersion(package, document["summary"])
+
+    def empty(self) -> None:
+        """Remove what waits."""
+        shutil.rmtree(self.folder)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise SealgateError(Reason.DOCUMENT_MALFORMED, "not base64") from error

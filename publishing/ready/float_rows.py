@@ -20,7 +20,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_infere
 from inference.model.request_tensors import RequestTensor
 from inference.runtime.providers import ERRORS
 from inference.runtime.session import Session
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.graphs import Emitter
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import DTYPES
 from sealgate.trust import canonical, fields

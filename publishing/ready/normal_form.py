@@ -23,7 +23,7 @@ from publishing.ready.float_rows import (
     join_inputs,
     write_in_float32,
 )
-from publishing.ready.linear_operators import write_plainly
+from publishing.ready.scores import write_plainly
 from publishing.serialization import parse_model
 from sealgate.reasons import Reason, SealgateError
 

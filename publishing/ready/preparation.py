@@ -31,10 +31,9 @@ from publishing.differentiate import (
 )
 from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.float_rows import described_inputs, is_wide, read_inputs
-from publishing.ready.linear_operators import ML
 from publishing.ready.normal_form import normal_model
 from publishing.ready.rows import Inputs
-from publishing.ready.scores import are_probabilities, scored
+from publishing.ready.scores import ML, are_probabilities, scored
 from publishing.serialization import pack_tensors, parse_model, serialize_model, unpack_tensors
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder

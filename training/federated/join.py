@@ -22,11 +22,10 @@ import torch
 
 from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import Weights
-from training.federated.consent import Consent
 from training.federated.enrolment import FederationInvitation, new_key
 from training.federated.entry import FederationServer, FederationState
 from training.federated.node import Node, NodeLink
-from training.federated.participant import FederatedParticipant
+from training.federated.participant import Consent, FederatedParticipant
 from training.federated.shards import check_shard, read_recipe_of, read_shard
 from training.steps.progress import Tell
 

@@ -7,9 +7,9 @@
     FOLDER/address.json       {"address": "host:port", "classes": 10, "seed": 3}
 
 It uses Flower's own connection (TLS, signed requests) and runs Flower's SecAgg+ between two layers
-of ours: `training.federated.consent` outside, which refuses what would not be a sum, and a second
-mask on the update inside. Flower's SuperNode would fetch the code that the server names and start a
-process for each message; this process runs its own code.
+of ours: `training.federated.participant` outside, which refuses what would not be a sum, and a
+second mask on the update inside. Flower's SuperNode would fetch the code that the server names and
+start a process for each message; this process runs its own code.
 """
 
 import json
@@ -54,8 +54,7 @@ from safetensors.numpy import load_file
 from sealgate.reasons import Reason, SealgateError
 from training.data.run_data import Weights
 from training.federated.aggregation import mask
-from training.federated.consent import COLLECT, Consent
-from training.federated.participant import FederatedParticipant
+from training.federated.participant import COLLECT, Consent, FederatedParticipant
 from training.recipe.federated import FederatedRecipe
 
 # Between questions for messages: each is a signed request.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generation.batching.sampling import draw
-from generation.batching.translation_batches import DecodingRows, TranslationBatches
+from generation.batching.step_batches import DecodingRows, TranslationBatches
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest

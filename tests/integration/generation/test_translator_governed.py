@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from generation.batching.translation_batches import DecodingRows
+from generation.batching.step_batches import DecodingRows
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip

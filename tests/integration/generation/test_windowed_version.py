@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.batching.window_batches import WindowBatches
+from generation.batching.step_batches import WindowBatches
 from generation.batching.windows import installed
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel

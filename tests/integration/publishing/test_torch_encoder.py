@@ -16,8 +16,7 @@ from safetensors.numpy import save_file
 from inference.model.decisions import CLASSES
 from inference.runtime.session import Session
 from publishing.differentiate.backward import gradient
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 from publishing.ready.normal_form import normal_model
 from sealgate.cli.main import main
 

@@ -25,7 +25,7 @@ SURFACES = {
     "inference.observability": {"tracing"},
     "inference.text": {"tokenizer", "tokens", "windows"},
     "publishing.cli": {"publish"},
-    "publishing.pipeline": {"build", "files", "outbox"},
+    "publishing.pipeline": {"build", "files"},
     "publishing.source": {"dataset", "folder"},
     "registry.credentials": {"api_keys"},
     "registry.formats": {"bounded_bytes", "check_queue", "format_check"},

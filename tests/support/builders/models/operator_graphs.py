@@ -9,8 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from inference.runtime.session import Session
 from publishing.differentiate.backward import gradient
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 
 X, Y = "x", "y"
 GENERATOR = np.random.default_rng(5)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from generation.batching.window_batches import WindowBatches
+from generation.batching.step_batches import WindowBatches
 from generation.batching.windows import install
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, greedy_tokens

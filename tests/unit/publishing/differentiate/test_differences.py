@@ -15,7 +15,7 @@ from inference.runtime import response_contract
 from inference.runtime.session import Session
 from inference.screening.attack import feeds
 from publishing.differentiate import ColumnLikelihood, add_leaves
-from publishing.differentiate.emitter import Emitter
+from publishing.differentiate.graphs import Emitter
 from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.normal_form import normal_model
 from publishing.ready.preparation import respond

@@ -10,8 +10,7 @@ from onnx import TensorProto, helper
 
 from inference.runtime.session import Session
 from publishing.differentiate.backward import gradient
-from publishing.differentiate.emitter import Emitter
-from publishing.differentiate.measured import MeasuredGraph
+from publishing.differentiate.graphs import Emitter, MeasuredGraph
 
 GENERATOR = np.random.default_rng(3)
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}

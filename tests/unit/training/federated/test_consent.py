@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sealgate.reasons import Reason, SealgateError
-from training.federated.consent import Consent
+from training.federated.participant import Consent
 from training.recipe.federated import MODULUS, QUANTA, TRIES, FederatedSection
 
 ASKED = FederatedSection()
