@@ -82,7 +82,7 @@ class Front:
 
 @final
 class Entries:
-    """The entries of some openings; see `registry.answers.entries.Entries`.
+    """The entries of some openings; see `registry.answers.answer_log.Entries`.
 
     Each opening is (values, nonce, subject, subject's key), each key 32 bytes of AES-256 and 8 that
     name it; `ivs` has 12 random bytes for each. Raises ValueError, TypeError or UnicodeEncodeError
@@ -124,7 +124,7 @@ class PrintTables:
 
 @final
 class SessionRows:
-    """The last `remembered` rows of a session; see `gateway.sessions.comparison.SessionRows`."""
+    """The last `remembered` rows of a session; see `gateway.sessions.session_rows.SessionRows`."""
 
     def __init__(self, remembered: int) -> None: ...
     def take(

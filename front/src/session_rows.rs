@@ -1,7 +1,6 @@
 //! The last rows of a session, and what each new one is beside them.
 //!
-//! The same as `gateway.sessions.numpy_rows` finds with numpy; `gateway.sessions.comparison` says what
-//! it means.
+//! The same as `gateway.sessions.session_rows` finds with numpy, which says what it means.
 // PyO3's methods own what they are given, and its macros convert errors that need it or not.
 #![allow(clippy::needless_pass_by_value, clippy::useless_conversion)]
 

@@ -1,7 +1,7 @@
 """A thread that takes steps for many answers at once; between two steps answers leave and join.
 
-What a step computes is the batch's: `translation_batches` has encoder-decoders, `window_batches`
-decoders whose attention has windows.
+What a step computes is the batch's: `step_batches` has encoder-decoders, and decoders whose
+attention has windows.
 """
 
 import logging

@@ -230,7 +230,7 @@ def _forward(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """As the library calls attention: [1, heads, tokens, width], to [1, tokens, heads, width].
-    `caches` are the texts whose tokens stand in a row here: see `window_batches`.
+    `caches` are the texts whose tokens stand in a row here: see `step_batches`.
     """
     if len(query) != 1:
         raise ValueError("attention in windows takes one text, or several in a row")
