@@ -20,9 +20,8 @@ from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
-from gateway.recording.own_answers import OwnAnswers
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from gateway.recording.store import GatewayStore
+from gateway.recording.store import GatewayStore, OwnAnswers
 from gateway.rollout.rollout import Rollout
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper

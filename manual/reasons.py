@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from gateway.transport.http import answer as http
+from gateway.transport.http import bodies as http
 from manual.advice import advice
 from sealgate.reasons import Reason
 from sealgate.remote.errors import DOMAIN, STATUS

@@ -20,10 +20,16 @@ from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 import grpc
 
-from gateway.auth import bound_tokens
+from gateway.auth import certificates
 from gateway.auth.api_keys import PREFIX, ApiKeyMaker, KeyTable
-from gateway.auth.bound_tokens import IDENTITY, LIFETIME, PASSKEY, BoundToken, BoundTokens
-from gateway.auth.certificates import ClientCertificate
+from gateway.auth.certificates import (
+    IDENTITY,
+    LIFETIME,
+    PASSKEY,
+    BoundToken,
+    BoundTokens,
+    ClientCertificate,
+)
 from gateway.auth.key_sets import KeySet, KeySource
 from gateway.auth.remote_keys import Fetcher, RemoteKeys, Schedule, by_discovery, from_url
 from gateway.auth.tokens import Issuer, TokenVerifier, UnverifiedToken, VerifiedToken
@@ -103,7 +109,7 @@ class CallAuthenticator:
     def _bearer_principal(
         self, bearer: str, certificate: ClientCertificate | None, policy: Policy
     ) -> Principal:
-        if self.bound is not None and bearer.startswith(bound_tokens.PREFIX):
+        if self.bound is not None and bearer.startswith(certificates.PREFIX):
             return self.bound.principal(bearer, certificate, policy)
         if bearer.startswith(PREFIX):
             return policy.principal(self.api_keys.holder(bearer, policy.rules.freshness_seconds))

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gateway import app, security_events
-from gateway.backends import engine_process
+from gateway.backends import backends
 from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
 from inference.observability import tracing
@@ -111,7 +111,7 @@ def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-engine")
         raise_file_limit()
-        server = (engine_process.build_on_ray if on else engine_process.build)(settings)
+        server = (backends.build_on_ray if on else backends.build)(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()

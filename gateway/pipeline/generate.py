@@ -39,8 +39,8 @@ from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
 from gateway.recording.recorder import AuditRecorder, actions_of, record_of
 from gateway.screening.prompt_classifier import PromptClassifier
-from inference.backends.remote.calls import error_message
 from inference.backends.remote.generator import Generator
+from inference.backends.remote.messages import error_message
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.llm import messages

@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
-from gateway.recording.own_answers import SubjectErasure
 from gateway.recording.recorder import SearchRecord
+from gateway.recording.store import SubjectErasure
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
 from gateway.sessions.query_attacks import FlaggedSessions

@@ -19,7 +19,7 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 from transformers.generation.continuous_batching import ContinuousBatchingManager
 
-from generation.batching.cache_queue import CacheQueue
+from generation.batching.answer_loop import CacheQueue
 from generation.batching.sampling import chooser
 from generation.config import GenerationSettings
 from inference.llm.request import Sampling

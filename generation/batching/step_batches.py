@@ -19,8 +19,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from generation.batching.answer_loop import AnswerInProgress, AnswerLoop
-from generation.batching.cache_queue import CacheQueue
+from generation.batching.answer_loop import AnswerInProgress, AnswerLoop, CacheQueue
 from generation.batching.windows import LayerCache, LayerWindow, layer_windows
 from generation.config import GenerationSettings
 from inference.llm.terms import AttentionWindows

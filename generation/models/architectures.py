@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
-from generation.batching.cache_queue import CacheQueue
+from generation.batching.answer_loop import CacheQueue
 from generation.batching.causal_batches import CausalBatches
 from generation.batching.sampling import draw
 from generation.batching.step_batches import DecodingRows, TranslationBatches, WindowBatches

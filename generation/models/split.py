@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedConfig
 
-from generation.batching.cache_queue import CacheQueue
+from generation.batching.answer_loop import CacheQueue
 from generation.models.split_ranks import (
     AnswerCommand,
     Done,

@@ -32,11 +32,12 @@ from inference.engine.live_table import (
     ServableVersion,
 )
 from inference.engine.result import InferenceResult
-from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
 from inference.engine.table_update import RejectedPointer, TableUpdate, VersionLoader
 from inference.engine.trust_state import (
     Place,
     PolicyState,
+    RollbackGuard,
+    RollbackGuardFile,
     TrustAnchor,
     UntrustedSnapshot,
     establish,

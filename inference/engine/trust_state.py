@@ -1,24 +1,179 @@
-"""Trust state: the verified policies and the verified statement of what is live.
+"""Trust state: the verified policies, the verified statement of what is live, and the newest that
+was ever verified.
 
-Both are verified from the root keys in the process's own configuration. The database that supplies
-the documents is not trusted: it can withhold them, which freshness and grace bound in time, but it
-can neither make nor replay them.
+Policies and statement are verified from the root keys in the process's own configuration. The
+database that supplies the documents is not trusted: it can withhold them, which freshness and grace
+bound in time, but it can neither make nor replay them.
+
+A database that was restored, or stolen and replayed, shows statements that were all valid once
+(the rollback and freeze attacks of The Update Framework, section 5.3 of its specification). So the
+rollback guard keeps, outside the database, the highest policy version, freshness statement and
+pointer sequences that the engine has verified, the latest signing time, every version that was ever
+revoked, and every proposal that was ever rejected. Its file is canonical JSON and is replaced as a
+whole; one engine writes it. If it is lost, the engine starts from its root keys, as if new.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, Self
 
-from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
+from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import canonical, fields
+from sealgate.trust.canonical import check_digest
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.statements import Freshness, PointerBundle, verify_freshness
-from sealgate.trust.times import parse_time
+from sealgate.trust.statements import Freshness, PointerBundle, is_revoked, verify_freshness
+from sealgate.trust.times import format_time, parse_time
 
+TYPE = "sealgate/seen/v1"
+_LARGEST_FILE = 1 << 24
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HighWaterMark:
+    """A number that only grows, and the digest of the document that carried it."""
+
+    number: int
+    digest: str
+
+    def then(self, later: "HighWaterMark", reason: Reason) -> "HighWaterMark":
+        """`later`, unless it is lower, or another document with the same number (refused)."""
+        if later.number < self.number:
+            raise SealgateError(reason, f"{later.number} after {self.number}")
+        if later.number == self.number and later.digest != self.digest:
+            raise SealgateError(reason, f"two documents are number {later.number}")
+        return later
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackGuard:
+    """What the engine has verified so far. Immutable: each document leads to a new value."""
+
+    policy: HighWaterMark | None = None
+    freshness: HighWaterMark | None = None
+    pointers: Mapping[str, HighWaterMark] = field(default_factory=lambda: MappingProxyType({}))
+    revoked: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
+    time: datetime = _LONG_AGO
+
+    def now(self, clock: datetime) -> datetime:
+        """The time to use in checks: the clock's, or the latest signed time if that is later."""
+        return max(clock, self.time)
+
+    def is_revoked(self, model: str, digest: str) -> bool:
+        """Say whether a model's version was ever revoked."""
+        return is_revoked(self.revoked, model, digest)
+
+    def with_policy(self, mark: HighWaterMark, issued: datetime) -> "RollbackGuard":
+        """Raises SealgateError(POLICY_ROLLED_BACK)."""
+        after = self.policy.then(mark, Reason.POLICY_ROLLED_BACK) if self.policy else mark
+        return replace(self, policy=after, time=max(self.time, issued))
+
+    def with_freshness(
+        self,
+        mark: HighWaterMark,
+        issued: datetime,
+        revoked: frozenset[str],
+        rejected: frozenset[str] = frozenset(),
+    ) -> "RollbackGuard":
+        """Raises SealgateError(POINTER_STALE)."""
+        after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark
+        time = max(self.time, issued)
+        seen = replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
+        return replace(seen, rejected=self.rejected | rejected)
+
+    def with_pointer(self, name: str, mark: HighWaterMark) -> "RollbackGuard":
+        """`name` is `model/alias`. Raises SealgateError(SEQUENCE_STALE)."""
+        before = self.pointers.get(name)
+        after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark
+        return replace(self, pointers=MappingProxyType({**self.pointers, name: after}))
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON; without `rejected` where nothing was, as it was at first."""
+        rejected = {"rejected": sorted(self.rejected)} if self.rejected else {}
+        return canonical.encode(
+            {
+                **rejected,
+                "type": TYPE,
+                "policy": _mark_value(self.policy),
+                "freshness": _mark_value(self.freshness),
+                "pointers": {name: _mark_value(mark) for name, mark in self.pointers.items()},
+                "revoked": sorted(self.revoked),
+                "time": format_time(self.time),
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read what `encode` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
+        names = ("policy", "freshness", "pointers", "revoked", "time")
+        document = fields.mapping(canonical.decode(data))
+        top = fields.record(document, (*names, *({"rejected"} & document.keys())), TYPE)
+        pointers = fields.mapping(top["pointers"]).items()
+        return cls(
+            policy=_mark(top["policy"]),
+            freshness=_mark(top["freshness"]),
+            pointers=MappingProxyType(
+                {name: mark for name, value in pointers if (mark := _mark(value))}
+            ),
+            revoked=_digests(top["revoked"]),
+            rejected=_digests(top.get("rejected", [])),
+            time=parse_time(top["time"]),
+        )
+
+
+class RollbackGuardFile:
+    """The rollback guard on disk."""
+
+    def __init__(self, path: Path, seen: RollbackGuard) -> None:
+        self._path = path
+        self.seen = seen
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the file, or begin without a memory if there is none.
+
+        Raises: DOCUMENT_MALFORMED for a damaged file; OSError for an unreadable one.
+        """
+        try:
+            with open_regular_file(path) as file:
+                data = file.read(_LARGEST_FILE)
+        except FileNotFoundError:
+            return cls(path, RollbackGuard())
+        return cls(path, RollbackGuard.decode(data))
+
+    def copy(self, path: Path) -> "RollbackGuardFile":
+        """A copy that begins with the same memory and is saved at `path`."""
+        return RollbackGuardFile(path, self.seen)
+
+    def save(self, seen: RollbackGuard) -> None:
+        """Save `seen` durably, before anyone acts on it. Raises OSError."""
+        if seen == self.seen:
+            return
+        replace_file(self._path, seen.encode())
+        self.seen = seen
+
+
+def _digests(value: Any) -> frozenset[str]:
+    return frozenset(check_digest(item) for item in fields.items(value))
+
+
+def _mark_value(mark: HighWaterMark | None) -> dict[str, Any] | None:
+    return {"number": mark.number, "digest": mark.digest} if mark else None
+
+
+def _mark(value: Any) -> HighWaterMark | None:
+    if value is None:
+        return None
+    item = fields.record(value, ("number", "digest"))
+    return HighWaterMark(fields.integer(item["number"], least=1), check_digest(item["digest"]))
 
 
 @dataclass(frozen=True, slots=True)

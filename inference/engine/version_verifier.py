@@ -25,8 +25,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
-from inference.engine.trust_state import Place, PolicyState, TrustState
+from inference.engine.trust_state import (
+    HighWaterMark,
+    Place,
+    PolicyState,
+    RollbackGuard,
+    TrustState,
+)
 from inference.engine.version_contents import FILES, RESPONSE, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys import PublicKey

@@ -23,8 +23,7 @@ import numpy.typing as npt
 from inference.batching.cost_model import BatchCosts
 from inference.batching.queue import RequestOptions
 from inference.engine.engine import Engine, InferenceResult, LiveVersion
-from inference.engine.rollback_guard import RollbackGuardFile
-from inference.engine.trust_state import Place
+from inference.engine.trust_state import Place, RollbackGuardFile
 from inference.engine.version_verifier import SignedManifest
 from inference.server.load_request import LoadRequest
 from sealgate.reasons import Reason, SealgateError

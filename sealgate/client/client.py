@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from sealgate.client.consistency import ClientMemoryFile, ConsistencyChecker
 from sealgate.client.exchange import CallerIdentity, Exchange, Pause, Rpc, Steps, calls_of
-from sealgate.client.receipt_check import PinnedRoots
-from sealgate.client.request import InferResult, PreparedRequest
+from sealgate.client.request import InferResult, PinnedRoots, PreparedRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Access, Profile
 from sealgate.remote.calls import Retries

@@ -24,15 +24,17 @@ from typing import Any, TypeVar
 import grpc
 
 from sealgate.client.consistency import ConsistencyChecker, Gap, SeenCheckpoint
-from sealgate.client.receipt_check import (
+from sealgate.client.request import (
     ANSWERED,
     INFER,
     ExpectedReceipt,
+    InferResult,
     PinnedRoots,
     PolicyView,
+    PreparedRequest,
+    RequestAttempt,
     check_receipt,
 )
-from sealgate.client.request import InferResult, PreparedRequest, RequestAttempt
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError

@@ -123,8 +123,7 @@ HARNESSES = (
         _json_tensors,
         (
             "gateway.transport.http.infer",
-            "gateway.transport.http.strict_json",
-            "gateway.transport.http.strict_json",
+            "gateway.transport.http.bodies",
         ),
     ),
     Harness(

@@ -18,7 +18,7 @@ import numpy as np
 
 from gateway.calls.messages import Body
 from gateway.pipeline.generation_context import OPENING, RECEIPT, SEED
-from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
+from gateway.transport.http.bodies import any_members, items, members, parse, room_for, text
 from inference.llm.messages import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
 from inference.llm.request import is_text
 from sealgate.oip import grpc_service_pb2 as oip

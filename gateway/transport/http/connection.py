@@ -14,7 +14,7 @@ from typing import Any
 
 import h11
 
-from gateway.transport.http.answer import MALFORMED, HttpAnswer, HttpStream
+from gateway.transport.http.bodies import MALFORMED, HttpAnswer, HttpStream
 from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.peer import HttpContext, HttpTls, Peer
 from inference.observability.tracing import TRACEPARENT

@@ -22,7 +22,7 @@ from gateway.calls.call import Call, following
 from gateway.calls.messages import Body, unpacked
 from gateway.config.sections import GatewayLimits
 from gateway.services.inference import InferenceService
-from gateway.transport.http.answer import HttpAnswer, HttpStream, refused, said
+from gateway.transport.http.bodies import HttpAnswer, HttpStream, refused, said
 from gateway.transport.http.infer import HEADER_LENGTH
 from gateway.transport.http.openapi import document
 from gateway.transport.http.operations import (

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.calls.messages import Body
-from gateway.transport.http.answer import BINARY, JSON, HttpAnswer
-from gateway.transport.http.strict_json import (
+from gateway.transport.http.bodies import (
+    BINARY,
+    JSON,
+    HttpAnswer,
     any_members,
     items,
     json_contents,

@@ -15,10 +15,19 @@ from typing import Any, cast
 from gateway.calls.call import Call
 from gateway.calls.messages import Body
 from gateway.services.inference import InferenceService
-from gateway.transport.http.answer import EVENTS, HttpAnswer, HttpStream, openai_error, said
+from gateway.transport.http.bodies import (
+    EVENTS,
+    HttpAnswer,
+    HttpStream,
+    members,
+    openai_error,
+    parse,
+    plain,
+    room_for,
+    said,
+)
 from gateway.transport.http.chat import DONE, Chat, event, read_chat
 from gateway.transport.http.infer import read_request, write_response
-from gateway.transport.http.strict_json import members, parse, plain, room_for
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 

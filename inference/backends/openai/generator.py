@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from inference.backends.openai.server import OpenAiServer
-from inference.backends.remote.calls import OnEnd
 from inference.backends.remote.generator import Generator, StartedAnswer, read_terms
+from inference.backends.remote.messages import OnEnd
 from inference.engine.live_table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file

@@ -17,7 +17,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any
 from urllib.parse import SplitResult
 
-from inference.backends.remote.calls import OnEnd
+from inference.backends.remote.messages import OnEnd
 from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)

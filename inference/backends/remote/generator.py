@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from inference.backends.remote.calls import OnEnd
+from inference.backends.remote.messages import OnEnd
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.limits import BatcherCounts

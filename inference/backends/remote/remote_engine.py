@@ -9,9 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from inference.backends.remote.calls import call
-from inference.backends.remote.connection import EngineConnection
-from inference.backends.remote.endpoint import Endpoint
+from inference.backends.remote.endpoint import Endpoint, EngineConnection
+from inference.backends.remote.messages import call
 from inference.backends.remote.placement import MeasuredEngine
 from inference.batching.cost_model import BatchCosts
 from inference.engine.trust_state import Place, UntrustedSnapshot

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.engine.engine import Engine, UpdateResult
-from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
+from inference.engine.trust_state import RollbackGuard, RollbackGuardFile
 from sealgate.reasons import Reason
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 

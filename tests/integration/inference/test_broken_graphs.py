@@ -12,7 +12,7 @@ from onnx import helper
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, UpdateResult
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.trust_state import RollbackGuardFile
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason
 from tests.support.builders.models.onnx_models import Perceptron

@@ -13,7 +13,7 @@ import pytest
 from inference.backends.local import LocalLoader
 from inference.batching.queue import RequestOptions
 from inference.engine.engine import Engine
-from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.trust_state import RollbackGuardFile
 from inference.model.config import Batching
 from inference.runtime.settings import CpuSettings
 from inference.screening.detector import Verdict

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends import engine_process
+from gateway.backends import backends
 from inference.server.config import EngineConfig
 from registry.storage.artifacts import FolderStore
 from sealgate.reasons import Reason, SealgateError
@@ -17,7 +17,7 @@ from tests.support.harness.gateway import GatewayHarness
 def test_an_engine_writes_nothing_to_the_artifact_folder(tmp_path: Path) -> None:
     state = tmp_path / "state"
     GatewayHarness(state, engine=EnginePlace())
-    server = engine_process.build(EngineConfig.read(state / "engine.toml"))
+    server = backends.build(EngineConfig.read(state / "engine.toml"))
     server.stop()
     assert list((state / "artifacts").iterdir()) == []
 

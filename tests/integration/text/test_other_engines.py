@@ -7,7 +7,7 @@ import pytest
 
 from inference.backends.oip.server import OipLoader, OipSettings
 from inference.engine.engine import Engine
-from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.trust_state import RollbackGuardFile
 from inference.engine.version_contents import INT8
 from inference.runtime.settings import CpuSettings
 from sealgate.reasons import Reason

@@ -16,8 +16,7 @@ from grpc_status import rpc_status
 
 from sealgate.client.consistency import ConsistencyChecker
 from sealgate.client.exchange import CallerIdentity, Exchange, Pause, Rpc, Steps
-from sealgate.client.receipt_check import PinnedRoots
-from sealgate.client.request import PreparedRequest, digest_of
+from sealgate.client.request import PinnedRoots, PreparedRequest, digest_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA

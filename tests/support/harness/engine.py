@@ -11,8 +11,7 @@ import numpy as np
 
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, VersionLoader
-from inference.engine.rollback_guard import RollbackGuardFile
-from inference.engine.trust_state import Place
+from inference.engine.trust_state import Place, RollbackGuardFile
 from inference.runtime.settings import CpuSettings
 from inference.server.config import (
     ArtifactLocation,

@@ -8,7 +8,7 @@ from sqlalchemy import Table, delete, insert, select, text, update
 from gateway.sync.registry_sync import RegistrySnapshot
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
-from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.trust_state import RollbackGuardFile
 from inference.runtime.settings import CpuSettings
 from registry.policy.freshness import newest_state, stored_envelope
 from registry.state import schema

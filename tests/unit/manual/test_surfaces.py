@@ -13,7 +13,7 @@ from benchmarks.structure import PACKAGES, module_of, shared_class_names, source
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
-    "gateway.backends": {"backends", "engine_process"},
+    "gateway.backends": {"backends"},
     "gateway.cli": {"serve"},
     "gateway.observability": {"collector", "engine", "history", "server"},
     "gateway.rollout": {"alias_health", "rollout"},

@@ -5,12 +5,12 @@ from types import ModuleType
 import pytest
 
 from gateway import app
-from gateway.backends import engine_process
+from gateway.backends import backends
 from generation.serving import generator_server
 from sealgate import steady_clock
 
 
-@pytest.mark.parametrize("builder", [app, engine_process, generator_server])
+@pytest.mark.parametrize("builder", [app, backends, generator_server])
 def test_each_process_uses_the_steady_clock(builder: ModuleType) -> None:
     """What each builder hands on as the time, to whoever keeps what was seen."""
     assert vars(builder)["now"] is steady_clock.now

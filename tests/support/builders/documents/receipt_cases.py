@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealgate.client.receipt_check import ExpectedReceipt, PinnedRoots, PolicyView, check_receipt
+from sealgate.client.request import ExpectedReceipt, PinnedRoots, PolicyView, check_receipt
 from sealgate.reasons import SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.keys import Signer

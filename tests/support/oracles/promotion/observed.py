@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.sync.registry_sync import RegistrySnapshot
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
-from inference.engine.rollback_guard import RollbackGuardFile
+from inference.engine.trust_state import RollbackGuardFile
 from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
 from sealgate.reasons import SealgateError
 from sealgate.trust.times import parse_time

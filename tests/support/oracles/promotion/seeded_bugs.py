@@ -12,14 +12,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from inference.engine import (
-    engine,
-    live_table,
-    rollback_guard,
-    table_update,
-    trust_state,
-    version_verifier,
-)
+from inference.engine import engine, live_table, table_update, trust_state, version_verifier
 from registry.promotion import pointers
 from sealgate.trust import dsse
 from sealgate.trust.statements import covering, verification
@@ -86,25 +79,25 @@ BUGS = {
         version_verifier, "manifest.check(files)", "pass", "read_files", (observed,)
     ),
     "sequences are not remembered": Bug(
-        rollback_guard,
+        trust_state,
         "after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark",
         "after = mark",
         "with_pointer",
-        (rollback_guard.RollbackGuard,),
+        (trust_state.RollbackGuard,),
     ),
     "revocations are not remembered": Bug(
-        rollback_guard,
+        trust_state,
         "revoked=self.revoked | revoked",
         "revoked=revoked",
         "with_freshness",
-        (rollback_guard.RollbackGuard,),
+        (trust_state.RollbackGuard,),
     ),
     "statements of freshness are not remembered": Bug(
-        rollback_guard,
+        trust_state,
         "after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark",
         "after = mark",
         "with_freshness",
-        (rollback_guard.RollbackGuard,),
+        (trust_state.RollbackGuard,),
     ),
     "an expired statement is fresh": Bug(
         covering, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.auth.api_keys import KeyTable
 from gateway.auth.authenticate import CallAuthenticator, TokenExchange
-from gateway.auth.bound_tokens import CHALLENGE_LIFETIME, LIFETIME, PREFIX, BoundTokens
+from gateway.auth.certificates import CHALLENGE_LIFETIME, LIFETIME, PREFIX, BoundTokens
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from sealgate.setup.credentials import (

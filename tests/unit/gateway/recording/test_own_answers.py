@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from gateway.recording.own_answers import OwnAnswers
 from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.store import OwnAnswers
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
 from registry.log.rows import OPENINGS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from gateway.recording.own_answers import SubjectErasure, erase_subject
 from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.store import SubjectErasure, erase_subject
 from gateway.services.messages import once
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from generation.batching.cache_queue import CacheQueue
+from generation.batching.answer_loop import CacheQueue
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine.rollback_guard import HighWaterMark, RollbackGuard, RollbackGuardFile
+from inference.engine.trust_state import HighWaterMark, RollbackGuard, RollbackGuardFile
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 

@@ -9,8 +9,7 @@ import pytest
 
 from sealgate.client.consistency import ClientMemoryFile, ConsistencyChecker
 from sealgate.client.exchange import CallerIdentity
-from sealgate.client.receipt_check import PinnedRoots
-from sealgate.client.request import PreparedRequest
+from sealgate.client.request import PinnedRoots, PreparedRequest
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal, LogFork
 from sealgate.trust.receipts import Receipt

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from gateway.transport.http.strict_json import json_contents, raw_contents
+from gateway.transport.http.bodies import json_contents, raw_contents
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, read_inputs

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.calls.messages import unpacked
-from gateway.transport.http.answer import STATUS, refused
+from gateway.transport.http.bodies import STATUS, refused
 from gateway.transport.http.infer import OutputOptions, read_request, write_response
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, SealgateError

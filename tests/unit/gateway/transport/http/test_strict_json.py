@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from gateway.transport.http.strict_json import items, members, parse, room_for, text
+from gateway.transport.http.bodies import items, members, parse, room_for, text
 from sealgate.reasons import Reason, SealgateError
 
 

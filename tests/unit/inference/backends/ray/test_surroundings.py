@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends import engine_process
+from gateway.backends import backends
 from inference.backends.ray.replica import RayEnvironment
 from inference.runtime.settings import RuntimeSettings
 from inference.server.config import EngineConfig, RaySettings
@@ -63,7 +63,7 @@ class TestStart:
     ) -> None:
         monkeypatch.setitem(sys.modules, "ray", None)
         with pytest.raises(ConfigError, match=r"pip install '\.\[ray\]'"):
-            engine_process.build_on_ray(config)
+            backends.build_on_ray(config)
         assert not list(tmp_path.glob("sealgate-*"))
 
     def test_a_gpu_is_for_an_engine_of_its_own(self, config: EngineConfig) -> None:
@@ -75,4 +75,4 @@ class TestStart:
             runtime=RuntimeSettings(provider="cuda"),
         )
         with pytest.raises(ConfigError, match="each GPU an engine"):
-            engine_process.build_on_ray(gpu)
+            backends.build_on_ray(gpu)
