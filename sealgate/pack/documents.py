@@ -38,7 +38,6 @@ from sealgate.trust.statements.base import Statement
 from sealgate.v1.audit_pb2 import ProvenEntry
 
 SUMS = "SHA256SUMS"
-_BLOCK = 1 << 20
 
 
 class FolderWriter:

@@ -30,7 +30,7 @@ from sealgate.setup.people import (
     PersonFolder,
 )
 from sealgate.trust import canonical, dsse
-from sealgate.trust.keys import ED25519, PrivateKey, write_private_file
+from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.promotion_rules import MAKERS
@@ -293,8 +293,8 @@ class Installation:
         self._write(path, key.to_pem())
         return key
 
-    def _persons_key(self, path: str, scheme: str = ED25519) -> PrivateKey:
-        key = PrivateKey.generate(scheme)
+    def _persons_key(self, path: str) -> PrivateKey:
+        key = PrivateKey.generate()
         self._write(path, key.to_pem(self._passphrase))
         return key
 

@@ -38,7 +38,6 @@ _NOTHING_SIGNED = (
     "gateway.toml) signs them about once a minute. What an engine in the gateway's own process "
     "ran, nobody else can say."
 )
-_LOOK_SECONDS = 1.0
 
 
 @click.command(
