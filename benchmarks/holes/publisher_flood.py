@@ -4,11 +4,12 @@ A publisher uploads files that take far more to read than to send, over and over
 that verifies or one over other files, while 32 honest requests are in flight. Gateway, callers and
 publisher are processes on one machine; without an upload the same callers are measured first and
 last. Memory is what the gateway and its workers have together, above the most without an upload.
+The files are of several kinds; none is ever registered.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import get_context
@@ -19,7 +20,6 @@ from typing import Any
 
 import grpc
 
-from benchmarks.holes import hostile_files
 from benchmarks.holes.honest_answers import Answers, Callers
 from benchmarks.processes import children, read_proc
 from benchmarks.report import Target
@@ -31,6 +31,7 @@ from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
 from tests.support.builders.packages import commit
+from tests.support.builders.protobuf import field
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.harness.processes.gateway_process import GatewayProcess
 
@@ -38,6 +39,9 @@ _ANSWERS = 10_000
 _MOST_BEYOND_MS, _MOST_MORE_MB = 100.0, 200.0
 _NOBODY = "nobody uploads"
 _SAMPLE_SECONDS = 0.02
+MB = 1 << 20
+# An IR version, and a graph (field 7) with one empty node (field 1), but no operator set.
+_HEAD = b"\x08\x08\x3a\x02\x0a\x00"
 
 
 def measure(answers: int = _ANSWERS) -> list[dict[str, Any]]:
@@ -51,8 +55,8 @@ def measure(answers: int = _ANSWERS) -> list[dict[str, Any]]:
 
         for _ in range(2):
             add(_NOBODY, "", None)
-        for number, kind in enumerate(hostile_files.KINDS):
-            paths = hostile_files.write(kind, Path(folder) / str(number))
+        for number, kind in enumerate(KINDS):
+            paths = write_hostile(kind, Path(folder) / str(number))
             for signature in ("valid", "invalid"):
                 add(kind, signature, _package(harness, paths, valid=signature == "valid"))
             for path in paths.values():
@@ -223,3 +227,64 @@ def _is_worker(pid: int) -> bool:
 def _resident(pid: int) -> float:
     status = read_proc(pid, "status").partition("VmRSS:")[2].split()
     return int(status[0]) / 1024 if status else 0.0
+
+
+def _graph(*fields: bytes) -> dict[str, bytes]:
+    return {"model.int8.onnx": _HEAD + field(7, b"".join(fields))}
+
+
+def _packed() -> dict[str, bytes]:
+    """A tensor (a graph's field 5) of 250 million packed numbers (its field 7)."""
+    return _graph(field(5, field(7, b"\x01" * (250 * MB))))
+
+
+def _weights() -> dict[str, bytes]:
+    """A tensor of 250 MB of raw data, which is no more in memory than on the wire."""
+    return _graph(field(5, field(9, b"\x01" * (250 * MB))))
+
+
+def _attributes() -> dict[str, bytes]:
+    """A node of empty attributes (its field 5), two bytes each, as many as are taken."""
+    return _graph(field(1, b"\x2a\x00" * (MB - 16)))
+
+
+def _long_json() -> dict[str, bytes]:
+    return {"model.json": b"[" + b"[]," * (5 * MB) + b"[]]"}
+
+
+def _nested_json() -> dict[str, bytes]:
+    lists = b"[[[]]]," * (MB // 2)
+    return {"model.json": (b"[" + lists + b"0," * 1000).ljust(16 * MB - 1) + b"]"}
+
+
+def _header() -> dict[str, bytes]:
+    """A safetensors header of 15 MB."""
+    lists = b"[]," * (MB // 2)
+    header = (b'{"x":[' + lists + b"[]]}").ljust(15 * MB)
+    return {"model.safetensors": len(header).to_bytes(8, "little") + header}
+
+
+def _many() -> dict[str, bytes]:
+    """As many files as a version may have, the last one malformed."""
+    return {f"f{number:03}.json": b"[%d]" % number for number in range(255)} | {"g.json": b"["}
+
+
+KINDS: Mapping[str, Callable[[], dict[str, bytes]]] = {
+    "packed numbers, 250 MB": _packed,
+    "weights, 250 MB": _weights,
+    "empty attributes, 2 MB": _attributes,
+    "long JSON, 15 MB": _long_json,
+    "nested JSON, 16 MB": _nested_json,
+    "tensor header, 15 MB": _header,
+    "256 small files": _many,
+}
+
+
+def write_hostile(kind: str, folder: Path) -> dict[str, Path]:
+    """Write the files of a kind into a new folder; returns them by name."""
+    folder.mkdir()
+    paths = {}
+    for name, data in KINDS[kind]().items():
+        paths[name] = folder / name
+        paths[name].write_bytes(data)
+    return paths
