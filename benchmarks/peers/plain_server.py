@@ -23,7 +23,7 @@ _QUEUE_ROWS = 1024
 _LIMITS = GatewayLimits()
 
 
-class Bursts:
+class PlainBursts:
     """Answers bursts of calls. The inputs of each, of one type and shape, wait as one array
     [n, inputs, …].
     """
@@ -72,4 +72,4 @@ def serve(bursts, port):
 
 if __name__ == "__main__":
     path, port, setting = arguments()
-    serve(Bursts(path, Graph(path), setting["batch"], setting["threads"]), port)
+    serve(PlainBursts(path, Graph(path), setting["batch"], setting["threads"]), port)
