@@ -19,6 +19,10 @@ answer in INT8, and say what such a row becomes: adversarial, by a score above a
 by the highest score that is not adversarial; or clean. Their thresholds rest on those scores. A row
 that the first stage lets pass is not compared.
 
+If the document has a field `refusal`, a row is adversarial only if it also looks made rather than
+merely far from the training rows (`inference.screening.scoring.RefusalScore`). The level is above
+the threshold of suspect rows, so such a row stays suspect. Versions of earlier releases have none.
+
 A field `inputs` says how the calibration rows fill bins of each column
 (`inference.screening.column_bins`). No score depends on it.
 
@@ -37,7 +41,14 @@ from inference.screening import scoring
 from inference.screening.calibration import Calibration, Floats, ScoreThreshold
 from inference.screening.column_bins import ColumnBins
 from inference.screening.first_stage import FEATURES, FirstStage
-from inference.screening.scoring import FeatureScaling, ScoreTail, Scoring, ScoringWeights
+from inference.screening.scoring import (
+    REFUSAL,
+    FeatureScaling,
+    RefusalScore,
+    ScoreTail,
+    Scoring,
+    ScoringWeights,
+)
 from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32
 
@@ -78,10 +89,12 @@ class Detector:
     first: FirstStage | None = None
     disagreement: Disagreement | None = None
     inputs: ColumnBins | None = None
+    refusal: RefusalScore | None = None
     _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_full", Scoring(self.scaling, self.clean, self.trained))
+        full = Scoring(self.scaling, self.clean, self.trained, self.refusal)
+        object.__setattr__(self, "_full", full)
         if self.first is not None and self.suspect_threshold < 0:
             raise fields.malformed("the first stage alone must not make a row suspect")
         limits = self.suspect_threshold, self.threshold
@@ -130,7 +143,7 @@ class Detector:
         if on.any():
             with np.errstate(invalid="ignore"):
                 # A value that was not measured stays NaN.
-                joined = np.logaddexp(0, self.graph_scores(features[on]))
+                joined = self.joined(self.graph_scores(features[on]))
             found[on] = self._compared(joined, features[on])
         return found
 
@@ -195,10 +208,10 @@ class Detector:
         """Read what `encode` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
         given = value if isinstance(value, dict) else {}
-        more = [name for name in ("first", "disagreement", "inputs") if name in given]
+        more = [name for name in ("first", "disagreement", "inputs", REFUSAL) if name in given]
         top = fields.record(value, (*scoring.NAMES, "calibration", "fitted_on", *more), TYPE)
         full = Scoring.read(top)
-        return cls(
+        found = cls(
             full.scaling,
             full.clean,
             full.trained,
@@ -207,7 +220,15 @@ class Detector:
             FirstStage.read(top["first"]) if "first" in top else None,
             _disagreement(top["disagreement"]) if "disagreement" in top else None,
             ColumnBins.read(top["inputs"]) if "inputs" in top else None,
+            full.refusal,
         )
+        if full.refusal and found.joined(full.refusal.level) <= found.suspect_threshold:
+            raise fields.malformed("a row that is spared a refusal would not be suspect")
+        return found
+
+    def joined(self, score: Any) -> Any:
+        """A score by the response graph alone, as the joint score of a row that it decided."""
+        return score if self.first is None else np.logaddexp(0, score)
 
     def _of_graph(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
         return features[:, self.first_width : self.first_width + self._full.width]

@@ -4,6 +4,10 @@ The first is fitted on clean rows only and measures how far a row lies from them
 trained on attacks and on benign changes. Each score is expressed in units of its tail on clean
 rows, so that the two add like the logarithms of p-values in Fisher's method; the first has half the
 weight.
+
+A row that is merely far from the training rows looks like an attack to both. Where a detector was
+also trained on such rows (images taken anew), its `refusal` has a say: a score rises above its
+level only as far as that detector's rises too.
 """
 
 from dataclasses import dataclass, field
@@ -18,8 +22,8 @@ from sealgate.trust import fields
 
 # It catches what no attack that was shown is like, and takes benign changes for it.
 CLEAN_WEIGHT = 0.5
-NAMES = ("scaling", "clean", "trained")
-"""The fields of a document that `Scoring.value` writes."""
+NAMES, REFUSAL = ("scaling", "clean", "trained"), "refusal"
+"""The fields of a document that `Scoring.value` writes; `REFUSAL` only where there is one."""
 # Scores that do not vary on clean rows still need a unit.
 _LEAST = 1e-6
 
@@ -92,18 +96,32 @@ class ScoringWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalScore:
+    """The odds of an attack against rows that are far from the training rows as well. A score above
+    `level` is cut down to the score with these odds, and never below the level.
+    """
+
+    level: float
+    odds: ScoringWeights
+
+
+@dataclass(frozen=True, slots=True)
 class Scoring:
     """`clean` is a squared distance, `trained` the logarithm of odds. Immutable."""
 
     scaling: FeatureScaling
     clean: ScoringWeights
     trained: ScoringWeights
+    refusal: RefusalScore | None = None
     _center: Floats = field(init=False, repr=False, compare=False)
     _inverse: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         width = len(self.scaling.center)
-        if {len(self.clean.linear), len(self.trained.linear)} != {width}:
+        weights = [self.clean, self.trained]
+        if self.refusal is not None:
+            weights.append(self.refusal.odds)
+        if {len(each.linear) for each in weights} != {width}:
             raise fields.malformed("there are not as many weights as features")
         object.__setattr__(self, "_center", np.array(self.scaling.center))
         object.__setattr__(self, "_inverse", 1 / np.array(self.scaling.spread))
@@ -118,25 +136,41 @@ class Scoring:
 
         A feature that is not finite makes its row's score NaN. Raises ValueError for another width.
         """
-        clean, trained = self.surprises(features)
-        return CLEAN_WEIGHT * clean + trained
+        z = self._scaled(features)
+        distance = CLEAN_WEIGHT * self._distance(z)
+        found: Floats = distance + self._odds(self.trained, z)
+        if self.refusal is None:
+            return found
+        crafted = distance + self._odds(self.refusal.odds, z)
+        return np.minimum(found, np.maximum(self.refusal.level, crafted))
 
     def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
         """What the clean and the trained detector say of features [n, F], each [n]."""
+        z = self._scaled(features)
+        return self._distance(z), self._odds(self.trained, z)
+
+    def _scaled(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ValueError(f"features must be [n, {self.width}], not {features.shape}")
-        z = (features - self._center) * self._inverse
+        z: Floats = (features - self._center) * self._inverse
         # An infinity would otherwise be cut off to an ordinary value.
         z[np.isinf(z)] = np.nan
         limit = self.scaling.limit
         np.minimum(np.maximum(z, -limit, out=z), limit, out=z)
-        distance = np.log1p(np.maximum(self.clean.polynomial(z), 0))
-        odds = self.trained.polynomial(z)
-        return self.clean.tail.surprise(distance), self.trained.tail.surprise(odds)
+        return z
+
+    def _distance(self, z: Floats) -> Floats:
+        return self.clean.tail.surprise(np.log1p(np.maximum(self.clean.polynomial(z), 0)))
+
+    @staticmethod
+    def _odds(weights: ScoringWeights, z: Floats) -> Floats:
+        return weights.tail.surprise(weights.polynomial(z))
 
     def value(self) -> dict[str, Any]:
-        """As it stands in a document, under `NAMES`."""
+        """As it stands in a document, under `NAMES` and, where there is one, `REFUSAL`."""
+        refusal = {} if self.refusal is None else {REFUSAL: _refusal_value(self.refusal)}
         return {
+            **refusal,
             "scaling": {
                 "center": list(self.scaling.center),
                 "spread": list(self.scaling.spread),
@@ -148,13 +182,29 @@ class Scoring:
 
     @classmethod
     def read(cls, item: dict[str, Any]) -> Self:
-        """From a record that has `NAMES`. Raises SealgateError(DOCUMENT_MALFORMED)."""
-        return cls(_scaling(item["scaling"]), _weights(item["clean"]), _weights(item["trained"]))
+        """From a record that has `NAMES`, perhaps `REFUSAL`. Raises
+        SealgateError(DOCUMENT_MALFORMED).
+        """
+        return cls(
+            _scaling(item["scaling"]),
+            _weights(item["clean"]),
+            _weights(item["trained"]),
+            _refusal(item[REFUSAL]) if REFUSAL in item else None,
+        )
 
 
 def _scaling(value: Any) -> FeatureScaling:
     item = fields.record(value, ("center", "spread", "limit"))
     return FeatureScaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
+
+
+def _refusal_value(refusal: RefusalScore) -> dict[str, Any]:
+    return {"level": refusal.level, "odds": _weights_value(refusal.odds)}
+
+
+def _refusal(value: Any) -> RefusalScore:
+    item = fields.record(value, ("level", "odds"))
+    return RefusalScore(number(item["level"]), _weights(item["odds"]))
 
 
 def _weights_value(weights: ScoringWeights) -> dict[str, Any]:

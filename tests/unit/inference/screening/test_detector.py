@@ -8,7 +8,7 @@ import pytest
 
 from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Verdict
-from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
+from inference.screening.scoring import FeatureScaling, RefusalScore, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 
@@ -199,3 +199,56 @@ def test_as_many_weights_as_features() -> None:
     with pytest.raises(SealgateError) as refused:
         detector(trained=ScoringWeights(0.0, (1.0,), (1.0,), ScoreTail(0.0, 1.0)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def sparing(level: float = 1.5) -> Detector:
+    """Refuses only rows whose first feature is large, too."""
+    odds = ScoringWeights(0.0, (4.0, 0.0, 0.0), (0.0,) * 6, ScoreTail(0.0, 1.0))
+    return detector(refusal=RefusalScore(level, odds))
+
+
+def test_a_refusal_survives_its_document_and_earlier_documents_have_none() -> None:
+    before = sparing()
+    after = Detector.decode(before.encode())
+    assert after == before
+    features = np.random.default_rng(1).normal(size=(9, WIDTH))
+    assert np.array_equal(after.scores(features), before.scores(features))
+    assert "refusal" not in document()
+
+
+def test_a_score_rises_above_the_level_only_with_both() -> None:
+    features = np.random.default_rng(2).normal(scale=3, size=(200, WIDTH))
+    plain, spared = detector().scores(features), sparing().scores(features)
+    assert np.array_equal(spared[plain <= 1.5], plain[plain <= 1.5])
+    above = plain > 1.5
+    assert np.all(spared[above] >= 1.5)
+    assert np.all(spared <= plain)
+    assert np.any(spared[above] == 1.5)
+    assert np.any(spared[above] > 1.5)
+
+
+def test_a_spared_row_is_suspect() -> None:
+    far = np.array([[-3.0, 5.0, 9.0]])
+    (plain,), (spared,) = detector().scores(far), sparing().scores(far)
+    assert detector().verdict(plain) is Verdict.ADVERSARIAL
+    assert sparing().verdict(spared) is Verdict.SUSPECT
+
+
+def test_no_refusal_spares_a_row_that_cannot_be_measured() -> None:
+    (score,) = sparing().scores(np.array([[-3.0, np.nan, 9.0]]))
+    assert sparing().verdict(score) is Verdict.ADVERSARIAL
+
+
+@pytest.mark.parametrize("level", [1.0, 0.5, "1.5", None])
+def test_a_level_that_would_leave_rows_clean_is_refused(level: Any) -> None:
+    value = json.loads(sparing().encode())
+    value["refusal"]["level"] = level
+    refuse(value)
+
+
+def test_a_refusal_of_other_features_is_refused() -> None:
+    value = json.loads(sparing().encode())
+    value["refusal"]["odds"]["linear"] = [4, 0]
+    value["refusal"]["odds"]["quadratic"] = [0, 0, 0]
+    refuse(value)
+    refuse(json.loads(sparing().encode()) | {"refusal": {"level": 1.5}})
