@@ -5,7 +5,9 @@
 2. Compare them with the clean fit slice, and with the same rows under benign changes, including
    noise of the same norms. Otherwise the detector would learn to see noise, which is no attack.
 3. Fit a distance to the clean rows, which uses no attack, and a logistic score, quadratic in the
-   scaled features, with equal weight for each class.
+   scaled features, with equal weight for each class. Of images fit another one, which also sees
+   images taken anew as harmless: what it does not take for an attack may be suspect, but is not
+   refused.
 4. Set both thresholds on the calibration slice, which took no part in the fit, with
    `inference.screening.calibration`; the upper one holds under each benign change, except noise as
    large as an attack, which is shown in the fit alone.
@@ -34,8 +36,15 @@ from inference.screening.calibration import (
     ScoreThreshold,
 )
 from inference.screening.detector import Detector
-from inference.screening.scoring import FeatureScaling, ScoreTail, Scoring, ScoringWeights
-from publishing.calibration.probe import BEYOND, CHANGES, Array, Probe, Prober
+from inference.screening.scoring import (
+    FeatureScaling,
+    RefusalScore,
+    ScoreTail,
+    Scoring,
+    ScoringWeights,
+)
+from publishing.calibration.image_changes import CHANGES, RETAKEN
+from publishing.calibration.probe import BEYOND, Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FLOAT32
@@ -46,6 +55,8 @@ CONFIDENCE = 0.6
 # From this many rows on, the rate of a 1% bound is below 2.1% at 95% confidence; from the least on,
 # that of a 5% bound is below 10%.
 MANY_ROWS, LEAST_ROWS = 299, 59
+# By how much a row that is spared a refusal exceeds the threshold of suspect rows.
+_ABOVE = 1e-6
 _CUT_OFF = 4.0
 _RIDGE = 20.0
 # Products of two cut-off features are scaled to weigh about as much as one feature.
@@ -101,7 +112,7 @@ class RowSubset:
 class FitRows:
     """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
     its name what each attack turned. `compared`: whether the rows' answers are; `natural`: whether
-    they are images, and were changed as such.
+    they are images, and were changed as such; then there are rows that were `retaken`, too.
     """
 
     clean: RowSubset
@@ -109,6 +120,7 @@ class FitRows:
     harmful: Mapping[str, RowSubset]
     compared: bool = False
     natural: bool = False
+    retaken: tuple[RowSubset, ...] = ()
 
 
 def attack_fit_rows(
@@ -138,7 +150,8 @@ def attack_fit_rows(
             Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice"
         )
     natural = CHANGES[0] in shifted
-    return FitRows(clean, tuple(shifted.values()), harmful, compared, natural)
+    retaken = tuple(shifted.pop(name) for name in RETAKEN if name in shifted)
+    return FitRows(clean, tuple(shifted.values()), harmful, compared, natural, retaken)
 
 
 def draft_detector(seen: FitRows) -> Detector:
@@ -148,12 +161,18 @@ def draft_detector(seen: FitRows) -> Detector:
     harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
     harmful = np.concatenate([each.features for each in seen.harmful.values()])
     found = fit_scoring(clean, harmless, harmful, seen.natural)
+    refusal = None
+    if seen.retaken:
+        harmless = np.concatenate([harmless, *(each.features for each in seen.retaken)])
+        odds = fit_scoring(clean, harmless, harmful, seen.natural).trained
+        refusal = RefusalScore(0.0, odds)
     parts = found.scaling, found.clean, found.trained
     return Detector(
         *parts,
         _NO_LIMITS,
         tuple(seen.harmful),
         disagreement=FLOAT32 if seen.compared else None,
+        refusal=refusal,
     )
 
 
@@ -174,9 +193,22 @@ def calibrated(draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]
     """The draft with limits that stand on the features [n, F] of clean rows, and of the same under
     each benign change. Raises CALIBRATION_TOO_SMALL like `calibrate`.
     """
+    draft = _levelled(draft, clean)
     scores = {name: draft.scores(features) for name, features in shifted.items()}
     limits = calibrate(draft.scores(clean), scores, least_threshold(draft))
     return replace(draft, calibration=limits)
+
+
+def _levelled(draft: Detector, clean: Floats32) -> Detector:
+    """The draft, which refuses no row that its refusal spares, and leaves it suspect."""
+    if draft.refusal is None:
+        return draft
+    plain = replace(draft, refusal=None, calibration=_NO_LIMITS)
+    suspect = calibrate(plain.scores(clean), {}, least_threshold(draft)).suspect.threshold
+    if draft.first is not None:
+        # The response graph's own score, of which the joint one is log(1 + exp(score)).
+        suspect = float(np.log(np.expm1(max(suspect, _ABOVE))))
+    return replace(draft, refusal=replace(draft.refusal, level=suspect + _ABOVE))
 
 
 def least_threshold(detector: Detector) -> float:

@@ -2,12 +2,10 @@
 
 The response graph makes all of them, without torch. FGSM and PGD are those of
 `inference.screening.attack`; beside these, PGD where the row is not background or at random places,
-PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera changes them. A
-near attack stops where the answer changes, or slightly beyond, like attacks that search for the
-smallest change. For tables, no row violates the rules of its columns (`inference.model.columns`).
-
-Where an image is turned or moved, each pixel takes its value between the four that lay around where
-it came from (bilinear), and what comes from beyond the image is background.
+PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera changes them
+(`publishing.calibration.image_changes`). A near attack stops where the answer changes, or slightly
+beyond, like attacks that search for the smallest change. For tables, no row violates the rules of
+its columns (`inference.model.columns`).
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from inference.model.decisions import Decision
 from inference.runtime import response_contract
 from inference.screening import attack
 from inference.screening.attack import AttackSession, Labels, Rows
+from publishing.calibration.image_changes import CONTRASTS, camera_changes, retaken_images
 from publishing.calibration.parted_rows import PartedSession
 from sealgate.reasons import SealgateError
 
@@ -65,19 +64,6 @@ SHIFTS: tuple[str, ...] = (
     "darker",
     "missing",
 )
-Images = npt.NDArray[np.floating]
-
-# By their names: degrees, and pixels down and to the right.
-_MOVES: dict[str, tuple[float, float, float]] = {
-    "up": (0, -0.5, 0),
-    "down": (0, 0.5, 0),
-    "left": (0, 0, -0.5),
-    "right": (0, 0, 0.5),
-    "turned": (6, 0, 0),
-    "turned-back": (-6, 0, 0),
-}
-CONTRASTS = {"flatter": 0.8, "sharper": 1.2}
-CHANGES: tuple[str, ...] = (*_MOVES, *CONTRASTS)
 BEYOND: tuple[str, ...] = (f"noise-{NOISE[-1]:g}", *CONTRASTS)
 """Shifts that a detector is shown and whose alarms have no bound, which would let attacks pass."""
 
@@ -176,8 +162,10 @@ class Probe:
         missing = generator.random(x.shape) < _MISSING
         yield "missing", self._within(np.where(missing, x.mean(axis=0), x))
         if self.image is not None:
-            for name, moved in camera_changes(x, self.image, low, self.domain.max):
+            shape = self.image, low, self.domain.max
+            for name, moved in camera_changes(x, *shape):
                 yield name, self._within(moved)
+            yield from retaken_images(x, *shape, generator)
 
     def _stepped(self, x: Rows, own: Labels, reach: float) -> Rows:
         moved = attack.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
@@ -275,36 +263,3 @@ class Probe:
 
     def _within(self, x: Array) -> Rows:
         return np.clip(x, self.domain.min, self.domain.max).astype(np.float32)
-
-
-def camera_changes(
-    rows: Images, image: tuple[int, int], low: float, high: float
-) -> Iterator[tuple[str, Images]]:
-    """Yield the name of each change and rows [n, ...] under it; each row is one or more images of
-    that height and width with values from `low` to `high`.
-    """
-    images = rows.reshape(-1, *image)
-    for name, (degrees, down, right) in _MOVES.items():
-        yield name, (low + moved_images(images - low, degrees, down, right)).reshape(rows.shape)
-    middle = (low + high) / 2
-    for name, contrast in CONTRASTS.items():
-        yield name, np.clip(middle + contrast * (rows - middle), low, high)
-
-
-def moved_images(images: Images, degrees: float, down: float, right: float) -> Images:
-    """Images [n, H, W] turned around their middle, then moved; what is beyond them is 0."""
-    height, width = images.shape[1:]
-    turn = np.deg2rad(degrees)
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    y, x = y - (height - 1) / 2 - down, x - (width - 1) / 2 - right
-    from_y = np.cos(turn) * y - np.sin(turn) * x + (height - 1) / 2
-    from_x = np.sin(turn) * y + np.cos(turn) * x + (width - 1) / 2
-    # A border of background, so that each place has four around it.
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    from_y, from_x = np.clip(from_y + 1, 0, height + 1), np.clip(from_x + 1, 0, width + 1)
-    top = np.minimum(np.floor(from_y), height).astype(int)
-    left = np.minimum(np.floor(from_x), width).astype(int)
-    lower, further = from_y - top, from_x - left
-    above = framed[:, top, left] * (1 - further) + framed[:, top, left + 1] * further
-    below = framed[:, top + 1, left] * (1 - further) + framed[:, top + 1, left + 1] * further
-    return np.asarray(above * (1 - lower) + below * lower, images.dtype)

@@ -11,7 +11,7 @@ from inference.model.config import CLASSES
 from inference.model.decisions import Decision
 from inference.model.golden import Golden
 from publishing.calibration import probe, text_probe
-from publishing.calibration.probe import CHANGES
+from publishing.calibration.image_changes import CHANGES
 from publishing.calibration.served_rows import BORDER
 from publishing.watermark.reading import MarkDetection
 from publishing.watermark.records import WeightSlot
