@@ -115,17 +115,25 @@ def _margin(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
 
 
 def torch_score(scoring: Scoring | Detector, measured: torch.Tensor) -> torch.Tensor:
-    """`Scoring.scores`, with slopes; of a detector, the response graph's."""
+    """`Scoring.scores`, with slopes; of a detector, the response graph's. With a refusal, the lower
+    of both scores: at no threshold of refused rows another, and it has a slope everywhere.
+    """
     scaling = scoring.scaling
     z = (measured.double() - torch.tensor(scaling.center).double()) / torch.tensor(
         scaling.spread
     ).double()
     z = z + (z.clamp(-scaling.limit, scaling.limit) - z).detach()
-    clean, trained = scoring.clean, scoring.trained
+    clean = scoring.clean
     distance = _polynomial(clean, z).clamp(min=0).log1p()
-    odds = _polynomial(trained, z)
-    far = (distance - clean.tail.median) / clean.tail.decay
-    return CLEAN_WEIGHT * far + (odds - trained.tail.median) / trained.tail.decay
+    far = CLEAN_WEIGHT * (distance - clean.tail.median) / clean.tail.decay
+    score = far + _odds(scoring.trained, z)
+    if scoring.refusal is None:
+        return score
+    return torch.minimum(score, far + _odds(scoring.refusal.odds, z))
+
+
+def _odds(weights: ScoringWeights, z: torch.Tensor) -> torch.Tensor:
+    return (_polynomial(weights, z) - weights.tail.median) / weights.tail.decay
 
 
 def _polynomial(weights: ScoringWeights, z: torch.Tensor) -> torch.Tensor:

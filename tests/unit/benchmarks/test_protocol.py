@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.screening.protocol import LEAST, OURS, AttackCounts, family, honest_changes, wilson
+from benchmarks.screening.honest_changes import honest_changes
+from benchmarks.screening.protocol import LEAST, OURS, AttackCounts, family, wilson
 
 
 def test_a_share_comes_with_wilsons_interval() -> None:
