@@ -14,8 +14,6 @@
 
 If answers are compared with the float32 model's, that one's leaves where both disagree. Such a row
 needs no alarm, so disagreement takes no part in the score.
-
-This is step 3 of `publishing.calibration.detector_fit`.
 """
 
 from collections.abc import Mapping
@@ -37,15 +35,12 @@ from inference.screening.calibration import (
 )
 from inference.screening.detector import Detector
 from inference.screening.scoring import (
-    FeatureScaling,
     RefusalScore,
-    ScoreTail,
-    Scoring,
-    ScoringWeights,
 )
 from publishing.calibration.image_changes import CHANGES, RETAKEN
 from publishing.calibration.probe import BEYOND, Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
+from publishing.calibration.scoring_fit import fit_scoring
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FLOAT32
 
@@ -57,15 +52,6 @@ CONFIDENCE = 0.6
 MANY_ROWS, LEAST_ROWS = 299, 59
 # By how much a row that is spared a refusal exceeds the threshold of suspect rows.
 _ABOVE = 1e-6
-_CUT_OFF = 4.0
-_RIDGE = 20.0
-# Products of two cut-off features are scaled to weigh about as much as one feature.
-_PRODUCT = 0.25
-_NEWTON_STEPS = 50
-# How far the features' covariance is drawn to a sphere, since some hardly vary on clean rows.
-_SHRINKAGE = 0.1
-# The distance weighs so much less where natural changes were shown: it takes them for attacks.
-_STRETCH = 5.0
 
 
 def fit_detector(
@@ -277,93 +263,3 @@ def _ranked(scores: Floats, rank: int) -> float:
 _NO_LIMITS = Calibration(
     (0.0,) * 59, CONFIDENCE, ScoreThreshold(0.05, 1, 1.0), ScoreThreshold(0.05, 1, 0.0)
 )
-
-
-def fit_scoring(
-    clean: npt.NDArray[np.float32],
-    harmless: npt.NDArray[np.float32],
-    harmful: npt.NDArray[np.float32],
-    natural: bool = False,
-) -> Scoring:
-    """From the features [n, F] of clean, harmless and harmful rows; `natural` says that changes of
-    images were among the harmless ones.
-    """
-    scaling = _scaling(clean.astype(np.float64))
-    near, *groups = (_scaled(scaling, each) for each in (clean, harmless, harmful))
-    blank = ScoreTail(0.0, 1.0)
-    draft = Scoring(scaling, _distance(near, blank), _odds(groups[0], groups[1], blank))
-    distance, odds = draft.surprises(clean)
-    tail = ScoreTail.of(distance)
-    if natural:
-        tail = replace(tail, decay=tail.decay * _STRETCH)
-    return Scoring(
-        scaling,
-        replace(draft.clean, tail=tail),
-        replace(draft.trained, tail=ScoreTail.of(odds)),
-    )
-
-
-def _scaled(scaling: FeatureScaling, features: npt.NDArray[np.float32]) -> Floats:
-    z = (features - np.array(scaling.center)) / np.array(scaling.spread)
-    return np.clip(z, -scaling.limit, scaling.limit)
-
-
-def _scaling(clean: Floats) -> FeatureScaling:
-    spread = clean.std(axis=0)
-    # A feature that never varies on clean rows says nothing until it does.
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    return FeatureScaling(
-        tuple(np.median(clean, axis=0).tolist()), tuple(spread.tolist()), _CUT_OFF
-    )
-
-
-def _distance(z: Floats, tail: ScoreTail) -> ScoringWeights:
-    """The squared Mahalanobis distance to clean rows z [n, F], as a polynomial."""
-    center, width = z.mean(axis=0), z.shape[1]
-    covariance = np.cov(z, rowvar=False).reshape(width, width)
-    sphere = np.eye(width) * np.trace(covariance) / width
-    precision = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere)
-    # A triangle holds each pair once.
-    triangle = 2 * precision - np.diag(np.diag(precision))
-    return ScoringWeights(
-        float(center @ precision @ center),
-        tuple((-2 * precision @ center).tolist()),
-        tuple(triangle[np.triu_indices(width)].tolist()),
-        tail,
-    )
-
-
-def _odds(harmless: Floats, harmful: Floats, tail: ScoreTail) -> ScoringWeights:
-    """Ridge-regularized logistic regression by damped Newton steps, both classes weighing alike."""
-    z = np.concatenate([harmless, harmful])
-    first, second = np.triu_indices(z.shape[1])
-    terms = np.concatenate([np.ones((len(z), 1)), z, _PRODUCT * z[:, first] * z[:, second]], axis=1)
-    target = np.repeat([0.0, 1.0], [len(harmless), len(harmful)])
-    share = np.where(target > 0, 0.5 / len(harmful), 0.5 / len(harmless)) * len(z)
-    found = _logistic(terms, target, share)
-    width = z.shape[1]
-    return ScoringWeights(
-        float(found[0]),
-        tuple(found[1 : 1 + width].tolist()),
-        tuple((_PRODUCT * found[1 + width :]).tolist()),
-        tail,
-    )
-
-
-def _logistic(terms: Floats, target: Floats, share: Floats) -> Floats:
-    found = np.zeros(terms.shape[1])
-    ridge = np.full(terms.shape[1], _RIDGE)
-    ridge[0] = 1e-6
-    for _ in range(_NEWTON_STEPS):
-        odds = 1 / (1 + np.exp(-np.clip(terms @ found, -30, 30)))
-        slope = terms.T @ (share * (odds - target)) + ridge * found
-        curve = share * np.maximum(odds * (1 - odds), 1e-6)
-        # A product with itself, of which numpy computes one half.
-        weighed = terms * np.sqrt(curve)[:, None]
-        bend = weighed.T @ weighed + np.diag(ridge)
-        step = np.linalg.solve(bend, slope)
-        largest = float(np.abs(step).max())
-        found -= step * min(1.0, 3 / max(largest, 1e-12))
-        if largest < 1e-6:
-            break
-    return found

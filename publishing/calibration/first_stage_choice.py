@@ -38,9 +38,10 @@ from inference.screening.detector import disagreeing
 from inference.screening.first_stage import FEATURES, ClassProjections, FirstStage, RunOutputs
 from inference.screening.scoring import Scoring
 from inference.text import tokens
-from publishing.calibration.detector_fit import FitRows, RowSubset, fit_scoring
+from publishing.calibration.detector_fit import FitRows, RowSubset
 from publishing.calibration.probe import Array
 from publishing.calibration.probe import Floats as Floats32
+from publishing.calibration.scoring_fit import fit_scoring
 from publishing.calibration.screening_report import auroc
 from publishing.calibration.served_rows import LEAST_ROWS, ServedVectors, fit_readings
 
