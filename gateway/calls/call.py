@@ -86,6 +86,35 @@ class RecordedRefusal(SealgateError):
         self.receipt = receipt
 
 
+class WholeCall(Protocol):
+    """A unary call whose message has come; else a gRPC context (`Call`)."""
+
+    @property
+    def message(self) -> bytes: ...
+
+    def note_caller(self) -> None:
+        """Note that a call has authenticated on the connection."""
+        ...
+
+    def answer(self, message: bytes) -> None:
+        """End the call with its answer. From any thread, once."""
+        ...
+
+    def refuse(self, status: grpc.Status) -> None:
+        """End the call with an error. From any thread, once."""
+        ...
+
+    def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
+        """Have later calls refused, for so long: those of the same caller whose
+        message begins with the same `beginning` bytes.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Have what was answered so far in this burst leave now."""
+        ...
+
+
 class Call:
     """A gRPC context that also knows its method, its verified caller, what to clean up at its end,
     and the stream limiter that admitted it. All else is the context's.

@@ -245,6 +245,12 @@ def _is_message(head: bytes) -> bool:
         return False
 
 
+def name_field(model: str) -> bytes:
+    """How the field `model_name` is written, which begins a request as libraries write it."""
+    name = model.encode()
+    return bytes((0x0A, len(name))) + name
+
+
 @lru_cache(_MOST)
 def varint(number: int) -> bytes:
     """A number as protobuf writes lengths: seven bits a byte, the lowest first."""

@@ -13,21 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
-
-import grpc
+from typing import Any
 
 from gateway.admission.overload import Threads
 from gateway.admission.quotas import nothing
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import BurstAuthenticator, TokenAuthenticator
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.calls.call import Call, CallLog, RecordedRefusal, end_log, new_log
+from gateway.calls.call import Call, CallLog, RecordedRefusal, WholeCall, end_log, new_log
 from gateway.calls.messages import (
     KnownRequest,
     RequestHeads,
     choose_encoding,
     encoding_of,
+    name_field,
     parse_message,
 )
 from gateway.config.sections import GatewayLimits
@@ -51,35 +50,6 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _UNBOUNDED = 1 << 62
 # Of the time until a full queue is empty: for so long, its caller's next calls are refused unread.
 _AGAIN = 0.1
-
-
-class WholeCall(Protocol):
-    """A unary call whose message has come; else a gRPC context (`gateway.calls.call.Call`)."""
-
-    @property
-    def message(self) -> bytes: ...
-
-    def note_caller(self) -> None:
-        """Note that a call has authenticated on the connection."""
-        ...
-
-    def answer(self, message: bytes) -> None:
-        """End the call with its answer. From any thread, once."""
-        ...
-
-    def refuse(self, status: grpc.Status) -> None:
-        """End the call with an error. From any thread, once."""
-        ...
-
-    def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
-        """Have later calls refused, for so long: those of the same caller whose
-        message begins with the same `beginning` bytes.
-        """
-        ...
-
-    def flush(self) -> None:
-        """Have what was answered so far in this burst leave now."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -348,12 +318,6 @@ class BurstServer:
             end_log(served.log, served.call, served.began, served.span)
         finally:
             tell()
-
-
-def name_field(model: str) -> bytes:
-    """How the field `model_name` is written, which begins a request as libraries write it."""
-    name = model.encode()
-    return bytes((0x0A, len(name))) + name
 
 
 def _fairly(calls: Sequence[_Served]) -> Sequence[Sequence[_Served]]:

@@ -28,9 +28,7 @@ OVERTAKEN = 8
 
 
 class QueueItem(Protocol):
-    """A request in the queue: a caller, a number of rows, urgent or not. Requests of one bucket can
-    run together.
-    """
+    """A request in the queue. Requests of one bucket can run together."""
 
     rows: int
     urgent: bool
@@ -275,9 +273,7 @@ DEFAULT_OPTIONS = RequestOptions()
 
 
 class JobState(Enum):
-    """The state of a request. RUNNING: in a batch, or failed; its thread only has to be
-    released.
-    """
+    """A request's state. RUNNING: in a batch, or failed; its thread only has to be released."""
 
     QUEUED = auto()
     LEADING = auto()
@@ -335,9 +331,7 @@ class Job(Generic[Rows, Part]):
         return self.active is None or self.active()
 
     def result(self) -> Part:
-        """The request's part of the result. Raises SealgateError: why there is none, or
-        INTERNAL.
-        """
+        """The request's part of the result. Raises SealgateError where there is none."""
         if self.part is None:
             raise self.failure or SealgateError(Reason.INTERNAL, "its batch was abandoned")
         if tracing.is_on():
