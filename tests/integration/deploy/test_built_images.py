@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ import pytest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from tests.support.builders.models import tiny_decoder
-from tests.support.harness.generator import GeneratorHarness
-from tests.support.oracles.images import ImageRoot, built, mounts
+from tests.support.harness.generator import GeneratorHarness, publishing
+from tests.support.oracles.images import STATE, ImageRoot, built, mounts
 from tests.support.oracles.programs import run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 _SERVE = ["serve", "generator"]
 # Entry points whose extras an image of language models does not have.
 _LEFT_OUT = {"console", "federated", "train"}
@@ -85,26 +86,50 @@ def without(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def test_a_generator_answers_from_the_root(
-    image: ImageRoot, harness: GeneratorHarness, tmp_path: Path
+def test_people_publish_promote_and_verify_from_the_root(
+    image: ImageRoot, harness: GeneratorHarness
 ) -> None:
+    """Every command runs in the image, as does the generator; only the gateway is the test's."""
+
+    def said(*words: str) -> dict[str, Any]:
+        done = run(image.by_person([*words, "--json"], harness.state))
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    tiny_decoder.make(harness.state / "tiny")
+    given = harness.write_prompts()
     with serving(image, harness.state):
         harness.start()
         try:
-            harness.publish_generator(tiny_decoder.make(tmp_path / "tiny"))
-            harness.promote("tiny", 1)
-            asked = oip.ModelInferRequest(model_name="tiny")
-            asked.parameters["max_tokens"].int64_param = 8
-            text = np.array([b"The list is"], object)
-            write_inputs(asked, [Tensor.of("text_input", text)])
-            answer = harness.inference().ModelInfer(asked, timeout=_PATIENCE)
+            published = said(*publishing(STATE / "tiny", STATE / given.name))
+            assert published["version"] == 1
+            digest = said("model", "propose", "tiny", "1")["proposal"]
+            for person in ("approver-1", "approver-2"):
+                said("--as", person, "model", "approve", digest, "--meaning", "reviewed")
+            said("--as", "admin", "model", "promote", digest, "--reason", "first")
+            harness.await_version("tiny", 1)
+            answer = harness.inference().ModelInfer(_asked(), timeout=_PATIENCE)
             assert answer.model_version == "1"
             assert read_outputs(answer)["text_output"].data[0]
+            receipt = harness.state / "receipt.json"
+            receipt.write_text(answer.parameters["receipt"].string_param)
+            verified = said("--as", "client", "receipt", "verify", str(STATE / receipt.name))
+            assert (verified["outcome"], verified["proof"]) == ("answered", "holds")
+            assert (verified["model"], verified["version"]) == ("tiny", "1")
             check = ["python", "/opt/sealgate/healthcheck.py", "generator"]
             done = run(image.inside(check, mounts("generator", harness.state)))
             assert (done.returncode, done.stdout) == (0, "generator: SERVING\n")
         finally:
             harness.stop()
+
+
+def _asked() -> oip.ModelInferRequest:
+    asked = oip.ModelInferRequest(model_name="tiny")
+    asked.parameters["max_tokens"].int64_param = 8
+    asked.parameters["receipt"].bool_param = True
+    write_inputs(asked, [Tensor.of("text_input", np.array([b"The list is"], object))])
+    return asked
 
 
 @pytest.mark.parametrize(

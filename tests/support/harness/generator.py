@@ -27,6 +27,16 @@ page_tokens = 16
 """
 
 
+def publishing(folder: Path, given: Path, model: str = "tiny") -> list[str]:
+    """The words of the command that publishes the model in a folder with the prompts `given`."""
+    return [
+        *("model", "publish-generator", str(folder), "--name", model),
+        *("--prompts", str(given), "--use", "tests"),
+        *("--data", "Python's manual", "--license", "PSF-2.0"),
+        *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
+    ]
+
+
 class GeneratorHarness(GatewayHarness):
     """A gateway with a generator, which `start_generator` starts; `more` is for `gateway.toml`."""
 
@@ -58,18 +68,19 @@ class GeneratorHarness(GatewayHarness):
         more: Sequence[str] = (),
     ) -> None:
         """From prompts that are `asked`, or the tiny decoder's; `more` are other options."""
-        given = self.state / "prompts.json"
-        given.write_text(json.dumps(list(asked) or prompts(90)))
         result = self.command(
-            *("model", "publish-generator", str(folder), "--name", model),
-            *("--prompts", str(given), "--use", "tests"),
-            *("--data", "Python's manual", "--license", "PSF-2.0"),
-            *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
+            *publishing(folder, self.write_prompts(asked), model),
             # The tiny translator is smaller still, and moved by its mark.
             *(("--watermark-loss", "5") if asked else ()),
             *more,
         )
         assert result.exit_code == 0, result.output
+
+    def write_prompts(self, asked: Sequence[str] = ()) -> Path:
+        """The file of the prompts that publishing asks, in the installation."""
+        given = self.state / "prompts.json"
+        given.write_text(json.dumps(list(asked) or prompts(90)))
+        return given
 
     def batches(self, model: str = "tiny") -> Any:
         """What runs the version that the generator follows."""

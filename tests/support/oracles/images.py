@@ -49,19 +49,29 @@ class ImageRoot:
         """The command that runs the image's entry point with these words, as `inside` does."""
         return self.inside([*self.config["Entrypoint"], *words], binds)
 
+    def by_person(self, words: Sequence[str], state: Path) -> list[str]:
+        """The command that runs the image's entry point for a person of the installation in
+        `state`: with all of it, and a network to this machine's gateway.
+        """
+        mounted = ["--bind", str(state), str(STATE), "--ro-bind", "/etc/hosts", "/etc/hosts"]
+        return self._run([*self.config["Entrypoint"], *words], ["--share-net"], mounted)
+
     def inside(self, command: Sequence[str], binds: Sequence[str] = ()) -> list[str]:
         """The command that runs another in the root: as the image's user, with its environment
         alone, without a network or capabilities, and with nothing to write to but /tmp and `binds`.
         """
+        return self._run(command, [], [*binds, "--remount-ro", str(STATE)])
+
+    def _run(self, command: Sequence[str], shared: list[str], mounted: list[str]) -> list[str]:
         user, group = self.config["User"].split(":")
         told = [part for pair in self.config["Env"] for part in ("--setenv", *pair.split("=", 1))]
         return [
             program("bwrap"),
-            *("--unshare-all", "--uid", user, "--gid", group, "--cap-drop", "ALL"),
+            *("--unshare-all", *shared, "--uid", user, "--gid", group, "--cap-drop", "ALL"),
             *("--ro-bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev"),
             *(part for place in _WRITABLE for part in ("--tmpfs", place)),
-            *binds,
-            *("--remount-ro", str(STATE), "--chdir", self.config["WorkingDir"]),
+            *mounted,
+            *("--chdir", self.config["WorkingDir"]),
             *("--clearenv", *told, "--die-with-parent", "--new-session", "--"),
             *command,
         ]
