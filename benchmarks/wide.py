@@ -41,10 +41,12 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     request = trial.TrialRequest(config, serving, serving, response, *slices, seed=1)
     made: list[bytes] = []
     trial.run(request.encode(), made.append)
-    names = (version_contents.INT8, version_contents.GOLDEN, version_contents.DETECTOR)
+    int8, response, golden, detector, _ = made
     return {
         version_contents.MODEL: config.encode(),
+        version_contents.INT8: int8,
         version_contents.FP32: serving,
         version_contents.RESPONSE: response,
-        **dict(zip(names, made, strict=False)),
+        version_contents.GOLDEN: golden,
+        version_contents.DETECTOR: detector,
     }

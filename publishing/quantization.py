@@ -1,5 +1,8 @@
 """Static INT8 quantization: integer weights per channel, activation ranges from the fit slice.
 
+Of a text's response graph, the forwards after its steps are quantized (`quantize_steps`): they take
+two of its five half forwards, and say by how much an answer moves, which bears some rounding.
+
 With static ranges an answer does not depend on the rest of its batch, as it does with dynamic ones.
 Weights use 7 of their 8 bits: on processors that multiply bytes pairwise into 16 bits (x86 without
 VNNI), a full-range product saturates, and the same version would answer differently there.
@@ -22,6 +25,7 @@ from onnxruntime import quantization
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from inference.runtime import response_contract
 from inference.text import tokens
 from publishing.serialization import parse_model, serialize_model
 from sealgate.reasons import Reason, SealgateError
@@ -48,6 +52,10 @@ _OF_TEXT = ["Gather", "Gemm", "MatMul"]
 _PRODUCTS = ["Conv", "Gemm", "MatMul"]
 _TEXT_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": _OF_TEXT}
 _BATCH_TEXTS = 16
+_STEPPED = "stepped/"
+
+
+Batches = Iterator[dict[str, npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,18 @@ def quantize(
     units. Raises: FORMAT_REFUSED, EXTERNAL_DATA.
     """
     of_text = rows.dtype == np.int64
+    return _static(
+        model,
+        _texts(rows) if of_text else _numbers(input_name, rows),
+        op_types_to_quantize=_quantized(of_text, products_only),
+        extra_options=_options(of_text, ranges or {}),
+    )
+
+
+def _static(model: bytes, batches: Batches, *, optimized: bool = True, **options: Any) -> bytes:
+    """The QDQ INT8 form of a model; `options` are those of ONNX Runtime's `quantize_static`. Where
+    it is not `optimized`, what stays float32 computes the same bits.
+    """
     parse_model(model)
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
@@ -83,19 +103,20 @@ def quantize(
         source = Path(folder, "source.onnx")
         source.write_bytes(model)
         try:
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quant_pre_process(
+                source, prepared, skip_optimization=not optimized, skip_symbolic_shape=True
+            )
             _drop_shapes(prepared)
             quantization.quantize_static(
                 prepared,
                 quantized,
-                _Rows(_texts(rows) if of_text else _numbers(input_name, rows)),
-                op_types_to_quantize=_quantized(of_text, products_only),
+                _Rows(batches),
                 quant_format=quantization.QuantFormat.QDQ,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,
                 reduce_range=True,
-                extra_options=_options(of_text, ranges or {}),
+                **options,
             )
         except _ERRORS as error:
             raise SealgateError(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
@@ -115,6 +136,58 @@ def _options(of_text: bool, ranges: Mapping[str, ActivationRange]) -> dict[str, 
         for name, each in ranges.items()
     }
     return options | ({"TensorQuantOverrides": overrides} if overrides else {})
+
+
+def quantize_steps(response: bytes, rows: npt.NDArray[Any], eps: float) -> bytes:
+    """A text's response graph whose products behind a step multiply in INT8; it is as it was but
+    for these, and for their own copies of weights. A graph that has none, or has been here, is
+    returned as it is.
+
+    `rows` int64 [n, s] are what the ranges are recorded on, with steps of `eps`. Raises:
+    FORMAT_REFUSED, EXTERNAL_DATA.
+    """
+    model = parse_model(response)
+    stepped = _own_weights(model.graph, _stepped_products(model.graph))
+    if not stepped:
+        return response
+    return _static(
+        serialize_model(model),
+        _steps(rows, eps),
+        optimized=False,
+        nodes_to_quantize=stepped,
+        op_types_to_quantize=_PRODUCTS,
+        extra_options=_TEXT_OPTIONS,
+    )
+
+
+def _stepped_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Products with constant weights of what a step of eps has moved."""
+    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
+    moved = {response_contract.EPS}
+    found = []
+    for node in graph.node:
+        if moved.intersection(node.input):
+            moved.update(node.output)
+            is_product = node.op_type in _PRODUCTS and node.input[0] in moved
+            if is_product and node.input[1] in weights:
+                found.append(node)
+    return found
+
+
+def _own_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[str]:
+    """Give each node a name, and weights that no other uses; return the names."""
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    for place, node in enumerate(nodes):
+        node.name = f"{_STEPPED}{place}"
+        for at, name in enumerate(node.input):
+            if name not in held:
+                continue
+            node.input[at] = own = f"{_STEPPED}{name}"
+            if own not in held:
+                held[own] = graph.initializer.add()
+                held[own].CopyFrom(held[name])
+                held[own].name = own
+    return [node.name for node in nodes]
 
 
 def stated_ranges(model: bytes) -> dict[str, ActivationRange]:
@@ -143,9 +216,6 @@ def _drop_shapes(path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-Batches = Iterator[dict[str, npt.NDArray[Any]]]
-
-
 def _numbers(name: str, rows: npt.NDArray[Any]) -> Batches:
     for start in range(0, len(rows), _BATCH_ROWS):
         yield {name: rows[start : start + _BATCH_ROWS]}
@@ -157,6 +227,13 @@ def _texts(rows: npt.NDArray[Any]) -> Batches:
     for start in range(0, len(ordered), _BATCH_TEXTS):
         batch = ordered[start : start + _BATCH_TEXTS]
         yield tokens.feeds(tokens.resized(batch, int(tokens.lengths(batch).max())))
+
+
+def _steps(rows: npt.NDArray[Any], eps: float) -> Batches:
+    for feeds in _texts(rows):
+        label = np.full(len(feeds[response_contract.IDS]), response_contract.OWN_PREDICTION)
+        size = np.array(eps, np.float32)
+        yield {**feeds, response_contract.LABEL: label, response_contract.EPS: size}
 
 
 class _Rows(quantization.CalibrationDataReader):

@@ -47,7 +47,7 @@ class Attacked:
         """As publishing makes them, without a mark."""
         sent: list[bytes] = []
         trial.run(self.request.encode(), sent.append)
-        int8, golden, detector, _ = sent
+        int8, _, golden, detector, _ = sent
         asked = self.request
         return {
             version_contents.MODEL: asked.config.encode(),

@@ -15,6 +15,7 @@ import numpy as np
 from inference.engine.version_contents import check_screens
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
+from inference.runtime.response_contract import check_same_parameters, check_text_response_graph
 from inference.screening.detector import Detector
 from publishing.evidence.measurements import MarkFigures, TrialMeasurements, VersionReport
 from publishing.serialization import parse_model
@@ -103,6 +104,7 @@ def make_files(
         int8 = worker.receive(2 * len(graphs[0]) + _HEADER)
         figures = None if marked is None else _figures(int8, marked)
         read = "" if figures is None else f"; the file alone reads z = {figures.int8.z:.1f}"
+        graphs = graphs[0], _response(worker, *graphs)
         steps.done("quantize", f"it answers in {source.config.arithmetic.upper()}{read}")
         decision = source.config.decision
         drawn = golden_rows(data.test, trial.random_generators(seed)[0], decision)
@@ -144,6 +146,17 @@ def _request(
         first_stage=first_stage,
         keeps_rows=source.keeps_rows,
     )
+
+
+def _response(worker: process.Worker, serving: bytes, response: bytes) -> bytes:
+    """The response graph as the worker has quantized it, which must hold the serving graph's
+    weights.
+    """
+    found = worker.receive(2 * len(response) + _HEADER)
+    if found != response:
+        check_text_response_graph(found)
+        check_same_parameters(serving, found)
+    return found
 
 
 def _golden(worker: process.Worker, config: ModelConfig, rows: Rows) -> Golden:

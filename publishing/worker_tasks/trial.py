@@ -4,6 +4,8 @@ The worker gets no key, and its input is the publisher's own. Its answers, in or
 
     the model that answers    INT8, or float32 where the configuration says so, after both marked
                               graphs have computed the same logits
+    the response graph        as it screens: that of an INT8 text model multiplies in INT8 behind
+                              its steps; empty without screening
     golden.safetensors
     detector.json
     measurements              canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
@@ -53,7 +55,7 @@ from publishing.evidence.measurements import (
     TrialMeasurements,
 )
 from publishing.evidence.recalibration import changes
-from publishing.quantization import quantize
+from publishing.quantization import quantize, quantize_steps
 from publishing.source.dataset import SLICES, DataSlice
 from publishing.worker_tasks.forward import (
     GoldenModel,
@@ -165,9 +167,12 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     for_golden, for_noise = random_generators(asked.seed)
     fp32 = ServingGraph.of(asked.serving, config)
     fp32_logits = fp32.logits(test.x)
-    graph = None
-    if asked.response:
-        graph = ResponseGraph.of(asked.response)
+    graph, response = None, asked.response
+    if config.quantized and config.tokens is not None and response:
+        response = quantize_steps(response, asked.fit.x, config.eps)
+        asked = replace(asked, response=response)
+    if response:
+        graph = ResponseGraph.of(response)
         sample = rows_to_screen(test.x)
         check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
     int8 = asked.serving
@@ -175,6 +180,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         rows, by_column = asked.fit.x, config.relative
         int8 = quantize(asked.serving, config.input.name, rows, products_only=by_column)
     send(int8)
+    send(response)
     served = ServingGraph.of(int8, config)
     compared = graph is not None and config.quantized and config.decision == CLASSES
     if asked.earlier is not None:
@@ -191,7 +197,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     accuracies = _accuracies(asked, fp32_logits, served)
     report = golden_report(golden, fp32.logits(golden.x), config.quantized, config.decision)
     send(TrialMeasurements(report, screened, accuracies).encode())
-    both = int8, asked.serving, asked.response
+    both = int8, asked.serving, response
     files = version_files(config, both, detector, golden, asked.tokenizer)
     ready_version.ReadyVersion.build("", files, CpuSettings(1))
 

@@ -32,7 +32,7 @@ def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:
     )
     sent: list[bytes] = []
     trial.run(request.encode(), sent.append)
-    _, _, detector, measured = sent
+    _, _, _, detector, measured = sent
     return Detector.decode(detector), json.loads(measured)["screening"]["stages"]
 
 

@@ -135,12 +135,12 @@ def _make_version_files() -> Mapping[str, bytes]:
         tokenizer=source().tokenizer,
     )
     trial.run(request.encode(), sent.append)
-    int8, golden, detector, _ = sent
+    int8, response, golden, detector, _ = sent
     return {
         version_contents.MODEL: source().config.encode(),
         version_contents.INT8: int8,
         version_contents.FP32: marked.serving,
-        version_contents.RESPONSE: marked.response,
+        version_contents.RESPONSE: response,
         version_contents.DETECTOR: detector,
         version_contents.GOLDEN: golden,
         version_contents.TOKENIZER: source().tokenizer or b"",

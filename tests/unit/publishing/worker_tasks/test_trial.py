@@ -34,7 +34,7 @@ def request(**changes: object) -> trial.TrialRequest:
 def ran(asked: trial.TrialRequest) -> tuple[Detector, TrialMeasurements]:
     sent: list[bytes] = []
     trial.run(asked.encode(), sent.append)
-    _, golden, detector, measured = sent
+    _, _, golden, detector, measured = sent
     read = TrialMeasurements.decode(measured, Golden.decode(golden, CONFIG), TEST_ROWS)
     return Detector.decode(detector), read
 
