@@ -13,7 +13,8 @@ So both ways of rounding have had the same training. A weight has 8 or 4 bits, a
 graphs are written to files; of those of 4 bits every large weight takes half a byte, embeddings,
 which neither arm rounds before, too (`benchmarks.four_bits`). Accuracy, bytes and time are those of
 the file in ONNX Runtime on one core. A seed that is in build/bench/rounding
-is not measured again; `report` measures none. A network counts once all of its seeds are there.
+is not measured again; `report` measures none. A network counts once all of its seeds are there;
+until then the rows that are known of it stay in the report, with their commits.
 """
 
 import copy
@@ -33,7 +34,7 @@ import torch
 
 from benchmarks.four_bits import store_in_four_bits
 from benchmarks.intervals import Interval, paired
-from benchmarks.report import Row, Target, commit, finish, show
+from benchmarks.report import RESULTS, Row, Target, commit, finish, show
 from benchmarks.training import rows
 from benchmarks.training.rows import KEPT, LearningTask
 from inference.runtime.response_contract import IDS, MASK, X
@@ -50,7 +51,7 @@ from training.steps.quantization import prepare, to_onnx
 FLOAT32 = "float32"
 BITS = (8, 4)
 _RECORDED, _TIMED, _AT_ONCE = 640, 64, 200
-_FOLDER = KEPT / "rounding"
+FOLDER = KEPT / "rounding"
 Measured = dict[str, dict[str, float]]
 """By arm: accuracy (a share), milliseconds of 64 rows, bytes of the file and of its float32."""
 
@@ -109,7 +110,7 @@ NETWORKS = (
 def main() -> None:
     torch.set_num_threads(1)
     named = sys.argv[1:]
-    found, targets = [], []
+    found, targets, before = [], [], _reported()
     for network in NETWORKS:
         if not named or network.name in named:
             _measure(network)
@@ -118,23 +119,31 @@ def main() -> None:
             told = [json.loads(path.read_text()) for path in seeds]
             mine = summary(network, [each["arms"] for each in told])
             commits = sorted({each["commit"] for each in told})
-            found += [row | {"commits": commits} for row in mine]
-            targets += judge(mine)
+            mine = [row | {"commits": commits} for row in mine]
         else:
-            targets += not_run(network, len(seeds))
+            mine = [row for row in before if row["network"] == network.name]
+        found += mine
+        targets += judge(mine) if mine else not_run(network, len(seeds))
     if found:
         columns = ("network", "arm", "accuracy", "loss", "over_after", "times_faster", "file_bytes")
         show(found, columns)
     finish("rounding", found, targets)
 
 
+def _reported() -> list[Row]:
+    """The rows of the last report."""
+    path = RESULTS / "rounding.json"
+    rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
+
+
 def _places(network: RoundedNetwork) -> list[Path]:
     """A file for each seed."""
-    return [_FOLDER / f"{network.name}-{seed}.json" for seed in range(1, network.seeds + 1)]
+    return [FOLDER / f"{network.name}-{seed}.json" for seed in range(1, network.seeds + 1)]
 
 
 def _measure(network: RoundedNetwork) -> None:
-    _FOLDER.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     task = network.task()
     for seed, path in enumerate(_places(network), 1):
         if not path.exists():
@@ -181,7 +190,7 @@ def measured(made: Mapping[str, bytes], task: LearningTask, rounds: int) -> Meas
     """
     sessions, found = {}, {}
     for arm, graph in made.items():
-        path = _FOLDER / "arm.onnx"
+        path = FOLDER / "arm.onnx"
         path.write_bytes(graph)
         sessions[arm] = _opened(path)
         found[arm] = {

@@ -1,9 +1,14 @@
 """What both ways of rounding are held against, and how a row of each comes about."""
 
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import report, rounding
 from benchmarks.rounding import (
     BITS,
     FLOAT32,
@@ -62,6 +67,23 @@ def test_a_large_file_and_a_slow_one_are_missed() -> None:
     assert judge(summary(MLP, large))[-1].why == "20 bytes are float32, 180 4 bits and the graph"
     slow = "MLP, 8 bits in training: times faster"
     assert missed(seed(0.01, ms=2.0), seed(0.011, ms=2.0)) == [slow]
+
+
+def test_what_is_known_of_a_network_stays_until_it_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rounding.json").write_text(
+        json.dumps({"rows": summary(MLP, [seed(0.01), seed(0.011)])})
+    )
+    for module in (rounding, report):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(rounding, "FOLDER", tmp_path / "none")
+    monkeypatch.setattr(sys, "argv", ["rounding", "report"])
+    rounding.main()
+    told = json.loads((tmp_path / "rounding.json").read_text())
+    assert [row["network"] for row in told["rows"]] == ["MLP"] * 5
+    measured = {each["name"][:3] for each in told["targets"] if each["value"] is not None}
+    assert measured == {"MLP"}
 
 
 def test_a_network_with_seeds_missing_is_not_measured() -> None:
