@@ -11,7 +11,7 @@ from console.reading.proposals import read_proposal
 from console.reading.versions import ALIASES, Pointers, ShownVersion, read_version
 from console.views import View
 from sealgate.audit import Auditor
-from sealgate.audit.answer_logs import AnswerLogHistory, log_name
+from sealgate.audit.answer_logs import AnswerLogHistory
 from sealgate.audit.reader import AuditReader
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -19,6 +19,7 @@ from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.policy.rights import decide
 from sealgate.trust.statements import Pointer, PointerBundle, Proposal, open_under
+from sealgate.trust.transparency import origin_of
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2 import StreamEntriesRequest
 
@@ -163,7 +164,7 @@ def answers_before(calls: PersonCalls, entry: int) -> dict[str, int]:
     start = max(0, entry - LOOKED_BACK)
     told = AnswerLogHistory()
     if start < entry:
-        origin = log_name(calls.policy.registry_log)
+        origin = origin_of(calls.policy.registry_log)
         request = StreamEntriesRequest(origin=origin, start=start, end=entry)
         leaves = (leaf for part in calls.logs.StreamEntries(request) for leaf in part.leaves)
         for index, leaf in enumerate(leaves, start):

@@ -226,7 +226,7 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
 def _name(folder: Path, settings: GatewayConfig, current: Policy, origin: str) -> str:
     """What the new log's files are called. Raises click.ClickException where it cannot be begun."""
     note.check_name(origin)
-    if origin in {vkey.partition("+")[0] for vkey in (current.registry_log, *current.answer_logs)}:
+    if origin in map(origin_of, (current.registry_log, *current.answer_logs)):
         raise click.ClickException(f"the policy names {origin} already: choose a new name")
     if file_of(settings.answers.database) is None:
         raise click.ClickException(

@@ -31,7 +31,7 @@ from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence, open_statement
-from sealgate.trust.transparency import TlogProof
+from sealgate.trust.transparency import TlogProof, origin_of
 from sealgate.v1 import log_pb2 as logs
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -114,7 +114,7 @@ def log_proof(
     if committed.entry != record.entry:
         raise SealgateError(Reason.LOG_INCONSISTENT, f"the log has lost entry {record.entry}")
     log = LogServiceStub(channel)
-    origin = policy_history(person, channel)[-1].registry_log.partition("+")[0]
+    origin = origin_of(policy_history(person, channel)[-1].registry_log)
     note = log.GetCheckpoint(logs.GetCheckpointRequest(origin=origin)).note
     size = int(note.split("\n")[1])
     wanted = logs.GetInclusionProofRequest(origin=origin, index=record.entry, size=size)
@@ -172,7 +172,7 @@ def settle_claims(
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policy = policy_history(person, channel)[-1]
-        vkey = policy.log_key(policy.registry_log.partition("+")[0])
+        vkey = policy.log_key(origin_of(policy.registry_log))
     weights = weights_of(file.name, file.read_bytes())
     shown = [
         OwnershipClaim(

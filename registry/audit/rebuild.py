@@ -31,8 +31,7 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Evidence, Freshness
-from sealgate.trust.transparency import merkle
-from sealgate.trust.transparency.note import Verifier
+from sealgate.trust.transparency import merkle, origin_of
 
 _BLOCK = 1024
 _ENTRY_UNKNOWN = "unknown, for its entry was edited too"
@@ -77,7 +76,7 @@ class Rebuild:
         5. Requests that are remembered name an entry by their caller, of their time.
         """
         # 1.
-        origin = Verifier.from_vkey(self._policy.registry_log).name
+        origin = origin_of(self._policy.registry_log)
         log = inspect_log(self._connection, LOG, self._policy.log_key(origin))
         self.size = log.size
         yield from log.differences

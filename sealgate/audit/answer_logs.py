@@ -152,11 +152,6 @@ class AnswerLogHistory:
             self.anchors.setdefault(_origin(entry), []).append(anchor)
 
 
-def log_name(vkey: str) -> str:
-    """The origin of the log that a verifier key of a policy is for."""
-    return origin_of(vkey)
-
-
 def log_keys(policies: Sequence[Policy], origin: str) -> list[str]:
     """The keys that a log has had in a chain of policies, the newest first.
 
@@ -177,10 +172,10 @@ def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
     """Every log that a policy of the chain names, the registry's of the newest one first, and by
     which versions of the policy it was named.
     """
-    versions: dict[str, list[int]] = {log_name(policies[-1].registry_log): []}
+    versions: dict[str, list[int]] = {origin_of(policies[-1].registry_log): []}
     for policy in policies:
         for vkey in (policy.registry_log, *policy.answer_logs):
-            versions.setdefault(log_name(vkey), []).append(policy.version)
+            versions.setdefault(origin_of(vkey), []).append(policy.version)
     return {origin: _versions(numbers) for origin, numbers in versions.items()}
 
 

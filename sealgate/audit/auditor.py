@@ -15,7 +15,6 @@ from sealgate.audit.answer_logs import (
     check_hand_overs,
     hand_over_size,
     log_keys,
-    log_name,
 )
 from sealgate.audit.reader import AuditReader
 from sealgate.audit.tree_check import (
@@ -31,7 +30,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.calls import follow, list_all
 from sealgate.trust.policy import Policy
-from sealgate.trust.transparency import Checkpoint, current_vkey, merkle, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, current_vkey, merkle, open_checkpoint, origin_of
 from sealgate.trust.transparency.checkpoint import WitnessKey
 from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.trust.transparency.tiles import Frontier
@@ -204,7 +203,7 @@ class Auditor:
         like `verify`.
         """
         if self._told is None:
-            registry = log_name(self._policy.registry_log)
+            registry = origin_of(self._policy.registry_log)
             self.verify(registry, lambda done, total: None)
         return self._told or AnswerLogHistory()
 

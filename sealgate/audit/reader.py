@@ -14,8 +14,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.statements import verify_freshness
-from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
-from sealgate.trust.transparency.note import Verifier
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, origin_of
 from sealgate.trust.transparency.tiles import Frontier
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
@@ -48,7 +47,7 @@ class AuditReader:
         self._logs = LogServiceStub(channel)
         self._policy = policy
         self._policies = policies or (policy,)
-        self._registry = Verifier.from_vkey(policy.registry_log).name
+        self._registry = origin_of(policy.registry_log)
         self._clock = clock
 
     def live_at(self, time: str, model: str = "") -> LogExcerpt:

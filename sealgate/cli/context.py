@@ -19,6 +19,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, open_policy_chain, open_policy_history
+from sealgate.trust.transparency import origin_of
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -54,7 +55,7 @@ def connected(person: Profile) -> Iterator[grpc.Channel]:
 
 def other_logs(policy: Policy, here: list[str]) -> list[str]:
     """The answer logs of other gateways, which only they can open and which may hold the rest."""
-    names = [vkey.partition("+")[0] for vkey in policy.answer_logs]
+    names = [origin_of(vkey) for vkey in policy.answer_logs]
     return [name for name in names if name not in here]
 
 

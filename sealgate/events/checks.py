@@ -31,7 +31,7 @@ from sealgate.remote.errors import GatewayRefusal, refusal_of
 from sealgate.signed_version import policy_history
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
-from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint, origin_of
 from sealgate.v1 import log_pb2 as logs
 from sealgate.v1.audit_pb2 import FlaggedSession, ListFlaggedSessionsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
@@ -122,7 +122,7 @@ class EventChecks:
             policy = policy_history(RegistryServiceStub(channel), *roots)[-1]
             self._certificates(person, found, own=own)
             if own:
-                source = note.Verifier.from_vkey(policy.registry_log).name
+                source = origin_of(policy.registry_log)
                 self._expiry(found, "policy", source, "policy", parse_time(policy.expires))
             self._logs(LogServiceStub(channel), person.endpoint, policy, found)
             self._sessions(AuditServiceStub(channel), person.endpoint, found)

@@ -27,7 +27,7 @@ from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements.types import ROLLBACK
-from sealgate.trust.transparency import note
+from sealgate.trust.transparency import origin_of
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -131,7 +131,7 @@ class RegistryEvents:
     def _follow(self, person: Profile, registry: RegistryServiceStub) -> None:
         roots = person.pinned_roots(), person.root_threshold
         policy = policy_history(registry, *roots)[-1]
-        origin = note.Verifier.from_vkey(policy.registry_log).name
+        origin = origin_of(policy.registry_log)
         name = f"place in {origin}"
         services = automatic(policy)
 

@@ -27,7 +27,7 @@ from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
-from sealgate.trust.transparency.note import Verifier
+from sealgate.trust.transparency import origin_of
 
 
 @click.command(
@@ -180,7 +180,7 @@ def _made(
 ) -> Dossier:
     reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC), policies)
     record = read_record(model, reader.records(), policies, size)
-    log = Verifier.from_vkey(policies[-1].registry_log).name
+    log = origin_of(policies[-1].registry_log)
     return build(record, framework(template), time, log)
 
 

@@ -16,6 +16,7 @@ from sealgate.cli.output import HelpfulGroup, json_option, show_fields, show_row
 from sealgate.cli.policy import change
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Right, document, next_policy
 from sealgate.trust.policy.rights import ACTION_ROLES, ALL, decide
+from sealgate.trust.transparency import origin_of
 
 RIGHT_COLUMNS = ("right", "for", "actions", "models", "aliases", "conditions")
 
@@ -115,7 +116,7 @@ def _keys(policy: Policy) -> Iterator[dict[str, str]]:
 
 def _logs(policy: Policy) -> Iterator[dict[str, str]]:
     for vkey in (policy.registry_log, *policy.answer_logs):
-        yield {"log": vkey.partition("+")[0], "verifier": vkey}
+        yield {"log": origin_of(vkey), "verifier": vkey}
 
 
 def _show_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
