@@ -28,7 +28,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.history import BEGAN, CALLERS, DAYS, fill
 from benchmarks.report import Target, finish, show
-from console.display.formats import from_base64url, to_base64url
+from console.display.formats import from_base64url
 from demo.materials import DATA, MODELS
 from demo.questions import Load
 from demo.stage import Stage, free_ports
@@ -40,6 +40,7 @@ from sealgate.remote.calls import new_request_id
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.fields import base64url
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import Evidence, Manifest, oms, types
 from sealgate.v1 import registry_pb2 as messages
@@ -262,10 +263,10 @@ class SigningPerson:
         sent = {
             "csrf": self.csrf,
             "confirm": form.get("model", ""),
-            "credential": to_base64url(self.key.passkey.credential),
-            "authenticator_data": to_base64url(given.authenticator_data),
-            "client_data": to_base64url(given.client_data),
-            "signature": to_base64url(given.signature),
+            "credential": base64url(self.key.passkey.credential),
+            "authenticator_data": base64url(given.authenticator_data),
+            "client_data": base64url(given.client_data),
+            "signature": base64url(given.signature),
         }
         answer = self.browser.post(_found(r'action="(/sign/[^"]+)"', page), data=sent)
         if answer.status_code != 303:

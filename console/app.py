@@ -22,10 +22,11 @@ from console.pages import ROUTES
 from console.reading.gateway import GatewayChannel
 from console.reading.jobs import PackExports
 from console.sessions import PendingSignatures, SessionStore
-from console.sign_in.oidc import OidcSignIn, thumbprint
+from console.sign_in.oidc import OidcSignIn
 from console.sign_in.routes import SignIn
 from console.views import Console, Templates, endpoint, plain
 from sealgate.timed_connection import TimedConnection
+from sealgate.trust.keys.certificate_identity import thumbprint
 
 _STATIC = Path(__file__).parent / "static"
 _CONNECTIONS = 256
@@ -120,7 +121,7 @@ def _oidc(
         config.oidc,
         f"{config.listen.origin}/oidc/callback",
         (str(config.gateway.certificate), str(config.gateway.key)),
-        thumbprint(certificate),
+        thumbprint(certificate.decode("ascii")),
         clock,
     )
 

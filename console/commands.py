@@ -12,7 +12,6 @@ import click
 
 from console.app import build, server
 from console.config import ConsoleConfig
-from console.sign_in.oidc import thumbprint
 from console.views import Console
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import HelpfulGroup
@@ -20,6 +19,7 @@ from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 from sealgate.setup.credentials import mint_token
 from sealgate.setup.people import SIGN_IN, write_link
+from sealgate.trust.keys.certificate_identity import thumbprint
 
 _log = logging.getLogger(__name__)
 _TIDY_SECONDS = 60.0
@@ -115,7 +115,7 @@ def link(
     issuer_key = state_folder(ctx) / "issuer" / "issuer.key"
     try:
         key = issuer_key.read_bytes()
-        bound_to = thumbprint(settings.gateway.certificate.read_bytes())
+        bound_to = thumbprint(settings.gateway.certificate.read_text("ascii"))
     except OSError as error:
         raise click.ClickException(f"cannot read {error.filename}: {error.strerror}") from error
     now = datetime.now(UTC)

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from console.display.formats import to_base64url
 from sealgate.promotion.drafts import StatementDraft
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
+from sealgate.trust.fields import base64url
 from sealgate.trust.keys.cose import CoseKey
 from sealgate.trust.keys.webauthn import Assertion, Passkey
 from sealgate.trust.policy import Policy, Principal
@@ -208,7 +208,7 @@ def signed_envelope(
 
 def user_handle(name: str) -> str:
     """What an authenticator keeps of whom a passkey is for, in base64url: nothing of the name."""
-    return to_base64url(bytes.fromhex(sha256(name.encode())[7:39]))
+    return base64url(bytes.fromhex(sha256(name.encode())[7:39]))
 
 
 def enrolled(authenticator_data: bytes, origin: str) -> Passkey:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.fields import base64url
 from sealgate.trust.times import format_time
 
 _SHORT = 12
@@ -88,10 +89,6 @@ def paragraphs(text: str) -> Markup:
     return Markup("<br>").join(escape(visible(line)) for line in text.splitlines())
 
 
-def to_base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
 def from_base64url(form: Mapping[str, str], name: str) -> bytes:
     """The bytes of a form's field. Raises SealgateError(WEBAUTHN_MALFORMED)."""
     text = form.get(name, "")
@@ -102,7 +99,7 @@ def from_base64url(form: Mapping[str, str], name: str) -> bytes:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "base64url": to_base64url,
+    "base64url": base64url,
     "time": time,
     "moment": moment,
     "digest": digest,

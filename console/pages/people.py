@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
-from console.display.formats import from_base64url, to_base64url
+from console.display.formats import from_base64url
 from console.sessions import enrolled, passkeys_of, user_handle
 from console.views import View
 from sealgate.promotion.drafts import (
@@ -27,6 +27,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
 from sealgate.setup.credentials import ISSUER
 from sealgate.setup.people import kept_passkey, kept_passkeys
+from sealgate.trust.fields import base64url
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Principal, check_next_version
 from sealgate.trust.policy.chain import changes
@@ -118,7 +119,7 @@ def passkeys(view: View) -> Response:
         entry=json.dumps({made.keyid: made.to_json()}, indent=2) if made else "",
         host=view.console.host,
         user=user_handle(view.calls.person.name),
-        challenge=to_base64url(view.session.csrf.encode()),
+        challenge=base64url(view.session.csrf.encode()),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from console.display.formats import from_base64url, to_base64url
+from console.display.formats import from_base64url
 from console.reading.proposals import read_proposal
 from console.reading.versions import newest_pointer
 from console.sessions import passkeys_of, signed_envelope
@@ -15,7 +15,7 @@ from console.views import View
 from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest, sha256
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import base64url, check_name
 from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.statements import Approval, Comment, Pointer, Proposal, Rejection
 from sealgate.trust.statements.base import Statement
@@ -126,8 +126,8 @@ def _shown(
         "number": number,
         "statement": json.loads(statement.encode()),
         "digest": sha256(statement.encode()),
-        "challenge": to_base64url(pending.challenge),
-        "credentials": " ".join(to_base64url(key.credential) for key in passkeys.values()),
+        "challenge": base64url(pending.challenge),
+        "credentials": " ".join(base64url(key.credential) for key in passkeys.values()),
         "host": next((key.rp_id for key in passkeys.values()), ""),
         "confirm": confirm,
         "target": pending.target,

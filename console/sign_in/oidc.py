@@ -4,8 +4,6 @@ The access token is what the console forwards, so it must be a JWT for the gatew
 the console's client certificate (RFC 8705).
 """
 
-import base64
-import hashlib
 import hmac
 import secrets
 import ssl
@@ -202,12 +200,6 @@ class OidcSignIn:
             trust_env=False,
             follow_redirects=False,
         )
-
-
-def thumbprint(pem: bytes) -> str:
-    """The certificate's SHA-256 as `x5t#S256` spells it: base64url, without padding."""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 def _key(keys: jwt.PyJWKSet, kid: str | None) -> jwt.PyJWK:

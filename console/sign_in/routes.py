@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from console.display.formats import from_base64url, to_base64url
+from console.display.formats import from_base64url
 from console.reading.gateway import PRINCIPAL
 from console.sessions import enrolled, user_handle
 from console.sign_in.oidc import OidcSignIn, SignedIn, SignInFailed
 from console.views import SESSION_COOKIE, Console, View, endpoint, plain, read_form, refused
 from sealgate.reasons import SealgateError
 from sealgate.setup.people import ENROL, SIGN_IN, find_link, keep_passkey, take_link
+from sealgate.trust.fields import base64url
 from sealgate.trust.times import parse_time
 from sealgate.v1.credential_pb2 import PasskeyAssertion
 
@@ -105,7 +106,7 @@ class SignIn:
             made=made,
             host=console.host,
             user=user_handle(name),
-            challenge=to_base64url(code.encode()),
+            challenge=base64url(code.encode()),
         )
         return HTMLResponse(page)
 
@@ -119,7 +120,7 @@ class SignIn:
                 )
                 page = self._console.templates.render(
                     "sign_in_passkey.html",
-                    challenge=to_base64url(challenge),
+                    challenge=base64url(challenge),
                     host=self._console.host,
                 )
                 return HTMLResponse(page)

@@ -14,7 +14,6 @@ whoever can write to the database can neither make a key nor turn one into anoth
 their revocations are taken from the registry's log, so that nobody can undo a revocation either.
 """
 
-import base64
 import hashlib
 import hmac
 import logging
@@ -32,6 +31,7 @@ from registry.registry import Registry
 from registry.state.logged_state import LoggedApiKey, LoggedFacts
 from registry.storage.changes import Changes
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import read_private_file
 from sealgate.trust.times import format_time, parse_time
@@ -78,7 +78,7 @@ class ApiKeyMaker:
 
     def make(self, holder: str, expires: datetime) -> NewApiKey:
         key_id = secrets.token_hex(_ID_BYTES)
-        secret = base64.urlsafe_b64encode(secrets.token_bytes(_SECRET_BYTES)).rstrip(b"=").decode()
+        secret = fields.base64url(secrets.token_bytes(_SECRET_BYTES))
         digest = self._digest(key_id, secret, holder, format_time(expires))
         return NewApiKey(key_id, digest, f"{PREFIX}{key_id}_{secret}")
 

@@ -11,7 +11,6 @@ A challenge is 16 random bytes, its end (8 bytes, seconds of the epoch), and an 
 the certificate's thumbprint. It needs no state, but each gateway takes each challenge once.
 """
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -33,6 +32,7 @@ from sealgate.trust.keys.certificate_identity import (
     CertificateValidity,
     certificate_identity,
     certificate_validity,
+    thumbprint,
 )
 from sealgate.trust.policy import Policy, Principal
 
@@ -49,12 +49,6 @@ _LONGEST = 4096
 _NONCE, _TIME = 16, 8
 _CHALLENGE = _NONCE + _TIME + hashlib.sha256().digest_size
 _MAC_KEY_BYTES = 32
-
-
-def thumbprint(pem: str) -> str:
-    """The certificate's SHA-256 as `x5t#S256` spells it: base64url, without padding."""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +114,7 @@ class ClientCertificate:
         return certificate
 
     def thumbprint(self) -> str:
-        """See `binding.thumbprint`."""
+        """See `sealgate.trust.keys.certificate_identity`."""
         return thumbprint(self.pem)
 
 

@@ -75,6 +75,11 @@ def unique_members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def base64url(data: bytes) -> str:
+    """Return base64url without padding (RFC 4648, 5), as JWTs and WebAuthn have it."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
 def unbase64(value: Any) -> bytes:
     """Return the bytes of standard base64 with padding, in its only spelling."""
     try:

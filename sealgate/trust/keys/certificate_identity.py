@@ -18,7 +18,9 @@ and e-mail addresses are no identities. Letters of different scripts that look a
 letters: whether `mtls:<name>` is anybody's is decided by the policy, byte by byte.
 """
 
+import hashlib
 import re
+import ssl
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from typing import NoReturn
 from cryptography import x509
 
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import fields
 from sealgate.trust.fields import SPIFFE_ID
 
 _UNREADABLE = (
@@ -73,6 +76,11 @@ def certificate_validity(der: bytes) -> CertificateValidity:
         )
     except _UNREADABLE as error:
         raise SealgateError(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
+
+
+def thumbprint(pem: str) -> str:
+    """The certificate's SHA-256 as `x5t#S256` spells it (RFC 8705): base64url, without padding."""
+    return fields.base64url(hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest())
 
 
 def certificate_identity(der: bytes) -> str | None:

@@ -142,7 +142,7 @@ class Passkey:
         if said["type"] != _CEREMONY:
             raise SealgateError(Reason.WEBAUTHN_TYPE, str(said["type"])[:40])
         # 3.
-        if said["challenge"] != _base64url(expected):
+        if said["challenge"] != fields.base64url(expected):
             raise SealgateError(Reason.WEBAUTHN_CHALLENGE)
         # 4.
         framed = said.get("crossOrigin", False) is not False or "topOrigin" in said
@@ -221,10 +221,6 @@ def _client_data(data: bytes) -> dict[str, Any]:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
 
 def _malformed(detail: str) -> SealgateError:

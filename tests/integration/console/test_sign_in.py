@@ -65,9 +65,9 @@ def test_the_token_of_a_link_is_useless_without_the_consoles_certificate(console
     from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
     key = (console.gateway.state / "issuer" / "issuer.key").read_bytes()
-    from console.sign_in.oidc import thumbprint
+    from sealgate.trust.keys.certificate_identity import thumbprint
 
-    bound = thumbprint(console.config.gateway.certificate.read_bytes())
+    bound = thumbprint(console.config.gateway.certificate.read_text())
     token = mint_token(key, "admin", datetime.now(UTC), timedelta(hours=1), bound_to=bound)
     profile = console.gateway.profile("client")
     access = Access(profile.endpoint, profile.server_authority.read_bytes(), token=token)

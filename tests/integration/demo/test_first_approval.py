@@ -11,8 +11,9 @@ from queue import Queue
 import httpx2
 import pytest
 
-from console.display.formats import from_base64url, to_base64url
+from console.display.formats import from_base64url
 from demo.stage import free_ports
+from sealgate.trust.fields import base64url
 from tests.support.builders.documents.authenticator import Authenticator
 
 pytestmark = pytest.mark.slow
@@ -51,10 +52,10 @@ class Browser:
         return {
             "challenge": text,
             "key_id": self.key.keyid,
-            "credential": to_base64url(self.key.passkey.credential),
-            "authenticator_data": to_base64url(given.authenticator_data),
-            "client_data": to_base64url(given.client_data),
-            "signature": to_base64url(given.signature),
+            "credential": base64url(self.key.passkey.credential),
+            "authenticator_data": base64url(given.authenticator_data),
+            "client_data": base64url(given.client_data),
+            "signature": base64url(given.signature),
         }
 
     def sign_in(self) -> None:

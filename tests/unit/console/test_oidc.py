@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from console.config import OidcSettings
-from console.sign_in.oidc import OidcSignIn, SignInFailed, thumbprint
+from console.sign_in.oidc import OidcSignIn, SignInFailed
 from sealgate.setup.credentials import CertificateAuthority
+from sealgate.trust.keys.certificate_identity import thumbprint
 from tests.support.harness.servers.oidc_provider import CLIENT, OidcProvider, providing
 
 
@@ -57,7 +58,7 @@ def make(provider, certificate, clock):
     def make(**changes):
         settings = OidcSettings(issuer=provider.url, client_id=CLIENT, authority=provider.authority)
         pem, key = certificate
-        bound = thumbprint(pem.read_bytes())
+        bound = thumbprint(pem.read_text())
         files = (str(pem), str(key))
         back = "https://console.example/oidc/callback"
         return OidcSignIn(replace(settings, **changes), back, files, bound, clock)
