@@ -94,8 +94,8 @@ def parts(sizes: Sizes) -> Iterator[Part]:
             return extraction_row(digits().guarded, digits().x, step, sizes.extractions)
 
         yield f"extraction {step}", extracting
-    for search in SEARCHES:
-        for accounts in (1, 5):
+    for accounts in (1, 5):
+        for search in SEARCHES:
             yield _searching("Fashion-MNIST", fashion, 0.1, search, BLOCK, accounts, sizes)
 
 
