@@ -1,7 +1,7 @@
 """Static INT8 quantization: integer weights per channel, activation ranges from the fit slice.
 
-Of a text's response graph, the forwards after its steps are quantized (`quantize_steps`): they take
-two of its five half forwards, and say by how much an answer moves, which bears some rounding.
+Of a text's response graph, what only features read is quantized (`quantize_response`): most of its
+work, which says by how much an answer moves, and bears some rounding.
 
 With static ranges an answer does not depend on the rest of its batch, as it does with dynamic ones.
 Weights use 7 of their 8 bits: on processors that multiply bytes pairwise into 16 bits (x86 without
@@ -26,6 +26,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import needed
 from inference.text import tokens
 from publishing.serialization import parse_model, serialize_model
 from sealgate.reasons import Reason, SealgateError
@@ -52,7 +53,6 @@ _OF_TEXT = ["Gather", "Gemm", "MatMul"]
 _PRODUCTS = ["Conv", "Gemm", "MatMul"]
 _TEXT_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": _OF_TEXT}
 _BATCH_TEXTS = 16
-_STEPPED = "stepped/"
 
 
 Batches = Iterator[dict[str, npt.NDArray[Any]]]
@@ -138,51 +138,57 @@ def _options(of_text: bool, ranges: Mapping[str, ActivationRange]) -> dict[str, 
     return options | ({"TensorQuantOverrides": overrides} if overrides else {})
 
 
-def quantize_steps(response: bytes, rows: npt.NDArray[Any], eps: float) -> bytes:
-    """A text's response graph whose products behind a step multiply in INT8; it is as it was but
-    for these, and for their own copies of weights. A graph that has none, or has been here, is
-    returned as it is.
+def quantize_response(response: bytes, rows: npt.NDArray[Any], eps: float) -> bytes:
+    """A text's response graph in which what features alone read multiplies the model's weights in
+    INT8: behind the steps, and back to where they begin. It has copies of these weights for that,
+    and its logits and x_adv are the same. One that has been here is returned as it is.
 
     `rows` int64 [n, s] are what the ranges are recorded on, with steps of `eps`. Raises:
     FORMAT_REFUSED, EXTERNAL_DATA.
     """
     model = parse_model(response)
-    stepped = _own_weights(model.graph, _stepped_products(model.graph))
-    if not stepped:
+    products = _own_weights(model.graph, _products_of_features(model.graph))
+    if not products:
         return response
     return _static(
         serialize_model(model),
         _steps(rows, eps),
         optimized=False,
-        nodes_to_quantize=stepped,
+        nodes_to_quantize=products,
         op_types_to_quantize=_PRODUCTS,
         extra_options=_TEXT_OPTIONS,
     )
 
 
-def _stepped_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Products with constant weights of what a step of eps has moved."""
-    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
-    moved = {response_contract.EPS}
-    found = []
-    for node in graph.node:
-        if moved.intersection(node.input):
-            moved.update(node.output)
-            is_product = node.op_type in _PRODUCTS and node.input[0] in moved
-            if is_product and node.input[1] in weights:
-                found.append(node)
-    return found
+def _products_of_features(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Products with weights of the model that only features need."""
+    shown = needed(graph, {response_contract.LOGITS})
+    answering = [node for node in graph.node if shown.intersection(node.output)]
+    held = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
+    weights = held.intersection(name for node in answering for name in node.input)
+    alone = needed(graph, {response_contract.FEATURES})
+    alone -= shown | needed(graph, {response_contract.X_ADV})
+    return [
+        node
+        for node in graph.node
+        if node.op_type in _PRODUCTS
+        and node.input[1] in weights
+        and alone.intersection(node.output)
+    ]
 
 
 def _own_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[str]:
-    """Give each node a name, and weights that no other uses; return the names."""
+    """Give each node a name, and tensors that only products of its kind read, since one kind has
+    its channels in rows and the other in columns; return the names.
+    """
     held = {tensor.name: tensor for tensor in graph.initializer}
     for place, node in enumerate(nodes):
-        node.name = f"{_STEPPED}{place}"
+        kind = f"{response_contract.FEATURES}/{node.op_type}"
+        node.name = f"{kind}/{place}"
         for at, name in enumerate(node.input):
             if name not in held:
                 continue
-            node.input[at] = own = f"{_STEPPED}{name}"
+            node.input[at] = own = f"{kind}/{name}"
             if own not in held:
                 held[own] = graph.initializer.add()
                 held[own].CopyFrom(held[name])

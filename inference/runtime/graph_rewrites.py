@@ -54,18 +54,23 @@ def keep_read_inputs(graph: bytes) -> bytes:
 
 def drop_unread(graph: onnx.GraphProto) -> None:
     """Remove nodes and initializers that nothing reads, in place."""
-    read = {value.name for value in graph.output}
-    kept = []
-    # Last node first: nodes stand in the order of their dependence, so whole chains go.
-    for node in reversed(graph.node):
-        if read.intersection(node.output):
-            kept.append(node)
-            read.update(_inputs(node))
+    read = needed(graph, {value.name for value in graph.output})
+    kept = [node for node in graph.node if read.intersection(node.output)]
     del graph.node[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(kept)
     initializers = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:]
     graph.initializer.extend(initializers)
+
+
+def needed(graph: onnx.GraphProto, wanted: Collection[str]) -> set[str]:
+    """All tensors from which these are computed, and these."""
+    found = set(wanted)
+    # Last node first: nodes stand in the order of their dependence.
+    for node in reversed(graph.node):
+        if found.intersection(node.output):
+            found |= _inputs(node)
+    return found
 
 
 def _inputs(node: onnx.NodeProto) -> set[str]:

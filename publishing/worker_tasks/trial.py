@@ -4,8 +4,8 @@ The worker gets no key, and its input is the publisher's own. Its answers, in or
 
     the model that answers    INT8, or float32 where the configuration says so, after both marked
                               graphs have computed the same logits
-    the response graph        as it screens: that of an INT8 text model multiplies in INT8 behind
-                              its steps; empty without screening
+    the response graph        as it screens: that of an INT8 text model computes its features
+                              in INT8; empty without screening
     golden.safetensors
     detector.json
     measurements              canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
@@ -55,7 +55,7 @@ from publishing.evidence.measurements import (
     TrialMeasurements,
 )
 from publishing.evidence.recalibration import changes
-from publishing.quantization import quantize, quantize_steps
+from publishing.quantization import quantize, quantize_response
 from publishing.source.dataset import SLICES, DataSlice
 from publishing.worker_tasks.forward import (
     GoldenModel,
@@ -169,7 +169,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     fp32_logits = fp32.logits(test.x)
     graph, response = None, asked.response
     if config.quantized and config.tokens is not None and response:
-        response = quantize_steps(response, asked.fit.x, config.eps)
+        response = quantize_response(response, asked.fit.x, config.eps)
         asked = replace(asked, response=response)
     if response:
         graph = ResponseGraph.of(response)
