@@ -24,7 +24,7 @@ from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
 from benchmarks.report import RESULTS, Target, commit, finish, show
 from benchmarks.serve_subjects import SUBJECTS, ServedModel
-from benchmarks.serve_targets import OPEN, targets
+from benchmarks.serve_targets import OPEN, explained, targets
 
 _FOLDER = Path("build/bench/serve")
 IN_FLIGHT = (1, 16, 64, 256)
@@ -124,7 +124,7 @@ def _join() -> None:
     finish(
         "serve",
         rows,
-        [Target(**aim) for part in parts.values() for aim in part["targets"]],
+        [explained(Target(**aim)) for part in parts.values() for aim in part["targets"]],
         {what: why for part in parts.values() for what, why in part["notes"].items()},
         settings_tried=[tried for part in parts.values() for tried in part["settings_tried"]],
         measured={name: [part["commit"], part["pace"]] for name, part in parts.items()},
