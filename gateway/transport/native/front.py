@@ -29,9 +29,7 @@ _log = logging.getLogger(__name__)
 HANDED = frozenset({"/inference.GRPCInferenceService/ModelInfer"})
 _BURST = 256
 _LOOK_SECONDS = 0.25
-_GATHER_SECONDS = 0.0006
-# What is left of an expectation after each burst that falls short of it.
-_FADING = 0.9
+_GATHER_SECONDS = 0.0003
 # Threads that wait for the front are woken by its end.
 _LONG = 3600.0
 _RETRY_SECONDS = 0.1
@@ -205,18 +203,17 @@ class NativeFront:
         self._served = served
 
     def _take_bursts(self, handler: BurstHandler) -> None:
-        expected = 1.0
+        expected = 1
         while not self._stopping.is_set():
             calls = self._gather(expected)
-            expected = max(len(calls), expected * _FADING)
+            expected = len(calls)
             self._handle(handler, calls)
             # Nothing of a burst is kept while the next is waited for.
             del calls
 
-    def _gather(self, expected: float) -> "list[sealgate_front.Call]":
+    def _gather(self, expected: int) -> "list[sealgate_front.Call]":
         """The next burst. Those who were answered together ask again within moments of each other:
-        while fewer have come than lately did, the others are waited for, though not for long. By
-        the last burst alone, one small burst would part callers for good.
+        while fewer have come than last time, the others are waited for, though not for long.
         """
         calls = self._front.recv_batch(_BURST, _LONG)
         end = time.monotonic() + _GATHER_SECONDS
