@@ -174,10 +174,10 @@ class RateEstimate:
 
     def rows_within(self, seconds: float, most: int) -> float:
         """How many rows are run in `seconds`, in batches of `most` on all lanes; infinite while
-        unknown.
+        unknown. Small batches do not tell: what waits beyond a full one makes them large.
         """
         each = self.fixed / most + self.per_row
-        known = self._runs >= _ENOUGH and each > 0
+        known = self._runs >= _ENOUGH and 2 * self._x >= most * self._n and each > 0
         return seconds * self._lanes / each if known else float("inf")
 
     def least(self, rows: int) -> float:

@@ -268,10 +268,22 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     assert 0 < waited[0] <= LEFT - RUN < GAP
 
 
+class Saturated(RateEstimate):
+    """Has seen full batches of eight rows alone, and learns nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for _ in range(16):
+            super().ran(8, RUN)
+
+    def ran(self, rows: int, seconds: float) -> None:
+        pass
+
+
 def test_no_more_wait_than_are_run_within_the_longest_wait() -> None:
     worker = BlockingWorker()
     batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=2.5 * RUN))
-    batcher.pace = Known()
+    batcher.pace = Saturated()
     worker.open.set()
     batcher.submit(rows())
     worker.wait_entered()
@@ -283,7 +295,7 @@ def test_no_more_wait_than_are_run_within_the_longest_wait() -> None:
         with pytest.raises(SealgateError) as refused:
             batcher.submit(rows())
         assert refused.value.reason is Reason.QUEUE_FULL
-        assert refused.value.retry == pytest.approx(3 * RUN)
+        assert refused.value.retry == pytest.approx(2.5 * RUN)
         worker.open.set()
         for future in futures:
             future.result(60)
@@ -293,6 +305,6 @@ def test_a_batch_may_wait_however_long_it_takes() -> None:
     worker = BlockingWorker()
     worker.open.set()
     batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=RUN / 1000))
-    batcher.pace = Known()
+    batcher.pace = Saturated()
     batcher.submit(rows())
     assert batcher.queue.room == 8

@@ -71,7 +71,15 @@ def test_what_takes_too_long_to_measure_is_cut_short() -> None:
 def test_how_many_rows_are_run_in_a_time() -> None:
     pace = RateEstimate(lanes=2)
     assert pace.rows_within(1.0, 8) == float("inf")
-    for rows in (1, 2, 4, 8) * 2:
+    for rows in (2, 4, 8, 8) * 2:
         pace.ran(rows, 0.1 + 0.025 * rows)
     # A full batch takes .3 seconds, and two run at once.
     assert pace.rows_within(1.0, 8) == pytest.approx(2 * 8 / 0.3)
+
+
+def test_slow_runs_of_single_rows_say_nothing_of_full_batches() -> None:
+    """Such as the first of a version, which finds nothing in a cache."""
+    pace = RateEstimate()
+    for _ in range(20):
+        pace.ran(1, 1.0)
+    assert pace.rows_within(1.0, 64) == float("inf")
