@@ -105,8 +105,8 @@ class WholeCall(Protocol):
         ...
 
     def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
-        """Have later calls refused, for so long: those of the same caller whose
-        message begins with the same `beginning` bytes.
+        """Have later calls refused, for so many seconds: those of the same caller whose message
+        begins with the same `beginning` bytes, urgent ones too.
         """
         ...
 

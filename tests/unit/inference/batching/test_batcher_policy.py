@@ -244,7 +244,7 @@ class Known(RateEstimate):
         pass
 
 
-@pytest.mark.parametrize("hurried", [0, 1], ids=["the leader", "who comes along"])
+@pytest.mark.parametrize("hurried", [0, 1], ids=["the leader", "another of its batch"])
 def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     worker = BlockingWorker()
     batcher = Batcher(worker.work, BatcherLimits(8, 100, delay=DELAY))
