@@ -20,7 +20,13 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from generation.batching.answer_loop import AnswerInProgress, AnswerLoop, CacheQueue
-from generation.batching.windows import LayerCache, LayerWindow, layer_windows
+from generation.batching.windows import (
+    HeadCaches,
+    HeadWindows,
+    LayerCache,
+    LayerWindow,
+    layer_windows,
+)
 from generation.config import GenerationSettings
 from inference.llm.terms import AttentionWindows
 from inference.runtime.settings import CPU
@@ -183,7 +189,7 @@ class TranslationBatches(AnswerLoop[_Batch]):
 class _Row:
     """An answer with its caches; `next` are tokens that the model has not read yet."""
 
-    def __init__(self, answer: AnswerInProgress, caches: list[LayerCache]) -> None:
+    def __init__(self, answer: AnswerInProgress, caches: Sequence[LayerCache | HeadCaches]) -> None:
         self.answer = answer
         self.caches = caches
         self.next = list(answer.prompt)
@@ -202,7 +208,7 @@ class WindowBatch:
     def __init__(
         self,
         model: PreTrainedModel,
-        windows: Sequence[LayerWindow],
+        windows: Sequence[LayerWindow | HeadWindows],
         ends: Sequence[int],
         step_tokens: int,
     ) -> None:

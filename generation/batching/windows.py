@@ -50,18 +50,51 @@ class LayerWindow:
         """An empty one for a text of at most so many tokens."""
         return LayerCache(self, longest)
 
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """What the last tokens of a text see: query [heads, n, width], of the last n, key and value
+        [KV heads, tokens, width], of all, to [heads, n, width].
+        """
+        seen = torch.arange(key.shape[1], device=key.device)
+        asking = seen[key.shape[1] - query.shape[1] :]
+        return masked(self, query, asking, key, value, seen, scaling)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadWindows:
+    """What the KV heads of one layer see, where they differ. As many query heads in a row ask each
+    of them.
+    """
+
+    heads: tuple[LayerWindow, ...]
+
+    def cache(self, longest: int) -> "HeadCaches":
+        """As that of `LayerWindow`, of each head."""
+        return HeadCaches([window.cache(longest) for window in self.heads])
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """As `LayerWindow` does it."""
+        return _by_head(self.heads, query, key, value, scaling)
+
 
 def install(model: PreTrainedModel, attention: AttentionWindows) -> None:
     """Let a decoder attend in these windows, in place.
 
-    Raises SealgateError(ENGINE_UNSUITABLE) for another number of layers, and for a model that has
-    windows of its own.
+    Raises SealgateError(ENGINE_UNSUITABLE) for another number of layers or KV heads, and for a
+    model that has windows of its own.
     """
     layers = decoder_layers(model)
-    if len(layers) != len(attention.windows):
+    if len(layers) != attention.layers:
         raise SealgateError(
             Reason.ENGINE_UNSUITABLE,
-            f"{len(attention.windows)} attention windows for {len(layers)} layers",
+            f"attention windows of {attention.layers} layers for {len(layers)}",
+        )
+    if attention.heads not in (1, heads := model.config.num_key_value_heads):
+        raise SealgateError(
+            Reason.ENGINE_UNSUITABLE, f"attention windows of {attention.heads} KV heads for {heads}"
         )
     if set(getattr(model.config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         raise SealgateError(Reason.ENGINE_UNSUITABLE, "the model has attention windows of its own")
@@ -83,9 +116,13 @@ def installed(model: PreTrainedModel) -> AttentionWindows | None:
     return found
 
 
-def layer_windows(attention: AttentionWindows) -> list[LayerWindow]:
-    """One for each layer."""
-    return [LayerWindow(attention.sink, window) for window in attention.windows]
+def layer_windows(attention: AttentionWindows) -> list[LayerWindow | HeadWindows]:
+    """One for each layer; of each KV head only where they differ."""
+    found: list[LayerWindow | HeadWindows] = []
+    for layer in range(attention.layers):
+        own = tuple(LayerWindow(attention.sink, each) for each in attention.of_layer(layer))
+        found.append(own[0] if len(set(own)) == 1 else HeadWindows(own))
+    return found
 
 
 class LayerCache:
@@ -171,6 +208,36 @@ class LayerCache:
         self._tokens = end
 
 
+class HeadCaches:
+    """Keys and values that one layer keeps of one text, by KV head."""
+
+    def __init__(self, caches: Sequence[LayerCache]) -> None:
+        self._caches = caches
+
+    @property
+    def elements(self) -> int:
+        """How many numbers all have."""
+        return sum(cache.elements for cache in self._caches)
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """As `LayerCache` does it."""
+        return _by_head(self._caches, query, key, value, scaling)
+
+
+def _by_head(
+    heads: Sequence[LayerWindow | LayerCache],
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+) -> torch.Tensor:
+    """What each of the KV heads does with its own, [heads, n, width]."""
+    own = zip(heads, query.chunk(len(heads)), key.split(1), value.split(1), strict=True)
+    return torch.cat([head.attend(q, k, v, scaling) for head, q, k, v in own])
+
+
 def masked(
     window: LayerWindow,
     query: torch.Tensor,
@@ -234,7 +301,6 @@ def _forward(
     """
     if len(query) != 1:
         raise ValueError("attention in windows takes one text, or several in a row")
-    window: LayerWindow = module.layer_window
     if caches is not None:
         parts = [
             cache[module.layer_idx].attend(query[0, :, at], key[0, :, at], value[0, :, at], scaling)
@@ -242,9 +308,8 @@ def _forward(
         ]
         found = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     else:
-        seen = torch.arange(key.shape[2], device=key.device)
-        asking = seen[key.shape[2] - query.shape[2] :]
-        found = masked(window, query[0], asking, key[0], value[0], seen, scaling)
+        window: LayerWindow | HeadWindows = module.layer_window
+        found = window.attend(query[0], key[0], value[0], scaling)
     return found.transpose(0, 1)[None].contiguous(), None
 
 

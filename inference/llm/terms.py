@@ -10,7 +10,9 @@ A version holds the files of Hugging Face's layout and two of ours:
 
 A layer with window `w` sees, from each token, the first `sink` tokens of the text and the last `w`,
 the token itself included (sink tokens: Xiao et al., arXiv 2309.17453). All else is dropped from the
-cache. Positions stay those of the whole text.
+cache. Positions stay those of the whole text. Where `heads` is stated, each of so many KV heads of
+a layer has a window of its own: few heads look back at what was said far before (retrieval heads:
+Wu et al., arXiv 2404.15574), and those alone keep all.
 """
 
 import math
@@ -28,9 +30,9 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements import Manifest
 
-_MOST_LAYERS, _MOST_SINKS, _LARGEST = 1024, 1024, 1 << 20
+_MOST_LAYERS, _MOST_HEADS, _MOST_SINKS, _LARGEST = 1024, 1024, 1024, 1 << 20
 WHOLE = 0
-"""The window of a layer that keeps everything."""
+"""The window of a layer, or a KV head, that keeps everything."""
 TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
 INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"
 OPTIONAL = frozenset({INDEX, TOKENIZER_CONFIG, "generation_config.json"})
@@ -127,45 +129,62 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AttentionWindows:
-    """The `attention` of `generator.json`: a window in tokens for each layer, or WHOLE.
+    """The `attention` of `generator.json`: a window in tokens, or WHOLE, for each layer; or, where
+    there are `heads`, for each of so many KV heads of each layer in turn.
 
     Raises SealgateError(DOCUMENT_MALFORMED).
     """
 
     sink: int
     windows: tuple[int, ...]
+    heads: int = 1
 
     def __post_init__(self) -> None:
         if not fields.integer(self.sink) <= _MOST_SINKS:
             raise fields.malformed(f"attention has at most {_MOST_SINKS} sink tokens")
-        if not 1 <= len(self.windows) <= _MOST_LAYERS:
+        if not 1 <= fields.integer(self.heads) <= _MOST_HEADS or len(self.windows) % self.heads:
+            raise fields.malformed("attention has as many windows in each layer")
+        if not 1 <= self.layers <= _MOST_LAYERS:
             raise fields.malformed("attention has a window for each layer")
         if not all(fields.integer(window) <= _LARGEST for window in self.windows):
             raise fields.malformed("a window has at most 2**20 tokens")
         if not any(self.windows):
             raise fields.malformed("attention without a window must not be stated")
 
+    @property
+    def layers(self) -> int:
+        return len(self.windows) // self.heads
+
+    def of_layer(self, layer: int) -> tuple[int, ...]:
+        """Its windows: one, or one for each of its KV heads."""
+        return self.windows[layer * self.heads : (layer + 1) * self.heads]
+
     def as_json(self) -> dict[str, Any]:
-        return {"sink": self.sink, "windows": list(self.windows)}
+        by_head = {} if self.heads == 1 else {"heads": self.heads}
+        return {"sink": self.sink, "windows": list(self.windows), **by_head}
 
     @classmethod
     def of_json(cls, value: Any) -> Self:
         """Read what `as_json` returns."""
-        record = fields.record(value, ("sink", "windows"))
-        return cls(
-            fields.integer(record["sink"]),
-            tuple(fields.integer(each) for each in fields.items(record["windows"])),
-        )
+        by_head = ("heads",) if isinstance(value, dict) and "heads" in value else ()
+        record = fields.record(value, ("sink", "windows", *by_head))
+        heads = fields.integer(record.get("heads", 1))
+        if by_head and heads < 2:
+            raise fields.malformed("attention states its KV heads only where they differ")
+        windows = tuple(fields.integer(each) for each in fields.items(record["windows"]))
+        return cls(fields.integer(record["sink"]), windows, heads)
 
-    def held(self, layer: int, tokens: int) -> int:
-        """Of how many tokens that layer keeps keys and values, of a text of so many."""
-        window = self.windows[layer]
+    def held(self, place: int, tokens: int) -> int:
+        """Of how many tokens keys and values are kept, of a text of so many, by what has the window
+        at that place.
+        """
+        window = self.windows[place]
         return tokens if window == WHOLE else min(tokens, self.sink + window)
 
     def equivalent(self, tokens: int) -> int:
         """As many tokens of full attention take the memory that `tokens` take, rounded up."""
-        layers = len(self.windows)
-        return -(-sum(self.held(layer, tokens) for layer in range(layers)) // layers)
+        count = len(self.windows)
+        return -(-sum(self.held(place, tokens) for place in range(count)) // count)
 
     @property
     def description(self) -> str:
@@ -175,8 +194,9 @@ class AttentionWindows:
         least, most = min(own), max(own)
         sizes = f"{least}" if least == most else f"{least} to {most}"
         rest = f", {whole} keep all" if whole else ""
+        what = "layers" if self.heads == 1 else "KV heads"
         return (
-            f"attention windows of {sizes} tokens in {len(own)} of {len(self.windows)} layers{rest}"
+            f"attention windows of {sizes} tokens in {len(own)} of {len(self.windows)} {what}{rest}"
             f", {self.sink} sink tokens"
         )
 

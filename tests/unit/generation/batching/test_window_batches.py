@@ -23,6 +23,7 @@ from tests.support.builders.models.random_decoder import KV_HEADS, LAYERS, WIDTH
 from tests.support.fakes.blocking_worker import until
 
 WINDOWS = AttentionWindows(3, (8, WHOLE, 21))
+BY_HEAD = AttentionWindows(3, (8, WHOLE, 21, 21, WHOLE, 30), KV_HEADS)
 SETTINGS = GenerationSettings(
     Path("copies"), cache_tokens=512, page_tokens=16, step_tokens=32, queue=8
 )
@@ -34,6 +35,15 @@ def batches() -> Iterator[WindowBatches]:
     model = random_decoder.make("qwen2")
     install(model, WINDOWS)
     batches = WindowBatches(model, WINDOWS, [], SETTINGS)
+    yield batches
+    batches.close()
+
+
+@pytest.fixture(scope="module")
+def by_head() -> Iterator[WindowBatches]:
+    model = random_decoder.make("qwen2")
+    install(model, BY_HEAD)
+    batches = WindowBatches(model, BY_HEAD, [], SETTINGS)
     yield batches
     batches.close()
 
@@ -59,6 +69,15 @@ def test_answers_of_all_lengths_are_generates(batches: WindowBatches) -> None:
     install(model, WINDOWS)
     prompts = [random_decoder.ids(length, length) for length in LENGTHS]
     found = together(batches, [(ids, Sampling(40)) for ids in prompts])
+    for ids, tokens in zip(prompts, found, strict=True):
+        assert tokens == greedy_tokens(model, [], ids, 40)[len(ids) :]
+
+
+def test_heads_with_windows_of_their_own_answer_as_generate(by_head: WindowBatches) -> None:
+    model = random_decoder.make("qwen2")
+    install(model, BY_HEAD)
+    prompts = [random_decoder.ids(length, length) for length in LENGTHS]
+    found = together(by_head, [(ids, Sampling(40)) for ids in prompts])
     for ids, tokens in zip(prompts, found, strict=True):
         assert tokens == greedy_tokens(model, [], ids, 40)[len(ids) :]
 

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from generation.batching.windows import (
+    HeadCaches,
     LayerCache,
     LayerWindow,
     install,
@@ -21,6 +22,7 @@ from tests.support.builders.models import random_decoder
 from tests.support.builders.models.random_decoder import KV_HEADS, WIDTH
 
 WINDOWS = AttentionWindows(3, (8, WHOLE, 21))
+BY_HEAD = AttentionWindows(3, (8, WHOLE, 21, 21, WHOLE, 30), KV_HEADS)
 IDS = random_decoder.ids(150)
 PIECES = (
     (150,),
@@ -31,20 +33,21 @@ PIECES = (
 
 
 def explicit(tokens: int, sink: int, window: int) -> torch.Tensor:
-    """[1, 1, tokens, tokens], added to scores; written out on purpose."""
+    """[tokens, tokens], added to scores; written out on purpose."""
     mask = torch.full((tokens, tokens), -torch.inf)
     for later in range(tokens):
         for earlier in range(later + 1):
             if window == WHOLE or later - earlier < window or earlier < sink:
                 mask[later, earlier] = 0.0
-    return mask[None, None]
+    return mask
 
 
 def reference(kind: str, ids: Sequence[int], windows: AttentionWindows) -> torch.Tensor:
-    """Logits by the library's own eager attention, each layer given its mask."""
+    """Logits by the library's own eager attention, the four heads of each layer given masks."""
     model = random_decoder.make(kind, "eager")
-    for layer, window in zip(model.model.layers, windows.windows, strict=True):
-        mask = explicit(len(ids), windows.sink, window)
+    for at, layer in enumerate(model.model.layers):
+        masks = [explicit(len(ids), windows.sink, window) for window in windows.of_layer(at)]
+        mask = torch.stack(masks).repeat_interleave(4 // len(masks), 0)[None]
         layer.self_attn.forward = partial(_masked, layer.self_attn.forward, mask)
     with torch.inference_mode():
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
@@ -61,7 +64,7 @@ def windowed(kind: str, windows: AttentionWindows = WINDOWS) -> PreTrainedModel:
 
 
 def in_pieces(
-    model: PreTrainedModel, caches: Sequence[LayerCache], pieces: Sequence[int]
+    model: PreTrainedModel, caches: Sequence[LayerCache | HeadCaches], pieces: Sequence[int]
 ) -> Iterator[torch.Tensor]:
     start = 0
     for size in pieces:
@@ -75,24 +78,30 @@ def in_pieces(
         start += size
 
 
+@pytest.mark.parametrize("windows", [WINDOWS, BY_HEAD])
 @pytest.mark.parametrize("kind", random_decoder.KINDS)
-def test_masked_attention_equals_the_librarys_with_an_explicit_mask(kind: str) -> None:
+def test_masked_attention_equals_the_librarys_with_an_explicit_mask(
+    kind: str, windows: AttentionWindows
+) -> None:
     with torch.inference_mode():
-        found = windowed(kind)(input_ids=torch.tensor([IDS]), use_cache=False).logits[0]
+        found = windowed(kind, windows)(input_ids=torch.tensor([IDS]), use_cache=False).logits[0]
         full = random_decoder.make(kind)(input_ids=torch.tensor([IDS])).logits[0]
-    expected = reference(kind, IDS, WINDOWS)
+    expected = reference(kind, IDS, windows)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(full, expected, atol=1e-2)
 
 
+@pytest.mark.parametrize("windows", [WINDOWS, BY_HEAD])
 @pytest.mark.parametrize("pieces", PIECES)
 @pytest.mark.parametrize("kind", random_decoder.KINDS)
-def test_what_caches_keep_is_enough(kind: str, pieces: Sequence[int]) -> None:
-    model = windowed(kind)
-    caches = [window.cache(len(IDS)) for window in layer_windows(WINDOWS)]
+def test_what_caches_keep_is_enough(
+    kind: str, pieces: Sequence[int], windows: AttentionWindows
+) -> None:
+    model = windowed(kind, windows)
+    caches = [window.cache(len(IDS)) for window in layer_windows(windows)]
     with torch.inference_mode():
         found = torch.cat([*in_pieces(model, caches, pieces)])
-    assert torch.allclose(found, reference(kind, IDS, WINDOWS), atol=1e-5)
+    assert torch.allclose(found, reference(kind, IDS, windows), atol=1e-5)
 
 
 @pytest.mark.parametrize("sink", [0, 5])
@@ -125,6 +134,17 @@ def test_caches_hold_sinks_and_windows_alone() -> None:
             assert held == [2 * KV_HEADS * WIDTH * places for places in (11, 150, 24)]
 
 
+def test_heads_hold_windows_of_their_own() -> None:
+    model = windowed("qwen2", BY_HEAD)
+    caches = [window.cache(len(IDS)) for window in layer_windows(BY_HEAD)]
+    with torch.inference_mode():
+        for _ in in_pieces(model, caches, (40,) + (1,) * 110):
+            pass
+    held = [11 + 150, 24 + 24, 150 + 33]
+    assert [cache.elements for cache in caches] == [2 * WIDTH * places for places in held]
+    assert BY_HEAD.equivalent(150) == -(-sum(held) // 6)
+
+
 @pytest.mark.parametrize(("longest", "places"), [(1, 1), (3, 3), (4, 4), (11, 11), (12, 11)])
 def test_short_texts_take_no_more_than_they_have(longest: int, places: int) -> None:
     assert LayerWindow(3, 8).cache(longest).places == places
@@ -140,7 +160,14 @@ def test_windows_of_another_number_of_layers_are_refused() -> None:
     with pytest.raises(SealgateError) as found:
         windowed("llama", AttentionWindows(4, (8, 8)))
     assert found.value.reason is Reason.ENGINE_UNSUITABLE
-    assert found.value.detail == "2 attention windows for 3 layers"
+    assert found.value.detail == "attention windows of 2 layers for 3"
+
+
+def test_windows_of_another_number_of_heads_are_refused() -> None:
+    with pytest.raises(SealgateError) as found:
+        windowed("llama", AttentionWindows(4, (8,) * 12, 4))
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
+    assert found.value.detail == "attention windows of 4 KV heads for 2"
 
 
 def test_a_model_with_windows_of_its_own_is_refused() -> None:
