@@ -67,8 +67,20 @@ def _recall(document: Document) -> list[Target]:
     return [aim if aim.met else aim.because(why)]
 
 
+def _poisoned(document: Document) -> list[Target]:
+    """The other end of the interval of what one poisoner of nine takes from the better rule."""
+    lost = {row["arm"]: row.get("below_honest", {}) for row in document["rows"]}
+    return [
+        Target(f"{arm}: points lost, high end of 95%", each["mean"] + each["off"], 1.0)
+        for arm, each in lost.items()
+        if arm.startswith(LOWEST) and "off" in each
+    ]
+
+
 _ENCODER = ("onnx window: percent less memory than onnx fused", "window: percent of full")
+_SPLIT = ("digits: loss of two processes beside one's, split tensor",)
 SOURCES = (
+    GuideSource(1, "devices", "gpu.json"),
     GuideSource(2, "CPU, GPU and NPU mixed", "placement.json", limit="speeds are simulated"),
     GuideSource(
         *(3, "attention windows of a decoder", "windows.json"),
@@ -96,7 +108,17 @@ SOURCES = (
         limit="accuracy of classifiers where the guide has BLEU; times of a busy machine;"
         " 4-bit files of before embeddings took 4 bits too",
     ),
-    GuideSource(6, "federated training", "federated.json", ("one poisoner of nine",), _ten_seeds),
+    GuideSource(
+        *(6, "federated training", "federated.json"),
+        ("one poisoner of nine",),
+        _ten_seeds,
+        _poisoned,
+    ),
+    GuideSource(
+        *(7, "tensor parallel of a decoder", "split.json"),
+        limit="random weights; one answer at a time",
+    ),
+    GuideSource(7, "tensor parallel in training", "training.json", _SPLIT),
     GuideSource(
         *(9, "monitoring, and a rollback in minutes", "drill.json"),
         limit="one run, by commands instead of people; beside other work another missed the drift",

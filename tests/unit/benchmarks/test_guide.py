@@ -53,6 +53,19 @@ def test_fewer_seeds_than_the_aim_asks_for_do_not_count(
     assert (row["value"] is None) == (state == NOT_MEASURED)
 
 
+def test_the_high_end_of_what_a_poisoner_takes_is_held_to_the_same_aim(tmp_path: Path) -> None:
+    found = [aim("one poisoner of nine (labels turned): points lost", 2.0)]
+    told = {"seeds": 10, "mean": 0.3, "off": 0.8}
+    rows = [{"arm": "lowest-loss"}, {"arm": "lowest-loss, labels", "below_honest": told}]
+    assert states(tmp_path, POISONED, targets=found, rows=rows) == [MET, MISSED]
+    assert gathered(POISONED, tmp_path)[1]["value"] == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize("item", [1, 2, 3, 4, 5, 6, 7, 9])
+def test_every_part_with_figures_has_a_source(item: int) -> None:
+    assert item in {source.item for source in SOURCES}
+
+
 def test_shorter_texts_than_the_aim_asks_for_do_not_count(tmp_path: Path) -> None:
     found = [aim("memory of keys and values less by", 2.0)]
     assert states(tmp_path, WINDOWS, targets=found, tokens=2048) == [NOT_MEASURED]
