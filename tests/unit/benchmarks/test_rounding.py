@@ -14,6 +14,7 @@ from benchmarks.rounding import (
     FLOAT32,
     NETWORKS,
     Measured,
+    RoundedNetwork,
     after,
     during,
     feeds,
@@ -67,6 +68,14 @@ def test_a_large_file_and_a_slow_one_are_missed() -> None:
     assert judge(summary(MLP, large))[-1].why == "20 bytes are float32, 180 4 bits and the graph"
     slow = "MLP, 8 bits in training: times faster"
     assert missed(seed(0.01, ms=2.0), seed(0.011, ms=2.0)) == [slow]
+
+
+@pytest.mark.parametrize("network", [each for each in NETWORKS if each.name != "MLP"])
+def test_a_network_that_is_hardly_faster_says_why(network: RoundedNetwork) -> None:
+    judged = judge(summary(network, [seed(0.01, ms=2.0), seed(0.011, ms=2.0)]))
+    (slow,) = (each for each in judged if each.name.endswith("times faster"))
+    assert not slow.met
+    assert "float32" in slow.why
 
 
 def test_what_is_known_of_a_network_stays_until_it_is_measured_again(
