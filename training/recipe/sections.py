@@ -14,8 +14,8 @@ TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
 )
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
-    TRAIN: ("checkpointing", "joined"),
-    DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
+    TRAIN: ("checkpointing", "bfloat16", "joined"),
+    DISTIL: ("checkpointing", "bfloat16", "temperature", "weight", "hidden", "adaptive"),
     HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
     QUANTIZE: ("bits", "temperature", "weight"),
     PRIVATE: ("noise", "clip", "epsilon", "delta"),
@@ -31,6 +31,7 @@ class RecipeStep:
     distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
                labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
                lets weight and temperature follow the student's gap
+               both may multiply in `bfloat16`, which is faster where the processor does (AMX)
     harden     on the labels, of rows that PGD of `attack_steps` moves in every step, by up to
                `attack` (of the domain) in each place; every other image is shifted by up to `shift`
                pixels and turned by up to `turn` degrees before, labels are smoothed by `smoothing`
@@ -45,6 +46,7 @@ class RecipeStep:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     checkpointing: bool = False
+    bfloat16: bool = False
     joined: float = 0.0
     temperature: float = 2.0
     weight: float = 0.9

@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -196,7 +197,8 @@ def descend(
     began = time.monotonic()
     for at, places in _order(len(corpus), step.batch, seed, done, total):
         mine, counts = engine.share(places)
-        loss = ask(corpus.take(mine).to(place), at / total) * counts
+        with torch.autocast(place.type, torch.bfloat16) if step.bfloat16 else nullcontext():
+            loss = ask(corpus.take(mine).to(place), at / total) * counts
         value = engine.mean(loss)
         if not math.isfinite(value):
             raise SealgateError(Reason.LOSS_NOT_FINITE, f"{value} at step {at + 1} of {total}")

@@ -46,7 +46,7 @@ class LabelLoss(nn.Module):
 
     def forward(self, student: Any, batch: TrainingBatch, progress: float) -> torch.Tensor:
         """The loss; `progress` is the share of all steps that are done."""
-        logits = student.answers(batch.x)[1]
+        logits = student.answers(batch.x)[1].float()
         if not (batch.y != NO_LABEL).any():
             return logits.sum() * 0
         return functional.cross_entropy(logits, batch.y, ignore_index=NO_LABEL)
@@ -65,7 +65,8 @@ class Distillation(nn.Module):
 
     def forward(self, student: Any, batch: TrainingBatch, progress: float) -> torch.Tensor:
         """The loss; `progress` is the share of all steps that are done."""
-        vectors, logits = student.answers(batch.x)
+        # Products may be in bfloat16, which is too coarse for a loss.
+        vectors, logits = (each.float() for each in student.answers(batch.x))
         teacher = _present(batch.logits)
         weight, temperature, share = self.settings(logits.detach(), teacher, batch.y, progress)
         soft = temperature**2 * gap(teacher, logits, temperature)
