@@ -61,11 +61,16 @@ def write(wheel: Path, out: Path, harmless: Iterable[str] = ()) -> dict[str, int
     return counts
 
 
+def plain(text: str) -> str:
+    """A text but for case and punctuation, by which prompts are told apart."""
+    return _SIGNS.sub(" ", text.casefold()).strip()
+
+
 def _new(rows: Iterable[tuple[str, str]], known: set[str]) -> Labelled:
     for text, label in rows:
-        plain = _SIGNS.sub(" ", text.casefold()).strip()
-        if plain and plain not in known:
-            known.add(plain)
+        said = plain(text)
+        if said and said not in known:
+            known.add(said)
             yield text, label
 
 

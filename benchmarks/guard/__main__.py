@@ -4,8 +4,8 @@ The guard that demo/recipes/prompt-guard.toml led to is published, which marks a
 promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows in which the
 gateway shows them, and a set also by the gateway's own path. Beside what it makes of a chat stands
 what it makes of its messages one by one. `roc` has what it would find at other rates of false
-alarms, which are looked up among the held-out prompts themselves. Writes
-results/guard.json.
+alarms, which are looked up among the held-out prompts themselves; `beside`, what the classifiers
+of `benchmarks.guard.baselines` make of the same sets. Writes results/guard.json.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.guard.prompts import CORPORA, ENCODINGS, FOLDER, RECIPE, Prompts, held_out
+from benchmarks.guard import baselines
+from benchmarks.guard.baselines import NANOGUARD, Learnt
+from benchmarks.guard.prompts import (
+    CORPORA,
+    ELSEWHERE,
+    ENCODINGS,
+    FOLDER,
+    RECIPE,
+    Prompts,
+    held_out,
+)
 from benchmarks.guard.published import Floats, Margins, Published, found_at, published
 from benchmarks.report import Target, finish, show
 from publishing.calibration.screening_report import auroc
@@ -24,8 +34,10 @@ from training.run.finishing import FinishedRun
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _HIDDEN = (
     "seven languages",
+    "five languages",
     "halves",
     "between 130 clean words",
+    "between 2,000 clean words",
     "between two e-mails",
     *(f"in {name}" for name in ENCODINGS),
 )
@@ -53,12 +65,35 @@ def main() -> None:
         rows = [guard.margins.row(prompts) for prompts in sets]
         roc = _roc(sets, guard.margins)
         gateway = _gateway(guard, sets)
+        beside = _beside(recipe, guard.margins, sets)
     show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
     show(roc)
+    show(beside)
     targets = _targets(rows, recipe.alarms.bound)
     names = ("accuracy", "test_rows", "parameters", "alarms")
     trained = {name: made.report[name] for name in names}
-    finish("guard", rows, targets, trained=trained, roc=roc, gateway=gateway)
+    finish("guard", rows, targets, trained=trained, roc=roc, gateway=gateway, beside=beside)
+
+
+def _beside(recipe: Recipe, ours: Margins, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
+    """The share of each set that each classifier calls an injection."""
+    learnt = Learnt.read(recipe)
+    judges = {
+        "TF-IDF": baselines.words(learnt),
+        "MiniLM, head alone": baselines.vectors(learnt, FOLDER / "minilm"),
+    }
+    if (public := baselines.public()) is not None:
+        judges |= {NANOGUARD: public, f"{NANOGUARD}, by our rule": learnt.settled(public)}
+    every = {"this guard": ours}
+    every |= {name: Margins(judge, learnt.windows) for name, judge in judges.items()}
+    return [
+        {
+            "prompts": prompts.name,
+            "share": "false alarms" if prompts.clean else "found",
+            **{name: _called(each, prompts) for name, each in every.items()},
+        }
+        for prompts in sets
+    ]
 
 
 def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
@@ -72,6 +107,10 @@ def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
         row |= {f"found at {rate:.2%}": found_at(clean, injections, rate) for rate in _RATES}
         found.append(row)
     return found
+
+
+def _called(margins: Margins, prompts: Prompts) -> float:
+    return round(float((margins.of(prompts.asked) > 0).mean()), 4)
 
 
 def _auroc(clean: Floats, injections: Floats) -> float:
@@ -107,7 +146,9 @@ def _targets(rows: Iterable[Mapping[str, Any]], bound: float) -> list[Target]:
         Target("false alarms, in halves", alarms["clean prompts in halves"], 5 * bound),
         Target("false alarms, about instructions", alarms["about instructions"], 3 * bound),
         Target("false alarms, e-mails", alarms["e-mails"], 2 * bound),
-        *(Target(f"found, {name}", found[name], 0.9, least=True) for name in CORPORA),
+        Target("false alarms, documents", alarms["documents"], 2 * bound),
+        Target("false alarms, bastion", alarms["bastion"], 3 * bound),
+        *(Target(f"found, {name}", found[name], 0.9, least=True) for name in CORPORA + ELSEWHERE),
         *(Target(f"found, {name}", found[name], 0.8, least=True) for name in _HIDDEN),
     ]
     return [target.unless_met(_WHY) for target in targets]

@@ -1,37 +1,48 @@
 """Prompts that a guard never saw, in sets: clean ones, and injections as they are and as attackers
 hide them.
 
-Held out are parts of the two corpora that it learnt from. What to expect elsewhere say injections
-in other languages by other people, prompts that speak of instructions and mean no harm
-(`about.txt`, made up for this), and e-mails, half of them spam, which are no prompts. Chats are
-made of held-out prompts.
+Held out are parts of the two corpora that it learnt from. What to expect elsewhere say two corpora
+of other origin (`benchmarks.guard.elsewhere`), injections in other languages by other people,
+prompts that speak of instructions and mean no harm (`about.txt`, made up for this), and e-mails,
+half of them spam, and descriptions of packages, which are no prompts. Chats and long texts are made
+of held-out ones.
 """
 
 import base64
 import json
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from importlib.metadata import distributions
+from itertools import chain, cycle
 from pathlib import Path
 
+from benchmarks.guard import elsewhere
 from benchmarks.report import RESULTS
 from demo.harmless import mails
-from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
+from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS, TRAINED
 from inference.llm.request import Sampling, SamplingRequest
 
 _ROOT = RESULTS.parent.parent
 RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
 FOLDER = _ROOT / "build" / "guard"
 _MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
+_PACKAGES = _ROOT / "build" / "bench" / "guard"
+_LEARNT_SITE = _ROOT / ".venv-peers" / "workshop" / "lib"
 _ABOUT = Path(__file__).parent / "about.txt"
 CORPORA = ("S-Labs", "neuralchemy")
 """Other parts of which it learnt from."""
+ELSEWHERE = ("bastion", "in the wild")
+"""Of which it learnt from no part."""
 _SETS = {"S-Labs": S_LABS, "neuralchemy": NEURALCHEMY, "seven languages": LANGUAGES}
 # So many injections that are hidden.
 _HIDDEN = 400
 _BETWEEN = "Of course. Please tell me more about it."
 # Words before and behind a half, more than two windows have.
 _FAR = 130
+# Words of a long text, and how many such have an injection in their midst.
+_LONG, _LONG_TEXTS = 2000, 100
+_DOCUMENT = 3000
 Texts = Sequence[str]
 
 
@@ -62,9 +73,51 @@ def held_out() -> list[Prompts]:
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
     letters = list(mails(_MAILS, held_out=True))
     found.append(Prompts("e-mails", True, [_prompt(text) for text in letters]))
+    papers = list(_documents())
+    found.append(Prompts("documents", True, [_prompt(text) for text in papers]))
+    found += _elsewhere()
     clean, injections = (read["S-Labs"][label] for label in (CLEAN, INJECTION))
     long = [text for text in injections if len(text.split()) > 2][:_HIDDEN]
-    return found + _chats(clean) + _hidden(long, clean, letters)
+    mixed = [text for pair in zip(letters, clean, strict=False) for text in pair] + papers
+    return found + _chats(clean) + _hidden(long, clean, letters) + _inside(long, mixed)
+
+
+def _elsewhere() -> list[Prompts]:
+    trained = chain.from_iterable(_read(FOLDER / TRAINED).values())
+    other = elsewhere.read(_PACKAGES, trained)
+    found = []
+    for kind in (True, False):
+        sets = {"bastion": other.bastion, "five languages": other.languages}
+        found += [
+            Prompts(name, kind, [_prompt(text) for text in texts[not kind]])
+            for name, texts in sets.items()
+        ]
+    return [*found, Prompts("in the wild", False, [_prompt(text) for text in other.wild])]
+
+
+def _documents() -> Iterator[str]:
+    """How descriptions of packages begin that are installed here, and not where training reads."""
+    known = {each.name for each in distributions(path=[str(p) for p in _LEARNT_SITE.glob("*/*")])}
+    here = distributions(path=[sysconfig.get_path("purelib")])
+    for package in sorted(here, key=lambda each: each.name):
+        said = package.metadata.get_payload()  # type: ignore[attr-defined]
+        if package.name not in known and isinstance(said, str) and len(said) >= _DOCUMENT:
+            yield said[:_DOCUMENT]
+
+
+def _inside(injections: Texts, clean: Texts) -> list[Prompts]:
+    """In the midst of a long text, and as many long texts as there are words for."""
+    other = cycle(clean)
+    words = sum(len(text.split()) for text in clean)
+    alone = [_words(other, _LONG) for _ in range(words // _LONG)]
+    half = _LONG // 2
+    buried = [
+        f"{_words(other, half)} {text} {_words(other, half)}" for text in injections[:_LONG_TEXTS]
+    ]
+    return [
+        Prompts("2,000 clean words", True, [_prompt(text) for text in alone]),
+        Prompts("between 2,000 clean words", False, [_prompt(text) for text in buried]),
+    ]
 
 
 def _chats(clean: Texts) -> list[Prompts]:
@@ -151,9 +204,9 @@ def _cut(text: str, count: int) -> list[str]:
     ]
 
 
-def _words(texts: Iterator[str]) -> str:
+def _words(texts: Iterator[str], count: int = _FAR) -> str:
     found: list[str] = []
-    while len(found) < _FAR:
+    while len(found) < count:
         found += next(texts).split()
     return " ".join(found)
 

@@ -47,7 +47,6 @@ from torch import nn
 from inference.runtime.providers import TorchDevice, select_device
 from inference.runtime.settings import CPU
 from inference.screening.calibration import conformal_rank
-from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust import canonical
@@ -226,14 +225,7 @@ class RecipeRun:
         asked = self._recipe.data
         if asked.source not in (*recipe.OF_TEXT, recipe.PROSE):
             return sources.read_rows(asked, None)
-        return sources.read_rows(asked, self._tokenizer())
-
-    def _tokenizer(self) -> bytes | None:
-        """The recipe's own, or else that of whom it learns or begins from."""
-        asked = self._recipe
-        if asked.data.tokenizer is not None:
-            return read_plain_file(asked.data.tokenizer)
-        return teachers.tokenizer_in(asked.student.path or asked.teacher.path)
+        return sources.read_rows(asked, teachers.tokenizer_of(self._recipe))
 
     def _claim(self, material: RunData) -> str:
         """When the run in this folder began; RUN_FOREIGN where it is another's."""

@@ -29,7 +29,7 @@ from sealgate.trust.canonical import sha256
 from training.data.run_data import TRAIN, RunData
 from training.models import checkpoints
 from training.recipe import recipe
-from training.recipe.recipe import TeacherSection
+from training.recipe.recipe import Recipe, TeacherSection
 
 _DECAY = 1e-3
 # A place that hardly varies, as MiniLM has one, would get a weight so large that INT8 has no level
@@ -87,6 +87,13 @@ def tokenizer_in(folder: Path | None) -> bytes | None:
     if folder is None or not (folder / TOKENIZER).is_file():
         return None
     return read_plain_file(folder / TOKENIZER)
+
+
+def tokenizer_of(asked: Recipe) -> bytes | None:
+    """That of a recipe, or else that of whom its student begins from or learns from."""
+    if asked.data.tokenizer is not None:
+        return read_plain_file(asked.data.tokenizer)
+    return tokenizer_in(asked.student.path or asked.teacher.path)
 
 
 def digest(asked: TeacherSection) -> str:
@@ -175,10 +182,10 @@ def _checkpoint(
     with TemporaryDirectory() as disk:
         if megabytes:
             # What spreads it moves rows to its first part.
-            model = _loaded(path, own_head, spread_over(megabytes, disk, device))
+            model = loaded(path, own_head, spread_over(megabytes, disk, device))
             vectors, logits = ask(model, rows, own_head)
         else:
-            model = _loaded(path, own_head, {}).to(device)
+            model = loaded(path, own_head, {}).to(device)
             vectors, logits = ask(model, rows, own_head, device)
     if logits is None or logits.shape[1] != classes:
         place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
@@ -198,7 +205,11 @@ def spread_over(megabytes: float, disk: str, device: str = CPU) -> dict[str, Any
     return {"device_map": "auto", "max_memory": room, "offload_folder": disk}
 
 
-def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
+def loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
+    """A model of transformers, of a folder that was taken in; `own_head` keeps its classifier.
+
+    Raises CHECKPOINT_REFUSED.
+    """
     from transformers import AutoModel, AutoModelForSequenceClassification
     from transformers.utils import logging
 

@@ -1,0 +1,159 @@
+"""What a guard is held against: classifiers that learnt from the same windows, or from others.
+
+    TF-IDF      logistic regression on n-grams of words and of characters (scikit-learn)
+    MiniLM      a linear head on the vectors of the encoder as it was imported: nothing in it moved
+    NanoGuard   a public guard of 16.8 million parameters, in the package metatronnanoguard 0.1.0
+
+Each reads the windows that the guard reads. Its threshold follows from the same calibration prompts
+by the same rule, `training.run.recipe_run`: at most `bound` of prompts like these are called an
+injection, with the recipe's confidence.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline, make_union
+
+from benchmarks.guard.published import Floats, Judge
+from benchmarks.report import RESULTS
+from inference.screening.calibration import conformal_rank
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids
+from inference.text.windows import Windows
+from training.data.run_data import CALIBRATION, TRAIN, RunData
+from training.recipe.recipe import Recipe
+from training.run.sources import read_rows
+from training.steps.teachers import ask, fit_head, loaded, tokenizer_of
+
+NANOGUARD = "NanoGuard"
+_PUBLIC = Path(__file__).parent / "nanoguard.py"
+PACKAGES = RESULTS.parent.parent / "build" / "bench" / "guard" / "nanoguard"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The windows of a slice whose class is known: what each says, whether it is of the class that
+    is looked for [n], and of which prompt it is [n].
+    """
+
+    said: Sequence[str]
+    sought: np.ndarray
+    prompts: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a recipe trains on, as texts and as rows of tokens."""
+
+    recipe: Recipe
+    tokenizer: TextTokenizer
+    slices: Mapping[str, Shown]
+
+    @classmethod
+    def read(cls, recipe: Recipe) -> "Learnt":
+        """Raises what reading a recipe's rows raises."""
+        data = tokenizer_of(recipe) or b""
+        material = RunData.cut(read_rows(recipe.data, data), recipe.data, recipe.alarms.label)
+        rules = material.read.tokens
+        if rules is None:
+            raise ValueError("a guard reads texts")
+        cutter = TextTokenizer.open(data, rules)
+        said = _texts(recipe.data.place, cutter, rules.most)
+        sought = material.read.names.index(recipe.alarms.label)
+        found = {}
+        for name in (TRAIN, CALIBRATION):
+            x, y = material.slices[name]
+            known = np.flatnonzero(y >= 0)
+            prompts = material.texts[name][known]
+            texts = [said[x[at].tobytes()] for at in known]
+            found[name] = Shown(texts, y[known] == sought, prompts)
+        return cls(recipe, cutter, found)
+
+    @property
+    def windows(self) -> Windows:
+        return Windows(self.tokenizer)
+
+    def rows(self, texts: Sequence[str]) -> Ids:
+        return tokens.resized(
+            self.tokenizer.rows([text.encode() for text in texts]), self.recipe.data.tokens
+        )
+
+    def settled(self, judge: Judge) -> Judge:
+        """The same, less the threshold that the recipe's rule gives it."""
+        shown, asked = self.slices[CALIBRATION], self.recipe.alarms
+        others = np.flatnonzero(~shown.sought)
+        highest = np.full(shown.prompts.max() + 1, -np.inf, np.float32)
+        margins = judge([shown.said[int(at)] for at in others])
+        np.maximum.at(highest, shown.prompts[others], margins)
+        ordered = np.sort(highest[highest > -np.inf])
+        threshold = ordered[-conformal_rank(len(ordered), asked.bound, asked.confidence)]
+        return lambda texts: judge(texts) - threshold
+
+
+def _texts(path: Path, cutter: TextTokenizer, most: int) -> dict[bytes, str]:
+    """The window that each row of tokens is of."""
+    windows = Windows(cutter)
+    found: dict[bytes, str] = {}
+    for line in path.read_text().splitlines():
+        shown = windows.of(json.loads(line)["text"])
+        rows = tokens.resized(cutter.rows([text.encode() for text in shown]), most)
+        found |= {row.tobytes(): text for row, text in zip(rows, shown, strict=True)}
+    return found
+
+
+def words(learnt: Learnt) -> Judge:
+    """Logistic regression on words and pairs of them, and on two to five characters."""
+    shown = learnt.slices[TRAIN]
+    counted = make_union(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=3),
+    )
+    fitted = make_pipeline(counted, LogisticRegression(C=10, max_iter=300))
+    fitted.fit(shown.said, shown.sought)
+    return learnt.settled(lambda texts: fitted.decision_function(list(texts)).astype(np.float32))
+
+
+def vectors(learnt: Learnt, encoder: Path) -> Judge:
+    """A head on the vectors of an imported encoder."""
+    model, shown = loaded(encoder, False, {}), learnt.slices[TRAIN]
+
+    def of(texts: Sequence[str]) -> torch.Tensor:
+        return ask(model, learnt.rows(texts), own_head=False)[0]
+
+    y = torch.from_numpy(shown.sought.astype(np.int64))
+    weight, bias = fit_head(of(shown.said), y, classes=2)
+
+    def judge(texts: Sequence[str]) -> Floats:
+        logits = of(texts) @ weight.T + bias
+        return (logits[:, 1] - logits[:, 0]).numpy()
+
+    return learnt.settled(judge)
+
+
+def public() -> Judge | None:
+    """The public guard, at the threshold that it comes with; None where it is not installed."""
+    if not (PACKAGES / "nanoguard").is_dir():
+        return None
+
+    def judge(texts: Sequence[str]) -> Floats:
+        done = subprocess.run(
+            [sys.executable, str(_PUBLIC)],
+            input=json.dumps(list(texts)),
+            env=os.environ | {"PYTHONPATH": str(PACKAGES)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return np.array(json.loads(done.stdout), np.float32)
+
+    return judge

@@ -1,0 +1,106 @@
+"""Classifiers beside a guard learn from its windows, and get their threshold by its rule."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.guard import baselines
+from benchmarks.guard.baselines import Learnt
+from benchmarks.guard.nanoguard import margins
+from inference.screening.calibration import conformal_rank
+from tests.support.builders.models import text_models
+from training.recipe.recipe import Recipe
+
+RECIPE = """
+[model]
+name = "guard"
+description = "d"
+intended_use = "u"
+[data]
+source = "texts"
+path = "prompts.jsonl"
+train = 400
+fit = 20
+calibration = 300
+tokens = 16
+windows = true
+tokenizer = "tokenizer.json"
+[student]
+kind = "encoder"
+[[steps]]
+kind = "train"
+[alarms]
+label = "injection"
+bound = 0.02
+"""
+
+
+_LETTERS = Path(text_models.__file__).parent / "letters" / "tokenizer.json"
+
+
+@pytest.fixture
+def learnt(tmp_path: Path) -> Learnt:
+    """Of prompts that speak of a pill where they are injections."""
+    some = np.random.default_rng(1)
+    words = [f"{a}{b}" for a in "bdfgl" for b in ("a", "e", "i", "o", "u", "an", "en")]
+    rows = []
+    for number in range(1600):
+        said = [*some.choice(words, 6), "pill" if number % 3 == 0 else "plan"]
+        label = "injection" if number % 3 == 0 else "clean"
+        rows.append({"text": " ".join(some.permutation(said)), "label": label})
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "tokenizer.json").write_bytes(_LETTERS.read_bytes())
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return Learnt.read(Recipe.read(tmp_path / "recipe.toml"))
+
+
+def test_what_is_learnt_is_what_the_recipe_trains_on(learnt: Learnt) -> None:
+    shown = learnt.slices["train"]
+    assert len(shown.said) == 400
+    assert [("pill" in text) for text in shown.said] == shown.sought.tolist()
+
+
+def test_a_threshold_lets_as_many_clean_prompts_alarm_as_back_the_bound(learnt: Learnt) -> None:
+    shown = learnt.slices["calibration"]
+    clean = [text for text, sought in zip(shown.said, shown.sought, strict=True) if not sought]
+    values = {text: float(number) for number, text in enumerate(dict.fromkeys(clean))}
+    judge = learnt.settled(lambda texts: np.array([values[text] for text in texts], np.float32))
+    alarms = int((judge(clean) > 0).sum())
+    assert alarms == conformal_rank(len(clean), 0.02, 0.9) - 1
+
+
+def test_words_find_what_one_word_tells(learnt: Learnt) -> None:
+    judge = baselines.words(learnt)
+    assert (judge(["ba pill de fi", "go plan la"]) > 0).tolist() == [True, False]
+
+
+def test_without_its_package_there_is_no_public_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "PACKAGES", tmp_path)
+    assert baselines.public() is None
+
+
+def test_the_public_guard_is_asked_row_by_row_of_like_length() -> None:
+    assert margins(_FakeGuard(), ["abc", "a", "abcdef"]) == [3.0, 1.0, 6.0]
+
+
+class _FakeGuard:
+    """Says how many letters a text has."""
+
+    pad_token_id = 0
+    sequence_len = 10
+
+    def __init__(self) -> None:
+        self.tokenizer = self.config = self
+
+    def encode(self, text: str, max_length: int) -> list[int]:
+        return [1 + ord(letter) for letter in text][:max_length]
+
+    def model(self, ids: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+        assert ((ids > 0) == held).all()
+        counts = held.sum(1).float()
+        return torch.stack([torch.zeros_like(counts), counts], 1)
