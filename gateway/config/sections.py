@@ -242,8 +242,9 @@ class GatewayLimits:
     """Calls in progress or waiting, on all connections together."""
     streams_per_connection: int = 128
     """Calls at once on one connection."""
-    threads: int = 64
-    """Calls that are worked on at once."""
+    threads: int = 96
+    """Calls that are worked on at once; no more than three quarters of them wait for a message of
+    one caller."""
     waiting_calls: int = 64
     deadline: float = 10.0
     """The most that a call may take, whatever its caller grants."""

@@ -31,8 +31,10 @@ def test_every_setting_says_what_it_is_for(section: type) -> None:
 def test_a_setting_shows_its_type_its_default_and_what_it_is_for() -> None:
     limits = dict(SECTIONS)["gateway.toml [limits]"]
     threads = next(one for one in configuration.settings(limits) if one.name == "threads")
-    assert (threads.kind, threads.default) == ("whole number", "`64`")
-    assert threads.purpose.startswith("Calls that are worked on at once. While `waiting_calls`")
+    assert (threads.kind, threads.default) == ("whole number", "`96`")
+    assert threads.purpose.startswith(
+        "Calls that are worked on at once; no more than three quarters"
+    )
 
 
 def test_what_must_be_set_says_so() -> None:

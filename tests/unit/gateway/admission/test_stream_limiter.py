@@ -38,6 +38,16 @@ def test_one_caller_leaves_places_for_others() -> None:
             held.enter_context(stream_limiter.streaming(Open(), "greedy"))
 
 
+def test_by_default_a_caller_may_have_64_messages_on_their_way() -> None:
+    """On a busy machine that many calls are read at once; none of them is slow."""
+    stream_limiter = StreamLimiter(GatewayLimits())
+    with ExitStack() as held:
+        for _ in range(64):
+            held.enter_context(stream_limiter.reading(Open(), "busy"))
+        for _ in range(8):
+            held.enter_context(stream_limiter.reading(Open(), "another"))
+
+
 def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     # A clock of its own: how long the machine takes is nothing to it.
     clock = SimpleNamespace(now=1000.0)
