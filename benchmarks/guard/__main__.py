@@ -5,7 +5,8 @@ promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows
 gateway shows them, and a set also by the gateway's own path. Beside what it makes of a chat stands
 what it makes of its messages one by one. `roc` has what it would find at other rates of false
 alarms, which are looked up among the held-out prompts themselves; `beside`, what the classifiers
-of `benchmarks.guard.baselines` make of the same sets. Writes results/guard.json.
+of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by those that learnt
+from fewer prompts. Writes results/guard.json and guard.svg.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.guard import baselines
+from benchmarks.guard import baselines, curve
 from benchmarks.guard.baselines import NANOGUARD, Learnt
 from benchmarks.guard.prompts import (
     CORPORA,
@@ -27,10 +28,12 @@ from benchmarks.guard.prompts import (
 )
 from benchmarks.guard.published import Floats, Margins, Published, found_at, published
 from benchmarks.report import Target, finish, show
+from inference.llm.request import SamplingRequest
 from publishing.calibration.screening_report import auroc
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 
+_LETTERS = 200_000
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _HIDDEN = (
     "seven languages",
@@ -65,35 +68,54 @@ def main() -> None:
         rows = [guard.margins.row(prompts) for prompts in sets]
         roc = _roc(sets, guard.margins)
         gateway = _gateway(guard, sets)
-        beside = _beside(recipe, guard.margins, sets)
+        learnt = Learnt.read(recipe)
+        beside = _beside(learnt, guard.margins, sets)
+    grown = curve.curve(learnt, sets)
+    curve.draw(grown)
     show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
     show(roc)
     show(beside)
+    show(grown)
     targets = _targets(rows, recipe.alarms.bound)
     names = ("accuracy", "test_rows", "parameters", "alarms")
     trained = {name: made.report[name] for name in names}
-    finish("guard", rows, targets, trained=trained, roc=roc, gateway=gateway, beside=beside)
+    finish(
+        "guard",
+        rows,
+        targets,
+        trained=trained,
+        roc=roc,
+        gateway=gateway,
+        beside=beside,
+        curve=grown,
+    )
 
 
-def _beside(recipe: Recipe, ours: Margins, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
-    """The share of each set that each classifier calls an injection."""
-    learnt = Learnt.read(recipe)
-    judges = {
-        "TF-IDF": baselines.words(learnt),
-        "MiniLM, head alone": baselines.vectors(learnt, FOLDER / "minilm"),
-    }
+def _beside(learnt: Learnt, ours: Margins, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
+    """The share of each set that each classifier calls an injection; of long sets the public guard,
+    which is slow, reads only the first so many letters.
+    """
+    judges = {curve.TF_IDF: baselines.words(learnt)}
+    if (teacher := learnt.recipe.teacher.path) is not None:
+        judges |= {"the teacher": baselines.vectors(learnt, teacher)}
     if (public := baselines.public()) is not None:
         judges |= {NANOGUARD: public, f"{NANOGUARD}, by our rule": learnt.settled(public)}
     every = {"this guard": ours}
     every |= {name: Margins(judge, learnt.windows) for name, judge in judges.items()}
-    return [
-        {
-            "prompts": prompts.name,
-            "share": "false alarms" if prompts.clean else "found",
-            **{name: _called(each, prompts) for name, each in every.items()},
-        }
-        for prompts in sets
-    ]
+    rows = []
+    for prompts in sets:
+        kind = "false alarms" if prompts.clean else "found"
+        row: dict[str, Any] = {"prompts": prompts.name, "share": kind}
+        for name, margins in every.items():
+            asked = _first(prompts.asked) if NANOGUARD in name else prompts.asked
+            row[name] = round(float((margins.of(asked) > 0).mean()), 4)
+        rows.append(row)
+    return rows
+
+
+def _first(asked: Sequence[SamplingRequest]) -> Sequence[SamplingRequest]:
+    letters = np.cumsum([len(one.prompt) for one in asked])
+    return asked[: 1 + int((letters < _LETTERS).sum())]
 
 
 def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
@@ -107,10 +129,6 @@ def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
         row |= {f"found at {rate:.2%}": found_at(clean, injections, rate) for rate in _RATES}
         found.append(row)
     return found
-
-
-def _called(margins: Margins, prompts: Prompts) -> float:
-    return round(float((margins.of(prompts.asked) > 0).mean()), 4)
 
 
 def _auroc(clean: Floats, injections: Floats) -> float:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,13 @@ from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from inference.text.windows import Windows
-from training.data.run_data import CALIBRATION, TRAIN, RunData
+from training.data.run_data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
 from training.run.sources import read_rows
 from training.steps.teachers import ask, fit_head, loaded, tokenizer_of
 
 NANOGUARD = "NanoGuard"
-_PUBLIC = Path(__file__).parent / "nanoguard.py"
+_PUBLIC = Path(__file__).parent / "ask_nanoguard.py"
 PACKAGES = RESULTS.parent.parent / "build" / "bench" / "guard" / "nanoguard"
 
 
@@ -53,31 +53,30 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What a recipe trains on, as texts and as rows of tokens."""
+    """What a recipe trains on, as texts and as rows of tokens; `said` has the text of each row."""
 
     recipe: Recipe
+    rows_read: SourceRows
     tokenizer: TextTokenizer
+    said: Mapping[bytes, str]
     slices: Mapping[str, Shown]
 
     @classmethod
     def read(cls, recipe: Recipe) -> "Learnt":
         """Raises what reading a recipe's rows raises."""
         data = tokenizer_of(recipe) or b""
-        material = RunData.cut(read_rows(recipe.data, data), recipe.data, recipe.alarms.label)
-        rules = material.read.tokens
-        if rules is None:
+        read = read_rows(recipe.data, data)
+        if read.tokens is None:
             raise ValueError("a guard reads texts")
-        cutter = TextTokenizer.open(data, rules)
-        said = _texts(recipe.data.place, cutter, rules.most)
-        sought = material.read.names.index(recipe.alarms.label)
-        found = {}
-        for name in (TRAIN, CALIBRATION):
-            x, y = material.slices[name]
-            known = np.flatnonzero(y >= 0)
-            prompts = material.texts[name][known]
-            texts = [said[x[at].tobytes()] for at in known]
-            found[name] = Shown(texts, y[known] == sought, prompts)
-        return cls(recipe, cutter, found)
+        cutter = TextTokenizer.open(data, read.tokens)
+        said = _texts(recipe.data.place, cutter, read.tokens.most)
+        return cls(recipe, read, cutter, said, _slices(recipe, read, said))
+
+    def part(self, labels: int) -> "Learnt":
+        """The same with the labels of only the first so many prompts of the train slice."""
+        recipe = replace(self.recipe, data=replace(self.recipe.data, labels=labels))
+        slices = _slices(recipe, self.rows_read, self.said)
+        return replace(self, recipe=recipe, slices=slices)
 
     @property
     def windows(self) -> Windows:
@@ -98,6 +97,17 @@ class Learnt:
         ordered = np.sort(highest[highest > -np.inf])
         threshold = ordered[-conformal_rank(len(ordered), asked.bound, asked.confidence)]
         return lambda texts: judge(texts) - threshold
+
+
+def _slices(recipe: Recipe, read: SourceRows, said: Mapping[bytes, str]) -> dict[str, Shown]:
+    material = RunData.cut(read, recipe.data, recipe.alarms.label)
+    sought, found = read.names.index(recipe.alarms.label), {}
+    for name in (TRAIN, CALIBRATION):
+        x, y = material.slices[name]
+        known = np.flatnonzero(y >= 0)
+        texts = [said[x[at].tobytes()] for at in known]
+        found[name] = Shown(texts, y[known] == sought, material.texts[name][known])
+    return found
 
 
 def _texts(path: Path, cutter: TextTokenizer, most: int) -> dict[bytes, str]:

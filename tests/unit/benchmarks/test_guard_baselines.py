@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.guard import baselines
+from benchmarks.guard.ask_nanoguard import margins
 from benchmarks.guard.baselines import Learnt
-from benchmarks.guard.nanoguard import margins
 from inference.screening.calibration import conformal_rank
 from tests.support.builders.models import text_models
 from training.recipe.recipe import Recipe
@@ -61,6 +61,12 @@ def test_what_is_learnt_is_what_the_recipe_trains_on(learnt: Learnt) -> None:
     shown = learnt.slices["train"]
     assert len(shown.said) == 400
     assert [("pill" in text) for text in shown.said] == shown.sought.tolist()
+
+
+def test_of_a_part_only_the_first_prompts_are_labelled(learnt: Learnt) -> None:
+    part = learnt.part(100)
+    assert part.slices["train"].said == learnt.slices["train"].said[:100]
+    assert part.slices["calibration"].said == learnt.slices["calibration"].said
 
 
 def test_a_threshold_lets_as_many_clean_prompts_alarm_as_back_the_bound(learnt: Learnt) -> None:
