@@ -11,9 +11,9 @@ A model reads a chat as one text. So beside each message by itself the guard is 
 from one into another: of all messages in a row, and of those of one role, between which others'
 stand, a window over each seam.
 
-The policy may name another classifier for messages of a role: what a tool has fetched is judged by
-other thresholds than what a person asks. That one is shown the messages of its role and all seams,
-and the general one all else.
+The policy may name another classifier for messages of a role, or the same with another margin: what
+a tool has fetched is judged by another threshold than what a person asks. That one is shown the
+messages of its role and all seams, and the general one all else.
 
 A classifier of answers is shown what has come of one (`inference.llm.answers`), in windows too.
 """
@@ -102,13 +102,16 @@ class PromptClassifier:
         live, tokenizer = self._opened(guard)
         config = live.config
         sought, most = config.labels.index(guard.label), config.batching.max_rows
+        margin = guard.margin / 100 if isinstance(guard, PromptClassifierRules) else 0.0
         texts = [window.encode() for window in shown(Windows(tokenizer))]
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(
                 live, rows, RequestOptions(until, active=call.is_active, caller=call.principal.name)
             )
-            if (answer.outputs[config.output.name].argmax(-1) == sought).any():
+            logits = answer.outputs[config.output.name]
+            leads = logits[:, sought] - np.delete(logits, sought, 1).max(1)
+            if (leads > margin).any():
                 return True
         return False
 

@@ -46,6 +46,7 @@ SLOW, ALERT = "slow", "alert"
 _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
 _GUARD_FIELDS = ("version", "label", "action")
+_WIDEST_MARGIN = 100_000
 _LONGEST_ROLE = 64
 _LONGEST_HOLD_MS = 60_000
 _LONGEST_SECONDS = 30 * 86400
@@ -151,13 +152,15 @@ class PromptClassifierRules:
     which must be live under a name of its own; and what follows, `block`, `flag` or `record`, where
     it finds the class `label` in any part of a prompt.
 
-    `roles`: for messages of a role, such as `tool`, another classifier in its place.
+    `roles`: for messages of a role, such as `tool`, another classifier in its place, or the same
+    with another `margin`: by how many hundredths of a logit the class must lead all others.
     """
 
     version: str
     label: str
     action: str
     roles: Mapping[str, "PromptClassifierRules"] = field(default_factory=dict)
+    margin: int = 0
 
     def __post_init__(self) -> None:
         check_digest(self.version)
@@ -167,20 +170,23 @@ class PromptClassifierRules:
             raise invalid("a guard leads to something that does not exist")
         if not all(fields.text(role, _LONGEST_ROLE) for role in self.roles):
             raise fields.malformed("a role of messages is empty")
+        fields.integer(self.margin, -_WIDEST_MARGIN)
         if any(other.roles for other in self.roles.values()):
             raise fields.malformed("the guard of a role has no roles of its own")
 
     def to_json(self) -> dict[str, Any]:
         roles = {role: other.to_json() for role, other in self.roles.items()}
         said = {name: getattr(self, name) for name in _GUARD_FIELDS}
-        return said | ({"roles": roles} if roles else {})
+        more = {"roles": roles, "margin": self.margin}
+        return said | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         said = dict(fields.mapping(value))
         roles = fields.mapping(said.pop("roles", {}))
         others = {role: cls.from_json(other) for role, other in roles.items()}
-        return cls(**fields.record(said, _GUARD_FIELDS), roles=others)
+        margin = fields.integer(said.pop("margin", 0), -_WIDEST_MARGIN)
+        return cls(**fields.record(said, _GUARD_FIELDS), roles=others, margin=margin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
@@ -77,3 +78,35 @@ def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
     with pytest.raises(SealgateError) as found:
         PromptClassifier(engine).follows(guard, asked(b"three"), 0.0, call)
     assert found.value.reason is Reason.VERSION_NOT_LIVE
+
+
+@pytest.mark.parametrize(
+    ("general", "tool", "action"),
+    [(0, 0, "block"), (151, 0, "flag"), (0, -60, "block"), (151, 60, ""), (200, -60, "flag")],
+)
+def test_a_class_must_lead_by_the_margin_of_the_role(general: int, tool: int, action: str) -> None:
+    digest = "sha256:" + "0" * 64
+    other = PromptClassifierRules(digest, "injection", "flag", margin=tool)
+    guard = PromptClassifierRules(digest, "injection", "block", {"tool": other}, margin=general)
+    live = SimpleNamespace(
+        digest=digest,
+        alias="production",
+        ready=SimpleNamespace(tokenizer=byte_tokens.opened(64)),
+        config=SimpleNamespace(
+            labels=("clean", "injection"),
+            batching=SimpleNamespace(max_rows=8),
+            output=SimpleNamespace(name="logits"),
+        ),
+    )
+
+    def infer(version: Any, rows: np.ndarray, options: Any) -> Any:
+        # "person" leads by 1.5, all else by 0.5.
+        leads = np.array([[0.0, 1.5 if row == b"person" else 0.5] for row in rows])
+        return SimpleNamespace(outputs={"logits": leads})
+
+    engine: Any = SimpleNamespace(
+        live=lambda: {("guard", "production"): live}, resolve=lambda *_: live, infer=infer
+    )
+    call: Any = SimpleNamespace(is_active=lambda: True, principal=SimpleNamespace(name="somebody"))
+    said = chat(("user", "person"), ("tool", "fetched"))
+    assert PromptClassifier(engine).follows(guard, said, 0.0, call) == action

@@ -37,7 +37,10 @@ def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
     held = ScreeningRules(hold_ms=5, hold_stage=True)
     guarded = ScreeningRules(
         guard=PromptClassifierRules(
-            _DIGEST, "injection", "block", {"tool": PromptClassifierRules(_DIGEST, "evil", "flag")}
+            _DIGEST,
+            "injection",
+            "block",
+            {"tool": PromptClassifierRules(_DIGEST, "evil", "flag", margin=-125)},
         )
     )
     policy = make_policy(screens=ScreeningPolicy({"digits": DIGITS, "chat": guarded, "*": held}))
@@ -144,6 +147,8 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (MALFORMED, {"guard": {"version": _DIGEST, "label": "", "action": "block"}}),
         (MALFORMED, {"guard": {"version": _DIGEST, "label": "injection"}}),
         (INVALID, {"guard": {"version": _DIGEST, "label": "injection", "action": "step-up"}}),
+        (MALFORMED, {"guard": {**_GUARD, "margin": 0.5}}),
+        (MALFORMED, {"guard": {**_GUARD, "margin": -100_001}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"tool": {}}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"": _GUARD}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"r" * 65: _GUARD}}}),
