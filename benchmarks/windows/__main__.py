@@ -32,12 +32,13 @@ from benchmarks.windows.served import (
     targets,
 )
 from generation.models.decoder import LanguageModel
-from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves, recall
+from generation.publishing.recall import recall
+from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
 from inference.llm.terms import FLOAT32, INT8_INTEGER, WHOLE, AttentionWindows
 from tests.support.builders.models import tiny_decoder
 
 _BUILD = Path(__file__).parents[2] / "build"
-_REAL, _SPEECHES = _BUILD / "llm" / "qwen", _BUILD / "bench" / "speeches" / "package" / "data"
+REAL, SPEECHES = _BUILD / "llm" / "qwen", _BUILD / "bench" / "speeches" / "package" / "data"
 # A token of these texts has no more letters on average.
 _LETTERS = 6
 _REBASED = "windows, re-based"
@@ -55,7 +56,7 @@ def main() -> None:
         show(_speeds(1024, options.rounds, 64, 2, [1 / 8]), _SPEEDS)
         return
     tokens = options.tokens
-    if not (_REAL.exists() and _SPEECHES.exists()):
+    if not (REAL.exists() and SPEECHES.exists()):
         speeds = _speeds(tokens, options.rounds, 512, 12, [1 / 8])
         show(speeds, _SPEEDS)
         why = "`make demo-llm` did not fetch the model, or npm the addresses"
@@ -79,9 +80,9 @@ class _Measured:
     def __init__(self, tokens: int) -> None:
         """Chooses the windows."""
         chooses, checks, other = speeches(tokens)
-        self._full, self._windowed = (LanguageModel.read(_REAL, INT8_INTEGER) for _ in range(2))
+        self._full, self._windowed = (LanguageModel.read(REAL, INT8_INTEGER) for _ in range(2))
         # A few more: cut anew, a text may have one token less.
-        half = [_text(self._full, text, tokens // 2 + 16) for text in (chooses, checks)]
+        half = [first_tokens(self._full, text, tokens // 2 + 16) for text in (chooses, checks)]
         self._ids = _ids(self._full, other)[:tokens]
         begun = time.perf_counter()
         # Recall is measured below: these windows show what is lost where none is asked for.
@@ -148,12 +149,12 @@ def _speeds(
 
 def speeches(tokens: int) -> list[str]:
     """Three addresses of so many tokens or more, from all times."""
-    texts = [path.read_text() for path in sorted(_SPEECHES.glob("*.txt"))]
+    texts = [path.read_text() for path in sorted(SPEECHES.glob("*.txt"))]
     long = [text for text in texts if len(text) >= _LETTERS * tokens]
     return [long[len(long) * at // 3] for at in range(3)]
 
 
-def _text(decoder: LanguageModel, text: str, tokens: int) -> str:
+def first_tokens(decoder: LanguageModel, text: str, tokens: int) -> str:
     """Its first tokens."""
     found: str = decoder.tokenizer.decode(_ids(decoder, text)[:tokens])
     return found

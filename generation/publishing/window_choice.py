@@ -7,14 +7,14 @@ and the share is the largest with which perplexity is kept. One share is right f
 one for all heads: nearly every layer has a head that looks everywhere, most of which tells little.
 Perplexity is that of each text's second half, where windows tell.
 
-Perplexity may be kept where nothing is recalled that was said far before: what one word far behind
-says matters to few tokens. So recall is measured as well, of what full attention recalls with a
-probability of a half. Three numbers are named in a text, at its beginning, in its middle and near
-its end, and its end asks for each.
+Perplexity may be kept where nothing is recalled that was said far before, so recall is measured as
+well (`generation.publishing.recall`), of what full attention recalls with a probability of a half.
+Few KV heads look back at what was named: as many as recall needs keep all, and the others keep the
+windows of their layers.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from generation.models.attention_reach import WatchedLayers
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import surprises
+from generation.publishing.recall import knows_any, looking_back, recall, share_recalled
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import WHOLE, AttentionWindows
 from sealgate.reasons import Reason, SealgateError
@@ -35,13 +36,11 @@ _SMALLEST = 16
 _SHARES = [0.8 * 0.7**number for number in range(16)]
 # Of so many queries of a text attention is looked at.
 _LOOKED_AT = 64
+# Of a text, the least share that heads see where recall is asked for: what is looked up later is
+# written with smaller windows as well, and then not found.
+_NEAR = 16
 # No text of fewer tokens says anything about windows.
 _SHORTEST = 4 * _SMALLEST
-_NAMED = {0.02: ("Alice", "71492"), 0.5: ("Robert", "38056"), 0.95: ("Maria", "92617")}
-# What full attention recalls with less says nothing about windows.
-_KNOWN = 0.5
-# The end of a text makes room for names and questions.
-_KEPT = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +97,20 @@ class WindowFindings:
 
     def as_json(self) -> dict[str, object]:
         """For evidence."""
-        windows = self.attention.windows
+        attention = self.attention
         return {
-            **self.attention.as_json(),
+            **attention.as_json(),
             "longest_text": self.longest,
             "measured_tokens": self.tokens,
             "perplexity_full": self.full,
             "perplexity_windows": self.windowed,
-            "memory_share": self.attention.equivalent(self.longest) / self.longest,
+            "memory_share": attention.equivalent(self.longest) / self.longest,
             "recall_full": _by_place(self.recall_full),
             "recall_windows": _by_place(self.recall_windows),
             "entropy": [layer.entropy for layer in self.layers],
             "outside": [
-                layer.outside.get(window, 0.0)
-                for layer, window in zip(self.layers, windows, strict=True)
+                self.layers[place // attention.heads].outside.get(window, 0.0)
+                for place, window in enumerate(attention.windows)
             ],
         }
 
@@ -214,71 +213,90 @@ def _measured(
     spread: Sequence[LayerSpread],
     wish: WindowWish,
 ) -> AttentionWindows:
-    """The windows of the largest share with which half of the perplexity that may be lost is, and
-    as much is recalled as is wished, by bisection: more attention inside loses less.
+    """The windows of the largest share with which half of the perplexity that may be lost is; and
+    where recall is wished, with all kept by as few KV heads as lose a quarter of what may be lost
+    of it: on another text they lose more.
     """
-    full, recalls = perplexity_of_halves(decoder.model, texts), recall(decoder, texts[0])
-    allowed = full / (1 - (1 - wish.kept) / 2)
+    recalls = recall(decoder, texts[0]) if wish.recalled else {}
+    looks = looking_back(decoder, texts[0]) if knows_any(recalls) else []
+    windows = _by_perplexity(decoder, texts, spread, wish)
+    if not any(windows):
+        raise SealgateError(Reason.ATTENTION_COST, f"no windows keep {wish.kept:.2%} of perplexity")
+    if not looks:
+        return AttentionWindows(wish.sink, windows)
 
-    def keeps() -> bool:
-        if perplexity_of_halves(decoder.model, texts) > allowed:
-            return False
-        again = recall(decoder, texts[0]) if wish.recalled else recalls
-        return share_recalled(recalls, again) >= wish.recalled
-
-    best: AttentionWindows | None = None
-    low, high = 0, len(_SHARES)
-    while low < high:
-        middle = (low + high) // 2
-        windows = tuple(layer.window(_SHARES[middle]) for layer in spread)
-        if not any(windows):
-            # Nor are there any for smaller shares.
-            high = middle
-            continue
-        tried = AttentionWindows(wish.sink, windows)
+    def keeps(tried: AttentionWindows) -> bool:
         decoder.attend(tried)
-        if keeps():
-            best, high = tried, middle
-        else:
-            low = middle + 1
-    if best is None:
+        return share_recalled(recalls, recall(decoder, texts[0])) >= (3 + wish.recalled) / 4
+
+    near = tuple(window and max(window, len(texts[0]) // _NEAR) for window in windows)
+    found = _with_whole(near, looks, wish.sink, keeps)
+    if found is None:
         raise SealgateError(
             Reason.ATTENTION_COST,
             f"no windows keep {wish.kept:.2%} of perplexity and {wish.recalled:.0%} of recall",
         )
-    return best
+    return found
 
 
-def recall(decoder: LanguageModel, ids: Sequence[int]) -> dict[float, float]:
-    """How probable each number is where the end of a text asks for it, by where in the text it was
-    named, as a share of its length.
+def _by_perplexity(
+    decoder: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    spread: Sequence[LayerSpread],
+    wish: WindowWish,
+) -> tuple[int, ...]:
+    """Those of the largest share that keeps it, by bisection: more attention inside loses less."""
+    allowed = perplexity_of_halves(decoder.model, texts) / (1 - (1 - wish.kept) / 2)
+
+    def windows(number: int) -> tuple[int, ...]:
+        return tuple(layer.window(_SHARES[number]) for layer in spread)
+
+    def keeps(number: int) -> bool:
+        tried = windows(number)
+        # Nor are there any for smaller shares.
+        if not any(tried):
+            return True
+        decoder.attend(AttentionWindows(wish.sink, tried))
+        return perplexity_of_halves(decoder.model, texts) <= allowed
+
+    least = _least(len(_SHARES), keeps)
+    return () if least is None else windows(least)
+
+
+def _with_whole(
+    windows: Sequence[int],
+    looks: Sequence[Sequence[float]],
+    sink: int,
+    keeps: Callable[[AttentionWindows], bool],
+) -> AttentionWindows | None:
+    """The windows of layers with all kept by as few KV heads as `keeps` asks for, those that look
+    back most before others; None where only all of them would do.
     """
+    heads = len(looks[0])
+    shares = [share for layer in looks for share in layer]
+    order = sorted(range(len(shares)), key=lambda place: -shares[place])
+    least = [window for window in windows for _ in range(heads)]
 
-    def cut(text: str) -> list[int]:
-        found: list[int] = decoder.tokenizer.encode(text, add_special_tokens=False).ids
-        return found
+    def tried(count: int) -> AttentionWindows | None:
+        whole = set(order[:count])
+        found = tuple(WHOLE if at in whole else window for at, window in enumerate(least))
+        return AttentionWindows(sink, found, heads) if any(found) else None
 
-    text, whole, before = list(ids[: int(_KEPT * len(ids))]), [], 0
-    for share, (name, number) in _NAMED.items():
-        at = int(share * len(text))
-        whole += [*text[before:at], *cut(f"\nThe secret number of {name} is {number}.\n")]
-        before = at
-    whole += text[before:]
-    places = {}
-    for share, (name, number) in _NAMED.items():
-        whole += cut(f"\nThe secret number of {name} is")
-        told = cut(f" {number}")
-        places[share] = range(len(whole), len(whole) + len(told))
-        whole += told
-    first = min(place.start for place in places.values())
-    nats = surprises(decoder.model, whole, first)
-    return {
-        share: math.exp(-float(nats[place.start - first : place.stop - first].sum()))
-        for share, place in places.items()
-    }
+    def does(count: int) -> bool:
+        each = tried(count)
+        return each is None or keeps(each)
+
+    count = _least(len(least), does)
+    return None if count is None else tried(count)
 
 
-def share_recalled(full: Mapping[float, float], windows: Mapping[float, float]) -> float:
-    """The least share, at any place, of what full attention recalls; 1 where it recalls nothing."""
-    known = [windows[at] / told for at, told in full.items() if told >= _KNOWN]
-    return min([1.0, *known])
+def _least(count: int, keeps: Callable[[int], bool]) -> int | None:
+    """The least number below `count` that keeps, where all above one that does keep as well."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if keeps(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low if low < count else None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 
 from generation.batching.step_batches import WindowBatches
 from generation.batching.windows import installed
@@ -15,14 +16,9 @@ from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.publishing import builder, window_choice
 from generation.publishing.builder import BuiltGenerator, GeneratorDescription, GeneratorKeys
+from generation.publishing.recall import RecallText, looking_back, recall, share_recalled
 from generation.publishing.watermark import CommittedMark
-from generation.publishing.window_choice import (
-    WindowWish,
-    choose,
-    perplexity_of_halves,
-    recall,
-    share_recalled,
-)
+from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8_INTEGER, TERMS, WHOLE, AttentionWindows, GeneratorTerms
@@ -77,7 +73,7 @@ def files(built: BuiltGenerator) -> Path:
 def test_windows_are_signed_with_the_terms(built: BuiltGenerator, files: Path) -> None:
     terms = GeneratorTerms.decode((files / TERMS).read_bytes())
     assert terms.attention is not None
-    assert len(terms.attention.windows) == 2
+    assert terms.attention.layers == 2
     assert built.findings.windows is not None
     assert terms.attention == built.findings.windows.attention
     assert built.findings.windows.kept >= 0.98
@@ -91,6 +87,7 @@ def test_evidence_says_how_they_were_chosen(built: BuiltGenerator) -> None:
     assert found["windows"] == list(built.findings.terms.attention.windows)
     assert found["perplexity_full"] / found["perplexity_windows"] >= 0.98
     assert len(found["entropy"]) == len(found["outside"]) == 2
+    assert "heads" not in found
     assert [*found["recall_full"]] == [*found["recall_windows"]] == ["2%", "50%", "95%"]
     assert all(entropy > 0 for entropy in found["entropy"])
     assert all(0 <= share <= 1 for share in found["outside"])
@@ -248,6 +245,50 @@ def test_windows_that_recall_too_little_are_refused(
     assert expected in found.value.detail
     unasked = WindowWish(texts, tokens, kept=0.5, recalled=0)
     assert choose(LanguageModel.read(folder), unasked, 200).recalled == pytest.approx(0.1)
+
+
+def test_kv_heads_that_look_back_keep_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where recall needs one head of the second layer alone, all others have windows."""
+
+    def said(decoder: LanguageModel, _: Sequence[int]) -> dict[float, float]:
+        windows = installed(decoder.model)
+        recalls = windows is None or windows.of_layer(1)[-1] == WHOLE
+        return {0.02: 0.9 if recalls else 0.1, 0.5: 0.2}
+
+    monkeypatch.setattr(window_choice, "recall", said)
+    monkeypatch.setattr(window_choice, "looking_back", lambda *_: [[0.1, 0.3], [0.2, 0.8]])
+    found = choose(LanguageModel.read(folder), WindowWish(long_texts(4), kept=0.5), 200)
+    assert found.attention.heads == 2
+    assert found.attention.windows[3] == WHOLE
+    assert all(0 < window < 100 for window in found.attention.windows[:3])
+    assert found.recalled == 1.0
+    assert len(found.as_json()["outside"]) == 4
+    assert found.as_json()["heads"] == 2
+
+
+def test_looking_back_is_attention_on_what_was_named(folder: Path) -> None:
+    decoder = LanguageModel.read(folder)
+    ids = decoder.tokenizer.encode(long_texts(1)[0]).ids
+    text = RecallText.of(decoder, ids)
+    named = [decoder.tokenizer.decode(text.ids[at.start : at.stop]) for at in text.named.values()]
+    told = [decoder.tokenizer.decode(text.ids[at.start : at.stop]) for at in text.told.values()]
+    assert [number.strip() in name for name, number in zip(named, told, strict=True)] == [True] * 3
+    before = decoder.model.config._attn_implementation  # noqa: SLF001
+    decoder.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        every = decoder.model(torch.tensor([text.ids]), output_attentions=True).attentions
+    decoder.model.set_attn_implementation(before)
+    expected = []
+    for layer in every:
+        looks = []
+        for at in (0.02, 0.5):
+            asking = slice(text.asked[at].start + 1, text.told[at].stop - 1)
+            seen = layer[0, :, asking, text.named[at].start : text.named[at].stop]
+            # Of four heads two ask each KV head.
+            looks.append(seen.sum(-1).mean(-1).view(2, 2).amax(1))
+        expected.append(torch.stack(looks).amax(0))
+    found = torch.tensor(looking_back(decoder, ids))
+    assert torch.allclose(found, torch.stack(expected), atol=1e-5)
 
 
 def test_what_full_attention_does_not_recall_says_nothing() -> None:
