@@ -62,7 +62,7 @@ def _recall(document: Document) -> list[Target]:
     if not {"full", "windows"} <= ways.keys():
         return []
     kept = ways["windows"]["50%"] / ways["full"]["50%"]
-    why = "windows chosen by perplexity alone forget; publishing asks for recall by default"
+    why = "windows chosen by perplexity alone forget; recall.json has those of publishing's default"
     aim = Target("recall kept at half of a text", kept, _KEPT, least=True)
     return [aim if aim.met else aim.because(why)]
 
@@ -87,6 +87,11 @@ SOURCES = (
         lacks=_long_text,
         more=_recall,
         limit="tokens a second are of random weights; windows were chosen without regard to recall",
+    ),
+    GuideSource(
+        *(3, "attention windows of a decoder that recall", "recall.json"),
+        lacks=_long_text,
+        limit="tokens a second are of random weights; recall is that of named numbers",
     ),
     GuideSource(
         *(3, "attention windows in an encoder's response graph", "longtexts.json"),

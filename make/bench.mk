@@ -34,6 +34,9 @@ bench/generate: $(VENV)/dev $(if $(filter tiny,$(PART)),,.venv-peers/llama/ready
 bench/windows: $(VENV)/dev build/bench/speeches/ready ## a decoder's attention windows on texts of 8,192 tokens; after `make demo-llm` (QUICK=1: a small one)
 	$(BIN)/python -m benchmarks.windows $(if $(QUICK),--quick) $(if $(TOKENS),--tokens $(TOKENS))
 
+bench/recall: $(VENV)/dev build/bench/speeches/ready ## a decoder's windows as publishing chooses them, which recall; after `make demo-llm`
+	$(BIN)/python -m benchmarks.windows.recalled $(if $(TOKENS),--tokens $(TOKENS))
+
 bench/split: $(VENV)/dev ## logits of a decoder that is split over two processes, beside one in float64
 	$(BIN)/python -m benchmarks.split
 
