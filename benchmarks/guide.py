@@ -110,8 +110,7 @@ SOURCES = (
     ),
     GuideSource(
         *(5, "quantization-aware training", "rounding.json"),
-        limit="accuracy of classifiers where the guide has BLEU; times of a busy machine;"
-        " 4-bit files of before embeddings took 4 bits too",
+        limit="accuracy of classifiers where the guide has BLEU; times of a busy machine",
     ),
     GuideSource(
         *(6, "federated training", "federated.json"),
