@@ -103,11 +103,18 @@ class BurstServer:
             served = self._admit(context, now)
             if served is None or served.pending is None:
                 continue
-            pace = self._pipeline.pace(served.pending)
+            try:
+                pace = self._pipeline.pace(served.pending)
+                if pace is not Pace.QUICK:
+                    before = slow.get(id(served.pending.live), ())
+                    if self._is_turned_away(served, before):
+                        continue
+            except Exception as error:
+                # It is its own, and none of the others'.
+                self._refuse(served, error)
+                continue
             if pace is Pace.QUICK:
                 quick.append(served)
-            elif self._is_turned_away(served, slow.get(id(served.pending.live), ())):
-                continue
             elif pace is Pace.SLOW:
                 slow.setdefault(id(served.pending.live), []).append(served)
             elif pace is Pace.AWAY:

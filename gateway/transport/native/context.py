@@ -103,8 +103,11 @@ class FrontContext:
 
     def refuse_alike(self, status: grpc.Status, beginning: int, seconds: float) -> None:
         """Have the front refuse later calls, for so long: those of the same caller
-        whose message begins with the same `beginning` bytes.
+        whose message begins with the same `beginning` bytes. One that says it is compressed,
+        whether or not it is, stands for no other.
         """
+        if self.call.is_compressed:
+            return
         self._replies.refuse_alike(self, status, beginning, seconds)
 
     def refuse_internal(self) -> None:

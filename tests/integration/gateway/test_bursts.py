@@ -242,6 +242,26 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     assert harness.gateway.recorder.size == recorded + 3
 
 
+def test_a_call_that_fails_in_a_burst_takes_no_other_with_it(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    class Failing(FakeWholeCall):
+        def refuse_alike(self, *given: object) -> None:
+            raise ValueError("by test")
+
+    def refusal_of(self, request, before) -> SealgateError | None:
+        return SealgateError(Reason.QUEUE_FULL, "", 2.0) if request.caller == "client" else None
+
+    ready = harness.gateway.engine.resolve("digits").ready
+    monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    request = question("digits", rows())
+    before, after = (FakeWholeCall.by(harness.profile("monitor"), request) for _ in range(2))
+    failing = Failing.by(harness.profile("client"), request)
+    harness.gateway.bursts([before, failing, after])
+    blocked.set()
+    assert [call.reason for call in (before, failing, after)] == [None, Reason.INTERNAL, None]
+
+
 def test_an_erasure_holds_up_records_about_its_subject_alone(harness: GatewayHarness) -> None:
     recorder = harness.gateway.recorder
 
