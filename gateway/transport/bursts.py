@@ -182,7 +182,7 @@ class BurstServer:
         live = served.pending.live if served.pending else None
         if live is None or not isinstance(live.ready, QueuedVersion):
             return False
-        full = live.ready.refusal_of(served, sum(each.rows for each in before))
+        full = live.ready.refusal_of(served, before)
         if full is None:
             return False
         self._interceptor.counted_refusals[full.reason.name] += 1

@@ -96,7 +96,6 @@ class Batcher(LaneQueue[Rows, Part]):
     def _new_job(self, x: Rows, options: RequestOptions, bucket: int) -> Job[Rows, Part]:
         limits = self._limits
         job: Job[Rows, Part] = Job(x, options, bucket)
-        job.urgent = options.urgent and limits.levels > 1
         if limits.timeout is not None:
             end = job.entered / 1e9 + limits.timeout
             job.deadline = end if job.deadline is None else min(job.deadline, end)
@@ -152,20 +151,23 @@ class Batcher(LaneQueue[Rows, Part]):
         """Run what is still wanted; returns how many seconds that took."""
         ran = time.monotonic_ns()
         now = ran / 1e9
-        least = self.pace.least(sum(job.rows for job in batch))
-        wanted = []
         for job in batch:
             if not job.is_wanted(now):
                 job.failure = SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
-            elif job.deadline is not None and job.deadline - now < least:
+        left = [job for job in batch if job.failure is None]
+        least, wanted = self.pace.least(sum(job.rows for job in left)), []
+        for job in left:
+            if job.deadline is not None and job.deadline - now < least:
                 job.failure = SealgateError(
                     Reason.DEADLINE_TOO_SHORT, "its run would exceed the deadline"
                 )
-                with self._mutex:
-                    self.pace.doubt()
             else:
                 wanted.append(job)
         if not wanted:
+            # Where any runs, that corrects the estimate.
+            if left:
+                with self._mutex:
+                    self.pace.doubt()
             return 0.0
         parts = self._work([job.x for job in wanted])
         for job, part in zip(wanted, parts, strict=True):

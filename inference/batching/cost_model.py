@@ -16,8 +16,8 @@ the unbatched capacity reaches: then the rows that gathered during the last run 
 and waiting is for bursts only. (Deb and Serfozo, 1973, show that such a control limit is optimal.)
 
 *Whether a deadline can be met.* A run that would take twice the remaining time, by the measured
-cost, is not begun. An estimate that refuses everything would never be corrected, so each refusal
-lowers it.
+cost, is not begun. An estimate that refuses everything would never be corrected, so each batch of
+which nothing is left lowers it.
 """
 
 import time
@@ -185,6 +185,6 @@ class RateEstimate:
         return self.seconds(rows) / 2
 
     def doubt(self) -> None:
-        """A request was refused because of this estimate, so no run corrects it: lower it."""
+        """All of a batch was refused because of this estimate, so no run corrects it: lower it."""
         for name in ("fixed", "per_row", "_y", "_xy"):
             setattr(self, name, _DOUBT * getattr(self, name))

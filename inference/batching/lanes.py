@@ -95,7 +95,7 @@ class LaneQueue(Generic[Rows, Part]):
         self._mutex = threading.Lock()
         self.arrived = threading.Condition(self._mutex)
         self._drained = threading.Condition(self._mutex)
-        self.queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
+        self.queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows, limits.levels)
         self.pace = RateEstimate(limits.lanes)
         self._sizing = BatchSizing(limits, capacity)
         self.free_lanes = limits.lanes
@@ -143,9 +143,9 @@ class LaneQueue(Generic[Rows, Part]):
     def _is_idle(self) -> bool:
         return self.free_lanes == self._limits.lanes
 
-    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
-        """QUEUE_FULL if a request like this one would not be queued now, behind `ahead` more rows;
-        None if it would.
+    def refusal_of(self, request: QueueItem, ahead: Sequence[QueueItem]) -> SealgateError | None:
+        """QUEUE_FULL if a request like this one would not be queued now, behind those `ahead`; None
+        if it would.
         """
         with self._mutex:
             if self.queue.could_take(request, ahead):
@@ -213,19 +213,22 @@ class LaneQueue(Generic[Rows, Part]):
             self.arrived.notify()
 
     def _bound_wait(self) -> None:
-        """Let the queue hold what is run within the longest wait, but one full batch at least."""
+        """Let the queue hold what is run within the longest wait, but two full batches at least:
+        one request may be as large as a batch, and must not keep all others out, nor they it.
+        """
         limits = self._limits
         if limits.wait is not None:
             rows = self.pace.rows_within(limits.wait, limits.max_rows)
-            self.queue.room = int(min(limits.queue_rows, max(limits.max_rows, rows)))
+            self.queue.room = int(min(limits.queue_rows, max(2 * limits.max_rows, rows)))
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
-        for other in self.queue.make_room(job):
+        found = self.queue.make_room(job)
+        if not found:
+            raise self._full()
+        for other in found:
             self._dropped += 1
             other.refuse(self._full())
-        if not self.queue.has_room(job):
-            raise self._full()
 
     def _full(self) -> SealgateError:
         rows = self.queue.rows

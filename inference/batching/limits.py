@@ -204,8 +204,8 @@ class BatcherLimits:
     """Limits of a batcher: rows per batch and per queue level, seconds of waiting, parallel runs.
 
     `preferred` are sizes, ascending: a batch that could have one takes no more than the largest
-    such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes. Beyond one
-    batch, a level takes no more rows than are run in `wait` seconds, as measured.
+    such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes. Beyond two
+    batches, a level takes no more rows than are run in `wait` seconds, as measured.
     """
 
     max_rows: int

@@ -17,7 +17,8 @@ give up what it sent last.
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from enum import Enum, auto
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -118,30 +119,20 @@ class _Level(Generic[Item]):
             found.append(item)
         return found
 
-    def surplus(self, newcomer: QueueItem, needed: int) -> list[Item]:
-        """The requests of the greediest caller that free `needed` rows and still leave that caller
-        no fewer than the caller of `newcomer` would have; empty if there are none.
+    def greediest(self, newcomer: QueueItem, ahead: Sequence[QueueItem] = ()) -> tuple[str, int]:
+        """The caller with most rows, and how many more these are than the caller of `newcomer`
+        would have. Those `ahead` count as if they waited.
         """
-        if not self.shares:
-            return []
-        greediest, share = max(self.shares.items(), key=lambda entry: entry[1].rows)
-        own = self.shares.get(newcomer.caller)
-        least = newcomer.rows + (own.rows if own else 0)
-        found: list[Item] = []
-        if greediest == newcomer.caller:
-            return found
-        spare = share.rows - least
-        for _, _, item in sorted(self.heap, reverse=True, key=lambda entry: entry[:2]):
-            if item.caller != greediest:
-                continue
-            spare -= item.rows
-            if spare < 0:
-                return []
-            found.append(item)
-            needed -= item.rows
-            if needed <= 0:
-                return found
-        return []
+        rows = Counter({caller: share.rows for caller, share in self.shares.items()})
+        for item in ahead:
+            rows[item.caller] += item.rows
+        caller = max(rows, key=rows.__getitem__, default=newcomer.caller)
+        return caller, rows[caller] - rows[newcomer.caller] - newcomer.rows
+
+    def newest(self, caller: str) -> list[Item]:
+        """A caller's requests, the last first."""
+        own = (entry for entry in self.heap if entry[2].caller == caller)
+        return [item for _, _, item in sorted(own, reverse=True, key=lambda entry: entry[:2])]
 
     def _count_off(self, *items: Item) -> None:
         """Of items that are no longer in the heap."""
@@ -155,13 +146,14 @@ class _Level(Generic[Item]):
 class FairQueue(Generic[Item]):
     """A bounded queue with two levels. Not thread-safe by itself."""
 
-    __slots__ = ("_overtaken", "_urgent", "ordinary", "room")
+    __slots__ = ("_levels", "_overtaken", "_urgent", "ordinary", "room")
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, levels: int = 2) -> None:
         """`room` is the number of rows that each level can hold; what is there stays when it is
-        lowered.
+        lowered. With one of the `levels`, no request is urgent.
         """
         self.room = room
+        self._levels = levels
         self._urgent: _Level[Item] = _Level()
         self.ordinary: _Level[Item] = _Level()
         # How often in a row the head of the ordinary ones has been overtaken.
@@ -182,24 +174,34 @@ class FairQueue(Generic[Item]):
     def has_room(self, item: Item) -> bool:
         return self._level(item).rows + item.rows <= self.room
 
-    def could_take(self, item: QueueItem, ahead: int = 0) -> bool:
-        """Whether there is room behind `ahead` more rows, or a greedier caller would have to make
+    def could_take(self, item: QueueItem, ahead: Sequence[QueueItem] = ()) -> bool:
+        """Whether there is room behind those `ahead`, or a greedier caller would have to make
         it.
         """
         level = self._level(item)
-        needed = level.rows + ahead + item.rows - self.room
-        return needed <= 0 or bool(level.surplus(item, needed))
+        ahead = [each for each in ahead if self._level(each) is level]
+        needed = self._missing(item, level.rows + sum(each.rows for each in ahead))
+        if needed <= 0:
+            return True
+        caller, spare = level.greediest(item, ahead)
+        if spare <= 0:
+            return False
+        last: list[QueueItem] = [each for each in reversed(ahead) if each.caller == caller]
+        last.extend(level.newest(caller))
+        return bool(_surplus(last, spare, needed))
 
     def make_room(self, item: Item) -> list[Item]:
         """Remove and return what must give way to `item` if its level is full (see the module).
 
-        The result is empty if nothing must give way, or nothing may: `has_room` tells.
+        The result is empty if nothing must give way, or nothing may: `has_room`, asked before,
+        tells.
         """
         level = self._level(item)
-        needed = level.rows + item.rows - self.room
-        if needed <= 0:
+        needed = self._missing(item, level.rows)
+        caller, spare = level.greediest(item)
+        if needed <= 0 or spare <= 0:
             return []
-        found = level.surplus(item, needed)
+        found = _surplus(level.newest(caller), spare, needed)
         for other in found:
             level.remove(other)
         return found
@@ -243,12 +245,34 @@ class FairQueue(Generic[Item]):
             room -= sum(item.rows for item in passing)
         return found
 
+    def _missing(self, item: QueueItem, rows: int) -> int:
+        """How many of `rows` rows must give way to an item: no more than it brings, where there are
+        more than there is room for now.
+        """
+        return min(item.rows, rows + item.rows - self.room)
+
     def _level(self, item: QueueItem) -> _Level[Item]:
-        return self._urgent if item.urgent else self.ordinary
+        return self._urgent if item.urgent and self._levels > 1 else self.ordinary
 
     def _next(self) -> _Level[Item]:
         patient = self._overtaken < OVERTAKEN or not self.ordinary.heap
         return self._urgent if self._urgent.heap and patient else self.ordinary
+
+
+def _surplus(requests: Iterable[Item], spare: int, needed: int) -> list[Item]:
+    """The first of a caller's requests that free `needed` rows, and `spare` at most; empty if there
+    are none.
+    """
+    found: list[Item] = []
+    for item in requests:
+        spare -= item.rows
+        if spare < 0:
+            return []
+        found.append(item)
+        needed -= item.rows
+        if needed <= 0:
+            return found
+    return []
 
 
 # A request brings rows, whatever they are, and gets its part of the result.

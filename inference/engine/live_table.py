@@ -94,9 +94,9 @@ class PartedVersion(Protocol):
 class QueuedVersion(Protocol):
     """A version whose requests wait in this process."""
 
-    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
-        """QUEUE_FULL if a request like this one would not be queued now, behind `ahead` more rows;
-        None if it would.
+    def refusal_of(self, request: QueueItem, ahead: Sequence[QueueItem]) -> SealgateError | None:
+        """QUEUE_FULL if a request like this one would not be queued now, behind those `ahead`; None
+        if it would.
         """
         ...
 

@@ -173,7 +173,7 @@ class ReadyVersion:
         results = iter(self.batcher.submit_all(taken))
         return [refused.get(place) or next(results) for place in range(len(requests))]
 
-    def refusal_of(self, request: QueueItem, ahead: int) -> SealgateError | None:
+    def refusal_of(self, request: QueueItem, ahead: Sequence[QueueItem]) -> SealgateError | None:
         """See `Batcher.refusal_of`."""
         return self.batcher.refusal_of(request, ahead)
 

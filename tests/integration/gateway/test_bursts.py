@@ -219,9 +219,9 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     ready = harness.gateway.engine.resolve("digits").ready
     ahead = []
 
-    def refusal_of(self, request, rows_ahead: int) -> SealgateError | None:
-        ahead.append(rows_ahead)
-        full = rows_ahead + request.rows > 3
+    def refusal_of(self, request, before) -> SealgateError | None:
+        ahead.append(len(before))
+        full = len(before) + request.rows > 3
         return SealgateError(Reason.QUEUE_FULL, "3 rows wait", 2.0) if full else None
 
     monkeypatch.setattr(type(ready), "refusal_of", refusal_of)

@@ -122,6 +122,36 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
         pytest.fail("an estimate refused everything for ever")
 
 
+def test_an_estimate_is_not_lowered_by_refusals_beside_a_run() -> None:
+    """Else callers without time could have a queue hold more than its longest wait allows."""
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(4, 8))
+    learn(batcher, 200.0, 0.0)
+    hasty = RequestOptions(time.monotonic() + 50)
+    found = batcher.submit_all([(rows(), RequestOptions(), 0), *[(rows(), hasty, 0)] * 3])
+    reasons = [each.reason if isinstance(each, SealgateError) else None for each in found]
+    assert reasons == [None, *[Reason.DEADLINE_TOO_SHORT] * 3]
+    (cost,) = {batcher.pace.seconds(1)}
+    again = RateEstimate()
+    for size in (1, 2, 4, 8) * 4:
+        again.ran(size, 200.0)
+    again.ran(1, 0.0)
+    assert cost == pytest.approx(again.seconds(1), abs=1e-3)
+
+
+def test_rows_of_who_has_gone_take_nobody_s_time() -> None:
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(4, 8))
+    learn(batcher, 0.0, 20.0)
+    hasty, gone = RequestOptions(time.monotonic() + 30), RequestOptions(active=lambda: False)
+    left, found = batcher.submit_all([(rows(3), gone, 0), (rows(), hasty, 0)])
+    assert isinstance(left, SealgateError)
+    assert left.reason is Reason.DEADLINE_TOO_SHORT
+    assert not isinstance(found, SealgateError)
+
+
 def test_a_request_has_a_timeout_of_its_own() -> None:
     worker = BlockingWorker()
     batcher = Batcher(worker.work, BatcherLimits(4, 8, timeout=2.0))
@@ -301,10 +331,30 @@ def test_no_more_wait_than_are_run_within_the_longest_wait() -> None:
             future.result(60)
 
 
-def test_a_batch_may_wait_however_long_it_takes() -> None:
+def test_two_batches_may_wait_however_long_they_take() -> None:
     worker = BlockingWorker()
     worker.open.set()
     batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=RUN / 1000))
     batcher.pace = Saturated()
     batcher.submit(rows())
-    assert batcher.queue.room == 8
+    assert batcher.queue.room == 16
+
+
+@pytest.mark.parametrize("sizes", [(8, 1), (1, 8)])
+def test_no_request_of_a_full_batch_keeps_others_out_nor_they_it(sizes: tuple[int, int]) -> None:
+    worker = BlockingWorker()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, wait=RUN / 1000))
+    batcher.pace = Saturated()
+    worker.open.set()
+    batcher.submit(rows())
+    worker.wait_entered()
+    worker.open.clear()
+    with Pool(8) as pool:
+        futures = [begin(pool, worker, batcher)]
+        futures += [
+            add(pool, batcher, size, caller)
+            for caller, size in zip(("first", "second"), sizes, strict=True)
+        ]
+        worker.open.set()
+        for future in futures:
+            future.result(60)

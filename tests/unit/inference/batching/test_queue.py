@@ -280,9 +280,34 @@ def test_a_line_says_whether_it_could_take_one_and_takes_nobody() -> None:
     assert not line.could_take(Guest("greedy8", False, caller="greedy"))
     # For whom another would have to give up its place.
     assert line.could_take(Guest("modest", False, caller="modest"))
-    assert line.could_take(Guest("U", True, rows=4), ahead=4)
-    assert not line.could_take(Guest("U", True, rows=4), ahead=5)
+    for ahead, fits in ((4, True), (5, False)):
+        assert line.could_take(Guest("U", True, rows=4), [Guest("V", True, rows=ahead)]) is fits
     assert (len(line), line.rows) == (8, 8)
+
+
+def test_a_greedy_caller_ahead_would_have_to_make_room_as_well() -> None:
+    line = line_of(room=8)
+    flood(line, "greedy", 2)
+    ahead = [Guest("x", False, caller="greedy") for _ in range(6)]
+    assert line.could_take(Guest("m", False, caller="modest"), ahead)
+    assert not line.could_take(Guest("g", False, caller="greedy"), ahead)
+    assert not line.could_take(Guest("m", False, rows=5, caller="modest"), ahead)
+    whole = [Guest("x", False, rows=4, caller="greedy") for _ in range(2)]
+    assert line_of(room=8).could_take(Guest("m", False, caller="modest"), whole)
+
+
+def test_who_is_ahead_in_the_other_level_takes_no_room() -> None:
+    ordinary, urgent = ([Guest("x", each, rows=8)] for each in (False, True))
+    line = line_of(room=8)
+    assert line.could_take(Guest("U", True, rows=8), ordinary)
+    assert line.could_take(Guest("a", False, rows=8), urgent)
+
+
+def test_with_one_level_the_urgent_have_no_room_of_their_own() -> None:
+    line: FairQueue[Guest] = FairQueue(2, levels=1)
+    flood(line, "someone", 2)
+    assert not line.has_room(urgent := Guest("U", True))
+    assert not line.could_take(urgent)
 
 
 def test_a_line_whose_room_is_lowered_keeps_who_is_there() -> None:
@@ -291,3 +316,16 @@ def test_a_line_whose_room_is_lowered_keeps_who_is_there() -> None:
     assert not line.has_room(Guest("d", False))
     assert [line.take().name for _ in range(3)] == ["a", "b", "c"]
     assert line.has_room(Guest("d", False))
+
+
+def test_where_more_wait_than_there_is_room_for_a_newcomer_replaces_what_it_brings() -> None:
+    """Two callers may have filled a line together before its room was lowered."""
+    line = line_of()
+    floods = [flood(line, caller, 8) for caller in ("one", "two")]
+    line.room = 2
+    newcomer = Guest("n", False, rows=2, caller="new")
+    assert line.could_take(newcomer)
+    assert line.make_room(newcomer) == [floods[0][7], floods[0][6]]
+    line.append(newcomer)
+    assert line.rows == 16
+    assert line.make_room(Guest("x", False, caller="two")) == []
