@@ -43,6 +43,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +191,12 @@ class BurstServer:
         current_request.set(served.log)
         status = grpc_status(full)
         beginning = name_field(live.config.name)
-        if full.retry and served.context.message.startswith(beginning):
+        # What `canary` has no room for says nothing of the calls that it is not drawn for.
+        if (
+            live.alias == DEFAULT_ALIAS
+            and full.retry
+            and served.context.message.startswith(beginning)
+        ):
             served.context.refuse_alike(status, len(beginning), full.retry * _AGAIN)
         self._end(served, partial(served.context.refuse, status))
         return True

@@ -3,11 +3,13 @@
 import gzip
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import grpc
 import pytest
 
 from gateway.calls.messages import parse_message
+from gateway.rollout.rollout import Rollout
 from inference.batching.limits import Pace
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -240,6 +242,24 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     # It is counted, not recorded.
     assert refusals["QUEUE_FULL"] == before + 1
     assert harness.gateway.recorder.size == recorded + 3
+
+
+def test_where_a_canary_has_no_room_its_caller_s_next_calls_are_looked_at(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    def refusal_of(self, request, before) -> SealgateError | None:
+        return SealgateError(Reason.QUEUE_FULL, "", 2.0)
+
+    def select_version(self, live, *given: object):
+        return replace(live, alias="canary")
+
+    ready = harness.gateway.engine.resolve("digits").ready
+    monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    monkeypatch.setattr(Rollout, "select_version", select_version)
+    call = asked(harness, question("digits", rows()))
+    harness.gateway.bursts([call])
+    assert call.reason is Reason.QUEUE_FULL
+    assert call.alike is None
 
 
 def test_a_call_that_fails_in_a_burst_takes_no_other_with_it(
