@@ -222,7 +222,9 @@ class GenerationPipeline:
         classify = None
         if rules.classifier is not None:
             classify = self._prompt_classifier.of_answers(rules.classifier, until, call)
-        screen = context.screen = AnswerScreen(rules, prompts, classify)
+        screen = context.screen = AnswerScreen(
+            rules, prompts, classify, context.asked.sampling.stop
+        )
         try:
             yield from screen.over(pieces)
         finally:

@@ -136,7 +136,7 @@ def answer_again(
     with version.answer(prompt, asked.sampling, deadline, _is_awaited) as pieces:
         if rules is not None:
             prompts = [text for role, text in said_in(asked) if role == "system"]
-            pieces = AnswerScreen(rules, prompts).over(pieces)
+            pieces = AnswerScreen(rules, prompts, stops=asked.sampling.stop).over(pieces)
         is_cut = told["outcome"] != _ANSWERED or _may_be_cut(told, rules)
         return _compared(prompt, pieces, told, is_cut)
 

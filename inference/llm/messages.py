@@ -28,7 +28,8 @@ _LONGEST_PLACE = 100
 # tritonclient adds it where an empty last response is welcome; here there is always a last one.
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 DEFAULT_TOKENS = 16
-ENDS = ("stop", "length")
+STOP = "stop"
+ENDS = (STOP, "length")
 """Why an answer ends."""
 # JSON in ASCII has up to twelve letters for one.
 _LONGEST_STOPS = 2 + MOST_STOPS * (12 * LONGEST_STOP + 4)

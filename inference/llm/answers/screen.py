@@ -6,6 +6,9 @@ finding that ends later is acted on from where it has not left yet.
 A classifier reads what is held and some text before it, each time when half as many tokens have
 come as are held back, and at the end. Where in that text its class begins nobody knows, so what
 follows holds for all that has not left.
+
+A text of `stop` is no part of the answer that it ends, but its caller knows it. So what is held is
+also looked at with each such text behind it, and the last ids, which may tell of more, stay behind.
 """
 
 from collections import deque
@@ -19,7 +22,7 @@ from inference.llm.answers.recognizers import (
     personal,
     secrets,
 )
-from inference.llm.messages import AnswerPart
+from inference.llm.messages import STOP, AnswerPart
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import (
     CANARY,
@@ -65,14 +68,17 @@ class AnswerScreen:
         rules: AnswerRules,
         prompts: Sequence[str] = (),
         classify: Callable[[str], bool] | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         """`prompts` are the texts that an answer may not repeat. `classify` says whether the
-        classifier of the rules finds its class in a text; without it, none is asked.
+        classifier of the rules finds its class in a text; without it, none is asked. `stops` are
+        the texts that end the answer.
         """
         self.kinds: set[str] = set()
         self.acted: set[str] = set()
         self.tokens = self.size = 0
         self._rules = rules
+        self._stops = stops
         known: dict[str, Callable[[], Recognizer]] = {
             SECRETS: lambda: secrets,
             PERSONAL: lambda: personal,
@@ -98,6 +104,8 @@ class AnswerScreen:
         for part in parts:
             self._take(part)
             self._look()
+            if part.finish == STOP and self._stops:
+                self._look_beyond()
             self._ask(bool(part.finish))
             while self._held and (part.finish or self._may_leave()):
                 released = self._release(self._held.popleft())
@@ -131,6 +139,19 @@ class AnswerScreen:
                     self._open = min(self._open, found.start)
                 if found.end > left:
                     self._act(found, self._rules.actions[found.kind], left)
+        self._masked = _merged(self._masked)
+
+    def _look_beyond(self) -> None:
+        """Look at the end with each stop text behind it: which one came is not told."""
+        last = self._held[-1]
+        last.part = AnswerPart((), last.part.text, last.part.finish, last.part.usage)
+        left, known = self._held[0].start, self._base + len(self._text)
+        for stop in self._stops:
+            for recognize in self._recognizers:
+                for each in recognize(self._text + stop):
+                    found = AnswerFinding(each.kind, each.start + self._base, each.end + self._base)
+                    if found.start < known < found.end:
+                        self._act(found, self._rules.actions[found.kind], left)
         self._masked = _merged(self._masked)
 
     def _ask(self, is_last: bool) -> None:

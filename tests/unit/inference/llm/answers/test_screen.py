@@ -67,6 +67,38 @@ def test_the_ids_of_a_finding_do_not_leave_before_its_text(action: str) -> None:
     assert {0} <= ids <= {0, 1, 6, 7, 8}
 
 
+ENDED = [(b"Write to ", ""), (b"anna@example", ""), (b"", "stop")]
+
+
+def ended(action: str, *stops: str) -> list[AnswerPart]:
+    """What leaves of an answer that a stop text ended within an address."""
+    given = [AnswerPart((n,), text, finish) for n, (text, finish) in enumerate(ENDED)]
+    screen = AnswerScreen(AnswerRules({"personal": action}), stops=stops)
+    return list(screen.over(given))
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("mask", b"Write to [personal]"), ("cut", b"Write to ")]
+)
+def test_a_stop_text_does_not_hide_the_end_of_a_finding(action: str, said: bytes) -> None:
+    out = ended(action, "\n", ".org")
+    assert b"".join(part.text for part in out) == said
+    assert not any(part.ids for part in out)
+
+
+def test_an_answer_that_ends_in_a_finding_with_its_stop_text_is_withheld() -> None:
+    with refused(Reason.ANSWER_WITHHELD):
+        ended("block", ".org")
+
+
+def test_the_ids_of_a_stop_text_do_not_leave() -> None:
+    """Its last token may tell of more than the text."""
+    out = ended("mask", "!")
+    assert b"".join(part.text for part in out) == b"Write to anna@example"
+    assert {number for part in out for number in part.ids} == {0, 1}
+    assert {number for part in ended("mask") for number in part.ids} == {0, 1, 2}
+
+
 def test_a_long_key_is_masked_to_its_end() -> None:
     assert left(masking(), f"Here: {KEY} Keep it.") == ("Here: [secret] Keep it.", "stop")
     assert left(masking(), f"Here: {KEY[:900]}") == ("Here: [secret]", "stop")
