@@ -51,6 +51,8 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _UNBOUNDED = 1 << 62
 # Of the time until a full queue is empty: for so long, its caller's next calls are refused unread.
 _AGAIN = 0.1
+# In seconds. That time is an estimate, which a machine that stood still has far too long.
+_LONGEST_AGAIN = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -197,7 +199,8 @@ class BurstServer:
             and full.retry
             and served.context.message.startswith(beginning)
         ):
-            served.context.refuse_alike(status, len(beginning), full.retry * _AGAIN)
+            seconds = min(full.retry * _AGAIN, _LONGEST_AGAIN)
+            served.context.refuse_alike(status, len(beginning), seconds)
         self._end(served, partial(served.context.refuse, status))
         return True
 

@@ -244,6 +244,20 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     assert harness.gateway.recorder.size == recorded + 3
 
 
+def test_nobody_is_refused_unread_for_long(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    def refusal_of(self, request, before) -> SealgateError | None:
+        return SealgateError(Reason.QUEUE_FULL, "", 1000.0)
+
+    ready = harness.gateway.engine.resolve("digits").ready
+    monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    call = asked(harness, question("digits", rows()))
+    harness.gateway.bursts([call])
+    assert call.reason is Reason.QUEUE_FULL
+    assert call.alike == (b"\x0a\x06digits", 1.0)
+
+
 def test_where_a_canary_has_no_room_its_caller_s_next_calls_are_looked_at(
     harness: GatewayHarness, blocked: threading.Event, monkeypatch
 ) -> None:
