@@ -218,8 +218,14 @@ class LaneQueue(Generic[Rows, Part]):
         """
         limits = self._limits
         if limits.wait is not None:
-            rows = self.pace.rows_within(limits.wait, limits.max_rows)
+            rows = self.pace.rows_within(limits.wait, self._largest())
             self.queue.room = int(min(limits.queue_rows, max(2 * limits.max_rows, rows)))
+
+    def _largest(self) -> int:
+        """As many rows as a batch has where any number waits: fewer than the most, where others are
+        preferred or memory has no room.
+        """
+        return self._sizing.most(1, self._limits.queue_rows)
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Remove the newest request of a greedier caller, or raise QUEUE_FULL."""
@@ -232,7 +238,7 @@ class LaneQueue(Generic[Rows, Part]):
 
     def _full(self) -> SealgateError:
         rows = self.queue.rows
-        retry = self.pace.until_gone(rows, self._limits.max_rows) or None
+        retry = self.pace.until_gone(rows, self._largest()) or None
         return SealgateError(Reason.QUEUE_FULL, f"{rows} rows wait", retry)
 
     def _withdraw(self, job: Job[Rows, Part]) -> bool:

@@ -340,6 +340,15 @@ def test_two_batches_may_wait_however_long_they_take() -> None:
     assert batcher.queue.room == 16
 
 
+def test_batches_of_a_preferred_size_bound_the_queue_as_full_ones_do() -> None:
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(64, 1000, preferred=(8,), wait=100 * RUN))
+    batcher.pace = Saturated()
+    batcher.submit(rows())
+    assert batcher.queue.room == 800
+
+
 @pytest.mark.parametrize("sizes", [(8, 1), (1, 8)])
 def test_no_request_of_a_full_batch_keeps_others_out_nor_they_it(sizes: tuple[int, int]) -> None:
     worker = BlockingWorker()
