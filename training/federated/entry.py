@@ -49,7 +49,7 @@ _PAUSE = 0.1
 _LINGER = 15.0
 _STATUS = {Kind.UNAUTHENTICATED: 401, Kind.INVALID: 400, Kind.PRECONDITION: 412}
 _SECONDS, _LARGEST = 10.0, 1 << 16
-_TRIES, _RETRY_PAUSE = 3, 1.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +190,25 @@ class FederationServer:
             raise fields.malformed("the authority is no certificate") from error
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
 
-    def enrol(self, body: bytes) -> int:
-        """The client's place. Raises SealgateError: FEDERATION_LOST, or as the server refuses."""
-        for left in range(_TRIES, 0, -1):
+    def enrol(self, body: bytes, patience: float = _PATIENCE, pause: float = 1.0) -> int:
+        """The client's place. A server that does not answer, as one that does not listen yet, is
+        asked again after each `pause` until `patience` is over, both in seconds.
+
+        Raises SealgateError: FEDERATION_LOST, or as the server refuses.
+        """
+        until = time.monotonic() + patience
+        while True:
             try:
                 told = self._ask("POST", "/enrol", body)
-                break
             except SealgateError as refusal:
-                # The same key may ask again.
-                if refusal.reason is not Reason.FEDERATION_LOST or left == 1:
+                stranger = isinstance(refusal.__cause__, ssl.SSLCertVerificationError)
+                lost = refusal.reason is Reason.FEDERATION_LOST and not stranger
+                if not lost or time.monotonic() >= until:
                     raise
-                time.sleep(_RETRY_PAUSE)
-        return fields.integer(fields.record(told, ("place",))["place"])
+                # The same key may ask again.
+                time.sleep(pause)
+            else:
+                return fields.integer(fields.record(told, ("place",))["place"])
 
     def state(self, place: int) -> FederationState:
         """Raises SealgateError(FEDERATION_LOST)."""

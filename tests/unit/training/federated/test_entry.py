@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from sealgate.bounded_http import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.canonical import sha256
@@ -138,6 +139,25 @@ def test_a_server_of_another_authority_is_not_told_the_token(entry: Entry) -> No
         FederationServer(other).enrol(entry.invitation.request(new_key()))
     assert refused.value.reason is Reason.FEDERATION_LOST
     assert entry.admitted == []
+
+
+def test_a_server_that_does_not_listen_yet_is_asked_again(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refusals = HttpExchange.run, iter([ConnectionRefusedError()] * 5)
+
+    def run(self: HttpExchange) -> tuple[int, bytes]:
+        if (error := next(refusals, None)) is not None:
+            raise error
+        return real(self)
+
+    monkeypatch.setattr(HttpExchange, "run", run)
+    body = entry.invitation.request(new_key())
+    with pytest.raises(SealgateError) as refused:
+        FederationServer(entry.invitation).enrol(body, patience=0.0)
+    assert refused.value.reason is Reason.FEDERATION_LOST
+    assert FederationServer(entry.invitation).enrol(body, pause=0.0) == 0
+    assert next(refusals, None) is None
 
 
 def test_an_authority_that_is_no_certificate_is_refused(entry: Entry) -> None:
