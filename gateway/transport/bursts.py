@@ -90,6 +90,8 @@ class BurstServer:
         self._stream_limiter = stream_limiter
         # For slow versions.
         self._threads = Threads(limits.threads)
+        # For refusals that are recorded: they wait for no version.
+        self._refusing = Threads(max(1, limits.threads // 8))
         self._largest = limits.message_bytes
         self._delayed = DelayedAnswers()
         self._heads = RequestHeads()
@@ -314,7 +316,7 @@ class BurstServer:
         if served.call.is_anonymous or isinstance(error, RecordedRefusal):
             self._refuse_now(served, error)
         else:
-            self._threads.submit(self._refuse_now, served, error)
+            self._refusing.submit(self._refuse_now, served, error)
 
     def _refuse_now(self, served: _Served, error: Exception) -> None:
         current_request.set(served.log)

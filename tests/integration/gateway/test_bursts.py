@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from gateway.calls.messages import parse_message
+from gateway.config.sections import GatewayLimits
 from gateway.rollout.rollout import Rollout
 from inference.batching.limits import Pace
 from sealgate.oip import grpc_service_pb2 as oip
@@ -242,6 +243,20 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     # It is counted, not recorded.
     assert refusals["QUEUE_FULL"] == before + 1
     assert harness.gateway.recorder.size == recorded + 3
+
+
+def test_calls_that_wait_for_a_slow_version_hold_up_no_refusal(
+    harness: GatewayHarness, blocked: threading.Event
+) -> None:
+    waiting = [asked(harness, question("digits", rows())) for _ in range(GatewayLimits().threads)]
+    for call in waiting:
+        harness.gateway.bursts([call])
+    refused = FakeWholeCall.by(harness.profile("auditor"), question("digits", rows()))
+    harness.gateway.bursts([refused])
+    assert refused.reason is Reason.ROLE_TOO_LOW
+    assert not any(call.ended.is_set() for call in waiting)
+    blocked.set()
+    assert [call.reason for call in waiting] == [None] * len(waiting)
 
 
 def test_nobody_is_refused_unread_for_long(
