@@ -43,9 +43,9 @@ bench/split: $(VENV)/dev ## logits of a decoder that is split over two processes
 bench/longtexts: $(VENV)/dev ## what screening a long text adds to a process, with windows in the response graph and without
 	$(BIN)/python -m benchmarks.long_texts
 
-bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others (an hour; QUICK=1: without training those of the learning curve)
+bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others (an hour; QUICK=1: without the slow ones, and without training for the learning curve)
 	$(if $(QUICK),,$(BIN)/python -m benchmarks.guard.curve)
-	$(BIN)/python -m benchmarks.guard
+	$(BIN)/python -m benchmarks.guard $(if $(QUICK),--quick)
 
 bench/suffixes: $(VENV)/dev $(if $(filter tiny,$(PART)),,build/llm/qwen build/guard/ready) ## optimised suffixes of prompts: found, false alarms, what knowing the screen costs (PART=tiny: a part; QUICK=1)
 	$(BIN)/python -m benchmarks.suffixes $(PART) $(if $(QUICK),--quick)

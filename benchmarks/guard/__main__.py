@@ -9,30 +9,34 @@ of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by
 from fewer prompts. Writes results/guard.json and guard.svg.
 """
 
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.guard import baselines, curve
+from benchmarks.guard import baselines, curve, roles
 from benchmarks.guard.baselines import NANOGUARD, Learnt
 from benchmarks.guard.prompts import (
     CORPORA,
     ELSEWHERE,
     ENCODINGS,
     FOLDER,
+    MAILS,
     RECIPE,
     Prompts,
     held_out,
 )
 from benchmarks.guard.published import Floats, Margins, Published, found_at, published
 from benchmarks.report import Target, finish, show
+from demo.harmless import mails
 from inference.llm.request import SamplingRequest
 from publishing.calibration.screening_report import auroc
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 
+_TEACHER, _FAST = "the teacher", (curve.OURS, curve.TF_IDF)
 _LETTERS = 200_000
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _HIDDEN = (
@@ -42,8 +46,11 @@ _HIDDEN = (
     "between 130 clean words",
     "between 2,000 clean words",
     "between two e-mails",
+    *(roles.FROM_A_TOOL.format(name) for name in roles.PLANTED),
     *(f"in {name}" for name in ENCODINGS),
 )
+_DOCUMENTS = roles.FETCHED[:2]
+_FETCHED = (*_DOCUMENTS, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
 _WHY = {
     "false alarms, neuralchemy": "one bias serves both corpora",
     "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
@@ -61,6 +68,9 @@ _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="without the slow classifiers beside")
+    quick = parser.parse_args().quick
     torch.set_num_threads(1)
     recipe, made, sets = Recipe.read(RECIPE), FinishedRun.read(FOLDER / "made"), held_out()
     label = recipe.alarms.label
@@ -69,7 +79,9 @@ def main() -> None:
         roc = _roc(sets, guard.margins)
         gateway = _gateway(guard, sets)
         learnt = Learnt.read(recipe)
-        beside = _beside(learnt, guard.margins, sets)
+        margin = roles.margin(learnt, guard.margins, mails(MAILS))
+        rows += roles.rows(guard.margins, sets, margin)
+        beside = _beside(learnt, guard.margins, sets, quick)
     grown = curve.curve(learnt, sets)
     curve.draw(grown)
     show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
@@ -83,7 +95,9 @@ def main() -> None:
         "guard",
         rows,
         targets,
+        {f"{_TEACHER}, and {NANOGUARD}": "--quick"} if quick else None,
         trained=trained,
+        margin_of_tools=margin,
         roc=roc,
         gateway=gateway,
         beside=beside,
@@ -91,23 +105,25 @@ def main() -> None:
     )
 
 
-def _beside(learnt: Learnt, ours: Margins, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
-    """The share of each set that each classifier calls an injection; of long sets the public guard,
-    which is slow, reads only the first so many letters.
+def _beside(
+    learnt: Learnt, ours: Margins, sets: Sequence[Prompts], quick: bool
+) -> list[dict[str, Any]]:
+    """The share of each set that each classifier calls an injection; of long sets those that are
+    slow read only the first so many letters.
     """
     judges = {curve.TF_IDF: baselines.words(learnt)}
-    if (teacher := learnt.recipe.teacher.path) is not None:
-        judges |= {"the teacher": baselines.vectors(learnt, teacher)}
-    if (public := baselines.public()) is not None:
+    if not quick and (teacher := learnt.recipe.teacher.path) is not None:
+        judges |= {_TEACHER: baselines.vectors(learnt, teacher)}
+    if not quick and (public := baselines.public()) is not None:
         judges |= {NANOGUARD: public, f"{NANOGUARD}, by our rule": learnt.settled(public)}
-    every = {"this guard": ours}
+    every = {curve.OURS: ours}
     every |= {name: Margins(judge, learnt.windows) for name, judge in judges.items()}
     rows = []
     for prompts in sets:
         kind = "false alarms" if prompts.clean else "found"
         row: dict[str, Any] = {"prompts": prompts.name, "share": kind}
         for name, margins in every.items():
-            asked = _first(prompts.asked) if NANOGUARD in name else prompts.asked
+            asked = prompts.asked if name in _FAST else _first(prompts.asked)
             row[name] = round(float((margins.of(asked) > 0).mean()), 4)
         rows.append(row)
     return rows
@@ -163,8 +179,7 @@ def _targets(rows: Iterable[Mapping[str, Any]], bound: float) -> list[Target]:
         Target("false alarms, chats of two", alarms["chats of two clean"], 2 * bound),
         Target("false alarms, in halves", alarms["clean prompts in halves"], 5 * bound),
         Target("false alarms, about instructions", alarms["about instructions"], 3 * bound),
-        Target("false alarms, e-mails", alarms["e-mails"], 2 * bound),
-        Target("false alarms, documents", alarms["documents"], 2 * bound),
+        *(Target(f"false alarms, {name}", alarms[name], roles.BOUND) for name in _FETCHED),
         Target("false alarms, bastion", alarms["bastion"], 3 * bound),
         *(Target(f"found, {name}", found[name], 0.9, least=True) for name in CORPORA + ELSEWHERE),
         *(Target(f"found, {name}", found[name], 0.8, least=True) for name in _HIDDEN),

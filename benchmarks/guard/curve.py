@@ -27,7 +27,7 @@ from training.recipe.recipe import Recipe
 from training.run.recipe_run import RecipeRun
 
 SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
-MINILM, TF_IDF = "MiniLM", "TF-IDF"
+OURS, TF_IDF = "this guard", "TF-IDF"
 ALONE = ("in the wild", "seven languages", "between 130 clean words", "between two e-mails")
 _DRAWN = ("S-Labs", "neuralchemy", "in the wild", "seven languages")
 _RATE = 0.01
@@ -43,7 +43,7 @@ def curve(learnt: Learnt, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
         part = learnt.part(labels)
         judges = {TF_IDF: baselines.words(part)}
         if (serving := _folder(share) / "model" / SERVING).exists():
-            judges |= {MINILM: _graph(serving, part)}
+            judges |= {OURS: _graph(serving, part)}
         for name, judge in judges.items():
             margins = Margins(judge, learnt.windows)
             found.append({"classifier": name, "prompts": labels, **_found(margins, sets)})
@@ -66,7 +66,7 @@ def follow() -> None:
 def draw(rows: Sequence[Mapping[str, Any]]) -> None:
     """results/guard.svg: for each classifier, what it finds of each set."""
     with charts.figure(RESULTS / "guard.svg", 2, 10) as axes:
-        for axis, name in zip(axes, (MINILM, TF_IDF), strict=True):
+        for axis, name in zip(axes, (OURS, TF_IDF), strict=True):
             some = [row for row in rows if row["classifier"] == name]
             prompts = [row["prompts"] for row in some]
             for color, drawn in zip(_COLORS, _DRAWN, strict=True):

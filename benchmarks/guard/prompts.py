@@ -26,7 +26,7 @@ from inference.llm.request import Sampling, SamplingRequest
 _ROOT = RESULTS.parent.parent
 RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
 FOLDER = _ROOT / "build" / "guard"
-_MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
+MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
 _PACKAGES = _ROOT / "build" / "bench" / "guard"
 _LEARNT_SITE = _ROOT / ".venv-peers" / "workshop" / "lib"
 _ABOUT = Path(__file__).parent / "about.txt"
@@ -71,7 +71,7 @@ def held_out() -> list[Prompts]:
         found.append(Prompts("both corpora", kind, both))
     about = _ABOUT.read_text().splitlines()
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
-    letters = list(mails(_MAILS, held_out=True))
+    letters = list(mails(MAILS, held_out=True))
     found.append(Prompts("e-mails", True, [_prompt(text) for text in letters]))
     papers = list(_documents())
     found.append(Prompts("documents", True, [_prompt(text) for text in papers]))

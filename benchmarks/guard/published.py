@@ -1,7 +1,7 @@
 """The guard as it is published, marked and rounded, in an engine as a gateway has it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -41,11 +41,19 @@ class Margins:
     def of(self, asked: Sequence[SamplingRequest]) -> Floats:
         """[n], of so many prompts."""
         texts = [shown(said_in(one), self._windows) for one in asked]
-        new = list(dict.fromkeys(text for text in chain(*texts) if text not in self._known))
-        if new:
-            self._known |= zip(new, map(float, self._judge(new)), strict=True)
+        self._learn(chain(*texts))
         highest = [max((self._known[text] for text in each), default=-np.inf) for each in texts]
         return np.array(highest, np.float32)
+
+    def of_windows(self, texts: Sequence[str]) -> Floats:
+        """[n], of so many windows by themselves."""
+        self._learn(texts)
+        return np.array([self._known[text] for text in texts], np.float32)
+
+    def _learn(self, texts: Iterable[str]) -> None:
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if new:
+            self._known |= zip(new, map(float, self._judge(new)), strict=True)
 
     def row(self, prompts: Prompts) -> dict[str, Any]:
         """How many of a set the guard calls an injection."""

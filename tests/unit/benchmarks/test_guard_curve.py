@@ -16,7 +16,7 @@ def test_a_classifier_has_a_panel_and_a_set_a_line(
         [
             {"classifier": name, "prompts": count, **dict.fromkeys(sets, count / 20_000)}
             for count in (2_000, 4_000, 8_000, 16_000)
-            for name in (curve.MINILM, curve.TF_IDF)
+            for name in (curve.OURS, curve.TF_IDF)
         ]
     )
     drawn = (tmp_path / "guard.svg").read_text()

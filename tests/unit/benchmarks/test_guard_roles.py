@@ -1,0 +1,86 @@
+"""The threshold of what a tool has fetched."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.guard import roles
+from benchmarks.guard.baselines import Learnt
+from benchmarks.guard.prompts import Prompts
+from benchmarks.guard.published import Floats, Margins
+from inference.llm.request import Sampling, SamplingRequest
+from inference.screening.calibration import conformal_rank
+from tests.support.builders.models import text_models
+from training.recipe.recipe import Recipe
+
+RECIPE = """
+[model]
+name = "guard"
+description = "d"
+intended_use = "u"
+[data]
+source = "texts"
+path = "prompts.jsonl"
+train = 100
+fit = 20
+calibration = 800
+tokens = 16
+windows = true
+tokenizer = "tokenizer.json"
+[student]
+kind = "encoder"
+[[steps]]
+kind = "train"
+[alarms]
+label = "injection"
+"""
+_LETTERS = Path(text_models.__file__).parent / "letters" / "tokenizer.json"
+
+
+def leads(texts: Sequence[str]) -> Floats:
+    """As far as the places of a text's words in the alphabet add up to."""
+    return np.array([sum(map(ord, text)) / 1000 - 2 for text in texts], np.float32)
+
+
+@pytest.fixture
+def learnt(tmp_path: Path) -> Learnt:
+    """Of letters, which begin with "note", and of other prompts."""
+    some = np.random.default_rng(2)
+    words = [f"{a}{b}" for a in "bdfgl" for b in ("a", "e", "i", "o", "u", "an", "en")]
+    rows = []
+    for number in range(1200):
+        first, label = (("note", "clean"), ("plan", "clean"), ("pill", "injection"))[number % 3]
+        rows.append({"text": " ".join([first, *some.choice(words, 6)]), "label": label})
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "tokenizer.json").write_bytes(_LETTERS.read_bytes())
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return Learnt.read(Recipe.read(tmp_path / "recipe.toml"))
+
+
+def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Learnt) -> None:
+    letters = [text for text in learnt.said.values() if text.startswith("note")]
+    found = roles.margin(learnt, Margins(leads, learnt.windows), letters)
+    shown = [t for t in learnt.slices["calibration"].said if t.startswith("note")]
+    over = int((leads(shown) > found / 100).sum())
+    rank = conformal_rank(len(shown), roles.BOUND, 0.9)
+    ordered = np.sort(leads(shown))
+    assert ordered[-rank] <= found / 100 < ordered[-rank] + 0.0101
+    assert over <= rank - 1
+
+
+def test_documents_are_measured_by_it_and_no_other_set(learnt: Learnt) -> None:
+    asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in ("ba", "note ba")]
+    sets = [
+        Prompts("e-mails", True, asked),
+        Prompts("S-Labs", True, asked),
+        Prompts("between two e-mails", False, asked),
+    ]
+    rows = roles.rows(Margins(leads, learnt.windows), sets, -170)
+    assert [row["prompts"] for row in rows] == [
+        "e-mails, from a tool",
+        "between two e-mails, from a tool",
+    ]
+    assert (rows[0]["false_alarms"], rows[1]["found"]) == (0.5, 0.5)
