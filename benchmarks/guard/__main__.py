@@ -46,22 +46,36 @@ _HIDDEN = (
     "between 130 clean words",
     "between 2,000 clean words",
     "between two e-mails",
-    *(roles.FROM_A_TOOL.format(name) for name in roles.PLANTED),
+    roles.FROM_A_TOOL.format("between two e-mails"),
     *(f"in {name}" for name in ENCODINGS),
 )
 _DOCUMENTS = roles.FETCHED[:2]
-_FETCHED = (*_DOCUMENTS, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
+_FETCHED = (*roles.FETCHED, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
+_MORE_WINDOWS = (
+    "it learnt descriptions 600 letters at a time; each window of a longer text may alarm"
+)
 _WHY = {
     "false alarms, neuralchemy": "one bias serves both corpora",
     "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
     "false alarms, about instructions": "of what speaks of instructions in the training corpora "
     "nearly all is an injection",
-    "found, S-Labs": "one bias serves both corpora, and the other's clean prompts hold it high",
+    "false alarms, documents": _MORE_WINDOWS,
+    "false alarms, 2,000 clean words": _MORE_WINDOWS,
+    "false alarms, documents, from a tool": "the margin follows from e-mails, and descriptions of "
+    "packages alarm more often",
+    "false alarms, bastion": "2 of 53, written to look like injections",
+    "found, S-Labs": "one bias serves both corpora, and an encoder of 64 numbers a word has too "
+    "little room: TF-IDF finds 91%",
     "found, neuralchemy": "two layers in place of one found no more",
+    "found, bastion": "of another origin; TF-IDF finds as many",
+    "found, in the wild": "of another origin, and jailbreaks rather than injections",
     "found, seven languages": "it learnt English alone",
+    "found, five languages": "it learnt English alone",
     "found, between 130 clean words": "a window holds a dozen tokens of the injection and fifty "
     "others",
+    "found, between 2,000 clean words": "the same",
     "found, between two e-mails": "the same",
+    "found, between two e-mails, from a tool": "the same",
     **{f"found, in {name}": "no more than as they are" for name in ENCODINGS},
 }
 _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
