@@ -81,6 +81,7 @@ class Listener:
 
     def __init__(self, stack: ExitStack, host: str = "127.0.0.1") -> None:
         self._stack = stack
+        self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = stack.enter_context(
             socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::")
@@ -148,7 +149,8 @@ def test_connections_to_other_ports_are_left_alone(
     listener: Listener, looking: GrpcConnections
 ) -> None:
     with ExitStack() as stack:
-        other = Listener(stack)
+        # Another family might give it the very same port.
+        other = Listener(stack, listener.host)
         callers = [other.connected() for _ in range(5)]
         looking.look(0.0)
         assert looking.look(FAR) == 0
