@@ -14,8 +14,8 @@ from gateway.config.sections import GatewayLimits, Listeners
 from gateway.transport.connections import Bounds
 from gateway.transport.native import NativeFront, UpstreamSocket, front_limits
 from inference.batching.batcher import Batcher
+from inference.batching.job import DEFAULT_OPTIONS
 from inference.batching.limits import BatcherLimits
-from inference.batching.queue import DEFAULT_OPTIONS
 from inference.runtime.session import Session
 from sealgate.oip import grpc_service_pb2 as oip
 

@@ -11,8 +11,8 @@ from gateway.calls.call import Call, CallLog, cleaned
 from gateway.calls.messages import KnownRequest
 from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.recording.burst import PreparedRecord
+from inference.batching.job import RequestOptions
 from inference.batching.limits import Pace
-from inference.batching.queue import RequestOptions
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from sealgate.oip import grpc_service_pb2 as oip

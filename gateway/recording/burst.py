@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
-from inference.batching.queue import DEFAULT_OPTIONS
+from inference.batching.job import DEFAULT_OPTIONS
 from inference.engine.statistics import Duration
 from registry.answers.answer_log import AnswerLog, Entries, LoggedAnswer, PythonEntries
 from registry.answers.encryption import Opening

@@ -19,16 +19,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from inference.batching.capacity import RowCapacity
+from inference.batching.job import DEFAULT_OPTIONS, Job, JobState, Part, RequestOptions, Rows
 from inference.batching.lanes import Burst, LaneQueue
 from inference.batching.limits import BatcherLimits
-from inference.batching.queue import (
-    DEFAULT_OPTIONS,
-    Job,
-    JobState,
-    Part,
-    RequestOptions,
-    Rows,
-)
 from sealgate.reasons import Reason, SealgateError
 
 # A thread that is ready to join may not be the next to run.

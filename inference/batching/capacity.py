@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.cost_model import RateEstimate
+from inference.batching.job import Job
 from inference.batching.limits import BatcherLimits
-from inference.batching.queue import Job
 from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]

@@ -8,8 +8,9 @@ from typing import Generic
 
 from inference.batching.capacity import BatchSizing, RowCapacity
 from inference.batching.cost_model import RateEstimate
+from inference.batching.job import Job, JobGate, JobState, Part, Rows
 from inference.batching.limits import BatcherCounts, BatcherLimits
-from inference.batching.queue import FairQueue, Job, JobGate, JobState, Part, QueueItem, Rows
+from inference.batching.queue import FairQueue, QueueItem
 from sealgate.reasons import Reason, SealgateError
 
 Gate = threading.Lock

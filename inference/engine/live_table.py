@@ -7,8 +7,9 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
 
+from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, Pace
-from inference.batching.queue import DEFAULT_OPTIONS, QueueItem, RequestOptions
+from inference.batching.queue import QueueItem
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place

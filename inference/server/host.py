@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy.typing as npt
 
 from inference.batching.cost_model import BatchCosts
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.engine import Engine, InferenceResult, LiveVersion
 from inference.engine.trust_state import Place, RollbackGuardFile
 from inference.engine.version_verifier import SignedManifest

@@ -19,8 +19,8 @@ from inference.backends.ray.replica import PointerBoard, RemoteRefusal, VersionA
 from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
+from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds, Pace
-from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.live_table import ServableVersion
 from inference.engine.result import InferenceResult, split_results
 from inference.engine.statistics import BatchPhases, Statistics

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy.typing as npt
 
 from inference.batching.cost_model import BatchCosts
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.server.host import EngineHost
 from inference.server.services import read_load

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, Pace
-from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import BatchPhases, Statistics
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER, check_screens

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.document import GatewayConfig
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.ready_version import ReadyVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

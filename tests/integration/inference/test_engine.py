@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inference.backends.local import LocalLoader
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.engine import Engine
 from inference.engine.trust_state import RollbackGuardFile
 from inference.model.config import Batching

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.backends.backends import EngineProcess, build
 from gateway.observability.engine import ENGINE_FAMILIES, EngineMetrics
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.server.config import EngineConfig
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, MetricsSettings

@@ -6,7 +6,7 @@ import pytest
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.messages import Asked, VersionMessages
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.server.requests import answer_burst
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

@@ -15,8 +15,8 @@ from gateway.pipeline.observation import Observation
 from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecord
 from gateway.sessions.session_screen import SessionFinding
+from inference.batching.job import RequestOptions
 from inference.batching.limits import Pace
-from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict

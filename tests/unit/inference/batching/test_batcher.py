@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
+from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits as QueueLimits
-from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
 

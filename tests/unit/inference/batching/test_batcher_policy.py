@@ -9,8 +9,8 @@ import pytest
 from inference.batching.batcher import Batcher
 from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
+from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits
-from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows, until
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from tests.support.fakes.blocking_worker import BlockingWorker, queued, rows
 
 

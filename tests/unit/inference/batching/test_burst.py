@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from inference.batching.batcher import Batcher
+from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits
-from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, SealgateError
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
-from inference.batching.queue import OVERTAKEN, RequestOptions
+from inference.batching.job import RequestOptions
+from inference.batching.queue import OVERTAKEN
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
 

@@ -12,7 +12,7 @@ from inference.backends.remote.bursts import Attempt, BurstCalls, Engines, parce
 from inference.backends.remote.messages import Answer, Asked, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.batching.cost_model import BatchCosts
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.server.requests import FEATURES_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.messages import Asked, VersionMessages
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (

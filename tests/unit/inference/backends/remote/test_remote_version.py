@@ -8,7 +8,7 @@ import pytest
 
 from gateway.screening.prompt_classifier import TextVersion
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
-from inference.batching.queue import RequestOptions
+from inference.batching.job import RequestOptions
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
 from inference.server.requests import FEATURES_OUTPUT
