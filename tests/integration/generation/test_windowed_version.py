@@ -273,11 +273,11 @@ def test_looking_back_is_attention_on_what_was_named(folder: Path) -> None:
     named = [decoder.tokenizer.decode(text.ids[at.start : at.stop]) for at in text.named.values()]
     told = [decoder.tokenizer.decode(text.ids[at.start : at.stop]) for at in text.told.values()]
     assert [number.strip() in name for name, number in zip(named, told, strict=True)] == [True] * 3
-    before = decoder.model.config._attn_implementation  # noqa: SLF001
-    decoder.model.set_attn_implementation("eager")
+    # A decoder of its own: only eager attention tells what it looks at.
+    eager = LanguageModel.read(folder).model
+    eager.set_attn_implementation("eager")
     with torch.inference_mode():
-        every = decoder.model(torch.tensor([text.ids]), output_attentions=True).attentions
-    decoder.model.set_attn_implementation(before)
+        every = eager(torch.tensor([text.ids]), output_attentions=True).attentions
     expected = []
     for layer in every:
         looks = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config.document import EngineSettings, GeneratorSettings
-from gateway.observability.collector import Certificates
+from gateway.observability.certificates import Certificates
 from sealgate.setup.credentials import CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -5,7 +5,7 @@ answer.
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from generation.serving.generator_version import StreamedText
+from generation.serving.streamed_text import StreamedText
 
 WORDS = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁the", "a", "日", "▁"]
 

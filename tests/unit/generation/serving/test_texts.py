@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from generation.serving.generator_version import StreamedText
+from generation.serving.streamed_text import StreamedText
 
 # A token for each byte, so that characters come in parts.
 _BYTES = {piece: at for at, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
