@@ -12,9 +12,10 @@ from gateway.backends.backends import Backends
 from gateway.calls.call import Call
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
-from gateway.observability.collector import MetricsListener
+from gateway.observability.certificates import Certificates
+from gateway.observability.collector import MetricsListener, Sources
 from gateway.observability.history import StatisticsHistory
-from gateway.observability.server import Phase
+from gateway.observability.server import GatewayReadiness, Phase
 from gateway.outcomes import ColumnWatch, OutcomeAlarm, OutcomeBook, OutcomeReports
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
@@ -212,19 +213,34 @@ class Gateway:
     def _new_metrics(
         self, config: GatewayConfig, interceptor: AuthInterceptor, tls: ServerTls | None
     ) -> MetricsListener:
-        return MetricsListener(
-            config,
-            self.engine,
-            self.recorder,
-            self.store,
-            self.inference,
-            interceptor,
-            tls,
-            self.http.answers,
-            self.drift,
-            self.sessions,
-            self.timestamps,
-            self.outcomes,
+        readiness = GatewayReadiness(self.engine, self.recorder.fenced)
+        # The files of certificates are opened only where somebody may ask when they expire.
+        sources = None
+        if config.metrics.listen:
+            certificates = Certificates(tls, config)
+            sources = self._metric_sources(certificates, interceptor, readiness)
+        return MetricsListener(config.metrics, readiness, sources)
+
+    def _metric_sources(
+        self, certificates: Certificates, interceptor: AuthInterceptor, readiness: GatewayReadiness
+    ) -> Sources:
+        store, stamps = self.store, self.timestamps.newest
+        names = {store.answers.origin: "answers", store.registry.log.origin: "registry"}
+        return Sources(
+            engine=self.engine,
+            unresolved=self.inference.unresolved,
+            refusals={"yes": interceptor.recorded_refusals, "no": interceptor.counted_refusals},
+            http_answers=self.http.answers,
+            recorder=self.recorder,
+            registry_size=store.registry_size,
+            withdrawn=self.drift.withdrawn,
+            session_findings=self.sessions.found,
+            session_actions=self.inference.observation.session_actions,
+            outcomes=self.outcomes,
+            certificates=certificates,
+            readiness=readiness,
+            stamps=lambda: {names[origin]: each for origin, each in stamps().items()},
+            stamp_seconds=self.timestamps.every,
         )
 
     def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from gateway.auth.interceptor import AuthInterceptor
-from gateway.config.document import GatewayConfig
 from gateway.observability import families
 from gateway.observability.certificates import Certificates
 from gateway.observability.engine import (
@@ -29,15 +27,11 @@ from gateway.observability.engine import (
 )
 from gateway.observability.server import GatewayReadiness, MetricsServer
 from gateway.outcomes import OutcomeBook
-from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.recorder import AuditRecorder
-from gateway.recording.store import GatewayStore
-from gateway.screening.drift import DriftWatch
-from gateway.sessions.session_screen import SessionWatch
-from gateway.timestamps import StampedLog, TimestampUpdater
-from gateway.transport.tls import ServerTls
+from gateway.timestamps import StampedLog
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
+from sealgate.settings import MetricsSettings
 from sealgate.trust.statements import review_end
 from sealgate.trust.times import parse_time
 
@@ -219,51 +213,21 @@ def _pointers(places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]
 
 
 class MetricsListener:
-    """Shows a gateway's numbers and whether it is ready; nothing where `[metrics]` is silent.
+    """Shows a gateway's numbers, and whether it is ready: only where there are `sources`.
 
     `ports` has the listener's, if there is one.
     """
 
     def __init__(
-        self,
-        config: GatewayConfig,
-        engine: Engine,
-        recorder: AuditRecorder,
-        store: GatewayStore,
-        predict: InferencePipeline,
-        interceptor: AuthInterceptor,
-        tls: ServerTls | None,
-        http_answers: Counter[str],
-        drift: DriftWatch,
-        sessions: SessionWatch,
-        timestamps: TimestampUpdater,
-        outcomes: OutcomeBook,
+        self, settings: MetricsSettings, readiness: GatewayReadiness, sources: Sources | None
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
-        self.readiness = GatewayReadiness(engine, recorder.fenced)
+        self.readiness = readiness
         self.ports: dict[str, int] = {}
         self._server: MetricsServer | None = None
-        if not config.metrics.listen:
-            return
-        names = {store.answers.origin: "answers", store.registry.log.origin: "registry"}
-        sources = Sources(
-            engine,
-            predict.unresolved,
-            {"yes": interceptor.recorded_refusals, "no": interceptor.counted_refusals},
-            http_answers,
-            recorder,
-            store.registry_size,
-            drift.withdrawn,
-            sessions.found,
-            predict.observation.session_actions,
-            outcomes,
-            Certificates(tls, config),
-            self.readiness,
-            lambda: {names[origin]: each for origin, each in timestamps.newest().items()},
-            timestamps.every,
-        )
-        self._server = MetricsServer(config.metrics, GatewayCollector(sources), self.readiness)
-        self.ports["metrics"] = self._server.server_port
+        if sources is not None:
+            self._server = MetricsServer(settings, GatewayCollector(sources), readiness)
+            self.ports["metrics"] = self._server.server_port
 
     def start(self) -> None:
         if self._server is not None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 SURFACES = {
     "gateway.backends": {"backends"},
     "gateway.cli": {"serve"},
-    "gateway.observability": {"collector", "engine", "history", "server"},
+    "gateway.observability": {"certificates", "collector", "engine", "history", "server"},
     "gateway.rollout": {"alias_health", "rollout"},
     "gateway.sync": {"registry_sync"},
     "gateway.witnesses": {"cosignatures", "updates"},
