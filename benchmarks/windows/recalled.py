@@ -11,34 +11,18 @@ attention has its turn in the same run. Writes results/recall.json.
 
 import argparse
 import math
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from benchmarks.report import Row, Target, finish, show, write_report
-from benchmarks.windows.__main__ import REAL, SPEECHES, first_tokens, speeches
-from benchmarks.windows.served import (
-    FULL,
-    WINDOWED,
-    alternating,
-    full_numbers,
-    served_perplexity,
-    targets,
-)
+from benchmarks.windows.material import MISSING, ChosenWindows, is_there, perplexity_row
+from benchmarks.windows.served import FULL, WINDOWED, random_speeds, targets
 from generation.models.decoder import LanguageModel
 from generation.publishing.recall import RecallText
-from generation.publishing.window_choice import (
-    RECALLED,
-    WindowWish,
-    choose,
-    perplexity_of_halves,
-)
-from inference.llm.terms import FLOAT32, INT8_INTEGER, WHOLE, AttentionWindows
-from tests.support.builders.models import tiny_decoder
+from generation.publishing.window_choice import RECALLED
+from inference.llm.terms import WHOLE, AttentionWindows
 
 _KEPT = 0.98
 _WIDTH, _LAYERS = 512, 12
@@ -59,58 +43,22 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokens = options.tokens
-    if not (REAL.exists() and SPEECHES.exists()):
-        why = "`make demo-llm` did not fetch the model, or npm the addresses"
-        finish("recall", [], [], {"recall": why}, tokens=tokens)
+    if not is_there():
+        finish("recall", [], [], {"recall": MISSING}, tokens=tokens)
         return
-    full, windowed = (LanguageModel.read(REAL, INT8_INTEGER) for _ in range(2))
-    chooses, checks, other = speeches(tokens)
-    # A few more: cut anew, a text may have one token less.
-    half = [first_tokens(full, text, tokens // 2 + 16) for text in (chooses, checks)]
-    begun = time.perf_counter()
-    found = choose(windowed, WindowWish(half), tokens)
-    chosen = {
-        "windows": {**found.as_json(), "kept_where_checked": found.kept},
-        "choosing_s": time.perf_counter() - begun,
-    }
-    print(f"{found.attention.description}: {found.recalled:.2%} recalled", flush=True)
-    rows = [_row(FULL, full, None, other, tokens)]
-    rows.append(_row(WINDOWED, windowed, found.attention, other, tokens, rows[0]["perplexity"]))
+    chosen = ChosenWindows.of(tokens)
+    attention, ids = chosen.found.attention, chosen.ids
+    named = ids[: len(ids) - _NAME_TOKENS * len(_NAMES)]
+    full = perplexity_row(FULL, chosen.full, None, ids) | told(chosen.full, named)
+    windowed = perplexity_row(WINDOWED, chosen.windowed, attention, ids, full["perplexity"])
+    rows = [full, windowed | told(chosen.windowed, named)]
     show(rows, _COLUMNS)
     # Speed takes minutes more: what there is by then is kept.
-    write_report("recall", rows, judge(rows), tokens=tokens, **chosen)
-    speeds = _speeds(found.attention, tokens, options.rounds)
+    write_report("recall", rows, judge(rows), tokens=tokens, **chosen.told)
+    speeds = random_speeds(_in_fewer_layers(attention), tokens, options.rounds, _WIDTH, _LAYERS)
     show(speeds, _SPEEDS)
     aims = [*judge(rows), *targets(speeds)[1:]]
-    finish("recall", [*rows, *speeds], aims, {}, tokens=tokens, **chosen)
-
-
-def _row(
-    way: str,
-    decoder: LanguageModel,
-    attention: AttentionWindows | None,
-    text: str,
-    tokens: int,
-    full: float | None = None,
-) -> Row:
-    """Of one way; `full` is the perplexity of full attention."""
-    ids = decoder.tokenizer.encode(text).ids[:tokens]
-    most = numbers = full_numbers(decoder, len(ids))
-    if attention is None:
-        own = perplexity_of_halves(decoder.model, [ids])
-    else:
-        own, numbers = served_perplexity(decoder, attention, ids)
-    row: Row = {
-        "way": way,
-        "tokens": len(ids),
-        "kv_mb": 4 * numbers / 1e6,
-        "kv_share": numbers / most,
-        "perplexity": own,
-        "kept": (full or own) / own,
-        **told(decoder, ids[: len(ids) - _NAME_TOKENS * len(_NAMES)]),
-    }
-    print(row, flush=True)
-    return row
+    finish("recall", [*rows, *speeds], aims, {}, tokens=tokens, **chosen.told)
 
 
 def judge(rows: list[Row]) -> list[Target]:
@@ -157,20 +105,11 @@ def told(decoder: LanguageModel, ids: Sequence[int]) -> Row:
     return {"right": right, "probability": sum(probabilities) / len(probabilities)}
 
 
-def _speeds(attention: AttentionWindows, tokens: int, rounds: int) -> list[Row]:
-    """Of random weights with as many KV heads in fewer layers, every so many of those of
-    `attention`.
-    """
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "model"
-        tiny_decoder.make(folder, steps=0, width=_WIDTH, layers=_LAYERS)
-        full, windowed = (LanguageModel.read(folder, FLOAT32) for _ in range(2))
+def _in_fewer_layers(attention: AttentionWindows) -> AttentionWindows:
+    """As many KV heads in fewer layers, every so many of those of `attention`."""
     taken = [attention.of_layer(attention.layers * at // _LAYERS) for at in range(_LAYERS)]
     windows = tuple(window or WHOLE for layer in taken for window in layer)
-    windowed.attend(AttentionWindows(attention.sink, windows, attention.heads))
-    drawn = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, tiny_decoder.VOCABULARY, (tokens,), generator=drawn).tolist()
-    return alternating(full, windowed, ids, rounds)
+    return AttentionWindows(attention.sink, windows, attention.heads)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from generation.batching.windows import layer_windows
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling
-from inference.llm.terms import AttentionWindows
+from inference.llm.terms import FLOAT32, AttentionWindows
+from tests.support.builders.models import tiny_decoder
 
 FULL, WINDOWED = "full", "windows"
 ANSWER = 64
@@ -35,7 +37,20 @@ class ServedRun:
     numbers: int
 
 
-def alternating(
+def random_speeds(
+    windows: AttentionWindows, tokens: int, rounds: int, width: int, layers: int
+) -> list[Row]:
+    """A row for each way, of a decoder of random weights on random tokens."""
+    with TemporaryDirectory() as place:
+        folder = tiny_decoder.make(Path(place) / "model", steps=0, width=width, layers=layers)
+        full, windowed = (LanguageModel.read(folder, FLOAT32) for _ in range(2))
+    windowed.attend(windows)
+    drawn = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, tiny_decoder.VOCABULARY, (tokens,), generator=drawn).tolist()
+    return _alternating(full, windowed, ids, rounds)
+
+
+def _alternating(
     full: LanguageModel, windowed: LanguageModel, ids: Sequence[int], rounds: int
 ) -> list[Row]:
     """A row for each way, of answers to a prompt in turns, each way first as often as the other."""
@@ -63,7 +78,7 @@ def alternating(
 
 
 def targets(rows: Sequence[Row]) -> list[Target]:
-    """Of the rows of `alternating`; ratios are those of each round."""
+    """Of the rows of `random_speeds`; ratios are those of each round."""
     full, windowed = rows
     pairs = list(zip(full["runs"], windowed["runs"], strict=True))
     return [
