@@ -5,6 +5,7 @@ JSON list of texts; the megabytes of its weights; and the most that the process 
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from benchmarks.processes import Cores, pinned
+from benchmarks.processes import Cores, pinned, status_kb
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import FLOAT32, INT8
@@ -53,12 +54,10 @@ def measure(folder: Path, precision: str, prompts: list[str]) -> dict[str, float
             model.generate(torch.tensor([ids]), generation_config=settings)
         rate = TOKENS * (len(cut) - 1) / (time.perf_counter() - begun)
     held = {t.data_ptr(): t.nbytes for t in (*model.parameters(), *model.buffers())}
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     return {
         "tokens_s": rate,
         "weights_mb": round(sum(held.values()) / 1e6, 1),
-        "peak_mb": round(peak / 1e3),
+        "peak_mb": round(status_kb(os.getpid(), "VmHWM") / 1e3),
     }
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from benchmarks.history import BEGAN, CALLERS, DAYS, fill
+from benchmarks.processes import children, processor_seconds
 from benchmarks.report import Target, finish, show
 from console.display.formats import from_base64url
 from demo.materials import DATA, MODELS
@@ -235,13 +236,7 @@ def _measured(browser: httpx2.Client, addresses: list[str], times: int) -> dict[
 
 def _processor_seconds() -> float:
     """What gateway and console have computed, in seconds of a core."""
-    total = 0
-    for task in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = task.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == os.getpid():
-                total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+    return sum(map(processor_seconds, children(os.getpid())))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ authenticated. Told are the megabytes of memory that they add, and the share of 
 wake-ups a second that the gateway takes while nobody asks, without them and with them.
 """
 
-import os
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 import click
 
+from benchmarks.processes import processor_seconds, pss
 from benchmarks.report import Target, finish, show
 from demo.stage import free_ports
 from gateway.transport.native import is_available
@@ -25,8 +25,8 @@ from sealgate.remote import Profile
 from tests.support.harness.clients.http2 import Http2
 
 _METADATA = "/inference.GRPCInferenceService/ServerMetadata"
-_TICK = os.sysconf("SC_CLK_TCK")
 _SETTLE_SECONDS = 5.0
+_MIB = 1 << 20
 _LIMITS = """
 [limits]
 connections = 2000
@@ -35,20 +35,13 @@ unauthenticated_per_address = 2000
 """
 
 
-def memory(process: int) -> float:
-    """The megabytes that the process alone has in memory."""
-    rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-    return int(rollup.partition("Pss:")[2].split()[0]) / 1024
-
-
 def used(process: int) -> tuple[float, int]:
     """Its seconds of processor, and how often its threads have slept and woken."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     switches = 0
     for task in Path(f"/proc/{process}/task").iterdir():
         status = (task / "status").read_text()
         switches += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-    return (int(fields[11]) + int(fields[12])) / _TICK, switches
+    return processor_seconds(process), switches
 
 
 @contextmanager
@@ -97,16 +90,16 @@ def measured(transport: str, count: int, seconds: float) -> dict[str, Any]:
 
         connect()
         time.sleep(_SETTLE_SECONDS)
-        alone, before = idle(process, seconds), memory(process)
+        alone, before = idle(process, seconds), pss(process)
         for _ in range(count):
             connect()
         time.sleep(_SETTLE_SECONDS)
-        added, beside = memory(process) - before, idle(process, seconds)
+        added, beside = pss(process) - before, idle(process, seconds)
         return {
             "transport": transport,
             "connections": count,
-            "mb_before": before,
-            "mb_added": added,
+            "mb_before": before / _MIB,
+            "mb_added": added / _MIB,
             "core": alone["core"],
             "core_with_them": beside["core"],
             "wakes": alone["wakes"],

@@ -8,6 +8,7 @@ has a process of its own in each of three rounds. Writes results/longtexts.json.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from benchmarks.processes import status_kb
 from benchmarks.report import Row, Target, finish, show
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs
@@ -88,9 +90,7 @@ def _screen(session: onnxruntime.InferenceSession, tokens: int) -> None:
 
 def _largest() -> float:
     """In megabytes. `getrusage` would begin with what the process was a part of before."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(kilobytes) * 1024 / 1e6
+    return status_kb(os.getpid(), "VmHWM") * 1024 / 1e6
 
 
 def _elsewhere(graph: Path) -> Row:

@@ -206,6 +206,17 @@ def pss(pid: int) -> int:
     return int(figure[0]) * 1024 if figure else 0
 
 
+def status_kb(pid: int, name: str) -> int:
+    """Kibibytes that `status` of a process has under a name such as VmRSS; 0 where it has gone."""
+    figure = read_proc(pid, "status").partition(f"\n{name}:")[2].split()
+    return int(figure[0]) if figure else 0
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds of a core that a process has used so far; 0 where it has gone."""
+    return (_ticks(pid) or 0) / _TICK
+
+
 def read_proc(pid: int, name: str) -> str:
     """A file of a process in /proc; empty where it has gone."""
     with suppress(OSError):

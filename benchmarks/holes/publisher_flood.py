@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 
 from benchmarks.holes.honest_answers import Answers, Callers
-from benchmarks.processes import children, read_proc
+from benchmarks.processes import children, read_proc, status_kb
 from benchmarks.report import Target
 from sealgate.remote import Profile, connect, reason_name_of
 from sealgate.remote.uploads import Package, Uploader, UploadLimits
@@ -213,7 +213,8 @@ class _Memory:
 
     def _run(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self.most = max(self.most, _resident(self._pid) + sum(map(_resident, self._workers())))
+            every = (self._pid, *self._workers())
+            self.most = max(self.most, sum(status_kb(pid, "VmRSS") for pid in every) / 1024)
 
     def _workers(self) -> list[int]:
         return [child for child in children(self._pid) if _is_worker(child)]
@@ -222,11 +223,6 @@ class _Memory:
 def _is_worker(pid: int) -> bool:
     """Whether it runs its own program by now; until then it shares its parent's memory."""
     return "registry.sandbox" in read_proc(pid, "cmdline")
-
-
-def _resident(pid: int) -> float:
-    status = read_proc(pid, "status").partition("VmRSS:")[2].split()
-    return int(status[0]) / 1024 if status else 0.0
 
 
 def _graph(*fields: bytes) -> dict[str, bytes]:
