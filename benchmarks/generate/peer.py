@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.alone import TOKENS
+from benchmarks.generate.alone import TOKENS
 from benchmarks.generate.served import Run, Way
 from benchmarks.processes import Cores, pinned
 from benchmarks.served import ENVIRONMENTS, missing

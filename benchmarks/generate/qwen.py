@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import alone
-from benchmarks.generate import peer
+from benchmarks.generate import alone, peer
 from benchmarks.generate.served import STREAMS, Run, Runs, Way, ratio, rounds, row, served
 from benchmarks.generate.tiny import governed
 from benchmarks.report import Row, Target

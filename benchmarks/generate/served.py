@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.alone import TOKENS
+from benchmarks.generate.alone import TOKENS
 from benchmarks.processes import Cores, Server, cpu_seconds, pinned
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import alone
+from benchmarks.generate import alone
 from benchmarks.generate.served import STREAMS, ratio, rounds, row, served
 from benchmarks.report import Row, Target
 from generation.models.decoder import LanguageModel

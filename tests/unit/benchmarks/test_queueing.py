@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.scale import demand, grouped, poisson, waits
-from benchmarks.scale_costs import Costs, line_through
+from benchmarks.scale.__main__ import demand, grouped, poisson, waits
+from benchmarks.scale.costs import Costs, line_through
 from tests.support.oracles.queueing_formulas import mean_wait_md1, mean_wait_mmc
 
 COSTS = Costs(0.0005, 0.0005, 0.0001, 0.001, 0.004, 0.002, 8e-6, 90e-6, 1000.0, 100.0, 6)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.long_log import ORIGIN, Row, row_of
+from benchmarks.log.long_log import ORIGIN, Row, row_of
 from gateway.recording.burst import PreparedRecord, RecordedAnswer, RecordTemplate
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.answers.answer_log import AnswerLog, EntryMaker, PythonEntries, entry_maker

@@ -2,7 +2,7 @@
 
 `measure` builds each library, asks it about every case of `tests/vectors/receipt-checks.json`, and
 about receipts and policies with a character altered anywhere. It is part of `make bench
-NAME=dayone`; alone: `python -m benchmarks.receipt_libraries`.
+NAME=dayone`; alone: `python -m benchmarks.dayone.receipt_libraries`.
 """
 
 import time

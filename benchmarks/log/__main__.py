@@ -21,8 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.long_log import Row, as_of, large_log, row_of, timed
-from benchmarks.recording import Place, recording
+from benchmarks.log.long_log import Row, as_of, large_log, row_of, timed
+from benchmarks.log.recording import Place, recording
 from benchmarks.report import RESULTS, Target, write_report
 from registry.storage.artifacts import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from benchmarks.long_log import ORIGIN
-from benchmarks.recording import sample_outcome
+from benchmarks.log.long_log import ORIGIN
+from benchmarks.log.recording import sample_outcome
 from benchmarks.report import RESULTS
 from gateway.recording.recorder import AuditRecorder
 from registry.answers.answer_log import AnswerLog

@@ -27,8 +27,8 @@ from unittest.mock import patch
 import numpy as np
 from safetensors.numpy import load_file
 
+from benchmarks.dayone.receipt_libraries import measure
 from benchmarks.history import BEGAN, CALLERS, DAYS, fill
-from benchmarks.receipt_libraries import measure
 from benchmarks.report import Row, Target, earlier, finish, show
 from demo.materials import DATA, MODELS
 from demo.questions import Load

@@ -15,7 +15,8 @@ from functools import partial
 
 import click
 
-from benchmarks import events, governance_files, outcomes, parts, standards
+from benchmarks import parts
+from benchmarks.outward import events, governance_files, outcomes, standards
 
 
 @click.command()

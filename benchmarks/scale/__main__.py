@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks import charts
 from benchmarks.report import RESULTS, finish, show
-from benchmarks.scale_costs import Costs
+from benchmarks.scale.costs import Costs
 
 Times = npt.NDArray[np.float64]
 

@@ -1,4 +1,6 @@
-"""A language model alone in a process: `python -m benchmarks.alone FOLDER PRECISION PROMPTS`.
+"""A language model alone in a process.
+
+    python -m benchmarks.generate.alone FOLDER PRECISION PROMPTS
 
 Prints, as JSON, the tokens a second of transformers' greedy `generate`, prompt after prompt of a
 JSON list of texts; the megabytes of its weights; and the most that the process had in memory.
@@ -28,7 +30,7 @@ def beside(folder: Path, prompts: list[str]) -> list[dict[str, Any]]:
     """A row for each precision, each from a process of its own."""
     rows = []
     for precision in (FLOAT32, INT8):
-        command = [sys.executable, "-m", "benchmarks.alone", str(folder), precision]
+        command = [sys.executable, "-m", "benchmarks.generate.alone", str(folder), precision]
         told = subprocess.run([*command, json.dumps(prompts)], capture_output=True, check=True)
         rows.append(
             {"way": "plain", "streams": 1, "precision": precision, **json.loads(told.stdout)}
