@@ -34,7 +34,7 @@ import torch
 
 from benchmarks.four_bits import store_in_four_bits
 from benchmarks.intervals import Interval, paired
-from benchmarks.report import RESULTS, Row, Target, commit, finish, show
+from benchmarks.report import Row, Target, commit, earlier, finish, show
 from benchmarks.training import rows
 from benchmarks.training.rows import KEPT, LearningTask
 from inference.runtime.response_contract import IDS, MASK, X
@@ -119,7 +119,7 @@ _SLOW = {
 def main() -> None:
     torch.set_num_threads(1)
     named = sys.argv[1:]
-    found, targets, before = [], [], _reported()
+    found, targets, before = [], [], earlier("rounding")
     for network in NETWORKS:
         if not named or network.name in named:
             _measure(network)
@@ -137,13 +137,6 @@ def main() -> None:
         columns = ("network", "arm", "accuracy", "loss", "over_after", "times_faster", "file_bytes")
         show(found, columns)
     finish("rounding", found, targets)
-
-
-def _reported() -> list[Row]:
-    """The rows of the last report."""
-    path = RESULTS / "rounding.json"
-    rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
-    return rows
 
 
 def _places(network: RoundedNetwork) -> list[Path]:

@@ -11,7 +11,6 @@ train`'s; the better one counts.
 """
 
 import copy
-import json
 import logging
 import sys
 import threading
@@ -35,7 +34,7 @@ from benchmarks.federated.targets import (
     targets,
 )
 from benchmarks.intervals import Interval, paired
-from benchmarks.report import RESULTS, finish, show
+from benchmarks.report import earlier, finish, show
 from training.data.run_data import TRAIN, RunData, Weights
 from training.federated.federation import Federation
 from training.federated.node import Update, client_app
@@ -165,8 +164,7 @@ def main(seeds: int = SEEDS, part: str = "") -> None:
     kept: list[dict[str, Any]] = []
     if part == _POISONERS:
         names = {arm.name for arm in AGAINST_POISONERS}
-        report = json.loads((RESULTS / "federated.json").read_bytes())
-        kept = [row for row in report["rows"] if row["arm"] not in names]
+        kept = [row for row in earlier("federated") if row["arm"] not in names]
     else:
         for seed in range(1, seeds + 1):
             for name, right in _central(seed).items():

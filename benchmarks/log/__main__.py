@@ -8,7 +8,6 @@ signed, stored and verified, beside `sha256sum`. Writes results/log.json.
 """
 
 import argparse
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,12 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.log.long_log import Row, as_of, large_log, row_of, timed
+from benchmarks.log.long_log import as_of, large_log, row_of, timed
 from benchmarks.log.recording import Place, recording
-from benchmarks.report import RESULTS, Target, write_report
+from benchmarks.report import Row, Target, earlier, finish, show
 from registry.storage.artifacts import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
@@ -47,36 +44,13 @@ def main() -> None:
             rows += recording(kind, place, asked.seconds)
         if asked.only:
             anew = {row["what"] for row in rows}
-            rows += [row for row in _results() if row["what"] not in anew]
-            _tell(rows, why)
-            return
-        rows += large_log(Path(folder), asked.entries)
-        rows += as_of(Path(folder), asked.entries)
-        rows += _large_file(Path(folder), asked.megabytes)
-    _tell(rows, why)
-
-
-def _results() -> list[Row]:
-    """The rows that were written last."""
-    document = json.loads((RESULTS / "log.json").read_text())
-    return [dict(row) for row in document["rows"]]
-
-
-def _tell(rows: list[Row], why: str) -> None:
-    show(rows)
-    targets = _targets(rows, why)
-    for target in targets:
-        Console().print(target.line(), highlight=False)
-    write_report("log", rows, targets)
-
-
-def show(rows: list[Row]) -> None:
-    table = Table(title="the record, and checking it", title_justify="left")
-    for name in ("what", "figure", "unit"):
-        table.add_column(name, justify="right" if name == "figure" else "left")
-    for row in rows:
-        table.add_row(row["what"], f"{row['figure']:,.4g}", row["unit"])
-    Console(highlight=False).print(table)
+            rows += [row for row in earlier("log") if row["what"] not in anew]
+        else:
+            rows += large_log(Path(folder), asked.entries)
+            rows += as_of(Path(folder), asked.entries)
+            rows += _large_file(Path(folder), asked.megabytes)
+    show(rows, ("what", "figure", "unit"), title="the record, and checking it")
+    finish("log", rows, _targets(rows, why))
 
 
 def _busy(ready: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.report import Row
 from registry.log.reader import LogReader
 from registry.log.rows import ANSWERS
 from registry.log.tile_log import TileLog
@@ -29,7 +30,6 @@ _GROUP = 64
 _PROOFS = 300
 _MOVES = 200
 _MINUTE = timedelta(minutes=1)
-Row = dict[str, Any]
 
 
 def large_log(folder: Path, entries: int) -> list[Row]:

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.log.long_log import ORIGIN, Row, row_of
+from benchmarks.log.long_log import ORIGIN, row_of
+from benchmarks.report import Row
 from gateway.recording.burst import PreparedRecord, RecordedAnswer, RecordTemplate
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.answers.answer_log import AnswerLog, EntryMaker, PythonEntries, entry_maker

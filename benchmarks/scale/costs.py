@@ -1,18 +1,17 @@
 """What things cost, for `benchmarks.scale`: read from results of other benchmarks, or measured."""
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 
 from benchmarks.log.long_log import ORIGIN
 from benchmarks.log.recording import sample_outcome
-from benchmarks.report import RESULTS
+from benchmarks.report import Row, earlier
 from gateway.recording.recorder import AuditRecorder
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
@@ -47,7 +46,7 @@ class Costs:
 
     @classmethod
     def measured(cls) -> Self:
-        serve, log = _result("serve"), _result("log")
+        serve, log = earlier("serve"), earlier("log")
         fixed, each = line_through(recording(log))
         own, server = _look_seconds()
         return cls(
@@ -71,9 +70,9 @@ class Costs:
         return asdict(self)
 
 
-def answer_seconds(serve: Mapping[str, Any]) -> float:
+def answer_seconds(serve: Sequence[Row]) -> float:
     """One governed answer's share of a gateway's core, everything included, 64 in flight."""
-    for row in serve["rows"]:
+    for row in serve:
         if (row["model"], row["what"], row["load"]) == (
             "digits",
             "Sealgate governed",
@@ -83,7 +82,7 @@ def answer_seconds(serve: Mapping[str, Any]) -> float:
     raise ValueError("results/serve.json has no governed row")
 
 
-def recording(log: Mapping[str, Any]) -> dict[int, float]:
+def recording(log: Sequence[Row]) -> dict[int, float]:
     """How long a group of so many entries took, on SQLite."""
     return {
         count: count / _figure(log, f"entries/s, SQLite, {count} a group") for count in (1, 16, 64)
@@ -97,13 +96,8 @@ def line_through(groups: Mapping[int, float]) -> tuple[float, float]:
     return least - few * each, each
 
 
-def _figure(result: Mapping[str, Any], what: str) -> float:
-    return next(float(row["figure"]) for row in result["rows"] if row["what"] == what)
-
-
-def _result(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return document
+def _figure(rows: Sequence[Row], what: str) -> float:
+    return next(float(row["figure"]) for row in rows if row["what"] == what)
 
 
 def _entry_bytes() -> float:

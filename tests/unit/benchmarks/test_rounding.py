@@ -84,8 +84,7 @@ def test_what_is_known_of_a_network_stays_until_it_is_measured_again(
     (tmp_path / "rounding.json").write_text(
         json.dumps({"rows": summary(MLP, [seed(0.01), seed(0.011)])})
     )
-    for module in (rounding, report):
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
     monkeypatch.setattr(rounding, "FOLDER", tmp_path / "none")
     monkeypatch.setattr(sys, "argv", ["rounding", "report"])
     rounding.main()
