@@ -2,7 +2,8 @@
 
 Modules, lines, statements, flat folders, class names that stand for two things, import cycles and
 private names in tests are read from the sources. `--trace` starts a gateway and counts the files
-that one ModelInfer passes from listener to answer, and one publication from command to version.
+that one ModelInfer passes from listener to answer, and one publication from command to version
+(`benchmarks.followed`).
 """
 
 import argparse
@@ -10,14 +11,11 @@ import ast
 import re
 import statistics
 import sys
-import tempfile
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.followed import followed
 from benchmarks.report import Target, finish
 
 PACKAGES = (
@@ -113,57 +111,6 @@ def statements(files: list[Path]) -> int:
     return sum(isinstance(node, ast.stmt) for node in nodes)
 
 
-@contextmanager
-def traced() -> Iterator[set[str]]:
-    """The project's files whose functions run on this thread and on those that begin in the block,
-    named as of the folder in which the program runs.
-    """
-    found: set[str] = set()
-    here = str(Path.cwd())
-
-    def note(frame: Any, event: str, _: Any) -> None:
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(here):
-            found.add(str(Path(name).relative_to(here)))
-
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        yield found
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
-
-
-def files_passed() -> tuple[list[str], list[str]]:
-    """The files that one ModelInfer passes, after the first few have warmed everything up, and
-    those that one publication passes, from command to registered version; what runs in its worker
-    process is not seen.
-    """
-    from tests.support.harness.gateway import GatewayHarness, question, rows
-
-    with tempfile.TemporaryDirectory() as folder, traced() as found:
-        harness = GatewayHarness(Path(folder) / "state", "digits-1")
-        harness.start()
-        harness.promote("digits", 1)
-        asked = question("digits", rows(), receipt=True)
-        inference = harness.inference()
-        for _ in range(3):
-            inference.ModelInfer(asked, timeout=60)
-        found.clear()
-        inference.ModelInfer(asked, timeout=60)
-        request = sorted(found)
-        found.clear()
-        harness.publish("digits-2", "digits")
-        publication = sorted(found)
-        harness.stop()
-    return _of_product(request), _of_product(publication)
-
-
-def _of_product(names: list[str]) -> list[str]:
-    return [name for name in names if name.startswith(PACKAGES) and "_pb2" not in name]
-
-
 def measure() -> dict[str, Any]:
     files = sources(*PACKAGES)
     lines = [len(path.read_text().splitlines()) for path in files if path.name != "__init__.py"]
@@ -219,10 +166,11 @@ def main() -> int:
     asked = parser.parse_args()
     row = measure()
     if asked.trace:
-        row["request_files"], row["publication_files"] = files_passed()
+        row |= followed(PACKAGES)
     held = targets(row)
     for name, value in row.items():
-        print(f"{name}: {value}")
+        is_long = isinstance(value, list) and len(value) > 9
+        print(f"{name}: {len(value)}" if is_long else f"{name}: {value}")
     finish("structure", [row], held)
     return 0 if all(target.met for target in held) else 1
 
