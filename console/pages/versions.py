@@ -8,8 +8,7 @@ from console.display.evidence import ShownEvidence, Table, compared_charts, diff
 from console.reading.versions import ShownVersion, newest_pointers, read_version
 from console.views import View
 from sealgate.trust.fields import check_name
-
-PRODUCTION = "production"
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class FileChange:
 def version(view: View) -> Response:
     model, number = check_name(view.path("model")), int(view.path("number"))
     shown = read_version(view.calls, model, number)
-    pointer = newest_pointers(view.calls, [model]).get((model, PRODUCTION))
+    pointer = newest_pointers(view.calls, [model]).get((model, DEFAULT_ALIAS))
     live = None
     if pointer is not None and pointer.version != number:
         live = read_version(view.calls, model, pointer.version)

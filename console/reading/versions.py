@@ -13,8 +13,9 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion, open_attached
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.promotion_rules import MAKERS
+from sealgate.trust.policy.shares import CANARY, SHADOW
 from sealgate.trust.statements import Evidence, Manifest, PointerBundle, open_under, review_end
 from sealgate.v1 import registry_pb2 as messages
 
@@ -22,7 +23,7 @@ _KEPT = 16
 """Versions that stay verified, those looked at last."""
 Place = tuple[str, str]
 """A model and an alias."""
-ALIASES = ("production", "canary", "shadow")
+ALIASES = (DEFAULT_ALIAS, CANARY, SHADOW)
 Pointers = Mapping[Place, messages.Pointer]
 """The newest pointer of each alias that has ever pointed at a version."""
 _MOST_ALIASES = 200

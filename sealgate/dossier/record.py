@@ -11,7 +11,7 @@ from sealgate.audit.entries import ProvedEntry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
 from sealgate.trust.policy.rights import STAFF
 from sealgate.trust.statements import (
@@ -151,7 +151,7 @@ class ModelHistory:
 
     def subject(self) -> RegisteredVersion | None:
         """The version that the dossier describes: that in production, or else the newest."""
-        live = self.live("production")
+        live = self.live(DEFAULT_ALIAS)
         number = live[0].statement.version if live else max(self.versions, default=0)
         return self.versions.get(number)
 

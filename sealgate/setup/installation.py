@@ -34,8 +34,9 @@ from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.promotion_rules import MAKERS
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.rights import ALL, DEFAULT_ALIAS
 from sealgate.trust.policy.screening import ALERT, ScreeningRules, SessionRules
+from sealgate.trust.policy.shares import CANARY, SHADOW
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency import ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import MlDsaKey
@@ -227,7 +228,7 @@ class Installation:
                 "threshold": _ROOT_THRESHOLD,
             },
             "principals": [*self._people(), *(_service(role, service[role]) for role in named)],
-            "promotion": {"approvals": {"production": 2, "canary": 1, "shadow": 1}},
+            "promotion": {"approvals": {DEFAULT_ALIAS: 2, CANARY: 1, SHADOW: 1}},
             "evidence": {kind: list(MAKERS) for kind in _EVIDENCE},
             **self._screening.policy(),
             "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
