@@ -50,9 +50,9 @@ from inference.llm.request import said_in
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Principal
-from sealgate.trust.policy.principals import BLOCK, FLAG
+from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.receipts.answer_entry import CUT, OPENED
+from sealgate.trust.receipts.answer_entry import CUT, NOTED, OPENED
 
 _log = logging.getLogger(__name__)
 
@@ -275,6 +275,8 @@ class GenerationPipeline:
         line_of_call().injected = injected in (BLOCK, FLAG)
         if injected in (BLOCK, FLAG) and verdict != "adversarial":
             context.verdict = "suspect"
+        elif injected == RECORD:
+            context.actions.add(NOTED)
         # Its time must not tell what screening did.
         self._enforcement.delay.wait_least(screen, context.began)
         self._enforcement.decide_prompt(

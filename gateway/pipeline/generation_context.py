@@ -19,7 +19,7 @@ from sealgate.tensors import parameters_digest
 from sealgate.trust.policy.answers import CUT, MASK
 from sealgate.trust.policy.principals import RECORD
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE
+from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE, NOTED
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = AnswerPart((), b"")
@@ -141,6 +141,7 @@ class GenerationContext:
         """Note what screening did to the answer, as far as it has come."""
         self.actions |= {MASKED} if MASK in screen.acted else set()
         self.actions |= {BLOCKED} if CUT in screen.acted else set()
+        self.actions |= {NOTED} if RECORD in screen.acted else set()
         if screen.acted - {RECORD} and self.verdict != "adversarial":
             self.verdict = "suspect"
         self.output_tokens = max(self.output_tokens, screen.tokens)

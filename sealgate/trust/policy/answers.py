@@ -56,9 +56,10 @@ class AnswerClassifierRules:
 class AnswerRules:
     """`actions`: each kind of finding to what follows: `block` refuses the answer, as far as it has
     not left; `cut` ends it before the finding; `mask` replaces the finding; `flag` makes the
-    verdict `suspect`; `record` is told of in logs alone. `hold_tokens`: how many tokens are held
-    back, so that a finding is seen before its beginning leaves. `canaries`: digests of words that
-    an operator has put where no answer may repeat them. `classifier` reads answers besides.
+    verdict `suspect`; `record` is told of in logs and in the answer's entry. `hold_tokens`: how
+    many tokens are held back, so that a finding is seen before its beginning leaves. `canaries`:
+    digests of words that an operator has put where no answer may repeat them. `classifier` reads
+    answers besides.
 
     Raises SealgateError: DOCUMENT_MALFORMED or POLICY_INVALID.
     """

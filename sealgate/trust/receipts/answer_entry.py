@@ -72,15 +72,17 @@ ARITHMETICS = (INT8, FLOAT32, MIXED, ANCHOR, INT8_INTEGER)
 rows at least, the class that was answered to a row of the same caller that it nearly repeats; a
 language model's quantized matrices times rounded inputs.
 """
-BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED = ACTIONS = (
+BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED, NOTED = ACTIONS = (
     "allowance",
     "blocked",
     "canary",
     "label-only",
     "masked",
+    "recorded",
 )
 """It left by a second person's allowance; it was withheld; `canary` gave it, in production's stead;
-of each row the likeliest class alone left; parts of it were removed.
+of each row the likeliest class alone left; parts of it were removed; it held what the policy only
+records.
 """
 READ = "read"
 """The outcome of a call that was shown audit data; its `input` says what it asked for."""

@@ -66,6 +66,16 @@ def test_a_guard_that_only_flags_lets_it_pass_as_suspect(harness: GeneratorHarne
     assert {entry["verdict"] for entry in harness.entries(start)} <= {"suspect", "adversarial"}
 
 
+def test_a_guard_that_only_records_tells_the_entry(harness: GeneratorHarness) -> None:
+    guarded(harness, action="record")
+    start = harness.gateway.recorder.size
+    assert not ask(harness, OFFER).error_message
+    assert {entry["actions"] for entry in harness.entries(start)} == {"recorded"}
+    start = harness.gateway.recorder.size
+    assert not ask(harness, WORK).error_message
+    assert {entry["actions"] for entry in harness.entries(start)} == {""}
+
+
 @pytest.mark.parametrize(
     "said", [{"version": "sha256:" + "0" * 64}, {"label": "nonsense"}], ids=["version", "label"]
 )

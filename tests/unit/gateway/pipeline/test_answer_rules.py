@@ -115,7 +115,18 @@ def test_a_quota_counts_what_a_screen_keeps_back(action: str, with_ids: bool) ->
     assert counted == [len(pieces(text)) if with_ids else len(text)]
 
 
-def test_what_is_only_recorded_leaves_the_entry_as_it_was() -> None:
-    parts, records = answered(f"Pay to {IBAN}.", AnswerRules({"personal": "record"}))
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize(
+    ("action", "actions", "verdict"), [("record", "recorded", ""), ("flag", "", "suspect")]
+)
+def test_the_entry_tells_of_what_leaves_as_it_is(
+    action: str, actions: str, verdict: str, streams: bool
+) -> None:
+    parts, records = answered(f"Pay to {IBAN}.", AnswerRules({"personal": action}), streams)
     assert told(parts)[0] == f"Pay to {IBAN}."
+    assert (records[-1].actions, records[-1].verdict) == (actions, verdict)
+
+
+def test_the_entry_tells_of_nothing_where_nothing_is_found() -> None:
+    _, records = answered("Pay in cash.", AnswerRules({"personal": "record"}))
     assert (records[-1].actions, records[-1].verdict) == ("", "")
