@@ -1,4 +1,5 @@
-"""Packages with a small surface are imported by it: their other modules are their own affair.
+"""Packages with a small surface are imported by it: their other modules are their own affair. The
+README names every package.
 
 Packages that SURFACES does not name have no such surface yet (ADR 1).
 """
@@ -89,3 +90,14 @@ def test_siblings_import_a_package_by_its_surface(
 
 def test_no_class_name_stands_for_two_ideas() -> None:
     assert shared_class_names(sources(*(str(ROOT / top) for top in _NAMED))) == {}
+
+
+@pytest.mark.parametrize("top", PACKAGES)
+def test_the_readme_names_every_package(top: str) -> None:
+    (row,) = (
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("| `") and f"`{top}/`" in line.split("|")[1]
+    )
+    packages = {path.parent.name for path in (ROOT / top).glob("*/__init__.py")}
+    assert {name for name in packages if f"`{name}`" not in row} == set()
