@@ -1,4 +1,4 @@
-"""What a page's handler gets, and how it answers: forms, templates, refusals."""
+"""Views: a page handler's request, and its answers by forms, templates and refusals."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What whoever meets a refusal should do: by its kind, and by its reason where that says more."""
+"""Advice on each refusal: by its kind, and by its reason where that says more."""
 
 from sealgate.reasons import Kind, Reason
 

@@ -1,4 +1,4 @@
-"""What mkdocs does besides: decisions join the navigation, and files outside docs/ the site.
+"""Hooks of mkdocs: decisions join the navigation, and files outside docs/ the site.
 
 Pages link to plots, figures and files of deploy/ where they lie in the repository. The site has
 copies of just those, below `files/`.

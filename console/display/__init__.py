@@ -1,1 +1,1 @@
-"""How pages show things: charts, evidence as tables, and values in words."""
+"""Presentation: charts, evidence as tables, and values in words."""

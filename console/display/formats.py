@@ -1,4 +1,4 @@
-"""How values are written on pages: digests, sizes, shares, times, and text that hides nothing.
+"""Formats values for pages: digests, sizes, shares, times, and text that hides nothing.
 
 Bytes in forms and pages, as WebAuthn's own JSON has them: base64url without padding.
 """

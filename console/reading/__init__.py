@@ -1,1 +1,1 @@
-"""What the console reads from the gateway in a person's name, verified before it is shown."""
+"""Reads from the gateway in a person's name, and verifies what is shown."""

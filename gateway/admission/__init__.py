@@ -1,1 +1,1 @@
-"""Who waits and who is refused: quotas, stream limits, load shedding."""
+"""Admission control: quotas, stream limits, load shedding."""

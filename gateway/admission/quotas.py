@@ -1,4 +1,4 @@
-"""How much each caller may ask: calls in progress, a rate, a number a day, and tokens.
+"""Quotas of each caller: calls in progress, a rate, a number a day, and tokens.
 
 Every call with a credential counts, before its message is read. Tokens are counted by whoever
 generates (`gateway.pipeline.generate`). All quotas that name the caller or one of their roles hold

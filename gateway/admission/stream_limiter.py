@@ -1,4 +1,4 @@
-"""How many calls may keep a thread waiting for their other end, and for how long.
+"""Limits the calls that keep a thread waiting for their other end, in number and in time.
 
 The server has a fixed number of threads, and a call holds one while its message comes in and while
 its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by

@@ -1,4 +1,4 @@
-"""Who is calling: a token or API key, a client certificate, or two for the same principal.
+"""Authenticates callers: a token or API key, a client certificate, or two for the same principal.
 
 A burst's calls are authenticated together. A token that was verified is known again by the SHA-256
 of its `authorization` value, for as long as its verification holds (`gateway.auth.tokens`), under

@@ -1,4 +1,4 @@
-"""What a verified client certificate says of its holder, and tokens bound to one (RFC 8705).
+"""Reads a verified client certificate, and checks tokens that are bound to one (RFC 8705).
 
 A program that calls with other people's credentials, such as the web console, exchanges a passkey's
 assertion or an issuer's token for a short-lived token that the gateways issue. It is `sgt_` and a

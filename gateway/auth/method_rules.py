@@ -1,4 +1,4 @@
-"""Who may call what: one rule for each method, and the policy's rights on what a request names.
+"""Authorizes calls: one rule for each method, and the policy's rights on what a request names.
 
 A method that has no rule is refused, and a test walks the services' descriptors so that none is
 forgotten. Roles come from the signed policy alone.

@@ -1,1 +1,1 @@
-"""Where versions run: in this process, in engines of other processes, on foreign servers."""
+"""Backends that run versions: in this process, in other processes, on foreign servers."""

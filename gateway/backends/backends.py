@@ -1,4 +1,4 @@
-"""Where versions run, by the configuration; and how an engine's own process is put together.
+"""Builds the backends that the configuration names, and the engine of a process of its own.
 
 In a gateway they run here, in engines of other processes, or in a foreign server; language models
 run in a process of their own. An engine of its own process is alone, or has replicas on Ray.

@@ -1,4 +1,4 @@
-"""What a ModelInfer request asks for, apart from its tensors."""
+"""Parameters of a ModelInfer request: all that it asks for, apart from its tensors."""
 
 import re
 from collections.abc import Mapping

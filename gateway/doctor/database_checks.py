@@ -1,4 +1,4 @@
-"""What `sealgate doctor` finds of an installation's databases. Nothing is changed, nor fenced."""
+"""Database checks of `sealgate doctor`. Nothing is changed, nor fenced."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

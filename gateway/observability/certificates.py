@@ -1,4 +1,4 @@
-"""When certificates expire: those that listeners serve, and those between gateway and engines."""
+"""Expiry of certificates: of those that listeners serve, and between gateway and engines."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What `[metrics]` of an engine's process shows, its listener, and metrics' values from counts."""
+"""Metrics of an engine's process, their listener, and metrics' values from counts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate

@@ -1,4 +1,4 @@
-"""How each live version's counts grew: a bounded series of samples, kept by this gateway alone.
+"""History of each live version's counts: a bounded series of samples, kept by this gateway alone.
 
 A restart of the gateway begins anew, as the counts themselves do. While a version is live, all of
 its time is covered: once there are MOST samples, every second one is dropped and the time between

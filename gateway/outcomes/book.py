@@ -1,4 +1,4 @@
-"""What was reported of every promotion, as far as this gateway's answer log has it.
+"""True outcomes that were reported of every promotion, as far as this answer log has them.
 
 The log is the record: when the gateway starts, and after an erasure, the reports of the longest
 window are read from it again. Of two reports of one answer, the first alone counts. A gateway knows

@@ -1,4 +1,4 @@
-"""What this gateway saw last of each log, and of erasures, apart from the databases.
+"""Memory of the newest state of each log, and of erasures, kept apart from the databases.
 
 A database that was put back whole to an older state contradicts itself in nothing. It does
 contradict the newest checkpoint that the gateway signed or read, which lies in a file beside the

@@ -1,4 +1,4 @@
-"""What a gateway keeps on disk, opened: the registry, its answer log, and what it saw of both.
+"""Opens what a gateway keeps on disk: the registry, its answer log, and its memory of both.
 
 Services look into the gateway's own answer log by its origin, and into no other's.
 """

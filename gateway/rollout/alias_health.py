@@ -1,4 +1,4 @@
-"""How each alias fares: counts over a window of time, held against the policy's limits.
+"""Health of each alias: counts over a window of time, held against the policy's limits.
 
 What is counted is what the version does: that it fails a request, how long screening and running it
 takes, what screening finds, and whether it answers as another version does. A caller's mistakes, a

@@ -1,4 +1,4 @@
-"""Which calls and findings are security events, of which kind, and how grave.
+"""Kinds of security events: the calls and findings that are such, and how grave they are.
 
 Techniques and tactics are those of MITRE ATLAS 5.6 (https://atlas.mitre.org).
 """

@@ -1,4 +1,4 @@
-"""What a caller's requests say together: evidence of a search, and of an extraction.
+"""Detects query attacks in a caller's requests: evidence of a search, and of an extraction.
 
 **A search** for an adversarial input asks near the same input again and again.
 

@@ -1,4 +1,4 @@
-"""What witnesses have cosigned of this gateway's logs, kept apart from the databases.
+"""Cosignatures of witnesses on this gateway's logs, kept apart from the databases.
 
 One file beside the engine's memory (`[trust] seen`), `seen-witnessed.json`: for each log the newest
 note that each witness has cosigned, and what a witness knows of it that contradicts us. A log with

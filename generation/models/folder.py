@@ -1,4 +1,4 @@
-"""What a language model's folder says in JSON: configuration, template, ends and golden answers.
+"""JSON files of a language model's folder: configuration, template, ends and golden answers.
 
 Others wrote all but the golden answers, so nothing but what is known is taken.
 """

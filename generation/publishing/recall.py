@@ -1,4 +1,4 @@
-"""Whether a decoder can still tell what a text said far before.
+"""Measures recall: whether a decoder can still tell what a text said far before.
 
 Perplexity hardly asks for it: what one word far behind says matters to few tokens. So three numbers
 are named in a text, at its beginning, in its middle and near its end, and its end asks for each.

@@ -1,4 +1,4 @@
-"""What an answer decides: one class, numbers, or several labels. `model.json`'s section `answer`.
+"""Decisions of an answer: one class, numbers, or several labels. `model.json`'s section `answer`.
 
     (absent)                                        the class with the largest of C scores
     {"kind": "numbers", "tolerance": [O numbers],   predictions, of which a movement by more than

@@ -1,4 +1,4 @@
-"""How an engine reads requests for inference, alone and in bursts, and writes its answers.
+"""Reads an engine's requests for inference, alone and in bursts, and writes its answers.
 
 An answer has one output more than the model's, `FEATURES_OUTPUT`: the screening features of each
 row, which the gateway judges and removes.

@@ -1,4 +1,4 @@
-"""What a response graph compares rows by: the inputs of layers, and leaves of trees.
+"""Features by which a response graph compares rows: the inputs of layers, and leaves of trees.
 
 Each leaf gets a random direction; a row's vector is the sum of those of its leaves. Two rows lie as
 far apart as they share few leaves, up to the error of a random projection (Johnson and

@@ -1,1 +1,1 @@
-"""What auditors read of the registry, and the comparison of its database with its log."""
+"""Audit queries, and the comparison of the registry's database with its log."""

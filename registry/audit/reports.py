@@ -1,4 +1,4 @@
-"""What gateways and engines report to the registry's log: anchors, engine counts, refusal counts.
+"""Reports of gateways and engines to the registry's log: anchors, engine counts, refusal counts.
 
 An anchor is a checkpoint of an answer log in the registry's log. An anchored answer log can't be
 cut short or rewritten unnoticed, even by someone who holds its key and its file. The newest anchor

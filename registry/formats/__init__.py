@@ -1,1 +1,1 @@
-"""Which files a version may hold: ONNX, safetensors and JSON, checked without executing them."""
+"""Checks of the files of a version, ONNX, safetensors and JSON, without executing them."""

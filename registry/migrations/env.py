@@ -1,4 +1,4 @@
-"""How Alembic runs these revisions: in the transaction of the connection that it is handed."""
+"""Runs Alembic's revisions in the transaction of the connection that it is handed."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""What is recorded about a version: evidence by its makers, used allowances, ended guarantees.
+"""Evidence of a version by its makers, used allowances, and ended guarantees.
 
 Each item is about the version's exact bytes. Later evidence is, for instance, a red team's report.
 

@@ -1,4 +1,4 @@
-"""What files a worker can reach: a mount namespace of its own, and a Landlock ruleset.
+"""Limits the files that a worker can reach: a mount namespace of its own, and a Landlock ruleset.
 
 Landlock refuses to open other files, but `stat` still tells their names, sizes and times. In a
 mount namespace of its own, a worker has no path to them at all. See mount_namespaces(7).

@@ -1,1 +1,1 @@
-"""Where the record is kept: databases with their migrations, and stores of artifacts."""
+"""Storage of the record: databases with their migrations, and stores of artifacts."""

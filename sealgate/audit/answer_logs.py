@@ -1,4 +1,4 @@
-"""What the registry's log records about the answer logs: anchors, prunings, erasures, new keys.
+"""History of the answer logs in the registry's log: anchors, prunings, erasures, new keys.
 
 The first anchor by a log's next key is the hand-over, which both keys have signed.
 """

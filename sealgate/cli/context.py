@@ -1,4 +1,4 @@
-"""What commands need: the profile of `--as`, a connection to the gateway, and its policies.
+"""Context of a command: the profile of `--as`, a connection to the gateway, and its policies.
 
 Policies are read from the gateway or from files, and verified against the person's root keys.
 """

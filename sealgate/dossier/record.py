@@ -1,4 +1,4 @@
-"""What the registry's log says of one model, and what a dossier claims of it, with its proofs.
+"""The registry log's record of one model, and the claims of a dossier with their proofs.
 
 Each document is verified by the policies of its time. A claim names the entries that prove it.
 """

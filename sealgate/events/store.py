@@ -1,4 +1,4 @@
-"""Where events wait: one SQLite file with the place in the log, deliveries and dead letters.
+"""Queue of events: one SQLite file with the place in the log, deliveries and dead letters.
 
 An event, its deliveries and the place behind it are written in one transaction, and a delivery is
 deleted only after its receiver took it. So whenever the process dies, nothing is lost, and at most

@@ -1,4 +1,4 @@
-"""What publishers, approvers and admins sign for a promotion, on their own machines.
+"""Signs promotion documents on the machines of publishers, approvers and admins.
 
 Nothing that the registry says is believed unchecked: the policy is followed from the pinned root
 keys, and an approver's machine hashes the version's files itself before it signs.

@@ -1,4 +1,4 @@
-"""What an e-mail says."""
+"""Reads the text of an e-mail."""
 
 import email
 import email.policy

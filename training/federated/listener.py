@@ -1,5 +1,5 @@
-"""How the server for clients listens: TLS 1.3, requests of bounded size, and connections that are
-few and end where no request comes.
+"""Listener for clients: TLS 1.3, requests of bounded size, and few connections, which end where no
+request comes.
 
 Without these bounds, silent connections from anybody would take the server's file descriptors, and
 no client could send its update any more.

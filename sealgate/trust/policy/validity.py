@@ -1,4 +1,4 @@
-"""When a policy and the keys that it names count: its validity, grace, withdrawn and former keys.
+"""Validity of a policy and of the keys that it names: its grace, withdrawn and former keys.
 
 The section `grace`, `{"seconds": 604800}`, says for how long after `expires` existing things
 continue: answers, freshness statements, rollbacks, revocations. During it, nothing new is promoted,

@@ -1,4 +1,4 @@
-"""What passes between gateways and engines as statements.
+"""Statements that pass between gateways and engines.
 
 An engine is shown a pointer with its documents, and the statement of what is newest. A separate
 engine signs how many requests it ran. Auditors hold that against the answer log: an answer that the

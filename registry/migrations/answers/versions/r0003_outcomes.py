@@ -1,4 +1,4 @@
-"""Which entry reports the outcome of an answer's entry."""
+"""The entry that reports the outcome of an answer's entry."""
 
 import sqlalchemy as sa
 from alembic import op

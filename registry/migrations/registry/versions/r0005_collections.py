@@ -1,4 +1,4 @@
-"""What collectors removed from the artifact store."""
+"""Files that collectors removed from the artifact store."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What engines in processes of their own say that they ran."""
+"""Counts that engines in processes of their own report."""
 
 import sqlalchemy as sa
 from alembic import op

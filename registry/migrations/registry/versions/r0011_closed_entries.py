@@ -1,4 +1,4 @@
-"""What erasures and prunings tell beside that they happen: how many entries each closed.
+"""How many entries each erasure and each pruning closed.
 
 The columns are empty in rows of an earlier release, whose entries in the log do not have them.
 """
