@@ -40,6 +40,14 @@ struct Clock {
     is_leaving: bool,
 }
 
+/// A call that asks again too soon, and what it will be refused with. A caller that waits for each
+/// answer before it asks again would otherwise take the processor from those who are answered.
+struct Held {
+    to: SendResponse<Piece>,
+    status: Status,
+    _stream: Arc<()>,
+}
+
 pub(crate) struct Served<'a, IO> {
     shared: &'a Arc<Shared>,
     peer: &'a Arc<Peer>,
@@ -49,6 +57,8 @@ pub(crate) struct Served<'a, IO> {
     gathers: Vec<Gather>,
     /// Calls that were handed over, by stream.
     handed: HashMap<u32, Weak<Handed>>,
+    /// Calls that are to be refused when the connection is looked at next.
+    held: Vec<Held>,
     /// One clone for each call in progress.
     streams: Arc<()>,
     clock: Clock,
@@ -78,6 +88,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             upstream: Arc::default(),
             gathers: Vec::new(),
             handed: HashMap::new(),
+            held: Vec::new(),
             streams: Arc::new(()),
             clock,
         }
@@ -181,6 +192,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
         let certificate = self.peer.certificate.get();
         let asked = Asked { certificate, headers: &open.head.headers, message: &message };
         if let Some(status) = self.shared.turned_away.status(asked, Instant::now()) {
+            if self.held.len() < limits.streams as usize {
+                return self.held.push(Held { to: open.to, status, _stream: open.stream });
+            }
             return turn_away(self.shared, &mut open.to, &status);
         }
         let Some(place) = Place::take(self.shared, |shared| &shared.handed, limits.handed) else {
@@ -229,6 +243,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             }
         }
         self.end_late_calls(now);
+        for mut held in self.held.drain(..) {
+            turn_away(self.shared, &mut held.to, &held.status);
+        }
         let busy = self.is_busy();
         if busy {
             self.clock.used = now;
@@ -237,6 +254,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             self.wire.rest();
             self.gathers = Vec::new();
             self.handed = HashMap::new();
+            self.held = Vec::new();
         }
         let idle = now.saturating_duration_since(self.clock.used) >= limits.idle;
         if idle || now.saturating_duration_since(self.peer.since) >= limits.age {

@@ -294,6 +294,26 @@ def test_a_caller_who_is_to_be_refused_for_a_while_is_not_asked_for() -> None:
         until(lambda: front.refused == 1)
 
 
+def test_a_caller_who_asks_again_at_once_is_not_refused_at_once() -> None:
+    """But when its connection is looked at next, each tenth of a second."""
+    full = grpc_status(SealgateError(Reason.QUEUE_FULL, "3 rows wait", 2.0))
+
+    def refusing(context: FrontContext) -> None:
+        context.refuse_alike(full, 1, PATIENCE)
+        context.refuse(full)
+
+    with front_with(refusing) as front, front.channel() as channel:
+        infer = channel.unary_unary(INFER)
+        failed(infer.future(b"digits", timeout=PATIENCE))
+        asked = time.monotonic()
+        for _ in range(4):
+            error = failed(infer.future(b"digits", timeout=PATIENCE))
+            assert reason_of(error) is Reason.QUEUE_FULL
+        # The first may come just before a look; of the others each takes the whole time.
+        assert time.monotonic() - asked > 0.25
+        assert len(front.bursts) == 1
+
+
 def test_a_compressed_call_stands_for_no_other() -> None:
     """Nor does one that says it is compressed and is not."""
 
