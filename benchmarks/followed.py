@@ -2,9 +2,10 @@
 
 A file counts as soon as any function of it runs, so `Trace.files` are many: formats, options,
 counters and what looks at them from time to time. Of these, `leading` call on into another file of
-the product: the others only answer. `way` are the files on the call stack, from the listener, when
-the model's graph runs, when the record is committed and when the answer leaves: who follows a
-request down reads these.
+the product: the others only answer. `way` are the files on the call stack when the model's graph
+runs, when the record is committed and when the answer leaves; of a publication, when a worker
+starts, when the files are sent and when the version is committed. Whoever follows a request or a
+publication down reads these.
 """
 
 import sys
@@ -17,11 +18,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_LISTENER = "gateway/transport/"
+# Where calls and commands begin; other stacks are of what looks at the registry by itself.
+_BEGINNINGS = ("gateway/transport/", "gateway/admission/", "publishing/cli/", "sealgate/cli/")
 _ENDS = {
     ("inference/runtime/session.py", "run"),
     ("registry/log/tile_log.py", "append"),
     ("gateway/transport/native/front.py", "_respond"),
+    ("registry/sandbox/process.py", "start"),
+    ("sealgate/remote/uploads.py", "publish"),
+    ("registry/state/unit_of_work.py", "commit"),
 }
 _REQUESTS = 5
 
@@ -53,7 +58,7 @@ class Trace:
             self.leading.add(caller)
         if (name, frame.f_code.co_name) in _ENDS:
             stack = [name, caller, *callers]
-            if stack[-1].startswith(_LISTENER):
+            if stack[-1].startswith(_BEGINNINGS):
                 self.way.update(stack)
 
     def _callers(self, frame: FrameType) -> Iterator[str]:
@@ -107,13 +112,14 @@ def followed(tops: Sequence[str]) -> dict[str, list[str]]:
             taken.append((set(trace.files), set(trace.leading), set(trace.way)))
         trace.clear()
         harness.publish("digits-2", "digits")
-        publication, leading_on = sorted(trace.files), sorted(trace.leading)
+        publication = [sorted(each) for each in (trace.files, trace.leading, trace.way)]
         harness.stop()
     passed, leading, way = zip(*taken, strict=True)
     return {
         "request_files": sorted(passed[0]),
         "request_files_leading_on": sorted(set.intersection(*leading)),
         "request_files_on_the_way": sorted(set.intersection(*way)),
-        "publication_files": publication,
-        "publication_files_leading_on": leading_on,
+        "publication_files": publication[0],
+        "publication_files_leading_on": publication[1],
+        "publication_files_on_the_way": publication[2],
     }
