@@ -4,14 +4,9 @@ Without a first stage, the response graph screens every row. With one, the INT8 
 what enters its last layer, the first stage scores that, and the response graph runs only for the
 rows that the first stage escalates. If another server answers, the INT8 graph runs here for the
 first stage only.
-
-If the response graph also gives its logits, the last feature of each measured row says whether the
-float32 class differs from the answer's class, wherever the answer came from. If the detector says
-so, the float32 logits leave for such a row. They are computed with that row alone: float32 sums
-depend on the batch, and an answer must not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
@@ -19,13 +14,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from inference.engine.comparison import LogitsSource, MarginComparison, by_float32, compared
 from inference.engine.graphs import TappedGraph, counted, open_tapped
 from inference.model.config import ModelConfig
 from inference.model.inputs import InputForm
 from inference.observability import tracing
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
-from inference.screening.detector import Detector, disagreeing
+from inference.screening.detector import Detector
 from inference.screening.first_stage import FirstStage, RunOutputs
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import INT8
@@ -41,12 +37,6 @@ FLOAT32_TOLERANCE = 1e-4
 # What screening measures, in float32, may be off by this much in other company: kernels sum in
 # another order for a single row than for a full tile.
 SCREENING_TOLERANCE = 1e-3
-
-
-class LogitsSource(Protocol):
-    """Computes the logits of rows."""
-
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +113,11 @@ class SingleStage:
     """The response graph on every row; `answers_float32` as the detector says."""
 
     answers_float32: bool = False
-    sessions: Sequence[Session] = ()
+    comparison: MarginComparison | None = None
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        return () if self.comparison is None else (self.comparison.reference,)
 
     def run(
         self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
@@ -134,10 +128,16 @@ class SingleStage:
         tracing.past("screen", begun, screened)
         (logits,) = served.run(form.serving(x))
         answered = perf_counter_ns()
-        features = _compared(measured, logits)
+        features = compared(measured, logits)
+        reference = response
+        if self.comparison is not None:
+            column = self.comparison.column(x, logits, form)
+            features = np.concatenate([features, column], axis=1)
+            reference = self.comparison.reference
         if self.answers_float32:
-            logits = _by_float32(x, logits, features, response, form)
-        return BatchOutput(logits, features, answered - screened, screened - begun)
+            logits = by_float32(x, logits, features, reference, form)
+        screening = screened - begun + perf_counter_ns() - answered
+        return BatchOutput(logits, features, answered - screened, screening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,7 @@ class TwoStage:
     width: int
     spares: bool = True
     answers_float32: bool = False
+    comparison: MarginComparison | None = None
 
     @classmethod
     def open(
@@ -177,9 +178,10 @@ class TwoStage:
         detector: Detector,
         threads: int,
         settings: RuntimeSettings = ON_CPU,
+        comparison: MarginComparison | None = None,
     ) -> "TwoStage | None":
         """The two stages of a detector that has a first stage; `graphs` are the INT8, the float32
-        and the checked response graph.
+        and the checked response graph; `comparison` is there where the detector has a margin.
 
         Raises GRAPH_MISMATCH if they do not end in a layer of the size that the stage reads, and as
         `open_tapped` does.
@@ -194,11 +196,13 @@ class TwoStage:
         if (vectors.classes, vectors.size) != tapped.weight.shape:
             raise SealgateError(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
         spares = not (settings.deterministic or settings.cuda_graphs)
-        return cls(stage, tapped, detector.width, spares, detector.answers_float32)
+        answers_float32 = detector.answers_float32
+        return cls(stage, tapped, detector.width, spares, answers_float32, comparison)
 
     @property
     def sessions(self) -> Sequence[Session]:
-        return (self.tapped.session,)
+        own = () if self.comparison is None else (self.comparison.reference,)
+        return (self.tapped.session, *own)
 
     def run(
         self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
@@ -212,19 +216,27 @@ class TwoStage:
         shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
         logits, first = outputs[0], self._first(shown, len(x))
         features = np.full((len(x), self.width), np.nan, np.float32)
-        width = first.shape[1]
+        width, reference = first.shape[1], response
         features[:, :width] = first
+        measured = features[:, width : width + self._graph_width]
         escalates = self.stage.escalates(first)
         if escalates.all() or not self.spares:
-            features[:, width:] = self._measured(x, logits, response, form)
+            measured[:] = self._measured(x, logits, response, form)
         elif escalates.any():
-            measured = self._measured(x[escalates], logits[escalates], response, form)
-            features[escalates, width:] = measured
+            measured[escalates] = self._measured(x[escalates], logits[escalates], response, form)
+        if self.comparison is not None:
+            features[:, -1:] = self.comparison.column(x, logits, form)
+            reference = self.comparison.reference
         if self.answers_float32:
-            logits = _by_float32(x, logits, features, response, form)
+            logits = by_float32(x, logits, features, reference, form)
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
         return BatchOutput(logits, features, answered - begun, ended - answered)
+
+    @property
+    def _graph_width(self) -> int:
+        """How many features are measured by the response graph."""
+        return self.width - self.stage.scoring.width - int(self.comparison is not None)
 
     def _first(self, shown: RunOutputs, rows: int) -> Array:
         """The first stage's features of rows."""
@@ -237,37 +249,9 @@ class TwoStage:
         return readings.features(shown, self.tapped.weight)
 
     def _measured(self, x: Array, logits: Array, response: LogitsSource, form: InputForm) -> Array:
-        features = _compared(response.run(form.screening(x)), logits)
-        if features.shape != (len(x), self.width - self.stage.scoring.width):
+        features = compared(response.run(form.screening(x)), logits)
+        if features.shape != (len(x), self._graph_width):
             raise SealgateError(
                 Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
             )
         return features
-
-
-def _compared(measured: Sequence[Array], logits: Array) -> Array:
-    """The features that the response graph gave; behind them, where it gave logits of its own, how
-    those compare with the answer's.
-    """
-    features, *reference = measured
-    if not reference:
-        return features
-    if reference[0].shape != logits.shape or len(features) != len(logits):
-        raise SealgateError(
-            Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
-        )
-    column = disagreeing(logits, reference[0])[:, np.newaxis]
-    return np.concatenate([features, column], axis=1)
-
-
-def _by_float32(
-    x: Array, logits: Array, features: Array, response: LogitsSource, form: InputForm
-) -> Array:
-    """The logits [n, C], with those of the float32 model for rows on which it answers otherwise."""
-    (apart,) = np.nonzero(features[:, -1] == 1)
-    if not len(apart):
-        return logits
-    logits = logits.copy()
-    for row in apart:
-        _, (logits[row],) = response.run(form.screening(x[row : row + 1]))
-    return logits

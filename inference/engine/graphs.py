@@ -259,6 +259,18 @@ def open_response(
     return whole, Session.open(cut, needed, threads, settings)
 
 
+def open_reference(
+    graph: bytes, config: ModelConfig, threads: int, settings: RuntimeSettings = ON_CPU
+) -> Session:
+    """The float32 forward of a response graph that has been opened before, by itself. Raises:
+    ENGINE_UNSUITABLE.
+    """
+    needed = (response_contract.LOGITS,)
+    return Session.open(
+        keep_outputs(_with_settings(graph, config), needed), needed, threads, settings
+    )
+
+
 def _with_settings(graph: bytes, config: ModelConfig) -> bytes:
     """The graph with the model's step and domain in the place of inputs: what follows from them
     alone, the runtime computes once.

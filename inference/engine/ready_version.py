@@ -129,7 +129,7 @@ class ReadyVersion:
         config, form, golden = documents.config, documents.form, documents.golden
         most, output = config.batching.max_rows, config.output.name
         if documents.detector.screens:
-            check_forward(form, graphs.float32, graphs.whole, graphs.response, golden, most)  # 4
+            check_forward(form, graphs, golden, most)  # 4
         check_answers(form, version.answer, output, graphs.serving, golden, most)  # 5, 6
         return version
 

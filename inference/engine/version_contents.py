@@ -26,13 +26,19 @@ from inference.batching.limits import (
     Pace,
 )
 from inference.engine.batch_run import (
+    MarginComparison,
     Screening,
     ServingTarget,
     SingleStage,
     TwoStage,
     Unscreened,
 )
-from inference.engine.graphs import check_response, open_classifier, open_response
+from inference.engine.graphs import (
+    check_response,
+    open_classifier,
+    open_reference,
+    open_response,
+)
 from inference.engine.result import InferenceResult
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
@@ -113,7 +119,8 @@ class VersionDocuments:
 class VersionGraphs:
     """A version's opened graphs. `whole` is the response graph as signed, on the CPU, and
     `response` the one that requests run; `float32` is the model from which INT8 was made, and
-    stands for both where nothing is screened.
+    stands for both where nothing is screened. `reference` is what answers of small margin are
+    compared with, where that is not part of `response`.
     """
 
     serving: ServingTarget
@@ -122,6 +129,7 @@ class VersionGraphs:
     whole: Session
     float32: Session
     pace: Pace
+    reference: Session | None = None
 
     @classmethod
     def open(
@@ -142,10 +150,19 @@ class VersionGraphs:
             pace = cls._pace(files, documents, serving or here)
             return cls(serving or here, float32, Unscreened(), float32, float32, pace)
         whole, response = open_response(
-            files[RESPONSE], config, threads, settings, compared=documents.compared
+            files[RESPONSE],
+            config,
+            threads,
+            settings,
+            compared=documents.compared and not detector.least_margin,
         )
+        reference, comparison = None, None
+        if detector.least_margin:
+            reference = open_reference(files[RESPONSE], config, threads, settings)
+            spares = not (settings.deterministic or settings.cuda_graphs)
+            comparison = MarginComparison(reference, detector.least_margin, spares)
         graphs = files[INT8], files[FP32], files[RESPONSE]
-        staged = TwoStage.open(graphs, config, detector, threads, settings)
+        staged = TwoStage.open(graphs, config, detector, threads, settings, comparison)
         if serving is None:
             tapped = staged.tapped.session if staged else None
             served = tapped or open_classifier(files[INT8], config, threads, settings)
@@ -158,9 +175,9 @@ class VersionGraphs:
             raise SealgateError(
                 Reason.GRAPH_MISMATCH, "the detector reads another number of features"
             )
-        screening = staged or SingleStage(detector.answers_float32)
+        screening = staged or SingleStage(detector.answers_float32, comparison)
         pace = cls._pace(files, documents, serving)
-        return cls(serving, response, screening, whole, float32, pace)
+        return cls(serving, response, screening, whole, float32, pace, reference)
 
     @staticmethod
     def _pace(
@@ -170,16 +187,14 @@ class VersionGraphs:
         return Pace.QUICK if small and isinstance(serving.served, Session) else Pace.SLOW
 
 
-def check_forward(
-    form: InputForm, float32: Session, whole: Session, response: Session, golden: Golden, most: int
-) -> None:
-    """Step 4. `whole` is the response graph as signed, on the CPU; requests run `response`, a
-    pruned one, on the configured provider. Raises: GRAPH_MISMATCH.
-    """
+def check_forward(form: InputForm, graphs: VersionGraphs, golden: Golden, most: int) -> None:
+    """Step 4. Raises: GRAPH_MISMATCH."""
+    screening = (graphs.whole, graphs.response, graphs.reference)
 
     def both(x: Array) -> tuple[Array, ...]:
         feeds = form.screening(x)
-        return (*float32.run(form.serving(x)), *whole.run(feeds), *response.run(feeds))
+        found = graphs.float32.run(form.serving(x))
+        return (*found, *(each for run in screening if run for each in run.run(feeds)))
 
     for x, _ in golden.batches(most):
         expected, logits, features, pruned, *compared = form.run(x, both)

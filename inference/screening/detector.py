@@ -19,6 +19,10 @@ answer in INT8, and say what such a row becomes: adversarial, by a score above a
 by the highest score that is not adversarial; or clean. Their thresholds rest on those scores. A row
 that the first stage lets pass is not compared.
 
+If the document has a field `least_margin`, float32 is asked by itself, and only about rows, of
+either stage, whose INT8 logits are less than this apart. Of the rows that publishing saw, those
+whose class rounding had turned had half of that margin at most.
+
 If the document has a field `refusal`, a row is adversarial only if it also looks made rather than
 merely far from the training rows (`inference.screening.scoring.RefusalScore`). The level is above
 the threshold of suspect rows, so such a row stays suspect. Versions of earlier releases have none.
@@ -37,6 +41,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from inference.model.columns import number
 from inference.screening import scoring
 from inference.screening.calibration import Calibration, Floats, ScoreThreshold
 from inference.screening.column_bins import ColumnBins
@@ -53,6 +58,7 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32
 
 TYPE = "sealgate/detector/v2"
+_OPTIONAL = ("first", "disagreement", "inputs", "least_margin")
 DISAGREEING = 1e9
 """The score of a row whose disagreement is adversarial: above what any features come to."""
 
@@ -90,6 +96,7 @@ class Detector:
     disagreement: Disagreement | None = None
     inputs: ColumnBins | None = None
     refusal: RefusalScore | None = None
+    least_margin: float = 0.0
     _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +107,8 @@ class Detector:
         limits = self.suspect_threshold, self.threshold
         if self.disagreement is Verdict.SUSPECT and limits[0] == limits[1]:
             raise fields.malformed("no score is suspect without being adversarial")
+        if self.least_margin < 0 or (self.least_margin and self.disagreement != FLOAT32):
+            raise fields.malformed("a margin of rows that are not compared with float32")
         if self.disagreement is Verdict.ADVERSARIAL and self.threshold >= DISAGREEING:
             raise fields.malformed("disagreement stays below its threshold")
 
@@ -201,6 +210,8 @@ class Detector:
             value["disagreement"] = str(self.disagreement)
         if self.inputs is not None:
             value["inputs"] = self.inputs.value()
+        if self.least_margin:
+            value["least_margin"] = self.least_margin
         return canonical.encode(value)
 
     @classmethod
@@ -208,7 +219,7 @@ class Detector:
         """Read what `encode` wrote; anything else raises SealgateError(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
         given = value if isinstance(value, dict) else {}
-        more = [name for name in ("first", "disagreement", "inputs", REFUSAL) if name in given]
+        more = [name for name in (*_OPTIONAL, REFUSAL) if name in given]
         top = fields.record(value, (*scoring.NAMES, "calibration", "fitted_on", *more), TYPE)
         full = Scoring.read(top)
         found = cls(
@@ -221,6 +232,7 @@ class Detector:
             _disagreement(top["disagreement"]) if "disagreement" in top else None,
             ColumnBins.read(top["inputs"]) if "inputs" in top else None,
             full.refusal,
+            number(top["least_margin"]) if "least_margin" in top else 0.0,
         )
         if full.refusal and found.joined(full.refusal.level) <= found.suspect_threshold:
             raise fields.malformed("a row that is spared a refusal would not be suspect")

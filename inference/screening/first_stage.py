@@ -32,7 +32,7 @@ from sealgate.trust import fields
 
 Rows = npt.NDArray[np.float32]
 FEATURES = 13
-_MARGIN = 0
+MARGIN = 0
 _READING = ("mean", "basis", "whitening", "center")
 _TINY = np.float32(1e-6)
 
@@ -183,7 +183,7 @@ class FirstStage:
         infinitely if its margin is too small; NaN if it could not be measured.
         """
         found = self.scoring.scores(features) - self.cut
-        return np.where(features[:, _MARGIN] < self.least_margin, np.inf, found)
+        return np.where(features[:, MARGIN] < self.least_margin, np.inf, found)
 
     def escalates(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
         """Which rows [n] are escalated to the response graph, including those that are NaN."""

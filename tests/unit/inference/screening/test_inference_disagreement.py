@@ -12,6 +12,7 @@ from inference.engine.batch_run import ServingTarget
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
 from inference.model.golden import Golden
+from inference.runtime.session import Session
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
@@ -159,6 +160,76 @@ def test_no_row_whose_class_could_differ_passes_the_first_stage() -> None:
         left = answer.outputs["logits"].argmax(axis=1)
         assert (left == float32.argmax(axis=1)).all() == held
         assert (answer.float32_rows == len(x)) is held
+
+
+def asked_below(detector: Detector, margin: float) -> Detector:
+    return replace(compared(detector, FLOAT32), least_margin=margin)
+
+
+class Counting:
+    """The float32 forward; `rows` says how many rows each run of it had."""
+
+    def __init__(self, forward: Session, rows: list[int]) -> None:
+        self._forward, self._rows = forward, rows
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        self._rows.append(len(feeds["x"]))
+        return self._forward.run(feeds)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    found: list[int] = []
+    opened = version_contents.open_reference
+    monkeypatch.setattr(
+        version_contents, "open_reference", lambda *given: Counting(opened(*given), found)
+    )
+    return found
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_float32_is_asked_about_rows_of_small_margin(
+    by_float32: ReadyVersion, runs: list[int], deterministic: bool
+) -> None:
+    x = np.concatenate([SURE[:4], APART[:4]])
+    margins = margin(int8_logits(MODEL, x))
+    assert margins[:4].min() > margins[4:].max()
+    running = RunSettings(RuntimeSettings(deterministic=deterministic))
+    ready = build(asked_below(FILES.detector, float(margins[4:].max()) * 1.01), running=running)
+    runs.clear()
+    answer = ready.submit(x)
+    assert np.array_equal(answer.features[:, -1], [0] * 4 + [1] * 4)
+    assert answer.float32_rows == 4
+    expected = by_float32.submit(x)
+    assert np.allclose(answer.outputs["logits"], expected.outputs["logits"], atol=1e-5)
+    assert np.allclose(answer.features, expected.features, atol=1e-4)
+    first, *alone = runs
+    # Batches keep their size, and are filled up with rows like the last.
+    assert first == (ready.config.batching.max_rows if deterministic else 4)
+    assert set(alone) == {1}
+
+
+def test_int8_answers_where_its_margin_is_large_enough(runs: list[int]) -> None:
+    margins = margin(int8_logits(MODEL, APART))
+    large = margins > np.median(margins)
+    assert large.any()
+    ready = build(asked_below(FILES.detector, float(margins[large].min())))
+    runs.clear()
+    answer = ready.submit(APART)
+    assert answer.float32_rows == runs[0] == (~large).sum()
+    assert np.array_equal(answer.features[:, -1] == 0, large)
+    left = answer.outputs["logits"][large]
+    assert np.array_equal(left, int8_logits(MODEL, APART)[large])
+
+
+def test_rows_that_the_first_stage_lets_pass_are_asked_about(runs: list[int]) -> None:
+    files, staged = two_stage_files(MODEL, -0.01)
+    most = float(margin(int8_logits(MODEL, APART)).max()) * 1.01
+    x = np.concatenate([SURE[:4], APART])
+    answer = build(asked_below(staged, most), files).submit(x)
+    assert answer.graph_rows < len(APART)
+    assert answer.float32_rows == len(APART)
+    assert np.array_equal(answer.outputs["logits"].argmax(axis=1), MODEL.logits(x).argmax(axis=1))
 
 
 class Elsewhere:

@@ -137,6 +137,25 @@ def test_another_word_is_refused(value: Any) -> None:
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
+def test_a_document_says_below_which_margin_float32_is_asked() -> None:
+    before = detector(FLOAT32, least_margin=1.5)
+    after = Detector.decode(before.encode())
+    assert (after, after.least_margin) == (before, 1.5)
+    assert after.width == detector(FLOAT32).width
+    assert "least_margin" not in json.loads(detector(FLOAT32).encode())
+
+
+@pytest.mark.parametrize(
+    ("counts_for", "value"),
+    [(FLOAT32, -1), (FLOAT32, "1.5"), (FLOAT32, None), (Verdict.ADVERSARIAL, 1.5), (None, 1.5)],
+)
+def test_a_margin_without_meaning_is_refused(counts_for: Disagreement | None, value: Any) -> None:
+    document = json.loads(detector(counts_for).encode()) | {"least_margin": value}
+    with pytest.raises(SealgateError) as refused:
+        Detector.decode(canonical.encode(document))
+    assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
 @pytest.mark.parametrize(
     ("counts_for", "thresholds"),
     [(Verdict.SUSPECT, (3.5, 3.5)), (Verdict.ADVERSARIAL, (DISAGREEING, 1.0))],

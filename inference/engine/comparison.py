@@ -1,0 +1,90 @@
+"""Compares the answers of a batch with those of the float32 model.
+
+If the response graph also gives its logits, the last feature of each measured row says whether the
+float32 class differs from the answer's class, wherever the answer came from. Where the detector
+states a least margin, that is asked of the float32 forward by itself, and of rows of less margin
+alone. If the detector says so, the float32 logits leave for such a row. They are computed with that
+row alone: float32 sums depend on the batch, and an answer must not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.model.inputs import InputForm
+from inference.runtime.session import Session
+from inference.screening.detector import disagreeing
+from sealgate.reasons import Reason, SealgateError
+
+Array = npt.NDArray[Any]
+
+
+class LogitsSource(Protocol):
+    """Computes the logits of rows."""
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarginComparison:
+    """Asks the float32 forward `reference`, which gives logits alone, about rows whose margin is
+    below `least`. If it `spares` no run, all rows run, so that batches keep their sizes.
+    """
+
+    reference: Session
+    least: float
+    spares: bool = True
+
+    def column(self, x: Array, logits: Array, form: InputForm) -> Array:
+        """The last feature [n, 1] of rows: 1 where the float32 class differs, otherwise 0."""
+        ranked = np.partition(logits, -2, axis=1)
+        near = ~(ranked[:, -1] - ranked[:, -2] >= self.least)
+        found = np.zeros((len(x), 1), np.float32)
+        if near.any():
+            asked = near if self.spares else np.ones_like(near)
+            (reference,) = self.reference.run(form.screening(x[asked]))
+            found[asked] = _apart(logits[asked], reference)
+            found[~near] = 0
+        return found
+
+
+def compared(measured: Sequence[Array], logits: Array) -> Array:
+    """The features that the response graph gave; behind them, where it gave logits of its own, how
+    those compare with the answer's.
+    """
+    features, *reference = measured
+    if not reference:
+        return features
+    column = _apart(logits, reference[0])
+    if len(features) != len(column):
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+        )
+    return np.concatenate([features, column], axis=1)
+
+
+def _apart(logits: Array, reference: Array) -> Array:
+    """Whether float32 says another class, [n, 1]."""
+    if reference.shape != logits.shape:
+        raise SealgateError(
+            Reason.GRAPH_MISMATCH, "a graph's answer has another shape than it declares"
+        )
+    return disagreeing(logits, reference)[:, np.newaxis]
+
+
+def by_float32(
+    x: Array, logits: Array, features: Array, reference: LogitsSource, form: InputForm
+) -> Array:
+    """The logits [n, C], with those of the float32 model for rows on which it answers otherwise;
+    they are the last output of `reference`.
+    """
+    (apart,) = np.nonzero(features[:, -1] == 1)
+    if not len(apart):
+        return logits
+    logits = logits.copy()
+    for row in apart:
+        *_, (logits[row],) = reference.run(form.screening(x[row : row + 1]))
+    return logits
