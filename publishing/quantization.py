@@ -161,20 +161,53 @@ def quantize_response(response: bytes, rows: npt.NDArray[Any], eps: float) -> by
 
 
 def _products_of_features(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Products with weights of the model that only features need."""
-    shown = needed(graph, {response_contract.LOGITS})
-    answering = [node for node in graph.node if shown.intersection(node.output)]
+    """Products with weights of the model that features need, in a forward of their own."""
+    answering = needed(graph, {response_contract.LOGITS})
+    shown = answering | needed(graph, {response_contract.X_ADV})
     held = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
-    weights = held.intersection(name for node in answering for name in node.input)
-    alone = needed(graph, {response_contract.FEATURES})
-    alone -= shown | needed(graph, {response_contract.X_ADV})
-    return [
-        node
-        for node in graph.node
-        if node.op_type in _PRODUCTS
-        and node.input[1] in weights
-        and alone.intersection(node.output)
-    ]
+    weights = held.intersection(
+        name for node in graph.node if answering.intersection(node.output) for name in node.input
+    )
+
+    def multiplies(node: onnx.NodeProto) -> bool:
+        return node.op_type in _PRODUCTS and node.input[1] in weights
+
+    if any(map(multiplies, _shared(graph, shown))):
+        _part_forwards(graph, shown)
+    alone = needed(graph, {response_contract.FEATURES}) - shown
+    return [node for node in graph.node if multiplies(node) and alone.intersection(node.output)]
+
+
+def _shared(graph: onnx.GraphProto, shown: set[str]) -> list[onnx.NodeProto]:
+    """Nodes that features need and what is `shown` does too."""
+    both = needed(graph, {response_contract.FEATURES}) & shown
+    return [node for node in graph.node if both.intersection(node.output)]
+
+
+def _part_forwards(graph: onnx.GraphProto, shown: set[str]) -> None:
+    """Give features copies of all nodes that they share with what is `shown`, in place: a tensor
+    that is rounded for one of its readers is rounded for all.
+    """
+    copies = []
+    for node in _shared(graph, shown):
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.name = f"{response_contract.FEATURES}/{node.name}"
+        copies.append(copy)
+    own = {
+        name: f"{response_contract.FEATURES}/{name}"
+        for copy in copies
+        for name in copy.output
+        if name
+    }
+    alone = [node for node in graph.node if not shown.intersection(node.output)]
+    for node in (*copies, *alone):
+        node.input[:] = [own.get(name, name) for name in node.input]
+    for copy in copies:
+        copy.output[:] = [own.get(name, name) for name in copy.output]
+    nodes = [*copies, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _own_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[str]:

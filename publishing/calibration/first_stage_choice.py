@@ -9,8 +9,8 @@
    the smallest is used for which the joint score loses at most MOST_LOST of AUROC against the
    response graph on every row: over all attacks, and against an adaptive attacker who knows the
    stages and sends, of all attacks on a row, the one with the lowest score.
-4. A row goes on, too, if its margin is below ROOM times the largest that a row of another class in
-   float32 has among these; where there is none, ROOM times the most by which INT8 was off float32.
+4. A row goes on, too, if its margin is below `least_margin` of these rows, unless float32 is asked
+   by itself about such rows.
 5. The stage is used if a share meets step 3 and both stages cost at most MOST_COST of the graph on
    every row.
 
@@ -25,20 +25,25 @@ that did not see the row.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from inference.batching.cost_model import BatchCosts
 from inference.model.inputs import InputForm
-from inference.runtime.session import Session
 from inference.screening.calibration import Floats
-from inference.screening.detector import disagreeing
-from inference.screening.first_stage import FEATURES, ClassProjections, FirstStage, RunOutputs
+from inference.screening.first_stage import (
+    FEATURES,
+    MARGIN,
+    ClassProjections,
+    FirstStage,
+    RunOutputs,
+)
 from inference.screening.scoring import Scoring
 from inference.text import tokens
 from publishing.calibration.detector_fit import FitRows, RowSubset
+from publishing.calibration.least_margin import TimedGraphs, least_margin
 from publishing.calibration.probe import Array
 from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
@@ -170,26 +175,11 @@ def _joined(first: Floats, graph: Floats, cut: float) -> Floats:
 
 SHARES = (0.05, 0.1, 0.15, 0.2)
 MOST_LOST = 0.01
-ROOM = 2.0
-"""For rows that are rounded worse than any that was seen."""
-_AT_ONCE = 128
 MOST_COST = 0.5
 # About a millisecond a row: below that a request costs as much in the gateway itself.
 LEAST_SECONDS = 0.02
 BATCH = 16
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class TimedGraphs:
-    """The graphs that are timed: the INT8 graph as it answers, float32 beside it, and the response
-    graph as it screens.
-    """
-
-    int8: Session
-    float32: Session
-    response: Session
-    form: InputForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +192,11 @@ class StageTiming:
     float32: float
     graph: float
     staged: float
+
+    def with_asking(self, share: float) -> "StageTiming":
+        """The same where float32 is asked by itself about this share of rows."""
+        more = share * self.float32
+        return replace(self, graph=self.graph + more, staged=self.staged + more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +240,12 @@ def choose(
     graphs: TimedGraphs,
     clock: Clock = time.process_time,
     least: float = LEAST_SECONDS,
+    *,
+    asked_below: float | None = None,
 ) -> StageChoice | None:
-    """None where the graph on every row costs less than `least`, where a class has too few rows to
+    """`asked_below`: the margin of rows about which float32 is asked by itself, if it is.
+
+    None where the graph on every row costs less than `least`, where a class has too few rows to
     say how its vectors lie, or where attacks turned too few.
     """
     rows = _alike(seen.clean.rows)
@@ -264,30 +263,12 @@ def choose(
         lost, known = list(scores.lost(cut)), scores.auroc_drop_adaptive(cut)
         if max(float(np.mean(lost)), known) <= MOST_LOST:
             break
-    least_margin = ROOM * _turned_margin(seen, vectors, graphs)
-    stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share), least_margin)
+    margin = least_margin(seen, graphs) if asked_below is None else 0.0
+    stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share), margin)
     share = max(share, float(np.mean(stage.escalates(crossed.clean[0]))))
-    timing = _timed(stage, share, vectors, graphs, graph, rows, clock)
+    asked = float(np.mean(crossed.clean[0][:, MARGIN] < (asked_below or 0.0)))
+    timing = _timed(stage, share, vectors, graphs, graph, rows, clock).with_asking(asked)
     return StageChoice(stage, share, float(np.mean(lost)), max(lost), known, timing)
-
-
-def _turned_margin(seen: FitRows, vectors: ServedVectors, graphs: TimedGraphs) -> float:
-    """The largest margin in INT8 of rows that were seen and are of another class in float32. Where
-    there are none, the most by which INT8 logits move one class against another.
-    """
-    turned, moved = 0.0, 0.0
-    for part in (seen.clean, *seen.shifted, *seen.harmful.values()):
-        for at in range(0, len(part.rows), _AT_ONCE):
-            rows = part.rows[at : at + _AT_ONCE]
-            (reference,) = graphs.form.run(
-                rows, lambda each: tuple(graphs.float32.run(graphs.form.serving(each)))
-            )
-            logits = vectors.of_rows(rows).logits
-            off, ranked = logits - reference, np.sort(logits, axis=1)
-            moved = max(moved, float((off.max(axis=1) - off.min(axis=1)).max()))
-            margins = (ranked[:, -1] - ranked[:, -2])[disagreeing(logits, reference) == 1]
-            turned = max(turned, float(margins.max(initial=0)))
-    return turned or moved
 
 
 def _alike(rows: Array) -> Array:

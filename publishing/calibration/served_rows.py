@@ -54,7 +54,8 @@ class AnsweringModel(Protocol):
 class ServedProber:
     """What a prober measures, with the answers that leave: those of `served`, INT8. Where they are
     `compared`, the last feature says where both disagree; with `answers_float32` the reference's
-    leave there. `border`: whether attacks end with one that turns the INT8 answer alone.
+    leave there, but not where INT8's margin is `least_margin` or more. `border`: whether attacks
+    end with one that turns the INT8 answer alone.
     """
 
     prober: BorderProber
@@ -63,6 +64,7 @@ class ServedProber:
     answers_float32: bool = True
     border: bool = False
     decision: Decision = CLASSES
+    least_margin: float = np.inf
 
     def measure(self, x: Array) -> tuple[Floats, Floats]:
         """Return the logits [n, C] that leave, and features [n, F], of rows x."""
@@ -70,16 +72,20 @@ class ServedProber:
         logits = self.served.logits(x)
         if not self.compared:
             return logits, features
-        column = disagreeing(logits, reference)[:, np.newaxis]
+        column = (disagreeing(logits, reference) * self._is_near(logits))[:, np.newaxis]
         if self.answers_float32:
             logits = np.where(column > 0, reference, logits)
         return logits, np.concatenate([features, column], axis=1)
 
     def answers(self, x: Array) -> Labels:
         """Return the classes [n] that leave, of rows x."""
-        if self.compared and self.answers_float32:
-            return self.prober.answers(x)
-        return self._int8_answers(x)
+        if not (self.compared and self.answers_float32):
+            return self._int8_answers(x)
+        found = self.prober.answers(x)
+        if np.isinf(self.least_margin):
+            return found
+        logits = self.served.logits(x)
+        return np.where(self._is_near(logits), found, self.decision.index(logits))
 
     def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
         """Yield the name of each benign change and the rows x under it."""
@@ -101,6 +107,11 @@ class ServedProber:
         alone = self._int8_answers(rows) != self._int8_answers(x)
         alone &= self.prober.answers(rows) == self.prober.answers(x)
         return np.where(alone.reshape(-1, *[1] * (x.ndim - 1)), rows, x)
+
+    def _is_near(self, logits: Floats) -> npt.NDArray[np.bool_]:
+        """Whether rows are compared, [n]."""
+        ranked = np.sort(logits, axis=1)
+        return ~(ranked[:, -1] - ranked[:, -2] >= self.least_margin)
 
     def _int8_answers(self, x: Array) -> Labels:
         return self.decision.index(self.served.logits(x))

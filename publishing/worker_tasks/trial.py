@@ -32,12 +32,14 @@ from inference.runtime.settings import CpuSettings
 from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import UNSCREENED, Detector
 from publishing.calibration.detector_fit import (
+    FitRows,
     attack_fit_rows,
     draft_detector,
     recalibrated,
     set_thresholds,
 )
-from publishing.calibration.first_stage_choice import TimedGraphs, choose
+from publishing.calibration.first_stage_choice import choose
+from publishing.calibration.least_margin import TimedGraphs, least_margin
 from publishing.calibration.relative_probe import number_probe
 from publishing.calibration.screening_report import report_of
 from publishing.calibration.served_rows import (
@@ -97,6 +99,15 @@ class TrialRequest:
     def unkept(self) -> npt.NDArray[Any]:
         """The rows of the fit slice that the response graph does not keep."""
         return self.fit.halves()[1].x if self.keeps_rows else self.fit.x
+
+    @property
+    def asks_float32(self) -> bool:
+        """Whether float32 is asked by itself, about rows of small margin: a text's response graph
+        has no float32 forward in its features.
+        """
+        if self.earlier is not None:
+            return self.earlier.least_margin > 0
+        return self.config.quantized and self.config.tokens is not None
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -168,7 +179,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     fp32 = ServingGraph.of(asked.serving, config)
     fp32_logits = fp32.logits(test.x)
     graph, response = None, asked.response
-    if config.quantized and config.tokens is not None and response:
+    # A recalibration screens by the very graph of its version.
+    if config.quantized and config.tokens is not None and response and asked.earlier is None:
         response = quantize_response(response, asked.fit.x, config.eps)
         asked = replace(asked, response=response)
     if response:
@@ -223,7 +235,8 @@ class _Screened:
         prober: BorderProber = number_probe(self.graph, config)
         if config.tokens is not None:
             prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-        response = open_response(asked.response, config, 1, compared=compared)[1]
+        with_logits = compared and not asked.asks_float32
+        response = open_response(asked.response, config, 1, compared=with_logits)[1]
         graphs = TimedGraphs(self.served.session, self.fp32.session, response, self.served.form)
         # Without them no stage is measured.
         staged = asked.first_stage and config.decision == CLASSES
@@ -269,7 +282,11 @@ def _fitted(
         prober, asked.unkept, for_noise, compared=prober.compared, decision=prober.decision
     )
     draft = draft_detector(seen)
-    chosen = choose(seen, vectors, graphs) if vectors is not None else None
+    margin = _asked_below(asked, seen, graphs)
+    chosen = choose(seen, vectors, graphs, asked_below=margin) if vectors is not None else None
+    if margin is not None:
+        draft = replace(draft, least_margin=margin)
+        prober = replace(prober, least_margin=margin)
     if asked.earlier is not None:
         # The features of a row depend on the version's own first stage.
         stage = asked.earlier.first
@@ -291,6 +308,13 @@ def _fitted(
     staged = detector.first is not None
     stages = chosen.value(staged) if chosen is not None else {"first_stage": False}
     return prober, detector, found | {"stages": stages}
+
+
+def _asked_below(asked: TrialRequest, seen: FitRows, graphs: TimedGraphs) -> float | None:
+    """The margin of rows about which float32 is asked by itself, if it is."""
+    if not (seen.compared and asked.asks_float32):
+        return None
+    return asked.earlier.least_margin if asked.earlier else least_margin(seen, graphs)
 
 
 def _vectors(

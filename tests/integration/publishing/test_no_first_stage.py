@@ -39,8 +39,8 @@ def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:
 def test_what_is_left_out_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where each graph counts as dear, so that a stage is looked for otherwise."""
 
-    def looked_for(*given: Any) -> Any:
-        return choose(*given, least=0.0)
+    def looked_for(*given: Any, **more: Any) -> Any:
+        return choose(*given, least=0.0, **more)
 
     monkeypatch.setattr(trial, "choose", looked_for)
     _, found = made(first_stage=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import keep_outputs
 from inference.runtime.session import Session
 from inference.text import tokens
 from publishing.quantization import quantize_response
@@ -49,6 +50,16 @@ def test_the_weights_are_still_there_beside_their_copies(int8: bytes) -> None:
     response_contract.check_text_response_graph(int8)
     kinds = Counter(node.op_type for node in parse_model(int8).graph.node)
     assert kinds["QuantizeLinear"] > 0
+
+
+def test_features_need_no_float32_product_with_weights_of_the_model(int8: bytes) -> None:
+    graph = parse_model(keep_outputs(int8, [response_contract.FEATURES])).graph
+    held = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
+    weights = {tensor.name for tensor in parse_model(source().serving).graph.initializer}
+    products = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    assert products
+    own = (name.removeprefix("features/") for node in products for name in node.input)
+    assert not weights.intersection(own) & {name.removeprefix("features/") for name in held}
 
 
 def test_the_same_graph_and_rows_give_the_same_bytes(int8: bytes) -> None:

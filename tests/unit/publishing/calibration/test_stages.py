@@ -11,14 +11,15 @@ import pytest
 from inference.engine.graphs import open_classifier, open_response
 from inference.model.config import InputDomain
 from inference.screening.first_stage import FEATURES, WordTables
-from publishing.calibration import first_stage_choice
+from publishing.calibration import first_stage_choice, least_margin
 from publishing.calibration.detector_fit import (
     FitRows,
     attack_fit_rows,
     draft_detector,
     set_thresholds,
 )
-from publishing.calibration.first_stage_choice import StageChoice, TimedGraphs, choose
+from publishing.calibration.first_stage_choice import StageChoice, choose
+from publishing.calibration.least_margin import TimedGraphs
 from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import ServedVectors, StagedProber
 from publishing.worker_tasks import trial
@@ -81,7 +82,7 @@ def chosen(graph: float, first: float = 0.0, given: FitRows | None = None) -> St
 @pytest.fixture(autouse=True)
 def any_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight random numbers leave no margin that rounding could not use up."""
-    monkeypatch.setattr(first_stage_choice, "ROOM", 0.0)
+    monkeypatch.setattr(least_margin, "ROOM", 0.0)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     before = chosen(graph=0.006)
     assert before.stage.least_margin == 0
-    monkeypatch.setattr(first_stage_choice, "ROOM", 2.0)
+    monkeypatch.setattr(least_margin, "ROOM", 2.0)
     found = chosen(graph=0.006)
     rows = np.concatenate([part.rows for part in (seen().clean, *seen().harmful.values())])
     shown, reference = VECTORS.of_rows(rows), MODEL.logits(rows)
@@ -110,8 +111,8 @@ def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
 def test_where_rounding_turned_nothing_a_row_goes_on_that_it_might_have_turned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(first_stage_choice, "ROOM", 2.0)
-    monkeypatch.setattr(first_stage_choice, "disagreeing", lambda logits, _: np.zeros(len(logits)))
+    monkeypatch.setattr(least_margin, "ROOM", 2.0)
+    monkeypatch.setattr(least_margin, "disagreeing", lambda logits, _: np.zeros(len(logits)))
     found = chosen(graph=0.006)
     rows = np.concatenate(
         [part.rows for part in (seen().clean, *seen().shifted, *seen().harmful.values())]
@@ -211,7 +212,7 @@ def test_thresholds_stand_on_the_joined_scores() -> None:
 def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[ServedVectors] = []
 
-    def choose(seen: Any, vectors: ServedVectors, graphs: Any) -> None:
+    def choose(seen: Any, vectors: ServedVectors, graphs: Any, asked_below: float) -> None:
         given.append(vectors)
 
     monkeypatch.setattr(trial, "choose", choose)
