@@ -21,6 +21,7 @@ _SPAM_DATA = _SPAM / "spam.safetensors"
 _MOST = {"calibration": 400, "test": 300}
 # Both run the model for minutes.
 _PATIENCE = ("--seconds", "1800")
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,24 @@ def _spam(folder: Path) -> ServedModel | str:
     save_file(slices, data)
     model, options = _SPAM / "spam", (*_PATIENCE, "--no-first-stage")
     with ThreadPoolExecutor() as pool:
-        staged = pool.submit(install, folder / "staged", STAGED, model, data, *_PATIENCE)
+        staged = pool.submit(_staged, folder, model, data)
         whole = pool.submit(install, folder / "whole", WHOLE, model, data, *options)
         found = staged.result(), whole.result()
     measured = served.spam(found[0].graph(), _SPAM_DATA, folder)
     # A batch through the graph takes more than half a second.
     return ServedModel(measured, contenders.PEERS, found, least_seconds=3.0)
+
+
+def _staged(folder: Path, model: Path, data: Path) -> Installed:
+    """With a first stage: what one loses lies so near what it may lose that the draw of attacks
+    decides. After `_TRIES` as publishing decided last.
+    """
+    for place in range(_TRIES):
+        found = install(folder / f"staged-{place}", STAGED, model, data, *_PATIENCE)
+        if found.stages()["first_stage"]:
+            break
+        print(f"publishing {place + 1} took no first stage: {found.stages()}", flush=True)
+    return found
 
 
 SUBJECTS: dict[str, Callable[[Path], ServedModel | str]] = {
