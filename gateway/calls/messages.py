@@ -230,6 +230,9 @@ class RequestHeads:
         if len(self._heads) >= self._most:
             self._heads.clear()
             self._sizes.clear()
+        if (old := self._heads.get(message[:size])) is not None:
+            # A text's length is not in its head.
+            self._sizes.pop(size + len(old.tail) + old.size, None)
         self._sizes[len(message)] = size
         form = TensorForm.of(tensor.name, tensor.datatype, tuple(tensor.shape))
         self._heads[message[:size]] = RequestHead(

@@ -1,5 +1,7 @@
 """Known heads: a request found by its head is what protobuf reads, whatever somebody sends."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
@@ -11,7 +13,7 @@ from gateway.calls.messages import RequestHeads
 from gateway.calls.params import read_params
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.tensors import parameters_digest, read_inputs
+from sealgate.tensors import Tensor, parameters_digest, read_inputs, write_inputs
 from tests.support.builders.documents.people import refused
 
 ROW = np.arange(4, dtype=np.float32)[None]
@@ -145,6 +147,28 @@ def test_heads_are_bounded() -> None:
     for number in range(10):
         kept(message(id=f"{number:03}"), heads=heads)
         assert len(heads) <= 3
+
+
+def test_texts_of_all_lengths_take_no_more_memory_than_one() -> None:
+    """Their heads are the same, for a text's length is in its contents alone."""
+
+    def text(length: int) -> bytes:
+        request = oip.ModelInferRequest(model_name="spam")
+        write_inputs(request, [Tensor.of("text", np.array([[b"a" * length]], np.object_))])
+        return request.SerializeToString()
+
+    heads = kept(text(1))
+    tracemalloc.start()
+    held = []
+    # What else is kept of requests is so of the last thousand.
+    for lengths in (range(1, 2_000), range(2_000, 6_000)):
+        for length in lengths:
+            kept(text(length), heads=heads)
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert len(heads) == 1
+    assert held[1] - held[0] < 50_000
+    assert heads.find(text(5_999)) is not None
 
 
 FIELDS = st.sampled_from(
