@@ -30,10 +30,10 @@ _ROUNDS = 21
 _INT8, _FLOAT32, _RESPONSE = "INT8 forward", "float32 forward", "response graph"
 _TARGET = "response graph on digits at batch 32, in INT8 forwards"
 _WHY = (
-    "so small a model's INT8 forward takes .35 us a row, the graph 10: its products alone are eight "
+    "so small a model's INT8 forward takes .4 us a row, the graph 11: its products alone are eight "
     "float32 forwards (forward, gradient and three steps; distances from ten classes in three "
-    "layers), the nearest of 55 training rows of each class take a third, and the rest is 140 small "
-    "nodes. It is 7% of what an answer costs"
+    "layers), the nearest of 55 training rows of each class take a third, and the rest is 140 "
+    "small nodes. It is 7% of what an answer costs"
 )
 
 
