@@ -168,7 +168,7 @@ def _encoder(
     asked: StudentSection, read: SourceRows, seen: Rows | None, classes: int
 ) -> TextClassifier:
     if asked.path is not None:
-        return encoder_from(asked.path, classes)
+        return encoder_from(asked.path, classes, asked.first_layers)
     if read.tokens is None:
         raise SealgateError(Reason.RECIPE_INVALID, "an encoder takes texts")
     positions = max(read.tokens.most, 32)
@@ -197,15 +197,22 @@ def _windowed(module: TextClassifier, asked: StudentSection, read: SourceRows) -
     return lengthened(module, most + -most % asked.block, reach)
 
 
-def encoder_from(folder: Path, classes: int) -> TextClassifier:
-    """A BERT that was imported, under a new head. Raises CHECKPOINT_REFUSED for another family."""
+def encoder_from(folder: Path, classes: int, first_layers: int = 0) -> TextClassifier:
+    """A BERT that was imported, or its first layers (0: all), under a new head.
+
+    Raises: CHECKPOINT_REFUSED for another family; RECIPE_INVALID where it has fewer layers.
+    """
     config = checkpoints.read_config(folder)
     if config.get("model_type") != "bert":
         raise SealgateError(Reason.CHECKPOINT_REFUSED, "only a BERT can be a student's beginning")
     names = ("vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size")
     try:
         sizes = [config[name] for name in (*names, "num_hidden_layers", "num_attention_heads")]
-        module = TextClassifier(EncoderSize(*sizes), classes)
+        size = EncoderSize(*sizes)
+        if first_layers > size.layers:
+            detail = f"the encoder has {size.layers} layers"
+            raise SealgateError(Reason.RECIPE_INVALID, detail)
+        module = TextClassifier(replace(size, layers=first_layers or size.layers), classes)
         load_bert(module, _unprefixed(folder))
     except (KeyError, RuntimeError, TypeError) as error:
         raise SealgateError(

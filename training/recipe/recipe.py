@@ -145,9 +145,9 @@ class TeacherSection:
 @dataclass(frozen=True, slots=True)
 class StudentSection:
     """A network of `layers` layers of `width`; an encoder starts from `path` where one is given, a
-    folder that `sealgate import` made, and is then of that one's size. Else `vocabulary` is how
-    many of the tokens, the most frequent in the train slice, keep an embedding of their own (0:
-    all).
+    folder that `sealgate import` made, and is then of that one's size, or has only its
+    `first_layers` (0: all). Else `vocabulary` is how many of the tokens, the most frequent in the
+    train slice, keep an embedding of their own (0: all).
 
     With `attention` "window" an encoder reads texts of up to `whole` tokens as ever, and in longer
     ones each token attends to its `block`, those beside it and the first token.
@@ -159,6 +159,7 @@ class StudentSection:
     heads: int = 2
     vocabulary: int = 0
     path: Path | None = None
+    first_layers: int = 0
     attention: str = FULL
     whole: int = _WHOLE
     block: int = _BLOCK
@@ -172,6 +173,8 @@ class StudentSection:
             raise ConfigError("[student] whole and block need windows")
         if self.path is not None and self.kind != ENCODER:
             raise ConfigError("[student] only an encoder can start from a path")
+        if self.first_layers < 0 or (self.first_layers and self.path is None):
+            raise ConfigError("[student] first_layers are those of the encoder at a path")
         if self.vocabulary and (self.kind != ENCODER or self.path is not None):
             raise ConfigError("[student] only an encoder without a path can have a vocabulary")
         if self.kind == ENCODER and self.width % self.heads:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused
@@ -48,6 +48,22 @@ def test_an_imported_encoder_begins_as_what_it_was(bert: Path) -> None:
     with torch.no_grad():
         expected = theirs(input_ids=ids).last_hidden_state.mean(1)
         assert np.allclose(ours.answers(ids)[0], expected, atol=1e-5)
+
+
+def test_the_first_layers_of_an_encoder_are_those_of_the_whole_one(bert: Path) -> None:
+    whole, half = students.encoder_from(bert, 2).eval(), students.encoder_from(bert, 2, 1).eval()
+    ids = torch.randint(4, 128, (3, 9), generator=torch.Generator().manual_seed(1))
+    words, mask = whole.words(ids), torch.ones(3, 9, dtype=torch.int64)
+    with torch.no_grad():
+        expected = whole(words, mask, end=1).mean(1)
+        assert np.allclose(half.answers(ids)[0], expected, atol=1e-6)
+
+
+def test_an_encoder_has_no_more_layers_than_it_has(bert: Path) -> None:
+    with pytest.raises(SealgateError) as found:
+        students.encoder_from(bert, 2, 3)
+    assert found.value.reason is Reason.RECIPE_INVALID
+    assert "has 2 layers" in found.value.detail
 
 
 @pytest.mark.usefixtures("unexported")

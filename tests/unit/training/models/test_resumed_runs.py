@@ -52,7 +52,7 @@ def test_a_changed_input_ends_the_run(
     def interrupted(*_: object) -> None:
         raise SealgateError(Reason.STORAGE_FULL)
 
-    def begun(_: Path, classes: int) -> TextClassifier:
+    def begun(_: Path, classes: int, first_layers: int) -> TextClassifier:
         return TextClassifier(EncoderSize(128, 32, 8, 8, 1, 2), classes)
 
     monkeypatch.setattr(students, "encoder_from", begun)

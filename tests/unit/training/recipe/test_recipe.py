@@ -52,6 +52,7 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ((recipes.PERCEPTRON, recipes.HARDEN, SHARED), "only the steps"),
         (('[teacher]\nkind = "graph"', recipes.PERCEPTRON, recipes.DISTIL), "can have a path"),
         ((recipes.TRAIN,), "[student]"),
+        (('[student]\nkind = "perceptron"\nfirst_layers = 1', recipes.TRAIN), "at a path"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "[search]\nmegabytes = 1.0"), "needs trials"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}width = [8, 16]"), "needs a budget"),
         ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}width = [8, 8]"), "to choose from"),
