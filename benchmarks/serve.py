@@ -24,7 +24,7 @@ from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
 from benchmarks.report import RESULTS, Target, commit, finish, show
 from benchmarks.serve_subjects import SUBJECTS, ServedModel
-from benchmarks.serve_targets import OPEN, explained, targets
+from benchmarks.serve_targets import OPEN, SAME, best_peer, explained, targets
 
 _FOLDER = Path("build/bench/serve")
 IN_FLIGHT = (1, 16, 64, 256)
@@ -237,6 +237,13 @@ def _round(bench: Bench, entries: list[Entry], seconds: float) -> None:
         plan = replace(entry.plan, in_flight=_FULL, seconds=seconds)
         if rate:
             _turn(bench, entry, OPEN, replace(plan, rate=rate))
+    best = best_peer({entry.name: entry for entry in entries})
+    for entry in entries:
+        # What who moves from that peer has: as many requests as before.
+        if best is not None and entry.recorded is not None:
+            rate = OPEN_SHARE * best.cells[f"{_FULL} in flight"][-1].rate
+            plan = replace(entry.plan, in_flight=_FULL, seconds=seconds, rate=rate)
+            _turn(bench, entry, SAME, plan)
 
 
 def _turn(bench: Bench, entry: Entry, what: str, plan: Plan) -> None:
@@ -264,7 +271,7 @@ def _rows(
         {"model": model.name, "what": "ONNX Runtime alone", "load": load, **summary(cells)}
         for load, cells in alone.items()
     ]
-    for load in (*(f"{count} in flight" for count in IN_FLIGHT), OPEN):
+    for load in (*(f"{count} in flight" for count in IN_FLIGHT), OPEN, SAME):
         rows += [
             {
                 "model": model.name,
