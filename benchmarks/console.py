@@ -38,6 +38,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from sealgate.remote.calls import new_request_id
+from sealgate.remote.uploads import Package, Uploader
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
@@ -131,49 +132,32 @@ def _register(stage: Stage, count: int) -> None:
     person = stage.profile("publisher")
     signer = load_private_key(Path(str(person.model_signing_key)))
     own = load_private_key(Path(str(person.signing_key)))
-    with connect(person) as channel:
-        registry = RegistryServiceStub(channel)
+    with connect(person) as channel, TemporaryDirectory() as place:
+        registry, uploader = RegistryServiceStub(channel), Uploader(channel)
         request = messages.GetVersionRequest(name="models/digits/versions/2")
         found = registry.GetVersion(request).version
         manifest = Manifest.decode(found.manifest)
         signed = SignedVersion(found.name, manifest, signer.public)
         files = {entry.path: signed.file(registry, entry.path) for entry in manifest.files}
+        paths = {name: Path(place, name) for name in files}
+        for name, data in files.items():
+            paths[name].write_bytes(data)
         items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
         about = canonical.decode(files["model.json"])
         for number in range(count):
             files["model.json"] = canonical.encode(about | {"description": f"copy {number}"})
+            paths["model.json"].write_bytes(files["model.json"])
             made = Manifest.of(files)
-            evidence = [
-                dsse.sign(
-                    types.EVIDENCE, replace(item, version_digest=made.digest).encode(), own
-                ).encode()
-                for item in items
-            ]
+            stated = [replace(item, version_digest=made.digest).encode() for item in items]
+            evidence = [dsse.sign(types.EVIDENCE, each, own).encode() for each in stated]
             commitment = canonical.sha256(f"commitment {number}".encode())
             registry.CommitWatermark(
                 messages.CommitWatermarkRequest(
                     model="digits", commitment=commitment, request_id=new_request_id()
                 )
             )
-            header = messages.UploadVersionRequest.Header(
-                model="digits",
-                manifest=made.encode(),
-                signature=oms.sign(made, signer),
-                evidence=evidence,
-                commitment=commitment,
-                request_id=new_request_id(),
-            )
-            registry.UploadVersion(_parts(header, files), timeout=600)
-
-
-def _parts(
-    header: messages.UploadVersionRequest.Header, files: dict[str, bytes]
-) -> Iterator[messages.UploadVersionRequest]:
-    yield messages.UploadVersionRequest(header=header)
-    for path, data in sorted(files.items()):
-        yield messages.UploadVersionRequest(file=path)
-        for at in range(0, len(data), 1 << 18):
-            yield messages.UploadVersionRequest(chunk=data[at : at + (1 << 18)])
+            signature = oms.sign(made, signer)
+            uploader.publish(Package("digits", made, signature, evidence, commitment, paths))
 
 
 def _pages(stage: Stage, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ It ends with an error where one of these does not hold.
 """
 
 import itertools
+import os
 import random
-import subprocess
+import signal
 import sys
 import threading
 import time
@@ -163,12 +164,8 @@ def _databases(kind: str, stage: Stage) -> Iterator[None]:
 
 def kill(stage: Stage) -> None:
     """SIGKILL, and wait until it is gone."""
-    process: subprocess.Popen[bytes] | None = stage._gateway
-    if process is None or process.poll() is not None:
-        raise AssertionError("the gateway had ended by itself")
-    process.kill()
-    process.wait()
-    stage._gateway = None
+    os.kill(stage.gateway_pid, signal.SIGKILL)
+    _check(stage.stop_gateway() == -signal.SIGKILL, "the gateway had ended by itself")
 
 
 def measure(

@@ -27,13 +27,13 @@ from unittest.mock import patch
 import numpy as np
 from safetensors.numpy import load_file
 
+from benchmarks import governed
 from benchmarks.dayone.receipt_libraries import measure
 from benchmarks.history import BEGAN, CALLERS, DAYS, fill
 from benchmarks.report import Row, Target, earlier, finish, show
-from demo.materials import DATA, MODELS
+from demo.materials import DATA
 from demo.questions import Load
 from demo.stage import Stage, free_ports
-from demo.story import promote_approved
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from sealgate.audit import Auditor
@@ -83,18 +83,13 @@ def _installed(state: Path, entries: int = 0) -> Iterator[Stage]:
         "--unencrypted-keys",
         *("--port", str(free_ports()), "--console-port", str(free_ports())),
     )
-    stage.start_gateway()
-    try:
-        words = ("model", "publish", str(MODELS / "digits-1"), "--json")
-        stage.command(*words, "--data", str(DATA / "digits.safetensors"), person="publisher")
-        promote_approved(stage, "digits", 1)
+    with governed.started(stage):
+        governed.promote(stage)
         if entries:
             stage.stop_gateway()
             fill(state, entries)
             stage.start_gateway()
         yield stage
-    finally:
-        stage.stop_gateway()
 
 
 def _long(folder: Path, options: argparse.Namespace) -> list[Row]:

@@ -84,7 +84,7 @@ def served(
                 published,
             )
     finally:
-        harness._channels.close()
+        harness.stop()
         for server in filter(None, (gateway, generator)):
             server.stop()
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 
 from standardwebhooks import Webhook
 
+from benchmarks import governed
 from benchmarks.report import Row, Target
 from demo.stage import Stage, free_ports
 from sealgate.events.webhooks import new_secret
@@ -96,6 +97,10 @@ class Hook:
             self._seen.add(data["index"])
         return 204
 
+    def has_more_than(self, known: int) -> Callable[[], bool]:
+        """Says whether more came than that."""
+        return lambda: len(self.came) > known
+
     def has(self, entries: Collection[int]) -> bool:
         """Whether all came."""
         with self._mutex:
@@ -103,10 +108,12 @@ class Hook:
 
 
 def measure(size: Size) -> list[Row]:
-    with TemporaryDirectory() as folder, _gateway(Path(folder)) as stage:
-        rows = [_undisturbed(stage, size), _killed(stage, size)]
-        stage.stop_gateway()
-    return rows
+    with TemporaryDirectory() as folder:
+        stage = Stage(Path(folder) / "state")
+        stage.console.quiet = True
+        stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
+        with governed.started(stage):
+            return [_undisturbed(stage, size), _killed(stage, size)]
 
 
 def targets(rows: list[Row]) -> list[Target]:
@@ -155,7 +162,7 @@ def _killed(stage: Stage, size: Size) -> Row:
             share = size.events // size.kills
             making = threading.Thread(target=changes.make, args=(share,))
             making.start()
-            _await_more(hook, before)
+            until(hook.has_more_than(before), _PATIENCE)
             time.sleep(random.random() * _LONGEST_SECONDS)  # noqa: S311 (a moment like any other)
             process.kill()
             process.wait()
@@ -166,10 +173,6 @@ def _killed(stage: Stage, size: Size) -> Row:
         _stop(process)
         changes.close()
         return _row("killed", changes.made, hook, seconds, size.kills)
-
-
-def _await_more(hook: Hook, known: int) -> None:
-    until(lambda: len(hook.came) > known, _PATIENCE)
 
 
 def _row(name: str, made: dict[int, float], hook: Hook, seconds: float, kills: int) -> Row:
@@ -199,18 +202,6 @@ def _row(name: str, made: dict[int, float], hook: Hook, seconds: float, kills: i
         "p99_ms": cuts[98],
         "per_second": len(made) / seconds,
     }
-
-
-@contextmanager
-def _gateway(folder: Path) -> Iterator[Stage]:
-    stage = Stage(folder / "state")
-    stage.console.quiet = True
-    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
-    stage.start_gateway()
-    try:
-        yield stage
-    finally:
-        stage.stop_gateway()
 
 
 @contextmanager
