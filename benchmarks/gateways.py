@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
 
 from benchmarks import governed, served
 from benchmarks.figures import Cell, ratio, summary
@@ -24,7 +23,6 @@ from benchmarks.report import Target, finish, show
 from demo.stage import Stage, free_ports
 from gateway.config.document import GatewayConfig
 from sealgate.setup.installation import Installation, Ports
-from tests.support.harness.policy_changes import first_document, root, signed
 from tests.support.harness.processes.second_gateway import SecondGateway
 
 # For each gateway. The kernel shares connections out by chance, so there are many.
@@ -112,17 +110,12 @@ def _installation(state: Path, count: int) -> tuple[Stage, Path | None]:
     configuration = state / "gateway.toml"
     text = configuration.read_text().replace("[listen]\n", "[listen]\nshare_ports = true\n", 1)
     configuration.write_text(text)
-    # It asks of a gateway only where its files lie.
-    harness = cast(Any, stage)
-    second = SecondGateway(harness)
+    second = SecondGateway(stage)
     own = GatewayConfig.read(second.config).listen
     first = GatewayConfig.read(configuration).listen
     text = second.config.read_text().replace(own.mutual, first.mutual)
     second.config.write_text(text.replace(own.tls, first.tls))
-    policy = first_document(harness)
-    policy["logs"]["answers"].append(second.line)
-    envelope = signed(policy, root(harness, 1), root(harness, 2))
-    (state / "trust" / "policy.json").write_bytes(envelope)
+    second.name_in_first_policy()
     return stage, second.config
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 from benchmarks.report import Target, finish, show
 from demo.materials import DATA, MODELS
@@ -25,7 +25,6 @@ from sealgate.remote import Profile, connect
 from sealgate.setup.installation import Installation, Ports
 from tests.support.harness.alias_callers import Asked, Load, reach
 from tests.support.harness.gateway import rows
-from tests.support.harness.policy_changes import first_document, root, signed
 from tests.support.harness.processes.second_gateway import SecondGateway
 from tests.support.harness.servers.postgres import PostgresServer
 
@@ -102,13 +101,8 @@ def _gateways(state: Path, url: str, spare: int) -> Iterator[tuple[Stage, Second
     configuration = state / "gateway.toml"
     text = configuration.read_text()
     configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{url}"'))
-    # It asks of a gateway only where its files lie.
-    harness = cast(Any, stage)
-    second = SecondGateway(harness)
-    policy = first_document(harness)
-    policy["logs"]["answers"].append(second.line)
-    envelope = signed(policy, root(harness, 1), root(harness, 2))
-    (state / "trust" / "policy.json").write_bytes(envelope)
+    second = SecondGateway(stage)
+    second.name_in_first_policy()
     stage.start_gateway()
     try:
         for version in range(1, 3 + spare):

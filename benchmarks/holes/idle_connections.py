@@ -3,11 +3,8 @@
 A real `sealgate serve` process; the idle connections come from a process of their own, honest
 calls from this one, each over a new connection, and some over one that stays. Each kind of idle
 connection is measured once as it is, and once with each opened anew that the gateway closes.
-
-Usage: python -m benchmarks.holes.idle_connections [--count 1000] [--seconds 8]
 """
 
-import argparse
 import json
 import ssl
 import subprocess
@@ -158,16 +155,3 @@ def _gateway(folder: Path) -> Iterator[tuple[Stage, dict[str, int]]]:
         with suppress(grpc.RpcError):
             ask()
         yield stage, {"grpc": port, "http": http}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=8.0)
-    given = parser.parse_args()
-    for target in targets(measure(given.count, given.seconds)):
-        print(target.line())
-
-
-if __name__ == "__main__":
-    main()

@@ -34,7 +34,7 @@ from tests.support.harness.outcomes import (
     shown,
     told_to,
 )
-from tests.support.harness.policy_changes import change, first_document, root, signed
+from tests.support.harness.policy_changes import change
 from tests.support.harness.processes.second_gateway import ORIGIN, SecondGateway
 
 pytestmark = pytest.mark.slow
@@ -180,10 +180,7 @@ def test_two_that_begin_a_registry_at_once(database_url: str, tmp_path: Path) ->
     text = configuration.read_text()
     configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
     second = SecondGateway(harness)
-    first = first_document(harness)
-    first["logs"]["answers"].append(second.line)
-    policy = signed(first, root(harness, 1), root(harness, 2))
-    (harness.state / "trust" / "policy.json").write_bytes(policy)
+    second.name_in_first_policy()
     starting = threading.Thread(target=second.start)
     starting.start()
     try:

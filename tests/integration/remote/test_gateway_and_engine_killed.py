@@ -15,7 +15,6 @@ from tests.support.harness.clients.callers import Callers, unlogged
 from tests.support.harness.deployment import GatewayDeployment, until
 from tests.support.harness.engine_pair import SECOND, add_engine
 from tests.support.harness.gateway import PATIENCE, GatewayHarness
-from tests.support.harness.policy_changes import first_document, root, signed
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.processes.second_gateway import SecondGateway
 
@@ -32,10 +31,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     deployment.configure(f"\n[limits]\ndeadline = {PATIENCE}\n")
     add_engine(harness.state, "deterministic = true")
     second = SecondGateway(harness)
-    document = first_document(harness)
-    document["logs"]["answers"].append(second.line)
-    policy = signed(document, root(harness, 1), root(harness, 2))
-    (harness.state / "trust" / "policy.json").write_bytes(policy)
+    second.name_in_first_policy()
     engines = [EngineProcess(harness.state), EngineProcess(harness.state, f"{SECOND}.toml")]
     try:
         for engine in engines:

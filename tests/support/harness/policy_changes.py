@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
@@ -19,6 +20,12 @@ from tests.support.harness.gateway import GatewayHarness
 Document = dict[str, Any]
 
 
+class InstalledFiles(Protocol):
+    """An installation, by where its files lie."""
+
+    state: Path
+
+
 def document(harness: GatewayHarness) -> Document:
     """The successor of the policy in force, before anything is changed."""
     chain = harness.registry("admin").GetPolicy(registry_pb2.GetPolicyRequest()).envelopes
@@ -26,14 +33,14 @@ def document(harness: GatewayHarness) -> Document:
     return found | {"version": found["version"] + 1, "issued": format_time(datetime.now(UTC))}
 
 
-def first_document(harness: GatewayHarness) -> Document:
+def first_document(harness: InstalledFiles) -> Document:
     """The policy that the gateway was made with."""
     envelope = Envelope.decode((harness.state / "trust" / "policy.json").read_bytes())
     found: Document = json.loads(envelope.payload)
     return found
 
 
-def root(harness: GatewayHarness, number: int) -> PrivateKey:
+def root(harness: InstalledFiles, number: int) -> PrivateKey:
     return load_private_key(harness.state / "roots" / f"root-{number}.key")
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -11,15 +12,23 @@ from gateway.config.document import GatewayConfig
 from sealgate.remote import Profile, connect
 from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.transparency.note import vkey
-from tests.support.harness.gateway import GatewayHarness
+from tests.support.harness.policy_changes import first_document, root, signed
 
 ORIGIN = "house.localhost/answers-2"
+
+
+class FirstGateway(Protocol):
+    """What a second gateway needs of the first: where its files lie, and its people's profiles."""
+
+    state: Path
+
+    def profile(self, person: str) -> Profile: ...
 
 
 class SecondGateway:
     """`line` is the verifier key that the policy must name before it starts."""
 
-    def __init__(self, harness: GatewayHarness) -> None:
+    def __init__(self, harness: FirstGateway) -> None:
         self._harness = harness
         self._port = free_ports()
         self._process: subprocess.Popen[str] | None = None
@@ -28,6 +37,13 @@ class SecondGateway:
         write_private_file(harness.state / "keys" / "answers-2.key", key.to_pem())
         self.line = vkey(ORIGIN, key.public)
         self.config.write_text(self._configuration())
+
+    def name_in_first_policy(self) -> None:
+        """Let the policy that the installation was made with name its log: before either starts."""
+        document = first_document(self._harness)
+        document["logs"]["answers"].append(self.line)
+        keys = [root(self._harness, number) for number in (1, 2)]
+        (self._harness.state / "trust" / "policy.json").write_bytes(signed(document, *keys))
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
