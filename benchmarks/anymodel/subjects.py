@@ -237,11 +237,8 @@ def _network(
     """Trained on the first rows in random order, and exported as torch does."""
     torch.manual_seed(0)
     x, y = _shuffled(x, y)
-    count = min(_TRAINED, len(x) // 3)
+    count = _TRAINED if len(x) == _IMAGES else min(_TRAINED, len(x) // 3)
     rows = torch.from_numpy(x[:count]), torch.from_numpy(y[:count])
-    if len(x) == _IMAGES:
-        count = _TRAINED
-        rows = torch.from_numpy(x[:count]), torch.from_numpy(y[:count])
     optimizer = torch.optim.AdamW(module.parameters(), 2e-3)
     module.train()
     for _ in range(epochs):

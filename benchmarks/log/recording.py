@@ -29,21 +29,22 @@ from sealgate.trust.times import format_micros
 GROUPS = (1, 16, 64, 256)
 THREADS = 64
 _DIGEST = "sha256:" + "5e" * 32
-_ROUTE = RecordTemplate(
-    subject="client",
-    principal="client",
-    method="/inference.GRPCInferenceService/ModelInfer",
-    policy_digest=_DIGEST,
-    model="digits",
-    version="1",
-    version_digest=_DIGEST,
-    pointer_sequence="1",
-    threshold="1.234567890123",
-    engine="this process",
-    alias="production",
-    screening="full",
-    arithmetic="int8",
-)
+_COMMON = {
+    "subject": "client",
+    "principal": "client",
+    "method": "/inference.GRPCInferenceService/ModelInfer",
+    "policy_digest": _DIGEST,
+    "model": "digits",
+    "version": "1",
+    "version_digest": _DIGEST,
+    "pointer_sequence": "1",
+    "threshold": "1.234567890123",
+    "engine": "this process",
+    "alias": "production",
+    "screening": "full",
+    "arithmetic": "int8",
+}
+_ROUTE = RecordTemplate(**_COMMON)
 
 Place = Callable[[str], Path | str]
 """Where a new database of a name is."""
@@ -127,26 +128,14 @@ def _rows(how: str, turns: Sequence[Turn]) -> list[Row]:
 def sample_outcome() -> AuditRecord:
     """An answered request, as the gateway records it."""
     return AuditRecord(
-        subject="client",
+        **_COMMON,
         time=datetime.now(UTC),
-        principal="client",
-        method="/inference.GRPCInferenceService/ModelInfer",
-        policy_digest=_DIGEST,
         outcome="answered",
-        model="digits",
-        version="1",
-        version_digest=_DIGEST,
-        pointer_sequence="1",
         input=_DIGEST,
         output=_DIGEST,
         verdict="clean",
         score="0.1234567890123",
-        threshold="1.234567890123",
-        engine="this process",
-        alias="production",
         parameters=_DIGEST,
-        screening="full",
-        arithmetic="int8",
     )
 
 
