@@ -191,8 +191,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
         let limits = &self.shared.limits;
         let certificate = self.peer.certificate.get();
         let asked = Asked { certificate, headers: &open.head.headers, message: &message };
-        if let Some(status) = self.shared.turned_away.status(asked, Instant::now()) {
-            if self.held.len() < limits.streams as usize {
+        let now = Instant::now();
+        let deadline = granted(&open.head.headers).and_then(|granted| since.checked_add(granted));
+        if let Some(status) = self.shared.turned_away.status(asked, now) {
+            // Else the caller would hear of its deadline, and not of the reason.
+            let waits = deadline.is_none_or(|deadline| deadline > now + BUSY);
+            if waits && self.held.len() < limits.streams as usize {
                 return self.held.push(Held { to: open.to, status, _stream: open.stream });
             }
             return turn_away(self.shared, &mut open.to, &status);
@@ -201,7 +205,6 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             return refuse_full(self.shared, &mut open.to);
         };
         let stream = open.to.stream_id().as_u32();
-        let deadline = granted(&open.head.headers).and_then(|granted| since.checked_add(granted));
         let call = Arc::new(Handed {
             id: self.shared.next_id(),
             path: Bytes::copy_from_slice(open.head.uri.path().as_bytes()),

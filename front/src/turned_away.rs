@@ -1,7 +1,7 @@
 //! Calls that are refused again without Python: for a moment after one was refused for want of room,
 //! its caller would hear the same, and to say it would cost what answering others costs. A caller is
 //! known by certificate and metadata. It hears of it when its connection is looked at next, so who
-//! asks again at once does so ten times a second and no more.
+//! asks again at once does so ten times a second and no more; unless its deadline comes first.
 
 use crate::shared::{lock, Status};
 use bytes::Bytes;

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,6 +17,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.remote.connection import retry_after_of
 from sealgate.remote.errors import grpc_status
+from tests.support.harness.clients.http2 import HEADERS, frames
 from tests.support.harness.native_front import INFER, echo, front_with
 
 PATIENCE = 60
@@ -311,6 +313,26 @@ def test_a_caller_who_asks_again_at_once_is_not_refused_at_once() -> None:
             assert reason_of(error) is Reason.QUEUE_FULL
         # The first may come just before a look; of the others each takes the whole time.
         assert time.monotonic() - asked > 0.25
+        assert len(front.bursts) == 1
+
+
+def test_a_caller_whose_deadline_is_near_is_refused_at_once() -> None:
+    """Before the one that asked before it, and does not say how long it waits."""
+
+    def refusing(context: FrontContext) -> None:
+        full = grpc_status(SealgateError(Reason.QUEUE_FULL))
+        context.refuse_alike(full, 1, PATIENCE)
+        context.refuse(full)
+
+    with front_with(refusing) as front, front.raw() as raw:
+        raw.socket.sendall(raw.call(INFER, b"digits"))
+        raw.await_end()
+        patient, hurried = (), (("grpc-timeout", "50m"),)
+        raw.socket.sendall(
+            b"".join(raw.call(INFER, b"digits", *more) for more in (patient, hurried))
+        )
+        ended = (stream for kind, _, stream, _ in frames(raw) if kind == HEADERS)
+        assert list(islice(ended, 2)) == [5, 3]
         assert len(front.bursts) == 1
 
 
