@@ -56,9 +56,6 @@ bench/answers: $(VENV)/dev build/bench/emails/ready ## secrets and personal data
 bench/gpu: $(VENV)/dev ## providers, bound buffers and CUDA graphs, on a GPU if there is one (QUICK=1)
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
 
-bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwards of the INT8 graph
-	$(BIN)/python -m benchmarks.response
-
 bench/idle: $(VENV)/dev front ## what 1,000 idle connections and an idle gateway cost, with each transport
 	$(BIN)/python -m benchmarks.idle
 
