@@ -1,5 +1,6 @@
 """Builds a gateway from its configuration: the one place where its parts are joined."""
 
+import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -244,18 +245,31 @@ class Gateway:
         )
 
     def _add_services(self, interceptor: AuthInterceptor) -> BurstServer:
-        withdrawn = self.drift.withdrawn
         inference = InferenceService(
             self.engine,
             self.inference,
             self._generate,
             self._rights,
-            withdrawn,
+            self.drift.withdrawn,
             self.history.of,
         )
         server = self._grpc.server
         add_GRPCInferenceServiceServicer_to_server(inference, server)
         self.http.serve(inference)
+        self._add_registry_services(server)
+        self._add_record_services(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        add_reflection(SERVICES, server)
+        return BurstServer(
+            interceptor,
+            self.authenticator,
+            self.inference,
+            inference,
+            self.stream_limiter,
+            self._limits,
+        )
+
+    def _add_registry_services(self, server: grpc.Server) -> None:
         registry = self.store.registry
         add_RegistryServiceServicer_to_server(
             RegistryService(registry, self._rights, self.event_streams.changes), server
@@ -267,46 +281,33 @@ class Gateway:
         )
         credentials = CredentialService(registry, self.authenticator.api_keys, exchange)
         add_CredentialServiceServicer_to_server(credentials, server)
+
+    def _add_record_services(self, server: grpc.Server) -> None:
+        """What auditors read, and the outcomes that callers report of their answers."""
+        store, rights = self.store, self._rights
         answers = OwnAnswers(
-            self.store.answers.origin, self.recorder, registry.erasures, self.outcomes.forget
+            store.answers.origin, self.recorder, store.registry.erasures, self.outcomes.forget
         )
-        add_LogServiceServicer_to_server(
-            LogService(
-                self.store.logs(),
-                self.event_streams.logs,
-                answers.open,
-                self.store.cose_receipts(),
-                self.timestamps,
-                self.store.witnessed,
-                answers.erase,
-                self._rights,
-            ),
-            server,
+        logs = LogService(
+            store.logs(),
+            self.event_streams.logs,
+            answers.open,
+            store.cose_receipts(),
+            self.timestamps,
+            store.witnessed,
+            answers.erase,
+            rights,
         )
+        add_LogServiceServicer_to_server(logs, server)
         flagged = self.inference.observation.flagged
-        audit = AuditService(registry.audit_trail, answers.search, self._rights, flagged)
+        audit = AuditService(store.registry.audit_trail, answers.search, rights, flagged)
         add_AuditServiceServicer_to_server(audit, server)
+        versions = store.registry.versions
         reports = OutcomeReports(
-            self.store.answers,
-            self.recorder,
-            registry.versions,
-            self._rights,
-            self.policy,
-            self.outcomes,
-            now,
+            store.answers, self.recorder, versions, rights, self.policy, self.outcomes, now
         )
-        outcomes = OutcomeService(reports, self.outcomes, self._rights)
+        outcomes = OutcomeService(reports, self.outcomes, rights)
         add_OutcomeServiceServicer_to_server(outcomes, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        add_reflection(SERVICES, server)
-        return BurstServer(
-            interceptor,
-            self.authenticator,
-            self.inference,
-            inference,
-            self.stream_limiter,
-            self._limits,
-        )
 
     def _record_refusal(self, call: Call, refusal: SealgateError) -> None:
         self._record(call, refusal.reason.name)
