@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import median_filter
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import ScreenedModel
@@ -20,7 +21,9 @@ from training.export.reference import behind, watched
 
 Floats = npt.NDArray[np.float64]
 Scorer = Callable[[Rows], Floats]
-_NEIGHBOURS = 5
+_NEIGHBOURS, _LOCAL = 5, 20
+# MagNet's autoencoder, and the temperature at which it compares answers.
+_CODE, _EPOCHS, _BATCH, _NOISE, _TEMPERATURE = 128, 40, 128, 0.1, 10.0
 _LEVELS = 7
 _TINY = 1e-12
 
@@ -42,7 +45,15 @@ class _Seen:
 
     @property
     def softmax(self) -> Floats:
-        found = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        return self._softmax(1.0)
+
+    @property
+    def tempered(self) -> Floats:
+        return self._softmax(_TEMPERATURE)
+
+    def _softmax(self, temperature: float) -> Floats:
+        logits = self.logits / temperature
+        found = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)
 
 
@@ -56,7 +67,9 @@ def scorers(subject: ScreenedModel, clean: Rows, harmful: Rows) -> dict[str, Sco
         "Mahalanobis": _mahalanobis(subject, trained, y),
         "deep kNN": lambda rows: _nearest(_Seen.of(subject, rows), trained, y)[0],
         "kNN ratio": _ratio(subject, x, trained, y),
+        "LID": lambda rows: _local_dimension(_Seen.of(subject, rows), trained),
         "squeezing": lambda rows: _squeezing(subject, rows),
+        **_autoencoder(subject, x),
     }
     return {**found, "joined": _joined(dict(found), clean, harmful)}
 
@@ -100,6 +113,54 @@ def _ratio(subject: ScreenedModel, x: Rows, trained: _Seen, y: Labels) -> Scorer
         return np.log(own + _TINY) - np.log(other + _TINY) + np.log(near) - np.log(far)
 
     return score
+
+
+def _local_dimension(seen: _Seen, trained: _Seen) -> Floats:
+    """Ma et al. (arXiv 1801.02613): the local intrinsic dimension of rows among the training rows
+    in the last hidden layer.
+    """
+    lengths = (seen.hidden**2).sum(axis=1)[:, None] + (trained.hidden**2).sum(axis=1)
+    squares = np.maximum(lengths - 2 * seen.hidden @ trained.hidden.T, _TINY)
+    # A training row is not its own neighbour.
+    nearest = np.sort(np.partition(squares, _LOCAL, axis=1)[:, : _LOCAL + 1], axis=1)[:, 1:]
+    shares = 0.5 * np.log(nearest / nearest[:, -1:])
+    return np.asarray(-1 / np.minimum(shares.mean(axis=1), -_TINY), np.float64)
+
+
+def _autoencoder(subject: ScreenedModel, x: Rows) -> dict[str, Scorer]:
+    """MagNet (Meng and Chen, arXiv 1705.09064): how far a row is from what an autoencoder of the
+    training rows makes of it, and how far the answers to both differ.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(subject.seed)
+        width, rows = x.shape[1], torch.from_numpy(x)
+        code = min(_CODE, width // 2)
+        coder = nn.Sequential(
+            nn.Linear(width, code), nn.Sigmoid(), nn.Linear(code, width), nn.Sigmoid()
+        )
+        descent = torch.optim.Adam(coder.parameters(), 1e-3)
+        for _ in range(_EPOCHS):
+            for at in torch.randperm(len(rows)).split(_BATCH):
+                noisy = (rows[at] + _NOISE * torch.randn(len(at), width)).clamp(0, 1)
+                loss = ((coder(noisy) - rows[at]) ** 2).mean()
+                descent.zero_grad()
+                loss.backward()
+                descent.step()
+
+    def coded(given: Rows) -> Rows:
+        with torch.no_grad():
+            return np.asarray(coder(torch.from_numpy(given)).numpy(), np.float32)
+
+    def divergence(given: Rows) -> Floats:
+        """Jensen and Shannon's."""
+        p, q = (_Seen.of(subject, each).tempered for each in (given, coded(given)))
+        middle = (p + q) / 2
+        return np.sum(p * np.log(p / middle) + q * np.log(q / middle), axis=1) / 2
+
+    return {
+        "autoencoder, error": lambda given: np.square(coded(given) - given).mean(axis=1),
+        "autoencoder, answers": divergence,
+    }
 
 
 def _squeezing(subject: ScreenedModel, rows: Rows) -> Floats:
