@@ -35,6 +35,7 @@ DEEPFOOL_STEPS = 50
 _OVERSHOOT = 0.02
 MANY, SOME, FEW = 500, 200, 100
 
+_SIZES = {", quarter size": 0.25, ", half size": 0.5, "": 1.0, ", 1.5 times": 1.5}
 BOUNDED, NEAR, FREE, QUERIES = "bounded", "near", "free", "queries"
 
 
@@ -192,11 +193,13 @@ def _auto(subject: ScreenedModel, x: Rows, y: Labels) -> Rows:
     return toolbox.auto_attack(subject.module, x, y, subject.source.eps)
 
 
+def _steps(title: str, family: str, name: str, size: float, steps: int) -> Attack:
+    return Attack(title + name, BOUNDED, family, lambda s, x, y: _bounded(s, x, y, size, steps))
+
+
 ATTACKS: tuple[Attack, ...] = (
-    Attack("FGSM, half size", BOUNDED, "fgsm", lambda s, x, y: _bounded(s, x, y, 0.5, 1)),
-    Attack("FGSM", BOUNDED, "fgsm", lambda s, x, y: _bounded(s, x, y, 1.0, 1)),
-    Attack("PGD-40, half size", BOUNDED, "pgd", lambda s, x, y: _bounded(s, x, y, 0.5, PGD_STEPS)),
-    Attack("PGD-40", BOUNDED, "pgd", lambda s, x, y: _bounded(s, x, y, 1.0, PGD_STEPS)),
+    *(_steps("FGSM", "fgsm", name, size, 1) for name, size in _SIZES.items()),
+    *(_steps("PGD-40", "pgd", name, size, PGD_STEPS) for name, size in _SIZES.items()),
     Attack("PGD-L2 2.0", FREE, "pgd", _pgd_l2, images_only=True),
     Attack("DeepFool", NEAR, "near", _deepfool),
     Attack("CW, κ = 0", NEAR, "near", _carlini_wagner(0.0), SOME),

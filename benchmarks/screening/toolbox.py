@@ -1,16 +1,17 @@
 """Attacks of the Adversarial Robustness Toolbox (IBM's ART) on images that are square and gray.
 
 ART counts an attack's size for all columns alike, and knows none that may not change, so tables are
-not attacked by it. AutoAttack (Croce and Hein, arXiv 2003.01690) is an ensemble of ART's: PGD that
-finds its own step size, up the cross-entropy and up the ratio of differences of logits, and Square
-on the rows that are left. Its fourth, which looks for the nearest row, stands by itself in
-`attacks`.
+not attacked by it. AutoAttack (Croce and Hein, arXiv 2003.01690) is an ensemble of ART's, each with
+the rows that those before left: PGD that finds its own step size, up the cross-entropy; the same to
+each other class, by the ratio of differences of logits; and Square. ART has no FAB, its fourth: of
+the attacks that look for the nearest row DeepFool and CW stand by themselves in `attacks`.
 """
 
 import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from art.attacks.evasion import (
     AutoProjectedGradientDescent,
@@ -25,11 +26,14 @@ from scipy.ndimage import rotate, shift
 from benchmarks.screening.sources import Labels, Rows
 
 QUERIES = 5000
-APGD_STEPS, APGD_STARTS = 100, 1
+APGD_STEPS, APGD_STARTS = 100, 5
 # How much of an image the first squares cover: the paper's.
 _FIRST_SHARE = 0.05
 _BATCH = 512
-_BACKGROUND = 0.02
+# What a mask leaves alone: places up to this value, or that share of all places at random.
+_BACKGROUND, _LEFT_ALONE = 0.02, 0.5
+# A patch covers a sixteenth of an image, at one of so many places.
+_PATCH, _PLACES = 4, 4
 _DEGREES = (0, -10, 10, -20, 20, -30, 30)
 
 
@@ -41,8 +45,14 @@ def square(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
 def auto_attack(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
     """Rows [n, D] at most `eps` from x in any pixel; each part is given what those before left."""
     estimator, moved = _estimator(module, x), x.copy()
-    parts = [
-        AutoProjectedGradientDescent(
+    classes = estimator.nb_classes
+
+    def left() -> npt.NDArray[np.intp]:
+        return np.flatnonzero(estimator.predict(_images(moved)).argmax(axis=1) == y)
+
+    for targeted in (None, *range(1, classes)):
+        loss = "cross_entropy" if targeted is None else "difference_logits_ratio"
+        part = AutoProjectedGradientDescent(
             estimator,
             norm=np.inf,
             eps=eps,
@@ -51,14 +61,14 @@ def auto_attack(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows
             nb_random_init=APGD_STARTS,
             batch_size=_BATCH,
             loss_type=loss,
+            targeted=targeted is not None,
             verbose=False,
         )
-        for loss in ("cross_entropy", "difference_logits_ratio")
-    ]
-    for part in (*parts, _square(estimator, eps)):
-        left = np.flatnonzero(estimator.predict(_images(moved)).argmax(axis=1) == y)
-        if len(left):
-            moved[left] = _flat(part.generate(_images(x[left]), y[left]))
+        if len(at := left()):
+            goal = y[at] if targeted is None else (y[at] + targeted) % classes
+            moved[at] = _flat(part.generate(_images(x[at]), goal))
+    if len(at := left()):
+        moved[at] = _flat(_square(estimator, eps).generate(_images(x[at]), y[at]))
     return moved
 
 
@@ -97,7 +107,40 @@ def _flat(images: Rows) -> Rows:
 
 def masked(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
     """PGD on inked pixels alone: the background stays as it is."""
-    mask = (_images(x) > _BACKGROUND).astype(np.float32)
+    return _in_places(module, x, y, eps, _images(x) > _BACKGROUND)
+
+
+def masked_at_random(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
+    """PGD on half of the pixels, of each row others."""
+    return _in_places(module, x, y, eps, np.random.random(_images(x).shape) >= _LEFT_ALONE)
+
+
+def patch(module: torch.nn.Module, x: Rows, y: Labels) -> Rows:
+    """PGD without a bound on a square of a sixteenth of each image, at the first of four places
+    drawn for it that turns the answer.
+    """
+    images, moved, left = _images(x), x.copy(), np.arange(len(x))
+    side = images.shape[-1] // _PATCH
+    for _ in range(_PLACES):
+        free = np.zeros((len(left), *images.shape[1:]), np.bool_)
+        for row, (down, right) in zip(
+            free, np.random.randint(0, images.shape[-1] - side + 1, (len(left), 2)), strict=True
+        ):
+            row[:, down : down + side, right : right + side] = True
+        found = _in_places(module, x[left], y[left], 1.0, free)
+        with torch.no_grad():
+            turned = module(torch.from_numpy(found)).argmax(1).numpy() != y[left]
+        moved[left[turned]] = found[turned]
+        left = left[~turned]
+        if not len(left):
+            break
+    return moved
+
+
+def _in_places(
+    module: torch.nn.Module, x: Rows, y: Labels, eps: float, free: npt.NDArray[np.bool_]
+) -> Rows:
+    """PGD on the pixels [n, 1, H, W] that are `free`."""
     attack = ProjectedGradientDescent(
         _estimator(module, x),
         norm=np.inf,
@@ -107,7 +150,7 @@ def masked(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
         batch_size=_BATCH,
         verbose=False,
     )
-    return _flat(attack.generate(_images(x), y, mask=mask))
+    return _flat(attack.generate(_images(x), y, mask=free.astype(np.float32)))
 
 
 def elastic_net(module: torch.nn.Module, x: Rows, y: Labels) -> Rows:
