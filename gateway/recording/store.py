@@ -61,26 +61,7 @@ class GatewayStore:
             PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys
         ]
         roots = {key.keyid: key for key in keys}
-        with opening("[registry] database", config.registry.database):
-            database = Database.open(config.registry.database, "registry")
-        registry_key = open_log_key(config.registry)
-        line = log_vkey(config.registry.origin, registry_key)
-        seen_registry = LogMemory.beside(config.trust.seen, "registry", line)
-        with extending("[registry] database", config.registry.database, seen_registry.path):
-            registry = Registry.open(
-                database,
-                open_artifacts(config.registry),
-                origin=config.registry.origin,
-                log_signer=registry_key,
-                freshness_signer=open_log_signer(
-                    config.registry.freshness_key, following=config.registry.next_freshness_key
-                ),
-                root=PinnedRoot(roots, config.trust.threshold),
-                clock=clock,
-                memory=seen_registry,
-            )
-        if not registry.log.size():
-            begin(registry, read_regular_file(config.trust.policy))
+        registry, seen_registry = _open_registry(config, clock, roots)
         answers_key = open_log_key(config.answers)
         line = log_vkey(config.answers.origin, answers_key)
         check_certified(registry.policies.chain().newest, config.answers, line)
@@ -162,6 +143,32 @@ class GatewayStore:
         self.registry.close()
         self.seen_registry.close()
         self.seen_answers.close()
+
+
+def _open_registry(
+    config: GatewayConfig, clock: Clock, roots: Mapping[str, PublicKey]
+) -> tuple[Registry, LogMemory]:
+    """The registry, begun where it is empty, and what was seen of its log."""
+    with opening("[registry] database", config.registry.database):
+        database = Database.open(config.registry.database, "registry")
+    key = open_log_key(config.registry)
+    seen = LogMemory.beside(config.trust.seen, "registry", log_vkey(config.registry.origin, key))
+    with extending("[registry] database", config.registry.database, seen.path):
+        registry = Registry.open(
+            database,
+            open_artifacts(config.registry),
+            origin=config.registry.origin,
+            log_signer=key,
+            freshness_signer=open_log_signer(
+                config.registry.freshness_key, following=config.registry.next_freshness_key
+            ),
+            root=PinnedRoot(roots, config.trust.threshold),
+            clock=clock,
+            memory=seen,
+        )
+    if not registry.log.size():
+        begin(registry, read_regular_file(config.trust.policy))
+    return registry, seen
 
 
 @dataclass(frozen=True, slots=True)
