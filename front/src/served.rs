@@ -110,7 +110,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
                 Poll::Pending => break,
             }
             if was_idle {
-                self.clock.timer.as_mut().reset((Instant::now() + BUSY).into());
+                self.clock.used = Instant::now();
+                let soon = (self.clock.used + BUSY).into();
+                // Never later: who calls again and again would put off what is due by now.
+                if self.clock.timer.deadline() > soon {
+                    self.clock.timer.as_mut().reset(soon);
+                }
             }
         }
         self.gather(cx);

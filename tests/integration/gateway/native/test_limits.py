@@ -10,6 +10,8 @@ import pytest
 
 from gateway.config.sections import Listeners
 from gateway.transport.native import FrontContext
+from sealgate.reasons import Reason, SealgateError
+from sealgate.remote.errors import grpc_status
 from sealgate.settings import ConfigError
 from tests.support.harness.clients.http2 import (
     ACK,
@@ -139,6 +141,44 @@ def test_a_connection_with_a_call_is_not_idle() -> None:
         time.sleep(0.6)
         held[0].answer(b"late")
         assert b"late" in connection.body()
+
+
+def calling(front: FrontHarness, connection: Http2, seconds: float, gap: float) -> bool:
+    """Calls again and again, each time after its answer; whether we are told to go meanwhile."""
+    coming, began = frames(connection), time.monotonic()
+    while time.monotonic() - began < seconds:
+        connection.socket.sendall(connection.call(INFER, b"again"))
+        for kind, flags, _, _ in coming:
+            if kind == GOAWAY:
+                return True
+            if kind == HEADERS and flags & END_STREAM:
+                break
+        # Who keeps a context keeps its call.
+        front.bursts.clear()
+        time.sleep(gap)
+    return False
+
+
+@pytest.mark.parametrize("gap", [0.02, 0.15])
+def test_a_connection_with_short_calls_is_not_idle(gap: float) -> None:
+    with front_with(echo, idle=0.4) as front, front.raw() as connection:
+        assert not calling(front, connection, 1, gap)
+
+
+def test_a_connection_whose_calls_are_refused_is_not_idle() -> None:
+    full = grpc_status(SealgateError(Reason.QUEUE_FULL))
+
+    def refusing(context: FrontContext) -> None:
+        context.refuse_alike(full, 1, PATIENCE)
+        context.refuse(full)
+
+    with front_with(refusing, idle=0.4) as front, front.raw() as connection:
+        assert not calling(front, connection, 1, 0)
+
+
+def test_who_calls_again_and_again_does_not_put_off_the_end_of_a_connection() -> None:
+    with front_with(echo, age=0.4) as front, front.raw() as connection:
+        assert calling(front, connection, PATIENCE, 0.02)
 
 
 def test_draining_finishes_calls_and_takes_no_connection() -> None:
