@@ -3,8 +3,9 @@
 If the response graph also gives its logits, the last feature of each measured row says whether the
 float32 class differs from the answer's class, wherever the answer came from. Where the detector
 states a least margin, that is asked of the float32 forward by itself, and of rows of less margin
-alone. If the detector says so, the float32 logits leave for such a row. They are computed with that
-row alone: float32 sums depend on the batch, and an answer must not.
+alone; of all rows where another server answers, whose margins are its own word. If the detector
+says so, the float32 logits leave for such a row. They are computed with that row alone: float32
+sums depend on the batch, and an answer must not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from inference.model.inputs import InputForm
 from inference.runtime.session import Session
-from inference.screening.detector import disagreeing
+from inference.screening.detector import disagreeing, is_near
 from sealgate.reasons import Reason, SealgateError
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,8 @@ class LogitsSource(Protocol):
 @dataclass(frozen=True, slots=True)
 class MarginComparison:
     """Asks the float32 forward `reference`, which gives logits alone, about rows whose margin is
-    below `least`. If it `spares` no run, all rows run, so that batches keep their sizes.
+    below `least`; infinity is every row. If it `spares` no run, all rows run, so that batches keep
+    their sizes.
     """
 
     reference: Session
@@ -40,8 +42,7 @@ class MarginComparison:
 
     def column(self, x: Array, logits: Array, form: InputForm) -> Array:
         """The last feature [n, 1] of rows: 1 where the float32 class differs, otherwise 0."""
-        ranked = np.partition(logits, -2, axis=1)
-        near = ~(ranked[:, -1] - ranked[:, -2] >= self.least)
+        near = is_near(logits, self.least)
         found = np.zeros((len(x), 1), np.float32)
         if near.any():
             asked = near if self.spares else np.ones_like(near)

@@ -21,7 +21,8 @@ that the first stage lets pass is not compared.
 
 If the document has a field `least_margin`, float32 is asked by itself, and only about rows, of
 either stage, whose INT8 logits are less than this apart. Of the rows that publishing saw, those
-whose class rounding had turned had half of that margin at most.
+whose class rounding had turned had half of that margin at most. Where another server answers, it
+is asked about all rows.
 
 If the document has a field `refusal`, a row is adversarial only if it also looks made rather than
 merely far from the training rows (`inference.screening.scoring.RefusalScore`). The level is above
@@ -81,6 +82,16 @@ def disagreeing(
     largest for different classes, otherwise 0.
     """
     return (served.argmax(axis=1) != reference.argmax(axis=1)).astype(np.float32)
+
+
+def is_near(logits: npt.NDArray[np.floating[Any]], least_margin: float) -> npt.NDArray[np.bool_]:
+    """Of which rows [n] float32 is asked: those whose two largest INT8 logits [n, C] are less than
+    this apart, or too far to say by how much.
+    """
+    ranked = np.partition(logits, -2, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        margin = ranked[:, -1] - ranked[:, -2]
+    return np.asarray(~((margin >= least_margin) & (margin < np.inf)))
 
 
 @dataclass(frozen=True, slots=True)

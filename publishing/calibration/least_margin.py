@@ -31,12 +31,13 @@ class TimedGraphs:
     form: InputForm
 
 
-def least_margin(seen: FitRows, graphs: TimedGraphs) -> float:
-    """See the module; `seen` are clean, changed and attacked rows."""
+def least_margin(seen: FitRows, graphs: TimedGraphs, *more: Array) -> float:
+    """See the module; `seen` are clean, changed and attacked rows, and there are `more`."""
     turned, moved = 0.0, 0.0
-    for part in (seen.clean, *seen.shifted, *seen.harmful.values()):
-        for at in range(0, len(part.rows), _AT_ONCE):
-            rows = part.rows[at : at + _AT_ONCE]
+    parts = (seen.clean, *seen.shifted, *seen.harmful.values())
+    for part in (*(each.rows for each in parts), *more):
+        for at in range(0, len(part), _AT_ONCE):
+            rows = part[at : at + _AT_ONCE]
             logits, reference = (
                 _logits(run, graphs.form, rows) for run in (graphs.int8, graphs.float32)
             )

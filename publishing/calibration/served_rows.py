@@ -17,7 +17,7 @@ from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
 from inference.model.inputs import InputForm, form_of
 from inference.screening.attack import Labels
-from inference.screening.detector import disagreeing
+from inference.screening.detector import disagreeing, is_near
 from inference.screening.first_stage import (
     ClassProjection,
     ClassProjections,
@@ -72,7 +72,8 @@ class ServedProber:
         logits = self.served.logits(x)
         if not self.compared:
             return logits, features
-        column = (disagreeing(logits, reference) * self._is_near(logits))[:, np.newaxis]
+        near = is_near(logits, self.least_margin)
+        column = (disagreeing(logits, reference) * near)[:, np.newaxis]
         if self.answers_float32:
             logits = np.where(column > 0, reference, logits)
         return logits, np.concatenate([features, column], axis=1)
@@ -85,7 +86,8 @@ class ServedProber:
         if np.isinf(self.least_margin):
             return found
         logits = self.served.logits(x)
-        return np.where(self._is_near(logits), found, self.decision.index(logits))
+        near = is_near(logits, self.least_margin)
+        return np.where(near, found, self.decision.index(logits))
 
     def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
         """Yield the name of each benign change and the rows x under it."""
@@ -107,11 +109,6 @@ class ServedProber:
         alone = self._int8_answers(rows) != self._int8_answers(x)
         alone &= self.prober.answers(rows) == self.prober.answers(x)
         return np.where(alone.reshape(-1, *[1] * (x.ndim - 1)), rows, x)
-
-    def _is_near(self, logits: Floats) -> npt.NDArray[np.bool_]:
-        """Whether rows are compared, [n]."""
-        ranked = np.sort(logits, axis=1)
-        return ~(ranked[:, -1] - ranked[:, -2] >= self.least_margin)
 
     def _int8_answers(self, x: Array) -> Labels:
         return self.decision.index(self.served.logits(x))

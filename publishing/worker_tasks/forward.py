@@ -22,6 +22,7 @@ from inference.model.inputs import InputForm, form_of
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
+from inference.screening.detector import disagreeing, is_near
 from publishing.calibration.parted_rows import in_parts
 from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, SealgateError
@@ -87,16 +88,20 @@ class ResponseGraph:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedGraphs:
-    """Both models of a version, and which of their answers leaves."""
+    """Both models of a version, and which of their answers leaves: float32's where both differ and
+    INT8's margin is below `least_margin`.
+    """
 
     served: ServingGraph
     reference: ResponseGraph
     config: ModelConfig
+    least_margin: float = math.inf
 
     def logits(self, rows: Array) -> Floats:
         """From rows [n, ...] to logits [n, classes], as `inference.engine.batch_run` does."""
         logits, reference = self.served.logits(rows), self.reference.logits(rows, self.config)
-        for row in np.flatnonzero(logits.argmax(axis=1) != reference.argmax(axis=1)):
+        apart = disagreeing(logits, reference) * is_near(logits, self.least_margin)
+        for row in np.flatnonzero(apart):
             logits[row] = self.reference.logits(rows[row : row + 1], self.config)[0]
         return logits
 

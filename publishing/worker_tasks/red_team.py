@@ -124,6 +124,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         detector.answers_float32,
         border=True,
         decision=config.decision,
+        least_margin=detector.least_margin or np.inf,
     )
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw, config.decision)

@@ -198,7 +198,11 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     if asked.earlier is not None:
         # A recalibration rests on the features that its version measured on traffic.
         compared = asked.earlier.disagreement is not None
-    answering = ReleasedGraphs(served, graph, config) if graph and compared else served
+    answering: GoldenModel = served
+    if graph is not None and compared:
+        # A recalibration keeps the margin of its version.
+        least = asked.earlier.least_margin if asked.earlier else 0.0
+        answering = ReleasedGraphs(served, graph, config, least or np.inf)
     golden = _golden(asked, answering, for_golden)
     send(golden.encode())
     detector, screened = UNSCREENED, dict[str, Any](NO_SCREENING)
@@ -242,7 +246,9 @@ class _Screened:
         staged = asked.first_stage and config.decision == CLASSES
         vectors = _vectors(self.int8, asked, self.served, self.golden) if staged else None
         answering = ServedProber(prober, self.served, compared, decision=config.decision)
-        answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
+        answering, detector, found = _fitted(
+            asked, answering, vectors, graphs, self.golden, for_noise
+        )
         detector = replace(detector, inputs=ColumnBins.of(asked.calibration.x))
         answering = replace(answering, border=True)
         sample = rows_to_screen(asked.test.x)
@@ -273,6 +279,7 @@ def _fitted(
     prober: ServedProber,
     vectors: ServedVectors | None,
     graphs: TimedGraphs,
+    golden: Golden,
     for_noise: np.random.Generator,
 ) -> tuple[ServedProber, Detector, dict[str, Any]]:
     """The detector, with a first stage where one pays, what measures rows for it, and what the
@@ -282,7 +289,7 @@ def _fitted(
         prober, asked.unkept, for_noise, compared=prober.compared, decision=prober.decision
     )
     draft = draft_detector(seen)
-    margin = _asked_below(asked, seen, graphs)
+    margin = _asked_below(asked, seen, graphs, golden)
     chosen = choose(seen, vectors, graphs, asked_below=margin) if vectors is not None else None
     if margin is not None:
         draft = replace(draft, least_margin=margin)
@@ -310,11 +317,18 @@ def _fitted(
     return prober, detector, found | {"stages": stages}
 
 
-def _asked_below(asked: TrialRequest, seen: FitRows, graphs: TimedGraphs) -> float | None:
-    """The margin of rows about which float32 is asked by itself, if it is."""
+def _asked_below(
+    asked: TrialRequest, seen: FitRows, graphs: TimedGraphs, golden: Golden
+) -> float | None:
+    """The margin of rows about which float32 is asked by itself, if it is. Golden rows that
+    rounding turned are among them, since float32 gave their answers.
+    """
     if not (seen.compared and asked.asks_float32):
         return None
-    return asked.earlier.least_margin if asked.earlier else least_margin(seen, graphs)
+    if asked.earlier is not None:
+        return asked.earlier.least_margin
+    probes = () if golden.probes is None else (golden.probes.x,)
+    return least_margin(seen, graphs, golden.x, *probes)
 
 
 def _vectors(

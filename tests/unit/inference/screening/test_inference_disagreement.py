@@ -255,6 +255,31 @@ def test_what_is_compared_is_what_was_answered(stages: int) -> None:
     assert (ready.submit(SURE).features[:, -1] == 1).all()
 
 
+class Boasting:
+    """Another server, whose answers are all of class 0, by the widest margin there is."""
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        most = np.finfo(np.float32).max
+        return [np.tile(np.array([most, -most, -most], np.float32), (len(feeds["x"]), 1))]
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_another_servers_margin_spares_it_no_comparison(stages: int) -> None:
+    files, detector = (
+        (FILES.encode(), FILES.detector) if stages == 1 else two_stage_files(MODEL, -9)
+    )
+    near = ServingTarget(Elsewhere(False), 1, "elsewhere", tolerance=9.0)
+    ready = build(asked_below(detector, 1e-6), files, serving=near)
+    for served in (Elsewhere(True), Boasting()):
+        ready.served = served
+        own = MODEL.logits(SURE).argmax(axis=1)
+        answer = ready.submit(SURE)
+        assert np.array_equal(answer.outputs["logits"].argmax(axis=1), own)
+        turned = served.run({"x": SURE})[0].argmax(axis=1) != own
+        assert turned.any()
+        assert answer.float32_rows == turned.sum()
+
+
 def test_an_answer_of_another_shape_is_refused(ready: ReadyVersion) -> None:
     class Odd:
         def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

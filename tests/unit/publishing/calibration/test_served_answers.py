@@ -14,6 +14,7 @@ from publishing.serialization import pack_tensors
 from publishing.worker_tasks import red_team
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
 from sealgate.trust import canonical
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, clean_rows
 
@@ -40,8 +41,10 @@ def attacks(prober: ServedProber) -> Iterator[tuple[str, Array, Array, Array]]:
         yield name, rows, prober.answers(rows) != own, prober.prober.answers(rows) != twin
 
 
-def report(counts_for: Disagreement | None) -> dict[str, dict[str, float]]:
-    detector = replace(FILES.detector, disagreement=counts_for)
+def report(
+    counts_for: Disagreement | None, least_margin: float = 0.0
+) -> dict[str, dict[str, float]]:
+    detector = replace(FILES.detector, disagreement=counts_for, least_margin=least_margin)
     files = FILES.encode(detector_json=detector.encode())
     plan = canonical.encode({"victims": 0, "queries": 0, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
@@ -86,6 +89,15 @@ def test_what_turns_int8_alone_turns_no_answer_that_leaves(prober: ServedProber)
     logits = released.measure(rows[served])[0]
     assert np.array_equal(logits, prober.prober.measure(rows[served])[0])
     assert np.array_equal(logits.argmax(axis=1), released.answers(X[served]))
+
+
+def test_an_answer_is_turned_where_its_margin_is_too_large_to_be_compared(
+    prober: ServedProber,
+) -> None:
+    *_, (name, _, served, _) = attacks(prober)
+    told = report(FLOAT32, least_margin=1e-9)
+    assert told[name]["succeeded"] == pytest.approx(served.mean(), abs=1e-4)
+    assert report(FLOAT32, least_margin=1e9)[name] == {"succeeded": 0}
 
 
 def test_a_detector_is_fitted_to_served_answers(prober: ServedProber) -> None:

@@ -27,7 +27,13 @@ from publishing.worker_tasks.forward import ResponseGraph
 from tests.support.builders.models import text_models
 from tests.support.builders.models.counts import with_counts
 from tests.support.builders.models.onnx_models import Perceptron
-from tests.support.builders.models.version_files import VersionFiles, clean_rows
+from tests.support.builders.models.version_files import (
+    VersionFiles,
+    apart_rows,
+    clean_rows,
+    int8_logits,
+    margin,
+)
 
 MODEL = Perceptron.random(seed=11)
 FILES = VersionFiles.of(MODEL)
@@ -120,6 +126,19 @@ def test_where_rounding_turned_nothing_a_row_goes_on_that_it_might_have_turned(
     off = VECTORS.of_rows(rows).logits - MODEL.logits(rows)
     moved = (off.max(axis=1) - off.min(axis=1)).max()
     assert found.stage.least_margin == pytest.approx(2 * moved, rel=1e-4)
+
+
+def test_further_rows_raise_the_least_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_margin, "ROOM", 2.0)
+    config, form = FILES.config, VECTORS.form
+    int8, float32 = (open_classifier(each, config, 1) for each in (MODEL.int8(), MODEL.serving()))
+    graphs = TimedGraphs(int8, float32, open_response(MODEL.response(), config, 1)[1], form)
+    turned, sure = apart_rows(MODEL, 12), X_FIT[margin(int8_logits(MODEL, X_FIT)) > 0.5]
+    given = replace(seen(), clean=replace(seen().clean, rows=sure), shifted=(), harmful={})
+    widest = margin(int8_logits(MODEL, turned)).max()
+    found = least_margin.least_margin(given, graphs, turned)
+    assert found == pytest.approx(2 * widest, rel=1e-5)
+    assert found != pytest.approx(least_margin.least_margin(given, graphs), rel=1e-2)
 
 
 @pytest.mark.usefixtures("any_loss")

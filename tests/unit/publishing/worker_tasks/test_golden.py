@@ -5,8 +5,22 @@ import numpy.typing as npt
 import pytest
 
 from publishing.source.dataset import DataSlice
-from publishing.worker_tasks.forward import ROWS, golden_report, run_golden
+from publishing.worker_tasks.forward import (
+    ROWS,
+    ReleasedGraphs,
+    ResponseGraph,
+    ServingGraph,
+    golden_report,
+    run_golden,
+)
 from sealgate.reasons import Reason, SealgateError
+from tests.support.builders.models.onnx_models import Perceptron
+from tests.support.builders.models.version_files import (
+    VersionFiles,
+    apart_rows,
+    int8_logits,
+    margin,
+)
 
 Floats = npt.NDArray[np.float32]
 CLASSES = 10
@@ -65,3 +79,19 @@ def test_the_report_compares_with_the_fp32_model() -> None:
     assert report["classes_answered"] == CLASSES
     assert report["same_class_as_fp32"] == 1
     assert report["largest_difference_to_fp32"] == 0.5
+
+
+def test_float32_gives_golden_answers_where_it_is_asked() -> None:
+    model = Perceptron.random()
+    config, x = VersionFiles.of(model).config, apart_rows(model, 12)
+    graphs = ServingGraph.of(model.int8(), config), ResponseGraph.of(model.response())
+    int8 = int8_logits(model, x)
+    least = float(np.median(margin(int8)))
+    asked = margin(int8) < least
+    assert 0 < asked.sum() < len(x)
+    found = ReleasedGraphs(*graphs, config, least).logits(x)
+    assert np.array_equal(found[~asked], int8[~asked])
+    float32 = model.logits(x)
+    assert np.array_equal(found.argmax(axis=1)[asked], float32.argmax(axis=1)[asked])
+    everywhere = ReleasedGraphs(*graphs, config).logits(x)
+    assert np.array_equal(everywhere.argmax(axis=1), float32.argmax(axis=1))
