@@ -22,7 +22,7 @@ bench/placement: $(VENV)/dev ## one model on a fast and a slow engine, placed by
 bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
 	$(BIN)/python -m benchmarks.gateways
 
-bench/response: $(VENV)/dev ## what the response graph costs, in forwards of the INT8 graph
+bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwards of the INT8 graph
 	$(BIN)/python -m benchmarks.response
 
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)

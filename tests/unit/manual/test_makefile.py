@@ -1,4 +1,4 @@
-"""The Makefile: every target has a rule, few are documented, and benchmarks have names."""
+"""The Makefile: every target has one rule, few are documented, and benchmarks have names."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,11 @@ def test_each_phony_target_has_a_rule() -> None:
 
 def test_at_most_fifteen_targets_are_documented() -> None:
     assert 10 < len(re.findall(r"^[a-z-]+:.*## ", MAKEFILE, re.M)) <= 15
+
+
+def test_each_target_has_one_rule() -> None:
+    rules = re.findall(r"^([a-z][\w/-]*):(?!=)", ALL, re.M)
+    assert sorted(set(rules)) == sorted(rules)
 
 
 @pytest.mark.parametrize("kind", ["bench", "test"])
