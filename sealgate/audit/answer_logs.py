@@ -223,7 +223,7 @@ def find_anchor(
     # 2.
     claim = anchor.claim(log_keys(policies, proved.origin))
     if claim.size <= index:
-        detail = f"entry {index} follows on {claim.by} of {anchor.time}, {claim.size} entries"
+        detail = f"entry {index} came after {claim.by} of {anchor.time}: {claim.size} entries"
         raise SealgateError(Reason.ENTRY_UNANCHORED, detail)
     # 3.
     old, new = sorted(((claim.size, claim.root), (proved.size, proved.root)))

@@ -26,7 +26,8 @@ from sealgate.trust.times import format_micros, format_time
 
 _DATE_LENGTH = len("2026-11-25")
 _LAST = timedelta(days=1) - timedelta(microseconds=1)
-_LOOK_SECONDS = 1.0
+# Each look is recorded as a read, so looks become rarer.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 _COLUMNS = ("log", "entry", "time", "principal", "model", "version", "outcome", "request_id")
 _OPTIONS = {
     "principal": ("--caller", "The caller's name in the policy."),
@@ -93,13 +94,15 @@ def decision(
     with connected(person) as channel:
         policies = policy_history(person, channel)
         reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC), policies)
-        until = time.monotonic() + patience
+        until, pause = time.monotonic() + patience, _FIRST_PAUSE
         while True:
             read = Receipt.decode(receipt.read_bytes())
             findings = list(Examination(read, policies, datetime.now(UTC)).findings(reader))
-            if not any(finding.waits for finding in findings) or time.monotonic() >= until:
+            left = until - time.monotonic()
+            if left <= 0 or not any(finding.waits for finding in findings):
                 break
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
     if page is not None:
         case = _case(read, policies[-1], list(person.pinned_roots()))
         steps = [CaseStep(f.step, f.what, f.found) for f in findings]
