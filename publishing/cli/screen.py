@@ -81,9 +81,9 @@ def evaluate(
             "found": found,
             "share": shares[found],
             "bound": limits[found].bound if name == "clean" else "",
-            "holds": "yes"
-            if name != "clean" or _holds(shares[found], len(rows), promised.surely(limits[found]))
-            else "no",
+            "holds": _holds(shares[found], len(rows), promised.surely(limits[found]))
+            if name == "clean"
+            else "",  # Nothing is promised of changed rows.
         }
         for name, shares in {"clean": report["clean"], **report["shifts"]}.items()
         for found in limits
@@ -191,9 +191,10 @@ def fetch(person: Profile, model: str, version: int) -> tuple[SignedVersion, dic
         return signed, {path: signed.file(registry, path) for path in red_team.FILES}
 
 
-def _holds(share: float, rows: int, bound: float) -> bool:
-    """Whether so many of so many are not too many for the bound, at 95% confidence."""
-    return round(share * rows) <= rows - calibration.conformal_rank(rows, 1 - bound, _CONFIDENCE)
+def _holds(share: float, rows: int, bound: float) -> str:
+    """`yes`, unless so many of so many are too many for the bound, at 95% confidence."""
+    most = rows - calibration.conformal_rank(rows, 1 - bound, _CONFIDENCE)
+    return "yes" if round(share * rows) <= most else "no"
 
 
 @click.command(

@@ -92,7 +92,7 @@ def _facts_of(body: object, name: str = "", depth: int = 2) -> list[dict[str, An
         short = plain and len(body) <= _MOST_ITEMS
         text = ", ".join(map(str, body)) if short else f"{len(body)} items"
         return [{"fact": name, "value": text}]
-    return [{"fact": name, "value": body}]
+    return [{"fact": name, "value": f"{body:.4g}" if isinstance(body, float) else body}]
 
 
 def screening_facts(

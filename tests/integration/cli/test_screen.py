@@ -47,7 +47,9 @@ def test_clean_rows_keep_the_bound_and_others_do_not(harness, clean, tmp_path):
     shown = json.loads(result.stdout)
     flagged = next(row for row in shown if (row["rows"], row["found"]) == ("clean", "flagged"))
     assert (flagged["bound"], flagged["holds"]) == (0.01, "yes")
-    assert {"noise-0.1", "darker"} <= {row["rows"] for row in shown}
+    changed = {row["rows"]: row["holds"] for row in shown if row["rows"] != "clean"}
+    assert {"noise-0.1", "darker"} <= set(changed)
+    assert set(changed.values()) == {""}
     other = tmp_path / "other.npy"
     np.save(other, np.random.default_rng(1).random((200, 64), np.float32))
     result = harness.command("screen", "evaluate", "digits", "1", str(other), "--json")
