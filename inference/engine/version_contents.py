@@ -40,7 +40,7 @@ from inference.engine.graphs import (
     open_response,
 )
 from inference.engine.result import InferenceResult
-from inference.model.config import ModelConfig
+from inference.model.config import CLASSES, ModelConfig
 from inference.model.golden import Golden
 from inference.model.inputs import InputForm, check_tokenizer, form_of
 from inference.runtime import response_contract
@@ -84,6 +84,14 @@ def check_columns(detector: Detector, config: ModelConfig) -> None:
         raise SealgateError(Reason.GRAPH_MISMATCH, "the detector has bins of other columns")
 
 
+def check_margin(detector: Detector, config: ModelConfig) -> None:
+    """Raises SealgateError(GRAPH_MISMATCH) where the detector has a margin between classes, and the
+    model answers something else.
+    """
+    if detector.least_margin and config.decision != CLASSES:
+        raise SealgateError(Reason.GRAPH_MISMATCH, "a margin between classes of another answer")
+
+
 @dataclass(frozen=True, slots=True)
 class VersionDocuments:
     """What a version's documents say, checked against each other."""
@@ -102,6 +110,7 @@ class VersionDocuments:
         detector = Detector.decode(files[DETECTOR])
         check_screens(detector, RESPONSE in files)
         check_columns(detector, config)
+        check_margin(detector, config)
         golden = Golden.decode(files[GOLDEN], config)
         tokenizer = files.get(TOKENIZER)
         check_tokenizer(config, tokenizer)

@@ -11,6 +11,7 @@ from inference.engine import version_contents
 from inference.engine.batch_run import ServingTarget
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
+from inference.model.decisions import Numbers
 from inference.model.golden import Golden
 from inference.runtime.session import Session
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
@@ -230,6 +231,17 @@ def test_rows_that_the_first_stage_lets_pass_are_asked_about(runs: list[int]) ->
     assert answer.graph_rows < len(APART)
     assert answer.float32_rows == len(APART)
     assert np.array_equal(answer.outputs["logits"].argmax(axis=1), MODEL.logits(x).argmax(axis=1))
+
+
+def test_a_margin_of_numbers_is_refused() -> None:
+    one = (1.0,) * MODEL.classes
+    numbers = replace(FILES.config, decision=Numbers(one, one, ((0.0,) * MODEL.classes, one)))
+    files = FILES.encode(model_json=numbers.encode())
+    build(compared(FILES.detector, FLOAT32), files)
+    with pytest.raises(SealgateError) as refused:
+        build(asked_below(FILES.detector, 1.0), files)
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+    assert "margin" in refused.value.detail
 
 
 class Elsewhere:
