@@ -262,13 +262,15 @@ def open_response(
 def open_reference(
     graph: bytes, config: ModelConfig, threads: int, settings: RuntimeSettings = ON_CPU
 ) -> Session:
-    """The float32 forward of a response graph that has been opened before, by itself. Raises:
+    """The float32 forward of a response graph that has been opened before, by itself. Whether it
+    answers another class than INT8 must not depend on the batch, so its sums are steady. Raises:
     ENGINE_UNSUITABLE.
     """
     needed = (response_contract.LOGITS,)
-    return Session.open(
-        keep_outputs(_with_settings(graph, config), needed), needed, threads, settings
-    )
+    forward = keep_outputs(_with_settings(graph, config), needed)
+    if settings.provider == CPU:
+        forward = steady_sums(forward)
+    return Session.open(forward, needed, threads, settings)
 
 
 def _with_settings(graph: bytes, config: ModelConfig) -> bytes:
