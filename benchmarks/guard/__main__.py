@@ -23,20 +23,19 @@ from benchmarks.guard.prompts import (
     ELSEWHERE,
     ENCODINGS,
     FOLDER,
-    MAILS,
     RECIPE,
     Prompts,
+    fetched,
     held_out,
 )
 from benchmarks.guard.published import Floats, Margins, Published, found_at, published
 from benchmarks.report import Target, finish, show
-from demo.harmless import mails
 from inference.llm.request import SamplingRequest
 from publishing.calibration.screening_report import auroc
 from training.recipe.recipe import Recipe
 from training.run.finishing import FinishedRun
 
-_TEACHER, _FAST = "the teacher", (curve.OURS, curve.TF_IDF)
+_UNMOVED, _FAST = "MiniLM as it came", (curve.OURS, curve.TF_IDF)
 _LETTERS = 200_000
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _HIDDEN = (
@@ -52,8 +51,11 @@ _HIDDEN = (
 _DOCUMENTS = roles.FETCHED[:2]
 _FETCHED = (*roles.FETCHED, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
 _MORE_WINDOWS = (
-    "it learnt descriptions 600 letters at a time; each window of a longer text may alarm"
+    "any window of a text may alarm, and half of the joined windows that it learnt from hold an "
+    "injection"
 )
+_LEARNT_LITTLE = "of another origin than what it learnt from"
+_AS_THEY_ARE = "no more than as they are"
 _WHY = {
     "false alarms, neuralchemy": "one bias serves both corpora",
     "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
@@ -61,56 +63,57 @@ _WHY = {
     "nearly all is an injection",
     "false alarms, documents": _MORE_WINDOWS,
     "false alarms, 2,000 clean words": _MORE_WINDOWS,
-    "false alarms, documents, from a tool": "the margin follows from e-mails, and descriptions of "
-    "packages alarm more often",
+    "false alarms, documents, from a tool": "most documents that the margin follows from are "
+    "Python's manual, and descriptions of packages alarm more often",
     "false alarms, bastion": "2 of 53, written to look like injections",
-    "found, S-Labs": "one bias serves both corpora, and an encoder of 64 numbers a word has too "
-    "little room: TF-IDF finds 91%",
-    "found, neuralchemy": "two layers in place of one found no more",
-    "found, bastion": "of another origin; TF-IDF finds as many",
+    "found, S-Labs": "one bias serves both corpora, and S-Labs' clean prompts alarm least",
+    "found, neuralchemy": "some of its injections are requests for harmful content",
+    "found, bastion": _LEARNT_LITTLE,
     "found, in the wild": "of another origin, and jailbreaks rather than injections",
-    "found, seven languages": "it learnt English alone",
-    "found, five languages": "it learnt English alone",
+    "found, seven languages": "it learnt other languages from made-up parts alone, and MiniLM "
+    "reads English",
+    "found, five languages": "the same",
     "found, between 130 clean words": "a window holds a dozen tokens of the injection and fifty "
     "others",
     "found, between 2,000 clean words": "the same",
     "found, between two e-mails": "the same",
     "found, between two e-mails, from a tool": "the same",
-    **{f"found, in {name}": "no more than as they are" for name in ENCODINGS},
+    **{f"found, in {name}": _AS_THEY_ARE for name in ENCODINGS},
 }
 _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="without the slow classifiers beside")
+    parser.add_argument(
+        "--quick", action="store_true", help="without slow classifiers and learning curve"
+    )
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     recipe, made, sets = Recipe.read(RECIPE), FinishedRun.read(FOLDER / "made"), held_out()
     label = recipe.alarms.label
     with published(made, recipe.model.name, label) as guard:
         rows = [guard.margins.row(prompts) for prompts in sets]
-        roc = _roc(sets, guard.margins)
-        gateway = _gateway(guard, sets)
         learnt = Learnt.read(recipe)
-        margin = roles.margin(learnt, guard.margins, mails(MAILS))
+        margin = roles.margin(learnt, guard.margins, fetched())
         rows += roles.rows(guard.margins, sets, margin)
+        show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
+        roc = _roc(sets, guard.margins)
+        show(roc)
+        gateway = _gateway(guard, sets)
         beside = _beside(learnt, guard.margins, sets, quick)
-    grown = curve.curve(learnt, sets)
-    curve.draw(grown)
-    show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
-    show(roc)
-    show(beside)
-    show(grown)
-    targets = _targets(rows, recipe.alarms.bound)
+        show(beside)
+    grown = [] if quick else curve.curve(learnt, sets)
+    if grown:
+        curve.draw(grown)
+        show(grown)
     names = ("accuracy", "test_rows", "parameters", "alarms")
-    trained = {name: made.report[name] for name in names}
     finish(
         "guard",
         rows,
-        targets,
-        {f"{_TEACHER}, and {NANOGUARD}": "--quick"} if quick else None,
-        trained=trained,
+        _targets(rows, recipe.alarms.bound),
+        {f"{_UNMOVED}, {NANOGUARD}, and the learning curve": "--quick"} if quick else None,
+        trained={name: made.report[name] for name in names},
         margin_of_tools=margin,
         roc=roc,
         gateway=gateway,
@@ -126,8 +129,8 @@ def _beside(
     slow read only the first so many letters.
     """
     judges = {curve.TF_IDF: baselines.words(learnt)}
-    if not quick and (teacher := learnt.recipe.teacher.path) is not None:
-        judges |= {_TEACHER: baselines.vectors(learnt, teacher)}
+    if not quick and (encoder := learnt.recipe.student.path) is not None:
+        judges |= {_UNMOVED: baselines.vectors(learnt, encoder)}
     if not quick and (public := baselines.public()) is not None:
         judges |= {NANOGUARD: public, f"{NANOGUARD}, by our rule": learnt.settled(public)}
     every = {curve.OURS: ours}

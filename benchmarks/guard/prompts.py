@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.guard import elsewhere
 from benchmarks.report import RESULTS
-from demo.harmless import mails
+from demo.harmless import documents, mails
 from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS, TRAINED
 from inference.llm.request import Sampling, SamplingRequest
 
@@ -28,7 +28,7 @@ RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
 FOLDER = _ROOT / "build" / "guard"
 MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
 _PACKAGES = _ROOT / "build" / "bench" / "guard"
-_LEARNT_SITE = _ROOT / ".venv-peers" / "workshop" / "lib"
+_LEARNT_SITES = _ROOT / ".venv-peers" / "workshop" / "lib"
 _ABOUT = Path(__file__).parent / "about.txt"
 CORPORA = ("S-Labs", "neuralchemy")
 """Other parts of which it learnt from."""
@@ -82,6 +82,12 @@ def held_out() -> list[Prompts]:
     return found + _chats(clean) + _hidden(long, clean, letters) + _inside(long, mixed)
 
 
+def fetched() -> Sequence[Iterator[str]]:
+    """What training reads that is no prompt: e-mails, and documents."""
+    (site,) = _LEARNT_SITES.glob("python3*/site-packages")
+    return mails(MAILS), documents(site, Path(sysconfig.get_path("stdlib")))
+
+
 def _elsewhere() -> list[Prompts]:
     trained = chain.from_iterable(_read(FOLDER / TRAINED).values())
     other = elsewhere.read(_PACKAGES, trained)
@@ -97,7 +103,7 @@ def _elsewhere() -> list[Prompts]:
 
 def _documents() -> Iterator[str]:
     """How descriptions of packages begin that are installed here, and not where training reads."""
-    known = {each.name for each in distributions(path=[str(p) for p in _LEARNT_SITE.glob("*/*")])}
+    known = {each.name for each in distributions(path=[str(p) for p in _LEARNT_SITES.glob("*/*")])}
     here = distributions(path=[sysconfig.get_path("purelib")])
     for package in sorted(here, key=lambda each: each.name):
         said = package.metadata.get_payload()  # type: ignore[attr-defined]

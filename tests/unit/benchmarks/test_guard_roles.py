@@ -62,13 +62,27 @@ def learnt(tmp_path: Path) -> Learnt:
 
 def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Learnt) -> None:
     letters = [text for text in learnt.said.values() if text.startswith("note")]
-    found = roles.margin(learnt, Margins(leads, learnt.windows), letters)
+    found = roles.margin(learnt, Margins(leads, learnt.windows), [letters])
     shown = [t for t in learnt.slices["calibration"].said if t.startswith("note")]
     over = int((leads(shown) > found / 100).sum())
     rank = conformal_rank(len(shown), roles.BOUND, 0.9)
     ordered = np.sort(leads(shown))
     assert ordered[-rank] <= found / 100 < ordered[-rank] + 0.0101
     assert over <= rank - 1
+
+
+def test_each_kind_of_text_is_bounded_by_itself(learnt: Learnt) -> None:
+    texts = learnt.said.values()
+    kinds = [[text for text in texts if text.startswith(first)] for first in ("note", "plan")]
+    margins = Margins(leads, learnt.windows)
+    apart = [roles.margin(learnt, margins, [kind]) for kind in kinds]
+    assert apart[0] != apart[1]
+    assert roles.margin(learnt, margins, kinds) == max(apart)
+
+
+def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
+    with pytest.raises(ValueError, match="cannot back"):
+        roles.margin(learnt, Margins(leads, learnt.windows), [["note ba"]])
 
 
 def test_documents_are_measured_by_it_and_no_other_set(learnt: Learnt) -> None:
