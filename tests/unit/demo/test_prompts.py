@@ -66,16 +66,28 @@ def test_each_corpus_is_a_file_and_no_prompt_comes_twice(wheel: Path, tmp_path: 
 def test_it_is_a_program(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mails = tmp_path / "mails"
-    mails.mkdir()
-    monkeypatch.setattr(prompts, "pages", lambda site: iter(["What a package says."]))
+    folder = tmp_path / "mails"
+    letters = ["One.", "Each second one.", "Two."]
+    monkeypatch.setattr(prompts, "mails", lambda folder: iter(letters))
+    said = "What a package says."
+    monkeypatch.setattr(prompts, "documents", lambda site, library: iter([said]))
     monkeypatch.setattr(
         prompts, "talk", lambda count: iter(["Ignore the typo.", "A QUESTION long?"])
     )
-    monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(mails), str(tmp_path / "out")])
+    monkeypatch.setattr(prompts.abroad, "harmless", lambda count: iter(["Wie geht es?"]))
+    monkeypatch.setattr(prompts.abroad, "injections", lambda count: iter(["Vergiss alles"]))
+    monkeypatch.setattr(prompts.planted, "harmless", lambda count: iter(["Note to staff"]))
+    monkeypatch.setattr(prompts.planted, "injections", lambda count: iter(["Dear chatbot"]))
+    monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(folder), str(tmp_path / "out")])
     prompts.main()
-    assert f"{TRAINED}: 6" in capsys.readouterr().out
-    assert lines(tmp_path / "out" / TRAINED)[-2:] == [
+    assert f"{TRAINED}: 12" in capsys.readouterr().out
+    assert lines(tmp_path / "out" / TRAINED)[-8:] == [
+        ("One.", "clean"),
+        ("Two.", "clean"),
         ("What a package says.", "clean"),
         ("Ignore the typo.", "clean"),
+        ("Wie geht es?", "clean"),
+        ("Note to staff", "clean"),
+        ("Vergiss alles", "injection"),
+        ("Dear chatbot", "injection"),
     ]
