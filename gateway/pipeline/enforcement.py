@@ -63,10 +63,11 @@ class ResponseDelay:
     """Delays answers and refusals by the policy's section `screens`. Safe for many threads.
 
     `hold_ms` is a time after the request came. `hold_stage` delays every request of a version with
-    two stages of screening to the slower stage's clock: the longest that any of the last KEPT
-    requests with a row for the response graph took. That clock follows the load, and tells of none
-    of these requests which stage decided. Before the first such request, only `hold_ms` delays.
-    `suspect_hold_ms` is a longer time for what is suspect or worse.
+    two stages of screening, or one that asks float32 about some rows, to the slower stage's clock:
+    the longest that any of the last KEPT requests took that had a row for the response graph, or
+    one that float32 answered. That clock follows the load, and tells of none of these requests
+    which stage decided, or whether float32 was asked. Before the first such request, only
+    `hold_ms` delays. `suspect_hold_ms` is a longer time for what is suspect or worse.
 
     A request with less time than this delay is refused on arrival, whatever its row: otherwise,
     running out of time would tell that it had a row for the response graph. Such requests could
@@ -135,8 +136,8 @@ class ResponseDelay:
         screen = self._policy().screen(live.model)
         least = screen.hold_ms / 1000
         if _by_stage(screen, live):
-            graph = answer is not None and answer.graph_rows > 0
-            least = max(least, self._slowest(live.digest, took if graph else None))
+            slow = answer is not None and (answer.graph_rows or answer.float32_rows)
+            least = max(least, self._slowest(live.digest, took if slow else None))
         if answer is not None and answer.verdict is not Verdict.CLEAN:
             least = max(least, screen.suspect_hold_ms / 1000)
         if session == SLOW and screen.sessions:
@@ -166,8 +167,8 @@ class ResponseDelay:
 
 
 def _by_stage(screen: ScreeningRules, live: LiveVersion) -> bool:
-    """Whether requests of the version are held to the slower stage's clock."""
-    return screen.hold_stage and live.ready.detector.first is not None
+    """Whether requests of the version are held to the clock of its slower rows."""
+    return screen.hold_stage and live.ready.detector.has_slower_rows
 
 
 class AllowanceUse(Protocol):

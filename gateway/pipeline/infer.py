@@ -204,12 +204,12 @@ class InferencePipeline:
     ) -> tuple[float, Callable[[], bool]]:
         """Until when the request may run, and what says whether it is still wanted just before.
 
-        Where screening has two stages, a run that has begun is not cut short by the request's own
-        time: which stage its row needs would decide whether it is, and neither sessions nor drift
-        would see that row.
+        Where some rows take longer than others, a run that has begun is not cut short by the
+        request's own time: what its row needs would decide whether it is, and neither sessions nor
+        drift would see that row.
         """
         longest = began + self.longest
         ends = longest if own is None else min(longest, began + own)
-        if live.ready.detector.first is None:
+        if not live.ready.detector.has_slower_rows:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()

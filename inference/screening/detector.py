@@ -180,6 +180,13 @@ class Detector:
         """Whether the float32 logits leave where both models answer different classes."""
         return self.disagreement == FLOAT32
 
+    @property
+    def has_slower_rows(self) -> bool:
+        """Whether what a row is decides how long it takes: the first stage escalates some rows, or
+        float32 is asked about some.
+        """
+        return self.first is not None or self.least_margin > 0
+
     def answered_float32(
         self, features: npt.NDArray[np.floating[Any]]
     ) -> npt.NDArray[np.bool_] | None:

@@ -13,6 +13,7 @@ from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, SessionRules
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.documents.people import make_policy, refused
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.two_stages import two_stage_files
@@ -135,6 +136,15 @@ def test_a_version_of_one_stage_is_not_held() -> None:
     desk = Desk(ScreeningRules(hold_stage=True), detector=replace(STAGED, first=None))
     desk.takes(0.5, 2)
     assert desk.takes(0.1, 2) == pytest.approx(0.1)
+
+
+def test_a_version_that_asks_float32_about_some_rows_is_held() -> None:
+    asking = replace(STAGED, first=None, disagreement=FLOAT32, least_margin=1.0)
+    desk = Desk(ScreeningRules(hold_stage=True), detector=asking)
+    desk.takes(0.5, 2)
+    assert desk.takes(0.1, 2) == pytest.approx(0.5)
+    with refused(Reason.DEADLINE_TOO_SHORT):
+        desk.holding.admit(desk.live, 0.4)
 
 
 def test_a_slow_session_is_delayed_behind_the_clock() -> None:

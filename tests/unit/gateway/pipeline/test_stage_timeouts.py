@@ -9,6 +9,7 @@ import pytest
 from gateway.pipeline.enforcement import KEPT
 from sealgate.reasons import SealgateError
 from sealgate.trust.policy.screening import ScreeningRules
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.fakes.pipeline import GOES_ON, GRAPH, PASSES, STAGED, PipelineHarness
 
 BETWEEN = 120_000
@@ -48,18 +49,32 @@ def test_a_timeout_below_hold_ms_is_refused() -> None:
     assert pipeline.engine.asked == 0
 
 
-def test_a_single_stage_version_keeps_the_callers_timeout() -> None:
-    pipeline = PipelineHarness(ScreeningRules(hold_stage=True))
+def of_one_stage(screen: ScreeningRules, **more: Any) -> PipelineHarness:
+    pipeline = PipelineHarness(screen)
     resolve = pipeline.engine.resolve
 
     def one_stage(*asked: Any) -> Any:
         live = resolve()
-        live.ready.detector = replace(STAGED, first=None)
+        live.ready.detector = replace(STAGED, first=None, **more)
         return live
 
-    pipeline.engine.resolve = one_stage
+    pipeline.engine.resolve = one_stage  # type: ignore[method-assign]
+    return pipeline
+
+
+def test_a_single_stage_version_keeps_the_callers_timeout() -> None:
+    pipeline = of_one_stage(ScreeningRules(hold_stage=True))
     assert pipeline.ask(GOES_ON, BETWEEN)[0] == "DEADLINE_TOO_SHORT"
     assert pipeline.engine.asked == 1
+
+
+def test_a_run_that_asks_float32_is_not_cut_short_and_is_recorded() -> None:
+    """Or a timeout would tell whose margin is small, and sessions would not see the search."""
+    pipeline = of_one_stage(ScreeningRules(), disagreement=FLOAT32, least_margin=1.0)
+    for row in (PASSES, GOES_ON):
+        assert_answered(pipeline, row)
+    assert pipeline.spy.rows == [0.25, 0.75]
+    assert pipeline.spy.drift == 2
 
 
 def test_a_delay_that_no_timeout_reaches_is_forgotten() -> None:
