@@ -13,7 +13,7 @@ from publishing.source.dataset import DataSlice
 from publishing.worker_tasks import trial
 from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
-from tests.support.builders.models.version_files import VersionFiles, clean_rows
+from tests.support.builders.models.version_files import VersionFiles, apart_rows, clean_rows
 
 MODEL = Perceptron.random(seed=11)
 CONFIG = VersionFiles.of(MODEL).config
@@ -80,3 +80,17 @@ def test_a_recalibration_keeps_what_its_version_compares(
         assert found.answers_float32 is told
         assert (measured.screening["disagreement"] != UNSEEN) is told
         assert ("disagrees" in measured.screening["clean"]) is told
+
+
+def test_a_recalibration_keeps_the_margin_of_its_version_and_what_it_answers(
+    made: tuple[Detector, TrialMeasurements],
+) -> None:
+    """Golden rows that rounding turns by more than the margin leave in INT8."""
+    x = np.resize(apart_rows(MODEL, 20), (TEST_ROWS, MODEL.inputs))
+    turned = DataSlice(x, MODEL.logits(x).argmax(axis=1))
+    earlier = replace(made[0], least_margin=1e-6)
+    traffic = np.random.default_rng(4).normal(size=(500, earlier.width)).astype(np.float32)
+    traffic[:, -1] = 0
+    found, measured = ran(request(earlier=earlier, traffic=traffic, test=turned))
+    assert found.least_margin == earlier.least_margin
+    assert measured.screening["clean"]["disagrees"] == 0
