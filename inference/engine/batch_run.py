@@ -129,13 +129,11 @@ class SingleStage:
         (logits,) = served.run(form.serving(x))
         answered = perf_counter_ns()
         features = compared(measured, logits)
-        reference = response
         if self.comparison is not None:
-            column = self.comparison.column(x, logits, form)
+            column, logits = self.comparison.run(x, logits, form)
             features = np.concatenate([features, column], axis=1)
-            reference = self.comparison.reference
-        if self.answers_float32:
-            logits = by_float32(x, logits, features, reference, form)
+        elif self.answers_float32:
+            logits = by_float32(x, logits, features, response, form)
         screening = screened - begun + perf_counter_ns() - answered
         return BatchOutput(logits, features, answered - screened, screening)
 
@@ -216,7 +214,7 @@ class TwoStage:
         shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
         logits, first = outputs[0], self._first(shown, len(x))
         features = np.full((len(x), self.width), np.nan, np.float32)
-        width, reference = first.shape[1], response
+        width = first.shape[1]
         features[:, :width] = first
         measured = features[:, width : width + self._graph_width]
         escalates = self.stage.escalates(first)
@@ -225,10 +223,9 @@ class TwoStage:
         elif escalates.any():
             measured[escalates] = self._measured(x[escalates], logits[escalates], response, form)
         if self.comparison is not None:
-            features[:, -1:] = self.comparison.column(x, logits, form)
-            reference = self.comparison.reference
-        if self.answers_float32:
-            logits = by_float32(x, logits, features, reference, form)
+            features[:, -1:], logits = self.comparison.run(x, logits, form)
+        elif self.answers_float32:
+            logits = by_float32(x, logits, features, response, form)
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
         return BatchOutput(logits, features, answered - begun, ended - answered)

@@ -4,8 +4,8 @@ If the response graph also gives its logits, the last feature of each measured r
 float32 class differs from the answer's class, wherever the answer came from. Where the detector
 states a least margin, that is asked of the float32 forward by itself, and of rows of less margin
 alone; of all rows where another server answers, whose margins are its own word. If the detector
-says so, the float32 logits leave for such a row. They are computed with that row alone: float32
-sums depend on the batch, and an answer must not.
+says so, the float32 logits leave for such a row. An answer must not depend on the batch: where
+float32 sums do, they are computed again with that row alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,23 +33,32 @@ class LogitsSource(Protocol):
 class MarginComparison:
     """Asks the float32 forward `reference`, which gives logits alone, about rows whose margin is
     below `least`; infinity is every row. If it `spares` no run, all rows run, so that batches keep
-    their sizes.
+    their sizes. `is_steady` says that a row's logits are the same in any batch.
     """
 
     reference: Session
     least: float
     spares: bool = True
+    is_steady: bool = False
 
-    def column(self, x: Array, logits: Array, form: InputForm) -> Array:
-        """The last feature [n, 1] of rows: 1 where the float32 class differs, otherwise 0."""
+    def run(self, x: Array, logits: Array, form: InputForm) -> tuple[Array, Array]:
+        """The last feature [n, 1] of rows: 1 where the float32 class differs, otherwise 0; and the
+        logits [n, C], with those of the float32 model for such rows.
+        """
         near = is_near(logits, self.least)
-        found = np.zeros((len(x), 1), np.float32)
-        if near.any():
-            asked = near if self.spares else np.ones_like(near)
-            (reference,) = self.reference.run(form.screening(x[asked]))
-            found[asked] = _apart(logits[asked], reference)
-            found[~near] = 0
-        return found
+        column = np.zeros((len(x), 1), np.float32)
+        if not near.any():
+            return column, logits
+        asked = near if self.spares else np.ones_like(near)
+        (reference,) = self.reference.run(form.screening(x[asked]))
+        column[asked] = _apart(logits[asked], reference)
+        column[~near] = 0
+        if not self.is_steady:
+            return column, by_float32(x, logits, column, self.reference, form)
+        apart = column[:, 0] == 1
+        logits = logits.copy()
+        logits[apart] = reference[apart[asked]]
+        return column, logits
 
 
 def compared(measured: Sequence[Array], logits: Array) -> Array:

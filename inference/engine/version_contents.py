@@ -45,7 +45,7 @@ from inference.model.golden import Golden
 from inference.model.inputs import InputForm, check_tokenizer, form_of
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from inference.runtime.settings import SMALL_GRAPH, GraphSpread, RuntimeSettings
+from inference.runtime.settings import CPU, SMALL_GRAPH, GraphSpread, RuntimeSettings
 from inference.screening.detector import UNSCREENED, Detector
 from sealgate.reasons import Reason, SealgateError
 
@@ -171,7 +171,8 @@ class VersionGraphs:
             spares = not (settings.deterministic or settings.cuda_graphs)
             # What another server says is compared whatever margin it states.
             least = detector.least_margin if serving is None else np.inf
-            comparison = MarginComparison(reference, least, spares)
+            is_steady = settings.provider == CPU
+            comparison = MarginComparison(reference, least, spares, is_steady)
         graphs = files[INT8], files[FP32], files[RESPONSE]
         staged = TwoStage.open(graphs, config, detector, threads, settings, comparison)
         if serving is None:

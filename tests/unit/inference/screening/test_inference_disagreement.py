@@ -9,10 +9,13 @@ import pytest
 
 from inference.engine import version_contents
 from inference.engine.batch_run import ServingTarget
+from inference.engine.comparison import MarginComparison
+from inference.engine.graphs import open_reference
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.result import InferenceResult
 from inference.model.decisions import Numbers
 from inference.model.golden import Golden
+from inference.model.inputs import form_of
 from inference.runtime.session import Session
 from inference.runtime.settings import CpuSettings, RunSettings, RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
@@ -204,10 +207,33 @@ def test_float32_is_asked_about_rows_of_small_margin(
     expected = by_float32.submit(x)
     assert np.allclose(answer.outputs["logits"], expected.outputs["logits"], atol=1e-5)
     assert np.allclose(answer.features, expected.features, atol=1e-4)
-    first, *alone = runs
-    # Batches keep their size, and are filled up with rows like the last.
-    assert first == (ready.config.batching.max_rows if deterministic else 4)
-    assert set(alone) == {1}
+    # Batches keep their size, and are filled up with rows like the last. The logits that they are
+    # compared with leave: no row runs again.
+    assert runs == [ready.config.batching.max_rows if deterministic else 4]
+
+
+def test_a_rows_float32_answer_is_the_same_in_any_batch() -> None:
+    most = float(margin(int8_logits(MODEL, APART)).max()) * 1.01
+    ready = build(asked_below(FILES.detector, most))
+    x = np.concatenate([APART[:8], SURE[:8]])
+    together = ready.submit(x)
+    assert together.float32_rows == 8
+    alone = [ready.submit(x[at : at + 1]).outputs["logits"] for at in range(len(x))]
+    assert np.array_equal(together.outputs["logits"], np.concatenate(alone))
+
+
+def test_where_float32_sums_depend_on_the_batch_a_row_runs_alone(by_float32: ReadyVersion) -> None:
+    runs: list[int] = []
+    graph = FILES.encode()[version_contents.RESPONSE]
+    reference = Counting(open_reference(graph, FILES.config, 1), runs)
+    x, form = np.concatenate([SURE[:4], APART[:4]]), form_of(FILES.config)
+    logits = int8_logits(MODEL, x)
+    comparison = MarginComparison(reference, np.inf)
+    column, answered = comparison.run(x, logits, form)
+    assert runs == [8, 1, 1, 1, 1]
+    assert np.array_equal(column[:, 0], [0] * 4 + [1] * 4)
+    assert np.array_equal(answered[:4], logits[:4])
+    assert np.allclose(answered, by_float32.submit(x).outputs["logits"], atol=1e-5)
 
 
 def test_int8_answers_where_its_margin_is_large_enough(runs: list[int]) -> None:
