@@ -1,6 +1,6 @@
 """The attacks of `make bench NAME=screening`, on rows that the model tells right.
 
-FGSM, PGD, CW and HopSkipJump are CleverHans', Square and AutoAttack are ART's (`toolbox`), and
+FGSM, PGD, CW and HopSkipJump are CleverHans', Square is ART's, AutoAttack its authors' (`toolbox`);
 DeepFool is written from its paper (arXiv 1511.04599), so that its step leaves columns alone which
 may not change. All change what a caller can change and nothing else (`Columns`), and keep the
 domain. Attacks with a bound keep it in every column (`ScreenedModel.unit`), the others find what is
@@ -221,7 +221,7 @@ def made(subject: ScreenedModel, attack: Attack) -> tuple[Rows, Rows, Labels]:
     kept = folder / f"{attack.name}-{subject.digest}-{code}.npy"
     if not kept.exists():
         torch.manual_seed(subject.seed)
-        # ART's attacks draw from this one.
+        # Attacks of `toolbox` draw from this one.
         np.random.seed(subject.seed)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(kept, attack.make(subject, x, y))

@@ -1,32 +1,30 @@
-"""Attacks of the Adversarial Robustness Toolbox (IBM's ART) on images that are square and gray.
+"""Attacks of others' libraries on images that are square and gray.
 
-ART counts an attack's size for all columns alike, and knows none that may not change, so tables are
-not attacked by it. AutoAttack (Croce and Hein, arXiv 2003.01690) is an ensemble of ART's, each with
-the rows that those before left: PGD that finds its own step size, up the cross-entropy; the same to
-each other class, by the ratio of differences of logits; and Square. ART has no FAB, its fourth: of
-the attacks that look for the nearest row DeepFool and CW stand by themselves in `attacks`.
+AutoAttack (Croce and Hein, arXiv 2003.01690) is the authors' own, of the package pyautoattack; the
+rest is of the Adversarial Robustness Toolbox (IBM's ART). Both count an attack's size for all
+columns alike, and know none that may not change, so tables are not attacked by them.
 """
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from art.attacks.evasion import (
-    AutoProjectedGradientDescent,
     ElasticNet,
     ProjectedGradientDescent,
     SaliencyMapMethod,
     SquareAttack,
 )
 from art.estimators.classification import PyTorchClassifier
+from pyautoattack import AutoAttack
 from scipy.ndimage import rotate, shift
 
 from benchmarks.screening.sources import Labels, Rows
 
-QUERIES = 5000
-APGD_STEPS, APGD_STARTS = 100, 5
+QUERIES, STARTS = 5000, 5
 # How much of an image the first squares cover: the paper's.
 _FIRST_SHARE = 0.05
 _BATCH = 512
@@ -39,42 +37,8 @@ _DEGREES = (0, -10, 10, -20, 20, -30, 30)
 
 def square(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
     """Square (arXiv 1912.00049) on rows x [n, D], who is told scores: after 5,000 questions."""
-    return _flat(_square(_estimator(module, x), eps).generate(_images(x), y))
-
-
-def auto_attack(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
-    """Rows [n, D] at most `eps` from x in any pixel; each part is given what those before left."""
-    estimator, moved = _estimator(module, x), x.copy()
-    classes = estimator.nb_classes
-
-    def left() -> npt.NDArray[np.intp]:
-        return np.flatnonzero(estimator.predict(_images(moved)).argmax(axis=1) == y)
-
-    for targeted in (None, *range(1, classes)):
-        loss = "cross_entropy" if targeted is None else "difference_logits_ratio"
-        part = AutoProjectedGradientDescent(
-            estimator,
-            norm=np.inf,
-            eps=eps,
-            eps_step=2 * eps,
-            max_iter=APGD_STEPS,
-            nb_random_init=APGD_STARTS,
-            batch_size=_BATCH,
-            loss_type=loss,
-            targeted=targeted is not None,
-            verbose=False,
-        )
-        if len(at := left()):
-            goal = y[at] if targeted is None else (y[at] + targeted) % classes
-            moved[at] = _flat(part.generate(_images(x[at]), goal))
-    if len(at := left()):
-        moved[at] = _flat(_square(estimator, eps).generate(_images(x[at]), y[at]))
-    return moved
-
-
-def _square(estimator: PyTorchClassifier, eps: float) -> SquareAttack:
-    return SquareAttack(
-        estimator,
+    attack = SquareAttack(
+        _estimator(module, x),
         norm=np.inf,
         eps=eps,
         max_iter=QUERIES,
@@ -83,6 +47,32 @@ def _square(estimator: PyTorchClassifier, eps: float) -> SquareAttack:
         batch_size=_BATCH,
         verbose=False,
     )
+    return _flat(attack.generate(_images(x), y))
+
+
+def auto_attack(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
+    """Rows [n, D] at most `eps` from x in any pixel, or x where no part turned the answer.
+
+    Each part is given what those before left: APGD up the cross-entropy; APGD, then FAB, to each
+    other class, five starts each; and Square.
+    """
+    model = torch.nn.Sequential(torch.nn.Flatten(), module)
+    moved, label = torch.from_numpy(_images(x)), torch.from_numpy(y)
+    for part in parts_of_auto_attack(model, eps, seed=int(np.random.randint(2**31))):
+        with torch.no_grad():
+            left = torch.nonzero(model(moved).argmax(1) == label)[:, 0]
+        if len(left):
+            moved = moved.index_copy(0, left, part.perturb(moved[left], label[left]).detach())
+    return _flat(moved.numpy())
+
+
+def parts_of_auto_attack(model: torch.nn.Module, eps: float, seed: int) -> tuple[Any, ...]:
+    whole = AutoAttack(model, eps=eps, seed=seed)
+    gradients = (whole.apgd, whole.apgd_targeted, whole.fab)
+    for part in gradients:
+        part.n_restarts = STARTS
+    whole.apgd.loss, whole.fab.targeted = "ce", True
+    return (*gradients, whole.square)
 
 
 def _estimator(module: torch.nn.Module, x: Rows) -> PyTorchClassifier:
