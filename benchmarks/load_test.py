@@ -14,10 +14,6 @@ again, and the memory of the gateway must stay what it was.
 import argparse
 import json
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +22,7 @@ import numpy as np
 
 from benchmarks import charts, governed
 from benchmarks.load import write_requests
+from benchmarks.memory import Memory, watched
 from benchmarks.processes import Cores, kept_busy, pinned
 from benchmarks.report import RESULTS, Target, finish, show
 from benchmarks.served import ENVIRONMENTS, missing
@@ -45,22 +42,7 @@ _ROWS = 32
 _DISTINCT = 2000
 _IN_FLIGHT = 32
 _PATIENCE = 5.0
-# What came before was spent on loading code and filling caches.
-_WARM = 0.2
 _LONG = 600.0
-
-
-@dataclass(slots=True)
-class Memory:
-    """The gateway's, in MB, by seconds since the first reading."""
-
-    seconds: list[float] = field(default_factory=list)
-    mb: list[float] = field(default_factory=list)
-
-    def slope(self) -> float:
-        """MB a minute, by least squares, once warm."""
-        begin = int(len(self.mb) * _WARM)
-        return float(60 * np.polyfit(self.seconds[begin:], self.mb[begin:], 1)[0])
 
 
 _GOODPUT = "goodput past saturation, of the best before"
@@ -135,7 +117,7 @@ def _driven(
     )
     with (
         governed.serving(stage, cores.server, folder / "gateway.log") as server,
-        _watched(server.memory) as memory,
+        watched(server.memory) as memory,
         kept_busy(cores.client),
         pinned({cores.client}),
     ):
@@ -147,27 +129,6 @@ def _driven(
         raise SystemExit(f"Locust ended with {done.returncode}")
     first, *steps = map(json.loads, done.stdout.splitlines())
     return first["capacity"], steps, memory
-
-
-@contextmanager
-def _watched(read: Callable[[], int]) -> Iterator[Memory]:
-    """Reads the memory each second while the block runs."""
-    memory, stop = Memory(), threading.Event()
-
-    def watch() -> None:
-        second = 0.0
-        while not stop.wait(1.0):
-            second += 1.0
-            memory.seconds.append(second)
-            memory.mb.append(read() / 1e6)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield memory
-    finally:
-        stop.set()
-        thread.join()
 
 
 def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:

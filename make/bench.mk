@@ -28,6 +28,9 @@ bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwa
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
+bench/saturated: $(VENV)/dev front ## what an hour at saturation adds to a gateway's memory; 20 GB of disk meanwhile
+	$(BIN)/python -m benchmarks.saturated
+
 bench/generate: $(VENV)/dev $(if $(filter tiny,$(PART)),,.venv-peers/llama/ready build/llm/qwen) ## language models: tokens plain, batched, governed, by llama.cpp (PART=tiny: a part; QUICK=1)
 	$(BIN)/python -m benchmarks.generate $(PART) $(if $(QUICK),--quick)
 
