@@ -223,7 +223,8 @@ class GatewayLimits:
 
     While `waiting_calls` wait for one of the `threads`, inference is refused at once. The native
     transport needs no thread for a call: it refuses inference beyond three quarters of
-    `concurrent_calls`, if that is more.
+    `concurrent_calls`, if that is more, and lets no slow version have more than a quarter of the
+    `threads`.
     At most `watchers` streams follow changes and logs at once, without using any of the `threads`;
     each gets a message every `heartbeat` seconds at least.
     """

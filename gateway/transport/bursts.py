@@ -1,10 +1,10 @@
 """Answers inference calls that a transport hands over whole, in bursts.
 
 One thread brings each burst. Requests for quick versions are answered on it, together; those for
-others go to threads of their own, so that a slow model delays no fast one: a group for each other
-version. Compressed requests do so too, for little may unfold to much. What another process runs is
-answered as its answers come. Callers share a burst as they share a version's queue
-(`inference.batching.queue`).
+others go to other threads, a group for each version. No version takes more than a quarter of these,
+so that a slow model delays no other. Compressed requests do so too, for little may unfold to much.
+What another process runs is answered as its answers come. Callers share a burst as they share a
+version's queue (`inference.batching.queue`).
 """
 
 import logging
@@ -18,6 +18,7 @@ from typing import Any
 from gateway.admission.overload import Threads
 from gateway.admission.quotas import nothing
 from gateway.admission.stream_limiter import StreamLimiter
+from gateway.admission.thread_shares import ThreadShares
 from gateway.auth.authenticate import BurstAuthenticator, TokenAuthenticator
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.calls.call import Call, CallLog, RecordedRefusal, WholeCall, end_log, new_log
@@ -35,7 +36,7 @@ from gateway.pipeline.pending import PendingRequest
 from gateway.services.inference import InferenceService
 from gateway.transport.delayed import DelayedAnswers
 from inference.batching.limits import Pace
-from inference.batching.queue import FairQueue
+from inference.batching.queue import fair_parts
 from inference.engine.live_table import QueuedVersion
 from inference.observability import tracing
 from inference.observability.tracing import CallSpan
@@ -48,7 +49,7 @@ from sealgate.trust.policy import DEFAULT_ALIAS
 _log = logging.getLogger(__name__)
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
-_UNBOUNDED = 1 << 62
+_PACKED = "compressed requests"
 # Of the time until a full queue is empty: for so long, its caller's next calls are refused unread.
 _AGAIN = 0.1
 # In seconds. That time is an estimate, which a machine that stood still has far too long.
@@ -88,8 +89,9 @@ class BurstServer:
         self._pipeline = pipeline
         self._service = service
         self._stream_limiter = stream_limiter
-        # For slow versions.
+        # For language models, which bound their calls themselves.
         self._threads = Threads(limits.threads)
+        self._shares = ThreadShares[_Served](self._threads, max(1, limits.threads // 4))
         # For refusals that are recorded: they wait for no version.
         self._refusing = Threads(max(1, limits.threads // 8))
         self._largest = limits.message_bytes
@@ -111,7 +113,8 @@ class BurstServer:
             try:
                 pace = self._pipeline.pace(served.pending)
                 if pace is not Pace.QUICK:
-                    before = slow.get(id(served.pending.live), ())
+                    key = id(served.pending.live)
+                    before = *self._shares.waiting(key), *slow.get(key, ())
                     if self._is_turned_away(served, before):
                         continue
             except Exception as error:
@@ -125,12 +128,13 @@ class BurstServer:
             elif pace is Pace.AWAY:
                 away.setdefault(id(served.pending.live), []).append(served)
             else:
-                self._threads.submit(self._finish, [served])
-        for group in slow.values():
-            self._threads.submit(self._finish, group)
-        for group in away.values():
-            self._threads.submit(self._finish_parts, group)
-        for burst in _fairly(quick):
+                self._shares.submit(pace, self._finish, (served,), 1)
+        # A version lives at least as long as a request for it, so that no other has its id.
+        for key, group in slow.items():
+            self._shares.submit(key, self._finish, group, LARGEST_BURST)
+        for key, group in away.items():
+            self._shares.submit(key, self._finish_parts, group, LARGEST_BURST)
+        for burst in fair_parts(quick, LARGEST_BURST):
             self._finish(burst)
 
     def stop(self) -> None:
@@ -151,7 +155,7 @@ class BurstServer:
             choose_encoding(call)
             message = context.message
             if encoding_of(message) is not None:
-                self._threads.submit(self._answer_packed, served, message, now)
+                self._shares.submit(_PACKED, self._answer_packed, (served,), 1)
                 return None
             request = self._read(message)
             if isinstance(request, oip.ModelInferRequest) and self._service.generates(
@@ -283,12 +287,14 @@ class BurstServer:
             return
         self._end(served, partial(served.context.answer, message))
 
-    def _answer_packed(self, served: _Served, message: bytes, now: datetime) -> None:
-        """A compressed request, on a thread of its own: a few bytes may take long to unpack, and
-        those that are unpacked at once are as many as there are threads.
+    def _answer_packed(self, group: Sequence[_Served]) -> None:
+        """One compressed request: a few bytes may take long to unpack, and those that are unpacked
+        at once are no more than a quarter of the threads.
         """
+        (served,) = group
         current_request.set(served.log)
         try:
+            message = served.context.message
             request = parse_message(message, oip.ModelInferRequest.FromString, self._largest)
             generates = self._service.generates(request.model_name)
         except Exception as error:
@@ -297,7 +303,7 @@ class BurstServer:
         if generates:
             self._answer_alone(served, request)
         else:
-            self._prepare(served, request, now)
+            self._prepare(served, request, self._pipeline.clock())
             self._finish([served])
 
     def _answer_alone(self, served: _Served, request: oip.ModelInferRequest) -> None:
@@ -336,16 +342,3 @@ class BurstServer:
             end_log(served.log, served.call, served.began, served.span)
         finally:
             tell()
-
-
-def _fairly(calls: Sequence[_Served]) -> Sequence[Sequence[_Served]]:
-    """The calls in bursts: callers share them, and urgent calls come first."""
-    if len(calls) <= LARGEST_BURST:
-        return (calls,) if calls else ()
-    queue: FairQueue[_Served] = FairQueue(_UNBOUNDED)
-    for served in calls:
-        queue.append(served)
-    bursts: list[list[_Served]] = []
-    while len(queue):
-        bursts.append([queue.take() for _ in range(min(LARGEST_BURST, len(queue)))])
-    return bursts

@@ -254,6 +254,19 @@ class FairQueue(Generic[Item]):
         return self._urgent if self._urgent.heap and patient else self.ordinary
 
 
+def fair_parts(items: Sequence[Item], most: int) -> Iterable[Sequence[Item]]:
+    """The items in parts of at most `most`: callers share them, and urgent ones come first."""
+    if len(items) <= most:
+        if items:
+            yield items
+        return
+    queue: FairQueue[Item] = FairQueue(sum(item.rows for item in items))
+    for item in items:
+        queue.append(item)
+    while len(queue):
+        yield [queue.take() for _ in range(min(most, len(queue)))]
+
+
 def _surplus(requests: Iterable[Item], spare: int, needed: int) -> list[Item]:
     """The first of a caller's requests that free `needed` rows, and `spare` at most; empty if there
     are none.

@@ -216,6 +216,40 @@ def test_a_slow_version_holds_up_nobody_else(
     assert [call.reason for call in slow] == [None] * 3
 
 
+def test_a_slow_version_leaves_threads_to_others(
+    harness: GatewayHarness, blocked: threading.Event
+) -> None:
+    """However many bursts wait for it, and it answers those of the last ones together."""
+    slow = [asked(harness, question("digits", rows())) for _ in range(GatewayLimits().threads + 5)]
+    for call in slow:
+        harness.gateway.bursts([call])
+    packed = asked(harness, gzip.compress(b""))
+    harness.gateway.bursts([packed])
+    assert packed.reason is Reason.NAME_MALFORMED
+    assert not any(call.ended.is_set() for call in slow)
+    blocked.set()
+    assert [call.reason for call in slow] == [None] * len(slow)
+
+
+def test_calls_that_wait_for_a_thread_take_room_too(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    ready = harness.gateway.engine.resolve("digits").ready
+    ahead = []
+
+    def refusal_of(self, request, before) -> None:
+        ahead.append(len(before))
+
+    monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    quarter = GatewayLimits().threads // 4
+    slow = [asked(harness, question("digits", rows())) for _ in range(quarter + 3)]
+    for call in slow:
+        harness.gateway.bursts([call])
+    assert ahead[-2:] == [1, 2]
+    blocked.set()
+    assert [call.reason for call in slow] == [None] * len(slow)
+
+
 def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
     harness: GatewayHarness, blocked: threading.Event, monkeypatch
 ) -> None:
