@@ -18,6 +18,7 @@ from inference.engine import version_contents
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
+from publishing.worker_tasks.trial_request import TrialRequest
 
 _BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
 WIDE = DemoModel(
@@ -38,7 +39,7 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     config = replace(source.config, batching=_BATCHING)
     serving, response = source.serving, source.response
     slices = data.fit, data.calibration, data.test
-    request = trial.TrialRequest(config, serving, serving, response, *slices, seed=1)
+    request = TrialRequest(config, serving, serving, response, *slices, seed=1)
     made: list[bytes] = []
     trial.run(request.encode(), made.append)
     int8, response, golden, detector, _ = made

@@ -29,6 +29,7 @@ from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph
+from publishing.worker_tasks.trial_request import TrialRequest
 from training.export.classifier import export_response, export_serving
 
 DEMO = Path(__file__).parents[2] / "demo"
@@ -44,7 +45,7 @@ class Attacked:
     """A version to be made, and the rows from which attacks begin."""
 
     title: str
-    request: trial.TrialRequest
+    request: TrialRequest
     x: np.ndarray
 
     def files(self) -> dict[str, bytes]:
@@ -68,7 +69,7 @@ def subjects() -> Iterator[Attacked]:
     for name in ("digits-1", "digits-2", "breast-cancer-1"):
         data = Dataset.read(DEMO / "data" / f"{name[:-2]}.safetensors")
         source = SourceFolder.read(DEMO / "models" / name)
-        request = trial.TrialRequest(
+        request = TrialRequest(
             source.config,
             source.serving,
             source.serving,
@@ -98,9 +99,7 @@ def _emails() -> Attacked | None:
     )
     graphs = source.serving, source.serving, source.response
     rows = data.calibration.x[64 : 64 + _TEXTS]
-    request = trial.TrialRequest(
-        source.config, *graphs, fit, limits, test, seed=0, first_stage=False
-    )
+    request = TrialRequest(source.config, *graphs, fit, limits, test, seed=0, first_stage=False)
     return Attacked("e-mails", request, rows)
 
 
@@ -125,7 +124,7 @@ def _fashion() -> Attacked | None:
     serving = export_serving(trained.module, row)
     response = export_response(trained.module, row, trained.session.reference)
     fit, limits, test = (DataSlice(*trained.slices[n]) for n in ("fit", "calibration", "test"))
-    request = trial.TrialRequest(
+    request = TrialRequest(
         config, serving, serving, response, fit, limits, test, seed=0, first_stage=False
     )
     return Attacked("fashion-mnist", request, test.x)

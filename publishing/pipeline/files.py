@@ -28,6 +28,7 @@ from publishing.watermark.weights import read_carriers
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import Array as Rows
 from publishing.worker_tasks.forward import golden_rows
+from publishing.worker_tasks.trial_request import TrialRequest, random_generators, rows_to_screen
 from registry.formats.format_check import LARGEST_JSON
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
@@ -107,12 +108,12 @@ def make_files(
         graphs = graphs[0], _response(worker, *graphs)
         steps.done("quantize", f"it answers in {source.config.arithmetic.upper()}{read}")
         decision = source.config.decision
-        drawn = golden_rows(data.test, trial.random_generators(seed)[0], decision)
+        drawn = golden_rows(data.test, random_generators(seed)[0], decision)
         golden = _golden(worker, source.config, drawn)
         steps.done("golden", f"{len(golden.x)} answers, alike alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         check_screens(detector, bool(source.response))
-        rows = len(trial.rows_to_screen(data.test.x))
+        rows = len(rows_to_screen(data.test.x))
         measured = TrialMeasurements.decode(
             worker.receive(_LARGEST_REPORT),
             golden,
@@ -130,8 +131,8 @@ def make_files(
 
 def _request(
     source: SourceFolder, graphs: tuple[bytes, bytes], data: Dataset, seed: int, first_stage: bool
-) -> trial.TrialRequest:
-    return trial.TrialRequest(
+) -> TrialRequest:
+    return TrialRequest(
         config=source.config,
         source=source.serving,
         serving=graphs[0],

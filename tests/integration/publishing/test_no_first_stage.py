@@ -14,6 +14,7 @@ from publishing.cli.publish import PublishOptions
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial
+from publishing.worker_tasks.trial_request import TrialRequest
 
 DEMO = Path(__file__).parents[3] / "demo"
 FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
@@ -22,7 +23,7 @@ FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-canc
 def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:
     """The detector, and what the screening report says of stages."""
     source, data = SourceFolder.read(FOLDER), Dataset.read(DATA)
-    request = trial.TrialRequest(
+    request = TrialRequest(
         source.config,
         source.serving,
         *(source.serving, source.response),

@@ -23,6 +23,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker_tasks import trial
+from publishing.worker_tasks.trial_request import TrialRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.canonical import sha256
@@ -126,7 +127,7 @@ def _make_version_files() -> Mapping[str, bytes]:
     sent: list[bytes] = []
     marked = embed(source().serving, source().response, MARK)
     data = dataset()
-    request = trial.TrialRequest(
+    request = TrialRequest(
         source().config,
         source().serving,
         *(marked.serving, marked.response),

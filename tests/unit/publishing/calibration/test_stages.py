@@ -24,6 +24,7 @@ from publishing.calibration.probe import Probe
 from publishing.calibration.served_rows import ServedVectors, StagedProber
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import ResponseGraph
+from publishing.worker_tasks.trial_request import TrialRequest
 from tests.support.builders.models import text_models
 from tests.support.builders.models.counts import with_counts
 from tests.support.builders.models.onnx_models import Perceptron
@@ -237,7 +238,7 @@ def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(trial, "choose", choose)
     source, data = text_models.source(), text_models.dataset()
     response = with_counts(source.response)
-    request = trial.TrialRequest(
+    request = TrialRequest(
         source.config,
         source.serving,
         *(source.serving, response),

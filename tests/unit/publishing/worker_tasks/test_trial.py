@@ -11,6 +11,7 @@ from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import UNSEEN, TrialMeasurements
 from publishing.source.dataset import DataSlice
 from publishing.worker_tasks import trial
+from publishing.worker_tasks.trial_request import TrialRequest
 from sealgate.trust.receipts.answer_entry import FLOAT32
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import VersionFiles, apart_rows, clean_rows
@@ -25,13 +26,13 @@ def rows(n: int, seed: int) -> DataSlice:
     return DataSlice(x, MODEL.logits(x).argmax(axis=1))
 
 
-def request(**changes: object) -> trial.TrialRequest:
+def request(**changes: object) -> TrialRequest:
     graphs = MODEL.serving(), MODEL.serving(), MODEL.response()
     slices = rows(300, 1), rows(480, 2), rows(TEST_ROWS, 3)
-    return replace(trial.TrialRequest(CONFIG, *graphs, *slices, seed=1), **changes)
+    return replace(TrialRequest(CONFIG, *graphs, *slices, seed=1), **changes)
 
 
-def ran(asked: trial.TrialRequest) -> tuple[Detector, TrialMeasurements]:
+def ran(asked: TrialRequest) -> tuple[Detector, TrialMeasurements]:
     sent: list[bytes] = []
     trial.run(asked.encode(), sent.append)
     _, _, golden, detector, measured = sent
@@ -42,7 +43,7 @@ def ran(asked: trial.TrialRequest) -> tuple[Detector, TrialMeasurements]:
 def test_a_detector_is_not_fitted_on_rows_that_the_graph_keeps() -> None:
     asked = request(keeps_rows=True)
     kept, rest = asked.fit.halves()
-    found = trial.TrialRequest.decode(asked.encode())
+    found = TrialRequest.decode(asked.encode())
     assert np.array_equal(found.unkept, rest.x)
     assert not (found.unkept[:, None] == kept.x[None]).all(axis=2).any()
     assert np.array_equal(request().unkept, asked.fit.x)
