@@ -45,9 +45,12 @@ class CancellableCall(Protocol):
 
 
 class StreamLimiter:
-    """Lets calls wait while there is room, and ends those that overstay."""
+    """Lets calls wait while there is room, and ends those that overstay. The message that a call
+    waits for has at most `message_bytes`.
+    """
 
     def __init__(self, limits: GatewayLimits) -> None:
+        self.message_bytes = limits.message_bytes
         share = max(1, limits.threads // 4)
         self._room = {
             WaitLimits.ANONYMOUS: threading.BoundedSemaphore(share),

@@ -38,6 +38,16 @@ class Authenticator(Protocol):
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal: ...
 
 
+class CallRecorder(Protocol):
+    """Writes audit entries about calls. Both methods raise: RECORD_FAILED."""
+
+    def refusal(self, call: Call, refusal: SealgateError) -> None:
+        """Record that a call was refused."""
+
+    def read(self, call: Call, request: Any) -> None:
+        """Record that a call shows audit data, and what it asked for."""
+
+
 class AuthInterceptor(grpc.ServerInterceptor):
     """Guards every handler of a server.
 
@@ -50,24 +60,19 @@ class AuthInterceptor(grpc.ServerInterceptor):
         self,
         authenticator: Authenticator,
         policy: Callable[[], Policy],
-        record: Callable[[Call, SealgateError], None],
-        record_read: Callable[[Call, Any], None],
+        recorder: CallRecorder,
         stream_limiter: StreamLimiter,
         quotas: QuotaLimiter,
-        largest: int,
+        counted_refusals: Counter[str],
     ) -> None:
-        """`largest` is the most bytes that a request's message may have. `record_read` is told of
-        each call and request that shows audit data.
-        """
+        """`counted_refusals` may count what else refuses calls before it knows their caller."""
         self._authenticator = authenticator
         self._policy = policy
-        self._record = record
-        self._record_read = record_read
+        self._recorder = recorder
         self._stream_limiter = stream_limiter
         self._quotas = quotas
-        self._largest = largest
         self._guarded: dict[str, Handler] = {}
-        self.counted_refusals: Counter[str] = Counter()
+        self.counted_refusals = counted_refusals
         self.recorded_refusals: Counter[str] = Counter()
 
     def intercept_service(
@@ -106,7 +111,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         reads = method in AUDIT_READS
 
         def answered(messages: Iterator[bytes], call: Call) -> Any:
-            requests = parsed(messages, handler, self._largest)
+            requests = parsed(messages, handler, self._stream_limiter.message_bytes)
             leave = nothing
             try:
                 self.admit(call, method)
@@ -118,7 +123,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
                     request = only(requests)
                 answer = behavior(request, call)
                 if reads:
-                    self._record_read(call, request)
+                    self._recorder.read(call, request)
                 return answer
             except Exception as error:
                 self._abort(call, error)
@@ -140,7 +145,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         reads = method in AUDIT_READS
 
         def answered(messages: Iterator[bytes], call: Call) -> Iterator[Any]:
-            requests = parsed(messages, handler, self._largest)
+            requests = parsed(messages, handler, self._stream_limiter.message_bytes)
             leave = nothing
             try:
                 self.admit(call, method)
@@ -210,7 +215,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         """Step 7 for a stream: one entry, before its first message. Raises: RECORD_FAILED."""
         for number, answer in enumerate(answers):
             if number == 0:
-                self._record_read(call, request)
+                self._recorder.read(call, request)
             yield answer
 
     def _admitted(self, call: Call, answers: Iterator[Any]) -> Iterator[Any]:
@@ -267,7 +272,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
 
     def _record_refusal(self, call: Call, refusal: SealgateError) -> None:
         try:
-            self._record(call, refusal)
+            self._recorder.refusal(call, refusal)
         except SealgateError as failure:
             # The call is refused as it is; that it was not recorded must show somewhere.
             _log.error("a refusal of %s is not recorded: %s", call.method, failure)

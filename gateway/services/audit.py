@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
-
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.recording.recorder import SearchRecord
@@ -21,8 +18,7 @@ from registry.audit.trail import AuditTrail, Proven
 from registry.listing.paging import list_page
 from registry.log.reader import CoseReceipts, LogReader
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust import canonical
-from sealgate.trust.canonical import check_digest, sha256
+from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.rights import ALL
 from sealgate.trust.receipts import Receipt
@@ -35,7 +31,6 @@ from sealgate.v1.log_pb2_grpc import LogServiceServicer
 _MOST_SEQUENCE = 2**53
 _MOST_VALUES = 8
 _LONGEST_VALUE = 512
-_LONGEST_REQUEST = 1024
 # What one message holds must fit into one, whatever the documents weigh.
 _MESSAGE_BYTES = 1 << 20
 
@@ -121,12 +116,6 @@ class AuditService(AuditServiceServicer):
                 receipts=[receipt.encode() for receipt in found.receipts],
                 unopened=found.unopened,
             )
-
-
-def request_text(request: Message) -> str:
-    """What was asked, as an entry about it says: canonical JSON, or its digest if it is long."""
-    told = canonical.encode(MessageToDict(request, preserving_proto_field_name=True))
-    return told.decode() if len(told) <= _LONGEST_REQUEST else sha256(told)
 
 
 def _entry(proven: Proven) -> messages.ProvenEntry:

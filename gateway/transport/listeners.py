@@ -5,12 +5,14 @@ older, and everything behind them is the same server.
 """
 
 import logging
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection
 
 import grpc
 
 from gateway.admission.overload import LoadShedder, Threads
 from gateway.auth.interceptor import AuthInterceptor
+from gateway.calls.messages import Handler
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
 from gateway.transport.connections import Bounds, GrpcConnections, room_for_unknown
@@ -41,25 +43,27 @@ class GrpcTransport:
     """
 
     def __init__(
-        self, config: GatewayConfig, interceptor: AuthInterceptor, tls: ServerTls | None
+        self, config: GatewayConfig, tls: ServerTls | None, counted_refusals: Counter[str]
     ) -> None:
-        """Raises: ConfigError where an address cannot be bound, there is no certificate to serve,
+        """`counted_refusals` counts by reason what is refused for want of room.
+
+        Raises: ConfigError where an address cannot be bound, there is no certificate to serve,
         or the native transport is asked for and not installed.
         """
-        self._interceptor = interceptor
+        self._guard = _Guard(counted_refusals)
         bounds = Bounds.of(config.limits)
         room = room_for_unknown(bounds, _LISTENERS)
         self._socket = UpstreamSocket() if chosen(config.listen) else None
         self._front: NativeFront | None = None
         if self._socket is None:
             shared = config.listen.share_ports
-            self.server = new_server(config.limits, interceptor, room, shares_ports=shared)
+            self.server = new_server(config.limits, self._guard, room, shares_ports=shared)
             self.ports = listen(self.server, config, tls)
             self._connections = GrpcConnections(bounds, self._numbers)
             return
         try:
             peers = PeerInterceptor(self._socket.secret)
-            self.server = new_server(config.limits, interceptor, room * _LISTENERS, peers)
+            self.server = new_server(config.limits, self._guard, room * _LISTENERS, peers)
             self._socket.listen(self.server)
             self._front = NativeFront(
                 config.listen,
@@ -84,8 +88,11 @@ class GrpcTransport:
         if self._front is None:
             self._connections.note_caller(peer)
 
-    def start(self, handler: BurstHandler) -> None:
-        """`handler` gets the bursts of the native transport."""
+    def start(self, interceptor: AuthInterceptor, handler: BurstHandler) -> None:
+        """`interceptor` guards each call of grpcio's; `handler` gets the native transport's bursts,
+        which it guards itself.
+        """
+        self._guard.interceptor = interceptor
         if self._front is None:
             self._connections.start()
             self.server.start()
@@ -109,12 +116,29 @@ class GrpcTransport:
         return self.ports.values()
 
     def _count_refused(self, count: int) -> None:
-        self._interceptor.counted_refusals[Reason.QUEUE_FULL.name] += count
+        self._guard.counted_refusals[Reason.QUEUE_FULL.name] += count
+
+
+class _Guard(grpc.ServerInterceptor):
+    """Passes each call to the auth interceptor. Until that is set, no method is offered."""
+
+    def __init__(self, counted_refusals: Counter[str]) -> None:
+        self.counted_refusals = counted_refusals
+        self.interceptor: AuthInterceptor | None = None
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], "Handler | None"],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        if self.interceptor is None:
+            return None
+        return self.interceptor.intercept_service(continuation, handler_call_details)
 
 
 def new_server(
     limits: GatewayLimits,
-    interceptor: AuthInterceptor,
+    guard: _Guard,
     room: int,
     peers: PeerInterceptor | None = None,
     *,
@@ -129,11 +153,11 @@ def new_server(
     `gateway.admission.overload`. With `peers` it is the one behind the native transport.
     """
     threads = Threads(limits.threads)
-    load_shedder = LoadShedder(threads, limits.waiting_calls, interceptor.counted_refusals)
+    load_shedder = LoadShedder(threads, limits.waiting_calls, guard.counted_refusals)
     return grpc.server(
         # gRPC asks of it what `Threads` has, though not by its stated type.
         threads,  # type: ignore[arg-type]
-        interceptors=[load_shedder, *([peers] if peers else []), interceptor],
+        interceptors=[load_shedder, *([peers] if peers else []), guard],
         maximum_concurrent_rpcs=limits.concurrent_calls,
         options=[
             # The auth interceptor says why it refuses a message that is too large; a far larger one

@@ -105,6 +105,13 @@ class Engine:
         """The newest verified policy, or None; it may have expired since."""
         return self._table.policy
 
+    def policy_in_force(self) -> Policy:
+        """The newest verified policy. Raises: POLICY_INVALID where none could be established."""
+        policy = self._table.policy
+        if policy is None:
+            raise SealgateError(Reason.POLICY_INVALID, "none could be established")
+        return policy
+
     @property
     def expired(self) -> str:
         """When the newest policy expired; empty before. Its grace may still run."""

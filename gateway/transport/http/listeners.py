@@ -157,12 +157,9 @@ class HttpListeners:
     `ports` has each listener's, `answers` counts by status.
     """
 
-    def __init__(
-        self, config: GatewayConfig, tls: ServerTls | None, interceptor: AuthInterceptor
-    ) -> None:
+    def __init__(self, config: GatewayConfig, tls: ServerTls | None) -> None:
         """Raises: ConfigError where an address cannot be bound or a certificate not be used."""
         self._limits = config.limits
-        self.interceptor = interceptor
         self.gateway: HttpGateway | None = None
         # Of its own, so that neither listener takes the other's places.
         self.stream_limiter = StreamLimiter(config.limits)
@@ -178,11 +175,11 @@ class HttpListeners:
             self.servers["http-insecure"] = HttpServer(config.http.insecure, None, bounds)
         self.ports = {name: server.port for name, server in self.servers.items()}
 
-    def serve(self, service: InferenceService) -> None:
-        """Says whom requests are for; before `start`."""
+    def serve(self, service: InferenceService, interceptor: AuthInterceptor) -> None:
+        """Says whom requests are for, and who admits them; before `start`."""
         self.gateway = HttpGateway(
             service,
-            self.interceptor,
+            interceptor,
             self.stream_limiter,
             self._absence,
             self._limits,

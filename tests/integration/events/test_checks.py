@@ -59,7 +59,7 @@ def test_where_all_is_well_nothing_is_told(look, harness):
 
 
 def test_what_expires_is_told_once_for_each_number_of_days(look, harness):
-    policy = harness.gateway.policy()
+    policy = harness.gateway.engine.policy_in_force()
     left = (datetime.fromisoformat(policy.expires) - datetime.now(UTC)).days
     told = [event for event in look(left - 20) if event.kind == "policy.expiring"]
     (event,) = told

@@ -150,7 +150,7 @@ def test_without_a_key_it_is_only_said(
 
 
 def breach(harness: GatewayHarness, live: Any) -> SimpleNamespace:
-    limits = harness.gateway.policy().health.limits("digits", "production")
+    limits = harness.gateway.engine.policy_in_force().health.limits("digits", "production")
     return SimpleNamespace(
         model="digits",
         alias="production",

@@ -262,7 +262,7 @@ def test_a_call_for_which_there_is_no_room_is_refused_before_those_that_wait(
         return SealgateError(Reason.QUEUE_FULL, "3 rows wait", 2.0) if full else None
 
     monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
-    refusals = harness.gateway.http.interceptor.counted_refusals
+    refusals = harness.gateway.interceptor.counted_refusals
     before, recorded = refusals["QUEUE_FULL"], harness.gateway.recorder.size
     calls = [asked(harness, question("digits", rows())) for _ in range(4)]
     harness.gateway.bursts(calls)

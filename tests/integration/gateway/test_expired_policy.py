@@ -27,7 +27,7 @@ def test_a_gateway_under_an_expired_policy_takes_a_new_one(harness, monkeypatch)
     later = datetime.now(UTC) + timedelta(days=31)
     monkeypatch.setattr(app, "now", lambda: later)
     harness.start()
-    assert harness.gateway.policy().version == 2
+    assert harness.gateway.engine.policy_in_force().version == 2
     assert not harness.gateway.engine.live()
     send_successor(harness, later, days=1)
     harness.await_version("digits", 1)

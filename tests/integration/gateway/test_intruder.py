@@ -212,12 +212,12 @@ def test_every_row_of_both_deleted(harness):
 
 def test_a_policy_rolled_back_under_a_running_gateway(harness):
     tables = running(harness)
-    version = harness.gateway.policy().version
+    version = harness.gateway.engine.policy_in_force().version
     with restored(tables):
         tables.registry.delete(schema.POLICIES, schema.POLICIES.c.version == version)
         harness.gateway.registry_sync.token = None
         harness.gateway.registry_sync.follow()
-        assert harness.gateway.policy().version == version
+        assert harness.gateway.engine.policy_in_force().version == version
         assert harness.gateway.registry_sync.token is None
         assert ask(harness) == "1"
     accept(harness)

@@ -47,7 +47,9 @@ def test_an_answer_and_a_refusal_carry_both_signatures(harness, tmp_path):
     assert b"house.localhost/answers" in metadata[RECEIPT_METADATA]
     note = harness.gateway.store.answers.note
     assert len(note.rpartition("\n\n")[2].splitlines()) == 2
-    assert open_checkpoint(note, harness.gateway.policy().log_key("house.localhost/answers"))
+    assert open_checkpoint(
+        note, harness.gateway.engine.policy_in_force().log_key("house.localhost/answers")
+    )
 
 
 def test_a_statement_says_that_one_key_alone_signed_it(harness, tmp_path):

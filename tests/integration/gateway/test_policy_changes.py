@@ -135,7 +135,7 @@ def test_a_role_that_is_taken_away_falls_at_once(harness):
 def test_a_second_answer_log_may_be_added(harness):
     second = vkey("house.localhost/answers-2", PrivateKey.generate().public)
     change(harness, lambda changed: changed["logs"]["answers"].append(second))
-    assert harness.gateway.policy().is_answer_log("house.localhost/answers-2")
+    assert harness.gateway.engine.policy_in_force().is_answer_log("house.localhost/answers-2")
     infer(harness)
 
 
@@ -227,5 +227,5 @@ class TestRefused:
 
     def test_nothing_of_it_was_taken(self, harness):
         chain = harness.registry("admin").GetPolicy(registry_pb2.GetPolicyRequest()).envelopes
-        assert len(chain) == harness.gateway.policy().version
+        assert len(chain) == harness.gateway.engine.policy_in_force().version
         infer(harness)

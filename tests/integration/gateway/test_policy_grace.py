@@ -73,7 +73,7 @@ def test_in_the_grace_what_stands_goes_on_and_says_so(
     assert harness.inference().ModelInfer(asked, timeout=60).model_version == "2"
     assert policy_status(harness) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert obstacle(harness) == ""
-    expires = harness.gateway.policy().expires
+    expires = harness.gateway.engine.policy_in_force().expires
     assert told(harness) == expires
     assert any(expires in each.message for each in caplog.records if each.levelno == logging.ERROR)
     # Dated back as well: the admin's clock is the machine's, by which the policy has time left.

@@ -33,13 +33,13 @@ def test_an_answer_names_the_policy_that_released_it(
     before = gateway.engine.live()["digits", "production"]
     labels = {"roles": {"client": {"labels_only": True}}}
     change(harness, lambda policy: policy.update(screens={"digits": labels}))
-    assert before.policy != gateway.policy().digest
+    assert before.policy != gateway.engine.policy_in_force().digest
     # As between the two: what is live is still that of the policy before.
     monkeypatch.setattr(gateway.engine, "resolve", lambda *asked: replace(before))
     with connect(profile.endpoint, **options_of(profile)) as client:
         answer = client.infer("digits", {"x": rows()})
     assert set(answer.outputs) == {"label"}
-    assert answer.receipt.fields["policy_digest"] == gateway.policy().digest
+    assert answer.receipt.fields["policy_digest"] == gateway.engine.policy_in_force().digest
 
 
 def test_a_stream_names_the_policy_that_judged_its_prompt(
@@ -57,4 +57,4 @@ def test_a_stream_names_the_policy_that_judged_its_prompt(
         start = gateway.recorder.size
         assert not list(harness.inference().ModelStreamInfer(iter([request])))[-1].error_message
         named = {entry["policy_digest"] for entry in harness.entries(start)}
-        assert named == {gateway.policy().digest} != {before.policy}
+        assert named == {gateway.engine.policy_in_force().digest} != {before.policy}

@@ -1,6 +1,7 @@
 """Streams end when a new policy no longer allows their caller."""
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import grpc
@@ -108,11 +109,13 @@ def test_the_caller_is_checked_before_each_message(method):
     interceptor = AuthInterceptor(
         Forgetful(4),
         lambda: None,
-        lambda call, refusal: refused.append(refusal.reason),
-        lambda call, request: None,
+        SimpleNamespace(
+            refusal=lambda call, refusal: refused.append(refusal.reason),
+            read=lambda call, request: None,
+        ),
         StreamLimiter(limits),
         QuotaLimiter.of((), QuotaStore()),
-        limits.message_bytes,
+        Counter(),
     )
     handler = grpc.unary_stream_rpc_method_handler(lambda request, call: iter(range(100)), bytes)
     details = SimpleNamespace(method=method)

@@ -50,7 +50,7 @@ def log_keys(harness: GatewayHarness) -> list[tuple[str, str]]:
     """The verifier key of each log, by origin."""
     gateway = build(GatewayConfig.read(harness.state / "gateway.toml"))
     gateway.start()
-    policy = gateway.policy()
+    policy = gateway.engine.policy_in_force()
     gateway.stop()
     lines = (policy.registry_log, *policy.answer_logs)
     return [(line.partition("+")[0], line) for line in lines]
@@ -76,7 +76,7 @@ def test_checkpoints_carry_cosignatures(witnessed: tuple[GatewayHarness, Witness
 
 def log_keys_of(harness: GatewayHarness) -> list[tuple[str, str]]:
     assert harness.gateway is not None
-    policy = harness.gateway.policy()
+    policy = harness.gateway.engine.policy_in_force()
     lines = (policy.registry_log, *policy.answer_logs)
     return [(line.partition("+")[0], line) for line in lines]
 

@@ -48,7 +48,7 @@ def test_what_the_guard_finds_is_refused_and_recorded(harness: GeneratorHarness)
     (entry,) = harness.entries(start)
     assert entry["outcome"] == Reason.PROMPT_INJECTION.name
     assert entry["verdict"] in ("suspect", "adversarial")
-    assert entry["policy_digest"] == harness.gateway.policy().digest
+    assert entry["policy_digest"] == harness.gateway.engine.policy_in_force().digest
 
 
 def test_it_is_found_behind_much_that_is_clean(harness: GeneratorHarness) -> None:

@@ -64,7 +64,11 @@ model = "{model}"
         """Say in the policy what adversarial prompts lead to."""
         screen = {"verdicts": {"adversarial": action}}
         change(self, lambda policy: policy.update(screens={"tiny": screen}))
-        until(lambda: self.gateway.policy().screen("tiny").verdicts.adversarial == action)
+        until(
+            lambda: (
+                self.gateway.engine.policy_in_force().screen("tiny").verdicts.adversarial == action
+            )
+        )
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_a_quota_of_tokens_counts_prompt_and_answer(
             assert reason_of(caught.value) is Reason.TOKENS_SPENT
     # Two answers, each in one part: what a quota refuses is counted alone.
     assert [entry["outcome"] for entry in harness.entries(before)] == ["answered", "answered"]
-    assert harness.gateway.http.interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
+    assert harness.gateway.interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
 
 
 def test_tokens_that_an_answer_did_not_get_are_given_back(

@@ -46,13 +46,17 @@ def adversarial(harness: GeneratorHarness, action: str) -> None:
     """Says in the policy what adversarial prompts lead to."""
     screen = {"verdicts": {"adversarial": action}}
     change(harness, lambda policy: policy.update(screens={"tiny": screen}))
-    until(lambda: harness.gateway.policy().screen("tiny").verdicts.adversarial == action)
+    until(
+        lambda: (
+            harness.gateway.engine.policy_in_force().screen("tiny").verdicts.adversarial == action
+        )
+    )
 
 
 @pytest.fixture
 def open_harness(harness: GeneratorHarness) -> GeneratorHarness:
     """One whose policy lets pass what nobody measures."""
-    if harness.gateway.policy().screen("tiny").verdicts.adversarial != "flag":
+    if harness.gateway.engine.policy_in_force().screen("tiny").verdicts.adversarial != "flag":
         adversarial(harness, "flag")
     return harness
 

@@ -239,7 +239,7 @@ def test_while_all_places_are_taken_inference_is_refused_at_once(
     small_harness: GatewayHarness,
 ) -> None:
     asking = client_of(small_harness, insecure=True)
-    counted = small_harness.gateway.http.interceptor.counted_refusals
+    counted = small_harness.gateway.interceptor.counted_refusals
     before = counted["QUEUE_FULL"]
     with connected(small_harness) as plain:
         plain.sendall(head(asking, "content-length: 9", "expect: 100-continue"))

@@ -160,7 +160,7 @@ def test_everything_holds_as_with_keys_in_files(harness, token):
     )
     assert pointer.pointer.sequence == 1
     accept(harness, open_signer(token.uri("root-1")), root(harness, 3))
-    assert harness.gateway.policy().version == 2
+    assert harness.gateway.engine.policy_in_force().version == 2
     assert isinstance(harness.gateway.store.registry.verify(), VerifiedLog)
     assert isinstance(open_signer(token.uri("registry-log")), TokenKey)
     # A restart finds its keys again.

@@ -112,7 +112,7 @@ def test_what_stands_is_shown(harness: GatewayHarness) -> None:
     assert shown("sealgate_pointer_version", **alias) == 1
     assert shown("sealgate_pointer_end_timestamp_seconds", **alias) == live.until
     assert shown("sealgate_version_ready", **DIGITS, reason="") == 1
-    assert shown("sealgate_policy_version") == gateway.policy().version
+    assert shown("sealgate_policy_version") == gateway.engine.policy_in_force().version
     assert shown("sealgate_log_entries", log="registry") > 0
     assert shown("sealgate_ready") == 1
     for label, file in (("tls", "gateway"), ("client_authority", "callers")):

@@ -78,7 +78,9 @@ def test_the_receipt_says_so_and_the_answer_can_be_replayed(
     asked.parameters["receipt"].bool_param = True
     response = harness.inference().ModelInfer(asked, timeout=60)
     receipt = response.parameters["receipt"].string_param.encode()
-    fields = verify_receipt(Receipt.decode(receipt), harness.gateway.policy()).fields
+    fields = verify_receipt(
+        Receipt.decode(receipt), harness.gateway.engine.policy_in_force()
+    ).fields
     assert fields["arithmetic"] == "float32"
     (tmp_path / "receipt.json").write_bytes(receipt)
     np.save(tmp_path / "rows.npy", turned[:1])

@@ -62,7 +62,7 @@ def send(harness: GatewayHarness, envelope: bytes, who: str = "admin") -> None:
 def follow(harness: GatewayHarness, version: int) -> float:
     """Waits until the gateway goes by that version of the policy; how long it took, in seconds."""
     began = time.monotonic()
-    while harness.gateway.policy().version < version:
+    while harness.gateway.engine.policy_in_force().version < version:
         if time.monotonic() - began > 60:
             raise TimeoutError(f"version {version} is not in force")
         time.sleep(0.001)

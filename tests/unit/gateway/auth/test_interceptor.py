@@ -1,6 +1,7 @@
 """The auth interceptor by itself: what no rule allows is refused, whoever asks."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
 from types import SimpleNamespace
@@ -32,11 +33,10 @@ def interceptor():
     return AuthInterceptor(
         Everyone(),
         lambda: None,
-        lambda call, refusal: None,
-        lambda call, request: None,
+        SimpleNamespace(refusal=lambda call, refusal: None),
         StreamLimiter(limits),
         QuotaLimiter.of((), QuotaStore()),
-        limits.message_bytes,
+        Counter(),
     )
 
 
