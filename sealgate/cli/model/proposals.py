@@ -18,10 +18,10 @@ from sealgate.cli.context import (
 from sealgate.cli.output import json_option, printable, show_fields, show_rows
 from sealgate.promotion.reviews import ProposalDiscussion, ProposalReview, waiting_for
 from sealgate.remote.calls import list_all
+from sealgate.trust.statements import Evidence
 from sealgate.v1 import registry_pb2 as messages
 
-SCREENING_REPORT = "screening-report"
-"""The kind of evidence that says what screening finds."""
+_MOST_ITEMS = 8
 reason_option = click.option(
     "--reason", required=True, help="The reason, which is signed and recorded."
 )
@@ -40,14 +40,19 @@ def show_review(review: ProposalReview) -> None:
     click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
     later = [(item, f", attached later, dated {item.created}") for item in review.attached]
     for item, when in [*((item, "") for item in review.evidence), *later]:
-        click.echo(f"  {item.kind}, by {item.maker}{when}:", err=True)
-        for line in facts(item.body):
-            # Whoever made it chose every word in it.
-            click.echo(f"    {printable(line)}", err=True)
+        show_evidence(item, when, err=True)
+
+
+def show_evidence(item: Evidence, when: str = "", *, err: bool = False) -> None:
+    """Prints a piece of evidence, on standard error where `err`."""
+    click.echo(f"  {item.kind}, by {item.maker}{when}:", err=err)
+    for line in facts(item.body):
+        # Whoever made it chose every word in it.
+        click.echo(f"    {printable(line)}", err=err)
 
 
 def facts(body: Any, path: str = "") -> Iterator[str]:
-    """The facts of a piece of evidence, a line for each group of them; lists are only counted."""
+    """The facts of a piece of evidence, a line for each group of them; long lists are counted."""
     if not isinstance(body, dict):
         yield _plain(body)
         return
@@ -63,7 +68,10 @@ def facts(body: Any, path: str = "") -> Iterator[str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return f"({len(value)} items)"
+        nested = any(isinstance(item, dict | list) for item in value)
+        if nested or len(value) > _MOST_ITEMS:
+            return f"({len(value)} items)"
+        return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

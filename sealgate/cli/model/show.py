@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sealgate.cli.context import connected, governance_of, policy_history, profile
-from sealgate.cli.model.proposals import SCREENING_REPORT, facts
+from sealgate.cli.model.proposals import show_evidence
 from sealgate.cli.output import json_option, printable, show_fields, show_rows, warn_unscreened
 from sealgate.promotion.reviews import DUE, OVERDUE, InventoryItem
 from sealgate.promotion.reviews import inventory as listed
@@ -18,7 +18,6 @@ from sealgate.signed_version import DETECTOR, SignedVersion, open_attached
 from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.trust.times import format_time
@@ -26,7 +25,6 @@ from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2 import Version
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
-_MOST_ITEMS = 8
 _COLUMNS = ("model", "tier", "owner", "alias", "version", "since", "review_by", "review")
 
 
@@ -70,29 +68,8 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
     show_rows(rows, ("evidence", "maker", "created"), as_json)
     for item in items:
-        click.echo(f"\n{item.kind}, by {item.maker}")
-        if item.kind in (SCREENING_REPORT, RED_TEAM):
-            for line in facts(item.body):
-                # Whoever made it chose every word in it.
-                click.echo(f"  {printable(line)}")
-        else:
-            show_rows(_facts_of(item.body), ("fact", "value"), as_json)
-
-
-def _facts_of(body: object, name: str = "", depth: int = 2) -> list[dict[str, Any]]:
-    """What evidence says, a fact a row; of what is deeper, how much there is."""
-    if isinstance(body, dict) and depth:
-        return [
-            row
-            for key, value in body.items()
-            for row in _facts_of(value, f"{name}.{key}".lstrip("."), depth - 1)
-        ]
-    if isinstance(body, dict | list):
-        plain = isinstance(body, list) and not any(isinstance(i, dict | list) for i in body)
-        short = plain and len(body) <= _MOST_ITEMS
-        text = ", ".join(map(str, body)) if short else f"{len(body)} items"
-        return [{"fact": name, "value": text}]
-    return [{"fact": name, "value": f"{body:.4g}" if isinstance(body, float) else body}]
+        click.echo()
+        show_evidence(item)
 
 
 def screening_facts(

@@ -16,7 +16,7 @@ from rich.console import Console
 from publishing.evidence.signing import sign_evidence
 from sealgate.cli import output
 from sealgate.cli.model import show
-from sealgate.cli.model.proposals import SCREENING_REPORT, show_review
+from sealgate.cli.model.proposals import show_review
 from sealgate.cli.output import show_fields, show_line, show_rows
 from sealgate.promotion.documents import ProposalReview
 from sealgate.trust.keys import PrivateKey
@@ -64,7 +64,7 @@ def test_a_shown_version_cannot_rewrite_earlier_lines(
 ) -> None:
     manifest, body = Manifest.of({"model.json": b"{}"}), {"columns": {HOSTILE: HOSTILE}}
     now, key = datetime(2026, 11, 26, tzinfo=UTC), PrivateKey.generate()
-    (item,) = sign_evidence({SCREENING_REPORT: body}, manifest.digest, "paula", key, now)
+    (item,) = sign_evidence({"screening-report": body}, manifest.digest, "paula", key, now)
     version = Version(manifest=manifest.encode(), evidence=[item.encode()])
     registry = SimpleNamespace(GetVersion=lambda _: SimpleNamespace(version=version))
     monkeypatch.setattr(show, "profile", lambda *_: None)
