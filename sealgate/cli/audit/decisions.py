@@ -1,7 +1,6 @@
 """`sealgate audit find` and `decision`: finds decisions, and traces one to bytes and people."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -13,7 +12,7 @@ import click
 from sealgate.audit import Auditor
 from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader, OpenedEntry
-from sealgate.cli.audit.verify import NOT_ALL_SEEN
+from sealgate.cli.audit.verify import NOT_ALL_SEEN, looks
 from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.files import replace_file
@@ -26,8 +25,6 @@ from sealgate.trust.times import format_micros, format_time
 
 _DATE_LENGTH = len("2026-11-25")
 _LAST = timedelta(days=1) - timedelta(microseconds=1)
-# Each look is recorded as a read, so looks become rarer.
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 _COLUMNS = ("log", "entry", "time", "principal", "model", "version", "outcome", "request_id")
 _OPTIONS = {
     "principal": ("--caller", "The caller's name in the policy."),
@@ -94,15 +91,11 @@ def decision(
     with connected(person) as channel:
         policies = policy_history(person, channel)
         reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC), policies)
-        until, pause = time.monotonic() + patience, _FIRST_PAUSE
-        while True:
+        for _ in looks(patience):
             read = Receipt.decode(receipt.read_bytes())
             findings = list(Examination(read, policies, datetime.now(UTC)).findings(reader))
-            left = until - time.monotonic()
-            if left <= 0 or not any(finding.waits for finding in findings):
+            if not any(finding.waits for finding in findings):
                 break
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
     if page is not None:
         case = _case(read, policies[-1], list(person.pinned_roots()))
         steps = [CaseStep(f.step, f.what, f.found) for f in findings]

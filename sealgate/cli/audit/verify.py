@@ -1,7 +1,7 @@
 """`sealgate audit verify`: verifies every log that any policy named."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.timestamps import TimestampAuthority
 from sealgate.trust.transparency.checkpoint import WitnessKey
 
-_LOOK_SECONDS = 0.5
+# Each look is recorded as a read, so looks become rarer.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 NOT_ALL_SEEN = 3
 """The exit status where what was seen is intact, and something was not seen."""
 
@@ -152,14 +153,11 @@ def verify(
             stamped_by = StampAuthority(authority, datetime.now(UTC))
         asked = VerifyOptions(witnesses, wanted, elsewhere, before, stamped_by)
         bars = stack.enter_context(_Bars(not as_json))
-        until = time.monotonic() + patience
-        while True:
+        for _ in looks(patience):
             auditors = [_auditor(channel, policies, opens) for channel in channels]
             reports = list(verify_logs(auditors, policies, asked, bars.move))
-            waits = any(report.reason is Reason.ENTRY_UNANCHORED for report in reports)
-            if not waits or time.monotonic() >= until:
+            if not any(report.reason is Reason.ENTRY_UNANCHORED for report in reports):
                 break
-            time.sleep(_LOOK_SECONDS)
     if file is not None:
         found = [r.finding for r in reports if r.finding is not None and r.state == INTACT]
         seen = {each.origin: each.note for each in found}
@@ -174,6 +172,16 @@ def verify(
     states = {report.state for report in reports}
     if states & {BROKEN, INCOMPLETE}:
         ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
+
+
+def looks(patience: float) -> Iterator[None]:
+    """One look now, and more of them, ever rarer, until `patience` seconds are over."""
+    until, pause = time.monotonic() + patience, _FIRST_PAUSE
+    yield
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        yield
 
 
 def _auditor(channel: grpc.Channel, policies: Sequence[Policy], opens: bool) -> Auditor:

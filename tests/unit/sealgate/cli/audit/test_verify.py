@@ -1,0 +1,26 @@
+"""`sealgate audit`: an auditor who waits for an anchor looks ever more seldom."""
+
+import time
+
+import pytest
+
+from sealgate.cli.audit.verify import looks
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Each pause, which takes no time."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+def test_without_patience_there_is_one_look(pauses: list[float]) -> None:
+    assert len(list(looks(0.0))) == 1
+    assert not pauses
+
+
+def test_pauses_grow_and_end_with_the_time_given(pauses: list[float]) -> None:
+    assert len(list(looks(30.0))) == 7
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 10.0, 5.0]
