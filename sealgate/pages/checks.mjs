@@ -1,5 +1,5 @@
-import { Broken, Unavailable, checkSigners, demand, encodeText, fromBase64, fromHex, list, object, plainText,
-  readCheckpoint, readEnvelope, readJson, readKey, readPolicy, record, same, sha256, signed, toHex,
+import { Unavailable, VerificationError, checkSigners, demand, encodeText, fromBase64, fromHex, list, object,
+  plainText, readCheckpoint, readEnvelope, readJson, readKey, readPolicy, record, same, sha256, signed, toHex,
 } from "./proof.mjs";
 // The numbered steps, one after the other. Each holds, is broken, or could not be checked.
 
@@ -51,7 +51,7 @@ class Steps {
       step.state = "holds";
     } catch (error) {
       step.state = error instanceof Unavailable ? "unchecked" : "broken";
-      step.reason = error instanceof Broken ? error.reason : "";
+      step.reason = error instanceof VerificationError ? error.reason : "";
       step.says = error instanceof Error ? error.message : String(error);
     }
   }

@@ -1,8 +1,8 @@
 // The checks of sealgate/trust, made again in JavaScript: open_policy_chain and verify_receipt.
-// Nothing here touches the page. Where Python refuses, these functions throw Broken.
+// Nothing here touches the page. Where Python refuses, these functions throw VerificationError.
 
 /** Why something was not accepted; `reason` is a name of docs/reference/reasons.md. */
-class Broken extends Error {
+class VerificationError extends Error {
   constructor(text, reason) {
     super(text);
     this.reason = reason;
@@ -11,7 +11,7 @@ class Broken extends Error {
 class Unavailable extends Error {} // WebCrypto cannot make the check here: never counted as passed.
 
 function demand(condition, text, reason = "DOCUMENT_MALFORMED") {
-  if (!condition) throw new Broken(text, reason);
+  if (!condition) throw new VerificationError(text, reason);
 }
 
 const LONGEST_TEXT = 4096;
@@ -37,7 +37,7 @@ function decodeText(bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new Broken("It is not text in UTF-8.", "DOCUMENT_MALFORMED");
+    throw new VerificationError("It is not text in UTF-8.", "DOCUMENT_MALFORMED");
   }
 }
 
@@ -81,7 +81,7 @@ function readJson(text) {
     value = JSON.parse(text);
     again = canonical(value);
   } catch {
-    throw new Broken("It is not JSON.", "DOCUMENT_MALFORMED");
+    throw new VerificationError("It is not JSON.", "DOCUMENT_MALFORMED");
   }
   const loneSurrogate = /(^|[^\\])(\\\\)*\\ud[89a-f]/; // what JSON.stringify writes for one
   demand(again === text && !loneSurrogate.test(text), "It is JSON, but not in its canonical form.");
@@ -304,6 +304,6 @@ function readCheckpoint(note) {
   return { text, origin: parts[1], size: Number(parts[2]), root, signatures };
 }
 
-export { Broken, MICROS, Unavailable, checkSigners, demand, encodeText, fromBase64, fromHex, integer, joined,
-  list, object, plainText, readCheckpoint, readEnvelope, readJson, readKey, readPolicy, readTime, record, same,
+export { MICROS, Unavailable, VerificationError, checkSigners, demand, encodeText, fromBase64, fromHex, integer,
+  joined, list, object, plainText, readCheckpoint, readEnvelope, readJson, readKey, readPolicy, readTime, record, same,
   sha256, signed, toHex };

@@ -1,7 +1,7 @@
 // The module for programs: checks that a receipt is of the caller's own call. The page does not use it.
 
 import { V2_FIELDS, checkReceipt } from "./checks.mjs";
-import { Broken, MICROS, Unavailable, demand, encodeText, joined, readTime, sha256, toHex } from "./proof.mjs";
+import { MICROS, Unavailable, VerificationError, demand, encodeText, joined, readTime, sha256, toHex } from "./proof.mjs";
 
 // Callers who knew these could search for an input that passes.
 const KEPT = ["score", "threshold"];
@@ -13,14 +13,14 @@ const CLOCK_SKEW = 5 * 60 * 1000;
  *
  * `trust` has `policies` (texts, oldest first), `rootKeys` (PEM) and `threshold`; `call` has `fields`,
  * the values that the receipt must have, `since` and `until` (Dates, may be left out), and `unsafeV1`,
- * which takes receipts of older gateways. Rejects with Broken, or with Unavailable where WebCrypto
+ * which takes receipts of older gateways. Rejects with VerificationError, or with Unavailable where WebCrypto
  * cannot check something.
  */
 async function verifyReceipt(trust, text, call, now = new Date()) {
   const { steps, state, policy, receipt } = await checkReceipt(trust, text, now);
   const failed = steps.find((step) => step.state === "broken") ?? steps.find((step) => step.state === "unchecked");
   if (state === "unchecked") throw new Unavailable(failed.says);
-  if (state === "broken") throw new Broken(failed.says, failed.reason);
+  if (state === "broken") throw new VerificationError(failed.says, failed.reason);
   const { opened, checkpoint, index } = receipt;
   const fields = new Map([...opened].map(([name, { value }]) => [name, value]));
   compare(fields, receipt.fields, policy, call);
@@ -91,4 +91,4 @@ async function parametersDigest(parameters, outputs = []) {
     number(outputs.length), ...named))}`;
 }
 
-export { Broken, Unavailable, checkReceipt, parametersDigest, tensorsDigest, verifyReceipt };
+export { Unavailable, VerificationError, checkReceipt, parametersDigest, tensorsDigest, verifyReceipt };

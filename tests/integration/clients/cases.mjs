@@ -1,7 +1,7 @@
 // Reads cases as JSON, and writes what the module says of each: a reason, "unchecked", or nothing.
 import { readFileSync } from "node:fs";
 
-import { Broken, parametersDigest, tensorsDigest, verifyReceipt } from "sealgate-receipt";
+import { VerificationError, parametersDigest, tensorsDigest, verifyReceipt } from "sealgate-receipt";
 
 const asked = JSON.parse(readFileSync(0, "utf-8"));
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
@@ -21,7 +21,7 @@ async function said(check) {
     const found = await verifyReceipt(trust, utf8(check.receipt), call, new Date(check.now));
     return found.unchecked.length ? "unchecked" : "";
   } catch (error) {
-    return error instanceof Broken ? error.reason : String(error.stack);
+    return error instanceof VerificationError ? error.reason : String(error.stack);
   }
 }
 
