@@ -18,7 +18,7 @@ front: $(if $(HAS_CARGO),$(VENV)/front) ## Build the native transport into the e
 
 # Elsewhere than in CI we go on without it.
 $(VENV)/front: $(wildcard front/src/*.rs) front/Cargo.toml front/pyproject.toml front/sealgate_front.pyi build/cargo/config.toml | $(FRONT_AFTER)
-	@echo "Building the native transport into $(VENV) (once)"
+	@echo "Building the native transport into $(VENV) (once): compiling it takes minutes"
 	@mkdir -p build && rm -rf build/front
 	@( $(BIN)/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.5,<2' \
 		&& $(CARGO_ENV) $(BIN)/maturin build --quiet --release --manifest-path front/Cargo.toml --out build/front \
