@@ -6,7 +6,8 @@ has room for a presence alone. Each is marked as a publisher marks it, attacked,
 costs the model. Then 10,000 wrong keys on each network, and networks that nobody marked. Writes
 results/watermark.json and watermark.svg.
 
-Each part's rows are kept in build/bench/watermark; a part that is there is not measured again.
+Each part's rows are kept in build/bench/watermark; a part that is there is not measured again. One
+that is left out keeps its rows of the run before; `commits` says at which commit each was measured.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +29,14 @@ from benchmarks.marking.nulls import NARROW, false_positives, wrong_keys
 from benchmarks.marking.stored import WAYS, stored
 from benchmarks.marking.subjects import MarkedNetwork, State, cnn, encoder, mlp
 from benchmarks.marking.targets import LIVES, targets_of
-from benchmarks.report import RESULTS, Row, finish, show
+from benchmarks.report import RESULTS, Row, commit, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
 
+NETWORKS = "networks"
+# Of parts that were measured before their commit was noted.
+_EARLIER = "f03662c1 or before"
+# Rows by kind, and the commit.
+Part = dict[str, Any]
 _KEYS, _INDEPENDENT, _UNRELATED = 10_000, 20, 200
 # Keys that are attacked, and keys whose cost is measured; MiniLM and the decoder take longer.
 _ATTACKED = {"small MLP": 3, "MLP": 2, "CNN": 1, "decoder": 1, "MiniLM": 1}
@@ -58,44 +65,67 @@ def main() -> None:
         "decoder": decoder,
     }
     notes: dict[str, str] = {}
+    parts: dict[str, Part] = earlier_parts(RESULTS / "watermark.json")
     folder = minilm_folder() if not only or "MiniLM" in only else "left out"
     if isinstance(folder, str):
         notes["MiniLM"] = folder
     else:
         weights = published_weights(folder)
         made["MiniLM"] = lambda: encoder(weights)
-    rows: list[Row] = []
-    costs: list[Row] = []
-    null: list[Row] = []
     for name, make in made.items():
-        if only and name not in only and not (_KEPT / f"{name}.json").exists():
-            notes[name] = "left out"
-            continue
-        part = _part(name, partial(_network, name, make))
-        rows, costs, null = rows + part["rows"], costs + part["costs"], null + part["null"]
-    networks: list[Row] = []
-    notes["networks that nobody marked"] = "left out"
-    if not only or "networks" in only or (_KEPT / "networks.json").exists():
+        if not only or name in only or (_KEPT / f"{name}.json").exists():
+            parts[name] = _part(name, partial(_network, name, make))
+    if not only or NETWORKS in only or (_KEPT / f"{NETWORKS}.json").exists():
         measure = partial(false_positives, _INDEPENDENT, _UNRELATED)
-        networks = _part("networks", lambda: {"networks": measure()})["networks"]
-        del notes["networks that nobody marked"]
+        parts[NETWORKS] = _part(NETWORKS, lambda: {NETWORKS: measure()})
+    for name in (*_ATTACKED, NETWORKS):
+        if name not in parts:
+            notes.setdefault(name, "left out")
+    _report(parts, notes)
+
+
+def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
+    rows, costs, null, networks = (
+        [row for name in (*_ATTACKED, NETWORKS) for row in parts.get(name, {}).get(kind, [])]
+        for kind in ("rows", "costs", "null", NETWORKS)
+    )
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
     targets = targets_of(rows, costs, null, networks)
-    finish("watermark", rows, targets, notes, costs=costs, null=null, networks=networks)
+    more = {"costs": costs, "null": null, NETWORKS: networks}
+    commits = {name: part["commit"] for name, part in parts.items()}
+    finish("watermark", rows, targets, notes, **more, commits=commits)
     _draw(rows)
 
 
-def _part(name: str, measure: Callable[[], dict[str, list[Row]]]) -> dict[str, list[Row]]:
+def earlier_parts(path: Path) -> dict[str, Part]:
+    """By network, and `NETWORKS` for those that nobody marked: its rows in the run before."""
+    if not path.exists():
+        return {}
+    read = json.loads(path.read_text())
+    commits = read.get("commits", {})
+    found: dict[str, Part] = {}
+    for name in dict.fromkeys(row["model"] for row in read["rows"]):
+        found[name] = {
+            "rows": [row for row in read["rows"] if row["model"] == name],
+            "costs": [row for row in read["costs"] if row["model"] == name],
+            "null": [row for row in read["null"] if row["weights"] == f"unmarked {name}"],
+        }
+    if read[NETWORKS]:
+        found[NETWORKS] = {NETWORKS: read[NETWORKS]}
+    return {name: {**part, "commit": commits.get(name, _EARLIER)} for name, part in found.items()}
+
+
+def _part(name: str, measure: Callable[[], Part]) -> Part:
     path = _KEPT / f"{name}.json"
     if not path.exists():
         began = time.perf_counter()
-        found = measure()
+        found = {**measure(), "commit": commit()}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found))
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
-    read: dict[str, list[Row]] = json.loads(path.read_text())
+    read: Part = json.loads(path.read_text())
     return read
 
 
@@ -107,7 +137,7 @@ def published_weights(folder: Path) -> Path:
     return folder
 
 
-def _network(name: str, make: Callable[[], MarkedNetwork]) -> dict[str, list[Row]]:
+def _network(name: str, make: Callable[[], MarkedNetwork]) -> Part:
     subject = make()
     null = [wrong_keys(subject, _KEYS)]
     print(f"{name}: wrong keys are tried", flush=True)
