@@ -120,8 +120,8 @@ def earlier_parts(path: Path) -> dict[str, Part]:
 def _part(name: str, measure: Callable[[], Part]) -> Part:
     path = _KEPT / f"{name}.json"
     if not path.exists():
-        began = time.perf_counter()
-        found = {**measure(), "commit": commit()}
+        began, running = time.perf_counter(), commit()
+        found = {**measure(), "commit": running}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found))
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)

@@ -124,6 +124,8 @@ class ModelFindings:
 
     def __init__(self, source: DataSet, model: str) -> None:
         self.source, self.model, self.seeds = source, model, 0
+        # Of the code that runs, whatever is checked out when it ends.
+        self._commit = commit()
         self.cells: dict[str, AttackCounts] = defaultdict(AttackCounts)
         self.alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.changes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
@@ -204,7 +206,7 @@ class ModelFindings:
             "data": self.source.title,
             "model": self.model,
             "seeds": self.seeds,
-            "commit": commit(),
+            "commit": self._commit,
             "clean refused": {n: wilson(c[1], c[0]) for n, c in self.alarms.items()},
             "clean suspect": {n: wilson(c[2], c[0]) for n, c in self.alarms.items()},
             "honest changes refused": {n: wilson(c[1], c[0]) for n, c in self.changes.items()},
