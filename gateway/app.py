@@ -22,7 +22,7 @@ from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
-from gateway.recording.call_recorder import CallRecorder
+from gateway.recording.call_recorder import AuditCallRecorder
 from gateway.recording.recorder import AuditRecorder
 from gateway.recording.store import GatewayStore, OwnAnswers
 from gateway.rollout.rollout import Rollout
@@ -157,7 +157,7 @@ class Gateway:
         return AuthInterceptor(
             NotingAuthenticator(self.authenticator, self._grpc.note_caller),
             policy,
-            CallRecorder(self.recorder, policy, now),
+            AuditCallRecorder(self.recorder, policy, now),
             self.stream_limiter,
             self.quotas,
             counted_refusals,

@@ -17,7 +17,7 @@ from sealgate.trust.receipts.answer_entry import READ
 _LONGEST_REQUEST = 1024
 
 
-class CallRecorder:
+class AuditCallRecorder:
     """Writes one entry a call. Both methods raise: RECORD_FAILED, POLICY_INVALID."""
 
     def __init__(
