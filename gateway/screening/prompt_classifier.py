@@ -13,7 +13,11 @@ stand, a window over each seam.
 
 The policy may name another classifier for messages of a role, or the same with another margin: what
 a tool has fetched is judged by another threshold than what a person asks. That one is shown the
-messages of its role and all seams, and the general one all else.
+messages of its role and all seams, and the general one all else. So a role that the policy does not
+name, `system` or `document` as any other, is judged by the general margin.
+
+The policy's `growth` raises the margin with the number of windows that are shown at once
+(`inference.text.windows.doublings`).
 
 A classifier of answers is shown what has come of one (`inference.llm.answers`), in windows too.
 """
@@ -28,7 +32,7 @@ from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows
+from inference.text.windows import Windows, doublings
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
@@ -102,8 +106,10 @@ class PromptClassifier:
         live, tokenizer = self._opened(guard)
         config = live.config
         sought, most = config.labels.index(guard.label), config.batching.max_rows
-        margin = guard.margin / 100 if isinstance(guard, PromptClassifierRules) else 0.0
         texts = [window.encode() for window in shown(Windows(tokenizer))]
+        margin = 0.0
+        if isinstance(guard, PromptClassifierRules):
+            margin = (guard.margin + guard.growth * doublings(len(texts))) / 100
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(

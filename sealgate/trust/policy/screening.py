@@ -47,6 +47,7 @@ _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
 _GUARD_FIELDS = ("version", "label", "action")
 _WIDEST_MARGIN = 100_000
+_STEEPEST_GROWTH = 1000
 _LONGEST_ROLE = 64
 _LONGEST_HOLD_MS = 60_000
 _LONGEST_SECONDS = 30 * 86400
@@ -153,7 +154,9 @@ class PromptClassifierRules:
     it finds the class `label` in any part of a prompt.
 
     `roles`: for messages of a role, such as `tool`, another classifier in its place, or the same
-    with another `margin`: by how many hundredths of a logit the class must lead all others.
+    with another `margin`: by how many hundredths of a logit the class must lead all others. Roles
+    without a classifier of their own are judged by the general one. `growth`: by how many
+    hundredths more for each doubling of the number of windows that the classifier is shown.
     """
 
     version: str
@@ -161,6 +164,7 @@ class PromptClassifierRules:
     action: str
     roles: Mapping[str, "PromptClassifierRules"] = field(default_factory=dict)
     margin: int = 0
+    growth: int = 0
 
     def __post_init__(self) -> None:
         check_digest(self.version)
@@ -171,13 +175,15 @@ class PromptClassifierRules:
         if not all(fields.text(role, _LONGEST_ROLE) for role in self.roles):
             raise fields.malformed("a role of messages is empty")
         fields.integer(self.margin, -_WIDEST_MARGIN)
+        if fields.integer(self.growth) > _STEEPEST_GROWTH:
+            raise fields.malformed("a guard's growth is at most ten logits")
         if any(other.roles for other in self.roles.values()):
             raise fields.malformed("the guard of a role has no roles of its own")
 
     def to_json(self) -> dict[str, Any]:
         roles = {role: other.to_json() for role, other in self.roles.items()}
         said = {name: getattr(self, name) for name in _GUARD_FIELDS}
-        more = {"roles": roles, "margin": self.margin}
+        more = {"roles": roles, "margin": self.margin, "growth": self.growth}
         return said | {name: value for name, value in more.items() if value}
 
     @classmethod
@@ -186,7 +192,8 @@ class PromptClassifierRules:
         roles = fields.mapping(said.pop("roles", {}))
         others = {role: cls.from_json(other) for role, other in roles.items()}
         margin = fields.integer(said.pop("margin", 0), -_WIDEST_MARGIN)
-        return cls(**fields.record(said, _GUARD_FIELDS), roles=others, margin=margin)
+        growth = fields.integer(said.pop("growth", 0))
+        return cls(**fields.record(said, _GUARD_FIELDS), roles=others, margin=margin, growth=growth)
 
 
 @dataclass(frozen=True, slots=True)

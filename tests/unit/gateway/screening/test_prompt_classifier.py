@@ -2,6 +2,8 @@
 
 import base64
 import json
+import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
-from inference.text.windows import Windows
+from inference.text.windows import MOST_COUNTED, Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.builders import byte_tokens
@@ -80,16 +82,13 @@ def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
     assert found.value.reason is Reason.VERSION_NOT_LIVE
 
 
-@pytest.mark.parametrize(
-    ("general", "tool", "action"),
-    [(0, 0, "block"), (151, 0, "flag"), (0, -60, "block"), (151, 60, ""), (200, -60, "flag")],
-)
-def test_a_class_must_lead_by_the_margin_of_the_role(general: int, tool: int, action: str) -> None:
-    digest = "sha256:" + "0" * 64
-    other = PromptClassifierRules(digest, "injection", "flag", margin=tool)
-    guard = PromptClassifierRules(digest, "injection", "block", {"tool": other}, margin=general)
+DIGEST = "sha256:" + "0" * 64
+
+
+def classifier(leads: Callable[[bytes], float]) -> PromptClassifier:
+    """Of a live version whose class leads by so much in each window."""
     live = SimpleNamespace(
-        digest=digest,
+        digest=DIGEST,
         alias="production",
         ready=SimpleNamespace(tokenizer=byte_tokens.opened(64)),
         config=SimpleNamespace(
@@ -100,13 +99,66 @@ def test_a_class_must_lead_by_the_margin_of_the_role(general: int, tool: int, ac
     )
 
     def infer(version: Any, rows: np.ndarray, options: Any) -> Any:
-        # "person" leads by 1.5, all else by 0.5.
-        leads = np.array([[0.0, 1.5 if row == b"person" else 0.5] for row in rows])
-        return SimpleNamespace(outputs={"logits": leads})
+        return SimpleNamespace(outputs={"logits": np.array([[0.0, leads(row)] for row in rows])})
 
     engine: Any = SimpleNamespace(
         live=lambda: {("guard", "production"): live}, resolve=lambda *_: live, infer=infer
     )
+    return PromptClassifier(engine)
+
+
+def follows(
+    guard: PromptClassifierRules, said: SamplingRequest, leads: Callable[[bytes], float]
+) -> str:
     call: Any = SimpleNamespace(is_active=lambda: True, principal=SimpleNamespace(name="somebody"))
+    return classifier(leads).follows(guard, said, 0.0, call)
+
+
+def of_a_person(window: bytes) -> float:
+    return 1.5 if window == b"person" else 0.5
+
+
+@pytest.mark.parametrize(
+    ("general", "tool", "action"),
+    [(0, 0, "block"), (151, 0, "flag"), (0, -60, "block"), (151, 60, ""), (200, -60, "flag")],
+)
+def test_a_class_must_lead_by_the_margin_of_the_role(general: int, tool: int, action: str) -> None:
+    other = PromptClassifierRules(DIGEST, "injection", "flag", margin=tool)
+    guard = PromptClassifierRules(DIGEST, "injection", "block", {"tool": other}, margin=general)
     said = chat(("user", "person"), ("tool", "fetched"))
-    assert PromptClassifier(engine).follows(guard, said, 0.0, call) == action
+    assert follows(guard, said, of_a_person) == action
+
+
+@pytest.mark.parametrize("role", ["system", "document", "assistant", "anything"])
+def test_a_role_that_the_policy_does_not_name_is_judged_by_the_general_margin(role: str) -> None:
+    lax = PromptClassifierRules(DIGEST, "injection", "flag", margin=10_000)
+    guard = PromptClassifierRules(DIGEST, "injection", "block", {"tool": lax})
+    said = chat(("user", "hello"), (role, "person"))
+    assert follows(guard, said, lambda row: 0.5 if row == b"person" else -1.0) == "block"
+    assert follows(guard, chat(("user", "hello"), ("tool", "person")), of_a_person) == "block"
+
+
+def windows_of(text: str) -> int:
+    return len(dict.fromkeys(Windows(byte_tokens.opened(64)).of(text)))
+
+
+@pytest.mark.parametrize(("short_of", "action"), [(0.01, ""), (-0.01, "block")])
+def test_a_class_must_lead_by_more_where_there_are_more_windows(
+    short_of: float, action: str
+) -> None:
+    text = " ".join(f"word{number}" for number in range(60))
+    count = windows_of(text)
+    assert count > 8
+    guard = PromptClassifierRules(DIGEST, "injection", "block", margin=10, growth=50)
+    needed = 0.1 + 0.5 * math.log2(count)
+    assert follows(guard, asked(text.encode()), lambda _: needed - short_of) == action
+    assert follows(guard, asked(b"word"), lambda _: 0.1 - short_of) == action
+
+
+def test_padding_without_end_does_not_raise_the_margin_without_end() -> None:
+    text = " ".join(f"word{number}" for number in range(2000))
+    assert windows_of(text) > 2 * MOST_COUNTED
+    guard = PromptClassifierRules(DIGEST, "injection", "block", growth=50)
+    most = 0.5 * math.log2(MOST_COUNTED)
+    assert follows(guard, asked(text.encode()), lambda _: most + 0.01) == "block"
+    assert follows(guard, asked(text.encode()), lambda _: most - 0.01) == ""

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows, plain
+from inference.text.windows import Windows, doublings, plain
 from tests.support.builders import byte_tokens
 from tests.support.builders.models.text_models import RULES, tokenizer_json
 
@@ -123,3 +123,10 @@ def test_there_are_no_more_windows_than_tokens() -> None:
     tokenizer = byte_tokens.opened(TOKENS)
     text = "漢字 " * 300
     assert len(Windows(tokenizer).of(text)) <= 2 + len(text.encode()) // (TOKENS // 2 - 7)
+
+
+@pytest.mark.parametrize(
+    ("windows", "times"), [(0, 0.0), (1, 0.0), (2, 1.0), (128, 7.0), (129, 7.0), (10_000, 7.0)]
+)
+def test_windows_are_doublings_of_one_up_to_a_most(windows: int, times: float) -> None:
+    assert doublings(windows) == times

@@ -49,6 +49,24 @@ def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
     assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5, "hold_stage": True}
 
 
+def test_a_guard_without_growth_is_written_as_it_ever_was() -> None:
+    old = {"chat": {"guard": {**_GUARD, "roles": {"tool": {**_GUARD, "margin": 198}}}}}
+    read = ScreeningPolicy.from_json(old)
+    assert read.to_json() == old
+    guard = read.of("chat").guard
+    assert guard is not None
+    assert (guard.growth, guard.roles["tool"].growth) == (0, 0)
+
+
+def test_a_guard_grows_for_each_role_by_itself() -> None:
+    new = {"chat": {"guard": {**_GUARD, "growth": 45, "roles": {"tool": {**_GUARD, "growth": 60}}}}}
+    policy = make_policy(screens=ScreeningPolicy.from_json(new))
+    guard = Policy.decode(policy.encode()).screen("chat").guard
+    assert guard is not None
+    assert (guard.growth, guard.roles["tool"].growth) == (45, 60)
+    assert canonical.decode(policy.encode())["screens"] == new
+
+
 def test_a_model_that_is_not_named_goes_by_the_star_or_by_screening() -> None:
     policy = make_policy(
         screens=ScreeningPolicy({"digits": DIGITS, "*": ScreeningRules(hold_ms=5)})
@@ -149,6 +167,9 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (INVALID, {"guard": {"version": _DIGEST, "label": "injection", "action": "step-up"}}),
         (MALFORMED, {"guard": {**_GUARD, "margin": 0.5}}),
         (MALFORMED, {"guard": {**_GUARD, "margin": -100_001}}),
+        (MALFORMED, {"guard": {**_GUARD, "growth": -1}}),
+        (MALFORMED, {"guard": {**_GUARD, "growth": 0.5}}),
+        (MALFORMED, {"guard": {**_GUARD, "growth": 1001}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"tool": {}}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"": _GUARD}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"r" * 65: _GUARD}}}),
