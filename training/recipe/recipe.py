@@ -188,12 +188,14 @@ class StudentSection:
 class AlarmsSection:
     """`label` is a class that is looked for: its bias is moved, so that on the calibration slice no
     more than `bound` of the others are called it, with `confidence`, a text that is read in windows
-    for any of these. Without one, nothing is moved.
+    for any of these. Without one, nothing is moved. With `growth` the bound is one of texts of any
+    length, by a threshold that rises with the number of windows (`training.run.alarms`).
     """
 
     label: str = ""
     bound: float = 0.01
     confidence: float = 0.9
+    growth: bool = False
 
     def __post_init__(self) -> None:
         if self.bound >= 1 or self.confidence >= 1:
@@ -242,6 +244,8 @@ class Recipe:
             self._check_decoder()
         if self.data.windows and not self.alarms.label:
             raise ConfigError("[data] windows need [alarms]")
+        if self.alarms.growth and not self.data.windows:
+            raise ConfigError("[alarms] growth needs [data] windows")
         if any(step.joined for step in self.steps) and not self.data.windows:
             raise ConfigError("a step can join only [data] windows")
         if self.search.trials:

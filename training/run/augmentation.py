@@ -20,7 +20,7 @@ from training.steps.distillation import TrainingBatch
 
 _FEWEST, _MOST = 2, 5
 # One in so many has a row of the class that is looked for: most of a long text is none.
-_EVERY = 2
+_EVERY = 3
 
 
 def given(
@@ -31,8 +31,8 @@ def given(
 
 
 def with_joined(material: RunData, times: float, label: str, seed: int) -> TaughtRows:
-    """The labelled rows of the train slice, and `times` as many that are joined, half of them
-    of the class `label`. No teacher has read them.
+    """The labelled rows of the train slice, and `times` as many that are joined, a third of
+    them of the class `label`. No teacher has read them.
 
     Raises TRAINING_DATA where no row has that class, or another one.
     """

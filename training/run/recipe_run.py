@@ -13,7 +13,7 @@
 2. The teacher labels the training rows, once.
 3. If the recipe asks for it, a student is searched. Each step trains the student; its weights are
    kept, so that a later start continues after it. For a class that is looked for, the bias is moved
-   to the rate of false alarms that the recipe bounds.
+   to the rate of false alarms that the recipe bounds (`training.run.alarms`).
 4. Both graphs are exported, the response graph with a reference of the labelled training rows and,
    for texts, with word statistics, unless a step was private. The plots are drawn, and the folder
    `model` appears whole or not at all.
@@ -22,19 +22,11 @@ The same recipe, seed, data and code give the same graphs to the byte on one mac
 interrupted or not. Exceptions are private steps (`training.steps.privacy`) and interrupted steps of
 three or more processes. A card promises no such thing, and a run that one device began is not
 continued on another (RUN_FOREIGN). For language models see `training.run.language`.
-
-Bounds the false alarms of a classifier that looks for one class, by moving its bias. The recipe's
-section `[alarms]` names the class. After training, the bias of that class is moved so that it wins
-only in as many texts of other classes of the calibration slice as the bound allows
-(`inference.screening.calibration`): of such texts, at most `bound` are classified as it, with
-`confidence`. A text that is read in windows is classified as it if any window is, so the highest
-window counts. The version therefore answers at its calibrated threshold, and its users need none.
-Marking and INT8 rounding move logits slightly afterwards; the version's report says how far.
 """
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,28 +38,18 @@ from torch import nn
 
 from inference.runtime.providers import TorchDevice, select_device
 from inference.runtime.settings import CPU
-from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.run_data import (
-    CALIBRATION,
-    TRAIN,
-    Classes,
-    RunData,
-    SourceRows,
-    held,
-    is_bare,
-    write_whole,
-)
+from training.data.run_data import TRAIN, RunData, SourceRows, held, is_bare, write_whole
 from training.models import checkpoints, students
-from training.models.students import logits_of
 from training.recipe import recipe
-from training.recipe.recipe import AlarmsSection, Recipe
+from training.recipe.recipe import Recipe
 from training.recipe.sections import DevicesSection
 from training.run import language, sources
+from training.run.alarms import check, settle
 from training.run.augmentation import given
 from training.run.finishing import FinishedRun, finish
 from training.run.origin import RunInputs, claimed
@@ -77,81 +59,6 @@ from training.steps.distillation import TrainingBatch
 from training.steps.progress import ProgressRecorder, Tell, TrainingCurves
 from training.steps.runner import descent_over, follow
 from training.steps.search import StudentSearch, written
-
-
-@dataclass(frozen=True, slots=True)
-class SettledBias:
-    """Of `texts` of other classes, the margin at place `rank` from the highest is the `threshold`
-    above which the class wins; so at most `bound` of such texts are called it, with `confidence`.
-    """
-
-    label: str
-    bound: float
-    confidence: float
-    texts: int
-    rank: int
-    threshold: float
-
-
-def check(material: RunData, asked: AlarmsSection) -> None:
-    """Before anything is trained: that the rows can back the bound.
-
-    Raises: RECIPE_INVALID for a class that the rows do not have; CALIBRATION_TOO_SMALL.
-    """
-    if asked.label:
-        others = material.slices[CALIBRATION][1] != _sought(material, asked)
-        _rank(len(np.unique(_texts(material)[others])), asked)
-
-
-def _sought(material: RunData, asked: AlarmsSection) -> int:
-    if asked.label not in material.read.names:
-        raise SealgateError(Reason.RECIPE_INVALID, f"[alarms] no row is a {asked.label!r}")
-    return material.read.names.index(asked.label)
-
-
-def _texts(material: RunData) -> Classes:
-    """Of which text each row of the calibration slice is."""
-    return material.texts.get(CALIBRATION, np.arange(len(material.slices[CALIBRATION][1])))
-
-
-def _rank(texts: int, asked: AlarmsSection) -> int:
-    place = conformal_rank(texts, asked.bound, asked.confidence) if texts else 0
-    if place == 0:
-        detail = f"{texts} texts of other classes cannot back {asked.bound}"
-        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
-    return place
-
-
-def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> SettledBias | None:
-    """Move the bias of the student's head; None where the recipe looks for no class.
-
-    Raises: RECIPE_INVALID for a class that the rows do not have; CALIBRATION_TOO_SMALL.
-    """
-    if not asked.label:
-        return None
-    sought = _sought(material, asked)
-    highest = _highest(student, material, sought)
-    place = _rank(len(highest), asked)
-    threshold = highest[-place]
-    head = student.get_submodule("head")
-    with torch.no_grad():
-        # The margin at that place is no alarm; the first index of equal logits would win.
-        head.bias[sought] -= torch.nextafter(torch.tensor(threshold), torch.tensor(torch.inf))
-    found = (len(highest), place, float(threshold))
-    return SettledBias(asked.label, asked.bound, asked.confidence, *found)
-
-
-def _highest(student: nn.Module, material: RunData, sought: int) -> np.ndarray:
-    """Of each text of another class, the highest margin of that class, ascending [n]."""
-    x, y = material.slices[CALIBRATION]
-    others = y != sought
-    logits = logits_of(student, torch.from_numpy(np.ascontiguousarray(x[others]))).numpy()
-    margins = logits[:, sought] - np.delete(logits, sought, 1).max(1)
-    texts = _texts(material)[others]
-    found = np.full(texts.max(initial=-1) + 1, -np.inf, np.float32)
-    np.maximum.at(found, texts, margins)
-    return np.sort(found[found > -np.inf])
-
 
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
 

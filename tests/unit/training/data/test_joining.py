@@ -34,7 +34,7 @@ def test_what_is_looked_for_stands_whole_among_others() -> None:
         runs = [row[at : at + 9] for at in range(len(row))]
         assert (sought in runs) == (label == 1)
     assert sorted(set(map(len, ids)))[-1] == RULES.most
-    assert int(y[30:].sum()) == 300
+    assert int(y[30:].sum()) == 200
 
 
 def test_the_same_seed_joins_the_same() -> None:

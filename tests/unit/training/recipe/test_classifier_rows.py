@@ -15,7 +15,7 @@ from tests.support.builders.models.text_models import RULES, sentences, tokenize
 from training.data.run_data import CALIBRATION, RunData
 from training.models.students import logits_of, make
 from training.recipe.recipe import AlarmsSection, SliceSizes, StudentSection
-from training.run.recipe_run import settle
+from training.run.alarms import ByText, settle
 from training.run.sources import read_rows
 
 TEXTS = [" ".join(two) for two in zip(*(sentences(seed, 500)[0] for seed in (1, 2)), strict=True)]
@@ -57,3 +57,19 @@ def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
         conformal_rank(len(clean), 0.05, 0.9),
     )
     assert len(clean & set(texts[called])) == found.rank - 1
+
+
+def test_a_bias_with_growth_bounds_prompts_less_what_their_windows_add(tmp_path: Path) -> None:
+    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.05, growth=True)
+    material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
+    torch.manual_seed(1)
+    student = make(StudentSection("encoder", 16, 1), material.read)
+    found = settle(student, material, alarms)
+    assert found is not None
+    assert found.growth > 0
+    x, y = material.slices[CALIBRATION]
+    logits = logits_of(student, torch.from_numpy(x[y == 1])).numpy()
+    clean = ByText.of(logits[:, 0] - logits[:, 1], material.texts[CALIBRATION][y == 1])
+    lowered = clean.highest - found.growth / 100 * clean.doubled
+    # Rounding may carry the text at the threshold itself over it.
+    assert found.rank - 1 <= (lowered > 0).sum() <= found.rank

@@ -180,6 +180,7 @@ ALARMS = '[alarms]\nlabel = "offer"\n'
         ("windows = true\n", "", "", "windows need [alarms]"),
         ("", "joined = 0.5\n", ALARMS, "join only [data] windows"),
         ("windows = true\n", "joined = -1.0\n", ALARMS, "positive"),
+        ("", "", f"{ALARMS}growth = true\n", "growth needs [data] windows"),
     ],
 )
 def test_texts_in_windows_are_for_what_is_looked_for(

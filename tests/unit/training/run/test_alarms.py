@@ -12,7 +12,7 @@ from sealgate.settings import ConfigError
 from training.data.run_data import RunData, SourceRows
 from training.models.students import Perceptron, logits_of
 from training.recipe.recipe import AlarmsSection
-from training.run.recipe_run import settle
+from training.run.alarms import ByText, least_growth, settle
 
 
 def material(clean: int = 400) -> RunData:
@@ -51,6 +51,38 @@ def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> Non
     x, y = given.slices["calibration"]
     called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1).numpy().astype(bool)
     assert len(set(texts[:400][called])) == found.rank - 1 == conformal_rank(100, 0.1, 0.9) - 1
+
+
+def exponential(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).exponential(size=count).astype(np.float32)
+
+
+def test_a_threshold_that_grows_holds_the_bound_at_every_length() -> None:
+    asked = AlarmsSection("injection", 0.02, growth=True)
+    leads = exponential(20_000, 1)
+    clean = ByText.of(leads[:4000], np.arange(4000))
+    growth = least_growth(clean, leads, asked)
+    # Of an exponential tail, the highest of twice as many is higher by its mean times ln 2.
+    assert 55 <= growth <= 110
+    base = clean.threshold(conformal_rank(4000, 0.02, 0.9), growth)
+    for doubled in range(8):
+        longer = exponential(1000 << doubled, 2).reshape(1000, -1).max(1)
+        assert (longer > base + growth / 100 * doubled).mean() <= 0.03
+
+
+def test_a_threshold_does_not_grow_where_longer_texts_alarm_no_more() -> None:
+    asked = AlarmsSection("injection", 0.1, growth=True)
+    clean = ByText.of(exponential(400, 1), np.arange(400))
+    low = np.zeros(4000, np.float32)
+    assert least_growth(clean, low, asked) == 0
+
+
+def test_texts_count_with_all_of_their_windows() -> None:
+    found = ByText.of(np.array([1.0, 3.0, 2.0, 5.0], np.float32), np.array([7, 7, 9, 7]))
+    assert found.highest.tolist() == [5.0, 2.0]
+    assert found.doubled == pytest.approx([np.log2(3), 0])
+    assert found.threshold(1, 0) == 5.0
+    assert found.threshold(1, 400) == 2.0
 
 
 def test_nothing_moves_without_a_label(student: Perceptron) -> None:
