@@ -19,78 +19,29 @@ import argparse
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from benchmarks.report import Row, commit, earlier, finish, show
 from benchmarks.screening import adaptive, baselines
 from benchmarks.screening.attacks import ATTACKS, made
-from benchmarks.screening.families import GEOMETRIC, SHOWN, attacks_on, family
+from benchmarks.screening.counts import AttackCounts, BestAttacks, Bools, Floats, wilson
+from benchmarks.screening.families import SHOWN, attacks_on, family
 from benchmarks.screening.honest_changes import honest_changes, other_digits
 from benchmarks.screening.sources import DIGITS, FASHION, FLIGHTS, DataSet, Rows
 from benchmarks.screening.subjects import CACHE, HARDENED, MODELS, ScreenedModel, subject
-from benchmarks.screening.targets import LEAST, OURS, SMALL, UNSEEN, targets_of
+from benchmarks.screening.targets import OURS, SMALL, UNSEEN, targets_of
 from inference.screening.calibration import Calibration
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate
 from publishing.calibration.screening_report import auroc
 
 AUTO, ADAPTIVE_ROWS = "AutoAttack", 100
-_ANY, _CRAFTED, _NEAR = _PAST = (
-    "undetected, best attack",
-    "undetected, best attack but geometric",
-    f"undetected, best attack within {SMALL:g}",
-)
-_Z = 1.959964
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 DATA = (DIGITS, FASHION, FLIGHTS)
-
-
-def wilson(hits: int, of: int) -> dict[str, float]:
-    """A share with its 95% interval (Wilson's score)."""
-    if not of:
-        return {"mean": 0.0, "low": 0.0, "high": 1.0, "of": 0}
-    share, z = hits / of, _Z
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    off = z * np.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    low, high = max(0.0, middle - off), min(1.0, middle + off)
-    return {"mean": round(share, 4), "low": round(low, 4), "high": round(high, 4), "of": of}
-
-
-@dataclass(slots=True)
-class AttackCounts:
-    """An attack's rows over all seeds, and by detector how the successful ones were judged; of
-    those within an attack's size, [all, suspect].
-    """
-
-    attacked: int = 0
-    successes: int = 0
-    refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    suspect: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    aurocs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    near: list[int] = field(default_factory=lambda: [0, 0])
-
-    def row(self, attack: str) -> Row:
-        found: Row = {"attack": attack, "family": family(attack), "attacked": self.attacked}
-        found["succeeded"] = self.successes
-        found["within the size"] = wilson(self.near[1], self.near[0])
-        if self.successes < LEAST:
-            return found | {"measured": "not measured"}
-        of, refused = self.successes, self.refused[OURS]
-        return found | {
-            "undetected": wilson(of - refused, self.attacked),
-            "refused": wilson(refused, of),
-            "refused or suspect": wilson(self.suspect[OURS], of),
-            "auroc": {n: round(float(np.mean(each)), 4) for n, each in self.aurocs.items()},
-            "refused by": {n: round(hits / of, 4) for n, hits in self.refused.items()},
-            "refused or suspect by": {n: round(hits / of, 4) for n, hits in self.suspect.items()},
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +102,21 @@ class ModelFindings:
     def _attacked(
         self, found: ScreenedModel, judges: dict[str, Judge], unseen: dict[str, Judge]
     ) -> None:
-        past = {name: np.zeros(len(found.right[0]), np.bool_) for name in _PAST}
+        best = BestAttacks(len(found.right[0]))
         for attack in attacks_on(found):
             before, after, y = made(found, attack)
             turned = found.probe.answers(after) != y
             kind = family(attack.name)
             left_out = {UNSEEN: unseen[kind]} if kind in unseen else {}
             refused, suspect = self._counted(attack.name, judges | left_out, after, turned)
-            places, let = np.flatnonzero(turned), ~refused
             size = np.abs(after[turned] - before[turned]).max(axis=1, initial=0)
             within = size <= self.source.eps + 1e-6
             near = self.cells[attack.name].near
             near[0], near[1] = near[0] + int(within.sum()), near[1] + int(suspect[within].sum())
-            past[_ANY][places] |= let
-            past[_CRAFTED][places] |= let & (kind != GEOMETRIC)
-            past[_NEAR][places] |= let & (size <= SMALL + 1e-6)
+            best.add(np.flatnonzero(turned)[~refused], size[~refused], kind)
             if attack.name == AUTO:
                 self._auto.append(turned[:ADAPTIVE_ROWS])
-        for name, rows in past.items():
+        for name, rows in best.past.items():
             self._past[name].append(rows)
 
     def _counted(

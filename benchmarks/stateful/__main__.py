@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.report import Target, finish, show
 from benchmarks.screening import subjects
-from benchmarks.screening.protocol import wilson
+from benchmarks.screening.counts import wilson
 from benchmarks.screening.sources import FASHION
 from benchmarks.stateful.attacking import extraction_row, search_row
 from benchmarks.stateful.callers import ALERT, BLOCK, OFF

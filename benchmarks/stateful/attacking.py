@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.screening.protocol import wilson
+from benchmarks.screening.counts import wilson
 from benchmarks.stateful.callers import SearchRun, run_together
 from benchmarks.stateful.searches import SEARCHES, SPARSE
 from benchmarks.subjects import Guarded, Rows, WatchedModel

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.screening.families import family
+from benchmarks.screening.attacks import MANY
+from benchmarks.screening.counts import AttackCounts, BestAttacks, wilson
+from benchmarks.screening.families import GEOMETRIC, family
 from benchmarks.screening.honest_changes import honest_changes
-from benchmarks.screening.protocol import AttackCounts, wilson
 from benchmarks.screening.targets import LEAST, OURS
 
 
@@ -38,6 +39,20 @@ def test_a_cell_with_few_successes_is_not_measured() -> None:
 def test_of_attacks_of_least_norm_those_within_the_size_are_told_apart() -> None:
     cell = AttackCounts(attacked=300, successes=LEAST, near=[40, 38])
     assert cell.row("DeepFool")["within the size"]["mean"] == 0.95
+
+
+def test_the_best_attack_counts_for_each_row_that_was_attacked() -> None:
+    best = BestAttacks(MANY + 300)
+    best.add(np.array([0, 1]), np.array([0.1, 0.2]), "L∞")
+    best.add(np.array([1, 2]), np.array([0.3, 0.05]), GEOMETRIC)
+    # Of 800 rows 500 were attacked.
+    assert {name: int(rows.sum()) for name, rows in best.past.items()} == {
+        "undetected, best attack": 3,
+        "undetected, best attack but geometric": 2,
+        "undetected, best attack within 0.1": 2,
+    }
+    assert {len(rows) for rows in best.past.values()} == {MANY}
+    assert {len(rows) for rows in BestAttacks(80).past.values()} == {80}
 
 
 def test_each_attack_is_of_one_family() -> None:
