@@ -19,9 +19,6 @@ bench/separate: $(VENV)/serve front ## an engine in a process of its own beside 
 bench/placement: $(VENV)/dev ## one model on a fast and a slow engine, placed by measured cost, in turn, and on each alone
 	$(BIN)/python -m benchmarks.placement
 
-bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
-	$(BIN)/python -m benchmarks.gateways
-
 bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwards of the INT8 graph
 	$(BIN)/python -m benchmarks.response
 
@@ -39,9 +36,6 @@ bench/windows: $(VENV)/dev build/bench/speeches/ready ## a decoder's attention w
 
 bench/recall: $(VENV)/dev build/bench/speeches/ready ## a decoder's windows as publishing chooses them, which recall; after `make demo-llm`
 	$(BIN)/python -m benchmarks.windows.recalled $(if $(TOKENS),--tokens $(TOKENS))
-
-bench/split: $(VENV)/dev ## logits of a decoder that is split over two processes, beside one in float64
-	$(BIN)/python -m benchmarks.split
 
 bench/longtexts: $(VENV)/dev ## what screening a long text adds to a process, with windows in the response graph and without
 	$(BIN)/python -m benchmarks.long_texts
@@ -74,9 +68,6 @@ bench/training: $(VENV)/dev build/bench/training ## distillation and private tra
 bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
 	$(BIN)/python -m benchmarks.rounding $(ONLY)
 
-bench/language: $(VENV)/dev build/bench/speeches/ready ## a small decoder taught by a larger one on little text; parts in build/bench/language are kept
-	$(BIN)/python -m benchmarks.language
-
 bench/guide: $(VENV)/dev ## what the guide asks for, gathered from the other results: met, missed or not measured
 	$(BIN)/python -m benchmarks.guide
 
@@ -106,18 +97,6 @@ bench/drill: $(VENV)/dev front ## production broken in five ways: seconds to det
 
 bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 10^7 a second
 	$(BIN)/python -m benchmarks.scale
-
-bench/console: $(VENV)/dev ## pages of the web console over 1,000 versions and 1,000,000 decisions (ten minutes)
-	$(BIN)/python -m benchmarks.console
-
-bench/dayone: $(VENV)/dev front ## finding, backup, rotation and renewal, as people meet them (ONLY=record: a part; twenty minutes)
-	$(BIN)/python -m benchmarks.dayone $(if $(ONLY),--only $(ONLY))
-
-bench/outward: $(VENV)/dev ## what other systems get: events across kills, COSE vectors (QUICK=1: a tenth; PART=events)
-	$(BIN)/python -m benchmarks.outward $(PART) $(if $(QUICK),--quick)
-
-bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
-	$(BIN)/python -m benchmarks.holes
 
 peers: $(PEERS:%=.venv-peers/%/ready)
 

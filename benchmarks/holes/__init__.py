@@ -1,1 +1,0 @@
-"""How the gateway holds where attackers once found holes."""
