@@ -17,8 +17,8 @@ from demo.materials import DATA, MODELS
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from inference.model.config import ModelConfig
+from publishing.evidence.signing import SCREENING_REPORT
 from publishing.source.folder import CONFIG
-from sealgate.cli.model.proposals import SCREENING_REPORT
 from sealgate.remote import connect
 from sealgate.v1 import log_pb2
 from sealgate.v1.log_pb2_grpc import LogServiceStub
