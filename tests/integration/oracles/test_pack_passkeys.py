@@ -11,7 +11,13 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.principals import Passkeys
 from sealgate.trust.statements import Approval
 from tests.support.builders.documents.authenticator import PRESENT, Authenticator
-from tests.support.builders.documents.people import at, make_policy, sign_policy
+from tests.support.builders.documents.people import (
+    at,
+    changed_people,
+    keyid,
+    make_policy,
+    sign_policy,
+)
 from tests.support.oracles.programs import python_with
 
 ANNA = Authenticator("anna")
@@ -21,10 +27,7 @@ APPROVAL = Approval("sha256:" + "0" * 64, "anna", "I have read it.", at())
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """The part of a pack that is checked: a policy that lists a passkey."""
-    people = tuple(
-        replace(p, keys=(*p.keys, ANNA.keyid)) if p.name == "anna" else p
-        for p in make_policy().principals
-    )
+    people = changed_people("anna", keys=(keyid("anna"), ANNA.keyid))
     policy = make_policy(principals=people, webauthn=Passkeys({ANNA.keyid: ANNA.passkey}))
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "1.dsse.json").write_bytes(sign_policy(policy).encode())

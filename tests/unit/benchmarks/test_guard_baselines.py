@@ -1,6 +1,5 @@
 """Classifiers beside a guard learn from its windows, and get their threshold by its rule."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,50 +10,16 @@ from benchmarks.guard import baselines
 from benchmarks.guard.ask_nanoguard import margins
 from benchmarks.guard.baselines import Learnt
 from inference.screening.calibration import conformal_rank
-from tests.support.builders.models import text_models
-from training.recipe.recipe import Recipe
-
-RECIPE = """
-[model]
-name = "guard"
-description = "d"
-intended_use = "u"
-[data]
-source = "texts"
-path = "prompts.jsonl"
-train = 400
-fit = 20
-calibration = 300
-tokens = 16
-windows = true
-tokenizer = "tokenizer.json"
-[student]
-kind = "encoder"
-[[steps]]
-kind = "train"
-[alarms]
-label = "injection"
-bound = 0.02
-"""
-
-
-_LETTERS = Path(text_models.__file__).parent / "letters" / "tokenizer.json"
+from tests.support.builders import guard_prompts
 
 
 @pytest.fixture
 def learnt(tmp_path: Path) -> Learnt:
     """Of prompts that speak of a pill where they are injections."""
-    some = np.random.default_rng(1)
-    words = [f"{a}{b}" for a in "bdfgl" for b in ("a", "e", "i", "o", "u", "an", "en")]
-    rows = []
-    for number in range(1600):
-        said = [*some.choice(words, 6), "pill" if number % 3 == 0 else "plan"]
-        label = "injection" if number % 3 == 0 else "clean"
-        rows.append({"text": " ".join(some.permutation(said)), "label": label})
-    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "tokenizer.json").write_bytes(_LETTERS.read_bytes())
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    return Learnt.read(Recipe.read(tmp_path / "recipe.toml"))
+    first = (("pill", "injection"), ("plan", "clean"), ("plan", "clean"))
+    return guard_prompts.learnt(
+        tmp_path, first, rows=1600, train=400, calibration=300, alarms="bound = 0.02"
+    )
 
 
 def test_what_is_learnt_is_what_the_recipe_trains_on(learnt: Learnt) -> None:

@@ -1,6 +1,5 @@
 """The threshold of what a tool has fetched."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,31 +12,7 @@ from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Floats, Margins
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
-from tests.support.builders.models import text_models
-from training.recipe.recipe import Recipe
-
-RECIPE = """
-[model]
-name = "guard"
-description = "d"
-intended_use = "u"
-[data]
-source = "texts"
-path = "prompts.jsonl"
-train = 100
-fit = 20
-calibration = 800
-tokens = 16
-windows = true
-tokenizer = "tokenizer.json"
-[student]
-kind = "encoder"
-[[steps]]
-kind = "train"
-[alarms]
-label = "injection"
-"""
-_LETTERS = Path(text_models.__file__).parent / "letters" / "tokenizer.json"
+from tests.support.builders import guard_prompts
 
 
 def leads(texts: Sequence[str]) -> Floats:
@@ -48,16 +23,8 @@ def leads(texts: Sequence[str]) -> Floats:
 @pytest.fixture
 def learnt(tmp_path: Path) -> Learnt:
     """Of letters, which begin with "note", and of other prompts."""
-    some = np.random.default_rng(2)
-    words = [f"{a}{b}" for a in "bdfgl" for b in ("a", "e", "i", "o", "u", "an", "en")]
-    rows = []
-    for number in range(1200):
-        first, label = (("note", "clean"), ("plan", "clean"), ("pill", "injection"))[number % 3]
-        rows.append({"text": " ".join([first, *some.choice(words, 6)]), "label": label})
-    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "tokenizer.json").write_bytes(_LETTERS.read_bytes())
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    return Learnt.read(Recipe.read(tmp_path / "recipe.toml"))
+    first = (("note", "clean"), ("plan", "clean"), ("pill", "injection"))
+    return guard_prompts.learnt(tmp_path, first, rows=1200, train=100, calibration=800)
 
 
 def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Learnt) -> None:

@@ -22,6 +22,7 @@ from sealgate.trust.statements import (
     PointerBundle,
     Proposal,
     sign_statement,
+    verify_pointer,
 )
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency import note
@@ -177,3 +178,28 @@ class PromotionDocuments:
         states = [(f"{p.model}/{p.alias}", p.sequence, p.payload_digest) for p in pointers]
         statement = Freshness(1, tuple(sorted(states)), (), at(minutes=-1), at(minutes=59))
         return sign_statement(replace(statement, **changes), key(signer))
+
+
+def verified_pointer(
+    bundle: PointerBundle,
+    *later: Policy,
+    publisher: str = "paula",
+    now: datetime = NOW,
+    first: Policy | None = None,
+) -> Pointer:
+    """A bundle's pointer under the first policy and those that came later. Raises like
+    `verify_pointer`.
+    """
+    chain = (first or make_policy(), *later)
+    return verify_pointer(bundle, {each.digest: each for each in chain}, chain[-1], publisher, now)
+
+
+def changed_people(name: str, **changes: Any) -> tuple[Principal, ...]:
+    """The organisation's people, one of them changed."""
+    people = make_policy().principals
+    return tuple(replace(p, **changes) if p.name == name else p for p in people)
+
+
+def keyid(name: str) -> str:
+    """The id of a person's fixed key."""
+    return key(name).public.keyid

@@ -15,17 +15,18 @@ from sealgate.trust.statements import (
     PointerBundle,
     open_statement,
     sign_statement,
-    verify_pointer,
 )
 from tests.support.builders.documents.authenticator import PRESENT, Authenticator
 from tests.support.builders.documents.people import (
-    NOW,
     VERSION_DIGEST,
     PromotionDocuments,
     at,
+    changed_people,
     key,
+    keyid,
     make_policy,
     refused,
+    verified_pointer,
 )
 from tests.support.fakes.security_key import VirtualSecurityKey
 
@@ -37,10 +38,7 @@ HIGH = RiskTiers({"digits": "high", "notes": "low"}, {})
 
 def policy_of(**changes: Any) -> Policy:
     """A policy in which Anna has a security key, and a passkey for the web."""
-    people = tuple(
-        replace(p, keys=(*p.keys, ANNA.keyid, WEB.keyid)) if p.name == "anna" else p
-        for p in make_policy().principals
-    )
+    people = changed_people("anna", keys=(keyid("anna"), ANNA.keyid, WEB.keyid))
     passkeys = Passkeys({one.keyid: one.passkey for one in (ANNA, WEB)})
     return make_policy(**({"principals": people, "webauthn": passkeys} | changes))
 
@@ -82,7 +80,7 @@ class TestPolicy:
         pointer = sign_statement(office.pointer(proposal, approvals), key("otto"))
         ordered = sorted(approvals, key=lambda one: one.payload_digest)
         bundle = PointerBundle(pointer, sign_statement(proposal, key("paula")), tuple(ordered))
-        verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)
+        verified_pointer(bundle, first=policy)
 
     @pytest.mark.parametrize("risk", [HIGH, None])
     def test_a_tier_that_asks_for_a_security_key(self, risk: RiskTiers | None) -> None:

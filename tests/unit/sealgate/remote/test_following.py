@@ -13,7 +13,7 @@ UNAVAILABLE = Failed(grpc.StatusCode.UNAVAILABLE)
 
 
 class Streams:
-    """Streams of numbers in turn, each ended by what stands last in it."""
+    """Streams of numbers, one after another; the last item of each says how it ends."""
 
     def __init__(self, *scripts):
         self._scripts = iter(scripts)

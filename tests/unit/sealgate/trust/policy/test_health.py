@@ -8,8 +8,12 @@ from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
-from sealgate.trust.statements import verify_pointer
-from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
+from tests.support.builders.documents.people import (
+    PromotionDocuments,
+    make_policy,
+    refused,
+    verified_pointer,
+)
 
 LIMITS = HealthLimits(60, 100, error_percent=5)
 HEALTH = HealthRules({"*": {"production": LIMITS}, "faces": {"canary": LIMITS}})
@@ -18,7 +22,7 @@ HEALTH = HealthRules({"*": {"production": LIMITS}, "faces": {"canary": LIMITS}})
 def verify(policy: Policy, admin: str, **proposal: Any) -> None:
     promotion_documents = PromotionDocuments(policy)
     bundle = promotion_documents.rollback(promotion_documents.promotion(**proposal), admin=admin)
-    verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)
+    verified_pointer(bundle, first=policy)
 
 
 def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
@@ -89,4 +93,4 @@ def test_a_service_promotes_nothing() -> None:
     policy = make_policy(health=HEALTH)
     bundle = PromotionDocuments(policy).promotion(pointer={"admin": "guard"})
     with refused(Reason.ROLE_TOO_LOW):
-        verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)
+        verified_pointer(bundle, first=policy)

@@ -9,7 +9,13 @@ from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy, PolicyRoot
 from sealgate.trust.policy.principals import Passkeys
 from tests.support.builders.documents.authenticator import Authenticator
-from tests.support.builders.documents.people import key, make_policy, refused
+from tests.support.builders.documents.people import (
+    changed_people,
+    key,
+    keyid,
+    make_policy,
+    refused,
+)
 
 ANNA = Authenticator("anna")
 SECTION = Passkeys({ANNA.keyid: ANNA.passkey})
@@ -17,10 +23,7 @@ SECTION = Passkeys({ANNA.keyid: ANNA.passkey})
 
 def policy_of(name: str, **changes: Any) -> Policy:
     """A policy in which somebody holds Anna's passkey."""
-    people = tuple(
-        replace(p, keys=(*p.keys, ANNA.keyid)) if p.name == name else p
-        for p in make_policy().principals
-    )
+    people = changed_people(name, keys=(keyid(name), ANNA.keyid))
     return make_policy(**({"principals": people, "webauthn": SECTION} | changes))
 
 

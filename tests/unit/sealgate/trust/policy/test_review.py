@@ -14,7 +14,6 @@ from sealgate.trust.statements import (
     PointerBundle,
     review_end,
     sign_statement,
-    verify_pointer,
 )
 from tests.support.builders.documents.people import (
     NOW,
@@ -23,6 +22,7 @@ from tests.support.builders.documents.people import (
     key,
     make_policy,
     refused,
+    verified_pointer,
 )
 
 RISK = RiskTiers({"digits": "high", "spam": "low"}, {})
@@ -46,7 +46,7 @@ def promotion(*approved: float, policy: Policy = POLICY) -> PointerBundle:
 
 
 def verify(bundle: PointerBundle, policy: Policy = POLICY) -> Pointer:
-    return verify_pointer(bundle, {policy.digest: policy}, policy, "paula", NOW)
+    return verified_pointer(bundle, first=policy)
 
 
 def test_the_section_is_read_as_it_was_written() -> None:
@@ -104,7 +104,7 @@ def test_approvals_of_the_future_do_not_count() -> None:
 def test_a_promotion_that_was_sound_when_it_was_made_stays_so() -> None:
     bundle = promotion(80, 80)
     later = NOW + timedelta(days=20)
-    verify_pointer(bundle, {POLICY.digest: POLICY}, POLICY, "paula", later)
+    verified_pointer(bundle, first=POLICY, now=later)
     end = review_end(bundle, POLICY)
     assert end is not None
     assert end < later

@@ -8,13 +8,13 @@ from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import PolicyRules
 from sealgate.trust.policy.shares import in_share
-from sealgate.trust.statements import Proposal, verify_pointer
+from sealgate.trust.statements import Proposal
 from tests.support.builders.documents.people import (
-    NOW,
     VERSION_DIGEST,
     PromotionDocuments,
     make_policy,
     refused,
+    verified_pointer,
 )
 
 POLICY = make_policy(
@@ -25,7 +25,7 @@ OFFICE = PromotionDocuments(POLICY)
 
 def verify(approvers: tuple[str, ...], alias: str, share: int) -> None:
     bundle = OFFICE.promotion(approvers, alias=alias, share=share)
-    verify_pointer(bundle, {POLICY.digest: POLICY}, POLICY, "paula", NOW)
+    verified_pointer(bundle, first=POLICY)
 
 
 def test_a_proposal_without_a_share_keeps_its_bytes() -> None:
