@@ -14,6 +14,8 @@ from benchmarks.screening.targets import LEAST, OURS, SMALL
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 _Z = 1.959964
+FALSE_ALARMS = (0.005, 0.01, 0.02, 0.05, 0.1)
+"""Of clean test rows: what a detector finds at these rates is its ROC, beside its thresholds."""
 _ANY, _CRAFTED, _NEAR = _PAST = (
     "undetected, best attack",
     "undetected, best attack but geometric",
@@ -43,6 +45,7 @@ class AttackCounts:
     refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     suspect: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     aurocs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    roc: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
     near: list[int] = field(default_factory=lambda: [0, 0])
 
     def row(self, attack: str) -> Row:
@@ -51,15 +54,25 @@ class AttackCounts:
         found["within the size"] = wilson(self.near[1], self.near[0])
         if self.successes < LEAST:
             return found | {"measured": "not measured"}
-        of, refused = self.successes, self.refused[OURS]
+        of, refused, roc = self.successes, self.refused[OURS], self.roc.items()
         return found | {
             "undetected": wilson(of - refused, self.attacked),
             "refused": wilson(refused, of),
             "refused or suspect": wilson(self.suspect[OURS], of),
             "auroc": {n: round(float(np.mean(each)), 4) for n, each in self.aurocs.items()},
+            "found at": {
+                f"{rate:.1%}": {n: round(float(np.mean(each, axis=0)[at]), 4) for n, each in roc}
+                for at, rate in enumerate(FALSE_ALARMS)
+            },
             "refused by": {n: round(hits / of, 4) for n, hits in self.refused.items()},
             "refused or suspect by": {n: round(hits / of, 4) for n, hits in self.suspect.items()},
         }
+
+
+def found_at(clean: Floats, scores: Floats) -> Floats:
+    """The share of scores above all but each of `FALSE_ALARMS` of the clean ones."""
+    limits = np.quantile(clean, 1 - np.array(FALSE_ALARMS))
+    return np.asarray((scores[:, None] > limits).mean(axis=0))
 
 
 class BestAttacks:

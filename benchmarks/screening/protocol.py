@@ -6,13 +6,14 @@ every figure is at the threshold that a version would ship with: refused, refuse
 leaves is the float32 model's also where INT8 answers (`benchmarks.screening.twins`), so that one is
 attacked. Intervals are Wilson's, of 95%, over the rows of all seeds. An attack with fewer than 200
 successes is not measured. *Best attack* takes for each row any attack that gets past. Known
-detectors are calibrated on the same rows to the same bound, and told apart by AUROC and by what
-they refuse. Attackers know the weights and not the detector, but the *adaptive* one, who knows all.
-*Family left out* is our detector without the attacks of that kind among those that it is fitted to.
-Honest changes are ones that neither fit nor calibration saw
-(`benchmarks.screening.honest_changes`); of a table, later months. A table is attacked only by what
-can be sent, and not by the adaptive attacker. Writes results/screening.json after each seed;
-models, attacks and what the adaptive attacker found are kept below build/bench/screening.
+detectors are calibrated on the same rows to the same bound, and told apart by AUROC, by what they
+refuse and by what they find at true rates of false alarms. Attackers know the weights and not the
+detector, but the *adaptive* one, who knows all. *Family left out* is our detector without the
+attacks of that kind among those that it is fitted to. Honest changes are ones that neither fit nor
+calibration saw (`benchmarks.screening.honest_changes`); of a table, later months. A table is
+attacked only by what can be sent, and not by the adaptive attacker. Writes results/screening.json
+after each seed; models, attacks and what the adaptive attacker found are kept below
+build/bench/screening.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import torch
 from benchmarks.report import Row, commit, earlier, finish, show
 from benchmarks.screening import adaptive, baselines
 from benchmarks.screening.attacks import ATTACKS, made
-from benchmarks.screening.counts import AttackCounts, BestAttacks, Bools, Floats, wilson
+from benchmarks.screening.counts import AttackCounts, BestAttacks, Bools, Floats, found_at, wilson
 from benchmarks.screening.families import SHOWN, attacks_on, family
 from benchmarks.screening.honest_changes import honest_changes, other_digits
 from benchmarks.screening.sources import DIGITS, FASHION, FLIGHTS, DataSet, Rows
@@ -134,6 +135,7 @@ class ModelFindings:
             cell.refused[name] += int(refused.sum())
             cell.suspect[name] += int(suspect.sum())
             cell.aurocs[name].append(auroc(judge.clean, scores))
+            cell.roc[name].append(found_at(judge.clean, scores))
             if name == OURS:
                 ours = refused, suspect
         return ours

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.screening.attacks import MANY
-from benchmarks.screening.counts import AttackCounts, BestAttacks, wilson
+from benchmarks.screening.counts import FALSE_ALARMS, AttackCounts, BestAttacks, found_at, wilson
 from benchmarks.screening.families import GEOMETRIC, family
 from benchmarks.screening.honest_changes import honest_changes
 from benchmarks.screening.targets import LEAST, OURS
@@ -23,11 +23,14 @@ def test_undetected_is_of_all_attacked_rows_and_refused_of_those_that_fooled() -
     cell = AttackCounts(attacked=500, successes=LEAST)
     cell.refused[OURS], cell.suspect[OURS] = 150, 190
     cell.aurocs[OURS] = [0.9, 0.8]
+    cell.roc[OURS] = [np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.array([0.3, 0.4, 0.5, 0.6, 0.7])]
     row = cell.row("PGD-40")
     assert row["undetected"]["mean"] == 0.1
     assert row["refused"]["mean"] == 0.75
     assert row["refused or suspect"]["mean"] == 0.95
     assert row["auroc"][OURS] == pytest.approx(0.85)
+    assert row["found at"]["1.0%"] == {OURS: pytest.approx(0.3)}
+    assert row["found at"]["10.0%"] == {OURS: pytest.approx(0.6)}
 
 
 def test_a_cell_with_few_successes_is_not_measured() -> None:
@@ -39,6 +42,12 @@ def test_a_cell_with_few_successes_is_not_measured() -> None:
 def test_of_attacks_of_least_norm_those_within_the_size_are_told_apart() -> None:
     cell = AttackCounts(attacked=300, successes=LEAST, near=[40, 38])
     assert cell.row("DeepFool")["within the size"]["mean"] == 0.95
+
+
+def test_what_is_found_is_told_at_true_rates_of_false_alarms() -> None:
+    clean, scores = np.arange(1000.0), np.array([985.0, 995.5, 1200.0])
+    found = dict(zip(FALSE_ALARMS, found_at(clean, scores), strict=True))
+    assert found == {0.005: 2 / 3, 0.01: 2 / 3, 0.02: 1, 0.05: 1, 0.1: 1}
 
 
 def test_the_best_attack_counts_for_each_row_that_was_attacked() -> None:
