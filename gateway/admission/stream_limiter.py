@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway.config.sections import GatewayLimits
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 0.25
@@ -76,17 +77,14 @@ class StreamLimiter:
         )
         self.ends: dict[CancellableCall, float] = {}
         self._mutex = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stream-limiter", daemon=True)
+        self._sweeper = PeriodicThread("stream-limiter", _SWEEP_SECONDS, self._end_overdue)
 
     def start(self) -> None:
         """Begin to end what overstays."""
-        self._thread.start()
+        self._sweeper.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._sweeper.stop()
         self.watchers.shutdown()
 
     def reading(self, call: CancellableCall, caller: str) -> AbstractContextManager[None]:
@@ -141,10 +139,9 @@ class StreamLimiter:
             with self._mutex:
                 self._of_one[key] -= 1
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_SWEEP_SECONDS):
-            now = time.monotonic()
-            with self._mutex:
-                overdue = [call for call, end in self.ends.items() if now >= end]
-            for call in overdue:
-                call.cancel()
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        with self._mutex:
+            overdue = [call for call, end in self.ends.items() if now >= end]
+        for call in overdue:
+            call.cancel()

@@ -14,7 +14,6 @@ alone. Where several gateways see the same, one moves the alias, and the others 
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -28,6 +27,7 @@ from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import ModelConfig
 from registry.promotion.pointers import Pointers
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.keys import Signer
@@ -70,8 +70,7 @@ class AutoRollback:
         self._policy = policy
         self.clock = clock
         self._signer = signer
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="auto-rollback", daemon=True)
+        self._thread = PeriodicThread("auto-rollback", _LOOK_SECONDS, self.look)
         self.done: dict[tuple[str, str], str] = {}
         self.rests_until: dict[tuple[str, str], float] = {}
         self.held: frozenset[str] = frozenset()
@@ -80,9 +79,7 @@ class AutoRollback:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     def look(self) -> None:
         """Act on every breach once."""
@@ -92,13 +89,6 @@ class AutoRollback:
                 rests = self.rests_until.get(place, 0.0) > time.monotonic()
                 if not rests and self.done.get(place) != breach.pointer and self._act(breach):
                     self.done[place] = breach.pointer
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            try:
-                self.look()
-            except Exception:  # it must outlive every error, or nothing is guarded any more
-                _log.exception("guarding aliases")
 
     def _act(self, breach: Breach) -> bool:
         """Whether all was done that can be."""

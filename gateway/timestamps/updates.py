@@ -14,7 +14,6 @@ import http.client
 import logging
 import re
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from gateway.config.optional_sections import TimestampSettings
 from sealgate.bounded_http import HttpExchange
 from sealgate.files import read_regular_file, replace_file
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.timestamps import LARGEST_STAMP, Timestamp, TimestampAuthority
@@ -142,26 +142,23 @@ class TimestampUpdater:
         self._settings = settings
         self._logs = logs
         self._clock = clock
-        self._stopping = threading.Event()
         self._authority = _authority(settings)
+        self._thread = PeriodicThread(
+            "timestamps", min(self.every, _AGAIN_SECONDS), self.update, at_once=True
+        )
 
     def start(self) -> None:
         if self._authority is not None:
-            threading.Thread(target=self._run, daemon=True).start()
+            self._thread.start()
 
     def stop(self) -> None:
         """End. Nobody waits for an authority that is slow."""
-        self._stopping.set()
+        self._thread.stop(wait=False)
 
     def newest(self) -> dict[str, StampedLog | None]:
         """The newest stamp of each log, by origin; nothing where no authority is configured."""
         logs = self._logs if self.every else ()
         return {log.origin: self.store.newest(log.origin) for log in logs}
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.update()
-            self._stopping.wait(min(self.every, _AGAIN_SECONDS))
 
     def update(self) -> None:
         """Have each log stamped whose last stamp is old enough."""

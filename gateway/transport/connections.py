@@ -40,6 +40,7 @@ import grpc
 
 from gateway.auth.interceptor import Authenticator
 from gateway.config.sections import GatewayLimits
+from sealgate.periodic import PeriodicThread
 from sealgate.trust.policy import Policy, Principal
 
 _SPARED_SECONDS = 1.0
@@ -167,16 +168,13 @@ class GrpcConnections:
         # By what gRPC calls the peer.
         self._known: dict[str, Peer] = {}
         self._mutex = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
+        self._thread = PeriodicThread("connections", _LOOK_SECONDS, self._end_surplus)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     def note_caller(self, peer: str) -> None:
         """Say that a call has authenticated; `peer` is as gRPC's context has it."""
@@ -232,16 +230,15 @@ class GrpcConnections:
                 return Accepted(file, inode, here[1], _peer(there[0], there[1]), now)
         return None
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            try:
-                ended = self.look(time.monotonic())
-            except OSError as error:
-                # Such as too many open files, of which some will be closed.
-                _log.error("looking at connections: %s", error)
-                continue
-            if ended:
-                _log.info("ended %d connections without an authenticated caller", ended)
+    def _end_surplus(self) -> None:
+        try:
+            ended = self.look(time.monotonic())
+        except OSError as error:
+            # Such as too many open files, of which some will be closed.
+            _log.error("looking at connections: %s", error)
+            return
+        if ended:
+            _log.info("ended %d connections without an authenticated caller", ended)
 
 
 class NotingAuthenticator:

@@ -12,8 +12,8 @@ used.
 import http.client
 import logging
 import ssl
-import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from gateway.config.optional_sections import WitnessSettings
 from gateway.security_events import tampering
 from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.bounded_http import HttpExchange
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes
@@ -102,28 +103,25 @@ class WitnessUpdater:
         halt: Callable[[str, str], None],
         every: float,
     ) -> None:
-        self._settings = settings
         self._logs = logs
         self._witnessed = witnessed
         self._halt = halt
-        self._every = every
-        self._stopping = threading.Event()
+        self._threads = [
+            PeriodicThread(each.witness.name, every, partial(self.feed, each), at_once=True)
+            for each in settings
+        ]
         for log in logs:
             if detail := witnessed.conflict(log.origin):
                 halt(log.origin, detail)
 
     def start(self) -> None:
-        for settings in self._settings:
-            threading.Thread(target=self._run, args=(settings,), daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End. Nobody waits for a witness that is slow."""
-        self._stopping.set()
-
-    def _run(self, settings: WitnessSettings) -> None:
-        while not self._stopping.is_set():
-            self.feed(settings)
-            self._stopping.wait(self._every)
+        for thread in self._threads:
+            thread.stop(wait=False)
 
     def feed(self, settings: WitnessSettings) -> None:
         """Have the newest checkpoint of every log cosigned by one witness."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import grpc
 
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 
 _SWEEP_SECONDS = 0.25
@@ -33,14 +34,14 @@ class WaitLimiter:
         self._mutex = threading.Lock()
         self._waiting: Counter[bytes] = Counter()
         self._ends: dict[Cancellable, float] = {}
-        self._stopping = threading.Event()
+        self._sweeper = PeriodicThread("patience", _SWEEP_SECONDS, self._end_overdue)
 
     def start(self) -> None:
         """Begin to end what overstays."""
-        threading.Thread(target=self._run, name="patience", daemon=True).start()
+        self._sweeper.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._sweeper.stop()
 
     def messages(
         self, messages: Iterator[bytes], gateway: bytes, call: Cancellable
@@ -71,12 +72,11 @@ class WaitLimiter:
                     del self._waiting[gateway]
                 self._ends[call] = time.monotonic() + self._seconds + _OVERTIME_SECONDS
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_SWEEP_SECONDS):
-            now = time.monotonic()
-            with self._mutex:
-                late = [call for call, end in self._ends.items() if end <= now]
-                for call in late:
-                    del self._ends[call]
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        with self._mutex:
+            late = [call for call, end in self._ends.items() if end <= now]
             for call in late:
-                call.cancel()
+                del self._ends[call]
+        for call in late:
+            call.cancel()

@@ -12,7 +12,6 @@ What was told is remembered with the event, so that it is told once.
 import hashlib
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.config import EventCheckSettings
 from sealgate.events.store import EventStore
 from sealgate.health.check import CertificateLimits, certificates, in_time
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.remote.calls import list_all
@@ -71,21 +71,14 @@ class EventChecks:
         self._settings = settings
         self._from_beginning = from_beginning
         self._clock = clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="events-checks", daemon=True)
+        self._thread = PeriodicThread("events-checks", settings.every, self.look, at_once=True)
         self.failing: dict[str, str] = {}
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.look()
-            self._stopping.wait(self._settings.every)
+        self._thread.stop()
 
     def look(self) -> None:
         """Look at everything once."""

@@ -37,6 +37,7 @@ from gateway.transport.http.operations import (
 )
 from gateway.transport.http.peer import HttpContext
 from inference.observability import tracing
+from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 
 _LOOK_SECONDS = 0.1
@@ -50,16 +51,13 @@ class DisconnectWatch:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self.watched: set[HttpContext] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="http-absence", daemon=True)
+        self._thread = PeriodicThread("http-absence", _LOOK_SECONDS, self._look)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     @contextmanager
     def noticed(self, context: HttpContext) -> Iterator[None]:
@@ -72,13 +70,12 @@ class DisconnectWatch:
             with self._mutex:
                 self.watched.remove(context)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            with self._mutex:
-                watched = [*self.watched]
-            for context in watched:
-                if not context.is_active():
-                    context.leave()
+    def _look(self) -> None:
+        with self._mutex:
+            watched = [*self.watched]
+        for context in watched:
+            if not context.is_active():
+                context.leave()
 
 
 _INFER = "ModelInfer"
