@@ -98,7 +98,7 @@ def followed(tops: Sequence[str]) -> dict[str, list[str]]:
     from tests.support.harness.gateway import GatewayHarness, question, rows
 
     with tempfile.TemporaryDirectory() as folder, traced(tops) as trace:
-        harness = GatewayHarness(Path(folder) / "state", "digits-1")
+        harness = GatewayHarness(Path(folder) / "state", "digits-standard")
         harness.start()
         harness.promote("digits", 1)
         asked = question("digits", rows(), receipt=True)
@@ -111,7 +111,7 @@ def followed(tops: Sequence[str]) -> dict[str, list[str]]:
             inference.ModelInfer(asked, timeout=60)
             taken.append((set(trace.files), set(trace.leading), set(trace.way)))
         trace.clear()
-        harness.publish("digits-2", "digits")
+        harness.publish("digits-hardened", "digits")
         publication = [sorted(each) for each in (trace.files, trace.leading, trace.way)]
         harness.stop()
     passed, leading, way = zip(*taken, strict=True)

@@ -108,7 +108,7 @@ def started(stage: Stage) -> Iterator[None]:
 
 def promote(
     stage: Stage,
-    source: Path = MODELS / "digits-1",
+    source: Path = MODELS / "digits-standard",
     data: Path = DATA / "digits.safetensors",
     *options: str,
 ) -> None:

@@ -106,7 +106,7 @@ def _gateways(state: Path, url: str, spare: int) -> Iterator[tuple[Stage, Second
     stage.start_gateway()
     try:
         for version in range(1, 3 + spare):
-            folder = MODELS / ("digits-1" if version == 1 else "digits-2")
+            folder = MODELS / ("digits-standard" if version == 1 else "digits-hardened")
             data = str(DATA / "digits.safetensors")
             stage.command(
                 *("model", "publish", str(folder), "--data", data, "--json"), person="publisher"

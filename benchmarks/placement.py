@@ -149,7 +149,7 @@ def _gateway(state: Path, factor: float) -> Iterator[Gateway]:
         for engine in engines:
             engine.start()
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         # It has been started.
         yield cast(Gateway, harness.gateway)

@@ -47,7 +47,9 @@ class CountedGraph:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="digits-1", choices=("digits-1", "digits-2"))
+    parser.add_argument(
+        "--model", default="digits-standard", choices=("digits-standard", "digits-hardened")
+    )
     rows = measured(parser.parse_args().model)
     show(rows, title=f"CPU-us of a run, in {_ROUNDS} rounds: median (least to most)")
     value = next(

@@ -36,7 +36,7 @@ def main() -> None:
     # On a disk: the log grows by gigabytes.
     with TemporaryDirectory(dir="build/bench") as name:
         folder = Path(name)
-        paths = MODELS / "digits-1", DATA / "digits.safetensors"
+        paths = MODELS / "digits-standard", DATA / "digits.safetensors"
         installed = governed.install(folder / "state", "saturated", *paths)
         model = served.digits(installed.graph(), folder)
         with governed.running(installed, model, cores, client, folder) as gateway:

@@ -99,7 +99,7 @@ def _running(
             engines.append(_engine(state, cores.server, environment))
             stack.callback(engines[0].stop)
         with governed.started(stage):
-            governed.promote(stage, MODELS / "digits-1", DATA / "digits.safetensors")
+            governed.promote(stage, MODELS / "digits-standard", DATA / "digits.safetensors")
             shown = stage.command("model", "show", "digits", "1", "--json", person="auditor")
         installed = governed.Installed(state.name, "digits", stage, True, shown)
         model = served.digits(installed.graph(), folder)

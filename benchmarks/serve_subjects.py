@@ -38,7 +38,7 @@ class ServedModel:
 
 def _digits(folder: Path) -> ServedModel:
     """Installed twice: with each transport."""
-    paths = MODELS / "digits-1", DATA / "digits.safetensors"
+    paths = MODELS / "digits-standard", DATA / "digits.safetensors"
     installed = tuple(
         governed.install(folder / transport, name, *paths, transport=transport)
         for name, transport in ((OURS, "native"), (GRPCIO, "grpcio"))

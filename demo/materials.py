@@ -12,9 +12,13 @@ Array = npt.NDArray[Any]
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
 DATA = HERE / "data"
-# In the order of publishing: the hardened digits become version 1, the plain ones version 2.
-FOLDERS = {"digits-2": "digits", "digits-1": "digits", "breast-cancer-1": "breast-cancer"}
-LIVE = {"digits": "digits-2", "breast-cancer": "breast-cancer-1"}
+# In the order of publishing: the hardened digits become version 1, the others version 2.
+FOLDERS = {
+    "digits-hardened": "digits",
+    "digits-standard": "digits",
+    "breast-cancer": "breast-cancer",
+}
+LIVE = {"digits": "digits-hardened", "breast-cancer": "breast-cancer"}
 """The folder of each model's version 1, which is attacked."""
 
 

@@ -68,7 +68,7 @@ def _ensure_digits(stage: Stage) -> None:
     with connect(stage.profile("client")) as channel:
         reason = reason_for(GRPCInferenceServiceStub(channel), question("digits", rows))
     if reason in _NOT_YET:
-        folder, data = MODELS / "digits-1", DATA / "digits.safetensors"
+        folder, data = MODELS / "digits-standard", DATA / "digits.safetensors"
         published = stage.command(
             "model", "publish", str(folder), "--data", str(data), "--json", person="publisher"
         )
@@ -112,7 +112,7 @@ def _list_passkey(stage: Stage) -> None:
         found = RegistryServiceStub(channel).ListModels(request).models
     version = found[0].latest_version
     if version == 1:
-        folder, data = MODELS / "digits-2", DATA / "digits.safetensors"
+        folder, data = MODELS / "digits-hardened", DATA / "digits.safetensors"
         words = ("model", "publish", str(folder), "--data", str(data), "--json")
         version = stage.command(*words, person="publisher")["version"]
     stage.command("model", "propose", "digits", str(version), person="publisher")

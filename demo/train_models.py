@@ -158,19 +158,19 @@ class DemoModel:
 
 DIGITS = (
     DemoModel(
-        "digits-1",
+        "digits-standard",
         MlpRecipe(seed=1, hidden=(128, 64), smoothing=0.05, attack=0.1),
         "A small network that reads handwritten digits of 8 by 8 pixels.",
     ),
     DemoModel(
-        "digits-2",
+        "digits-hardened",
         MlpRecipe(seed=2, hidden=(128, 64), smoothing=0.05, attack=0.15, noise=0.03),
         "A small network that reads handwritten digits of 8 by 8 pixels, hardened further.",
     ),
 )
 BREAST_CANCER = (
     DemoModel(
-        "breast-cancer-1",
+        "breast-cancer",
         MlpRecipe(
             seed=1,
             hidden=(128, 96),

@@ -66,9 +66,9 @@ class Attacked:
 
 def subjects() -> Iterator[Attacked]:
     """The demo's models; then Fashion-MNIST and e-mails, for which see `_fashion` and `_emails`."""
-    for name in ("digits-1", "digits-2", "breast-cancer-1"):
-        data = Dataset.read(DEMO / "data" / f"{name[:-2]}.safetensors")
+    for name in ("digits-standard", "digits-hardened", "breast-cancer"):
         source = SourceFolder.read(DEMO / "models" / name)
+        data = Dataset.read(DEMO / "data" / f"{source.config.name}.safetensors")
         request = TrialRequest(
             source.config,
             source.serving,

@@ -155,7 +155,7 @@ class DriftedTraffic:
 
     def recover(self, site: DrillSite, incident: Incident) -> str:
         data = versions.grainy_data(site.stage.state)
-        version = site.publish(MODELS / "digits-1", data)
+        version = site.publish(MODELS / "digits-standard", data)
         site.promote(site.approved(version), "calibrated for the worn scanner")
         site.good = version
         calibrated = partial(self.good, site)

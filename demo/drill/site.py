@@ -181,7 +181,7 @@ secrets = ["drill.key"]
 
 def _first_version(stage: Stage) -> None:
     words = ("--data", str(DATA / f"{MODEL}.safetensors"), "--json")
-    stage.command("model", "publish", str(MODELS / "digits-1"), *words, person="publisher")
+    stage.command("model", "publish", str(MODELS / "digits-standard"), *words, person="publisher")
     proposal = approved(stage, 1)
     stage.command("model", "promote", proposal, "--reason", "first version", person="admin")
 

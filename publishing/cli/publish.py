@@ -90,7 +90,7 @@ class RegistryCommitments:
     epilog="""
 \b
 Example:
-  sealgate model publish demo/models/digits-1 --data demo/data/digits.safetensors
+  sealgate model publish demo/models/digits-standard --data demo/data/digits.safetensors
 """
 )
 @click.argument("source", type=click.Path(exists=True, path_type=Path))

@@ -201,7 +201,7 @@ def _holds(share: float, rows: int, bound: float) -> str:
     epilog="""
 \b
 Example:
-  sealgate screen recalibrate demo/models/digits-1 --data demo/data/digits.safetensors \\
+  sealgate screen recalibrate demo/models/digits-standard --data demo/data/digits.safetensors \\
       --features state/features --model digits --from-version 1
 """
 )

@@ -26,7 +26,7 @@ def test_sigterm_under_load_ends_cleanly_and_keeps_every_answer(tmp_path: Path) 
     stage.start_gateway()
     try:
         data = str(DATA / "digits.safetensors")
-        folder = str(MODELS / "digits-1")
+        folder = str(MODELS / "digits-standard")
         stage.command("model", "publish", folder, "--data", data, person="publisher")
         promote_approved(stage, "digits", 1)
         before = recorded(stage)

@@ -19,7 +19,7 @@ def pytest_terminal_summary(exitstatus: int, config: pytest.Config) -> None:
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[GatewayDeployment]:
     """Not started yet: on SQLite, its engine in the same process, with a version of digits."""
-    deployment = GatewayDeployment(GatewayHarness(tmp_path / "state", "digits-1"))
+    deployment = GatewayDeployment(GatewayHarness(tmp_path / "state", "digits-standard"))
     deployment.configure(f"\n[limits]\ndeadline = {PATIENCE}\n")
     try:
         yield deployment
@@ -33,7 +33,9 @@ def open_deployment(
 ) -> Iterator[GatewayDeployment]:
     """Running, with digits 1 in production, and listening for gRPC and HTTP in clear as well."""
     deployment = GatewayDeployment(
-        GatewayHarness(tmp_path_factory.mktemp("open") / "state", "digits-1", transport=transport)
+        GatewayHarness(
+            tmp_path_factory.mktemp("open") / "state", "digits-standard", transport=transport
+        )
     )
     try:
         deployment.listen_in_clear(free_ports())

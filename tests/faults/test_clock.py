@@ -24,7 +24,7 @@ def test_jumps(deployment: GatewayDeployment, offset: str) -> None:
     deployment.gateway.start()
     deployment.promote(1)
     harness = deployment.harness
-    harness.publish("digits-2", "digits")
+    harness.publish("digits-hardened", "digits")
     admin = harness.governance("admin")
     approved = harness.approved("digits", 2)
     with watched(f"clock off by {offset}", deployment.gateway, _TARGET) as finding:

@@ -45,7 +45,7 @@ def on_postgres(state: Path, url: str, *, answers: bool) -> GatewayDeployment:
         deployment.change('"answers.db"', f'"{url}&schema=answers_{name}"')
     try:
         deployment.gateway.start()
-        for version in ("digits-1", "digits-2"):
+        for version in ("digits-standard", "digits-hardened"):
             deployment.harness.publish(version, "digits")
         deployment.promote(1)
     except BaseException:

@@ -27,7 +27,7 @@ def test_is_cut(tmp_path: Path, seconds: int) -> None:
         engine.start()
         try:
             deployment.gateway.start()
-            deployment.harness.publish("digits-1", "digits")
+            deployment.harness.publish("digits-standard", "digits")
             deployment.promote(1)
             fault = f"network to the engine cut, {seconds} s"
             with watched(fault, deployment.gateway, _TARGET) as finding:

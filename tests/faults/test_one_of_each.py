@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         engine.start()
         stack.callback(lambda: engine.runs and engine.stop())
         deployment.gateway.start()
-        deployment.harness.publish("digits-1", "digits")
+        deployment.harness.publish("digits-standard", "digits")
         deployment.promote(1)
         callers = stack.enter_context(Callers(deployment.harness, CALLERS, PATIENCE))
         yield Site(deployment, engine, database, network, set_clock, callers)

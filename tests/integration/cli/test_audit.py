@@ -23,8 +23,8 @@ class Told:
     def __init__(self, harness: GatewayHarness) -> None:
         self.harness = harness
         self.before = format_time(datetime.now(UTC) - timedelta(seconds=1))
-        harness.publish("digits-1", "digits")
-        harness.publish("digits-2", "digits")
+        harness.publish("digits-standard", "digits")
+        harness.publish("digits-hardened", "digits")
         harness.promote("digits", 1)
         self.receipt = self.ask()
         self.first = format_time(datetime.now(UTC))

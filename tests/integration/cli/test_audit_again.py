@@ -19,7 +19,7 @@ INPUTS = rows(count=3)
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     with running(tmp_path_factory.mktemp("again") / "state") as harness:
-        for folder in ("digits-1", "digits-2"):
+        for folder in ("digits-standard", "digits-hardened"):
             harness.publish(folder, "digits")
         harness.promote("digits", 1)
         np.savetxt(harness.state / "rows.csv", INPUTS, delimiter=",")

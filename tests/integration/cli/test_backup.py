@@ -24,7 +24,7 @@ DATABASES = ("registry", "answers", "subjects")
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayHarness]:
     monkeypatch.chdir(tmp_path)
-    harness = GatewayHarness(tmp_path / "state", "digits-1")
+    harness = GatewayHarness(tmp_path / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nanchor_every = 1.0\n")
     harness.start()

@@ -15,7 +15,7 @@ from tests.support.harness.gateway import GatewayHarness, rows, running
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("cli") / "state", "digits-standard") as harness:
         yield harness
 
 

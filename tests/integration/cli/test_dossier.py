@@ -25,7 +25,9 @@ HOSTILE = "<script>alert(1)</script> [x](javascript:1)"
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("house") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         harness.promote("digits", 2)
         rejected = harness.propose("digits", 1)

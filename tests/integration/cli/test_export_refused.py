@@ -13,7 +13,7 @@ from tests.support.harness.gateway import GatewayHarness, running
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("edited") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("edited") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 
@@ -82,7 +82,7 @@ def test_other_bytes_in_the_artifact_store(harness: GatewayHarness, tmp_path: Pa
 
 def test_only_the_models_that_are_wanted(harness: GatewayHarness, tmp_path: Path) -> None:
     assert export(harness, tmp_path / "none", "--model", "nobodys") == Reason.MODEL_UNKNOWN.name
-    harness.publish("breast-cancer-1", "breast-cancer")
+    harness.publish("breast-cancer", "breast-cancer")
     assert export(harness, tmp_path / "pack", "--model", "digits") == ""
     assert [path.name for path in (tmp_path / "pack" / "models").iterdir()] == ["digits"]
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]

@@ -55,7 +55,9 @@ def nothing_errs() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path_factory.mktemp("health") / "state", "digits-1", "digits-2")
+    harness = GatewayHarness(
+        tmp_path_factory.mktemp("health") / "state", "digits-standard", "digits-hardened"
+    )
     harness.start()
     try:
         harness.promote("digits", 1)

@@ -16,7 +16,9 @@ from tests.support.harness.policy_changes import Document, change
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("house") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         yield harness
 

@@ -15,7 +15,9 @@ MODELS = 60
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli-lists") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("cli-lists") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         harness.promote("digits", 2)
         harness.governance("admin").rollback("digits", "production", 1, "complaints")

@@ -47,7 +47,7 @@ def size(folder: Path) -> int:
 
 def test_it_goes_on_over_a_restart_until_interrupted(tmp_path: Path) -> None:
     folder = tmp_path / "tiles"
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         with following(harness, folder) as process:

@@ -16,7 +16,7 @@ from tests.support.harness.policy_changes import accept
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("outcome") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("outcome") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         accept(harness, outcomes=TAKEN)
         yield harness

@@ -42,7 +42,7 @@ def harness(
         text = text.replace(f'"{place}"', f'"{url}"')
     configuration.write_text(text)
     harness.start()
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     yield harness
     harness.stop()

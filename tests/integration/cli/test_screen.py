@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 
@@ -145,7 +145,7 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_
     sent = np.concatenate([features, features[:100]]).astype(np.float32)
     folder.add(digest, sent, datetime.now(UTC).date())
     data = str(DATA / "digits.safetensors")
-    words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
+    words = ["screen", "recalibrate", str(MODELS / "digits-standard"), "--data", data]
     words += ["--features", str(tmp_path / "features"), "--model", "digits"]
     result = harness.command(*words, "--from-version", "1", "--json")
     assert result.exit_code == 0, result.output
@@ -179,7 +179,7 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(harness, tmp_
 def test_too_little_traffic_calibrates_nothing(harness, tmp_path):
     (tmp_path / "features").mkdir()
     data = str(DATA / "digits.safetensors")
-    words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
+    words = ["screen", "recalibrate", str(MODELS / "digits-standard"), "--data", data]
     words += ["--features", str(tmp_path / "features"), "--model", "digits"]
     result = harness.command(*words, "--from-version", "1")
     assert "CALIBRATION_TOO_SMALL" in result.output

@@ -62,7 +62,7 @@ def test_engine_and_gateway_meet_as_they_were_set_up(tmp_path: Path) -> None:
     engine.start()
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"

@@ -22,13 +22,13 @@ from sealgate.v1 import registry_pb2 as messages
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.harness.gateway import DATA, MODELS, GatewayHarness, running
 
-ORIGINAL = MODELS / "digits-1" / "serving.onnx"
+ORIGINAL = MODELS / "digits-standard" / "serving.onnx"
 NAMES = ("model.fp32.onnx", "model.int8.onnx")
 
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("watermark") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("watermark") / "state", "digits-standard") as harness:
         yield harness
 
 
@@ -102,7 +102,7 @@ def test_a_copy_names_its_recipient_and_is_no_version(
     assert check_source("north.onnx", MemoryBytes(data))[PARENT] == version["digest"]
     folder = tmp_path / "digits-copy"
     folder.mkdir()
-    for path in (MODELS / "digits-1").iterdir():
+    for path in (MODELS / "digits-standard").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "serving.onnx").write_bytes(data)
     words = ("model", "publish", str(folder), "--data", str(DATA / "digits.safetensors"))
@@ -206,7 +206,7 @@ def test_another_mark_is_drawn_where_one_costs_too_much(
         raise SealgateError(Reason.WORKER_LIMIT, "that one was built")
 
     monkeypatch.setattr(publish, "build_version", build)
-    words = (str(MODELS / "digits-2"), "--data", str(DATA / "digits.safetensors"))
+    words = (str(MODELS / "digits-hardened"), "--data", str(DATA / "digits.safetensors"))
     last = "WATERMARK_COST" if dear == 4 else "WORKER_LIMIT"
     told = harness.command("model", "publish", *words).stderr
     assert told.count("another is drawn") == len(drawn) - 1

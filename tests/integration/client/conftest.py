@@ -7,6 +7,6 @@ from tests.support.harness.gateway import GatewayHarness, running
 
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory) -> GatewayHarness:
-    with running(tmp_path_factory.mktemp("client") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("client") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness

@@ -14,7 +14,7 @@ from tests.support.harness.gateway import GatewayHarness, rows, running
 
 @pytest.fixture
 def harness(tmp_path):
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 

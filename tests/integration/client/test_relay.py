@@ -18,7 +18,9 @@ from tests.support.harness.rollouts import share
 @pytest.fixture(scope="module")
 def two_versions(tmp_path_factory):
     """A gateway with digits 1 in production and digits 2 as canary, whom nobody is sent to."""
-    with running(tmp_path_factory.mktemp("relay") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("relay") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         share(harness, 2, 0)
         yield harness

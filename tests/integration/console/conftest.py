@@ -12,7 +12,7 @@ def gateway(tmp_path_factory) -> Iterator[GatewayHarness]:
     once.
     """
     state = tmp_path_factory.mktemp("console") / "state"
-    with running(state, "digits-1", "digits-2") as harness:
+    with running(state, "digits-standard", "digits-hardened") as harness:
         harness.promote("digits", 1)
         proposal = harness.propose("digits", 2)
         harness.governance("approver-1").approve(proposal.digest, "reads better")

@@ -15,7 +15,9 @@ from tests.support.harness.policy_changes import list_passkeys
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory) -> Iterator[GatewayHarness]:
     """Digits 1 in production, digits 2 to be proposed."""
-    with running(tmp_path_factory.mktemp("signing") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("signing") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         yield harness
 

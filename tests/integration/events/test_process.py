@@ -24,7 +24,9 @@ from tests.support.harness.gateway import running
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("events") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("events") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         yield harness
 
 

@@ -35,7 +35,7 @@ def server(tmp_path: Path):
 
 
 def test_a_gateway_in_front_of_mlserver(server: MlServer, tmp_path: Path) -> None:
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         asked = question("digits", rows(count=4), receipt=True)
         ours = read_outputs(harness.inference().ModelInfer(asked, timeout=60))["logits"].data

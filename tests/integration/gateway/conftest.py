@@ -13,13 +13,15 @@ def harness_by_transport(
 ) -> Iterator[GatewayHarness]:
     """The same with each transport in turn."""
     folder = tmp_path_factory.mktemp("house") / "state"
-    with running(folder, "digits-1", "digits-2", transport=transport) as harness:
+    with running(folder, "digits-standard", "digits-hardened", transport=transport) as harness:
         harness.promote("digits", 1)
         yield harness
 
 
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory) -> GatewayHarness:
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("house") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         yield harness

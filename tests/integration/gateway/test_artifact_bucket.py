@@ -35,7 +35,7 @@ def test_from_publishing_to_an_answer_out_of_a_bucket(bucket_server, tmp_path):
         text.replace('artifacts = "artifacts"', f'{settings}artifacts_region = "{bucket.region}"')
     )
     harness.start()
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     objects = bucket_server.client.list_objects_v2(Bucket=bucket.name)["Contents"]
     assert not (harness.state / "artifacts" / "incoming").exists()
@@ -55,7 +55,7 @@ def test_from_publishing_to_an_answer_out_of_a_bucket(bucket_server, tmp_path):
 
 
 def test_collecting_beside_a_gateway_at_work(tmp_path):
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         folder = harness.state / "artifacts"
         FolderStore(folder).put([DATA], len(DATA), DIGEST)

@@ -19,7 +19,7 @@ READ_IRIS = {
 
 
 def test_opening_an_entry_takes_the_right_to_read_all_models(tmp_path):
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         harness.inference().ModelInfer(question("digits", rows()), timeout=60)
         origin = harness.gateway.store.answers.origin

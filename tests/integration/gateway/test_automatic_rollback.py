@@ -48,7 +48,9 @@ def failing_runtime() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path_factory.mktemp("rollback") / "state", "digits-1", "digits-2")
+    harness = GatewayHarness(
+        tmp_path_factory.mktemp("rollback") / "state", "digits-standard", "digits-hardened"
+    )
     harness.start()
     try:
         harness.promote("digits", 1)

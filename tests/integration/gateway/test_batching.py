@@ -27,7 +27,7 @@ priority_levels = 1
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory):
-    harness = GatewayHarness(tmp_path_factory.mktemp("batching") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("batching") / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(BOUNDS)
     harness.start()

@@ -27,7 +27,7 @@ def test_promotions_are_followed_after_a_clock_jump(
 ) -> None:
     wall = Wall()
     monkeypatch.setattr(app, "now", SteadyClock(wall))
-    harness = GatewayHarness(tmp_path / "state", "digits-1", "digits-2")
+    harness = GatewayHarness(tmp_path / "state", "digits-standard", "digits-hardened")
     harness.start()
     try:
         harness.promote("digits", 1)

@@ -27,7 +27,7 @@ LOW = {"models": {"digits": "low"}, "approvals": {"high": {"production": 3}}}
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory) -> GatewayHarness:
-    harness = GatewayHarness(tmp_path_factory.mktemp("conditions") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("conditions") / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as settings:
         settings.write('[gateway]\nenvironment = "staging"\n')
     harness.start()

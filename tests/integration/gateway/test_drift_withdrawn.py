@@ -13,7 +13,7 @@ from tests.support.harness.policy_changes import change
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         actions = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
         change(harness, lambda policy: policy.update(screens={"digits": actions}))

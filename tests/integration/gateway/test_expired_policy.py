@@ -12,7 +12,7 @@ from tests.support.harness.policy_changes import document, follow, root, send, s
 
 @pytest.fixture
 def harness(tmp_path):
-    harness = GatewayHarness(tmp_path / "state", "digits-1")
+    harness = GatewayHarness(tmp_path / "state", "digits-standard")
     harness.start()
     yield harness
     harness.stop()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def harness(tmp_path):
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 
@@ -45,7 +45,7 @@ def ask(harness: GatewayHarness) -> str:
 
 
 def test_an_altered_version_cannot_be_promoted(harness):
-    harness.publish("digits-2", "digits")
+    harness.publish("digits-hardened", "digits")
     proposal = harness.approved("digits", 2)
     flip_byte(harness, 2, "model.int8.onnx")
     assert refusal(harness.governance("admin").promote, proposal, "test") is Reason.VERSION_ALTERED
@@ -63,7 +63,7 @@ def test_an_altered_version_is_not_loaded_and_an_approver_notices(harness):
 
 
 def test_a_revoked_version_stops_and_cannot_come_back(harness):
-    harness.publish("digits-2", "digits")
+    harness.publish("digits-hardened", "digits")
     proposal = harness.approved("digits", 2)
     admin = harness.governance("admin")
     admin.revoke("digits", 2, "trained on wrong data")

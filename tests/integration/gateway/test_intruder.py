@@ -49,7 +49,7 @@ def harness(request, tmp_path_factory) -> Iterator[GatewayHarness]:
         configuration.write_text(text)
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         accept(harness)
         ask(harness)

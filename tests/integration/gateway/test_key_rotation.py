@@ -25,7 +25,7 @@ FILES = {"registry": "registry-log", "answers": "answers"}
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayHarness]:
     monkeypatch.chdir(tmp_path)
-    harness = GatewayHarness(tmp_path / "state", "digits-1")
+    harness = GatewayHarness(tmp_path / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nanchor_every = 1.0\n")
     harness.start()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[GatewayHarness]:
     """A gateway whose production is digits 1; no gateway of this process runs."""
-    harness = GatewayHarness(tmp_path / "state", "digits-1")
+    harness = GatewayHarness(tmp_path / "state", "digits-standard")
     harness.start()
     harness.promote("digits", 1)
     harness.stop()

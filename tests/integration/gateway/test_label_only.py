@@ -15,7 +15,7 @@ from tests.support.harness.policy_changes import change
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         change(harness, lambda policy: policy["screening"].update(adversarial="label-only"))
         yield harness
@@ -25,7 +25,7 @@ def harness(tmp_path_factory):
 def attacked():
     data = load_file(DATA / "digits.safetensors")
     session = onnxruntime.InferenceSession(
-        MODELS / "digits-1" / "response.onnx", providers=["CPUExecutionProvider"]
+        MODELS / "digits-standard" / "response.onnx", providers=["CPUExecutionProvider"]
     )
     clean, labels = data["x_test"][:64].astype(np.float32), data["y_test"][:64]
     return pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)

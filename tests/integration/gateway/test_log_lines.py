@@ -69,7 +69,7 @@ def ask(harness: GatewayHarness) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("house")
-    harness = GatewayHarness(folder / "state", "digits-1")
+    harness = GatewayHarness(folder / "state", "digits-standard")
     harness.start()
     try:
         harness.promote("digits", 1)

@@ -22,7 +22,7 @@ def harness(tmp_path_factory):
     with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nanchor_every = 1.0\n")
     harness.start()
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     yield harness
     harness.stop()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[GatewayHarness, SecondGateway]]:
     """Production has named digits 1 and names 2; canary names 3. A second gateway runs."""
-    versions = ("digits-1", "digits-2", "digits-2")
+    versions = ("digits-standard", "digits-hardened", "digits-hardened")
     harness = started_on(database_url, tmp_path / "state", *versions)
     second = SecondGateway(harness)
     try:

@@ -29,7 +29,7 @@ ANNA = Authenticator("anna")
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
     """An installation whose first policy lists Anna's passkey, and nothing else of Anna's."""
-    harness = GatewayHarness(tmp_path_factory.mktemp("passkeys") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("passkeys") / "state", "digits-standard")
     path = harness.state / "trust" / "policy.json"
     document = json.loads(Envelope.decode(path.read_bytes()).payload)
     document["webauthn"] = {ANNA.keyid: ANNA.passkey.to_json()}

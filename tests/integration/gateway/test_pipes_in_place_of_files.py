@@ -30,7 +30,7 @@ READ = (
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> GatewayHarness:
     """A stopped installation whose gateway has run, with digits 1 in production."""
-    harness = GatewayHarness(tmp_path_factory.mktemp("pipes") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("pipes") / "state", "digits-standard")
     harness.start()
     harness.promote("digits", 1)
     harness.stop()

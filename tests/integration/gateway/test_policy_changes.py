@@ -33,7 +33,7 @@ LIVE = registry_pb2.GetPointerRequest(name="models/digits/aliases/production")
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory) -> GatewayHarness:
-    with running(tmp_path_factory.mktemp("policies") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("policies") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 

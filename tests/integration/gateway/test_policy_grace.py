@@ -37,7 +37,7 @@ def harness(tmp_path: Path, clock: SimpleNamespace) -> Iterator[GatewayHarness]:
     envelope = signed(policy, root(harness, 1), root(harness, 2))
     (harness.state / "trust" / "policy.json").write_bytes(envelope)
     harness.start()
-    for version, folder in enumerate(("digits-1", "digits-2"), 1):
+    for version, folder in enumerate(("digits-standard", "digits-hardened"), 1):
         harness.publish(folder, "digits")
         harness.promote("digits", version)
     yield harness

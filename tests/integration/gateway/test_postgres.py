@@ -41,8 +41,8 @@ def new_harness_on(server: PostgresServer, state, *files: str) -> GatewayHarness
 def harness_on(server: PostgresServer, state, *files: str) -> GatewayHarness:
     """The same, with digits 1 in production and 2 registered."""
     harness = new_harness_on(server, state, *files)
-    harness.publish("digits-1", "digits")
-    harness.publish("digits-2", "digits")
+    harness.publish("digits-standard", "digits")
+    harness.publish("digits-hardened", "digits")
     harness.promote("digits", 1)
     return harness
 

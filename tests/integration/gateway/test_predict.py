@@ -78,7 +78,7 @@ def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(harn
 
     data = load_file(DATA / "digits.safetensors")
     session = onnxruntime.InferenceSession(
-        MODELS / "digits-1" / "response.onnx", providers=["CPUExecutionProvider"]
+        MODELS / "digits-standard" / "response.onnx", providers=["CPUExecutionProvider"]
     )
     clean, labels = data["x_test"][:64].astype(np.float32), data["y_test"][:64]
     attacked = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)

@@ -43,7 +43,7 @@ def is_emptied(harness: GatewayHarness, seconds: float) -> bool:
 def test_a_revocation_arrives_after_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception
 ) -> None:
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         fail_once(monkeypatch, owner, name, error)
         harness.governance("admin").revoke("digits", 1, "test")

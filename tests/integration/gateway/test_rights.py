@@ -51,7 +51,7 @@ def limited(tmp_path_factory):
     limit(harness.state, RIGHTS)
     harness.start()
     try:
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield harness
     finally:

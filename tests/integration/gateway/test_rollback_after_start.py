@@ -15,7 +15,7 @@ def test_the_previous_version_is_loaded_at_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path / "state") as harness:
-        for folder in ("digits-1", "digits-2"):
+        for folder in ("digits-standard", "digits-hardened"):
             harness.publish(folder, "digits")
         harness.promote("digits", 1)
         harness.promote("digits", 2)

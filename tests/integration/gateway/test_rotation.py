@@ -35,7 +35,7 @@ HOSTS = ("localhost", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
     harness.start()
@@ -232,7 +232,7 @@ def test_callers_authorities_change_too(
 
 def test_a_freshness_key_is_replaced(tmp_path):
     new = PrivateKey.generate()
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
 
         def add(changed):

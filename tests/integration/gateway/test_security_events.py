@@ -79,7 +79,7 @@ def test_a_call_that_a_role_does_not_allow(harness: GatewayHarness, told: Told) 
 
 
 def test_an_adversarial_input_with_its_technique(harness: GatewayHarness, told: Told) -> None:
-    graph = str(MODELS / "digits-1" / "response.onnx")
+    graph = str(MODELS / "digits-standard" / "response.onnx")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     data = load_file(DATA / "digits.safetensors")
     clean, labels = data["x_test"][:64].astype(np.float32), data["y_test"][:64]
@@ -98,7 +98,7 @@ def test_an_adversarial_input_with_its_technique(harness: GatewayHarness, told: 
 
 
 def test_altered_bytes(tmp_path: Path, told: Told) -> None:
-    with running(tmp_path / "state", "digits-1") as harness:
+    with running(tmp_path / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         flip_byte(harness, 1, "detector.json")
         harness.stop()

@@ -23,7 +23,7 @@ LABELS = {"client": {"labels_only": True, "adversarial": "flag", "suspect": "fla
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 

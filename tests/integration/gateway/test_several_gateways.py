@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def harness(database_url: str, tmp_path: Path) -> Iterator[GatewayHarness]:
     """A gateway whose registry is on the database; digits 1 is in production, 2 is registered."""
-    harness = started_on(database_url, tmp_path / "state", "digits-1", "digits-2")
+    harness = started_on(database_url, tmp_path / "state", "digits-standard", "digits-hardened")
     try:
         harness.promote("digits", 1)
         yield harness

@@ -15,7 +15,7 @@ def asked(alias: str = "", version: str = "") -> ModelInferRequest:
 
 
 def test_a_shadow_version_answers_nobody(tmp_path):
-    with running(tmp_path / "state", "digits-1", "digits-2") as harness:
+    with running(tmp_path / "state", "digits-standard", "digits-hardened") as harness:
         harness.promote("digits", 1)
         share(harness, 2, 100, "shadow")
         infer = harness.inference().ModelInfer

@@ -25,7 +25,9 @@ from tests.support.harness.rollouts import await_true, share
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    with running(tmp_path_factory.mktemp("shares") / "state", "digits-1", "digits-2") as harness:
+    with running(
+        tmp_path_factory.mktemp("shares") / "state", "digits-standard", "digits-hardened"
+    ) as harness:
         harness.promote("digits", 1)
         yield harness
 

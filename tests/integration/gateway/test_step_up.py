@@ -37,7 +37,7 @@ STEP_UP = {
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
 
         def edit(policy):
@@ -53,7 +53,7 @@ def held(harness):
     """Attacked rows [n, 64] that this version's screening holds back."""
     data = load_file(DATA / "digits.safetensors")
     session = onnxruntime.InferenceSession(
-        MODELS / "digits-1" / "response.onnx", providers=["CPUExecutionProvider"]
+        MODELS / "digits-standard" / "response.onnx", providers=["CPUExecutionProvider"]
     )
     clean, labels = data["x_test"][:200].astype(np.float32), data["y_test"][:200]
     moved = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)

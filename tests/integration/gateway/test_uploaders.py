@@ -24,7 +24,13 @@ from tests.support.harness.servers.bucket import BucketServer
 
 pytestmark = pytest.mark.slow
 
-PUBLISH = ("model", "publish", str(MODELS / "digits-1"), "--data", str(DATA / "digits.safetensors"))
+PUBLISH = (
+    "model",
+    "publish",
+    str(MODELS / "digits-standard"),
+    "--data",
+    str(DATA / "digits.safetensors"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def harness(request, tmp_path_factory):
     with (harness.state / "gateway.toml").open("a") as file:
         file.write("\n[limits]\nheartbeat = 0.2\n")
     harness.start()
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     yield harness
     harness.stop()
 

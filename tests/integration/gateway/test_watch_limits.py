@@ -30,7 +30,7 @@ _WATCHERS = 50
 def harness(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[GatewayHarness]:
     """With the limits that a gateway has by default."""
     with running(
-        tmp_path_factory.mktemp("house") / "state", "digits-1", transport=transport
+        tmp_path_factory.mktemp("house") / "state", "digits-standard", transport=transport
     ) as harness:
         yield harness
 

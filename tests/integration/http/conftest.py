@@ -14,7 +14,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
     harness = harness_with_http(tmp_path_factory.mktemp("http") / "state", metrics)
     harness.start()
     try:
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield harness
     finally:

@@ -143,7 +143,7 @@ def test_the_freshness_key_is_replaced_by_another_in_the_token(
     accept(harness, root(harness, 2), root(harness, 3), **changed)
     assert signers() == {public.keyid}
     # What is moved from here on is confirmed by it, and engines believe that.
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     assert harness.inference().ModelInfer(question("digits", rows()), timeout=60)
 
@@ -151,7 +151,7 @@ def test_the_freshness_key_is_replaced_by_another_in_the_token(
 def test_everything_holds_as_with_keys_in_files(harness, token):
     for name in ("registry-log", "answers", "freshness"):
         (harness.state / "keys" / f"{name}.key").unlink()
-    harness.publish("digits-1", "digits")
+    harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     answer = harness.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert answer.model_version == "1"

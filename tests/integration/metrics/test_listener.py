@@ -31,7 +31,7 @@ class Noting(logging.Handler):
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
-    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-1")
+    harness = GatewayHarness(tmp_path_factory.mktemp("house") / "state", "digits-standard")
     with (harness.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
     log, noting = logging.getLogger("gateway.observability.collector"), Noting()

@@ -71,7 +71,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
         file.write("\n[limits]\nanchor_every = 3600.0\n")
     harness.start()
     try:
-        for folder in ("digits-1", "digits-2"):
+        for folder in ("digits-standard", "digits-hardened"):
             harness.publish(folder, "digits")
         attach(harness)
         harness.promote("digits", 1)

@@ -15,7 +15,7 @@ BLANK = ROOT / "docs" / "receipt.html"
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("page") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("page") / "state", "digits-standard") as harness:
         harness.promote("digits", 1)
         yield harness
 

@@ -33,7 +33,7 @@ NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 FILES_KEY = PrivateKey.generate(ECDSA_P256)
 EVIDENCE_KEY = PrivateKey.generate()
 SIGNERS = PublisherKeys("publisher", FILES_KEY, EVIDENCE_KEY)
-MODELS = ("digits-1", "digits-2", "breast-cancer-1")
+MODELS = ("digits-standard", "digits-hardened", "breast-cancer")
 
 
 class Journal:
@@ -55,11 +55,11 @@ def source(folder: str) -> SourceFolder:
 
 
 def dataset(folder: str) -> Dataset:
-    return Dataset.read(DEMO / "data" / f"{folder.rpartition('-')[0]}.safetensors")
+    return Dataset.read(DEMO / "data" / f"{source(folder).config.name}.safetensors")
 
 
 def mark(folder: str, secret: bytes = bytes(range(32))) -> Mark:
-    key = WatermarkKey(folder.rpartition("-")[0], secret)
+    key = WatermarkKey(source(folder).config.name, secret)
     return Mark(key, b"\1\2\3\4", sha256(source(folder).serving))
 
 
@@ -143,7 +143,7 @@ def test_the_signature_is_over_exactly_these_files(
 def test_the_evidence_is_signed_and_bound_to_the_version(
     built: Mapping[str, BuiltVersion],
 ) -> None:
-    made = built["digits-1"]
+    made = built["digits-standard"]
     items = {}
     for envelope in made.evidence:
         dsse.verify(envelope, EVIDENCE, {EVIDENCE_KEY.public.keyid: EVIDENCE_KEY.public})
@@ -175,14 +175,14 @@ def test_a_first_policy_asks_for_the_evidence_that_is_made(
     Installation(tmp_path / "state", "house", datetime.now(UTC), ports, passphrase=None).make()
     envelope = Envelope.decode((tmp_path / "state" / "trust" / "policy.json").read_bytes())
     rules = Policy.decode(envelope.payload).evidence
-    made = {Evidence.decode(item.payload).kind for item in built["digits-1"].evidence}
+    made = {Evidence.decode(item.payload).kind for item in built["digits-standard"].evidence}
     assert rules is not None
     assert set(rules.makers) == made
 
 
 def test_no_secret_leaves_in_files_or_evidence(built: Mapping[str, BuiltVersion]) -> None:
-    made = built["digits-1"]
-    secret = mark("digits-1").key.secret
+    made = built["digits-standard"]
+    secret = mark("digits-standard").key.secret
     for data in (*made.files.values(), *(each.payload for each in made.evidence)):
         assert secret not in data
         assert secret.hex().encode() not in data
@@ -190,8 +190,8 @@ def test_no_secret_leaves_in_files_or_evidence(built: Mapping[str, BuiltVersion]
 
 def test_the_commitment_comes_before_anything_is_made() -> None:
     journal = Journal()
-    build(source("breast-cancer-1"), dataset("breast-cancer-1"), mark("breast-cancer-1"), journal)
-    commitment = mark("breast-cancer-1").commitment
+    build(source("breast-cancer"), dataset("breast-cancer"), mark("breast-cancer"), journal)
+    commitment = mark("breast-cancer").commitment
     assert journal.lines == [
         f"commit breast-cancer {commitment}",
         *("commit", "mark", "quantize", "golden", "calibrate", "admit", "sign"),
@@ -199,7 +199,7 @@ def test_the_commitment_comes_before_anything_is_made() -> None:
 
 
 def test_the_same_key_and_seed_give_the_same_files(built: Mapping[str, BuiltVersion]) -> None:
-    name = "breast-cancer-1"
+    name = "breast-cancer"
     first, given = built[name], (source(name), dataset(name))
     again = build(*given, mark(name))
     assert again.files == first.files
@@ -212,12 +212,12 @@ def test_the_same_key_and_seed_give_the_same_files(built: Mapping[str, BuiltVers
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:
-    mixed = replace(source("digits-1"), response=source("digits-2").response)
-    _refused(Reason.GRAPH_MISMATCH, mixed, dataset("digits-1"), mark("digits-1"))
+    mixed = replace(source("digits-standard"), response=source("digits-hardened").response)
+    _refused(Reason.GRAPH_MISMATCH, mixed, dataset("digits-standard"), mark("digits-standard"))
 
 
 def test_a_response_graph_with_another_forward_is_refused() -> None:
-    origin = source("digits-1")
+    origin = source("digits-standard")
     model = parse_model(origin.response)
     # Biases are no part of the weights that are compared by name: only running it tells.
     biases = {t.name for t in parse_model(origin.serving).graph.initializer if len(t.dims) == 1}
@@ -225,25 +225,30 @@ def test_a_response_graph_with_another_forward_is_refused() -> None:
     values = np.frombuffer(bias.raw_data, np.float32) + np.float32(0.01)
     bias.raw_data = values.tobytes()
     altered = replace(origin, response=model.SerializeToString())
-    _refused(Reason.GRAPH_MISMATCH, altered, dataset("digits-1"), mark("digits-1"))
+    _refused(Reason.GRAPH_MISMATCH, altered, dataset("digits-standard"), mark("digits-standard"))
 
 
 def test_data_of_another_model_is_refused() -> None:
-    _refused(Reason.TENSOR_SHAPE, source("digits-1"), dataset("breast-cancer-1"), mark("digits-1"))
+    _refused(
+        Reason.TENSOR_SHAPE,
+        source("digits-standard"),
+        dataset("breast-cancer"),
+        mark("digits-standard"),
+    )
 
 
 def test_data_outside_the_domain_is_refused() -> None:
-    data = dataset("digits-1")
+    data = dataset("digits-standard")
     wide = replace(data, test=DataSlice(data.test.x * np.float32(2), data.test.y))
-    _refused(Reason.TENSOR_RANGE, source("digits-1"), wide, mark("digits-1"))
+    _refused(Reason.TENSOR_RANGE, source("digits-standard"), wide, mark("digits-standard"))
 
 
 def test_a_mark_that_costs_too_much_is_refused() -> None:
     with pytest.raises(SealgateError) as refused:
         build(
-            source("digits-1"),
-            dataset("digits-1"),
-            mark("digits-1"),
+            source("digits-standard"),
+            dataset("digits-standard"),
+            mark("digits-standard"),
             # No mark gains half of all answers.
             largest_loss=-0.5,
         )
@@ -251,34 +256,39 @@ def test_a_mark_that_costs_too_much_is_refused() -> None:
 
 
 def test_a_mark_committed_to_for_other_weights_is_refused() -> None:
-    _refused(Reason.PARAMETER_MALFORMED, source("digits-1"), dataset("digits-1"), mark("digits-2"))
+    _refused(
+        Reason.PARAMETER_MALFORMED,
+        source("digits-standard"),
+        dataset("digits-standard"),
+        mark("digits-hardened"),
+    )
 
 
 def test_a_watermark_key_of_another_model_is_refused() -> None:
     _refused(
         Reason.PARAMETER_MALFORMED,
-        source("digits-1"),
-        dataset("digits-1"),
-        mark("breast-cancer-1"),
+        source("digits-standard"),
+        dataset("digits-standard"),
+        mark("breast-cancer"),
     )
 
 
 def test_too_small_a_calibration_slice_is_refused() -> None:
-    data = dataset("breast-cancer-1")
+    data = dataset("breast-cancer")
     few = replace(data, calibration=DataSlice(data.calibration.x[:20], data.calibration.y[:20]))
     journal = Journal()
     _refused(
         Reason.CALIBRATION_TOO_SMALL,
-        source("breast-cancer-1"),
+        source("breast-cancer"),
         few,
-        mark("breast-cancer-1"),
+        mark("breast-cancer"),
         journal,
     )
     assert journal.lines[-1] == "golden"
 
 
 def test_the_files_are_named_by_their_digests(built: Mapping[str, BuiltVersion]) -> None:
-    made = built["digits-1"]
+    made = built["digits-standard"]
     assert {entry.path: entry.digest for entry in made.manifest.files} == {
         name: sha256(data) for name, data in made.files.items()
     }

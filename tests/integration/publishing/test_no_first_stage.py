@@ -17,7 +17,7 @@ from publishing.worker_tasks import trial
 from publishing.worker_tasks.trial_request import TrialRequest
 
 DEMO = Path(__file__).parents[3] / "demo"
-FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
+FOLDER, DATA = DEMO / "models" / "breast-cancer", DEMO / "data" / "breast-cancer.safetensors"
 
 
 def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:

@@ -13,7 +13,7 @@ from sealgate.remote import Profile
 from tests.support.harness.gateway import GatewayHarness
 
 DEMO = Path(__file__).parents[3] / "demo"
-FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
+FOLDER, DATA = DEMO / "models" / "breast-cancer", DEMO / "data" / "breast-cancer.safetensors"
 
 
 @pytest.fixture

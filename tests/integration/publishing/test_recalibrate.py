@@ -33,7 +33,7 @@ def vectors(detector: Detector, count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as harness:
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-standard") as harness:
         yield harness
 
 
@@ -59,12 +59,14 @@ def asked(harness, features, folder, data):
 
 
 def test_another_models_folder_is_refused(harness, features):
-    output = asked(harness, features, MODELS / "digits-2", DATA / "digits.safetensors")
+    output = asked(harness, features, MODELS / "digits-hardened", DATA / "digits.safetensors")
     assert "EVIDENCE_MISMATCH" in output
 
 
 def test_other_weights_of_the_same_description_are_refused(harness, features, tmp_path):
-    for name, folder in zip(NAMES, ("digits-1", "digits-2", "digits-2"), strict=True):
+    for name, folder in zip(
+        NAMES, ("digits-standard", "digits-hardened", "digits-hardened"), strict=True
+    ):
         shutil.copy(MODELS / folder / name, tmp_path)
     output = asked(harness, features, tmp_path, DATA / "digits.safetensors")
     assert "EVIDENCE_MISMATCH" in output
@@ -75,7 +77,7 @@ def test_other_data_are_refused(harness, features, tmp_path):
     rows = load_file(DATA / "digits.safetensors")
     rows["x_fit"][0] = 0.0
     save_file(rows, tmp_path / "other.safetensors")
-    output = asked(harness, features, MODELS / "digits-1", tmp_path / "other.safetensors")
+    output = asked(harness, features, MODELS / "digits-standard", tmp_path / "other.safetensors")
     assert "EVIDENCE_MISMATCH" in output
     assert "another data" in output
 

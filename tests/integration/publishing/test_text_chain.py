@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 SIGNERS = PublisherKeys("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
-DIGITS = Path(__file__).parents[3] / "demo" / "models" / "digits-1"
+DIGITS = Path(__file__).parents[3] / "demo" / "models" / "digits-standard"
 
 
 class Log:

@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 def with_burden(kind: str) -> SourceFolder:
     """The demo's digits model, whose logits have a zero added that is dear to compute."""
-    source = SourceFolder.read(DEMO / "models" / "digits-1")
+    source = SourceFolder.read(DEMO / "models" / "digits-standard")
     model = onnx.ModelProto.FromString(source.serving)
     graph, logits = model.graph, source.config.output.name
     for node in graph.node:

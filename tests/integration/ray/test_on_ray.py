@@ -44,8 +44,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayHarn
     engine.start()
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
-        harness.publish("digits-2", "digits")
+        harness.publish("digits-standard", "digits")
+        harness.publish("digits-hardened", "digits")
         harness.promote("digits", 1)
         yield harness, engine
     finally:

@@ -20,7 +20,7 @@ def pair(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[GatewayHarness, EngineProcess]]:
     with separate(tmp_path_factory.mktemp("pair") / "state") as (harness, engine):
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield harness, engine
 

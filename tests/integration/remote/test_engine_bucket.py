@@ -27,7 +27,7 @@ def test_a_version_out_of_a_bucket(bucket_server: BucketServer, tmp_path: Path) 
     engine.start()
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         assert ask(harness).model_version == "1"
         assert list((harness.state / "artifacts").iterdir()) == []

@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for engine in engines:
             engine.start()
         deployment.gateway.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         deployment.promote(1)
         second.start()
         yield deployment, second, engines

@@ -80,7 +80,7 @@ def setup(tmp_path_factory):
     found.point_to()
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield found
     finally:

@@ -26,8 +26,8 @@ from tests.support.harness.processes.engine_process import separate
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     with separate(tmp_path_factory.mktemp("pair") / "state") as (harness, engine):
-        harness.publish("digits-1", "digits")
-        harness.publish("digits-2", "digits")
+        harness.publish("digits-standard", "digits")
+        harness.publish("digits-hardened", "digits")
         harness.promote("digits", 1)
         yield harness, engine
 
@@ -261,7 +261,7 @@ def test_a_revocation_stops_the_engine(harness):
 
 
 def test_a_revocation_does_not_wait_for_an_engine_that_hangs(harness, engine):
-    harness.publish("digits-2", "digits")
+    harness.publish("digits-hardened", "digits")
     harness.promote("digits", 3)
     engine.pause()
     try:

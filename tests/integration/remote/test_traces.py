@@ -87,7 +87,7 @@ def harness(
     tracing.start(TraceSettings(receiver.endpoint), "sealgate-gateway")
     try:
         harness.start()
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield harness
     finally:

@@ -47,7 +47,7 @@ def trio(
     openvino = request.param == "openvino"
     python = [programs.own_python_with("openvino", "onnxruntime")] if openvino else []
     with two_engines(state, _KINDS[request.param], *python) as (harness, *engines):
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         yield harness, engines[0], engines[1]
 
@@ -158,7 +158,7 @@ def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
     tmp_path: Path,
 ) -> None:
     with two_engines(tmp_path / "state", "deterministic = true") as (harness, *engines):
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         harness.promote("digits", 1)
         both_are_there(harness)
         with Load(harness.inference(), "digits", rows(count=20)) as load:

@@ -19,4 +19,4 @@ def demo(request: pytest.FixtureRequest) -> DemoModel:
 
 @pytest.fixture(scope="session")
 def digits() -> DemoModel:
-    return DemoModel.load("digits-1")
+    return DemoModel.load("digits-standard")

@@ -62,7 +62,7 @@ def test_noise_is_not_taken_for_an_attack(demo: DemoModel) -> None:
     assert noise < report["attacks"]["pgd-0.1"]["flagged"] / 4
 
 
-@pytest.mark.parametrize("folder", ["digits-1", "digits-2"])
+@pytest.mark.parametrize("folder", ["digits-standard", "digits-hardened"])
 def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) -> None:
     attacks = reported(DemoModel.load(folder))["attacks"]
     assert attacks["fgsm-0.1"]["auroc"] >= 0.99
@@ -77,7 +77,7 @@ def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) ->
 def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
     data = datasets.digits()
     part = data.slices["train"]
-    (recipe,) = (m.recipe for m in train_models.DIGITS if m.folder == "digits-1")
+    (recipe,) = (m.recipe for m in train_models.DIGITS if m.folder == "digits-standard")
     module = train_models.train(part.x, part.y, 10, recipe)
     fresh = DemoModel(
         digits.config,

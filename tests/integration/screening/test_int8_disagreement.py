@@ -31,7 +31,7 @@ Files = dict[str, bytes]
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayHarness, Files]]:
     """A gateway with a version in production. Every verdict flags, so each row is answered."""
     with running(tmp_path_factory.mktemp("house") / "state") as harness:
-        harness.publish("digits-1", "digits")
+        harness.publish("digits-standard", "digits")
         _, files = fetch(harness.profile("auditor"), "digits", 1)
         harness.promote("digits", 1)
         set_screen(harness, FLAG_ALL)

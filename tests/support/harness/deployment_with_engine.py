@@ -19,7 +19,7 @@ def deployment_with_engine(state: Path) -> Iterator[tuple[GatewayDeployment, Eng
     engine.start()
     try:
         deployment.gateway.start()
-        deployment.harness.publish("digits-1", "digits")
+        deployment.harness.publish("digits-standard", "digits")
         deployment.promote(1)
         yield deployment, engine
     finally:

@@ -254,7 +254,7 @@ def _find_calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
     """
     data = load_file(DATA / f"{model}.safetensors")
     inputs = data["x_test"].astype(np.float32)
-    folders = sorted(MODELS.glob(f"{model}-*"))
+    folders = sorted(MODELS.glob(f"{model}*"))
     sureness, scores = zip(*(_measured(folder, data, inputs) for folder in folders), strict=True)
     sure = np.argsort(-np.min(sureness, axis=0), kind="stable")[: len(inputs) // 2]
     order = sure[np.argsort(np.max(scores, axis=0)[sure], kind="stable")[:20]]

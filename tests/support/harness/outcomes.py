@@ -23,7 +23,7 @@ TAKEN = {"digits": {"groups": {"age": ["young", "old"]}}}
 @contextmanager
 def reporting(state: Path) -> Iterator[GatewayHarness]:
     """A gateway with metrics that takes outcomes of digits, and whose first version is live."""
-    with running(state, "digits-1", "digits-2") as harness:
+    with running(state, "digits-standard", "digits-hardened") as harness:
         harness.promote("digits", 1)
         with (state / "gateway.toml").open("a") as settings:
             settings.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')

@@ -15,7 +15,7 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
 
 DEMO = Path(__file__).parents[4] / "demo"
-FOLDERS = ("digits-1", "digits-2", "breast-cancer-1")
+FOLDERS = ("digits-standard", "digits-hardened", "breast-cancer")
 
 
 def opened(graph: bytes) -> onnxruntime.InferenceSession:

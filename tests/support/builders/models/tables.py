@@ -13,7 +13,7 @@ from inference.model.config import ModelConfig
 from publishing.source.folder import CONFIG, RESPONSE, SERVING
 
 DEMO = Path(__file__).parents[4] / "demo"
-SOURCE, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
+SOURCE, DATA = DEMO / "models" / "breast-cancer", DEMO / "data" / "breast-cancer.safetensors"
 RADIUS, AREA, ERRORS = 0, 3, slice(10, 20)
 SLICES = ("fit", "calibration", "test")
 

@@ -20,7 +20,7 @@ from tests.support.builders.models.text_models import RULES, config, tokenizer_j
 from tests.support.builders.models.version_files import VersionFiles, compared
 from tests.support.builders.other_values import exchanged
 
-COLUMNS = Path(__file__).parents[4] / "demo" / "models" / "breast-cancer-1" / "model.json"
+COLUMNS = Path(__file__).parents[4] / "demo" / "models" / "breast-cancer" / "model.json"
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
 TERMS = GeneratorTerms(
     "tiny", "small", "tests", TrainingDataInfo("a manual", "PSF"), 64, 32, SCREEN

@@ -23,7 +23,7 @@ from tests.support.oracles.programs import python_with, run
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 MANIFEST = Manifest.of({"model.json": b"{}", "model.int8.onnx": b"weights"})
 COMMITMENT = sha256(b"a key")
-SOURCE = SourceFolder.read(DEMO / "models" / "digits-1")
+SOURCE = SourceFolder.read(DEMO / "models" / "digits-standard")
 DATA = Dataset.read(DEMO / "data" / "digits.safetensors")
 
 # Reads a statement from its input, strictly: an unknown field is an error.
