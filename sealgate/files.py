@@ -1,6 +1,7 @@
 """Reads regular files only, and replaces files durably and atomically."""
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -32,6 +33,12 @@ def open_regular_file(path: Path | str, *, follow_links: bool = True) -> BinaryI
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_regular(descriptor: int, path: Path | str) -> None:

@@ -85,6 +85,13 @@ class Tensor(NamedTuple):
             raise SealgateError(Reason.TENSOR_DATATYPE, f"no wire type for {data.dtype}")
         return cls(name, datatype, data.shape, plain.reshape(data.shape), plain.tobytes())
 
+    @classmethod
+    def of_text(cls, name: str, text: bytes) -> "Tensor":
+        """The tensor of one text (BYTES)."""
+        array = np.empty(1, object)
+        array[0] = text
+        return cls.of(name, array)
+
 
 def digest_of(tensors: Iterable[Tensor]) -> str:
     """The digest of tensors; see `tensors_digest`."""

@@ -182,9 +182,7 @@ def _stream(stub: Any, prompt: str) -> tuple[list[int], float]:
 def _request(prompt: str) -> oip.ModelInferRequest:
     request = oip.ModelInferRequest(model_name="tiny")
     request.parameters["max_tokens"].int64_param = TOKENS
-    array = np.empty(1, object)
-    array[0] = prompt.encode()
-    write_inputs(request, [Tensor.of("text_input", array)])
+    write_inputs(request, [Tensor.of_text("text_input", prompt.encode())])
     return request
 
 

@@ -24,7 +24,7 @@ from registry.state.schema import LOG
 from registry.storage import copies, revisions
 from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
-from sealgate.files import replace_file
+from sealgate.files import file_digest, replace_file
 from sealgate.settings import ConfigError
 from sealgate.trust.times import format_time
 
@@ -156,7 +156,7 @@ def _manifest(folder: Path, apart: Path, artifacts: int) -> dict[str, Any]:
             logs[name] = {"entries": newest.size, "checkpoint": newest.note}
         # Of the file as it was closed: opening it may have changed its header.
         databases[name] = {
-            "sha256": copies.file_digest(path),
+            "sha256": file_digest(path),
             "size": path.stat().st_size,
             "revision": revision,
         }

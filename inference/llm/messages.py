@@ -114,7 +114,7 @@ def write_sampling_request(request: oip.ModelInferRequest, asked: SamplingReques
     request.parameters["stop"].string_param = json.dumps(sampling.stop)
     request.parameters["seed"].int64_param = sampling.seed
     name = MESSAGES if asked.is_chat else TEXT_INPUT
-    write_inputs(request, [_texts(name, asked.prompt)])
+    write_inputs(request, [Tensor.of_text(name, asked.prompt)])
 
 
 def write_prologue(
@@ -164,7 +164,7 @@ def write_part(
     response.parameters[FINAL].bool_param = bool(piece.finish)
     if piece.finish:
         response.parameters[FINISH].string_param = piece.finish
-    outputs = (_texts(TEXT_OUTPUT, piece.text), _numbers(TOKEN_IDS, piece.ids))
+    outputs = (Tensor.of_text(TEXT_OUTPUT, piece.text), _numbers(TOKEN_IDS, piece.ids))
     write_outputs(response, [each for each in outputs if each.name in wanted])
 
 
@@ -232,12 +232,6 @@ def _ids(tensor: Tensor) -> tuple[int, ...]:
     if (tensor.data < 0).any():
         raise SealgateError(Reason.ANSWER_MALFORMED, f"{tensor.name} are no ids")
     return tuple(tensor.data.tolist())
-
-
-def _texts(name: str, text: bytes) -> Tensor:
-    array = np.empty(1, object)
-    array[0] = text
-    return Tensor.of(name, array)
 
 
 def _numbers(name: str, ids: Sequence[int]) -> Tensor:

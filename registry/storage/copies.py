@@ -111,12 +111,6 @@ def copy_file(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def set_aside(path: Path, suffix: str) -> list[Path]:
     """Rename a database with its write-ahead log, so that nothing is lost; return the new names."""
     moved = []

@@ -158,7 +158,7 @@ class GoldenPrompt(PreparedRequest):
     def digest_of_inputs(self, inputs: Mapping[str, Tensor]) -> str:
         """Return the digest of the prompt and the sampling parameters."""
         sampling = {"temperature": 0, "top_p": 1, "stop": [], "seed": 0, "max_tokens": self.most}
-        return digest_of([*inputs.values(), _bytes("sampling", canonical.encode(sampling))])
+        return digest_of([*inputs.values(), Tensor.of_text("sampling", canonical.encode(sampling))])
 
     def digest_of_outputs(self, outputs: Mapping[str, Tensor]) -> str:
         """Return the digest of the answer and of the prompt's tokens."""
@@ -202,7 +202,7 @@ class GoldenPrompts:
             request = oip.ModelInferRequest(model_name=model)
             request.parameters["alias"].string_param = alias
             request.parameters["max_tokens"].int64_param = self.most
-            write_inputs(request, [_bytes(_PROMPT, prompt.encode())])
+            write_inputs(request, [Tensor.of_text(_PROMPT, prompt.encode())])
             yield GoldenPrompt(request, cut), ids[: self.most]
 
     def compare(self, answer: InferResult, expected: Any, tolerance: float) -> tuple[bool, float]:
@@ -212,9 +212,3 @@ class GoldenPrompts:
 
 def _tokens(value: Any) -> Tokens:
     return tuple(map(int, value))
-
-
-def _bytes(name: str, text: bytes) -> Tensor:
-    array = np.empty(1, object)
-    array[0] = text
-    return Tensor.of(name, array)

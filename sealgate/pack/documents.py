@@ -4,7 +4,6 @@ The entries of the registry's log say what there must be; whatever comes with on
 digest alone.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sealgate.files import file_digest
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical
@@ -66,7 +66,7 @@ class FolderWriter:
     def write_sums(self) -> int:
         """Write the digests of all files, as `sha256sum` does; return how many there are."""
         paths = sorted(p.relative_to(self.folder).as_posix() for p in _files(self.folder))
-        lines = [f"{_digest(self.folder / path)}  {path}\n" for path in paths]
+        lines = [f"{file_digest(self.folder / path)}  {path}\n" for path in paths]
         self.write(Path(SUMS), "".join(lines).encode())
         return len(paths)
 
@@ -94,11 +94,6 @@ def new_folder(place: Path, progress: Callable[[str, int, int], None]) -> Iterat
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # The kinds of evidence that lie beside their envelope as plain JSON too.

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from gateway.calls.messages import Body
 from gateway.pipeline.generation_context import OPENING, RECEIPT, SEED
 from gateway.transport.http.bodies import any_members, items, members, parse, room_for, text
@@ -159,9 +157,7 @@ def _write_messages(request: oip.ModelInferRequest, messages: Any) -> None:
         plain = [_message(members(_said(message), _MESSAGE)) for message in items(messages)]
     except SealgateError as refusal:
         raise _wrong("messages", Reason.CHAT_MALFORMED) from refusal
-    array = np.empty(1, object)
-    array[0] = canonical.encode(plain)
-    write_inputs(request, [Tensor.of(MESSAGES, array)])
+    write_inputs(request, [Tensor.of_text(MESSAGES, canonical.encode(plain))])
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
