@@ -27,6 +27,7 @@ from sealgate.files import read_regular_file, replace_file
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
+from sealgate.trust.times import CLOCK_SKEW
 from sealgate.trust.timestamps import LARGEST_STAMP, Timestamp, TimestampAuthority
 from sealgate.trust.transparency import open_checkpoint
 
@@ -35,8 +36,6 @@ _TIME = "%Y%m%dT%H%M%SZ"
 _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 _AGAIN_SECONDS = 60.0
-# By how much an authority's clock and ours may differ.
-_APART = timedelta(minutes=5)
 
 
 class StampedLog(NamedTuple):
@@ -195,7 +194,7 @@ class TimestampUpdater:
         # 3.
         time = authority.verify(stamp, request.nonce)
         # 4.
-        if abs(time - self._clock()) > _APART:
+        if abs(time - self._clock()) > CLOCK_SKEW:
             raise SealgateError(Reason.TIMESTAMP_MISMATCH, f"the authority says that it is {time}")
         self.store.keep(log.origin, stamp, StampedLog(size, time))
         return time

@@ -4,12 +4,12 @@ and time stamps of an authority that the auditor pins.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import grpc
 
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.times import format_time
+from sealgate.trust.times import CLOCK_SKEW, format_time
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
@@ -17,8 +17,6 @@ from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
 from sealgate.trust.transparency.tiles import HEIGHT, Frontier
 from sealgate.v1.log_pb2 import StreamTimestampsRequest
 from sealgate.v1.log_pb2_grpc import LogServiceStub
-
-_APART = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +211,7 @@ def check_stamps(
         # 2.
         time = asked.authority.verify(stamp)
         # 3.
-        if time > asked.now + _APART:
+        if time > asked.now + CLOCK_SKEW:
             raise SealgateError(Reason.TIMESTAMP_MISMATCH, f"{origin}: a stamp of {time}")
         told = format_time(time)
         claims.append(Claim(checkpoint.size, checkpoint.root, f"the time stamp of {told}"))
