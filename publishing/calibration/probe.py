@@ -139,8 +139,8 @@ class Probe:
         inked = x > self.domain.min + _BACKGROUND * width
         drawn = np.random.default_rng(_MASKS).random(x.shape) >= _LEFT_ALONE
         for size in MASKED:
-            made[f"masked-{size:g}"] = self._masked(x, own, size * width, inked)
-            made[f"masked-random-{size:g}"] = self._masked(x, own, size * width, drawn)
+            made[f"masked-{size:g}"] = self.walked_in(x, own, size * width, inked)
+            made[f"masked-random-{size:g}"] = self.walked_in(x, own, size * width, drawn)
         for radius in RADII:
             made[f"l2-{radius:g}"] = self._l2(x, own, radius * width)
         made[SPARSE] = self._sparse(x, own)
@@ -151,6 +151,25 @@ class Probe:
         own = answers(x)
         turning = self._turning(x, moved, lambda rows: answers(rows) != own, _CLOSE_HALVINGS)
         return self._towards(x, moved, turning)
+
+    def walked_in(self, x: Rows, own: Labels, reach: float, free: Array) -> Rows:
+        """PGD in the places [n, ...] alone that are `free`."""
+        near, far = x - np.float32(reach), x + np.float32(reach)
+        if self.columns is not None:
+            near, far = self.columns.reach(x, reach)
+        ends = self._within(np.where(free, near, x)), self._within(np.where(free, far, x))
+        step, domain = reach / attack.PGD_SHARE, (self.domain.min, self.domain.max)
+        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, *domain)
+        return moved if self.columns is None else self.columns.within(x, moved)
+
+    def gradient(self, x: Rows, labels: Labels) -> Floats:
+        """Of the loss; zeros where the graph does not show it."""
+        given = attack.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
+        try:
+            (found,) = self.session.run([response_contract.GRADIENT], given)
+        except (SealgateError, KeyError):
+            return np.zeros_like(x)
+        return np.asarray(found if self.columns is None else found * self.columns.free, np.float32)
 
     def _shifted(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
         low, width = self.domain.min, self.domain.max - self.domain.min
@@ -179,21 +198,11 @@ class Probe:
         moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
         return self.columns.within(x, moved)
 
-    def _masked(self, x: Rows, own: Labels, reach: float, free: Array) -> Rows:
-        """PGD in the places [n, ...] alone that are `free`."""
-        near, far = x - np.float32(reach), x + np.float32(reach)
-        if self.columns is not None:
-            near, far = self.columns.reach(x, reach)
-        ends = self._within(np.where(free, near, x)), self._within(np.where(free, far, x))
-        step, domain = reach / attack.PGD_SHARE, (self.domain.min, self.domain.max)
-        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, *domain)
-        return moved if self.columns is None else self.columns.within(x, moved)
-
     def _l2(self, x: Rows, own: Labels, radius: float) -> Rows:
         """PGD (arXiv 1706.06083) along the gradient, within a Euclidean ball."""
         moved, axes = x, tuple(range(1, x.ndim))
         for _ in range(attack.PGD_STEPS):
-            slope = self._gradient(moved, own)
+            slope = self.gradient(moved, own)
             length = np.sqrt((slope * slope).sum(axis=axes, keepdims=True))
             off = moved + _L2_STEP * radius * slope / (length + 1e-12) - x
             length = np.sqrt((off * off).sum(axis=axes, keepdims=True))
@@ -212,7 +221,7 @@ class Probe:
         rows, turned = np.arange(len(x)), self._turned(x)
         for _ in range(min(_MOST_PLACES, max(_FEWEST_PLACES, size // 10))):
             still = ~turned(moved.reshape(x.shape))
-            slope = self._gradient(moved.reshape(x.shape), own).reshape(flat.shape)
+            slope = self.gradient(moved.reshape(x.shape), own).reshape(flat.shape)
             ends = np.where(slope > 0, high, low)
             gains = np.where(free, slope * (ends - moved), -np.inf)
             place = gains.argmax(axis=1)
@@ -222,15 +231,6 @@ class Probe:
             moved[rows, place] = np.where(still, ends[rows, place], moved[rows, place])
         ended = moved.reshape(x.shape).astype(np.float32)
         return ended if self.columns is None else self.columns.within(x, ended)
-
-    def _gradient(self, x: Rows, labels: Labels) -> Floats:
-        """Of the loss; zeros where the graph does not show it."""
-        given = attack.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
-        try:
-            (found,) = self.session.run([response_contract.GRADIENT], given)
-        except (SealgateError, KeyError):
-            return np.zeros_like(x)
-        return np.asarray(found if self.columns is None else found * self.columns.free, np.float32)
 
     def _near(self, x: Rows, moved: Rows, further: Array) -> Rows:
         """On the way from x to `moved`, `further` times as far as the answer needs to change."""

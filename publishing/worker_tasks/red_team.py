@@ -1,13 +1,13 @@
 """Attacks a registered version, on the machine and data of an operator or approver.
 
 The version's signed bytes are attacked in a worker. Attacks with its gradient are those of
-`publishing.calibration.probe`; attacks that see only labels are those of
-`publishing.calibration.query_attacks`. For each, the report says how often it changed the INT8
-answer, which callers get, and how often screening's verdict caught it. One attack searches for rows
-that change this answer and not the float32 model's, which screening measures
-(`publishing.calibration.served_rows`). For tables, attacks send only what a caller could
-(`inference.model.columns`). The report does not cover an adaptive attacker, who knows the
-detector and works around it: see `make bench NAME=screening`.
+`publishing.calibration.probe`, and on images those of `publishing.calibration.unshown_attacks`;
+attacks that see only labels are those of `publishing.calibration.query_attacks`. For each, the
+report says how often it changed the INT8 answer, which callers get, and how often screening's
+verdict caught it. One attack searches for rows that change this answer and not the float32
+model's, which screening measures (`publishing.calibration.served_rows`). For tables, attacks send
+only what a caller could (`inference.model.columns`). The report does not cover an adaptive
+attacker, who knows the detector and works around it: see `make bench NAME=screening`.
 """
 
 import math
@@ -25,7 +25,7 @@ from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
 from inference.screening.detector import Detector
 from publishing.calibration import query_attacks
-from publishing.calibration.probe import Prober
+from publishing.calibration.probe import Probe, Prober
 from publishing.calibration.relative_probe import number_probe
 from publishing.calibration.screening_report import report_of
 from publishing.calibration.served_rows import (
@@ -34,6 +34,7 @@ from publishing.calibration.served_rows import (
     ServedVectors,
     StagedProber,
 )
+from publishing.calibration.unshown_attacks import ReportedProbe
 from publishing.serialization import pack_tensors, unpack_tensors
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph, in_shape
 from registry.sandbox import process
@@ -108,9 +109,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     config = ModelConfig.decode(asked[version_contents.MODEL].tobytes())
     detector = Detector.decode(asked[version_contents.DETECTOR].tobytes())
     plan = AttackPlan(**canonical.decode(asked[_PLAN].tobytes()))
-    walker: BorderProber = number_probe(
-        ResponseGraph.of(asked[version_contents.RESPONSE].tobytes()), config
-    )
+    walker = _walker(ResponseGraph.of(asked[version_contents.RESPONSE].tobytes()), config)
     int8 = asked[version_contents.INT8].tobytes()
     if detector.first is not None:
         words = counted(asked[version_contents.RESPONSE].tobytes(), config, detector.first)
@@ -133,6 +132,13 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         judged = AttackTarget(probe, *about)
         report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
     send(canonical.encode(report))
+
+
+def _walker(graph: ResponseGraph, config: ModelConfig) -> BorderProber:
+    found = number_probe(graph, config)
+    if config.image is None or not isinstance(found, Probe):
+        return found
+    return ReportedProbe(found, config.image)
 
 
 @dataclass(frozen=True, slots=True)
