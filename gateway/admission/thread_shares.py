@@ -21,13 +21,15 @@ class _Share(Generic[Item]):
 
 class ThreadShares(Generic[Item]):
     """At most `most` of the `threads` work for a key at once. What comes under it meanwhile waits,
-    and the next of them that is free takes it together. Safe for many threads.
+    and the next of them that is free takes it together, after what came before under other keys.
+    Safe for many threads.
     """
 
     def __init__(self, threads: Threads, most: int) -> None:
         self._threads = threads
         self._most = most
         self._mutex = threading.Lock()
+        self._ended = threading.Condition(self._mutex)
         self._shares: dict[Hashable, _Share[Item]] = {}
 
     def waiting(self, key: Hashable) -> Sequence[Item]:
@@ -52,20 +54,35 @@ class ThreadShares(Generic[Item]):
             share.busy += 1
         self._threads.submit(self._work, key, work, at_once)
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until all work is done, for so long at most; whether it is."""
+        with self._ended:
+            return self._ended.wait_for(lambda: not self._shares, seconds)
+
     def _work(self, key: Hashable, work: Callable[[Sequence[Item]], None], at_once: int) -> None:
-        """On a thread: until nothing waits under the key."""
-        while items := self._take(key, at_once):
-            try:
+        """On a thread: once, for others wait for the thread as well."""
+        items = self._take(key, at_once)
+        try:
+            if items:
                 work(items)
-            except Exception:  # what waits must not wait for ever
-                _log.exception("handling calls")
+        except Exception:  # what waits must not wait for ever
+            _log.exception("handling calls")
+        if self._goes_on(key):
+            self._threads.submit(self._work, key, work, at_once)
 
     def _take(self, key: Hashable, at_once: int) -> Sequence[Item]:
         with self._mutex:
+            waiting = self._shares[key].waiting
+            return [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
+
+    def _goes_on(self, key: Hashable) -> bool:
+        """Whether something waits under the key; otherwise a thread less works for it."""
+        with self._mutex:
             share = self._shares[key]
-            items = [share.waiting.popleft() for _ in range(min(at_once, len(share.waiting)))]
-            if not items:
-                share.busy -= 1
-                if not share.busy:
-                    del self._shares[key]
-            return items
+            if share.waiting:
+                return True
+            share.busy -= 1
+            if not share.busy:
+                del self._shares[key]
+                self._ended.notify_all()
+            return False

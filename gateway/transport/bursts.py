@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.admission.overload import Threads
 from gateway.admission.quotas import nothing
@@ -54,6 +54,8 @@ _PACKED = "compressed requests"
 _AGAIN = 0.1
 # In seconds. That time is an estimate, which a machine that stood still has far too long.
 _LONGEST_AGAIN = 1.0
+# How long the end of a gateway waits for what comes after answers.
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +73,12 @@ class _Served:
     urgent: bool = False
     caller: str = ""
     bucket: int = field(default=0, init=False)
+
+
+# How calls go on: at a pace, behind others of the version that has it. Quick ones go together.
+_Way: TypeAlias = tuple[Pace, int]
+_Ways: TypeAlias = dict[_Way, list[_Served]]
+_QUICK: _Way = (Pace.QUICK, 0)
 
 
 class BurstServer:
@@ -103,43 +111,18 @@ class BurstServer:
         """Answer a burst; what is not answered on return will be, by another thread."""
         now = self._pipeline.clock()
         self._authenticator.begin()
-        quick: list[_Served] = []
-        slow: dict[int, list[_Served]] = {}
-        away: dict[int, list[_Served]] = {}
+        ways: _Ways = {}
         for context in contexts:
             served = self._admit(context, now)
-            if served is None or served.pending is None:
-                continue
-            try:
-                pace = self._pipeline.pace(served.pending)
-                if pace is not Pace.QUICK:
-                    key = id(served.pending.live)
-                    before = *self._shares.waiting(key), *slow.get(key, ())
-                    if self._is_turned_away(served, before):
-                        continue
-            except Exception as error:
-                # It is its own, and none of the others'.
-                self._refuse(served, error)
-                continue
-            if pace is Pace.QUICK:
-                quick.append(served)
-            elif pace is Pace.SLOW:
-                slow.setdefault(id(served.pending.live), []).append(served)
-            elif pace is Pace.AWAY:
-                away.setdefault(id(served.pending.live), []).append(served)
-            else:
-                self._shares.submit(pace, self._finish, (served,), 1)
-        # A version lives at least as long as a request for it, so that no other has its id.
-        for key, group in slow.items():
-            self._shares.submit(key, self._finish, group, LARGEST_BURST)
-        for key, group in away.items():
-            self._shares.submit(key, self._finish_parts, group, LARGEST_BURST)
-        for burst in fair_parts(quick, LARGEST_BURST):
-            self._finish(burst)
+            if served is not None:
+                self._add(served, ways)
+        self._go_on(ways)
 
     def stop(self) -> None:
-        """Let the answers go that are held back."""
+        """Let the answers go that are held back, and end what comes after answers."""
         self._delayed.stop()
+        if not self._shares.wait(_SETTLE_SECONDS):
+            _log.warning("calls of slow versions are still worked on")
 
     def _admit(self, context: WholeCall, now: datetime) -> _Served | None:
         """A call that was admitted and prepared; one that was refused is answered."""
@@ -183,6 +166,39 @@ class BurstServer:
         if pending.array is not None:
             served.rows = len(pending.array)
         return pending
+
+    def _add(self, served: _Served, ways: _Ways) -> None:
+        """Add a prepared call to those that go its way. One that is refused is answered."""
+        pending = served.pending
+        if pending is None:
+            return
+        try:
+            pace, queue = self._pipeline.pace(pending), _way_of(pending)
+            way = queue if pace is pending.pace else (pace, 0)
+            if way != _QUICK:
+                waiting = queue != _QUICK
+                before = (*self._shares.waiting(queue), *ways.get(queue, ())) if waiting else ()
+                if self._is_turned_away(served, before):
+                    return
+        except Exception as error:
+            # It is its own, and none of the others'.
+            self._refuse(served, error)
+            return
+        ways.setdefault(way, []).append(served)
+
+    def _go_on(self, ways: _Ways) -> None:
+        """Steps 4 to 8 of the pipeline for calls that were prepared, here where that is quick."""
+        quick = ways.pop(_QUICK, ())
+        for way, group in ways.items():
+            pace, _ = way
+            if pace is Pace.ALONE:
+                for served in group:
+                    self._shares.submit(way, self._finish, (served,), 1)
+            else:
+                work = self._finish_parts if pace is Pace.AWAY else self._finish
+                self._shares.submit(way, work, group, LARGEST_BURST)
+        for burst in fair_parts(quick, LARGEST_BURST):
+            self._finish(burst)
 
     def _is_turned_away(self, served: _Served, before: Sequence[_Served]) -> bool:
         """Refuse a call for which its version's queue has no room behind those `before` it: at
@@ -289,7 +305,7 @@ class BurstServer:
 
     def _answer_packed(self, group: Sequence[_Served]) -> None:
         """One compressed request: a few bytes may take long to unpack, and those that are unpacked
-        at once are no more than a quarter of the threads.
+        at once are no more than a quarter of the threads. Then it goes the way of others.
         """
         (served,) = group
         current_request.set(served.log)
@@ -304,7 +320,9 @@ class BurstServer:
             self._answer_alone(served, request)
         else:
             self._prepare(served, request, self._pipeline.clock())
-            self._finish([served])
+            ways: _Ways = {}
+            self._add(served, ways)
+            self._go_on(ways)
 
     def _answer_alone(self, served: _Served, request: oip.ModelInferRequest) -> None:
         """A language model's answer, on a thread of its own."""
@@ -342,3 +360,10 @@ class BurstServer:
             end_log(served.log, served.call, served.began, served.span)
         finally:
             tell()
+
+
+def _way_of(pending: PendingRequest) -> _Way:
+    """That of its version, which lives at least as long as a request for it."""
+    if pending.live is None or pending.pace is Pace.QUICK:
+        return _QUICK
+    return pending.pace, id(pending.live.ready)

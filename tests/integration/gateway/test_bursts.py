@@ -11,6 +11,7 @@ import pytest
 from gateway.calls.messages import parse_message
 from gateway.config.sections import GatewayLimits
 from gateway.rollout.rollout import Rollout
+from gateway.transport.delayed import DelayedAnswers
 from inference.batching.limits import Pace
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
@@ -231,6 +232,65 @@ def test_a_slow_version_leaves_threads_to_others(
     assert [call.reason for call in slow] == [None] * len(slow)
 
 
+def test_a_version_that_is_shown_anew_gets_no_more_threads(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    """As each freshness statement does with what is live."""
+
+    def select_version(self, live, *given: object):
+        return replace(live, until=live.until + 1)
+
+    monkeypatch.setattr(Rollout, "select_version", select_version)
+    slow = [asked(harness, question("digits", rows())) for _ in range(GatewayLimits().threads)]
+    for call in slow:
+        harness.gateway.bursts([call])
+    packed = asked(harness, gzip.compress(b""))
+    harness.gateway.bursts([packed])
+    assert packed.reason is Reason.NAME_MALFORMED
+    blocked.set()
+    assert [call.reason for call in slow] == [None] * len(slow)
+
+
+def test_compressed_calls_for_a_slow_version_leave_threads_to_others(
+    harness: GatewayHarness, blocked: threading.Event
+) -> None:
+    message = gzip.compress(question("digits", rows()).SerializeToString())
+    slow = [asked(harness, message) for _ in range(GatewayLimits().threads // 4 + 2)]
+    harness.gateway.bursts(slow)
+    other = asked(harness, gzip.compress(b""))
+    harness.gateway.bursts([other])
+    assert other.reason is Reason.NAME_MALFORMED
+    assert not any(call.ended.is_set() for call in slow)
+    blocked.set()
+    assert [call.reason for call in slow] == [None] * len(slow)
+
+
+def test_what_comes_after_a_slow_answer_is_done_before_the_end(
+    harness: GatewayHarness, blocked: threading.Event, monkeypatch
+) -> None:
+    gateway, may_go, settled = harness.gateway, threading.Event(), []
+    settle = gateway.inference.settle
+
+    def held_back(burst) -> None:
+        assert may_go.wait(60)
+        settle(burst)
+        settled.append(len(burst))
+
+    monkeypatch.setattr(gateway.inference, "settle", held_back)
+    monkeypatch.setattr(gateway.bursts, "_delayed", DelayedAnswers())
+    call = asked(harness, question("digits", rows()))
+    gateway.bursts([call])
+    blocked.set()
+    assert call.reason is None
+    ending = threading.Thread(target=gateway.bursts.stop)
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive()
+    may_go.set()
+    ending.join(60)
+    assert settled == [1]
+
+
 def test_calls_that_wait_for_a_thread_take_room_too(
     harness: GatewayHarness, blocked: threading.Event, monkeypatch
 ) -> None:
@@ -240,12 +300,20 @@ def test_calls_that_wait_for_a_thread_take_room_too(
     def refusal_of(self, request, before) -> None:
         ahead.append(len(before))
 
+    begun, slowly = threading.Semaphore(0), type(ready).submit_all
+
+    def submit_all(self, requests):
+        begun.release()
+        return slowly(self, requests)
+
     monkeypatch.setattr(type(ready), "refusal_of", refusal_of)
+    monkeypatch.setattr(type(ready), "submit_all", submit_all)
     quarter = GatewayLimits().threads // 4
     slow = [asked(harness, question("digits", rows())) for _ in range(quarter + 3)]
-    for call in slow:
+    for number, call in enumerate(slow):
         harness.gateway.bursts([call])
-    assert ahead[-2:] == [1, 2]
+        assert number >= quarter or begun.acquire(timeout=60)
+    assert ahead == [0] * (quarter + 1) + [1, 2]
     blocked.set()
     assert [call.reason for call in slow] == [None] * len(slow)
 

@@ -78,3 +78,28 @@ def test_work_that_fails_holds_up_nothing_that_waits(caplog: pytest.LogCaptureFi
     may_fail.set()
     assert done.wait(60)
     assert "handling calls" in caplog.text
+
+
+def test_what_waits_comes_after_what_others_wait_for() -> None:
+    some, done, may_go = shares(threads=1, most=1), list[int](), threading.Event()
+
+    def work(items: Sequence[int]) -> None:
+        assert may_go.wait(60)
+        done.extend(items)
+
+    for item in (1, 2):
+        some.submit("key", work, (item,), 1)
+    some.submit("other", work, (3,), 1)
+    may_go.set()
+    assert some.wait(60)
+    assert done == [1, 3, 2]
+
+
+def test_its_end_is_waited_for() -> None:
+    some, work = shares(), Work()
+    assert some.wait(0)
+    submitted(some, work, 3)
+    assert not some.wait(0.01)
+    work.may_go.set()
+    assert some.wait(60)
+    assert sum(map(len, work.groups)) == 3
