@@ -33,7 +33,7 @@ class LogitsSource(Protocol):
 class MarginComparison:
     """Asks the float32 forward `reference`, which gives logits alone, about rows whose margin is
     below `least`; infinity is every row. If it `spares` no run, all rows run, so that batches keep
-    their sizes. `is_steady` says that a row's logits are the same in any batch.
+    their sizes. `is_steady` says that a row's logits are the same in any batch (`gives_same_bits`).
     """
 
     reference: Session
@@ -59,6 +59,20 @@ class MarginComparison:
         logits = logits.copy()
         logits[apart] = reference[apart[asked]]
         return column, logits
+
+
+def gives_same_bits(reference: LogitsSource, rows: Array, form: InputForm) -> bool:
+    """Whether rows have the same logits together as alone, to the bit."""
+
+    def logits(x: Array) -> Array:
+        (found,) = reference.run(form.screening(x))
+        return found
+
+    def both(x: Array) -> tuple[Array, Array]:
+        return logits(x), np.concatenate([logits(x[at : at + 1]) for at in range(len(x))])
+
+    together, alone = form.run(rows, both)
+    return np.array_equal(together, alone)
 
 
 def compared(measured: Sequence[Array], logits: Array) -> Array:

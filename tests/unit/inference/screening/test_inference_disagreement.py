@@ -236,6 +236,29 @@ def test_where_float32_sums_depend_on_the_batch_a_row_runs_alone(by_float32: Rea
     assert np.allclose(answered, by_float32.submit(x).outputs["logits"], atol=1e-5)
 
 
+class Unsteady(Counting):
+    """The float32 forward with other sums for a row alone."""
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        (logits,) = super().run(feeds)
+        return [logits if len(logits) == 1 else logits * np.float32(1 + 1e-6)]
+
+
+def test_whether_sums_depend_on_the_batch_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    opened = version_contents.open_reference
+    monkeypatch.setattr(
+        version_contents, "open_reference", lambda *given: Unsteady(opened(*given), runs)
+    )
+    most = float(margin(int8_logits(MODEL, APART)).max()) * 1.01
+    ready = build(asked_below(FILES.detector, most))
+    runs.clear()
+    together = ready.submit(APART[:8])
+    assert runs == [8, *[1] * 8]
+    alone = [ready.submit(APART[at : at + 1]).outputs["logits"] for at in range(8)]
+    assert np.array_equal(together.outputs["logits"], np.concatenate(alone))
+
+
 def test_int8_answers_where_its_margin_is_large_enough(runs: list[int]) -> None:
     margins = margin(int8_logits(MODEL, APART))
     large = margins > np.median(margins)
