@@ -70,13 +70,16 @@ class ShadowComparisons:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and leave out what is still waiting."""
-        self._stopping.set()
-        # Where it is full, the thread sees that it is to stop after what it is at.
+        """Compare what is still waiting, for so long as one may take, and end."""
+        if not self._thread.is_alive():
+            return
+        end = time.monotonic() + _RUN_SECONDS
         with suppress(queue.Full):
-            self._queue.put_nowait(None)
-        if self._thread.is_alive():
-            self._thread.join(_RUN_SECONDS + 1)
+            self._queue.put(None, timeout=_RUN_SECONDS)
+        self._thread.join(max(0.0, end - time.monotonic()))
+        # What then still waits is left out.
+        self._stopping.set()
+        self._thread.join(1)
 
     def offer(self, comparison: ShadowComparison) -> None:
         """Compare soon, or never where too much is waiting. Returns at once."""

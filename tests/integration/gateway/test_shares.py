@@ -18,6 +18,7 @@ from sealgate.tensors import read_outputs
 from sealgate.trust.policy.shares import in_share
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
+from tests.support.fakes.whole_calls import FakeWholeCall
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows, running
 from tests.support.harness.policy_changes import accept
 from tests.support.harness.rollouts import await_true, share
@@ -32,8 +33,16 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
         yield harness
 
 
+def asking(row: int) -> oip.ModelInferRequest:
+    return question("digits", rows(count=20)[row : row + 1], receipt=True)
+
+
+def burst_call(harness: GatewayHarness, row: int) -> FakeWholeCall:
+    return FakeWholeCall.by(harness.profile("client"), asking(row))
+
+
 def ask(harness: GatewayHarness, row: int, **parameters: str) -> oip.ModelInferResponse:
-    request = question("digits", rows(count=20)[row : row + 1], receipt=True)
+    request = asking(row)
     for name, value in parameters.items():
         request.parameters[name].string_param = value
     return harness.inference().ModelInfer(request, timeout=60)
@@ -60,6 +69,22 @@ def test_canary_answers_its_share_and_the_receipt_says_so(harness: GatewayHarnes
         assert told["pointer_sequence"] == str(live.sequence)
         assert ask(harness, row).model_version == answer.model_version
         versions.add(answer.model_version)
+    assert versions == {"1", "2"}
+
+
+def test_canary_has_its_share_of_a_burst(harness: GatewayHarness) -> None:
+    canary = share(harness, 2, 50)
+    calls = [burst_call(harness, row) for row in range(20)]
+    harness.gateway.bursts(calls)
+    versions = set()
+    for call in calls:
+        assert call.reason is None
+        assert call.answered is not None
+        told = fields(harness, call.answered)
+        drawn = in_share(50, canary.digest, "canary", "digits", "client", told["input"])
+        assert call.answered.model_version == told["version"] == ("2" if drawn else "1")
+        assert told["actions"] == ("canary" if drawn else "")
+        versions.add(told["version"])
     assert versions == {"1", "2"}
 
 
@@ -145,6 +170,57 @@ def test_shadow_is_asked_compared_and_recorded_but_not_returned(
         assert entry["actions"] == ""
     (logits,) = read_outputs(answers[0]).values()
     assert logits.data.shape == (1, 10)
+
+
+def test_shadow_is_asked_of_each_call_of_a_burst(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rollout.comparisons._RUN_SECONDS", 60.0)
+    share(harness, 2, 0)
+    share(harness, 2, 100, "shadow")
+    recorder = harness.gateway.recorder
+    before = recorder.size
+    calls = [burst_call(harness, row) for row in range(5)]
+    harness.gateway.bursts(calls)
+    for call in calls:
+        assert call.reason is None
+        assert call.answered is not None
+        assert call.answered.model_version == "1"
+    await_true(lambda: recorder.size == before + 10)
+    policy = harness.governance("auditor").policy()
+    entries = [
+        verify_receipt(recorder.open(at), policy).fields for at in range(before, before + 10)
+    ]
+    inputs = [{e["input"] for e in entries if e["version"] == version} for version in "12"]
+    assert inputs[0] == inputs[1]
+    assert len(inputs[0]) == 5
+
+
+def test_what_waits_is_compared_before_the_end() -> None:
+    begun, release, asked = threading.Event(), threading.Event(), []
+    comparisons = ShadowComparisons(
+        SimpleNamespace(), None, AliasHealth(lambda model, alias: None), lambda: datetime.now(UTC)
+    )
+
+    def ask(comparison: ShadowComparison) -> None:
+        begun.set()
+        assert release.wait(60)
+        asked.append(comparison)
+        raise SealgateError(Reason.DRAINING)
+
+    comparisons.ask = ask
+    live = SimpleNamespace(model="digits", alias="shadow")
+    comparisons.start()
+    for _ in range(5):
+        comparisons.offer(ShadowComparison(live, live, {}, None, None))
+    assert begun.wait(60)
+    ending = threading.Thread(target=comparisons.stop)
+    ending.start()
+    ending.join(0.1)
+    assert ending.is_alive()
+    release.set()
+    ending.join(60)
+    assert len(asked) == 5
 
 
 def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:

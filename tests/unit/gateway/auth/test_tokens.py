@@ -5,15 +5,18 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.auth.authenticate import BurstAuthenticator
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedTokens
 from sealgate.reasons import Reason, SealgateError
+from tests.support.builders.documents.people import make_policy
 from tests.support.harness.servers.issuer import (
     AUDIENCE,
     ED25519,
@@ -301,6 +304,37 @@ def test_a_kept_token_falls_with_its_key(kept):
     text = token()
     verifier.identity(text)
     keys.change(jwks(jwk(ED25519, "e")))
+    assert refused(verifier, text) is Reason.TOKEN_SIGNATURE
+
+
+def test_a_token_falls_with_keys_that_change_while_it_is_verified(kept):
+    """With each call of a burst as well, which knows tokens again by themselves."""
+    verifier, keys, clock = kept
+    find, text, policy = keys.find, token(), make_policy(version=2)
+
+    class Authenticator:
+        def principal(self, context, policy):
+            return verifier.identity(text, None, policy.digest)
+
+        def verified_token(self, authorization):
+            return verifier.known(text)
+
+    def found_before(kid):
+        found = find(kid)
+        keys.change(jwks(jwk(ED25519, "e")))
+        return found
+
+    keys.find = found_before
+    bursts = BurstAuthenticator(Authenticator(), clock)
+    context = SimpleNamespace(
+        invocation_metadata=lambda: [("authorization", f"Bearer {text}")], auth_context=dict
+    )
+    bursts.begin()
+    assert bursts.principal(context, policy) == verifier.known(text).identity
+    bursts.begin()
+    with pytest.raises(SealgateError) as caught:
+        bursts.principal(context, policy)
+    assert caught.value.reason is Reason.TOKEN_SIGNATURE
     assert refused(verifier, text) is Reason.TOKEN_SIGNATURE
 
 
