@@ -10,7 +10,7 @@ from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import CallAuthenticator, TokenExchange
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.method_rules import Rights
-from gateway.backends.backends import Backends
+from gateway.backends import Backends
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
 from gateway.observability.certificates import Certificates
@@ -37,7 +37,7 @@ from gateway.services.outcomes import OutcomeService
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
-from gateway.sync.registry_sync import RegistrySync
+from gateway.sync import RegistrySync
 from gateway.timestamps import TimestampUpdater
 from gateway.transport.bursts import BurstServer
 from gateway.transport.connections import NotingAuthenticator

@@ -9,7 +9,7 @@ labels-once trains on labels that are each one too high
 import numpy as np
 
 from benchmarks.report import Row, Target
-from training.data.run_data import Weights
+from training.data import Weights
 from training.federated.node import Update
 from training.federated.participant import FederatedParticipant
 from training.federated.shards import Shard

@@ -30,7 +30,7 @@ from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from inference.text.windows import Windows
-from training.data.run_data import CALIBRATION, TRAIN, RunData, SourceRows
+from training.data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
 from training.run.sources import read_rows
 from training.steps.teachers import ask, fit_head, loaded, tokenizer_of

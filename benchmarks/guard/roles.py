@@ -16,7 +16,7 @@ from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Margins, share
 from inference.screening.calibration import conformal_rank
-from training.data.run_data import CALIBRATION
+from training.data import CALIBRATION
 
 BOUND = 0.02
 FETCHED = ("e-mails", "documents", "2,000 clean words")

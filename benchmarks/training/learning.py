@@ -23,8 +23,8 @@ import torch
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import Row, Target, shown
 from benchmarks.training.rows import LearningTask
-from training.data.run_data import NO_LABEL, RunData
-from training.data.run_data import TRAIN as TRAIN_SLICE
+from training.data import NO_LABEL, RunData
+from training.data import TRAIN as TRAIN_SLICE
 from training.models.students import accuracy, make
 from training.recipe.recipe import BOOSTING, NEIGHBOURS, StudentSection, TeacherSection
 from training.recipe.sections import DISTIL, TRAIN, RecipeStep

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.report import RESULTS
-from training.data.run_data import NO_LABEL, TRAIN, RunData
+from training.data import NO_LABEL, TRAIN, RunData
 from training.models.checkpoints import take_in
 from training.recipe.recipe import (
     CHECKPOINT,

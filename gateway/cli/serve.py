@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from gateway import app, security_events
-from gateway.backends import backends
+from gateway import app, backends, security_events
 from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
 from inference.observability import tracing

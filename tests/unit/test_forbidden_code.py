@@ -39,7 +39,7 @@ FETCHERS = {
 _FETCHES = {
     "console/sign_in/oidc.py",
     "gateway/auth/remote_keys.py",
-    "gateway/timestamps/updates.py",
+    "gateway/timestamps.py",
     "gateway/witnesses/updates.py",
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",

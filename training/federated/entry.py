@@ -34,7 +34,7 @@ from sealgate.bounded_http import HttpExchange
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.times import format_time, parse_time
-from training.data.run_data import write_whole
+from training.data import write_whole
 from training.federated.enrolment import (
     LARGEST_REQUEST,
     EnrolledClient,

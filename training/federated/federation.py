@@ -25,7 +25,7 @@ from torch.nn import functional
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.run_data import TRAIN, RunData, held, is_bare, write_whole
+from training.data import TRAIN, RunData, held, is_bare, write_whole
 from training.federated.enrolment import weights_digest
 from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, processes
 from training.federated.participant import network, private_step, set_weights, weights_of

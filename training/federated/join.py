@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import Weights
+from training.data import Weights
 from training.federated.enrolment import FederationInvitation, new_key
 from training.federated.entry import FederationServer, FederationState
 from training.federated.node import Node, NodeLink

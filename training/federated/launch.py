@@ -26,7 +26,7 @@ from safetensors.numpy import save
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import Certificate, CertificateAuthority
-from training.data.run_data import Weights, read_weights, write_weights, write_whole
+from training.data import Weights, read_weights, write_weights, write_whole
 from training.federated.enrolment import new_key, public_pem
 from training.federated.shards import Shard
 

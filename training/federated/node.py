@@ -52,7 +52,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 from safetensors.numpy import load_file
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import Weights
+from training.data import Weights
 from training.federated.aggregation import mask
 from training.federated.participant import COLLECT, Consent, FederatedParticipant
 from training.recipe.federated import FederatedRecipe

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import SourceRows, Weights
+from training.data import SourceRows, Weights
 from training.models import students
 from training.recipe.federated import (
     LEAST_CLIENTS,

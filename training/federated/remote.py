@@ -26,7 +26,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import Certificate, CertificateAuthority
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import write_private_file
-from training.data.run_data import RunData
+from training.data import RunData
 from training.federated.enrolment import (
     EnrolledClient,
     FederationInvitation,

@@ -42,7 +42,7 @@ from flwr.supercore.app_utils import start_parent_process_monitor
 from safetensors.numpy import load_file
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import Weights, read_weights, write_weights, write_whole
+from training.data import Weights, read_weights, write_weights, write_whole
 from training.federated.aggregation import Vector, draw_groups, join
 from training.federated.enrolment import weights_digest
 from training.federated.entry import ENROLLED, ENTRY, EntryTerms, RemoteClients

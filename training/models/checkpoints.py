@@ -22,7 +22,7 @@ from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import check_digest, sha256
-from training.data.run_data import made_whole, storing, write_whole
+from training.data import made_whole, storing, write_whole
 
 RECORD = "imported.json"
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import Rows, SourceRows, vocabulary_size
+from training.data import Rows, SourceRows, vocabulary_size
 from training.models import checkpoints
 from training.models.encoder import EncoderSize, TextClassifier, load_bert
 from training.models.long_encoder import (

@@ -29,7 +29,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from inference.text.windows import MOST_COUNTED, doublings
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import CALIBRATION, Classes, Rows, RunData
+from training.data import CALIBRATION, Classes, Rows, RunData
 from training.models.students import logits_of
 from training.recipe.recipe import AlarmsSection
 

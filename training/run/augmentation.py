@@ -13,7 +13,7 @@ from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import NO_LABEL, Classes, RunData
+from training.data import NO_LABEL, Classes, RunData
 from training.recipe.sections import RecipeStep
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch

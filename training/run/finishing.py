@@ -23,7 +23,7 @@ from inference.text.tokens import TokenRules
 from publishing.source.folder import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
-from training.data.run_data import RunData, SourceRows, storing, write_whole
+from training.data import RunData, SourceRows, storing, write_whole
 from training.export.classifier import export_response, export_serving
 from training.export.reference import CleanReference, behind, watched
 from training.export.text import export_text_response, export_text_serving

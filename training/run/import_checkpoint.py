@@ -44,7 +44,7 @@ from publishing.source.folder import (
 )
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
-from training.data.run_data import made_whole, write_whole
+from training.data import made_whole, write_whole
 from training.export.classifier import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.export.text import respond
 from training.models import checkpoints, families

@@ -20,7 +20,7 @@ from inference.llm.terms import CONFIG, TOKENIZER
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
-from training.data.run_data import TRAIN, RunData, SourceRows
+from training.data import TRAIN, RunData, SourceRows
 from training.models import checkpoints, families
 from training.models.students import Decoder, following, perplexity
 from training.recipe import recipe

@@ -11,7 +11,7 @@ from inference.runtime.settings import CPU
 from publishing.source.folder import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
-from training.data.run_data import SourceRows
+from training.data import SourceRows
 from training.models.checkpoints import ImportedCheckpoint, read_imported
 from training.recipe.federated import FederatedRecipe
 from training.recipe.recipe import Recipe

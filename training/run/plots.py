@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from training.data.run_data import storing
+from training.data import storing
 from training.steps.progress import CurvePoint
 
 _BINS = 10

@@ -43,7 +43,7 @@ from sealgate.settings import ConfigError
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training.data.run_data import TRAIN, RunData, SourceRows, held, is_bare, write_whole
+from training.data import TRAIN, RunData, SourceRows, held, is_bare, write_whole
 from training.models import checkpoints, students
 from training.recipe import recipe
 from training.recipe.recipe import Recipe

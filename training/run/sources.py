@@ -31,7 +31,7 @@ from inference.text.tokens import Ids, TokenRules
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
-from training.data.run_data import SourceRows, vocabulary_size
+from training.data import SourceRows, vocabulary_size
 from training.demo.mails import body
 from training.demo.spam import LABELS
 from training.recipe import recipe

@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import NO_LABEL, storing
+from training.data import NO_LABEL, storing
 from training.models.students import device_of
 from training.recipe.sections import RecipeStep
 from training.steps.distillation import TrainingBatch

@@ -16,7 +16,7 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional
 
-from training.data.run_data import NO_LABEL
+from training.data import NO_LABEL
 from training.recipe.sections import RecipeStep
 
 # How fast the running gap follows, a step; and how far one row may weigh above or below another.

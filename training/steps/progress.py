@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training.data.run_data import RunData, append_line
+from training.data import RunData, append_line
 from training.models.students import accuracy
 from training.steps.descent import StepProgress
 

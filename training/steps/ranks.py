@@ -37,7 +37,7 @@ from torch.distributed.elastic.multiprocessing import (
 )
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import write_whole
+from training.data import write_whole
 from training.recipe.sections import TENSOR, DevicesSection, RecipeStep
 from training.steps import tensor_parallel
 from training.steps.descent import (

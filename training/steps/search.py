@@ -30,7 +30,7 @@ from inference.runtime import response_contract
 from inference.runtime.settings import CPU
 from inference.text import tokens
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import TRAIN, Rows, RunData, append_line
+from training.data import TRAIN, Rows, RunData, append_line
 from training.export.classifier import export_serving
 from training.export.text import export_text_serving
 from training.models import students

@@ -26,7 +26,7 @@ from inference.runtime.settings import CPU
 from publishing.source.folder import SERVING, TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
-from training.data.run_data import TRAIN, RunData
+from training.data import TRAIN, RunData
 from training.models import checkpoints
 from training.recipe import recipe
 from training.recipe.recipe import Recipe, TeacherSection

@@ -23,7 +23,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import storing
+from training.data import storing
 from training.models.encoder import TextClassifier
 from training.models.students import Perceptron
 from training.steps.descent import STEEPEST, StudentObjective, begin_checkpoint, end_checkpoint

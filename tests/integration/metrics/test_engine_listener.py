@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.backends.backends import EngineProcess, build
+from gateway.backends import EngineProcess, build
 from gateway.observability.engine import ENGINE_FAMILIES, EngineMetrics
 from inference.batching.job import RequestOptions
 from inference.server.config import EngineConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends import backends
+from gateway import backends
 from inference.server.config import EngineConfig
 from registry.storage.artifacts import FolderStore
 from sealgate.reasons import Reason, SealgateError

@@ -12,7 +12,7 @@ from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused
-from training.data.run_data import RunData
+from training.data import RunData
 from training.models import students
 from training.models.checkpoints import take_in
 from training.recipe.recipe import Recipe, TeacherSection

@@ -16,7 +16,7 @@ from tests.support.builders.models.demo_models import opened
 from tests.support.builders.models.text_models import MARK, RULES, rows_of, sentences
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make
-from training.data.run_data import RunData
+from training.data import RunData
 from training.export.long_text import export_long_serving
 from training.models import students
 from training.models.encoder import EncoderSize, TextClassifier

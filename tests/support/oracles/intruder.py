@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, text, update
 
-from gateway.sync.registry_sync import RegistrySnapshot
+from gateway.sync import RegistrySnapshot
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.trust_state import RollbackGuardFile

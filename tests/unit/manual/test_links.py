@@ -80,7 +80,11 @@ def test_the_packages_that_the_readme_names_exist() -> None:
         for package in re.findall(r"`(\w+)`", contents)
     ]
     assert len(named) > 30
-    assert [path for path in named if not path.is_dir()] == []
+    assert [path for path in named if not path.is_dir() and not _is_module(path)] == []
+
+
+def _is_module(path: Path) -> bool:
+    return path.with_suffix(".py").is_file()
 
 
 def test_the_readme_is_short() -> None:

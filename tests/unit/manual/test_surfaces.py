@@ -14,11 +14,9 @@ from benchmarks.structure import PACKAGES, module_of, shared_class_names, source
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
-    "gateway.backends": {"backends"},
     "gateway.cli": {"serve"},
     "gateway.observability": {"certificates", "collector", "engine", "history", "server"},
     "gateway.rollout": {"alias_health", "rollout"},
-    "gateway.sync": {"registry_sync"},
     "gateway.witnesses": {"cosignatures", "updates"},
     "generation.publishing": {"builder", "watermark", "window_choice"},
     "generation.serving": {"generator_server", "replay"},
@@ -46,7 +44,6 @@ SURFACES = {
         "people",
     },
     "sealgate.witness": {"service"},
-    "training.data": {"run_data"},
     "training.demo": {"mails", "spam"},
     "training.recipe": {"federated", "recipe", "sections"},
 }

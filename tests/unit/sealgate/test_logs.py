@@ -31,12 +31,12 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings("json"))
-    logging.getLogger("gateway.sync.registry_sync").info("%s is here", NASTY)
+    logging.getLogger("gateway.sync").info("%s is here", NASTY)
     (line,) = lines(capsys)
     assert line.pop("time").endswith("Z")
     assert line == {
         "level": "info",
-        "logger": "gateway.sync.registry_sync",
+        "logger": "gateway.sync",
         "message": f"{NASTY} is here",
     }
 

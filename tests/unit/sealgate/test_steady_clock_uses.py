@@ -4,8 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from gateway import app
-from gateway.backends import backends
+from gateway import app, backends
 from generation.serving import generator_server
 from sealgate import steady_clock
 

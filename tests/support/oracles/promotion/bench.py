@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from gateway.sync.registry_sync import RegistrySnapshot
+from gateway.sync import RegistrySnapshot
 from registry.state.records import LivePointerRecord, Snapshot
 from tests.support.oracles.promotion.alterations import Alterations
 from tests.support.oracles.promotion.observed import ObservedEngine

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.sync.registry_sync import RegistrySnapshot
+from gateway.sync import RegistrySnapshot
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.trust_state import RollbackGuardFile
 from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backends.backends import open_generators
+from gateway.backends import open_generators
 from gateway.config.document import GeneratorSettings
 from inference.backends.openai.generator import OpenAiEngine
 from sealgate.settings import ConfigError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backends.backends import BackendRouter, open_generators
+from gateway.backends import BackendRouter, open_generators
 from gateway.config.document import GeneratorSettings
 from inference.llm.terms import TERMS
 from sealgate.settings import ConfigError

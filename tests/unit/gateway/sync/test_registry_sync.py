@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sync.registry_sync import RegistrySync
+from gateway.sync import RegistrySync
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.promotion_rules import ReviewRules, RiskTiers
 from tests.support.builders.documents.people import PromotionDocuments, make_policy, refused

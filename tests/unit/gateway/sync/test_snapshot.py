@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sync.registry_sync import RegistrySnapshot
+from gateway.sync import RegistrySnapshot
 from registry.state.records import LivePointerRecord, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse

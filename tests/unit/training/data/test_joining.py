@@ -6,7 +6,7 @@ import pytest
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import RULES, TELLING, rows_of, tokenizer_json
-from training.data.run_data import NO_LABEL, TRAIN, RunData, SourceRows
+from training.data import NO_LABEL, TRAIN, RunData, SourceRows
 from training.run.augmentation import with_joined
 
 CLEAN, SOUGHT = " ".join(TELLING[0][:7]), " ".join(TELLING[1][:9])

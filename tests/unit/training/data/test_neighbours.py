@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.data.run_data import NO_LABEL, TRAIN, RunData, SourceRows
+from training.data import NO_LABEL, TRAIN, RunData, SourceRows
 from training.recipe.recipe import BOOSTING, NEIGHBOURS, TeacherSection
 from training.steps.teachers import teach
 

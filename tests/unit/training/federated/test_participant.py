@@ -9,7 +9,7 @@ from sklearn import datasets
 
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.training.federated_recipes import FEDERATED, PERCEPTRON, written
-from training.data.run_data import read_weights, write_weights
+from training.data import read_weights, write_weights
 from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
 from training.models.students import accuracy
 from training.recipe.federated import FederatedRecipe

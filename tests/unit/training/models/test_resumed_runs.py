@@ -13,7 +13,7 @@ from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make, refused, without_graphs
-from training.data import run_data
+from training import data
 from training.models import students
 from training.models.checkpoints import take_in
 from training.models.encoder import EncoderSize, TextClassifier
@@ -92,7 +92,7 @@ def test_a_run_that_failed_in_its_first_write_is_resumed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_data.os, "fsync", full)
+        patch.setattr(data.os, "fsync", full)
         assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     assert (make(recipe, tmp_path / "made").model / "provenance.json").exists()
 

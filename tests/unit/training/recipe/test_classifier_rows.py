@@ -12,7 +12,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import resized
 from inference.text.windows import Windows
 from tests.support.builders.models.text_models import RULES, sentences, tokenizer_json
-from training.data.run_data import CALIBRATION, RunData
+from training.data import CALIBRATION, RunData
 from training.models.students import logits_of, make
 from training.recipe.recipe import AlarmsSection, SliceSizes, StudentSection
 from training.run.alarms import ByText, settle

@@ -11,7 +11,7 @@ from inference.model.columns import Column
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
-from training.data.run_data import NO_LABEL, RunData
+from training.data import NO_LABEL, RunData
 from training.recipe.recipe import (
     PERCEPTRON,
     TABLE,

@@ -9,7 +9,7 @@ import torch
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
-from training.data.run_data import RunData, SourceRows
+from training.data import RunData, SourceRows
 from training.models.students import Perceptron, logits_of
 from training.recipe.recipe import AlarmsSection
 from training.run.alarms import ByText, least_growth, settle

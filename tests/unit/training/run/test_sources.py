@@ -12,7 +12,7 @@ from sealgate.settings import ConfigError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models.text_models import sentences, tokenizer_json
 from tests.support.builders.training import recipes
-from training.data.run_data import RunData
+from training.data import RunData
 from training.recipe.recipe import FASHION, SPAM, TABLE, TEXTS, Recipe, SliceSizes
 from training.run.sources import read_rows
 

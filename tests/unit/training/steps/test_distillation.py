@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import NO_LABEL
+from training.data import NO_LABEL
 from training.models.students import Perceptron, accuracy
 from training.recipe.sections import DISTIL, TRAIN, RecipeStep
 from training.steps.descent import TaughtRows, descend

@@ -8,7 +8,7 @@ from opacus import PrivacyEngine
 from opacus.accountants import RDPAccountant
 
 from sealgate.reasons import Reason, SealgateError
-from training.data.run_data import NO_LABEL
+from training.data import NO_LABEL
 from training.models.students import Perceptron
 from training.recipe.sections import PRIVATE, RecipeStep
 from training.steps.descent import TaughtRows

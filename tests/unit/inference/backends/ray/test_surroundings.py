@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends import backends
+from gateway import backends
 from inference.backends.ray.replica import RayEnvironment
 from inference.runtime.settings import RuntimeSettings
 from inference.server.config import EngineConfig, RaySettings

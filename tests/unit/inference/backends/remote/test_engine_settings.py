@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.backends import build
+from gateway.backends import build
 from gateway.config.document import EngineSettings
 from inference.server.config import EngineConfig
 from sealgate.settings import ConfigError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.backends import open_remote_engine
+from gateway.backends import open_remote_engine
 from gateway.config.document import EngineSettings
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.remote_engine import RemoteEngine

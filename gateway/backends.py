@@ -93,7 +93,7 @@ class _Part:
 
 
 class BackendRouter:
-    """A `VersionLoader`, and all processes in which versions run, as `gateway.sync.registry_sync`
+    """A `VersionLoader`, and all processes in which versions run, as `gateway.sync`
     shows them.
     """
 

@@ -1,1 +1,0 @@
-"""Backends that run versions: in this process, in other processes, on foreign servers."""

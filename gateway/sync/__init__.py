@@ -1,1 +1,0 @@
-"""Keeps the engine in step with the registry."""

@@ -1,1 +1,0 @@
-"""The rows of a run in disjoint slices, and the files that a run writes."""
