@@ -43,7 +43,6 @@ class LearningTask:
     corpus: TaughtRows
     x_test: torch.Tensor
     y_test: torch.Tensor
-    vectors_test: torch.Tensor | None = None
 
     def with_labels(self, places: torch.Tensor) -> TaughtRows:
         """The same corpus with the labels at `places` alone."""
@@ -97,7 +96,7 @@ def spam() -> LearningTask:
         save_file({"vectors": told.contiguous()}, kept)
     vectors = load_file(kept)["vectors"]
     corpus = TaughtRows(replace(task.corpus.rows, vectors=vectors[: len(task.corpus)]))
-    return replace(task, corpus=corpus, vectors_test=vectors[len(task.corpus) :])
+    return replace(task, corpus=corpus)
 
 
 def minilm() -> Path:

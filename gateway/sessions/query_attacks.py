@@ -55,13 +55,8 @@ from sealgate.trust.times import format_micros
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
 _SHARES = (0.8, 0.1, 0.01)
-_STAKES = np.array(_SHARES)
 _NOTHING = (0.0, 0.0, 0.0)
 _MOST = 1000
-
-
-def _nothing() -> npt.NDArray[np.float64]:
-    return np.zeros(len(_STAKES))
 
 
 @dataclass(slots=True)
@@ -87,25 +82,6 @@ class Alarm:
             return False
         self._values = _NOTHING
         return True
-
-
-@dataclass(slots=True)
-class Wealth:
-    """A test martingale: an honest stream ever reaches 1 / alpha with a chance of alpha at most
-    (Ville), however long it goes on and whenever one looks.
-    """
-
-    _logs: npt.NDArray[np.float64] = field(default_factory=_nothing)
-
-    def add(self, payoff: float) -> None:
-        self._logs = self._logs + np.log(1 - _STAKES + _STAKES * payoff)
-
-    @property
-    def log10(self) -> float:
-        """The evidence so far, as a power of ten; below 0 where there is none."""
-        most = self._logs.max()
-        mean = np.exp(self._logs - most).mean()
-        return float((most + np.log(mean)) / np.log(10))
 
 
 def verdict_payoff(verdict: str, adversarial: float, suspect: float) -> float:

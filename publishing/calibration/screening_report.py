@@ -8,25 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from inference.model.config import CLASSES, InputDomain
+from inference.model.config import CLASSES
 from inference.model.decisions import Decision
-from inference.screening.attack import AttackSession, Rows
 from inference.screening.calibration import Floats
 from inference.screening.detector import Detector
-from publishing.calibration.probe import Array, Probe, Prober
+from publishing.calibration.probe import Array, Prober
 from publishing.calibration.probe import Floats as Floats32
-
-
-def screening_report(
-    session: AttackSession,
-    detector: Detector,
-    x_test: Rows,
-    domain: InputDomain,
-    eps: float,
-    generator: np.random.Generator,
-) -> dict[str, Any]:
-    """Return the report of the graph in `session`: see `report_of`."""
-    return report_of(Probe(session, eps, domain), detector, x_test, generator)
 
 
 def report_of(

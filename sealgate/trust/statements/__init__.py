@@ -3,7 +3,6 @@
 from sealgate.trust.statements.base import passkey_envelope, signing_challenge
 from sealgate.trust.statements.covering import (
     PointerBundle,
-    check_covered,
     is_revoked,
     verify_freshness,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "ProposalWithdrawal",
     "Rejection",
     "Revocation",
-    "check_covered",
     "is_revoked",
     "open_statement",
     "open_under",

@@ -17,7 +17,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import base as form
 from sealgate.trust.statements.base import Check, Statement
-from sealgate.trust.statements.types import Freshness, Pointer
+from sealgate.trust.statements.types import Freshness
 from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 _REVOKED_CONTEXT = "sealgate/revoked-of-model/v1"
@@ -52,22 +52,6 @@ def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Fresh
     if now >= expires:
         raise SealgateError(Reason.POINTER_STALE, f"since {freshness.expires}")
     return freshness
-
-
-def check_covered(pointer: Pointer, freshness: Freshness) -> None:
-    """Check that a pointer is the alias's newest and that its version may answer.
-
-    Raises SealgateError: POINTER_STALE, VERSION_REVOKED or PROPOSAL_REJECTED.
-    """
-    if freshness.pointer(pointer.model, pointer.alias) != (
-        pointer.sequence,
-        pointer.payload_digest,
-    ):
-        raise SealgateError(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
-    if is_revoked(freshness.revoked, pointer.model, pointer.digest):
-        raise SealgateError(Reason.VERSION_REVOKED, pointer.digest)
-    if pointer.proposal in freshness.rejected:
-        raise SealgateError(Reason.PROPOSAL_REJECTED, pointer.proposal)
 
 
 def revoked_model(model: str, digest: str) -> str:

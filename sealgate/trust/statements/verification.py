@@ -105,8 +105,8 @@ def verify_pointer(
     6. Every key that signed is listed by the current policy, and not withdrawn by it, or the
        policy names this pointer as one that stands (KEY_WITHDRAWN).
 
-    Raises SealgateError. That the pointer is the newest, and the version not revoked, is for
-    `check_covered` to say.
+    Raises SealgateError. That the pointer is the newest, and the version not revoked, is
+    what a statement of freshness says (`inference.engine.version_verifier`).
     """
     # 1.
     current.check_standing(now)

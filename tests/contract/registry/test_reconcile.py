@@ -13,11 +13,11 @@ from sealgate.trust.statements import (
     Freshness,
     Pointer,
     PointerBundle,
-    check_covered,
     verify_freshness,
 )
 from tests.support.builders.documents.people import refused
 from tests.support.harness.registry import RegistryHarness, pointer_envelope
+from tests.support.oracles.covered import check_covered
 
 Edit = Callable[[Connection], object]
 

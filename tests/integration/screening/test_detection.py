@@ -10,7 +10,8 @@ import pytest
 from demo import datasets, train_models
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import fit_detector
-from publishing.calibration.screening_report import screening_report
+from publishing.calibration.probe import Probe
+from publishing.calibration.screening_report import report_of
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import export_response
 
@@ -32,14 +33,8 @@ def fitted(demo: DemoModel) -> Detector:
 
 @cache
 def reported(demo: DemoModel) -> dict[str, Any]:
-    return screening_report(
-        demo.session,
-        fitted(demo),
-        demo.data["x_test"],
-        demo.config.domain,
-        demo.config.eps,
-        np.random.default_rng(1),
-    )
+    probe = Probe(demo.session, demo.config.eps, demo.config.domain)
+    return report_of(probe, fitted(demo), demo.data["x_test"], np.random.default_rng(1))
 
 
 def test_clean_rows_are_left_alone(demo: DemoModel) -> None:

@@ -37,7 +37,6 @@ from sealgate.trust.statements import (
     ProposalWithdrawal,
     Rejection,
     Revocation,
-    check_covered,
     oms,
     sign_statement,
     verify_freshness,
@@ -53,6 +52,7 @@ from tests.support.builders.documents.people import (
     sign_policy,
 )
 from tests.support.harness.registry_tables import content, make_tables
+from tests.support.oracles.covered import check_covered
 
 PUBLISHERS = ("paula", "peter")
 # The bytes of a SQLite database as `RegistryHarness.found` leaves it.

@@ -9,8 +9,8 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
 from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate, fit_detector
-from publishing.calibration.probe import SHIFTS
-from publishing.calibration.screening_report import auroc, screening_report
+from publishing.calibration.probe import SHIFTS, Probe
+from publishing.calibration.screening_report import auroc, report_of
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron
 
@@ -78,9 +78,8 @@ def test_a_model_that_nothing_moves_cannot_be_screened() -> None:
 
 
 def test_the_report_speaks_of_clean_rows_noise_and_attacks(fitted: Detector) -> None:
-    report = screening_report(
-        opened(MODEL), fitted, rows(5, 400), DOMAIN, EPS, np.random.default_rng(1)
-    )
+    probe = Probe(opened(MODEL), EPS, DOMAIN)
+    report = report_of(probe, fitted, rows(5, 400), np.random.default_rng(1))
     assert report["rows"] == 400
     assert set(report["shifts"]) == set(SHIFTS)
     assert set(report["attacks"]) >= {"fgsm-0.1", "pgd-0.2"}

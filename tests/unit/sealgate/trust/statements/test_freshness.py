@@ -13,7 +13,6 @@ from sealgate.trust.statements import (
     Pointer,
     Proposal,
     Revocation,
-    check_covered,
     open_statement,
     sign_statement,
     verify_freshness,
@@ -34,25 +33,6 @@ BUNDLE = OFFICE.promotion()
 
 
 POINTER = Pointer.decode(BUNDLE.pointer.payload)
-
-
-def test_a_fresh_statement_covers_the_newest_pointer() -> None:
-    check_covered(POINTER, verify_freshness(OFFICE.freshness(POINTER), POLICY, NOW))
-
-
-def test_an_older_pointer_is_stale() -> None:
-    newer = Pointer.decode(OFFICE.rollback(BUNDLE).pointer.payload)
-    freshness = verify_freshness(OFFICE.freshness(newer), POLICY, NOW)
-    check_covered(newer, freshness)
-    for pointer in (POINTER, replace(newer, reason="another"), replace(newer, alias="canary")):
-        with refused(Reason.POINTER_STALE):
-            check_covered(pointer, freshness)
-
-
-def test_a_revoked_version_is_not_covered() -> None:
-    envelope = OFFICE.freshness(POINTER, revoked=(VERSION_DIGEST,))
-    with refused(Reason.VERSION_REVOKED):
-        check_covered(POINTER, verify_freshness(envelope, POLICY, NOW))
 
 
 def test_freshness_ends() -> None:

@@ -8,17 +8,14 @@ from sealgate.reasons import Reason
 from sealgate.trust.statements import (
     Comment,
     Freshness,
-    Pointer,
     ProposalWithdrawal,
     Rejection,
-    check_covered,
     open_statement,
     sign_statement,
 )
 from sealgate.trust.statements.base import Statement
 from tests.support.builders.documents.people import (
     VERSION_DIGEST,
-    PromotionDocuments,
     at,
     key,
     make_policy,
@@ -66,11 +63,3 @@ class TestFreshness:
         assert Freshness.decode(told.encode()) == told
         with refused(Reason.DOCUMENT_MALFORMED):
             replace(self.statement, rejected=("sha256:f",))
-
-    def test_covers_no_pointer_of_a_rejected_proposal(self) -> None:
-        pointer = Pointer.decode(PromotionDocuments(POLICY).promotion().pointer.payload)
-        named = (("digits/production", 1, pointer.payload_digest),)
-        check_covered(pointer, replace(self.statement, pointers=named))
-        with refused(Reason.PROPOSAL_REJECTED):
-            told = replace(self.statement, pointers=named, rejected=(pointer.proposal,))
-            check_covered(pointer, told)
