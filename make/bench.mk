@@ -19,6 +19,9 @@ bench/separate: $(VENV)/serve front ## an engine in a process of its own beside 
 bench/placement: $(VENV)/dev ## one model on a fast and a slow engine, placed by measured cost, in turn, and on each alone
 	$(BIN)/python -m benchmarks.placement
 
+bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
+	$(BIN)/python -m benchmarks.gateways
+
 bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwards of the INT8 graph
 	$(BIN)/python -m benchmarks.response
 
@@ -97,6 +100,18 @@ bench/drill: $(VENV)/dev front ## production broken in five ways: seconds to det
 
 bench/scale: $(VENV)/dev ## simulated fleets: what breaks first at 10^3, 10^5, 10^7 a second
 	$(BIN)/python -m benchmarks.scale
+
+bench/console: $(VENV)/dev ## pages of the web console over 1,000 versions and 1,000,000 decisions (ten minutes)
+	$(BIN)/python -m benchmarks.console
+
+bench/dayone: $(VENV)/dev front ## finding, backup, rotation and renewal, as people meet them (ONLY=record: a part; twenty minutes)
+	$(BIN)/python -m benchmarks.dayone $(if $(ONLY),--only $(ONLY))
+
+bench/outward: $(VENV)/dev ## what other systems get: events across kills, COSE vectors (QUICK=1: a tenth; PART=events)
+	$(BIN)/python -m benchmarks.outward $(PART) $(if $(QUICK),--quick)
+
+bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle connections (two hours)
+	$(BIN)/python -m benchmarks.holes
 
 peers: $(PEERS:%=.venv-peers/%/ready)
 

@@ -1,0 +1,1 @@
+"""How the gateway holds where attackers once found holes."""
