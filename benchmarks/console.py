@@ -99,7 +99,7 @@ def _installation(state: Path, options: argparse.Namespace) -> Iterator[Stage]:
     stage.command("init", "--unencrypted-keys", *ports)
     stage.start_gateway()
     try:
-        for name in ("digits-1", "digits-2"):
+        for name in ("digits-standard", "digits-hardened"):
             words = ("model", "publish", str(MODELS / name), "--json")
             data = ("--data", str(DATA / "digits.safetensors"))
             stage.command(*words, *data, person="publisher")

@@ -86,7 +86,7 @@ def targets(rows: list[dict[str, Any]]) -> list[Target]:
 @contextmanager
 def _serving(state: Path) -> Iterator[tuple[GatewayHarness, GatewayProcess]]:
     """An installation with digits in production, served by a process of its own."""
-    harness = GatewayHarness(state, "digits-1")
+    harness = GatewayHarness(state, "digits-standard")
     harness.start()
     harness.promote("digits", 1)
     harness.stop()

@@ -47,7 +47,7 @@ def dossier() -> list[Row]:
     """
     with (
         TemporaryDirectory() as folder,
-        running(Path(folder) / "state", "digits-1", "digits-2") as harness,
+        running(Path(folder) / "state", "digits-standard", "digits-hardened") as harness,
     ):
         harness.promote("digits", 1)
         harness.promote("digits", 2)

@@ -26,7 +26,7 @@ WHOLE, QUICK = 40, 4
 def measure(batches: int) -> list[Row]:
     with (
         TemporaryDirectory() as folder,
-        running(Path(folder) / "state", "digits-1") as harness,
+        running(Path(folder) / "state", "digits-standard") as harness,
     ):
         harness.promote("digits", 1)
         accept(harness, outcomes=TAKEN)
