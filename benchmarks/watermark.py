@@ -11,10 +11,11 @@ that is left out keeps its rows of the run before; `commits` says at which commi
 """
 
 import argparse
+import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from benchmarks import charts
 from benchmarks.marking import attacks
 from benchmarks.marking.decoder import decoder, stream
 from benchmarks.marking.marks import Marking, colluding, file_of, published
-from benchmarks.marking.nulls import NARROW, false_positives, wrong_keys
+from benchmarks.marking.nulls import NARROW, UNMARKED, false_positives, wrong_keys
 from benchmarks.marking.stored import WAYS, stored
 from benchmarks.marking.subjects import MarkedNetwork, State, cnn, encoder, mlp
 from benchmarks.marking.targets import LIVES, targets_of
@@ -35,7 +36,8 @@ from benchmarks.served import ENVIRONMENTS, minilm_folder
 NETWORKS = "networks"
 # Of parts that were measured before their commit was noted.
 _EARLIER = "f03662c1 or before"
-# Rows by kind, and the commit.
+_KINDS = ("null", "costs", "rows")
+# Rows, and the commit.
 Part = dict[str, Any]
 _KEYS, _INDEPENDENT, _UNRELATED = 10_000, 20, 200
 # Keys that are attacked, and keys whose cost is measured; MiniLM and the decoder take longer.
@@ -57,7 +59,9 @@ _NOISE = (0.25, 0.5, 1.0, 2.0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="a network, or networks: those unmarked")
-    only = parser.parse_args().only
+    parser.add_argument("--kind", action="append", choices=_KINDS, help="of a network")
+    asked = parser.parse_args()
+    only, kinds = asked.only, asked.kind or list(_KINDS)
     made: dict[str, Callable[[], MarkedNetwork]] = {
         "small MLP": lambda: mlp(0, NARROW),
         "MLP": lambda: mlp(0),
@@ -65,7 +69,7 @@ def main() -> None:
         "decoder": decoder,
     }
     notes: dict[str, str] = {}
-    parts: dict[str, Part] = earlier_parts(RESULTS / "watermark.json")
+    parts = earlier_parts(RESULTS / "watermark.json")
     folder = minilm_folder() if not only or "MiniLM" in only else "left out"
     if isinstance(folder, str):
         notes["MiniLM"] = folder
@@ -73,22 +77,25 @@ def main() -> None:
         weights = published_weights(folder)
         made["MiniLM"] = lambda: encoder(weights)
     for name, make in made.items():
-        if not only or name in only or (_KEPT / f"{name}.json").exists():
-            parts[name] = _part(name, partial(_network, name, make))
-    if not only or NETWORKS in only or (_KEPT / f"{NETWORKS}.json").exists():
+        wanted = kinds if not only or name in only else []
+        parts |= _network(name, functools.cache(make), wanted)
+    if not only or NETWORKS in only or _kept(NETWORKS).exists():
         measure = partial(false_positives, _INDEPENDENT, _UNRELATED)
-        parts[NETWORKS] = _part(NETWORKS, lambda: {NETWORKS: measure()})
-    for name in (*_ATTACKED, NETWORKS):
-        if name not in parts:
-            notes.setdefault(name, "left out")
+        parts[NETWORKS] = _part(NETWORKS, measure)
     _report(parts, notes)
 
 
 def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
-    rows, costs, null, networks = (
-        [row for name in (*_ATTACKED, NETWORKS) for row in parts.get(name, {}).get(kind, [])]
-        for kind in ("rows", "costs", "null", NETWORKS)
-    )
+    for part in (*(f"{name}: {kind}" for name in _ATTACKED for kind in _KINDS), NETWORKS):
+        if part not in parts:
+            notes[part] = notes.get(part.partition(":")[0], "left out")
+    notes.pop("MiniLM", None)
+    found: dict[str, list[Row]] = {
+        kind: [row for name in _ATTACKED for row in _rows(parts, f"{name}: {kind}")]
+        for kind in _KINDS
+    }
+    rows, costs, null = found["rows"], found["costs"], found["null"]
+    networks = _rows(parts, NETWORKS)
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
@@ -99,34 +106,60 @@ def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
     _draw(rows)
 
 
+def _rows(parts: dict[str, Part], name: str) -> list[Row]:
+    found: list[Row] = parts[name]["rows"] if name in parts else []
+    return found
+
+
 def earlier_parts(path: Path) -> dict[str, Part]:
-    """By network, and `NETWORKS` for those that nobody marked: its rows in the run before."""
+    """What the run before measured: by network and kind, and of those that nobody marked."""
     if not path.exists():
         return {}
     read = json.loads(path.read_text())
-    commits = read.get("commits", {})
-    found: dict[str, Part] = {}
-    for name in dict.fromkeys(row["model"] for row in read["rows"]):
-        found[name] = {
-            "rows": [row for row in read["rows"] if row["model"] == name],
-            "costs": [row for row in read["costs"] if row["model"] == name],
-            "null": [row for row in read["null"] if row["weights"] == f"unmarked {name}"],
-        }
+    found: dict[str, list[Row]] = {}
+    for kind in _KINDS:
+        for row in read[kind]:
+            name = row.get("model") or row["weights"].removeprefix(UNMARKED)
+            found.setdefault(f"{name}: {kind}", []).append(row)
     if read[NETWORKS]:
-        found[NETWORKS] = {NETWORKS: read[NETWORKS]}
-    return {name: {**part, "commit": commits.get(name, _EARLIER)} for name, part in found.items()}
+        found[NETWORKS] = read[NETWORKS]
+    commits = read.get("commits", {})
+    return {
+        name: {"rows": rows, "commit": commits.get(name, _EARLIER)} for name, rows in found.items()
+    }
 
 
-def _part(name: str, measure: Callable[[], Part]) -> Part:
-    path = _KEPT / f"{name}.json"
+def _network(
+    name: str, make: Callable[[], MarkedNetwork], wanted: Sequence[str]
+) -> dict[str, Part]:
+    """Its parts, of those kinds and of what is kept."""
+    ways: dict[str, Callable[[], list[Row]]] = {
+        "null": lambda: [wrong_keys(make(), _KEYS)],
+        "costs": lambda: [_cost(make(), _PRICED[name])],
+        "rows": lambda: _summary(
+            [row for seed in range(_ATTACKED[name]) for row in _attacked(make(), seed)]
+        ),
+    }
+    parts = {f"{name}: {kind}": measure for kind, measure in ways.items() if kind in wanted}
+    kept = {f"{name}: {kind}": measure for kind, measure in ways.items()}
+    kept = {part: measure for part, measure in kept.items() if _kept(part).exists()}
+    return {part: _part(part, measure) for part, measure in (kept | parts).items()}
+
+
+def _part(name: str, measure: Callable[[], list[Row]]) -> Part:
+    path = _kept(name)
     if not path.exists():
         began, running = time.perf_counter(), commit()
-        found = {**measure(), "commit": running}
+        found = {"rows": measure(), "commit": running}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found))
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
     read: Part = json.loads(path.read_text())
     return read
+
+
+def _kept(name: str) -> Path:
+    return _KEPT / f"{name.replace(': ', '-')}.json"
 
 
 def published_weights(folder: Path) -> Path:
@@ -135,16 +168,6 @@ def published_weights(folder: Path) -> Path:
     if not (folder / "model.safetensors").exists():
         shutil.copy(package / "model" / "model.safetensors", folder)
     return folder
-
-
-def _network(name: str, make: Callable[[], MarkedNetwork]) -> Part:
-    subject = make()
-    null = [wrong_keys(subject, _KEYS)]
-    print(f"{name}: wrong keys are tried", flush=True)
-    costs = [_cost(subject, _PRICED[name])]
-    print(f"{name}: costs are measured", flush=True)
-    found = [row for seed in range(_ATTACKED[name]) for row in _attacked(subject, seed)]
-    return {"rows": _summary(found), "costs": costs, "null": null}
 
 
 def _cost(subject: MarkedNetwork, keys: int) -> Row:

@@ -16,7 +16,7 @@ from benchmarks.report import Row
 from publishing.watermark.key import chip_words
 from publishing.watermark.pairing import numbered, whiten
 
-NARROW = 128
+NARROW, UNMARKED = 128, "unmarked "
 
 
 def wrong_keys(subject: MarkedNetwork, count: int) -> Row:
@@ -34,7 +34,7 @@ def wrong_keys(subject: MarkedNetwork, count: int) -> Row:
         )
         found.append(sum(sums) / size)
     return {
-        "weights": f"unmarked {subject.name}",
+        "weights": f"{UNMARKED}{subject.name}",
         "keys": count,
         "largest_z": max(found),
         "spread": float(np.std(found)),

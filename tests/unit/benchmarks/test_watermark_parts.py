@@ -18,22 +18,20 @@ def written(path: Path, **more: Any) -> Path:
     return path
 
 
-def test_each_part_has_the_rows_of_its_network(tmp_path: Path) -> None:
-    commits = {"MLP": "abc", NETWORKS: "def"}
+def test_each_part_has_the_rows_of_its_network_and_kind(tmp_path: Path) -> None:
+    commits = {"MLP: costs": "abc", NETWORKS: "def"}
     found = earlier_parts(written(tmp_path / "watermark.json", commits=commits))
-    assert list(found) == ["CNN", "MLP", NETWORKS]
-    assert found["MLP"] == {
-        "rows": [{"model": "MLP", "z": 48.0}],
-        "costs": [{"model": "MLP", "keys": 40}],
-        "null": [{"weights": "unmarked MLP", "largest_z": 3.7}],
-        "commit": "abc",
-    }
-    assert found[NETWORKS][NETWORKS] == [{"networks": "unrelated", "claimed": 0}]
+    assert found["MLP: rows"]["rows"] == [{"model": "MLP", "z": 48.0}]
+    assert found["MLP: costs"] == {"rows": [{"model": "MLP", "keys": 40}], "commit": "abc"}
+    assert found["MLP: null"]["rows"] == [{"weights": "unmarked MLP", "largest_z": 3.7}]
+    assert found[NETWORKS]["commit"] == "def"
+    # Of the CNN no costs were measured.
+    assert {name for name in found if name.startswith("CNN")} == {"CNN: rows"}
 
 
 def test_a_part_whose_commit_was_not_noted_says_so(tmp_path: Path) -> None:
     found = earlier_parts(written(tmp_path / "watermark.json"))
-    assert "before" in found["CNN"]["commit"]
+    assert "before" in found["CNN: rows"]["commit"]
 
 
 def test_without_a_run_before_there_is_none(tmp_path: Path) -> None:
