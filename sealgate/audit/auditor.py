@@ -4,7 +4,7 @@ Only the root keys are trusted. The policy that they sign names the logs and the
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from sealgate.audit.answer_logs import (
 from sealgate.audit.reader import AuditReader
 from sealgate.audit.tree_check import (
     Claim,
+    LogFinding,
     StampAuthority,
     StoredHashes,
     TreeCheck,
@@ -38,35 +39,6 @@ from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 
 _HASHES_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class LogFinding:
-    """A log whose every entry was hashed again and led to the signed root.
-
-    Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
-    `witnesses` have cosigned was of `witnessed` entries, and is extended; those `without` have not
-    cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
-    entries. `whole` says whether the kept hashes above the leaves were compared too. Entries before
-    `known` were verified earlier, and only their hashes were read. `note` is the checkpoint as it
-    was signed. It extends `stamps` time stamps, the newest of `stamped` entries at `stamped_time`.
-    """
-
-    origin: str
-    size: int
-    root: str
-    first: int = 0
-    witnesses: tuple[str, ...] = ()
-    witnessed: int = 0
-    without: tuple[str, ...] = ()
-    anchors: int = 0
-    anchored: int = 0
-    whole: bool = True
-    known: int = 0
-    note: str = ""
-    stamps: int = 0
-    stamped: int = 0
-    stamped_time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +117,7 @@ class Auditor:
         key = self._policy.log_key(origin)
         checkpoint = open_checkpoint(found.note, key)
         # 1.
-        if found.first and not 0 < found.first <= told.pruned.get(origin, 0):
-            raise SealgateError(
-                Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned"
-            )
+        _check_pruned(origin, found.first, told)
         # 2.
         anchors = self._anchors(told, origin, found.note)
         # 3.
@@ -157,9 +126,10 @@ class Auditor:
         claims = [Claim(checkpoint.size, checkpoint.root, "the newest checkpoint"), *anchors]
         claims += stamps.claims
         claims += [seen.claim] if seen.claim else []
+        begin = 0
         if known is not None and answers:
             claims.append(Claim(known.size, known.root, "what was verified before"))
-        begin = known.size if known is not None and answers else 0
+            begin = known.size
         check_sizes(origin, claims, checkpoint.size)
         # 4. and 5.
         check = TreeCheck(origin, claims)
@@ -168,23 +138,8 @@ class Auditor:
         whole = check.finish(partial(self._stored, origin))
         if not answers:
             self._told = told
-        return LogFinding(
-            origin=origin,
-            size=checkpoint.size,
-            root=checkpoint.root.hex(),
-            first=found.first,
-            witnesses=seen.names,
-            witnessed=seen.claim.size if seen.claim else 0,
-            without=seen.without,
-            anchors=len(anchors),
-            anchored=max((claim.size for claim in anchors), default=0),
-            whole=whole,
-            known=begin,
-            note=found.note,
-            stamps=len(stamps.claims),
-            stamped=stamps.size,
-            stamped_time=stamps.time,
-        )
+        finding = LogFinding.of(checkpoint, found, seen, anchors, stamps)
+        return replace(finding, whole=whole, known=begin)
 
     def handed_over(self, origin: str) -> int:
         """The size up to which a former key of a log vouches: of an answer log, see
@@ -346,3 +301,8 @@ class Auditor:
         proof = list(self.logs.GetConsistencyProof(request).hashes)
         merkle.verify_consistency(old.size, old.root, new.size, new.root, proof)
         return new
+
+
+def _check_pruned(origin: str, first: int, told: AnswerLogHistory) -> None:
+    if first and not 0 < first <= told.pruned.get(origin, 0):
+        raise SealgateError(Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned")

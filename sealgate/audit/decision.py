@@ -62,17 +62,26 @@ def screening_outcome(
     of `open_statement`, SCREENING_REQUIRED for an answer that nothing screened and no policy
     exempts, ALLOWANCE_MISMATCH and ALLOWANCE_SIGNER for one that does not fit.
     """
-    verdict, caller = opened["verdict"], opened["principal"]
+    verdict = opened["verdict"]
     if opened.get("screening") == NONE and of_rows:
         policy.check_screening(opened["model"], screened=False)
         yield "NOT SCREENED, from which the policy exempts the model's risk tier"
-        return
-    if not verdict:
+    elif not verdict:
         yield "screening came to no verdict"
-        return
-    if opened["outcome"] != _ANSWERED or not of_rows:
+    elif opened["outcome"] != _ANSWERED or not of_rows:
         yield f"verdict {verdict}"
-        return
+    else:
+        yield from _answered(opened, policy, beside, excerpt)
+
+
+def _answered(
+    opened: Mapping[str, str],
+    policy: Policy,
+    beside: Callable[[], Mapping[str, str]],
+    excerpt: Callable[[str], LogExcerpt],
+) -> Iterator[str]:
+    """What a verdict led to for an answer about rows."""
+    verdict, caller = opened["verdict"], opened["principal"]
     roles = policy.principal(caller).roles
     screen = policy.screen(opened["model"])
     action = by_verdict = screen.action(verdict, roles, policy.rules)
@@ -197,7 +206,7 @@ class Examination:
            freshness and grace.
         9. The version had not been revoked.
         10. What screening found led to what left, by the policy, or with a second person's word
-            (reasons of `screened.told`).
+            (reasons of `screening_outcome`).
 
         11. An anchor in the registry's log covers the entry (reasons of `find_anchor`).
 
@@ -283,8 +292,8 @@ def _refused(step: str, refusal: SealgateError) -> DecisionStep:
 def _asked(opened: Mapping[str, str]) -> str:
     """Return the non-empty fields of an entry that describe the request and its answer."""
     names = ("alias", "request_id", "parameters", "screening", "arithmetic", "actions")
-    screening_outcome = (f"{name} {opened[name]!r}" for name in names if opened[name])
-    return ", ".join(screening_outcome) or "nothing of a request"
+    told = (f"{name} {opened[name]!r}" for name in names if opened[name])
+    return ", ".join(told) or "nothing of a request"
 
 
 def _answering(opened: Mapping[str, str]) -> str:

@@ -11,11 +11,11 @@ import grpc
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import CLOCK_SKEW, format_time
 from sealgate.trust.timestamps import Timestamp, TimestampAuthority
-from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.checkpoint import WitnessKey, cosignatures
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
 from sealgate.trust.transparency.tiles import HEIGHT, Frontier
-from sealgate.v1.log_pb2 import StreamTimestampsRequest
+from sealgate.v1.log_pb2 import GetCheckpointResponse, StreamTimestampsRequest
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 
 
@@ -230,3 +230,58 @@ def kept_stamps(logs: LogServiceStub, origin: str) -> list[Timestamp]:
             return []
         raise
     return [Timestamp(each.note, each.stamp) for each in found]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFinding:
+    """A log whose every entry was hashed again and led to the signed root.
+
+    Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
+    `witnesses` have cosigned was of `witnessed` entries, and is extended; those `without` have not
+    cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
+    entries. `whole` says whether the kept hashes above the leaves were compared too. Entries before
+    `known` were verified earlier, and only their hashes were read. `note` is the checkpoint as it
+    was signed. It extends `stamps` time stamps, the newest of `stamped` entries at `stamped_time`.
+    """
+
+    origin: str
+    size: int
+    root: str
+    first: int = 0
+    witnesses: tuple[str, ...] = ()
+    witnessed: int = 0
+    without: tuple[str, ...] = ()
+    anchors: int = 0
+    anchored: int = 0
+    whole: bool = True
+    known: int = 0
+    note: str = ""
+    stamps: int = 0
+    stamped: int = 0
+    stamped_time: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        found: GetCheckpointResponse,
+        seen: WitnessedTree,
+        anchors: Sequence[Claim],
+        stamps: CheckedStamps,
+    ) -> "LogFinding":
+        """What signed claims of a log, each checked, come to."""
+        return cls(
+            origin=checkpoint.origin,
+            size=checkpoint.size,
+            root=checkpoint.root.hex(),
+            first=found.first,
+            witnesses=seen.names,
+            witnessed=seen.claim.size if seen.claim else 0,
+            without=seen.without,
+            anchors=len(anchors),
+            anchored=max((claim.size for claim in anchors), default=0),
+            note=found.note,
+            stamps=len(stamps.claims),
+            stamped=stamps.size,
+            stamped_time=stamps.time,
+        )

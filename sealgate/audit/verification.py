@@ -17,8 +17,8 @@ from sealgate.audit.answer_logs import (
     last_anchor,
     named_logs,
 )
-from sealgate.audit.auditor import Auditor, LogFinding
-from sealgate.audit.tree_check import StampAuthority
+from sealgate.audit.auditor import Auditor
+from sealgate.audit.tree_check import LogFinding, StampAuthority
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.policy import Policy

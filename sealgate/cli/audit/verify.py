@@ -31,10 +31,11 @@ from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
 from sealgate.trust.timestamps import TimestampAuthority
-from sealgate.trust.transparency.checkpoint import WitnessKey
+from sealgate.trust.transparency.checkpoint import Checkpoint, WitnessKey
 
 # Each look is recorded as a read, so looks become rarer.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+_COLUMNS = ("log", "entries", "anchors", "anchored", "root", "found")
 NOT_ALL_SEEN = 3
 """The exit status where what was seen is intact, and something was not seen."""
 
@@ -145,13 +146,8 @@ def verify(
                 f"no policy names {', '.join(sorted(unknown))}", param_hint="--elsewhere"
             )
         file = ClientMemoryFile(known) if known is not None else None
-        notes = file.load().notes if file is not None else {}
-        before = {origin: ClientMemory.checkpoint(note) for origin, note in notes.items()}
-        stamped_by = None
-        if timestamps is not None:
-            authority = TimestampAuthority(timestamps.read_bytes(), timestamp_policy)
-            stamped_by = StampAuthority(authority, datetime.now(UTC))
-        asked = VerifyOptions(witnesses, wanted, elsewhere, before, stamped_by)
+        stamped_by = _stamp_authority(timestamps, timestamp_policy)
+        asked = VerifyOptions(witnesses, wanted, elsewhere, _checkpoints(file), stamped_by)
         bars = stack.enter_context(_Bars(not as_json))
         for _ in looks(patience):
             auditors = [_auditor(channel, policies, opens) for channel in channels]
@@ -159,19 +155,39 @@ def verify(
             if not any(report.reason is Reason.ENTRY_UNANCHORED for report in reports):
                 break
     if file is not None:
-        found = [r.finding for r in reports if r.finding is not None and r.state == INTACT]
-        seen = {each.origin: each.note for each in found}
-        file.save(ClientMemory(policies[-1].version, seen))
-    columns = ("log", "entries", "anchors", "anchored", "root", "found")
-    rows = [_row(report, keys) for report in reports]
-    if not as_json:
-        rows = [{name: "-" if row[name] is None else row[name] for name in columns} for row in rows]
-    show_rows(rows, columns, as_json)
-    if not as_json:
-        click.echo(_summary(reports, keys, timestamps is not None))
+        file.save(ClientMemory(policies[-1].version, _intact_notes(reports)))
+    _show(reports, keys, timestamps is not None, as_json)
     states = {report.state for report in reports}
     if states & {BROKEN, INCOMPLETE}:
         ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
+
+
+def _stamp_authority(certificates: Path | None, policy: str) -> StampAuthority | None:
+    if certificates is None:
+        return None
+    return StampAuthority(TimestampAuthority(certificates.read_bytes(), policy), datetime.now(UTC))
+
+
+def _checkpoints(file: ClientMemoryFile | None) -> dict[str, Checkpoint]:
+    """What was verified before, by log."""
+    notes = file.load().notes if file is not None else {}
+    return {origin: ClientMemory.checkpoint(note) for origin, note in notes.items()}
+
+
+def _intact_notes(reports: Sequence[LogReport]) -> dict[str, str]:
+    found = [r.finding for r in reports if r.finding is not None and r.state == INTACT]
+    return {each.origin: each.note for each in found}
+
+
+def _show(reports: Sequence[LogReport], keys: Sequence[str], stamped: bool, as_json: bool) -> None:
+    rows = [_row(report, keys) for report in reports]
+    if not as_json:
+        rows = [
+            {name: "-" if row[name] is None else row[name] for name in _COLUMNS} for row in rows
+        ]
+    show_rows(rows, _COLUMNS, as_json)
+    if not as_json:
+        click.echo(_summary(reports, keys, stamped))
 
 
 def looks(patience: float) -> Iterator[None]:
