@@ -24,12 +24,14 @@ _BOUNDS = {
 _STROKES = "no detector is shown changed strokes or bent paper"
 _PIXEL = "an eighth of the image; the model gets half of such rows wrong"
 _SPARSE = "three of 64 pixels without ink look like a sparse attack"
-_SQUARE = "Square's rows look like noise at the border; a kNN ratio tells them better"
+_SQUARE = "Square's rows, which a kNN ratio tells better, and FGSM's look like noise at the border"
 _UNION = "attacks pass with rows of their own, and each row counts whose best attack passes"
 _DELAY = "two columns can be sent otherwise, and a changed delay is another flight's"
 _AVERAGE = "the bound is met on average over calibrations"
 _RATIO = "1 - AUROC over that of the best known detector"
+_KNOWN = "known signals tell better what two columns reach: near the border, or deep beyond"
 _ONE_SEED = "thresholds of one seed, whose rate differs from the bound's average"
+_CHANGED = "publishing bounds the rate of changed images at 5%, which this keeps"
 _WHY = {
     "digits, plain: undetected, best attack within .1": _UNION,
     "digits, plain, L∞: refused": "FGSM at large sizes and Square are suspect, as changed images",
@@ -42,24 +44,27 @@ _WHY = {
     "digits, hardened, missing pixels: refused": _SPARSE,
     "digits, hardened, other writers: refused, at most": _ONE_SEED,
     "Fashion-MNIST, plain: undetected, best attack within .1": _UNION,
-    "Fashion-MNIST, plain, L∞: refused": _SQUARE,
     "Fashion-MNIST, plain, L∞: refused or suspect": _SQUARE,
     "Fashion-MNIST, plain, L0: 1 - AUROC over that of the best known detector,"
     " family left out": "attacks on whole images do not teach what few pixels leave",
-    "Fashion-MNIST, plain, patch: refused or suspect": "no detector is shown a patch",
+    "Fashion-MNIST, plain, patch: refused or suspect": "no detector is shown a patch; no known one"
+    " tells more",
     "Fashion-MNIST, plain, masked: 1 - AUROC over that of the best known detector,"
     " family left out": "attacks on whole images do not teach what a mask leaves",
     "Fashion-MNIST, hardened: clean rows suspect": _ONE_SEED,
-    "Fashion-MNIST, hardened, a pixel's shift: refused": _ONE_SEED,
-    "Fashion-MNIST, hardened, rotation by 10°: refused": _ONE_SEED,
-    "Fashion-MNIST, hardened, contrast 1.4: refused": _ONE_SEED,
+    "Fashion-MNIST, hardened, a pixel's shift: refused": _CHANGED,
+    "Fashion-MNIST, hardened, rotation by 10°: refused": _CHANGED,
+    "Fashion-MNIST, hardened, contrast 1.4: refused": _CHANGED,
     "Fashion-MNIST, hardened: adaptive, undetected within 0.1": "a perceptron hardened on"
     " 4,000 rows gives way to 38 of 100 by itself, and screening finds a fifth of these",
-    "Fashion-MNIST, plain: clean rows refused": _AVERAGE,
     **{
-        f"flights, plain, {family}: {what}": _DELAY
+        f"flights, plain, {family}: {what}": why
         for family in ("L∞", "L2/L1")
-        for what in ("refused", "refused or suspect", _RATIO, f"{_RATIO}, family left out")
+        for why, parts in (
+            (_DELAY, ("refused", "refused or suspect")),
+            (_KNOWN, (_RATIO, f"{_RATIO}, family left out")),
+        )
+        for what in parts
     },
     "flights, plain: clean rows refused": _AVERAGE,
     "flights, plain: clean rows suspect": _AVERAGE,
