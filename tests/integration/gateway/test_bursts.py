@@ -2,15 +2,21 @@
 
 import gzip
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
 from gateway.calls.messages import parse_message
+from inference.backends.local import RebuildTerms, Watchdog
+from inference.runtime.session import Session
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
 from sealgate.trust.receipts import Receipt, verify_receipt
+from tests.support.builders.models.hard_graphs import endless
+from tests.support.fakes.blocking_worker import until
 from tests.support.fakes.whole_calls import FakeWholeCall
 from tests.support.harness.gateway import GatewayHarness, question, rows
 
@@ -181,6 +187,30 @@ def test_a_defect_in_a_burst_answers_everybody(harness: GatewayHarness, monkeypa
     calls = [asked(harness, question("digits", rows())) for _ in range(2)]
     harness.gateway.bursts(calls)
     assert [call.reason for call in calls] == [Reason.INTERNAL] * 2
+
+
+def test_a_burst_whose_run_hangs_is_refused_and_the_next_is_answered(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, size = harness.gateway.engine.resolve("digits").ready, harness.gateway.recorder.size
+    # A run may take no time at all, and is never given up.
+    watchdog, terms = Watchdog(grace=600), RebuildTerms(0.0, lambda: ready)
+    hung = [asked(harness, question("digits", rows())) for _ in range(3)]
+
+    def ended() -> bool:
+        watchdog.look(ready, terms, time.monotonic())
+        return all(call.ended.is_set() for call in hung)
+
+    with monkeypatch.context() as hanging, ThreadPoolExecutor(1) as pool:
+        hanging.setattr(ready, "served", Session.open(endless(64, 10), ("logits",)))
+        burst = pool.submit(harness.gateway.bursts, hung)
+        until(ended)
+        burst.result(60)
+    assert [call.reason for call in hung] == [Reason.RUN_HUNG] * 3
+    after = asked(harness, question("digits", rows()))
+    harness.gateway.bursts([after])
+    assert after.reason is None
+    assert harness.gateway.recorder.size == size + 4
 
 
 def test_an_erasure_holds_up_records_about_its_subject_alone(harness: GatewayHarness) -> None:
