@@ -165,18 +165,16 @@ class VersionGraphs:
             settings,
             compared=documents.compared and not detector.least_margin,
         )
+        # 3.
+        shape = check_response(files[RESPONSE], config)
+        if shape.features != detector.width - detector.first_width - int(documents.compared):
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
+            )
         reference, comparison = None, None
         if detector.least_margin:
             reference = open_reference(files[RESPONSE], config, threads, settings)
-            spares = not (settings.deterministic or settings.cuda_graphs)
-            # What another server says is compared whatever margin it states.
-            least = detector.least_margin if serving is None else np.inf
-            # On the processor most graphs give the same bits in any batch, but not each.
-            rows = np.resize(documents.golden.x, (_COMPANY_ROWS, *documents.golden.x.shape[1:]))
-            is_steady = settings.provider == CPU and gives_same_bits(
-                reference, rows, documents.form
-            )
-            comparison = MarginComparison(reference, least, spares, is_steady)
+            comparison = cls._comparison(reference, documents, settings, serving)
         graphs = files[INT8], files[FP32], files[RESPONSE]
         staged = TwoStage.open(graphs, config, detector, threads, settings, comparison)
         if serving is None:
@@ -185,15 +183,24 @@ class VersionGraphs:
             serving = ServingTarget.here(
                 served, response, spread.lanes, settings, config.arithmetic
             )
-        # 3.
-        shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width - detector.first_width - int(documents.compared):
-            raise SealgateError(
-                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
-            )
         screening = staged or SingleStage(detector.answers_float32, comparison)
         pace = cls._pace(files, documents, serving)
         return cls(serving, response, screening, whole, float32, pace, reference)
+
+    @staticmethod
+    def _comparison(
+        reference: Session,
+        documents: VersionDocuments,
+        settings: RuntimeSettings,
+        serving: ServingTarget | None,
+    ) -> MarginComparison:
+        spares = not (settings.deterministic or settings.cuda_graphs)
+        # What another server says is compared whatever margin it states.
+        least = documents.detector.least_margin if serving is None else np.inf
+        # On the processor most graphs give the same bits in any batch, but not each.
+        rows = np.resize(documents.golden.x, (_COMPANY_ROWS, *documents.golden.x.shape[1:]))
+        is_steady = settings.provider == CPU and gives_same_bits(reference, rows, documents.form)
+        return MarginComparison(reference, least, spares, is_steady)
 
     @staticmethod
     def _pace(

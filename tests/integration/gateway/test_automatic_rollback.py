@@ -141,7 +141,11 @@ def test_without_a_key_it_is_only_said(
     live = harness.gateway.engine.live()["digits", "production"]
     alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])
     guard = AutoRollback(
-        alias_health, pointers, harness.gateway.policy, rollout.auto_rollback.clock, None
+        alias_health,
+        pointers,
+        harness.gateway.engine.policy_in_force,
+        rollout.auto_rollback.clock,
+        None,
     )
     before = moves(harness)
     with caplog.at_level(logging.ERROR):
@@ -196,10 +200,12 @@ def test_of_two_that_see_the_same_one_moves(
         return datetime.now(UTC)
 
     late, sees = (
-        AutoRollback(alias_health, pointers, harness.gateway.policy, clock, signer)
+        AutoRollback(alias_health, pointers, harness.gateway.engine.policy_in_force, clock, signer)
         for pointers in (Late(registry.pointers), registry.pointers)
     )
-    late_too = AutoRollback(alias_health, registry.pointers, harness.gateway.policy, clock, signer)
+    late_too = AutoRollback(
+        alias_health, registry.pointers, harness.gateway.engine.policy_in_force, clock, signer
+    )
     sees.look()
     harness.await_version("digits", 1)
     before = moves(harness)
@@ -223,7 +229,11 @@ def test_a_registry_that_is_away_is_tried_again_later(harness: GatewayHarness) -
     alias_health = SimpleNamespace(breaches=lambda: [breach(harness, live)])
     signer = open_signer(harness.state / "keys" / "rollback.key")
     guard = AutoRollback(
-        alias_health, SimpleNamespace(get=away), harness.gateway.policy, datetime.now, signer
+        alias_health,
+        SimpleNamespace(get=away),
+        harness.gateway.engine.policy_in_force,
+        datetime.now,
+        signer,
     )
     guard.look()
     guard.look()

@@ -38,9 +38,14 @@ def test_a_call_without_time_is_refused_and_recorded(harness):
     predict = InferencePipeline(
         gateway.engine,
         gateway.recorder,
-        Enforcement(gateway.engine, gateway.policy, Rights(gateway.policy), registry.allowances),
+        Enforcement(
+            gateway.engine,
+            gateway.engine.policy_in_force,
+            Rights(gateway.engine.policy_in_force),
+            registry.allowances,
+        ),
         Observation(
-            gateway.policy,
+            gateway.engine.policy_in_force,
             SessionWatch(),
             DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),

@@ -55,9 +55,14 @@ def predict(harness, **said):
     return InferencePipeline(
         engine,
         gateway.recorder,
-        Enforcement(engine, gateway.policy, Rights(gateway.policy), registry.allowances),
+        Enforcement(
+            engine,
+            gateway.engine.policy_in_force,
+            Rights(gateway.engine.policy_in_force),
+            registry.allowances,
+        ),
         Observation(
-            gateway.policy,
+            gateway.engine.policy_in_force,
             SessionWatch(),
             DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),
