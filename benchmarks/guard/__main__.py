@@ -2,11 +2,12 @@
 
 The guard that demo/recipes/prompt-guard.toml led to is published, which marks and rounds it, and
 promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows in which the
-gateway shows them, and a set also by the gateway's own path. Beside what it makes of a chat stands
-what it makes of its messages one by one. `roc` has what it would find at other rates of false
-alarms, which are looked up among the held-out prompts themselves; `beside`, what the classifiers
-of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by those that learnt
-from fewer prompts. Writes results/guard.json and guard.svg.
+gateway shows them, and a part of each also by the gateway's own path. Its margin grows with the
+number of windows as its training found, by the policy's `growth`. Beside what it makes of a chat
+stands what it makes of its messages one by one. `roc` has what it would find at other rates of
+false alarms, which are looked up among the held-out prompts themselves; `beside`, what the
+classifiers of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by those
+that learnt from fewer prompts. Writes results/guard.json and guard.svg.
 """
 
 import argparse
@@ -28,7 +29,14 @@ from benchmarks.guard.prompts import (
     fetched,
     held_out,
 )
-from benchmarks.guard.published import Floats, Margins, Published, found_at, published
+from benchmarks.guard.published import (
+    Floats,
+    Margins,
+    Published,
+    Settled,
+    found_at,
+    published,
+)
 from benchmarks.report import Target, finish, show
 from inference.llm.request import SamplingRequest
 from publishing.calibration.screening_report import auroc
@@ -48,12 +56,9 @@ _HIDDEN = (
     roles.FROM_A_TOOL.format("between two e-mails"),
     *(f"in {name}" for name in ENCODINGS),
 )
-_DOCUMENTS = roles.FETCHED[:2]
+_DOCUMENTS = roles.FETCHED[:3]
 _FETCHED = (*roles.FETCHED, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
-_MORE_WINDOWS = (
-    "any window of a text may alarm, and half of the joined windows that it learnt from hold an "
-    "injection"
-)
+_MORE_WINDOWS = "any window of a text may alarm, and the recipe does not let the margin grow"
 _LEARNT_LITTLE = "of another origin than what it learnt from"
 _AS_THEY_ARE = "no more than as they are"
 _WHY = {
@@ -61,8 +66,10 @@ _WHY = {
     "false alarms, in halves": "a half that begins in mid-sentence is like no prompt",
     "false alarms, about instructions": "of what speaks of instructions in the training corpora "
     "nearly all is an injection",
+    "false alarms, whole e-mails": _MORE_WINDOWS,
     "false alarms, documents": _MORE_WINDOWS,
     "false alarms, 2,000 clean words": _MORE_WINDOWS,
+    "false alarms, whole e-mails, from a tool": "the margin follows from beginnings of e-mails",
     "false alarms, documents, from a tool": "most documents that the margin follows from are "
     "Python's manual, and descriptions of packages alarm more often",
     "false alarms, bastion": "2 of 53, written to look like injections",
@@ -95,8 +102,8 @@ def main() -> None:
     with published(made, recipe.model.name, label) as guard:
         rows = [guard.margins.row(prompts) for prompts in sets]
         learnt = Learnt.read(recipe)
-        margin = roles.margin(learnt, guard.margins, fetched())
-        rows += roles.rows(guard.margins, sets, margin)
+        kinds = roles.by_kind(learnt, guard.margins, fetched())
+        rows += roles.rows(guard.margins, sets, max(kinds.values()))
         show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
         roc = _roc(sets, guard.margins)
         show(roc)
@@ -114,7 +121,9 @@ def main() -> None:
         _targets(rows, recipe.alarms.bound),
         {f"{_UNMOVED}, {NANOGUARD}, and the learning curve": "--quick"} if quick else None,
         trained={name: made.report[name] for name in names},
-        margin_of_tools=margin,
+        growth=guard.margins.growth,
+        margins_of_kinds=kinds,
+        margin_of_tools=max(kinds.values()),
         roc=roc,
         gateway=gateway,
         beside=beside,
@@ -132,9 +141,9 @@ def _beside(
     if not quick and (encoder := learnt.recipe.student.path) is not None:
         judges |= {_UNMOVED: baselines.vectors(learnt, encoder)}
     if not quick and (public := baselines.public()) is not None:
-        judges |= {NANOGUARD: public, f"{NANOGUARD}, by our rule": learnt.settled(public)}
+        judges |= {NANOGUARD: Settled(public), f"{NANOGUARD}, by our rule": learnt.settled(public)}
     every = {curve.OURS: ours}
-    every |= {name: Margins(judge, learnt.windows) for name, judge in judges.items()}
+    every |= {name: Margins(settled, learnt.windows) for name, settled in judges.items()}
     rows = []
     for prompts in sets:
         kind = "false alarms" if prompts.clean else "found"

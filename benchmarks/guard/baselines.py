@@ -5,8 +5,8 @@
     NanoGuard   a public guard of 16.8 million parameters, in the package metatronnanoguard 0.1.0
 
 Each reads the windows that the guard reads. Its threshold follows from the same calibration prompts
-by the same rule, `training.run.recipe_run`: at most `bound` of prompts like these are called an
-injection, with the recipe's confidence.
+by the same rule, `training.run.alarms`: at most `bound` of prompts like these are called an
+injection, with the recipe's confidence, and of longer texts too where the recipe's threshold grows.
 """
 
 import json
@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline, make_union
 
-from benchmarks.guard.published import Floats, Judge
+from benchmarks.guard.published import Floats, Judge, Settled
 from benchmarks.report import RESULTS
 from inference.screening.calibration import conformal_rank
 from inference.text import tokens
@@ -32,6 +32,7 @@ from inference.text.tokens import Ids
 from inference.text.windows import Windows
 from training.data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
+from training.run.alarms import ByText, least_growth
 from training.run.sources import read_rows
 from training.steps.teachers import ask, fit_head, loaded, tokenizer_of
 
@@ -87,16 +88,25 @@ class Learnt:
             self.tokenizer.rows([text.encode() for text in texts]), self.recipe.data.tokens
         )
 
-    def settled(self, judge: Judge) -> Judge:
-        """The same, less the threshold that the recipe's rule gives it."""
+    def settled(self, judge: Judge) -> Settled:
+        """The same, less the threshold that the recipe's rule gives it, with the rule's growth."""
         shown, asked = self.slices[CALIBRATION], self.recipe.alarms
         others = np.flatnonzero(~shown.sought)
-        highest = np.full(shown.prompts.max() + 1, -np.inf, np.float32)
-        margins = judge([shown.said[int(at)] for at in others])
-        np.maximum.at(highest, shown.prompts[others], margins)
-        ordered = np.sort(highest[highest > -np.inf])
-        threshold = ordered[-conformal_rank(len(ordered), asked.bound, asked.confidence)]
-        return lambda texts: judge(texts) - threshold
+        said = [shown.said[int(at)] for at in others]
+        clean = ByText.of(judge(said), shown.prompts[others])
+        growth = least_growth(clean, judge(self._in_a_row()), asked) if asked.growth else 0
+        place = conformal_rank(len(clean.highest), asked.bound, asked.confidence)
+        threshold = clean.threshold(place, growth)
+        return Settled(lambda texts: judge(texts) - threshold, growth)
+
+    def _in_a_row(self) -> Sequence[str]:
+        """Windows of the calibration slice's other texts, one behind the other."""
+        shown = self.slices[CALIBRATION]
+        said = []
+        for number in np.unique(shown.prompts[~shown.sought]):
+            # Each second window of a text begins where the one before it ended.
+            said += [shown.said[at] for at in np.flatnonzero(shown.prompts == number)[::2]]
+        return self.windows.along(" ".join(said))
 
 
 def _slices(recipe: Recipe, read: SourceRows, said: Mapping[bytes, str]) -> dict[str, Shown]:
@@ -121,7 +131,7 @@ def _texts(path: Path, cutter: TextTokenizer, most: int) -> dict[bytes, str]:
     return found
 
 
-def words(learnt: Learnt) -> Judge:
+def words(learnt: Learnt) -> Settled:
     """Logistic regression on words and pairs of them, and on two to five characters."""
     shown = learnt.slices[TRAIN]
     counted = make_union(
@@ -133,7 +143,7 @@ def words(learnt: Learnt) -> Judge:
     return learnt.settled(lambda texts: fitted.decision_function(list(texts)).astype(np.float32))
 
 
-def vectors(learnt: Learnt, encoder: Path) -> Judge:
+def vectors(learnt: Learnt, encoder: Path) -> Settled:
     """A head on the vectors of an imported encoder."""
     model, shown = loaded(encoder, False, {}), learnt.slices[TRAIN]
 

@@ -2,9 +2,10 @@
 
 `python -m benchmarks.guard.curve` follows it, for an hour of one core. Each run keeps its folder,
 `build/guard/curve/SHARE`, so that a later start goes on from it, and a run that has not ended is
-left out of the curve. Margins are those of the graph in float32, unpublished. Of a corpus, found is
-what is above the margin of one in a hundred of its own clean prompts; of a set of injections alone,
-of both corpora's.
+left out of the curve. Margins are those of the graph in float32, unpublished, and fall with the
+number of windows by the growth that each run settled. Of a corpus, found is what is above the
+margin of one in a hundred of its own clean prompts; of a set of injections alone, of both
+corpora's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,12 @@ from benchmarks import charts
 from benchmarks.guard import baselines
 from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts
-from benchmarks.guard.published import Floats, Judge, Margins, found_at
+from benchmarks.guard.published import Floats, Judge, Margins, Settled, found_at, grown
 from benchmarks.report import RESULTS
 from inference.runtime.response_contract import IDS, MASK
 from publishing.source.folder import SERVING
 from training.recipe.recipe import Recipe
+from training.run.finishing import FinishedRun
 from training.run.recipe_run import RecipeRun
 
 SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
@@ -42,10 +44,11 @@ def curve(learnt: Learnt, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
         labels = _labels(learnt.recipe, share)
         part = learnt.part(labels)
         judges = {TF_IDF: baselines.words(part)}
-        if (serving := _folder(share) / "model" / SERVING).exists():
-            judges |= {OURS: _graph(serving, part)}
-        for name, judge in judges.items():
-            margins = Margins(judge, learnt.windows)
+        folder = _folder(share)
+        if (serving := folder / "model" / SERVING).exists():
+            judges |= {OURS: Settled(_graph(serving, part), grown(FinishedRun.read(folder)))}
+        for name, settled in judges.items():
+            margins = Margins(settled, learnt.windows)
             found.append({"classifier": name, "prompts": labels, **_found(margins, sets)})
     return found
 

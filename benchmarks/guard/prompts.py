@@ -4,8 +4,8 @@ hide them.
 Held out are parts of the two corpora that it learnt from. What to expect elsewhere say two corpora
 of other origin (`benchmarks.guard.elsewhere`), injections in other languages by other people,
 prompts that speak of instructions and mean no harm (`about.txt`, made up for this), and e-mails,
-half of them spam, and descriptions of packages, which are no prompts. Chats and long texts are made
-of held-out ones.
+half of them spam, their beginnings and as wholes, and descriptions of packages, which are no
+prompts. Chats and long texts are made of held-out ones.
 """
 
 import base64
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.guard import elsewhere
 from benchmarks.report import RESULTS
-from demo.harmless import documents, mails
+from demo.harmless import documents, mails, whole_mails
 from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS, TRAINED
 from inference.llm.request import Sampling, SamplingRequest
 
@@ -73,6 +73,8 @@ def held_out() -> list[Prompts]:
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
     letters = list(mails(MAILS, held_out=True))
     found.append(Prompts("e-mails", True, [_prompt(text) for text in letters]))
+    whole = whole_mails(MAILS, held_out=True)
+    found.append(Prompts("whole e-mails", True, [_prompt(text) for text in whole]))
     papers = list(_documents())
     found.append(Prompts("documents", True, [_prompt(text) for text in papers]))
     found += _elsewhere()
@@ -82,10 +84,11 @@ def held_out() -> list[Prompts]:
     return found + _chats(clean) + _hidden(long, clean, letters) + _inside(long, mixed)
 
 
-def fetched() -> Sequence[Iterator[str]]:
-    """What training reads that is no prompt: e-mails, and documents."""
+def fetched() -> Mapping[str, Iterator[str]]:
+    """What training reads that is no prompt, by kind."""
     (site,) = _LEARNT_SITES.glob("python3*/site-packages")
-    return mails(MAILS), documents(site, Path(sysconfig.get_path("stdlib")))
+    papers = documents(site, Path(sysconfig.get_path("stdlib")))
+    return {"e-mails": mails(MAILS), "documents": papers}
 
 
 def _elsewhere() -> list[Prompts]:

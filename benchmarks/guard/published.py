@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, shown
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
-from inference.text.windows import Windows
+from inference.text.windows import Windows, doublings
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules
@@ -30,23 +31,45 @@ Judge = Callable[[Sequence[str]], Floats]
 """From windows to the margin [n] by which each is of the class that is looked for."""
 
 
-class Margins:
-    """Of whole prompts: the highest of their windows'. Above nothing, the guard alarms."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A judge, less its threshold for a single window; for each doubling of a prompt's windows the
+    threshold is `growth` hundredths higher.
+    """
 
-    def __init__(self, judge: Judge, windows: Windows) -> None:
-        self._judge = judge
+    judge: Judge
+    growth: int = 0
+
+
+class Margins:
+    """Of whole prompts: the highest of their windows', less the growth of the threshold with the
+    number of windows. Above nothing, the guard alarms.
+    """
+
+    def __init__(self, settled: Settled, windows: Windows) -> None:
+        self._judge = settled.judge
+        self.growth = settled.growth
         self._windows = windows
         self._known: dict[str, float] = {}
+        self._shown: dict[SamplingRequest, Sequence[str]] = {}
 
     def of(self, asked: Sequence[SamplingRequest]) -> Floats:
         """[n], of so many prompts."""
-        texts = [shown(said_in(one), self._windows) for one in asked]
+        texts = [self._cut(one) for one in asked]
         self._learn(chain(*texts))
-        highest = [max((self._known[text] for text in each), default=-np.inf) for each in texts]
-        return np.array(highest, np.float32)
+        return np.array([self._of_one(each) for each in texts], np.float32)
+
+    def _cut(self, one: SamplingRequest) -> Sequence[str]:
+        if one not in self._shown:
+            self._shown[one] = shown(said_in(one), self._windows)
+        return self._shown[one]
+
+    def _of_one(self, texts: Sequence[str]) -> float:
+        highest = max((self._known[text] for text in texts), default=-np.inf)
+        return highest - self.growth / 100 * doublings(len(texts))
 
     def of_windows(self, texts: Sequence[str]) -> Floats:
-        """[n], of so many windows by themselves."""
+        """[n], of so many windows by themselves, each as if it were a whole prompt."""
         self._learn(texts)
         return np.array([self._known[text] for text in texts], np.float32)
 
@@ -90,18 +113,19 @@ _MOST = {"calibration": 400, "test": 300}
 class Published:
     """A live guard, asked as the gateway asks, and for its margins."""
 
-    def __init__(self, engine: Engine, label: str) -> None:
+    def __init__(self, engine: Engine, label: str, growth: int) -> None:
         (self._live,) = engine.live().values()
         if not isinstance(self._live.ready, TextVersion) or self._live.ready.tokenizer is None:
             raise SystemExit("it takes no texts")
         self._engine = engine
         self._gateway = PromptClassifier(engine)
-        self._guard = PromptClassifierRules(self._live.digest, label, BLOCK)
+        self._guard = PromptClassifierRules(self._live.digest, label, BLOCK, growth=growth)
         self._sought = self._live.config.labels.index(label)
         self._call: Any = SimpleNamespace(
             is_active=lambda: True, principal=SimpleNamespace(name="bench")
         )
-        self.margins = Margins(self._judge, Windows(self._live.ready.tokenizer))
+        settled = Settled(self._judge, growth)
+        self.margins = Margins(settled, Windows(self._live.ready.tokenizer))
 
     def alarms(self, asked: SamplingRequest) -> tuple[bool, float]:
         """Whether the gateway would act, and in how many milliseconds it knows."""
@@ -135,7 +159,9 @@ class Published:
 
 @contextmanager
 def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
-    """Published, approved and promoted in an installation of its own."""
+    """Published, approved and promoted in an installation of its own; its margin grows as its
+    training found.
+    """
     with TemporaryDirectory() as place, running(Path(place) / "state") as harness:
         data = Path(place) / "data.safetensors"
         save_file(_fewer(load_file(made.data)), data)
@@ -143,7 +169,12 @@ def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
         told = harness.command(*words)
         if told.exit_code:
             raise SystemExit(told.output)
-        yield Published(_promoted(harness, model), label)
+        yield Published(_promoted(harness, model), label, grown(made))
+
+
+def grown(made: FinishedRun) -> int:
+    """The growth of the threshold that training settled, in hundredths."""
+    return int(made.report["alarms"].get("growth", 0))
 
 
 def _fewer(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -80,9 +80,9 @@ class Windows:
         """Of one text, in order, and of what it says besides; none of one in which there is nothing
         to read.
         """
-        found = self._along(plain(text))
+        found = self.along(plain(text))
         for read in readings(_visible(text)):
-            found += self._along(plain(read))
+            found += self.along(plain(read))
         return found
 
     def over(self, texts: Iterable[str]) -> list[str]:
@@ -93,7 +93,8 @@ class Windows:
         found = (self._at(row, self._before(row, seam))[0] for seam in seams)
         return list(dict.fromkeys(window for window in found if window))
 
-    def _along(self, text: str) -> list[str]:
+    def along(self, text: str) -> list[str]:
+        """Of a text that is plain, in order, without what it says besides."""
         found, start = [], 0
         while start < len(text):
             window, start = self._at(text, start)

@@ -1,6 +1,9 @@
 """Classifiers beside a guard learn from its windows, and get their threshold by its rule."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 from benchmarks.guard import baselines
 from benchmarks.guard.ask_nanoguard import margins
 from benchmarks.guard.baselines import Learnt
+from benchmarks.guard.published import Floats
 from inference.screening.calibration import conformal_rank
 from tests.support.builders import guard_prompts
 
@@ -38,13 +42,25 @@ def test_a_threshold_lets_as_many_clean_prompts_alarm_as_back_the_bound(learnt: 
     shown = learnt.slices["calibration"]
     clean = [text for text, sought in zip(shown.said, shown.sought, strict=True) if not sought]
     values = {text: float(number) for number, text in enumerate(dict.fromkeys(clean))}
-    judge = learnt.settled(lambda texts: np.array([values[text] for text in texts], np.float32))
-    alarms = int((judge(clean) > 0).sum())
+    settled = learnt.settled(lambda texts: np.array([values[text] for text in texts], np.float32))
+    assert settled.growth == 0
+    alarms = int((settled.judge(clean) > 0).sum())
     assert alarms == conformal_rank(len(clean), 0.02, 0.9) - 1
 
 
+def test_a_threshold_grows_by_the_rule_of_the_recipe(learnt: Learnt) -> None:
+    """So that texts of several windows, cut from clean ones in a row, alarm no more often."""
+    asked = replace(learnt.recipe.alarms, bound=0.1, growth=True)
+
+    def judge(texts: Sequence[str]) -> Floats:
+        return np.array([crc32(text.encode()) % 1000 / 100 for text in texts], np.float32)
+
+    settled = replace(learnt, recipe=replace(learnt.recipe, alarms=asked)).settled(judge)
+    assert settled.growth > 0
+
+
 def test_words_find_what_one_word_tells(learnt: Learnt) -> None:
-    judge = baselines.words(learnt)
+    judge = baselines.words(learnt).judge
     assert (judge(["ba pill de fi", "go plan la"]) > 0).tolist() == [True, False]
 
 

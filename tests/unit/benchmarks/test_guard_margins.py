@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.guard.prompts import Prompts
-from benchmarks.guard.published import Margins, found_at
-from inference.llm.request import Sampling, SamplingRequest
+from benchmarks.guard.published import Margins, Settled, found_at
+from gateway.screening.prompt_classifier import shown
+from inference.llm.request import Sampling, SamplingRequest, said_in
 from inference.text.windows import Windows
 from tests.support.builders import byte_tokens
 
@@ -21,7 +22,7 @@ def test_a_prompt_is_what_its_worst_window_is() -> None:
         asked.extend(texts)
         return np.array([1.5 if "bad" in text else -float(len(text)) for text in texts])
 
-    margins = Margins(judge, Windows(byte_tokens.opened(16)))
+    margins = Margins(Settled(judge), Windows(byte_tokens.opened(16)))
     some = [prompt("good"), prompt("good words before one bad one"), prompt("")]
     assert margins.of(some).tolist() == [-4.0, 1.5, -np.inf]
     assert margins.of(some[:1]).tolist() == [-4.0]
@@ -29,6 +30,19 @@ def test_a_prompt_is_what_its_worst_window_is() -> None:
     row = margins.row(Prompts("some", True, some, [some[:1], some]))
     assert (row["false_alarms"], row["false_alarms_of"]) == (pytest.approx(1 / 3), 3)
     assert row["singly_false_alarms"] == 0.5
+
+
+def test_the_margin_falls_with_each_doubling_of_the_windows_by_the_growth() -> None:
+    def judge(texts):
+        return np.full(len(texts), 1.0)
+
+    some = [prompt("good"), prompt("good words before many others that are good")]
+    windows = Windows(byte_tokens.opened(16))
+    count = len(shown(said_in(some[1]), windows))
+    margins = Margins(Settled(judge, growth=50), windows)
+    assert count > 4
+    assert margins.of(some).tolist() == pytest.approx([1.0, 1.0 - 0.5 * np.log2(count)])
+    assert margins.of_windows(["good"]).tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("rate", "found"), [(0.0, 0.25), (0.2, 0.5), (0.4, 0.75)])

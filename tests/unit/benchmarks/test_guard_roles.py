@@ -1,6 +1,7 @@
 """The threshold of what a tool has fetched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from benchmarks.guard import roles
 from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.prompts import Prompts
-from benchmarks.guard.published import Floats, Margins
+from benchmarks.guard.published import Floats, Margins, Settled
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
 from tests.support.builders import guard_prompts
+
+_CLEAN = ("note", "plan")
 
 
 def leads(texts: Sequence[str]) -> Floats:
@@ -23,13 +26,14 @@ def leads(texts: Sequence[str]) -> Floats:
 @pytest.fixture
 def learnt(tmp_path: Path) -> Learnt:
     """Of letters, which begin with "note", and of other prompts."""
-    first = (("note", "clean"), ("plan", "clean"), ("pill", "injection"))
+    first = (*((word, "clean") for word in _CLEAN), ("pill", "injection"))
     return guard_prompts.learnt(tmp_path, first, rows=1200, train=100, calibration=800)
 
 
 def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Learnt) -> None:
     letters = [text for text in learnt.said.values() if text.startswith("note")]
-    found = roles.margin(learnt, Margins(leads, learnt.windows), [letters])
+    margins = Margins(Settled(leads), learnt.windows)
+    found = roles.by_kind(learnt, margins, {"letters": letters})["letters"]
     shown = [t for t in learnt.slices["calibration"].said if t.startswith("note")]
     over = int((leads(shown) > found / 100).sum())
     rank = conformal_rank(len(shown), roles.BOUND, 0.9)
@@ -40,16 +44,30 @@ def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Lear
 
 def test_each_kind_of_text_is_bounded_by_itself(learnt: Learnt) -> None:
     texts = learnt.said.values()
-    kinds = [[text for text in texts if text.startswith(first)] for first in ("note", "plan")]
-    margins = Margins(leads, learnt.windows)
-    apart = [roles.margin(learnt, margins, [kind]) for kind in kinds]
-    assert apart[0] != apart[1]
-    assert roles.margin(learnt, margins, kinds) == max(apart)
+    kinds = {first: [text for text in texts if text.startswith(first)] for first in _CLEAN}
+    margins = Margins(Settled(leads), learnt.windows)
+    found = roles.by_kind(learnt, margins, kinds)
+    assert len(set(found.values())) == 2
+    for kind, some in kinds.items():
+        assert roles.by_kind(learnt, margins, {kind: some}) == {kind: found[kind]}
+
+
+def test_texts_of_many_windows_count_less_the_growth(learnt: Learnt) -> None:
+    """Of four windows each, so that the threshold falls by twice the growth."""
+    shown = learnt.slices["calibration"]
+    of_fours = replace(shown, prompts=np.cumsum(~shown.sought) // 4)
+    learnt = replace(learnt, slices={**learnt.slices, "calibration": of_fours})
+    kinds = {"all": list(learnt.said.values())}
+    without, grown = (
+        roles.by_kind(learnt, Margins(Settled(leads, growth), learnt.windows), kinds)["all"]
+        for growth in (0, 15)
+    )
+    assert grown == without - 2 * 15
 
 
 def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
     with pytest.raises(ValueError, match="cannot back"):
-        roles.margin(learnt, Margins(leads, learnt.windows), [["note ba"]])
+        roles.by_kind(learnt, Margins(Settled(leads), learnt.windows), {"a": ["note ba"]})
 
 
 def test_documents_are_measured_by_it_and_no_other_set(learnt: Learnt) -> None:
@@ -59,7 +77,7 @@ def test_documents_are_measured_by_it_and_no_other_set(learnt: Learnt) -> None:
         Prompts("S-Labs", True, asked),
         Prompts("between two e-mails", False, asked),
     ]
-    rows = roles.rows(Margins(leads, learnt.windows), sets, -170)
+    rows = roles.rows(Margins(Settled(leads), learnt.windows), sets, -170)
     assert [row["prompts"] for row in rows] == [
         "e-mails, from a tool",
         "between two e-mails, from a tool",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo import harmless
-from demo.harmless import documents, mails, talk
+from demo.harmless import documents, mails, talk, whole_mails
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ def test_a_mail_is_its_subject_and_how_it_begins(folder: Path) -> None:
     text = next(mails(folder))
     assert text.startswith("easy-ham-1 1\n Hello !")
     assert len(text) == 600
+
+
+def test_a_whole_mail_is_longer(folder: Path) -> None:
+    (whole, *_), (first, *_) = list(whole_mails(folder)), list(mails(folder))
+    assert whole.startswith(first)
+    assert len(whole) > 1000
 
 
 @pytest.fixture
