@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.batching.batcher import Batcher
+from inference.batching.job import RequestOptions
 from sealgate.reasons import Reason, SealgateError
 
 Rows = npt.NDArray[np.float32]
@@ -54,3 +55,23 @@ def reason(future: "Future[Rows]") -> Reason:
     error = future.exception(60)
     assert isinstance(error, SealgateError)
     return error.reason
+
+
+def begin(pool: Executor, worker: BlockingWorker, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
+    first = pool.submit(batcher.submit, rows())
+    worker.wait_entered()
+    return first
+
+
+def add(
+    pool: Executor, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
+) -> "Future[Rows]":
+    count = len(batcher.queue)
+    future = pool.submit(batcher.submit, rows(size), RequestOptions(caller=caller))
+    queued(batcher, count + 1)
+    return future
+
+
+def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
+    for size in (1, 2, 4, 8) * 4:
+        batcher.pace.ran(size, fixed + per_row * size)

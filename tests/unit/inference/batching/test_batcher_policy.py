@@ -1,7 +1,7 @@
 """The batcher's choices: sizes, shares, waiting, and what is not worth beginning."""
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,29 +11,18 @@ from inference.batching.cost_model import RateEstimate
 from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits
 from sealgate.reasons import Reason, SealgateError
-from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, reason, rows
+from tests.support.fakes.blocking_worker import (
+    BlockingWorker,
+    Rows,
+    add,
+    begin,
+    learn,
+    queued,
+    reason,
+    rows,
+)
 
 Pool = ThreadPoolExecutor
-
-
-def begin(pool: Pool, worker: BlockingWorker, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
-    first = pool.submit(batcher.submit, rows())
-    worker.wait_entered()
-    return first
-
-
-def add(
-    pool: Pool, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
-) -> "Future[Rows]":
-    count = len(batcher.queue)
-    future = pool.submit(batcher.submit, rows(size), RequestOptions(caller=caller))
-    queued(batcher, count + 1)
-    return future
-
-
-def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
-    for size in (1, 2, 4, 8) * 4:
-        batcher.pace.ran(size, fixed + per_row * size)
 
 
 def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,32 +10,20 @@ from inference.batching.batcher import Batcher
 from inference.batching.cost_model import RateEstimate
 from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits
-from tests.support.fakes.blocking_worker import BlockingWorker, Rows, queued, rows, until
+from tests.support.fakes.blocking_worker import (
+    BlockingWorker,
+    add,
+    begin,
+    learn,
+    queued,
+    rows,
+    until,
+)
 
 Pool = ThreadPoolExecutor
 DELAY = 1000.0
 # What a run is expected to take, how soon the next row is, and what the one in a hurry has left.
 RUN, GAP, LEFT = 100.0, 20.0, 110.0
-
-
-def begin(pool: Pool, worker: BlockingWorker, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
-    first = pool.submit(batcher.submit, rows())
-    worker.wait_entered()
-    return first
-
-
-def add(
-    pool: Pool, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
-) -> "Future[Rows]":
-    count = len(batcher.queue)
-    future = pool.submit(batcher.submit, rows(size), RequestOptions(caller=caller))
-    queued(batcher, count + 1)
-    return future
-
-
-def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
-    for size in (1, 2, 4, 8) * 4:
-        batcher.pace.ran(size, fixed + per_row * size)
 
 
 @pytest.mark.parametrize("gap", [None, 0.002])
