@@ -48,8 +48,11 @@ def main() -> None:
     growth = Target("MB that an hour at saturation adds", 60 * memory.slope(), _MOST_MB)
     share = sum(cell.failures.values()) / max(cell.answered, 1)
     failed = Target("requests that failed, share", share, 0.001)
-    unrecorded = Target("answers without an entry", cell.answered - (cell.recorded or 0), 0)
+    # A request that its caller gave up has an entry, too.
+    entries = cell.recorded or 0
+    unrecorded = Target("answers without an entry", max(0, cell.answered - entries), 0)
     more: dict[str, Any] = {"seconds": seconds, "answers": cell.ok, "core": cell.cpu / seconds}
+    more |= {"answers_outside_too": cell.answered, "entries": entries}
     finish("saturated", rows, [growth, failed, unrecorded], **more)
     _draw(memory)
 
