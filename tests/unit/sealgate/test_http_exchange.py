@@ -11,14 +11,16 @@ from sealgate.bounded_http import HttpExchange
 
 def test_many_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[float] = []
+    addresses = [f"192.0.2.{number}" for number in range(100)]
+    places = {(address, 80) for address in addresses}
 
     def unanswered(place: tuple[str, int], timeout: float) -> socket.socket:
-        tried.append(timeout)
-        time.sleep(min(timeout, 0.05))
+        if place in places:
+            tried.append(timeout)
+            time.sleep(min(timeout, 0.05))
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", unanswered)
-    addresses = [f"192.0.2.{number}" for number in range(100)]
     parts = urlsplit("http://hooks.example.org/")
     exchange = HttpExchange(parts, None, "GET", "/", 100, 0.2, addresses=addresses)
     with pytest.raises(TimeoutError):

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from registry.storage import artifacts
 from registry.storage.artifacts import SYNC_BYTES, FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
@@ -38,7 +40,9 @@ def test_a_large_file_goes_to_the_disk_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr(os, "fdatasync", lambda file: sizes.append(os.fstat(file).st_size))
+    written = SimpleNamespace(**vars(os))
+    written.fdatasync = lambda file: sizes.append(os.fstat(file).st_size)
+    monkeypatch.setattr(artifacts, "os", written)
     data, store = bytes(SYNC_BYTES * 5 // 2), FolderStore(tmp_path / "store")
     chunks = [data[at : at + SYNC_BYTES // 4] for at in range(0, len(data), SYNC_BYTES // 4)]
     store.put(chunks, len(data), sha256(data))

@@ -1,18 +1,19 @@
 """`sealgate audit`: an auditor who waits for an anchor looks ever more seldom."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from sealgate.cli.audit import verify
 from sealgate.cli.audit.verify import looks
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Each pause, which takes no time."""
+    """Each pause of these looks alone, which takes no time: other threads may sleep meanwhile."""
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+    clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(verify, "time", clock)
     return slept
 
 
