@@ -18,7 +18,7 @@ from registry.log.tile_log import TileLog
 from registry.log.verification import Progress, VerifiedLog, verify_log
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.keys.cose_sign1 import Sign1
+from sealgate.trust.keys.cose import Sign1
 from sealgate.trust.receipts.cose_receipt import (
     CoseReceipt,
     TransparentStatement,

@@ -24,7 +24,7 @@ from typing import Any, Self
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import cbor
 from sealgate.trust.keys import Signer
-from sealgate.trust.keys.cose_sign1 import (
+from sealgate.trust.keys.cose import (
     CONTENT_TYPE,
     CWT_CLAIMS,
     HEAD,

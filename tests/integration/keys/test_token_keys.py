@@ -10,7 +10,7 @@ from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PublicKey
-from sealgate.trust.keys.cose_sign1 import Sign1
+from sealgate.trust.keys.cose import Sign1
 from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE
 from sealgate.trust.receipts.cose_receipt import sign_root

@@ -12,7 +12,7 @@ from pathlib import Path
 from sealgate.reasons import SealgateError
 from sealgate.trust import cbor
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.keys.cose_sign1 import Sign1
+from sealgate.trust.keys.cose import Sign1
 from sealgate.trust.receipts.cose_receipt import CoseReceipt
 
 _FILE = Path(__file__).parents[2] / "vectors" / "cose.json"

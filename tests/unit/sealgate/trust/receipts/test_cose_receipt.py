@@ -6,7 +6,7 @@ import cbor2
 import pytest
 
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.keys.cose_sign1 import ALG, CONTENT_TYPE, CRIT, CWT_CLAIMS, KID, Sign1
+from sealgate.trust.keys.cose import ALG, CONTENT_TYPE, CRIT, CWT_CLAIMS, KID, Sign1
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys
 from sealgate.trust.receipts.cose_receipt import (
