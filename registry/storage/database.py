@@ -71,11 +71,6 @@ class Database:
         return database
 
     @classmethod
-    def open_file(cls, path: Path, family: str, *, busy_ms: int = 5000) -> "Database":
-        """Open the SQLite database in the file `path`; see `open`."""
-        return cls.open(path, family, busy_ms=busy_ms)
-
-    @classmethod
     def open_unchanged(cls, place: str | URL | Path, family: str) -> "Database":
         """Open a database that there is for readers only: its tables stay as they are.
 

@@ -46,17 +46,13 @@ def open_policy_chain(
     root_keys: Mapping[str, PublicKey],
     threshold: int,
     now: datetime,
-    seen_version: int = 0,
 ) -> Policy:
     """Follow the envelopes, oldest first, and return the newest policy.
 
-    `seen_version` is the newest version that the reader has seen before. Raises like
-    `open_policy_history`, and SealgateError: POLICY_EXPIRED for the newest policy alone, and
-    POLICY_ROLLED_BACK if it is older than the version seen before.
+    Raises like `open_policy_history`, and SealgateError(POLICY_EXPIRED) for the newest policy
+    alone.
     """
     newest = open_policy_history(envelopes, root_keys, threshold)[-1]
-    if newest.version < seen_version:
-        raise SealgateError(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
     newest.check_standing(now)
     return newest
 

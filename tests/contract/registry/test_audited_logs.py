@@ -169,7 +169,7 @@ class TestTiles:
         table = ANSWERS.tiles
         reader, tile = record.answers.reader, (table.c.level == level, table.c.index == 0)
         stored = b"".join(reader.hashes(0, 2 if level else 256, level))
-        with Database.open_file(record.folder / "answers.db", "answers").writing() as connection:
+        with Database.open(record.folder / "answers.db", "answers").writing() as connection:
             damaged = stored[:32][::-1] + stored[32:]
             connection.execute(update(table).where(*tile).values(hashes=damaged))
             connection.commit()
@@ -178,7 +178,7 @@ class TestTiles:
 
     def test_one_that_is_gone(self, record: Record) -> None:
         table = ANSWERS.tiles
-        with Database.open_file(record.folder / "answers.db", "answers").writing() as connection:
+        with Database.open(record.folder / "answers.db", "answers").writing() as connection:
             connection.execute(delete(table).where(table.c.level == 0, table.c.index == 0))
             connection.commit()
         report = record.reports(record.shown(record.answers.reader))[ANSWER_LOG]

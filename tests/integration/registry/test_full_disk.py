@@ -41,7 +41,7 @@ def limit_appends(database: Database, pages: int) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.open_file(tmp_path / "answers.db", "answers", busy_ms=50)
+    database = Database.open(tmp_path / "answers.db", "answers", busy_ms=50)
     yield database
     database.close()
 
@@ -131,9 +131,9 @@ def test_a_database_that_was_overwritten(tmp_path: Path, database: Database) -> 
 
 
 def test_a_database_of_a_later_release(tmp_path: Path) -> None:
-    Database.open_file(tmp_path / "answers.db", "answers").close()
+    Database.open(tmp_path / "answers.db", "answers").close()
     with sqlite3.connect(tmp_path / "answers.db") as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     other.close()
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        Database.open_file(tmp_path / "answers.db", "answers")
+        Database.open(tmp_path / "answers.db", "answers")

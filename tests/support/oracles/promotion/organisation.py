@@ -51,7 +51,7 @@ class Organisation:
     def __init__(self, folder: Path) -> None:
         self.now = NOW
         self.file = folder / "registry.db"
-        self.database = Database.open_file(self.file, "registry", busy_ms=1000)
+        self.database = Database.open(self.file, "registry", busy_ms=1000)
         self.artifacts = FolderStore(folder / "artifacts")
         # Past the registry, as a database administrator works.
         self.sql = sqlite3.connect(self.file, isolation_level=None)

@@ -37,7 +37,7 @@ class Interrupted(SubjectKeys):
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Iterator[Interrupted]:
-    with closing(Interrupted(Database.open_file(tmp_path / "subjects.db", "subjects"))) as keys:
+    with closing(Interrupted(Database.open(tmp_path / "subjects.db", "subjects"))) as keys:
         yield keys
 
 

@@ -37,7 +37,7 @@ def erase(answers: OwnAnswers, subject: str) -> None:
 
 
 def delete_opening(folder: Path, index: int) -> None:
-    database = Database.open_file(folder / "answers.db", "answers")
+    database = Database.open(folder / "answers.db", "answers")
     with closing(database), database.writing() as connection:
         connection.execute(delete(OPENINGS).where(OPENINGS.c.index == index))
         connection.commit()
@@ -64,7 +64,7 @@ def test_a_deleted_opening_is_not_called_erased(answers: OwnAnswers, tmp_path: P
 
 
 def test_a_lost_key_is_not_called_an_erasure(answers: OwnAnswers, tmp_path: Path) -> None:
-    database = Database.open_file(tmp_path / "subjects.db", "subjects")
+    database = Database.open(tmp_path / "subjects.db", "subjects")
     with closing(database), database.writing() as connection:
         connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == "patient-2"))
         connection.commit()

@@ -41,7 +41,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.harness = RegistryHarness(folder, f"sqlite:///{folder}/registry.db").found()
-        self.keys = BreaksOff(Database.open_file(folder / "subjects.db", "subjects"))
+        self.keys = BreaksOff(Database.open(folder / "subjects.db", "subjects"))
         self.log = AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"), self.keys)
         self.recorder = AuditRecorder(self.log, self.keys)
 
@@ -128,7 +128,7 @@ def test_a_pruned_entry_that_was_closed_is_told_as_such(desk: Desk) -> None:
 
 def test_openings_that_somebody_deleted_are_not_told_as_erased(desk: Desk) -> None:
     desk.record("patient-4711", "patient-4711", "patient-4712")
-    database = Database.open_file(desk.harness.folder / "answers.db", "answers")
+    database = Database.open(desk.harness.folder / "answers.db", "answers")
     with closing(database), database.writing() as connection:
         connection.execute(delete(OPENINGS).where(OPENINGS.c.index == 0))
         connection.commit()

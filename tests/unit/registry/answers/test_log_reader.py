@@ -98,7 +98,7 @@ def test_checkpoint(reader: LogReader, log: AnswerLog) -> None:
 
 
 def test_a_log_that_was_never_opened(tmp_path: Path, log: AnswerLog) -> None:
-    database = Database.open_file(tmp_path / "new.db", "answers")
+    database = Database.open(tmp_path / "new.db", "answers")
     reader = LogReader(database, ANSWERS, lambda: log.reader.vkey)
     assert reader.size() == 0
     with refused(Reason.LOG_UNKNOWN):
@@ -137,7 +137,7 @@ EDITS = {
 def test_verify_finds_what_opening_does_not_look_at(
     tmp_path: Path, log: AnswerLog, name: str
 ) -> None:
-    database = Database.open_file(tmp_path / "answers.db", "answers")
+    database = Database.open(tmp_path / "answers.db", "answers")
     with database.writing() as connection:
         connection.execute(EDITS[name])
         connection.commit()
@@ -167,7 +167,7 @@ class TestOpening:
             log.opening(SIZE)
 
     def test_of_other_fields(self, tmp_path: Path, log: AnswerLog) -> None:
-        database = Database.open_file(tmp_path / "answers.db", "answers")
+        database = Database.open(tmp_path / "answers.db", "answers")
         with database.writing() as connection:
             connection.execute(update(OPENINGS).values(sealed=b""))
             connection.commit()

@@ -63,7 +63,7 @@ def test_copies_in_rearranged_pages_go_too(tmp_path: Path) -> None:
     """SQLite moves rows between pages, and zeros none of the places that they leave."""
     names = [hashlib.sha256(b"4 %d" % n).hexdigest()[: 8 + n % 32] for n in range(20_000)]
     gone = names[::7]
-    with closing(Database.open_file(tmp_path / "subjects.db", "subjects")) as database:
+    with closing(Database.open(tmp_path / "subjects.db", "subjects")) as database:
         with database.writing() as connection:
             add = insert(SUBJECT_KEYS)
             connection.execute(add, [{"subject": name, "key": name.encode()} for name in names])
@@ -105,7 +105,7 @@ def test_pruned_openings_are_in_no_file(log: AnswerLog, tmp_path: Path) -> None:
     log.append([an_answer("patient-4711")] + [an_answer()] * 255)
     log.append([an_answer()])
     gone = sealed(tmp_path, 0)
-    with closing(Database.open_file(tmp_path / "answers.db", "answers")) as database:
+    with closing(Database.open(tmp_path / "answers.db", "answers")) as database:
         assert prune_leaves(database, 256) == 256
     assert files_with(tmp_path, gone) == []
 
@@ -115,7 +115,7 @@ def test_an_erasure_that_a_reader_holds_up_is_not_called_finished(
 ) -> None:
     log.append([an_answer("patient-4711")])
     gone = sealed(tmp_path, 0)
-    database = Database.open_file(tmp_path / "answers.db", "answers")
+    database = Database.open(tmp_path / "answers.db", "answers")
     with closing(database), closing(sqlite3.connect(tmp_path / "answers.db")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM log_sealed_openings").fetchone()

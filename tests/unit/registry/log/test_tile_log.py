@@ -21,7 +21,7 @@ GROUPS = (1, 1, 2, 5, 64, 183, 1, 255, 256, 256, 200, 57)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.open_file(tmp_path / "log.db", "answers", busy_ms=50)
+    database = Database.open(tmp_path / "log.db", "answers", busy_ms=50)
     yield database
     database.close()
 
@@ -225,7 +225,7 @@ class TestKnownCheckpoint:
 
     def test_that_is_ahead(self, database: Database, tmp_path: Path) -> None:
         ahead = open_checkpoint(grown(database, 5).note, open_log(database).vkey)
-        other = Database.open_file(tmp_path / "older.db", "answers")
+        other = Database.open(tmp_path / "older.db", "answers")
         append(other, open_log(other), leaves(0, 4))
         with refused(Reason.LOG_INCONSISTENT):
             open_log(other, known=ahead)

@@ -18,7 +18,7 @@ _FRESH = {"slot": 1, "sequence": 1, "envelope": b""}
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.open_file(tmp_path / "registry.db", "registry", busy_ms=50)
+    database = Database.open(tmp_path / "registry.db", "registry", busy_ms=50)
     yield database
     database.close()
 
@@ -28,7 +28,7 @@ def test_opening_again_changes_nothing(database: Database, tmp_path: Path) -> No
         connection.execute(insert(schema.FRESHNESS), _FRESH)
         connection.commit()
     database.close()
-    again = Database.open_file(tmp_path / "registry.db", "registry")
+    again = Database.open(tmp_path / "registry.db", "registry")
     with again.reading() as connection:
         assert len(connection.execute(select(schema.FRESHNESS)).all()) == 1
     again.close()
@@ -146,7 +146,7 @@ def test_opening_a_new_database_waits_for_its_writer(
 ) -> None:
     release = threading.Timer(0.2, writer.execute, ["COMMIT"])
     release.start()
-    Database.open_file(tmp_path / "registry.db", "registry").close()
+    Database.open(tmp_path / "registry.db", "registry").close()
     release.join()
     writer.close()
 
@@ -155,5 +155,5 @@ def test_opening_waits_no_longer_than_its_timeout(
     tmp_path: Path, writer: sqlite3.Connection
 ) -> None:
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        Database.open_file(tmp_path / "registry.db", "registry", busy_ms=50)
+        Database.open(tmp_path / "registry.db", "registry", busy_ms=50)
     writer.close()

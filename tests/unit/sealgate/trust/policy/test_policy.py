@@ -160,8 +160,6 @@ def test_versions_grow_by_one() -> None:
             next_policy(second, envelope, NOW)
     with refused(Reason.POLICY_INVALID):
         next_policy(POLICY, sign_policy(successor(second)), NOW)
-    with refused(Reason.POLICY_ROLLED_BACK):
-        open_policy_chain([sign_policy(POLICY)], PINNED, 2, NOW, seen_version=2)
     with refused(Reason.POLICY_INVALID):
         open_policy_chain([], PINNED, 2, NOW)
 
