@@ -10,7 +10,7 @@ from benchmarks.screening.honest_changes import NATURAL, WRITERS
 from benchmarks.screening.sources import DIGITS, FLIGHTS
 from benchmarks.screening.subjects import HARDENED, PLAIN
 
-OURS, BEST, UNSEEN = "ours", "best attack", "ours, family left out"
+OURS, UNSEEN = "ours", "ours, family left out"
 SMALL, LEAST = 0.1, 200
 """A cell with fewer successes than `LEAST` is not measured."""
 # By family, the least shares that are refused, and refused or suspect.

@@ -8,7 +8,6 @@ Before each message the caller's credential, role and rights are looked at again
 credential every second while nothing happens.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -26,9 +25,6 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
-
-_log = logging.getLogger(__name__)
-
 
 _LOOK_SECONDS = 1.0
 

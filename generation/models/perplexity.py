@@ -236,7 +236,6 @@ def calibrate(
     scores: Iterable[float],
     window: int,
     bound: float = BOUND,
-    confidence: float = CONFIDENCE,
     tail: float = 0.0,
     weights: SuffixWeights | None = None,
 ) -> PromptScreen:
@@ -247,9 +246,9 @@ def calibrate(
     `inference.screening.calibration`.
     """
     clean = sorted(scores, reverse=True)
-    place = conformal_rank(len(clean), bound, confidence) if clean else 0
+    place = conformal_rank(len(clean), bound, CONFIDENCE) if clean else 0
     if place == 0:
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, f"{len(clean)} prompts cannot back {bound}"
         )
-    return PromptScreen(window, clean[place - 1], bound, confidence, len(clean), tail, weights)
+    return PromptScreen(window, clean[place - 1], bound, CONFIDENCE, len(clean), tail, weights)

@@ -77,19 +77,11 @@ class TextProbe:
 
     @classmethod
     def over(
-        cls,
-        measured: TextGraph,
-        stepped: TextGraph,
-        rules: TokenRules,
-        eps: float,
-        rows: Ids,
-        candidates: int = _MOST_CANDIDATES,
+        cls, measured: TextGraph, stepped: TextGraph, rules: TokenRules, eps: float, rows: Ids
     ) -> "TextProbe":
-        """Of what answers `measured` with logits and features, and `stepped` with x_adv; with so
-        many tokens in stock.
-        """
+        """Of what answers `measured` with logits and features, and `stepped` with x_adv."""
         found, counts = np.unique(rows[inner(rows)], return_counts=True)
-        stock = np.sort(found[np.argsort(-counts, kind="stable")][:candidates])
+        stock = np.sort(found[np.argsort(-counts, kind="stable")][:_MOST_CANDIDATES])
         none = np.empty((0, 0), np.float32)
         probe = cls(measured, stepped, rules, eps, stock, none)
         return replace(probe, embeddings=probe._embedded(stock))

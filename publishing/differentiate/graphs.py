@@ -71,8 +71,9 @@ class MeasuredNode:
     def input(self, place: int) -> MeasuredTensor:
         return self._graph.tensors[self.inputs[place]]
 
-    def output(self, place: int = 0) -> MeasuredTensor:
-        return self._graph.tensors[self.outputs[place]]
+    def output(self) -> MeasuredTensor:
+        """The first output."""
+        return self._graph.tensors[self.outputs[0]]
 
     def has(self, place: int) -> bool:
         """Whether an optional input is given."""
@@ -85,9 +86,9 @@ class MeasuredNode:
             raise self.refusal(f"its input {place} is not a constant")
         return found
 
-    def axis(self, default: int, place: int = 0) -> int:
-        """The attribute `axis`, counted from the front."""
-        return int(self.attribute("axis", default)) % self.input(place).rank
+    def axis(self, default: int) -> int:
+        """The attribute `axis` of the first input, counted from the front."""
+        return int(self.attribute("axis", default)) % self.input(0).rank
 
     def refusal(self, detail: str) -> SealgateError:
         """That this node cannot be differentiated."""
