@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sealgate.printable import printable
 from sealgate.settings import ConfigError
 from sealgate.trust.times import format_micros
 
@@ -93,19 +94,13 @@ class _Text(logging.Formatter):
         """One line, which nobody's text can end."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         text = f"{record.message}{fields}"
-        record.message = _printable(text)
+        record.message = printable(text)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the library's name)
         """Lines that are set in: an exception may quote a caller, and none may pass for ours."""
         lines = super().formatException(ei).split("\n")
-        return "\n".join(f"  {_printable(line)}" for line in lines)
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

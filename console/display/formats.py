@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from sealgate.printable import printable
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import base64url
 from sealgate.trust.times import format_time
@@ -23,12 +24,9 @@ def visible(value: Any) -> Any:
 
     Others chose the names and reasons that pages show, and none may pass for something else.
     """
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+    if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in value
-    )
+    return printable(value, keep="\n")
 
 
 def time(text: str | datetime) -> Markup:

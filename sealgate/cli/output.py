@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from sealgate.printable import printable
 from sealgate.private_keys import PASSPHRASE_VARIABLE
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_name_of, reason_of
@@ -98,14 +99,6 @@ def warn_unscreened(screening: str | None) -> None:
     """Says in red, beside what is printed, that nothing screened an answer or screens a version."""
     if screening == NONE:
         click.secho("NOT SCREENED: nothing looked for adversarial inputs", fg="red", err=True)
-
-
-def printable(value: object) -> str:
-    """The value as one line that hides nothing on a terminal: what is not printable is escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in str(value)
-    )
 
 
 def new_console() -> Console:

@@ -15,6 +15,7 @@ from typing import Any
 from sealgate.dossier.document import Dossier, Section
 from sealgate.dossier.record import Citation, DossierClaim
 from sealgate.files import read_regular_file, replace_file
+from sealgate.printable import printable
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, dsse, fields
 from sealgate.trust.dsse import Envelope
@@ -131,18 +132,12 @@ def _cited(claim: DossierClaim, numbers: dict[Citation, int]) -> str:
 
 
 def _text(value: str) -> str:
-    return html.escape("".join(_printable(value)))
+    return html.escape(printable(value))
 
 
 def _marked(value: str) -> str:
     """Nothing in it is markup: what begins emphasis, code, links, tags or entities is escaped."""
-    return re.sub(r"([\\`*_\[\]<>&|~])", r"\\\1", "".join(_printable(value)))
-
-
-def _printable(value: str) -> Iterator[str]:
-    """Characters that change how a text reads, such as direction marks, are escaped."""
-    for char in value:
-        yield char if char.isprintable() else char.encode("unicode_escape").decode()
+    return re.sub(r"([\\`*_\[\]<>&|~])", r"\\\1", printable(value))
 
 
 def write_files(dossier: Dossier, folder: Path, signer: Signer) -> Envelope:

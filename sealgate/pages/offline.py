@@ -9,11 +9,12 @@ import hashlib
 import html
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
 
+from sealgate.printable import printable
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
@@ -167,13 +168,7 @@ def _finding(each: CaseStep, holds: str) -> str:
 
 
 def _text(value: str) -> str:
-    return html.escape("".join(_printable(value)))
-
-
-def _printable(value: str) -> Iterator[str]:
-    """Characters that change how a text reads, such as direction marks, are escaped."""
-    for char in value:
-        yield char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+    return html.escape(printable(value, keep="\n"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from sealgate.cli.context import (
     profile,
     security_key_option,
 )
-from sealgate.cli.output import json_option, printable, show_fields, show_rows
+from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.printable import printable
 from sealgate.promotion.reviews import ProposalDiscussion, ProposalReview, waiting_for
 from sealgate.remote.calls import list_all
 from sealgate.trust.statements import Evidence

@@ -10,7 +10,8 @@ import click
 
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.model.proposals import show_evidence
-from sealgate.cli.output import json_option, printable, show_fields, show_rows, warn_unscreened
+from sealgate.cli.output import json_option, show_fields, show_rows, warn_unscreened
+from sealgate.printable import printable
 from sealgate.promotion.reviews import DUE, OVERDUE, InventoryItem
 from sealgate.promotion.reviews import inventory as listed
 from sealgate.reasons import Reason, SealgateError
