@@ -31,7 +31,7 @@ _LARGEST_INTEGER = 2**24
 MOST_PLACES = 4096
 """How wide such a row may be: each place is a column with rules of its own."""
 _MOST_OPTIONAL = 8
-_LONGEST_WORD = 128
+_LONGEST_WORD = _LONGEST_NAME = 128
 FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
 TOKENS_SHAPE = (-1, -1)
 _TEXT_SHAPES = ((-1,), (-1, 1))
@@ -56,8 +56,7 @@ class RequestTensor:
     default: float | str | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or len(self.name) > 128 or not self.name.isprintable():
-            raise fields.malformed("a tensor's name is empty, long or unprintable")
+        _check_tensor_name(self.name)
         if self.datatype not in DTYPES and self.datatype != BYTES:
             raise fields.malformed("a tensor has numbers or texts")
         if not self.shape or self.shape[0] != -1 or min(self.shape[1:], default=1) < 1:
@@ -214,8 +213,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.name or len(self.name) > 128 or not self.name.isprintable():
-            raise fields.malformed("a tensor's name is empty, long or unprintable")
+        _check_tensor_name(self.name)
         if self.datatype == INT64 or self.datatype == BYTES:
             shapes = (TOKENS_SHAPE,) if self.datatype == INT64 else _TEXT_SHAPES
             if self.shape not in shapes:
@@ -249,3 +247,8 @@ class TensorSpec:
         item = fields.record(value, ("name", "datatype", "shape"))
         shape = tuple(fields.integer(size, least=-1) for size in fields.items(item["shape"]))
         return cls(fields.text(item["name"]), fields.text(item["datatype"]), shape)
+
+
+def _check_tensor_name(name: str) -> None:
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise fields.malformed("a tensor's name is empty, long or unprintable")

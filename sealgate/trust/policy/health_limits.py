@@ -13,7 +13,7 @@ taken. `groups` are the attributes that a report may state, each with its values
 empty: outcomes are then counted, and nothing follows. Both may be left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -69,12 +69,7 @@ class HealthLimits:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        record = fields.mapping(value)
-        limits = [name for name in cls.__slots__ if name not in _SIZES and name in record]
-        record = fields.record(record, (*_SIZES, *limits))
-        if not limits or None in record.values():
-            raise fields.malformed("limits name what they limit")
-        return cls(**record)
+        return cls(**_limits(value, cls.__slots__, _SIZES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +145,7 @@ class OutcomeLimits:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        record = fields.mapping(value)
-        limits = [name for name in cls.__slots__ if name not in _OUTCOME_SIZES and name in record]
-        record = fields.record(record, (*_OUTCOME_SIZES, *limits))
-        if not limits or None in record.values():
-            raise fields.malformed("limits name what they limit")
-        return cls(**record)
+        return cls(**_limits(value, cls.__slots__, _OUTCOME_SIZES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +220,13 @@ class OutcomeRules:
     def from_json(cls, value: object) -> Self:
         given = fields.mapping(value).items()
         return cls({model: ModelOutcomes.from_json(rules) for model, rules in given})
+
+
+def _limits(value: object, names: Iterable[str], sizes: tuple[str, ...]) -> dict[str, Any]:
+    """A record with all `sizes`, and with one limit or more of the other `names`."""
+    record = fields.mapping(value)
+    limits = [name for name in names if name not in sizes and name in record]
+    record = fields.record(record, (*sizes, *limits))
+    if not limits or None in record.values():
+        raise fields.malformed("limits name what they limit")
+    return record
