@@ -8,12 +8,11 @@ from typing import TypeAlias
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from sealgate.trust.policy import DEFAULT_ALIAS
 
 Parameter: TypeAlias = str | bool | int
 
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _OPAQUE = re.compile(r"[!-~]{1,128}")
 _LONGEST_ID = 128
@@ -92,9 +91,14 @@ def read_params(request: oip.ModelInferRequest) -> InferenceParams:
 
 def read_id(request: oip.ModelInferRequest) -> str:
     """The caller's own id for a request, empty where it has none. Raises: PARAMETER_MALFORMED."""
-    if len(request.id) > _LONGEST_ID or not request.id.isprintable():
-        raise SealgateError(Reason.PARAMETER_MALFORMED, "id")
-    return request.id
+    return check_id(request.id, "id")
+
+
+def check_id(text: str, field: str) -> str:
+    """An id that a caller chose, for a request's `field`. Raises: PARAMETER_MALFORMED."""
+    if len(text) > _LONGEST_ID or not text.isprintable():
+        raise SealgateError(Reason.PARAMETER_MALFORMED, field)
+    return text
 
 
 def read_version(text: str) -> int | None:
@@ -102,11 +106,7 @@ def read_version(text: str) -> int | None:
 
     Raises: VERSION_MALFORMED.
     """
-    if not text:
-        return None
-    if not _VERSION.fullmatch(text):
-        raise SealgateError(Reason.VERSION_MALFORMED)
-    return int(text)
+    return version_number(text) if text else None
 
 
 def _parameter(name: str, value: oip.InferParameter) -> Parameter:

@@ -12,7 +12,7 @@ from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, V
 from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from sealgate.v1 import registry_pb2 as messages
 
 KINDS = {
@@ -140,7 +140,6 @@ def once(request: Message) -> RequestKey | None:
 
 _VERSION_NAME = re.compile(r"models/([^/]*)/versions/([^/]*)")
 _ALIAS_NAME = re.compile(r"models/([^/]*)/aliases/([^/]*)")
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def parse_version(name: str) -> tuple[str, int]:
@@ -148,9 +147,8 @@ def parse_version(name: str) -> tuple[str, int]:
     found = _VERSION_NAME.fullmatch(name)
     if found is None:
         raise SealgateError(Reason.NAME_MALFORMED, "not models/{model}/versions/{version}")
-    if not _NUMBER.fullmatch(found[2]):
-        raise SealgateError(Reason.VERSION_MALFORMED)
-    return check_name(found[1]), int(found[2])
+    number = version_number(found[2])
+    return check_name(found[1]), number
 
 
 def parse_alias(name: str) -> tuple[str, str]:

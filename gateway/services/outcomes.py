@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
+from gateway.calls.params import check_id
 from gateway.outcomes import OutcomeBook, OutcomeReport, OutcomeReports, ShownOutcomes, Truth
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import MOST, Tensor, TensorForm
@@ -11,7 +12,6 @@ from sealgate.trust.fields import check_name
 from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceServicer
 
-_LONGEST_ID = 128
 _MOST_SERIES = 16
 _MOST_COLUMNS = 32
 
@@ -27,9 +27,7 @@ class OutcomeService(OutcomeServiceServicer):
     def ReportOutcomes(
         self, request: messages.ReportOutcomesRequest, call: Call
     ) -> messages.ReportOutcomesResponse:
-        request_id = request.request_id
-        if len(request_id) > _LONGEST_ID or not request_id.isprintable():
-            raise SealgateError(Reason.PARAMETER_MALFORMED, "request_id")
+        request_id = check_id(request.request_id, "request_id")
         reports = [_read(report) for report in request.reports]
         results = self._reports.take(call, request.origin, reports, request_id)
         return messages.ReportOutcomesResponse(

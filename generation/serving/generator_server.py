@@ -32,7 +32,7 @@ from inference.llm.terms import check_paths
 from inference.runtime.providers import TorchDevice, select_device
 from inference.runtime.settings import CPU
 from inference.server.host import EngineHost, RunTally
-from inference.server.requests import CALLER, DIGEST, read_version
+from inference.server.requests import CALLER, DIGEST
 from inference.server.server import EngineServer
 from inference.server.services import EngineInferenceService
 from registry.storage.artifacts import ArtifactStore, FolderStore
@@ -40,7 +40,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from sealgate.trust.keys import PublicKey, load_private_key, write_private_file
 from sealgate.trust.statements import FileEntry, Manifest
 from sealgate.trust.statements.covering import INSTANCE_BYTES
@@ -209,7 +209,7 @@ class GenerationService(EngineInferenceService):
             if value.WhichOneof("parameter_choice") != _KINDS.get(name):
                 raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
         digest = rest[DIGEST].string_param if DIGEST in rest else ""
-        live = self._host.resolve(model, read_version(request.model_version), digest)
+        live = self._host.resolve(model, version_number(request.model_version), digest)
         return live, messages.read_sampling_request(request, self._seed)
 
 

@@ -5,7 +5,6 @@ row, which the gateway judges and removes.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import retry_after
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from sealgate.v1 import engine_pb2
 
 _log = logging.getLogger(__name__)
@@ -29,7 +28,6 @@ FEATURES_OUTPUT = "sealgate_features"
 DIGEST, URGENT, CALLER = "digest", "urgent", "caller"
 MOST_ITEMS = 256
 """As many requests as a burst may have."""
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def answer_burst(
@@ -46,7 +44,7 @@ def answer_burst(
     rows, items = burst.rows, burst.items
     model = check_name(rows.model_name, Reason.NAME_MALFORMED)
     digest = str(read_parameters(rows.parameters, {DIGEST: "string_param"}).get(DIGEST, ""))
-    live = host.resolve(model, read_version(rows.model_version), digest)
+    live = host.resolve(model, version_number(rows.model_version), digest)
     lengths = [item.rows for item in items]
     if len(items) > MOST_ITEMS:
         raise SealgateError(Reason.BATCH_TOO_LARGE, f"{len(items)} requests")
@@ -105,10 +103,3 @@ def read_parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
             raise SealgateError(Reason.PARAMETER_MALFORMED, name[:64])
         found[name] = getattr(value, kind)
     return found
-
-
-def read_version(text: str) -> int:
-    """A version's number. Raises: VERSION_MALFORMED."""
-    if not _VERSION.fullmatch(text):
-        raise SealgateError(Reason.VERSION_MALFORMED)
-    return int(text)

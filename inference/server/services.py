@@ -16,14 +16,13 @@ from inference.server.requests import (
     URGENT,
     answer_burst,
     read_parameters,
-    read_version,
     write_answers,
 )
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import read_inputs
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer
 
@@ -56,7 +55,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         self, request: oip.ModelReadyRequest, context: grpc.ServicerContext
     ) -> oip.ModelReadyResponse:
         model = check_name(request.name, Reason.NAME_MALFORMED)
-        number = read_version(request.version) if request.version else None
+        number = version_number(request.version) if request.version else None
         try:
             self._host.engine.resolve(model, number)
         except SealgateError:
@@ -71,7 +70,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         parameters = read_parameters(request.parameters, kinds)
         digest, urgent = str(parameters.get(DIGEST, "")), bool(parameters.get(URGENT, False))
         caller = str(parameters.get(CALLER, ""))
-        live = self._host.resolve(model, read_version(request.model_version), digest)
+        live = self._host.resolve(model, version_number(request.model_version), digest)
         x = model_input(live.config, read_inputs(request))
         left = context.time_remaining()
         granted = self._longest if left is None else min(left, self._longest)
@@ -135,7 +134,7 @@ class EngineOwnService(EngineServiceServicer):
         self, request: engine_pb2.GetCostsRequest, context: grpc.ServicerContext
     ) -> engine_pb2.GetCostsResponse:
         model = check_name(request.model, Reason.NAME_MALFORMED)
-        place, costs = self._host.costs(model, read_version(request.version), request.digest)
+        place, costs = self._host.costs(model, version_number(request.version), request.digest)
         return engine_pb2.GetCostsResponse(
             batches=[
                 engine_pb2.BatchCost(rows=rows, seconds=seconds) for rows, seconds in costs.batches

@@ -13,7 +13,6 @@ sends the result back, or throws the call's error in.
 """
 
 import random
-import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -41,6 +40,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import Retries
 from sealgate.remote.errors import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
 from sealgate.tensors import read_outputs
+from sealgate.trust.fields import VERSION_NUMBER
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -49,7 +49,6 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 # A withdrawn log key is noticed after this time at the latest.
 _POLICY_SECONDS = 300.0
 _NONCE_BYTES = 16
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 # What a newer policy may put right.
 _OUTDATED = frozenset(
     {
@@ -182,7 +181,7 @@ class Exchange:
         data = response.parameters["receipt"].string_param.encode()
         if not data:
             raise SealgateError(Reason.RECEIPT_MISSING)
-        if response.id != request.id or not _VERSION.fullmatch(response.model_version):
+        if response.id != request.id or not VERSION_NUMBER.fullmatch(response.model_version):
             raise SealgateError(Reason.RECEIPT_MISMATCH, "the answer's id or version")
         outputs = read_outputs(response)
         values = {

@@ -111,6 +111,9 @@ def malformed(detail: str) -> SealgateError:
 SPIFFE_ID = r"(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
 """A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`."""
 
+VERSION_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""How requests and answers write the number of a version."""
+
 _FORM = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -119,3 +122,10 @@ def check_name(text: str, reason: Reason = Reason.NAME_MALFORMED) -> str:
     if not isinstance(text, str) or not _FORM.fullmatch(text):
         raise SealgateError(reason, "a name is not of the form [a-z][a-z0-9-]{0,62}")
     return text
+
+
+def version_number(text: str) -> int:
+    """Return the number of a version. Raises SealgateError(VERSION_MALFORMED)."""
+    if not VERSION_NUMBER.fullmatch(text):
+        raise SealgateError(Reason.VERSION_MALFORMED)
+    return int(text)

@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields, times
-from sealgate.trust.fields import check_name
+from sealgate.trust.fields import check_name, version_number
 from tests.support.builders.documents.people import refused
 
 MOMENT = datetime(2026, 11, 25, 10, 0, 0, 123456, tzinfo=UTC)
@@ -120,3 +120,10 @@ def test_other_names_are_refused(text: Any) -> None:
 def test_fields_are_read_strictly(read: Any, arguments: tuple[Any, ...]) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
         read(*arguments)
+
+
+def test_a_version_has_a_number_in_its_only_spelling() -> None:
+    assert version_number("17") == 17
+    for text in ("", "0", "01", "+1", "1.0", "1\n", "\u0661", "1234567890"):
+        with refused(Reason.VERSION_MALFORMED):
+            version_number(text)
