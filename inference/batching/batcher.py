@@ -113,13 +113,14 @@ class Batcher(LaneQueue[Rows, Part]):
     def _lead(self, job: Job[Rows, Part], alone: bool = True) -> None:
         """Run one batch, with `job` at its head, and pass the lane on whatever happens.
 
-        The leader of a burst is not `alone`: who can join it already waits.
+        The leader of a burst is not `alone`: who can join it already waits, and the next burst
+        comes on this very thread.
         """
         batch, seconds = [job], 0.0
         try:
             if alone:
                 self._let_others_join(job.rows)
-            self._take_along(batch)
+            self._take_along(batch, waits=alone)
             seconds = self._run(batch)
         except Exception as error:  # whatever it was, it must reach each of the batch's threads
             reason = error.reason if isinstance(error, SealgateError) else Reason.INTERNAL

@@ -252,10 +252,12 @@ class LaneQueue(Generic[Rows, Part]):
                 job.failure = SealgateError(Reason.DEADLINE_TOO_SHORT, "in the queue")
             return job.state is JobState.LEADING
 
-    def _take_along(self, batch: list[Job[Rows, Part]]) -> None:
+    def _take_along(self, batch: list[Job[Rows, Part]], waits: bool) -> None:
+        """Fill a batch from the queue; `waits` says whether others may still come."""
         rows = batch[0].rows
         with self._mutex:
-            self._await_more(batch[0])
+            if waits:
+                self._await_more(batch[0])
             if self.is_given_up:
                 raise SealgateError(Reason.RUN_HUNG)
             if len(self.queue):

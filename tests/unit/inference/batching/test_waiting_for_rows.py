@@ -125,3 +125,23 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     until(lambda: worker.batches == [[1], [1, 1]])
     assert len(waited) == 1
     assert 0 < waited[0] <= LEFT - RUN < GAP
+
+
+class Busy(Known):
+    """Expects the next row soon, whatever comes."""
+
+    def came(self, now: float, rows: int) -> None:
+        self.gap = GAP
+
+
+def test_the_leader_of_a_burst_waits_for_nobody() -> None:
+    worker = BlockingWorker()
+    worker.open.set()
+    batcher = Batcher(worker.work, BatcherLimits(8, 100, delay=DELAY))
+    # It would pay, if another thread brought the next row.
+    batcher.pace = Busy()
+    waited: list[float] = []
+    batcher.arrived.wait_for = lambda done, seconds: waited.append(seconds)  # type: ignore
+    batcher.submit_all([(rows(), RequestOptions(), 0)] * 2)
+    assert worker.batches == [[1, 1]]
+    assert not waited
