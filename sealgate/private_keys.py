@@ -18,6 +18,13 @@ PASSPHRASE_VARIABLE = "SEALGATE_PASSPHRASE_FILE"  # noqa: S105
 """Names a private file with the passphrase of encrypted keys, where nobody is to be asked."""
 
 
+def named_key(place: Path | str | None, setting: str = "signing_key") -> Path | str:
+    """The key that a `setting` of a profile names. Raises SealgateError(KEY_UNREADABLE)."""
+    if place is None:
+        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
+    return place
+
+
 def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
     """Return the key at `place`, a file or a `pkcs11:` URI (RFC 7512).
 

@@ -19,14 +19,12 @@ from publishing.cli.publish import RegistryCommitments
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.private_keys import open_signer
+from sealgate.private_keys import named_key, open_signer
 from sealgate.process_log import configure
 from sealgate.promotion.documents import Governance
-from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader
 from sealgate.settings import ConfigError
-from sealgate.trust.keys import Signer
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator, GeneratorDescription
@@ -199,7 +197,8 @@ def _publish(
     from generation.publishing.builder import GeneratorKeys, build
     from generation.publishing.watermark import CommittedMark
 
-    files, signs = _key(person.model_signing_key), _key(person.signing_key)
+    files = open_signer(named_key(person.model_signing_key, "model_signing_key"), ask_secret)
+    signs = open_signer(named_key(person.signing_key), ask_secret)
     signing = GeneratorKeys(person.name, files, signs)
     marks = watermark_folder(person)
     with connected(person) as channel, tempfile.TemporaryDirectory() as place:
@@ -272,9 +271,3 @@ def _read_prompts(path: Path) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise click.ClickException(f"{path} is not a list of texts")
     return found
-
-
-def _key(place: Path | str | None) -> Signer:
-    if place is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
-    return open_signer(place, ask_secret)

@@ -34,14 +34,13 @@ from publishing.watermark.records import mark_path, new_mark, save_mark, waterma
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.private_keys import open_signer
+from sealgate.private_keys import named_key, open_signer
 from sealgate.promotion.documents import Governance
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote import Profile, reason_of
 from sealgate.remote.calls import send
 from sealgate.remote.uploads import PARALLEL, Package, Uploader
 from sealgate.trust.canonical import sha256
-from sealgate.trust.keys import Signer
 from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.v1 import registry_pb2 as messages
 
@@ -305,15 +304,9 @@ def _tell(step: str, detail: str) -> None:
 def _signers(person: Profile) -> PublisherKeys:
     return PublisherKeys(
         maker=person.name,
-        files=_key(person.model_signing_key, "model_signing_key"),
-        evidence=_key(person.signing_key, "signing_key"),
+        files=open_signer(named_key(person.model_signing_key, "model_signing_key"), ask_secret),
+        evidence=open_signer(named_key(person.signing_key), ask_secret),
     )
-
-
-def _key(place: Path | str | None, setting: str) -> Signer:
-    if place is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
-    return open_signer(place, ask_secret)
 
 
 def _summary(built: BuiltVersion) -> dict[str, object]:

@@ -36,7 +36,7 @@ from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.infer import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.private_keys import open_signer
+from sealgate.private_keys import named_key, open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.remote.uploads import PARALLEL
@@ -159,13 +159,11 @@ def _attacks(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _sign(person: Profile, signed: SignedVersion, report: dict[str, Any]) -> bytes:
-    if person.signing_key is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     (envelope,) = signing.sign_evidence(
         {RED_TEAM: report},
         signed.manifest.digest,
         person.name,
-        open_signer(person.signing_key, ask_secret),
+        open_signer(named_key(person.signing_key), ask_secret),
         datetime.now(UTC),
     )
     return envelope.encode()

@@ -16,8 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_rows
 from sealgate.client.request import InferResult
-from sealgate.private_keys import open_signer
-from sealgate.reasons import Reason, SealgateError
+from sealgate.private_keys import named_key, open_signer
 from sealgate.remote.calls import send
 from sealgate.tensors import DTYPES, Tensor
 from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
@@ -172,8 +171,7 @@ def attach(ctx: click.Context, model: str, version: int) -> None:
     It names the entries that hold the reports, and a dossier cites it.
     """
     person = profile(ctx, "approver-1")
-    if person.signing_key is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    key = named_key(person.signing_key)
     with connected(person) as channel:
         request = messages.GetOutcomesRequest(model=model)
         found = OutcomeServiceStub(channel).GetOutcomes(request).series
@@ -187,7 +185,7 @@ def attach(ctx: click.Context, model: str, version: int) -> None:
             format_time(datetime.now(UTC)),
             {"series": [_document(series) for series in about]},
         )
-        envelope = sign_statement(evidence, open_signer(person.signing_key, ask_secret)).encode()
+        envelope = sign_statement(evidence, open_signer(key, ask_secret)).encode()
         governance_of(person, channel).attach(model, version, envelope)
     click.echo(f"attached to version {version}: {len(about)} promotions")
 

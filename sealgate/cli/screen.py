@@ -11,8 +11,7 @@ from sealgate.cli.infer import input_options, read_input
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.output import ask_secret
 from sealgate.client.request import PreparedRequest
-from sealgate.private_keys import open_signer
-from sealgate.reasons import Reason, SealgateError
+from sealgate.private_keys import named_key, open_signer
 from sealgate.trust.statements import sign_statement
 from sealgate.trust.statements.allowance import NONCE_BYTES, Allowance
 from sealgate.trust.times import format_time
@@ -65,8 +64,7 @@ def allow(
     """
     asked = read_input(file, texts, name)
     person = profile(ctx, "approver-1")
-    if person.signing_key is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    key = named_key(person.signing_key)
     with connected(person) as channel:
         request = messages.GetVersionRequest(name=f"models/{model}/versions/{version}")
         digest = RegistryServiceStub(channel).GetVersion(request).version.digest
@@ -82,7 +80,7 @@ def allow(
         expires=format_time(now + timedelta(minutes=minutes)),
         nonce=secrets.token_hex(NONCE_BYTES),
     )
-    envelope = sign_statement(allowance, open_signer(person.signing_key, ask_secret))
+    envelope = sign_statement(allowance, open_signer(key, ask_secret))
     with output.open("xb") as opened:
         opened.write(envelope.encode())
     click.echo(f"{output} lets {caller} ask this of {model} {version} until {allowance.expires}")

@@ -6,12 +6,11 @@ keys, and an approver's machine hashes the version's files itself before it sign
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from sealgate.private_keys import Ask, open_signer
+from sealgate.private_keys import Ask, named_key, open_signer
 from sealgate.promotion.drafts import StatementDraft, StatementDrafter, send_statement
 from sealgate.promotion.reviews import ProposalReview
 from sealgate.reasons import Reason, SealgateError
@@ -234,15 +233,9 @@ class Governance:
 
     def _signing_key(self) -> Signer:
         if self._signer is None:
-            place = _required(self._profile.signing_key, "signing_key")
+            place = named_key(self._profile.signing_key)
             self._signer = open_signer(place, self._ask)
         return self._signer
-
-
-def _required(path: Path | str | None, setting: str) -> Path | str:
-    if path is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
-    return path
 
 
 def _alias_name(model: str, alias: str) -> str:
