@@ -10,6 +10,7 @@ from console.display.charts import Bar, Line, bars, lines
 from console.reading.proposals import ShownProposal, read_proposal
 from console.reading.versions import (
     ALIASES,
+    VERDICTS,
     TrafficSeries,
     alias_of,
     is_screened,
@@ -30,7 +31,6 @@ _MOVES = 25
 _OPEN = 50
 _LATEST_MOVES = 5
 _DRIFTED = 3.0
-_VERDICTS = ("clean", "suspect", "adversarial")
 _PROMOTIONS = 3
 _COLUMNS = 8
 
@@ -150,7 +150,7 @@ def _read(item: oip.ModelStatistics) -> ModelTraffic:
         failed=stats.fail.count,
         latency=stats.success.ns / per_answer,
         queue=stats.queue.ns / (1e6 * max(1, stats.queue.count)),
-        verdicts=tuple((verdict, item.verdicts.get(verdict, 0)) for verdict in _VERDICTS),
+        verdicts=tuple((verdict, item.verdicts.get(verdict, 0)) for verdict in VERDICTS),
         withdrawn=item.screening_withdrawn,
         series=series_of(item.history),
     )

@@ -26,7 +26,7 @@ from sealgate.promotion.drafts import (
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
 from sealgate.setup.credentials import ISSUER
-from sealgate.setup.people import kept_passkey, kept_passkeys
+from sealgate.setup.people import ROLES, kept_passkey, kept_passkeys
 from sealgate.trust.fields import base64url
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Principal, check_next_version
@@ -35,7 +35,6 @@ from sealgate.trust.policy.rights import ACTION_ROLES, ALL, RightsDecision, deci
 from sealgate.v1.credential_pb2 import ApiKey, ListApiKeysRequest
 
 _MOST_KEYS = 200
-ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor", "events")
 _LIFETIME = timedelta(days=365)
 _MOST_APPROVALS = 20
 

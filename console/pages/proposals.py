@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from console.pages.reach import reach_of
 from console.pages.versions import compared, file_changes, plots, shown_evidence
 from console.reading.gateway import PersonCalls
-from console.reading.proposals import ShownProposal, read_proposal, waiting
+from console.reading.proposals import ShownProposal, proposal_of, read_proposal, waiting
 from console.reading.versions import (
     health,
     health_word,
@@ -53,11 +53,7 @@ def proposals(view: View) -> Response:
 
 def proposal(view: View) -> Response:
     calls = view.calls
-    request = messages.GetProposalRequest(digest=check_digest(view.path("digest")))
-    message = calls.ask(calls.registry.GetProposal, request).proposal
-    if message.digest != request.digest:
-        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-    shown = read_proposal(message, calls.policies)
+    shown = proposal_of(calls, check_digest(view.path("digest")))
     named = shown.proposal
     pointers = newest_pointers(calls, [named.model])
     pointer = pointers.get((named.model, named.alias))

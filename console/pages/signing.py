@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from console.display.formats import from_base64url
-from console.reading.proposals import read_proposal
+from console.reading.proposals import proposal_of
 from console.reading.versions import newest_pointer
 from console.sessions import passkeys_of, signed_envelope
 from console.views import View
@@ -19,7 +19,6 @@ from sealgate.trust.fields import base64url, check_name
 from sealgate.trust.keys.webauthn import Assertion
 from sealgate.trust.statements import Approval, Comment, Pointer, Proposal, Rejection
 from sealgate.trust.statements.base import Statement
-from sealgate.v1 import registry_pb2 as messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +140,7 @@ def _about(view: View, statement: Statement) -> Proposal | None:
     """The proposal that a statement is about, if it is about one, as its proposer signed it."""
     if not isinstance(statement, Approval | Rejection | Comment):
         return None
-    request = messages.GetProposalRequest(digest=statement.proposal)
-    found = view.calls.ask(view.calls.registry.GetProposal, request).proposal
-    shown = read_proposal(found, view.calls.policies)
-    if shown.digest != statement.proposal:
-        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-    return shown.proposal
+    return proposal_of(view.calls, statement.proposal).proposal
 
 
 def sign(view: View) -> Response:

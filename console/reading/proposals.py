@@ -56,6 +56,15 @@ class ShownProposal:
         return max(0, self.needed - len(self.approvals))
 
 
+def proposal_of(calls: PersonCalls, digest: str) -> ShownProposal:
+    """The proposal of a digest, verified. Raises SealgateError like `read_proposal`."""
+    request = messages.GetProposalRequest(digest=digest)
+    shown = read_proposal(calls.ask(calls.registry.GetProposal, request).proposal, calls.policies)
+    if shown.digest != digest:
+        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
+    return shown
+
+
 def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> ShownProposal:
     """Verify a proposal and all that was said about it.
 

@@ -27,7 +27,7 @@ ALIASES = (DEFAULT_ALIAS, CANARY, SHADOW)
 Pointers = Mapping[Place, messages.Pointer]
 """The newest pointer of each alias that has ever pointed at a version."""
 _MOST_ALIASES = 200
-_VERDICTS = ("clean", "suspect", "adversarial")
+VERDICTS = ("clean", "suspect", "adversarial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def series_of(samples: Sequence[oip.StatisticsSample]) -> TrafficSeries | None:
         ),
         verdicts=tuple(
             Line(name, tuple(float(b.verdicts[name] - a.verdicts[name]) for a, b in moments))
-            for name in _VERDICTS
+            for name in VERDICTS
         ),
         drift=tuple(b.drift if b.HasField("drift") else None for _, b in moments),
     )

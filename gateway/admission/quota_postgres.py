@@ -8,7 +8,6 @@ since no hit waits for the disk.
 PostgreSQL as a place that gateways share beside the registry's, for the extra `postgres`.
 """
 
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from gateway.admission.token_quotas import TokenReservation
-from registry.storage.postgres import BoundedConnection
+from registry.storage.postgres import SCHEMA_NAME, BoundedConnection
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
 # are no more.
@@ -70,7 +69,6 @@ _LEFT = (
 )
 _CLEAR = "DELETE FROM counts WHERE key = %(key)s"
 _RESET = "DELETE FROM counts"
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Seconds; libpq takes no shorter time to connect.
 _CONNECT_SECONDS = 2
 _STATEMENT_MS = 1000
@@ -205,7 +203,7 @@ def open_shared(url: str, schema: str, settings: str = "", **more: Any) -> tuple
     except SQLAlchemyError:
         raise ValueError("it is not of the form postgresql://user@host/database") from None
     schema = str(parsed.query.get("schema", schema))
-    if not _SCHEMA.fullmatch(schema):
+    if not SCHEMA_NAME.fullmatch(schema):
         raise ValueError("its schema is not a plain name")
     options = f"-csearch_path={schema} -cstatement_timeout={_STATEMENT_MS} {settings}".rstrip()
     engine = create_engine(

@@ -14,7 +14,7 @@ from gateway.calls.call import Call
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.rights import ALL, STAFF
 from sealgate.trust.statements.base import Statement
 
 ANYONE: frozenset[str] = frozenset()
@@ -32,7 +32,6 @@ _AUDITOR = frozenset({"auditor"})
 _MONITOR = frozenset({"monitor"})
 _ROLLBACK = frozenset({"rollback"})
 _EVENTS = frozenset({"events"})
-STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
 _ALL = STAFF | _CLIENT
 
 _INFERENCE = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from gateway.auth.method_rules import STAFF, Rights
+from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.calls.messages import choose_encoding
 from gateway.calls.params import read_version
@@ -16,7 +16,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import DEFAULT_ALIAS
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.rights import ALL, STAFF
 
 # Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
 _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")

@@ -23,14 +23,13 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
+from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS, MAKERS
 from sealgate.trust.policy.screening import STEP_UP
 from sealgate.trust.statements import Evidence, open_statement
 from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
 
 MOST_ITEMS = 32
 LARGEST_ITEM = 8 << 20
-_MAKERS = ("publisher", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def open_evidence(
     for data in envelopes:
         envelope = Envelope.decode(data)
         # 2.
-        statement = open_statement(envelope, Evidence, policy, _MAKERS)
+        statement = open_statement(envelope, Evidence, policy, MAKERS)
         # 3.
         if statement.version_digest != version_digest:
             raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")

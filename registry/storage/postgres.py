@@ -72,7 +72,7 @@ BEGIN_WRITING = "SELECT pg_advisory_xact_lock(hashtext('sealgate'), hashtext(cur
 CHANNEL = "sealgate_registry"
 """Where the registry's trigger (revision 0002) tells of every change of state."""
 
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A server that is not there, or no longer, is given up: by who connects, and where bytes that were
 # sent are not acknowledged (in milliseconds), or nothing was to be sent. The URL may say otherwise.
 _REACHING = {
@@ -99,7 +99,7 @@ def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
     would not survive a crash.
     """
     schema = str(url.query.get("schema", family))
-    if not _SCHEMA.fullmatch(schema):
+    if not SCHEMA_NAME.fullmatch(schema):
         raise SealgateError(Reason.REGISTRY_UNAVAILABLE, f"schema {schema!r} is not a plain name")
     settings = {
         "search_path": schema,

@@ -24,6 +24,7 @@ from sealgate.setup.people import (
     AUTHORITY_CERTIFICATE,
     CERTIFICATE_LIFETIME,
     ENROL,
+    ROLES,
     InstalledPerson,
     PersonFolder,
     kept_passkey,
@@ -36,7 +37,6 @@ from sealgate.trust.keys.certificate_identity import certificate_validity
 from sealgate.trust.keys.webauthn import Passkey
 from sealgate.trust.times import format_time
 
-_ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor", "events")
 _SHARED = ("endpoint", "server_authority", "root_keys", "root_threshold")
 _DAYS = 365.0
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,7 +75,7 @@ def person() -> None:
     "  sealgate person add bert --role auditor --passkey   prints a link for bert"
 )
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice(_ROLES))
+@click.option("--role", required=True, type=click.Choice(ROLES))
 @click.option(
     "--passkey",
     "by_passkey",

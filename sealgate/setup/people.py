@@ -33,6 +33,8 @@ POLICY_LIFETIME = timedelta(days=365)
 AUTHORITY = "authorities/callers.key"
 """The key of the authority that issues callers' certificates, under the passphrase of `init`."""
 AUTHORITY_CERTIFICATE = "tls/callers.pem"
+ROLES = ("client", "auditor", "publisher", "approver", "admin", "monitor", "events")
+"""The roles that whoever is added to an installation may have."""
 SIGNERS = ("publisher", "approver", "admin")
 """The roles whose holders sign statements."""
 SIGN_IN, ENROL = "sign-in", "enrol"

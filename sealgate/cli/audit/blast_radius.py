@@ -14,9 +14,9 @@ from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.output import json_option, show_rows
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy.principals import KEYID
 from sealgate.trust.receipts.answer_entry import READ
 
-_KEYID = re.compile(r"[0-9a-f]{64}")
 _THRESHOLD = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 _SHOWN = ("time", "principal", "model", "version", "pointer_sequence", "outcome", "threshold")
 
@@ -111,7 +111,7 @@ def blast_radius(
 
 
 def _reach(target: str, reader: AuditReader, policies: tuple[Policy, ...]) -> BlastRadius:
-    if _KEYID.fullmatch(target):
+    if KEYID.fullmatch(target):
         return of_key(target, reader.records(), policies)
     if _THRESHOLD.fullmatch(target):
         return of_threshold(float(target))

@@ -38,7 +38,7 @@ ROLES = frozenset(
 BLOCK, LABEL_ONLY, FLAG, RECORD = "block", "label-only", "flag", "record"
 ACTIONS = frozenset({BLOCK, LABEL_ONLY, FLAG, RECORD})
 
-_KEYID = re.compile(r"[0-9a-f]{64}")
+KEYID = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = re.compile(
     r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|spiffe:" + SPIFFE_ID
 )
@@ -177,7 +177,7 @@ class PolicyRules:
 
 def _check_keyids(keyids: tuple[str, ...]) -> None:
     for keyid in fields.unique(keyids):
-        if not _KEYID.fullmatch(keyid):
+        if not KEYID.fullmatch(keyid):
             raise fields.malformed("a key id is not 64 hexadecimal digits")
 
 
