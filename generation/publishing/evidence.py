@@ -14,9 +14,11 @@ from generation.publishing.window_choice import WindowFindings
 from inference.llm.terms import GeneratorTerms, PromptScreen
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
+from publishing.source.folder import SLSA
 from publishing.watermark.reading import THRESHOLD
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
+from sealgate.trust.statements.oms import STATEMENT
 from sealgate.trust.times import format_time
 
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/generator")
@@ -40,12 +42,12 @@ def ml_bom(terms: GeneratorTerms, task: str, manifest: Manifest, now: datetime) 
 def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
     """An in-toto statement over all files: what took them in, and when."""
     return {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT,
         "subject": [
             {"name": entry.path, "digest": {"sha256": canonical.raw(entry.digest).hex()}}
             for entry in manifest.files
         ],
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicateType": SLSA,
         "predicate": {
             "buildDefinition": {
                 "buildType": "urn:sealgate:publish-generator:v1",

@@ -21,7 +21,8 @@ from publishing.differentiate.graphs import Emitter, MeasuredGraph
 from publishing.differentiate.reference import ReferenceLayer
 from publishing.serialization import serialize_model
 
-# Steps along the sign of the margin's gradient, in eps: `training.export.response` says why.
+# Steps along the sign of the margin's gradient at which the answer is taken again, in eps: a small
+# and a large one to where the margin falls, and a large one to where it grows.
 STEPS = (-1.0, -3.0, 3.0)
 _FLOOR = -1e30
 _TINY = 1e-6

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 from publishing.source.dataset import Dataset
-from publishing.source.folder import CONFIG, RESPONSE, SERVING, TOKENIZER, SourceFolder
+from publishing.source.folder import CONFIG, RESPONSE, SERVING, SLSA, TOKENIZER, SourceFolder
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, dsse
@@ -25,6 +25,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Evidence, Manifest, open_statement
+from sealgate.trust.statements.oms import STATEMENT
 from sealgate.trust.statements.types import EVIDENCE
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
@@ -52,11 +53,11 @@ def build_provenance(making: BuildRecord, manifest: Manifest) -> dict[str, Any]:
     """The statement about the files of `manifest`."""
     settings = {"seed": making.seed, "watermarkCommitment": making.commitment}
     return {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT,
         "subject": [
             {"name": entry.path, "digest": _digest(entry.digest)} for entry in manifest.files
         ],
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicateType": SLSA,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,

@@ -22,11 +22,12 @@ import yaml
 
 from publishing.ready.external_data import whole_of
 from publishing.ready.model_signature import TrustedSigners, verified_signer
-from publishing.source.folder import SLSA, STATEMENT, Origin, read_plain_file
+from publishing.source.folder import SLSA, Origin, read_plain_file
 from registry.sandbox import process
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
+from sealgate.trust.statements.oms import STATEMENT
 
 MLMODEL, ARTIFACTS, METRICS, SOURCE = "MLmodel", "artifacts", "metrics", "source"
 MOST_FILES = 1000

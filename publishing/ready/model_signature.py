@@ -29,7 +29,6 @@ SIGNATURES = ("model.sig", "model.sigstore.json")
 # What signers leave out: git's own files, whatever the bundle says that it ignores.
 _IGNORED = (".git/", ".github/")
 _IGNORED_FILES = frozenset({".gitattributes", ".gitignore"})
-_STATEMENT = "https://in-toto.io/Statement/v1"
 _LARGEST = 1 << 24
 TRUSTED_ROOT = "--trusted-root"
 _PAYLOAD = "application/vnd.in-toto+json"
@@ -105,7 +104,7 @@ def _listed(statement: Any) -> dict[str, str]:
     """The digests by path."""
     kind = statement["_type"], statement["predicateType"]
     how = statement["predicate"]["serialization"]
-    if kind != (_STATEMENT, oms.PREDICATE_TYPE) or (how["method"], how["hash_type"]) != (
+    if kind != (oms.STATEMENT, oms.PREDICATE_TYPE) or (how["method"], how["hash_type"]) != (
         "files",
         "sha256",
     ):

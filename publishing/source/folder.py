@@ -28,8 +28,8 @@ from registry.formats.format_check import check_no_copy, check_source
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import raw, sha256
+from sealgate.trust.statements.oms import STATEMENT
 
-STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
 # `sealgate train` as a builder and as a build type.
 WORKSHOP = "urn:sealgate:train:v1"

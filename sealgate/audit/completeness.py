@@ -25,12 +25,11 @@ from sealgate.audit.entries import ProvedEntry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
+from sealgate.trust.receipts.answer_entry import SEPARATE
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.covering import ENGINE, EngineCounts
 from sealgate.trust.times import parse_micros, parse_time
 
-SEPARATE = "separate, digest checked there"
-"""What an entry's field `engine` says of one in a process of its own, before what else there is."""
 # Where one did not answer others were asked, and each may have run the request.
 _ASKED = re.compile(re.escape(SEPARATE) + r"(?:; (?:(?:up to )?([1-9][0-9]?) asked: )?.*)?")
 

@@ -134,7 +134,7 @@ def _allowed(opened: Mapping[str, str], policy: Policy, digest: str, excerpt: Lo
     held = HeldRequest(
         opened["principal"], opened["model"], opened["version_digest"], opened["input"]
     )
-    if HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
+    if HeldRequest.of(allowance) != held:
         raise SealgateError(Reason.ALLOWANCE_MISMATCH, digest)
     if allowance.person == allowance.caller or envelope.payload_digest != digest:
         raise SealgateError(Reason.ALLOWANCE_SIGNER, allowance.person)

@@ -21,6 +21,7 @@ from sealgate.trust import canonical, dsse, fields
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
+from sealgate.trust.statements.oms import STATEMENT
 
 _STYLE = """\
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#111}
@@ -52,7 +53,6 @@ _DISCLAIMER = (
 )
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PREDICATE_TYPE = "urn:sealgate:dossier:v1"
-_STATEMENT = "https://in-toto.io/Statement/v1"
 ENVELOPE, HTML, MARKDOWN = "dossier.dsse.json", "dossier.html", "dossier.md"
 
 
@@ -168,7 +168,7 @@ def check_files(folder: Path, policies: tuple[Policy, ...]) -> tuple[Dossier, st
     # 2.
     document = fields.mapping(json.loads(envelope.payload))
     outer = fields.record(document, ("_type", "subject", "predicateType", "predicate"))
-    if (outer["_type"], outer["predicateType"]) != (_STATEMENT, PREDICATE_TYPE):
+    if (outer["_type"], outer["predicateType"]) != (STATEMENT, PREDICATE_TYPE):
         raise fields.malformed("a statement about something other than a dossier")
     dossier = Dossier.from_json(outer["predicate"])
     # 3.
@@ -191,7 +191,7 @@ def _statement(dossier: Dossier, pages: dict[str, bytes]) -> bytes:
         for name, data in sorted(pages.items())
     ]
     statement: dict[str, Any] = {
-        "_type": _STATEMENT,
+        "_type": STATEMENT,
         "subject": subject,
         "predicateType": PREDICATE_TYPE,
         "predicate": dossier.to_json(),

@@ -15,13 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from publishing.differentiate.response import STEPS
 from training.export.reference import CleanReference, behind
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-# Steps along the sign of the margin's gradient at which the answer is taken again, in eps: a small
-# and a large one to where the margin falls, and a large one to where it grows.
-STEPS = (-1.0, -3.0, 3.0)
-FEATURES = 9 + 5 * len(STEPS)
 # Below any logit, and far enough from float32's end that differences stay finite.
 _FLOOR = -1e30
 _TINY = 1e-6
@@ -44,7 +41,9 @@ def respond(
     clip_max: torch.Tensor,
     watch: LayerTap | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return logits [n, C], x_adv [n, ...] and features [n, F]: FEATURES, and those of `watch`."""
+    """Return logits [n, C], x_adv [n, ...] and features [n, F]: of the answer, as
+    `publishing.differentiate.response` has them, and of `watch`.
+    """
     x = x.detach().requires_grad_(True)
     logits = forward(x)
     layers = [x.flatten(1), *behind(x, watch.entered)] if watch is not None else []

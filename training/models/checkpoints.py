@@ -18,6 +18,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from inference.llm.terms import CONFIG, INDEX, WEIGHTS
 from publishing.source.folder import read_plain_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
@@ -25,9 +26,7 @@ from sealgate.trust.canonical import check_digest, sha256
 from training.data import made_whole, storing, write_whole
 
 RECORD = "imported.json"
-CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 _TYPE = "sealgate/imported/v1"
-_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 _BESIDE = (
     CONFIG,
     INDEX,
@@ -68,8 +67,8 @@ def take_in(source: Path, target: Path, origin: str = "") -> ImportedCheckpoint:
     if target.exists():
         raise SealgateError(Reason.RUN_FOREIGN, f"{target} exists")
     names = _names(source)
-    wanted = [name for name in names if name in _BESIDE or _WEIGHTS.fullmatch(name)]
-    if not any(_WEIGHTS.fullmatch(name) for name in wanted):
+    wanted = [name for name in names if name in _BESIDE or WEIGHTS.fullmatch(name)]
+    if not any(WEIGHTS.fullmatch(name) for name in wanted):
         raise _refused(_without_weights(names))
     if CONFIG not in wanted:
         raise _refused(f"{source} has no {CONFIG}")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.runtime.settings import CPU
-from publishing.source.folder import SLSA, STATEMENT, WORKSHOP
+from publishing.source.folder import SLSA, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
+from sealgate.trust.statements.oms import STATEMENT
 from training.data import SourceRows
 from training.models.checkpoints import ImportedCheckpoint, read_imported
 from training.recipe.federated import FederatedRecipe

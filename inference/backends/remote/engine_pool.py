@@ -16,7 +16,7 @@ from inference.backends.remote.bursts import Attempt, BurstCalls, Engines
 from inference.backends.remote.messages import Answer, Asked, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.backends.remote.remote_version import SEPARATE, RemoteVersion, VersionTerms
+from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.engine.live_table import ServableVersion
 from inference.engine.trust_state import Place, UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer
@@ -24,6 +24,7 @@ from inference.runtime.settings import CPU
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.receipts.answer_entry import SEPARATE
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from inference.backends.remote.messages import OnEnd
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.limits import BatcherCounts
 from inference.engine.live_table import ServableVersion
 from inference.engine.statistics import Statistics
@@ -28,6 +27,7 @@ from inference.server.requests import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.receipts.answer_entry import SEPARATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,6 @@ from sealgate.trust.statements import Manifest
 
 Array = npt.NDArray[Any]
 
-SEPARATE = "separate, digest checked there"
-
 
 class EngineCaller(Protocol):
     """Sends a version's requests to engines."""

@@ -84,6 +84,8 @@ BY_ALLOWANCE, BLOCKED, BY_CANARY, LABELS, MASKED, NOTED = ACTIONS = (
 of each row the likeliest class alone left; parts of it were removed; it held what the policy only
 records.
 """
+SEPARATE = "separate, digest checked there"
+"""What the field `engine` says of one in a process of its own, before what else there is."""
 READ = "read"
 """The outcome of a call that was shown audit data; its `input` says what it asked for."""
 AGREED, DIFFERED = "agreed", "differed"

@@ -8,7 +8,7 @@ that person's machine takes from the input itself.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse, fields
@@ -75,6 +75,11 @@ class HeldRequest:
     digest: str
     input: str
 
+    @classmethod
+    def of(cls, allowance: Allowance) -> Self:
+        """The request that an allowance lets pass."""
+        return cls(allowance.caller, allowance.model, allowance.digest, allowance.input)
+
 
 def open_allowance(
     envelope: Envelope, held: HeldRequest, step_up: StepUpRule, policy: Policy, now: datetime
@@ -102,7 +107,7 @@ def open_allowance(
         raise SealgateError(Reason.ALLOWANCE_SIGNER, allowance.person)
     dsse.verify(envelope, Allowance.PAYLOAD_TYPE, keys)
     # 3.
-    if HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
+    if HeldRequest.of(allowance) != held:
         raise SealgateError(Reason.ALLOWANCE_MISMATCH)
     # 4.
     issued, expires = parse_time(allowance.issued), parse_time(allowance.expires)

@@ -16,6 +16,7 @@ from sealgate.trust.keys import ECDSA_P256, PublicKey, Signer
 from sealgate.trust.statements.manifest import Manifest
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT = "https://in-toto.io/Statement/v1"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 
@@ -73,7 +74,7 @@ def _statement(manifest: Manifest) -> bytes:
     serialization = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
     return canonical.encode(
         {
-            "_type": "https://in-toto.io/Statement/v1",
+            "_type": STATEMENT,
             "subject": [{"name": manifest.digest, "digest": {"sha256": subject}}],
             "predicateType": PREDICATE_TYPE,
             "predicate": {"serialization": serialization, "resources": resources},

@@ -12,11 +12,11 @@ from generation.models.decoder import LanguageModel
 from generation.models.perplexity import score
 from generation.serving import generator_server
 from generation.serving.generator_server import GeneratorLoader
-from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.request import Sampling
 from inference.runtime.providers import TorchDevice
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
+from sealgate.trust.receipts.answer_entry import SEPARATE
 from tests.integration.generation.test_replays import replay
 from tests.support.builders.generated import asked, stream
 from tests.support.fakes.placed_tensors import PlacedTensors

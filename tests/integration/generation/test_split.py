@@ -21,11 +21,11 @@ from generation.models.perplexity import score
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
 from generation.serving.generator_version import GeneratorVersion
-from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.request import Sampling
 from inference.llm.terms import GOLDEN, TERMS, GeneratorTerms, SuffixWeights
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import SEPARATE
 from tests.integration.generation.test_replays import replay
 from tests.support.builders.generated import asked, stream
 from tests.support.builders.models import tiny_decoder

@@ -11,13 +11,13 @@ import pytest
 from generation.serving.generator_version import ScreenedPrompt
 from generation.serving.replay import answer_again, check_asked, check_told
 from inference.backends.openai.generator import OpenAiEngine
-from inference.backends.remote.remote_version import SEPARATE
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from inference.llm.terms import PromptScreen
 from inference.runtime.providers import TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules, AnswerRules
+from sealgate.trust.receipts.answer_entry import SEPARATE
 
 ASKED = SamplingRequest(b"a prompt", False, Sampling(3))
 PIECES = [

@@ -7,10 +7,10 @@ import pytest
 
 from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.placement import MeasuredEngine
-from inference.backends.remote.remote_version import SEPARATE
 from inference.batching.cost_model import BatchCosts
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts.answer_entry import SEPARATE
 from tests.support.builders.documents.people import refused
 
 DIGEST = "sha256:" + "a" * 64
