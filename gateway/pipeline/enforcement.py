@@ -5,9 +5,9 @@
 3. A request whose time is shorter than the delay of its answer is refused (DEADLINE_TOO_SHORT);
    see `ResponseDelay`.
 4. A caller whose session is blocked is refused (SESSION_BLOCKED).
-5. A verdict that blocks is refused (ADVERSARIAL_INPUT), unless the version says that its verdicts
-   do not block: a text's flag alone. So is an answer in whose stead the float32 one would leave, if
-   the policy blocks those.
+5. A verdict that blocks is refused (ADVERSARIAL_INPUT). If the version says that its verdicts do
+   not block, as a text's, it leads to what `suspect` leads to instead, or to labels alone. An
+   answer in whose stead the float32 one would leave is refused, if the policy blocks those.
 6. A verdict that steps up is refused (STEP_UP) unless the request brings a second person's
    allowance, which is used up, in the registry's log, before the answer leaves.
 7. Where verdict, role or session say so, only the likeliest class of each row leaves.
@@ -242,7 +242,7 @@ class Enforcement:
         if session == BLOCK:
             raise SealgateError(Reason.SESSION_BLOCKED, caller.name)
         # 5.
-        if action == BLOCK and live.config.blocks:
+        if action == BLOCK:
             raise SealgateError(Reason.ADVERSARIAL_INPUT)
         # 6.
         allowance = ""
@@ -260,7 +260,7 @@ class Enforcement:
         if answer.verdict is Verdict.CLEAN and not answer.float32_rows:
             return False
         action, _ = self._consequence(self.policy(), live, caller, answer)
-        return action == STEP_UP or (action == BLOCK and live.config.blocks)
+        return action in (STEP_UP, BLOCK)
 
     def _consequence(
         self, policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult
@@ -272,11 +272,13 @@ class Enforcement:
         if under is not policy:
             # Together, so that nothing is ever kept for another policy.
             self._consequences = policy, known = policy, {}
-        asked = live.model, caller.roles, answer.verdict, answer.float32_rows > 0
+        blocks = live.config.blocks
+        asked = live.model, caller.roles, answer.verdict, answer.float32_rows > 0, blocks
         found = known.get(asked)
         if found is None:
             screen = policy.screen(live.model)
-            action = screen.action(answer.verdict.value, caller.roles, policy.rules)
+            action_for = screen.action if blocks else screen.action_without_block
+            action = action_for(answer.verdict.value, caller.roles, policy.rules)
             if answer.float32_rows:
                 action = screen.with_disagreement(action, caller.roles)
             found = action, screen.labels_only(caller.roles)

@@ -24,7 +24,16 @@ from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import STEP_UP
 from sealgate.trust.policy.shares import CANARY
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.trust.receipts.answer_entry import ANCHOR, BY_CANARY, FLOAT32, MIXED, NONE, REDUCED
+from sealgate.trust.receipts.answer_entry import (
+    ANCHOR,
+    BY_ALLOWANCE,
+    BY_CANARY,
+    FLOAT32,
+    LABELS,
+    MIXED,
+    NONE,
+    REDUCED,
+)
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.allowance import ALLOWED, Allowance, HeldRequest
 from sealgate.trust.times import parse_micros
@@ -33,6 +42,8 @@ from sealgate.trust.transparency import Checkpoint
 _ANSWERED = "answered"
 # Between the two entries lie those of requests that ended at the same moment.
 _BEFORE = 4096
+# What a verdict that a version exempts from blocking may still lead to.
+_REACHED = frozenset((LABELS, BY_ALLOWANCE))
 _SAME = ("time", "principal", "model", "version_digest", "input")
 
 
@@ -88,6 +99,9 @@ def _answered(
     leads = "which leads to nothing" if verdict == "clean" else f"which leads to {action}"
     exempt = ", from which the version exempts its answers" if action == BLOCK else ""
     yield f"verdict {verdict}, {leads} for {caller}{exempt}"
+    if exempt and _REACHED.intersection(opened.get("actions", "").split(",")):
+        # Before 0.3 such answers left whole.
+        action = by_verdict = screen.action_without_block(verdict, roles, policy.rules)
     if opened.get("arithmetic") in (FLOAT32, MIXED):
         action = screen.with_disagreement(action, roles)
         yield "float32's answer left where that in INT8 was of another class"

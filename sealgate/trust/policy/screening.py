@@ -232,6 +232,17 @@ class ScreeningRules:
         said = (self.roles[role].action(verdict) if role in self.roles else None for role in roles)
         return min([action or general for action in said] or [general], key=STRICTEST_FIRST.index)
 
+    def action_without_block(self, verdict: str, roles: Iterable[str], rules: PolicyRules) -> str:
+        """The same where the version says that its verdicts do not block, as those on texts: what
+        blocks leads to what `suspect` leads to, or to the likeliest class alone if that blocks too.
+        So nothing more leaves for a worse verdict. Raises POLICY_INVALID.
+        """
+        said = tuple(roles)
+        action = self.action(verdict, said, rules)
+        if action == BLOCK:
+            action = self.action("suspect", said, rules)
+        return LABEL_ONLY if action == BLOCK else action
+
     def with_disagreement(self, action: str, roles: Iterable[str]) -> str:
         """The stricter of a verdict's action and of what disagreement leads to."""
         said = [self.roles[role].disagreement for role in roles if role in self.roles]

@@ -92,6 +92,14 @@ def test_what_a_verdict_leads_to_follows_from_the_policy() -> None:
     assert exempt.endswith("leads to block for carla, from which the version exempts its answers")
 
 
+def test_an_exempt_version_reduces_what_would_block_as_it_does_what_is_suspect() -> None:
+    text = ScreeningRules(VerdictActions(adversarial="block", suspect="label-only"))
+    _, reduced = say(text, actions="label-only")
+    assert reduced == LABELS + "the verdict adversarial"
+    # Releases before let it out whole.
+    assert len(say(text, actions="")) == 1
+
+
 def test_that_the_float32_answer_left_is_told_with_what_follows() -> None:
     flagged = VerdictActions(adversarial="flag", disagreement="label-only")
     for arithmetic in ("float32", "mixed"):

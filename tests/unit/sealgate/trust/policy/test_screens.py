@@ -121,6 +121,25 @@ def test_disagreement_leads_to_the_strictest_that_is_said(
     assert screen.with_disagreement(by_verdict, ("client",)) == action
 
 
+@pytest.mark.parametrize(
+    ("adversarial", "suspect", "action"),
+    [
+        ("block", "label-only", "label-only"),
+        ("block", "flag", "flag"),
+        ("block", "step-up", "step-up"),
+        ("block", "block", "label-only"),
+        ("step-up", "flag", "step-up"),
+        ("record", "label-only", "record"),
+    ],
+)
+def test_where_nothing_blocks_the_worse_verdict_leads_to_what_the_milder_one_does(
+    adversarial: str, suspect: str, action: str
+) -> None:
+    acts = VerdictActions(adversarial=adversarial, suspect=suspect)
+    screen = ScreeningRules(acts, step_up=StepUpRule("approver", 900))
+    assert screen.action_without_block("adversarial", ("client",), RULES) == action
+
+
 def test_labels_only_is_for_a_role_or_for_everybody() -> None:
     assert DIGITS.labels_only(("client",))
     assert not DIGITS.labels_only(("auditor",))
