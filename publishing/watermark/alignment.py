@@ -163,11 +163,11 @@ def _columns_fixed(columns: Order, given: Floats, wanted: Floats) -> _Match:
 
 
 def _rows_guessed(share: float, scores: Scores, given: Floats, wanted: Floats) -> _Match:
-    return _rows_fixed(_by_quantiles(scores(), share), given, wanted)
+    return _rows_fixed(surest_matches(scores(), share), given, wanted)
 
 
 def _columns_guessed(share: float, scores: Scores, given: Floats, wanted: Floats) -> _Match:
-    return _columns_fixed(_by_quantiles(scores(), share), given, wanted)
+    return _columns_fixed(surest_matches(scores(), share), given, wanted)
 
 
 def _refine(match: _Match, given: Floats, wanted: Floats) -> _Match:
@@ -223,8 +223,8 @@ def _print_scores(given: Floats, wanted: Floats) -> Floats:
     return _unit(prints(wanted)) @ _unit(prints(given)).T
 
 
-def _by_quantiles(scores: Floats, share: float) -> Order:
-    """The rows that are surest matched by such scores."""
+def surest_matches(scores: Floats, share: float) -> Order:
+    """For each row of scores [n, m] its column, of the share that is surest; GONE for the rest."""
     best = scores.argmax(axis=1)
     mutual = scores.argmax(axis=0)[best] == np.arange(len(best))
     # A few that are sure lead to the rest; many that are not lead astray.

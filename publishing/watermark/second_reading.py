@@ -12,8 +12,7 @@ Undoes changes to a network that keep its function, in any combination:
   Copies have parallel rows in the matrix that makes them; in the next matrix, their columns are
   summed, each times the length of its row, as a neuron of a piecewise linear network passes it on.
 - The residual stream of a transformer turned by any orthogonal matrix, and widened, with every
-  matrix that reads or writes it (compare QuaRot, arXiv 2404.00456). One table whose rows keep their
-  places, such as the embedding, shows the rotation (orthogonal Procrustes).
+  matrix that reads or writes it (`rotation`).
 - Matrices stored together, such as those for queries, keys and values (`alignment`).
 - Matrices stored as products or sums (`linear_maps` reads them from the graph).
 Each matrix is aligned by itself to the registry's copy of it.
@@ -21,7 +20,6 @@ Each matrix is aligned by itself to the registry's copy of it.
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import numpy as np
 
@@ -38,6 +36,7 @@ from publishing.watermark.embedding import EmbeddingStrength
 from publishing.watermark.key import WatermarkCode
 from publishing.watermark.pairing import Floats, PairedWeight, Shape, correlate, numbered, whiten
 from publishing.watermark.reading import FileWeights
+from publishing.watermark.rotation import rotation_by_angles, rotation_of, turned_back
 
 # A matrix that is ours correlates with our copy far above this, one that is not far below.
 KIN = 0.25
@@ -54,12 +53,6 @@ _MOST_ADDED, _MOST_REMOVED = 8, 2
 _PARALLEL = 0.999
 # Rows are compared in pairs.
 _MOST_COMPARED = 8192
-# Rows for each column that a table needs to show a rotation.
-_TALL = 2
-# How far above chance a table must agree once it is turned.
-_TURNED = 0.2
-# A table that agrees as it is was not turned.
-_UNTURNED = 0.7
 
 
 def aligned_to(
@@ -111,10 +104,12 @@ class _Search:
     def __init__(
         self, hosts: Sequence[Floats], references: Sequence[Floats], tables: Sequence[Floats]
     ) -> None:
+        plain = plain_forms(hosts)
         rotation = rotation_of(hosts, [*tables, *references])
+        if rotation is None:
+            rotation = rotation_by_angles([forms[-1] for forms in plain], references)
         self._forms = [
-            turned_back(forms, rotation) if rotation is not None else forms
-            for forms in plain_forms(hosts)
+            turned_back(forms, rotation) if rotation is not None else forms for forms in plain
         ]
         self._references = references
         self._left = dict.fromkeys(range(len(hosts)))
@@ -285,53 +280,3 @@ def _summed(host: Floats, maker: Floats, copies: Floats) -> Floats:
     if host.ndim == 2:
         return found.reshape(len(host), -1)
     return found.reshape(len(host), len(leaders), *host.shape[2:])
-
-
-def rotation_of(hosts: Sequence[Floats], references: Sequence[Floats]) -> Floats | None:
-    """The matrix [d', d] that turns rows of the hosts' residual stream into the references'; None
-    where nothing was turned, or no table shows it.
-    """
-    best, highest = None, _TURNED
-    for host, reference in _tables(hosts, references):
-        product = host.T.astype(np.float64) @ reference
-        size = float(np.linalg.norm(host) * np.linalg.norm(reference)) or 1.0
-        if host.shape == reference.shape and float(np.trace(product)) / size > _UNTURNED:
-            continue
-        left, spectrum, right = np.linalg.svd(product, full_matrices=False)
-        # Random tables agree by about this once turned.
-        chance = (reference.shape[1] / reference.shape[0]) ** 0.5
-        agreed = float(spectrum.sum()) / size - chance
-        if agreed > highest:
-            best, highest = (left @ right).astype(np.float32), agreed
-    return best
-
-
-def _tables(
-    hosts: Sequence[Floats], references: Sequence[Floats]
-) -> Iterator[tuple[Floats, Floats]]:
-    """Pairs of tall matrices with as many rows, or columns, the tallest first."""
-
-    def tall(weights: Sequence[Floats]) -> list[Floats]:
-        wide = [w if len(w) >= w.shape[1] else w.T for w in weights if w.ndim == 2]
-        return [each for each in wide if len(each) >= _TALL * each.shape[1]]
-
-    ours = sorted(tall(references), key=lambda r: (-len(r) / r.shape[1], len(r)))
-    theirs = tall(hosts)
-    for size, group in groupby(ours, key=len):
-        same = [host for host in theirs if len(host) == size]
-        for reference, host in zip(group, same, strict=False):
-            if host.shape[1] >= reference.shape[1]:
-                yield host, reference
-
-
-def turned_back(forms: Sequence[Floats], rotation: Floats) -> list[Floats]:
-    """Each form with its columns, its rows, or both turned by the rotation, then as it is."""
-    width = len(rotation)
-    found = []
-    for form in forms:
-        if form.ndim != 2:
-            continue
-        reads = [form @ rotation] if form.shape[1] == width else []
-        writes = [rotation.T @ each for each in (form, *reads) if form.shape[0] == width]
-        found += [np.ascontiguousarray(each) for each in (*reads, *writes)]
-    return [*found, *forms]
