@@ -26,10 +26,17 @@ from benchmarks import charts
 from benchmarks.marking import attacks
 from benchmarks.marking.decoder import decoder, stream
 from benchmarks.marking.marks import Marking, colluding, file_of, published
-from benchmarks.marking.nulls import NARROW, UNMARKED, false_positives, wrong_keys
+from benchmarks.marking.nulls import (
+    DECODERS,
+    NARROW,
+    UNMARKED,
+    false_positives,
+    independent_decoders,
+    wrong_keys,
+)
 from benchmarks.marking.stored import WAYS, stored
 from benchmarks.marking.subjects import MarkedNetwork, State, cnn, encoder, mlp
-from benchmarks.marking.targets import LIVES, targets_of
+from benchmarks.marking.targets import LIVES, TURNED, targets_of
 from benchmarks.report import RESULTS, Row, commit, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
 
@@ -39,7 +46,7 @@ _EARLIER = "f03662c1 or before"
 _KINDS = ("null", "costs", "rows")
 # Rows, and the commit.
 Part = dict[str, Any]
-_KEYS, _INDEPENDENT, _UNRELATED = 10_000, 20, 200
+_KEYS, _INDEPENDENT, _UNRELATED, _DECODERS = 10_000, 20, 200, 4
 # Keys that are attacked, and keys whose cost is measured; MiniLM and the decoder take longer.
 _ATTACKED = {"small MLP": 3, "MLP": 2, "CNN": 1, "decoder": 1, "MiniLM": 1}
 _PRICED = {"small MLP": 40, "MLP": 40, "CNN": 20, "decoder": 20, "MiniLM": 3}
@@ -58,7 +65,8 @@ _NOISE = (0.25, 0.5, 1.0, 2.0)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", help="a network, or networks: those unmarked")
+    more = f'a network, "networks", or "{DECODERS}"'
+    parser.add_argument("--only", action="append", help=more)
     parser.add_argument("--kind", action="append", choices=_KINDS, help="of a network")
     asked = parser.parse_args()
     only, kinds = asked.only, asked.kind or list(_KINDS)
@@ -79,14 +87,19 @@ def main() -> None:
     for name, make in made.items():
         wanted = kinds if not only or name in only else []
         parts |= _network(name, functools.cache(make), wanted)
-    if not only or NETWORKS in only or _kept(NETWORKS).exists():
-        measure = partial(false_positives, _INDEPENDENT, _UNRELATED)
-        parts[NETWORKS] = _part(NETWORKS, measure)
+    unmarked = {
+        NETWORKS: partial(false_positives, _INDEPENDENT, _UNRELATED),
+        DECODERS: partial(independent_decoders, _DECODERS),
+    }
+    for name, measure in unmarked.items():
+        if not only or name in only or _kept(name).exists():
+            parts[name] = _part(name, measure)
     _report(parts, notes)
 
 
 def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
-    for part in (*(f"{name}: {kind}" for name in _ATTACKED for kind in _KINDS), NETWORKS):
+    kinds = (f"{name}: {kind}" for name in _ATTACKED for kind in _KINDS)
+    for part in (*kinds, NETWORKS, DECODERS):
         if part not in parts:
             notes[part] = notes.get(part.partition(":")[0], "left out")
     notes.pop("MiniLM", None)
@@ -95,7 +108,7 @@ def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
         for kind in _KINDS
     }
     rows, costs, null = found["rows"], found["costs"], found["null"]
-    networks = _rows(parts, NETWORKS)
+    networks = [*_rows(parts, NETWORKS), *_rows(parts, DECODERS)]
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
@@ -121,8 +134,9 @@ def earlier_parts(path: Path) -> dict[str, Part]:
         for row in read[kind]:
             name = row.get("model") or row["weights"].removeprefix(UNMARKED)
             found.setdefault(f"{name}: {kind}", []).append(row)
-    if read[NETWORKS]:
-        found[NETWORKS] = read[NETWORKS]
+    for row in read[NETWORKS]:
+        name = DECODERS if row["networks"] == DECODERS else NETWORKS
+        found.setdefault(name, []).append(row)
     commits = read.get("commits", {})
     return {
         name: {"rows": rows, "commit": commits.get(name, _EARLIER)} for name, rows in found.items()
@@ -192,13 +206,13 @@ def _attacked(subject: MarkedNetwork, seed: int) -> Iterator[Row]:
     about = {"model": subject.name, "seed": seed, "unit": subject.unit}
     for attack, state in _states(marking, rng, seed):
         reading = marking.read(file_of(state))
-        exact = attack == "residual stream rotated"
-        lost = None if exact else subject.cost(state)
+        lost = None if attack in TURNED else subject.cost(state)
         yield about | {"attack": attack, "lost": lost} | reading.row()
-    if subject.name.endswith("MLP"):
+    if subject.name != "CNN" and subject.name != "MiniLM":
         layers = [marking.state[name] for name in marking.names]
+        chained = subject.name.endswith("MLP")
         for way in WAYS:
-            row = marking.read(stored(layers, way, rng)).row()
+            row = marking.read(stored(layers, way, rng, chained=chained)).row()
             yield about | {"attack": f"stored as {way}", "lost": None} | row
     for count in (2, 4, 8) if subject.name != "MiniLM" else (8,):
         state = colluding(marking, count)
@@ -221,7 +235,7 @@ def _states(marking: Marking, rng: np.random.Generator, seed: int) -> Iterator[t
     yield "INT4, blocks of 32", each(attacks.int4_by_block)
     for share in (0.5, 0.9):
         yield f"pruned {share:.0%}", each(partial(attacks.pruned, share=share))
-    for epochs, share in _TUNED if small else _TUNED[::2]:
+    for epochs, share in _TUNED:
         tuned = subject.finetuned(state, seed, epochs, share)
         yield f"fine-tuned {epochs} epochs on {share:.0%}", tuned
     for size in _NOISE:
@@ -230,8 +244,9 @@ def _states(marking: Marking, rng: np.random.Generator, seed: int) -> Iterator[t
     yield "rank halved", each(attacks.halved_rank)
     yield "overwritten at 5x", marking.overwritten(seed)
     yield "mean with the base", attacks.mean([state, subject.state])
-    moved = attacks.reordered(state, subject.neurons, rng)
-    yield "neurons reordered and rescaled", moved
+    reordered = attacks.reordered(state, subject.neurons, rng)
+    yield "neurons reordered and rescaled", reordered
+    moved = dict(reordered)
     for name in marking.names:
         moved[name] = attacks.int8_by_channel(attacks.pruned(moved[name], 0.5))
     yield "reordered, pruned 50%, INT8", moved
@@ -242,8 +257,15 @@ def _states(marking: Marking, rng: np.random.Generator, seed: int) -> Iterator[t
     yield "25% of neurons dropped", dropped
     tuned = subject.finetuned(dropped, seed, 20 if small else 5, 1.0)
     yield "25% dropped, then fine-tuned on 100%", tuned
+    if any(each.groups > 1 for each in subject.neurons):
+        mixed = attacks.mixed_in_heads(state, subject.neurons, rng)
+        yield "features mixed within heads", mixed
     if subject.name == "decoder":
-        yield "residual stream rotated", attacks.turned(state, *stream(), rng)
+        every = attacks.mixed_in_heads(reordered, subject.neurons, rng)
+        for more in (attacks.with_dead, attacks.with_clones):
+            every = more(every, subject.neurons, 0.5, rng)
+        for name, found in zip(TURNED, (state, reordered, every), strict=True):
+            yield name, attacks.turned(found, *stream(), rng)
 
 
 def _summary(rows: list[Row]) -> list[Row]:

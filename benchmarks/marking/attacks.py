@@ -129,6 +129,26 @@ def with_clones(
     return changed
 
 
+def mixed_in_heads(state: State, neurons: tuple[Neurons, ...], rng: np.random.Generator) -> State:
+    """The features within each attention head rotated, of queries with keys and of values with what
+    reads them; it computes the same.
+    """
+    changed = dict(state)
+    for each in neurons:
+        if each.groups == 1:
+            continue
+        size = each.count // each.groups
+        turns = np.zeros((each.count, each.count))
+        for start in range(0, each.count, size):
+            part = slice(start, start + size)
+            turns[part, part] = np.linalg.qr(rng.standard_normal((size, size)))[0]
+        for name, axis, _ in each.axes:
+            values = changed[name]
+            moved = turns @ values if axis == 0 else values @ turns.T
+            changed[name] = moved.astype(np.float32)
+    return changed
+
+
 def turned(
     state: State, read: Mapping[str, str | None], written: tuple[str, ...], rng: np.random.Generator
 ) -> State:

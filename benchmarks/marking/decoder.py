@@ -66,9 +66,9 @@ def stream() -> tuple[dict[str, str | None], tuple[str, ...]]:
     return {**read, "head.weight": "norm.weight"}, tuple(written)
 
 
-def decoder() -> MarkedNetwork:
+def decoder(seed: int = 0) -> MarkedNetwork:
     """A small language model of Python's own manual; fine-tuned on Python's source code."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     text = _bytes("\n".join(pydoc_data.topics.topics.values()))
     train, test = text[: -_CONTEXT * 400], text[-_CONTEXT * 400 :].reshape(400, -1)
     code = _bytes(Path(functional.__file__).read_text())[: 200 * (_CONTEXT + 1)]

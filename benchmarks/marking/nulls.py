@@ -1,7 +1,7 @@
 """What reads as a mark though it is none: wrong keys, and networks that nobody marked."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.marking.decoder import decoder
 from benchmarks.marking.marks import Marking, file_of, key_of
 from benchmarks.marking.subjects import Floats, MarkedNetwork, State, mlp, state_of
 from benchmarks.report import Row
@@ -17,6 +18,7 @@ from publishing.watermark.key import chip_words
 from publishing.watermark.pairing import numbered, whiten
 
 NARROW, UNMARKED = 128, "unmarked "
+DECODERS = "decoders trained independently"
 
 
 def wrong_keys(subject: MarkedNetwork, count: int) -> Row:
@@ -74,18 +76,23 @@ def false_positives(independent: int, unrelated: int) -> list[Row]:
         "trained independently": (mlp(100 + n, NARROW).state for n in range(independent)),
         "unrelated": (_unrelated(n) for n in range(unrelated)),
     }
-    rows = []
-    for kind, states in kinds.items():
-        read = [marking.read(file_of(state)) for state in states]
-        rows.append(
-            {
-                "networks": kind,
-                "count": len(read),
-                "claimed": sum(each.verdict != "lost" for each in read),
-                "largest_z": max(each.found.z for each in read),
-            }
-        )
-    return rows
+    return [_claims(marking, kind, states) for kind, states in kinds.items()]
+
+
+def independent_decoders(count: int) -> list[Row]:
+    """The same of the decoder's mark in decoders of other first weights and other texts' order."""
+    states = (decoder(100 + n).state for n in range(count))
+    return [_claims(Marking(decoder(), 0), DECODERS, states)]
+
+
+def _claims(marking: Marking, kind: str, states: Iterable[State]) -> Row:
+    read = [marking.read(file_of(state)) for state in states]
+    return {
+        "networks": kind,
+        "count": len(read),
+        "claimed": sum(each.verdict != "lost" for each in read),
+        "largest_z": max(each.found.z for each in read),
+    }
 
 
 def _unrelated(seed: int) -> State:

@@ -1,4 +1,4 @@
-"""A perceptron's layers as a graph that stores them otherwise, and computes the same."""
+"""A network's matrices as a graph that stores them otherwise, and computes the same."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,24 +22,35 @@ class _Graph:
         self.tensors.append(numpy_helper.from_array(kept, name))
         return name
 
-    def node(self, kind: str, *inputs: str) -> str:
+    def node(self, kind: str, *inputs: str, **settings: int) -> str:
         name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name]))
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **settings))
         return name
 
 
-def stored(layers: list[Floats], way: str, rng: np.random.Generator) -> FileWeights:
-    """The weights of a file with these matrices, output channels first, stored so."""
-    graph, last = _Graph(), "x"
+def stored(
+    layers: list[Floats], way: str, rng: np.random.Generator, *, chained: bool = True
+) -> FileWeights:
+    """The weights of a file with these matrices, output channels first, stored so; each reads what
+    the one before it makes, or an input of its own.
+    """
+    graph = _Graph()
+    inputs: list[str] = []
+    made: list[str] = []
     for place, layer in enumerate(layers):
-        if place:
-            last = graph.node("Relu", last)
-        last = _product(graph, last, layer.T, way, rng)
+        if made and chained:
+            read = graph.node("Relu", made.pop())
+        else:
+            read = f"x{place}"
+            inputs.append(read)
+        made.append(_product(graph, read, layer.T, way, rng))
+    if len(made) > 1:
+        made = [graph.node("Concat", *(graph.node("Relu", each) for each in made), axis=1)]
     ends = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", None])
-        for name in ("x", last)
+        [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", None]) for n in names]
+        for names in (inputs, made)
     ]
-    whole = helper.make_graph(graph.nodes, "stored", ends[:1], ends[1:], graph.tensors)
+    whole = helper.make_graph(graph.nodes, "stored", *ends, graph.tensors)
     opsets = [helper.make_opsetid("", 17)]
     model = helper.make_model(whole, opset_imports=opsets, ir_version=9)
     return weights_of("found.onnx", model.SerializeToString())

@@ -19,6 +19,8 @@ from training.models.encoder import MINILM, TextClassifier, load_bert
 Floats = npt.NDArray[np.float32]
 State = dict[str, Floats]
 Batch = tuple[torch.Tensor, torch.Tensor]
+# That others fine-tune the encoder on.
+_TEXTS = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def encoder(folder: Path) -> MarkedNetwork:
     rows = np.load(folder / "rows.npz")
     test = [torch.from_numpy(rows[f"test_{name}"][:200]) for name in ("ids", "mask")]
     ids, mask, labels = (
-        torch.from_numpy(rows[f"train_{n}"][:96]) for n in ("ids", "mask", "labels")
+        torch.from_numpy(rows[f"train_{n}"][:_TEXTS]) for n in ("ids", "mask", "labels")
     )
     state = state_of(module)
     neurons = []

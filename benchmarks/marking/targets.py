@@ -4,13 +4,21 @@ from benchmarks.report import Row, Target
 
 # A model that has lost more is none that a thief would keep.
 LIVES = {"points of accuracy": 5.0, "% perplexity": 25.0, "1 - cosine": 0.1}
+# The residual stream rotated, as it is, with the neurons in another order and scale, and with heads
+# mixed, dead neurons and clones beside.
+TURNED = (
+    "residual stream rotated",
+    "residual stream rotated, neurons reordered",
+    "every exact change at once",
+)
 # Changes that keep the function and cost nothing.
 EXACT = (
     "neurons reordered and rescaled",
     "one dead neuron a layer",
     "half as many dead neurons",
     "half of the neurons cloned",
-    "residual stream rotated",
+    "features mixed within heads",
+    *TURNED,
     "stored as two factors",
     "stored as a sum",
     "stored as constants to compute",

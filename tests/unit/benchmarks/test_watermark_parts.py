@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.marking.nulls import DECODERS
 from benchmarks.watermark import NETWORKS, earlier_parts
 
 
@@ -32,6 +33,12 @@ def test_each_part_has_the_rows_of_its_network_and_kind(tmp_path: Path) -> None:
 def test_a_part_whose_commit_was_not_noted_says_so(tmp_path: Path) -> None:
     found = earlier_parts(written(tmp_path / "watermark.json"))
     assert "before" in found["CNN: rows"]["commit"]
+
+
+def test_decoders_that_nobody_marked_are_a_part_of_their_own(tmp_path: Path) -> None:
+    unmarked = [{"networks": "unrelated", "claimed": 0}, {"networks": DECODERS, "claimed": 0}]
+    found = earlier_parts(written(tmp_path / "watermark.json", **{NETWORKS: unmarked}))
+    assert [found[part]["rows"] for part in (NETWORKS, DECODERS)] == [[each] for each in unmarked]
 
 
 def test_without_a_run_before_there_is_none(tmp_path: Path) -> None:
