@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from registry.log.rows import inconsistent
-from registry.policy.policies import PolicyBook
+from registry.policy.policies import PolicyBook, check_answer_log
 from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
 from registry.state.schema import ANCHORS, ERASURES, PRUNINGS
@@ -80,8 +80,7 @@ class Erasures:
         try:
             with self._ledger.change(principal, once) as unit:
                 policy = self._book.read_for(unit).current(unit.now)
-                if not policy.is_answer_log(origin):
-                    raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                check_answer_log(policy, origin)
                 unit.add(
                     SUBJECT_ERASED,
                     origin=origin,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, func, select
 
-from registry.policy.policies import PolicyBook
+from registry.policy.policies import PolicyBook, check_answer_log
 from registry.state.events import ANSWERS_ANCHORED, ENGINE_COUNTED, REFUSALS_COUNTED
 from registry.state.logged_state import LoggedAnchor
 from registry.state.schema import ANCHORS, ENGINE_COUNTS, REFUSALS
@@ -47,8 +47,7 @@ class Anchors:
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            if not policy.is_answer_log(origin):
-                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+            check_answer_log(policy, origin)
             # 2.
             checkpoint = open_checkpoint(note, policy.log_key(origin))
             # 3.
@@ -189,8 +188,7 @@ class Refusals:
         newest = select(func.max(REFUSALS.c.number)).where(REFUSALS.c.origin == origin)
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
-            if not policy.is_answer_log(origin):
-                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+            check_answer_log(policy, origin)
             number = (unit.connection.scalar(newest) or 0) + 1
             text = canonical.encode(dict(counts)).decode()
             entry = unit.add(REFUSALS_COUNTED, origin=origin, number=number, counts=text)

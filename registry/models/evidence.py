@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, select
 
 from registry.models.models import check_version, find_version, read_version
-from registry.policy.policies import PolicyBook, open_own
+from registry.policy.policies import PolicyBook, check_answer_log, open_own
 from registry.state.events import EVIDENCE_ATTACHED, REQUEST_ALLOWED, SCREENING_DRIFTED
 from registry.state.records import VersionRecord
 from registry.state.schema import ATTACHMENTS, VERSIONS
@@ -157,8 +157,7 @@ class Drifts:
         of_version = (VERSIONS.c.model == model) & (VERSIONS.c.version == version)
         with self._ledger.change(principal) as unit:
             policy = self._book.read_for(unit).current(unit.now)
-            if not policy.is_answer_log(origin):
-                raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+            check_answer_log(policy, origin)
             digest = unit.connection.scalar(select(VERSIONS.c.digest).where(of_version))
             if digest is None:
                 raise SealgateError(Reason.VERSION_UNKNOWN)

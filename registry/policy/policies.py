@@ -241,6 +241,12 @@ def _entries(unit: UnitOfWork, digest: str) -> Iterator[int]:
 _S = TypeVar("_S", bound=Statement)
 
 
+def check_answer_log(policy: Policy, origin: str) -> None:
+    """Raises SealgateError(LOG_UNKNOWN) where the policy names no such answer log."""
+    if not policy.is_answer_log(origin):
+        raise SealgateError(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+
+
 def open_own(
     unit: UnitOfWork, envelope: Envelope, kind: type[_S], policy: Policy, roles: Collection[str]
 ) -> _S:
