@@ -48,8 +48,7 @@ def audit(view: View) -> Response:
 
 
 def _answer_logs(view: View) -> list[str]:
-    auditor = Auditor(view.calls.channel, view.calls.policy)
-    return [origin for origin in auditor.origins() if view.calls.policy.is_answer_log(origin)]
+    return Auditor(view.calls.channel, view.calls.policy).answer_logs()
 
 
 def _known(origins: list[str], origin: str) -> str:

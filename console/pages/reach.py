@@ -190,8 +190,7 @@ def _named(view: View) -> tuple[str, int]:
 
 
 def _origins(calls: PersonCalls) -> list[str]:
-    policy = calls.policy
-    return [o for o in Auditor(calls.channel, policy).origins() if policy.is_answer_log(o)]
+    return Auditor(calls.channel, calls.policy).answer_logs()
 
 
 def _answers(reader: AuditReader, origin: str, model: str, digest: str, start: int) -> AnswerPage:

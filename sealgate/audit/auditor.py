@@ -79,6 +79,10 @@ class Auditor:
             self._policy.log_key(origin)
         return origins
 
+    def answer_logs(self) -> list[str]:
+        """Those of `origins` that hold answers."""
+        return [origin for origin in self.origins() if self._policy.is_answer_log(origin)]
+
     def checkpoint(self, origin: str) -> Checkpoint:
         """The log's newest checkpoint, its signature verified."""
         note = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).note

@@ -100,9 +100,7 @@ def blast_radius(
         reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
         reach = _reach(target, reader, policies)
         search = _Search(reader, limit, start, whole)
-        origins = [
-            o for o in Auditor(channel, policies[-1]).origins() if policies[-1].is_answer_log(o)
-        ]
+        origins = Auditor(channel, policies[-1]).answer_logs()
         for origin in origins:
             search.look(origin, reach)
         if reach.threshold:
@@ -167,9 +165,8 @@ def readers(ctx: click.Context, principal: str, limit: int, start: int, as_json:
     with connected(person) as channel:
         policy = policy_history(person, channel)[-1]
         reader = AuditReader(channel, policy, lambda: datetime.now(UTC))
-        for origin in Auditor(channel, policy).origins():
-            if policy.is_answer_log(origin):
-                rows += _reads(reader, origin, principal, start, limit)
+        for origin in Auditor(channel, policy).answer_logs():
+            rows += _reads(reader, origin, principal, start, limit)
     show_rows(rows, ("log", "entry", "time", "principal", "method", "asked"), as_json)
 
 

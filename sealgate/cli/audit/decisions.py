@@ -179,7 +179,7 @@ def find(
     with connected(person) as channel:
         policy = policy_history(person, channel)[-1]
         reader = AuditReader(channel, policy, lambda: datetime.now(UTC))
-        here = [o for o in Auditor(channel, policy).origins() if policy.is_answer_log(o)]
+        here = Auditor(channel, policy).answer_logs()
         for origin in here:
             found = list(islice(_found(reader, origin, start, where), limit + 1))
             if len(found) > limit:

@@ -70,8 +70,7 @@ def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
         policies = policy_history(person, channel)
         reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
         statements = read_statements(reader.records(), policies)
-        origins = Auditor(channel, policies[-1]).origins()
-        here = [origin for origin in origins if policies[-1].is_answer_log(origin)]
+        here = Auditor(channel, policies[-1]).answer_logs()
         now = datetime.now(UTC)
         # Entries are compared with statements, so without these they need not be opened.
         recorded, unknown = _read(reader, here) if statements else ({}, 0)
