@@ -70,6 +70,20 @@ class SignedVersion:
             raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
         return signed
 
+    @classmethod
+    def fetch_answering(
+        cls, registry: RegistryServiceStub, policies: Sequence[Policy], fields: Mapping[str, str]
+    ) -> "SignedVersion":
+        """Ask for the version that answered, by what a receipt opens. Raises SealgateError like
+        `fetch`, and DIGEST_MISMATCH for another version than the receipt's.
+        """
+        signed = cls.fetch(registry, policies, fields["model"], int(fields["version"]))
+        if signed.manifest.digest != fields["version_digest"]:
+            raise SealgateError(
+                Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's"
+            )
+        return signed
+
     def chunks(self, registry: RegistryServiceStub, entry: FileEntry) -> Iterator[bytes]:
         """The bytes of a file as they come; what came counts only once this ends without refusal.
 

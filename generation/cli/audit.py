@@ -24,23 +24,13 @@ from sealgate.settings import ConfigError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.answers import AnswerRules
-from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_by_history
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_NEEDED = (
-    *(
-        "model",
-        "version",
-        "version_digest",
-        "policy_digest",
-        "input",
-        "output",
-        "outcome",
-        "verdict",
-    ),
-    "time",
-)
+_NEEDED = {"model", "version", "version_digest", "policy_digest"} | {
+    *("input", "output", "outcome", "verdict", "time")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +112,7 @@ def _replayed(
         told = _told(receipt, policies)
         check_told(told, where)
         asked = check_asked(asked, told["input"])
-        signed = SignedVersion.fetch(registry, policies, told["model"], int(told["version"]))
-        if signed.manifest.digest != told["version_digest"]:
-            raise SealgateError(
-                Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's"
-            )
+        signed = SignedVersion.fetch_answering(registry, policies, told)
         with ready(signed.manifest, _Files(registry, signed), Path(place), where) as version:
             agreed = answer_again(version, asked, told, seconds, _rules(told, policies))
     shown = {name: told[name] for name in ("model", "version", "time", "outcome")}
@@ -143,10 +129,8 @@ def _told(receipt: Receipt, policies: Sequence[Policy]) -> Mapping[str, str]:
     """What a receipt opens, by the newest policy that names its log. Raises: as `verify_receipt`;
     RECEIPT_MISMATCH where no version was asked.
     """
-    origin = receipt.proof.checkpoint_note.partition("\n")[0]
-    named = [policy for policy in policies if policy.is_answer_log(origin)]
-    told = verify_receipt(receipt, named[-1] if named else policies[-1]).fields
-    if not told.keys() >= set(_NEEDED) or not told["version"] or not told["input"]:
+    told = verify_by_history(receipt, policies).fields
+    if not told.keys() >= _NEEDED or not told["version"] or not told["input"]:
         raise SealgateError(
             Reason.RECEIPT_MISMATCH, "it is not of a prompt that a version was asked"
         )

@@ -27,7 +27,7 @@ from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipts import Receipt, VerifiedReceipt, verify_receipt
+from sealgate.trust.receipts import Receipt, VerifiedReceipt, verify_by_history
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -146,10 +146,10 @@ def replay(
 
 
 def _verified(receipt: Receipt, policies: Sequence[Policy]) -> VerifiedReceipt:
-    """By the newest policy that names the receipt's log."""
-    origin = receipt.proof.checkpoint_note.partition("\n")[0]
-    named = [policy for policy in policies if policy.is_answer_log(origin)]
-    verified = verify_receipt(receipt, named[-1] if named else policies[-1])
+    """What a receipt of a request opens that a version ran. Raises: as `verify_receipt`;
+    RECEIPT_MISMATCH.
+    """
+    verified = verify_by_history(receipt, policies)
     needed = ("model", "version", "version_digest", "input", "output", "outcome", "verdict", "time")
     if not set(needed) <= verified.fields.keys() or not verified.fields["verdict"]:
         raise SealgateError(Reason.RECEIPT_MISMATCH, "it is not of a request that a version ran")
@@ -159,10 +159,7 @@ def _verified(receipt: Receipt, policies: Sequence[Policy]) -> VerifiedReceipt:
 def _files(
     registry: RegistryServiceStub, policies: Sequence[Policy], verified: VerifiedReceipt
 ) -> tuple[SignedVersion, dict[str, bytes]]:
-    fields = verified.fields
-    signed = SignedVersion.fetch(registry, policies, fields["model"], int(fields["version"]))
-    if signed.manifest.digest != fields["version_digest"]:
-        raise SealgateError(Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's")
+    signed = SignedVersion.fetch_answering(registry, policies, verified.fields)
     files = {entry.path: signed.file(registry, entry.path) for entry in signed.manifest.files}
     return signed, files
 

@@ -7,6 +7,7 @@ from sealgate.trust.receipts.receipt import (
     encode_caller_receipt,
     receipt_path,
     receipt_tail,
+    verify_by_history,
     verify_receipt,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "encode_caller_receipt",
     "receipt_path",
     "receipt_tail",
+    "verify_by_history",
     "verify_receipt",
 ]

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.receipts import CALLER_FIELDS, Receipt, answer_entry, verify_receipt
+from sealgate.trust.receipts import (
+    CALLER_FIELDS,
+    Receipt,
+    answer_entry,
+    verify_by_history,
+    verify_receipt,
+)
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
 from sealgate.trust.transparency.tiles import Frontier
@@ -45,6 +51,15 @@ def test_a_receipt_reads_back_and_proves_the_callers_fields() -> None:
     recorded = dict(zip(FIELDS, VALUES, strict=True))
     assert verified.fields == {field: recorded[field] for field in CALLER_FIELDS}
     assert (verified.checkpoint.origin, verified.checkpoint.size) == (ANSWER_LOG, 5)
+
+
+def test_a_receipt_of_a_log_that_was_left_out_is_verified_by_the_policy_before() -> None:
+    without = make_policy(version=2, answer_logs=())
+    with refused(Reason.LOG_UNKNOWN):
+        verify_receipt(RECEIPT, without)
+    assert verify_by_history(RECEIPT, [POLICY, without]) == verify_receipt(RECEIPT, POLICY)
+    with refused(Reason.LOG_UNKNOWN):
+        verify_by_history(RECEIPT, [without])
 
 
 def test_a_receipt_of_an_entry_of_v1_is_still_proved() -> None:
