@@ -266,15 +266,20 @@ def only(gradients: Gradients) -> str:
     return found
 
 
-def summed_to(e: Emitter, node: MeasuredNode, gradient: str, place: int) -> str:
-    """The gradient of an input that was broadcast to the shape of the output."""
-    small, large = node.input(place).dims, node.output().dims
+def broadcast_axes(small: Dims, large: Dims) -> list[int]:
+    """The axes of `large` along which a tensor of the shape `small` was broadcast to it."""
     lead = len(large) - len(small)
-    axes = [
+    return [
         axis
         for axis, dims in enumerate(large)
         if axis < lead or (small[axis - lead] == (1, 1) and dims != (1, 1))
     ]
+
+
+def summed_to(e: Emitter, node: MeasuredNode, gradient: str, place: int) -> str:
+    """The gradient of an input that was broadcast to the shape of the output."""
+    small, large = node.input(place).dims, node.output().dims
+    lead, axes = len(large) - len(small), broadcast_axes(small, large)
     if axes:
         gradient = e.sum(gradient, *axes)
     return e.op("Reshape", gradient, e.shape(node.inputs[place])) if lead else gradient

@@ -3,7 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from publishing.differentiate.graphs import Emitter, Gradients, MeasuredNode, Rule, only, summed_to
+from publishing.differentiate.graphs import (
+    Emitter,
+    Gradients,
+    MeasuredNode,
+    Rule,
+    broadcast_axes,
+    only,
+    summed_to,
+)
 
 # From the result and its gradient, both with the axes kept, the gradient of the input.
 Spread = Callable[[Emitter, MeasuredNode, tuple[int, ...], str, str], str]
@@ -82,12 +90,7 @@ def _matmul(e: Emitter, node: MeasuredNode, gradients: Gradients) -> Sequence[st
 def _summed(e: Emitter, node: MeasuredNode, gradient: str, place: int) -> str:
     """Over the leading axes along which a factor was broadcast."""
     own, output = node.input(place).dims[:-2], node.output().dims[:-2]
-    lead = len(output) - len(own)
-    axes = [
-        axis
-        for axis, dims in enumerate(output)
-        if axis < lead or (own[axis - lead] == (1, 1) and dims != (1, 1))
-    ]
+    axes = broadcast_axes(own, output)
     if not axes:
         return gradient
     return e.op("Reshape", e.sum(gradient, *axes), e.shape(node.inputs[place]))

@@ -43,13 +43,7 @@ def screening(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 def red_team(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What others than the publisher attacked it with."""
-    subject = record.subject()
-    digest = subject.manifest.digest if subject else ""
-    found = [
-        said
-        for said in record.attached
-        if said.statement.kind == RED_TEAM and said.statement.version_digest == digest
-    ]
+    found = record.attached_of(RED_TEAM)
     for said in found:
         item = said.statement
         for text in _attacks(item.body):

@@ -155,6 +155,16 @@ class ModelHistory:
         number = live[0].statement.version if live else max(self.versions, default=0)
         return self.versions.get(number)
 
+    def attached_of(self, kind: str) -> list[Said]:
+        """The evidence of a kind that was attached to the version that the dossier describes."""
+        subject = self.subject()
+        digest = subject.manifest.digest if subject else ""
+        return [
+            said
+            for said in self.attached
+            if said.statement.kind == kind and said.statement.version_digest == digest
+        ]
+
 
 def read_record(
     model: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy], end: int | None = None

@@ -222,13 +222,7 @@ def _outcomes(record: ModelHistory) -> Iterator[DossierClaim]:
             f"least {limits.minimum_outcomes} outcomes: {limits.action}",
             (record.policy_citation,),
         )
-    subject = record.subject()
-    digest = subject.manifest.digest if subject else ""
-    reports = [
-        said
-        for said in record.attached
-        if said.statement.kind == OUTCOME_REPORT and said.statement.version_digest == digest
-    ]
+    reports = record.attached_of(OUTCOME_REPORT)
     for said in reports:
         for figures in _figures(said.statement.body):
             by = f"{said.statement.maker}, {said.statement.created}"
