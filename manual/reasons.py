@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.transport.http import bodies as http
-from manual.advice import advice
-from sealgate.reasons import Reason
+from sealgate.reasons import Kind, Reason
 from sealgate.remote.errors import DOMAIN, STATUS
 
 _HEAD = f"""\
@@ -55,3 +54,96 @@ def groups() -> Iterator[tuple[str, list[Reason]]]:
             members.append(Reason[found[1]])
     if members:
         yield heading, members
+
+
+def advice(reason: Reason) -> str:
+    """One or two sentences."""
+    return _BY_REASON.get(reason) or _BY_KIND[reason.kind]
+
+
+# What to do about a reason: its own advice, or else that of its kind.
+_BY_KIND = {
+    Kind.UNAUTHENTICATED: "Send a good credential; the same one is refused again.",
+    Kind.DENIED: "Do not repeat it. Ask an admin who may do this.",
+    Kind.INVALID: "Correct what was sent; the same is refused again.",
+    Kind.NOT_FOUND: "Look at the name or number.",
+    Kind.EXISTS: "Nothing, if that is what you wanted; else choose another name or id.",
+    Kind.PRECONDITION: "Do not repeat it before the state that it names has changed.",
+    Kind.STALE: "Read the state again, decide again, then repeat.",
+    Kind.EXHAUSTED: "Repeat it after the delay of `RetryInfo`.",
+    Kind.UNAVAILABLE: "Repeat it with growing pauses, as long as your deadline lasts.",
+    Kind.TOO_LATE: "Repeat it with more time, if you have it.",
+    Kind.DATA_LOSS: "Stop. Keep what you have, and tell the operator and an auditor.",
+    Kind.INTERNAL: "Tell the operator when it was; the gateway's log says more.",
+}
+_BY_REASON = {
+    Reason.TOKEN_EXPIRED: "Fetch a new token and repeat.",
+    Reason.TOKEN_NOT_YET_VALID: "Look at the clocks: they may differ by 10 seconds.",
+    Reason.CERTIFICATE_MALFORMED: "Have a certificate with one plain common name, or one SPIFFE "
+    "ID, made for you ([keys](../how-to/keys.md)).",
+    Reason.CERTIFICATE_EXPIRED: "Have a new certificate issued, and connect again with it.",
+    Reason.REASON_UNKNOWN: "Go by the gRPC status, and install a newer release of the client.",
+    Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
+    Reason.API_KEY_REVOKED: "Ask an admin for a new key.",
+    Reason.PRINCIPAL_UNKNOWN: "Ask an admin to name you in a new policy.",
+    Reason.LOGIN_CHALLENGE: "Begin the sign-in again.",
+    Reason.PROMOTION_ONLY: "Promote, roll back or revoke instead.",
+    Reason.SELF_APPROVAL: "Have somebody else approve.",
+    Reason.BATCH_TOO_LARGE: "Send fewer rows; the model's `max_batch_size` says how many.",
+    Reason.ADVERSARIAL_INPUT: "Do not send it again. See [screening](../explanation/screening.md).",
+    Reason.STEP_UP: "Have a second person allow it, then ask with their allowance.",
+    Reason.ALLOWANCE_EXPIRED: "Ask for another allowance.",
+    Reason.ALLOWANCE_USED: "Ask for another allowance.",
+    Reason.SESSION_BLOCKED: "Ask the operator; say whether you send many near duplicates.",
+    Reason.UPLOAD_OFFSET: "Go on from the offset in the metadata.",
+    Reason.UPLOAD_UNKNOWN: "Begin the upload again.",
+    Reason.TIMESTAMP_MISSING: "Have the operator configure `[timestamps]`.",
+    Reason.REQUEST_ID_REUSED: "Take a fresh UUID4 for each request.",
+    Reason.PATH_UNKNOWN: "Look at the paths of [the HTTP listener](../how-to/http.md).",
+    Reason.VERSION_NOT_LIVE: "Ask without a number, or for one that is live.",
+    Reason.VERSION_REVOKED: "Ask without a number: another version may be live.",
+    Reason.VERSION_ALTERED: "Tell the operator and an auditor: stored bytes were changed.",
+    Reason.APPROVALS_MISSING: "Have more people approve.",
+    Reason.APPROVALS_EXPIRED: "Propose the version again, and have it approved anew.",
+    Reason.PROPOSAL_EXPIRED: "Propose again.",
+    Reason.PROPOSAL_REJECTED: "Read why with `sealgate model proposals`, then propose again.",
+    Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
+    Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
+    Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
+    Reason.TOKENS_SPENT: "Ask for fewer tokens, or wait as `RetryInfo` says.",
+    Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",
+    Reason.STORAGE_FULL: "Tell the operator; repeat when there is room.",
+    Reason.OUT_OF_MEMORY: "Send fewer rows.",
+    Reason.RUN_HUNG: "Repeat it once. If it comes again, tell the operator.",
+    Reason.DRAINING: "Repeat it at once, on another connection.",
+    Reason.ERASURE_UNFINISHED: "Repeat it: nobody else may be reading the database for long.",
+    Reason.INDEX_KEY_MISMATCH: (
+        "Restore the subjects database that was used with this answer log, from a backup."
+    ),
+    Reason.LOG_FENCED: "Repeat it on another gateway; tell the operator.",
+    Reason.RECEIPT_MISSING: "Do not use the answer.",
+    Reason.RECEIPT_MISMATCH: "Do not use the answer; tell the operator and an auditor.",
+    Reason.RECEIPT_OUTDATED: "Have the gateway upgraded; until then its answers can be taken with "
+    "`unsafe_v1_receipts`, unprotected from whoever relays the calls.",
+    Reason.PROOF_INVALID: "Do not believe what it was to prove; tell an auditor.",
+    Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
+    Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
+    Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
+    Reason.RETENTION_HOLDS: "Wait until they are old enough.",
+    Reason.GRADIENT_MISSING: "Export the model without that operator, or publish the model of a "
+    "table with `--without-gradient` ([how](../how-to/ready-models.md#if-the-file-is-refused)).",
+    Reason.SCREENING_REQUIRED: "Publish the version with screening, or have the policy exempt the "
+    "model's risk tier ([how](../how-to/ready-models.md#without-screening)).",
+    Reason.CALIBRATION_TOO_SMALL: "Give more clean rows.",
+    Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
+    "([watermark](../how-to/watermark.md#what-a-model-needs)).",
+    Reason.ATTENTION_COST: "Allow more with `--attention-kept` or `--attention-recall`, or give "
+    "texts like your callers'.",
+    Reason.WATERMARK_COST: "Allow more with `--watermark-loss`, or publish a larger model.",
+    Reason.SECURITY_KEY_MISSING: "Have somebody approve with `--security-key`.",
+    Reason.WEBAUTHN_COUNTER: "Tell an admin: the passkey may have been cloned.",
+    Reason.KEY_UNREADABLE: "Look at its path, passphrase or PIN ([keys](../how-to/keys.md)).",
+    Reason.WORKER_UNCONFINED: "Publish on Linux 5.13 or later with Landlock "
+    "([what publishing does](../how-to/admin.md#what-publishing-does)).",
+    Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
+}

@@ -4,8 +4,7 @@ import pytest
 
 from manual import configuration
 from manual.__main__ import DOCS, PAGES
-from manual.advice import advice
-from manual.reasons import groups
+from manual.reasons import advice, groups
 from sealgate.reasons import Reason
 
 SECTIONS = [
