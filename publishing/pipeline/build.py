@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inference.model.columns import describe_columns
-from inference.model.config import CLASSES, ModelConfig
+from inference.model.config import ModelConfig
 from publishing.evidence import signing
 from publishing.evidence.bom import DataFile, ml_bom
 from publishing.evidence.measurements import VersionReport
@@ -52,6 +52,7 @@ from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer, write_private_file
+from sealgate.trust.receipts.answer_entry import FLOAT32
 from sealgate.trust.statements import Manifest, oms
 
 _TYPE = "sealgate/outbox/v1"
@@ -220,7 +221,7 @@ def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dic
     measured = report.measured.accuracies
     config = making.source.config
     # Where float32 corrects INT8's classes, what leaves is better than INT8 is.
-    corrected = config.quantized and config.decision == CLASSES
+    corrected = report.measured.screening.get("disagreement") == FLOAT32
     served = "INT8 before float32 corrects it"
     accuracies = {
         "fp32 before marking": measured.source,

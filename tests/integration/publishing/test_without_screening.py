@@ -3,6 +3,8 @@ that is said of its answers says so.
 """
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -11,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from publishing.evidence.measurements import NO_SCREENING
-from publishing.evidence.signing import SCREENING_REPORT
+from publishing.evidence.signing import ML_BOM, SCREENING_REPORT
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
@@ -20,7 +22,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import NONE
 from sealgate.trust.statements import Evidence, Manifest
-from sealgate.v1.registry_pb2 import GetVersionRequest
+from sealgate.v1.registry_pb2 import GetVersionRequest, Version
 from tests.support.harness.console import ConsoleHarness
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.policy_changes import document, follow, root, send, signed
@@ -88,6 +90,17 @@ def ended(harness: GatewayHarness) -> bool:
     return False
 
 
+def version_of(harness: GatewayHarness, number: int) -> Version:
+    request = GetVersionRequest(name=f"models/gate/versions/{number}")
+    return harness.registry("auditor").GetVersion(request).version
+
+
+def evidence_of(version: Version, kind: str) -> Mapping[str, Any]:
+    items = [Evidence.decode(Envelope.decode(data).payload) for data in version.evidence]
+    (found,) = [item.body for item in items if item.kind == kind]
+    return found
+
+
 @pytest.mark.parametrize("sections", [{}, {"risk": LOW}, {"unscreened": EXEMPT}])
 def test_without_an_exemption_nothing_is_published(harness: GatewayHarness, sections: dict) -> None:
     with_sections(harness, **sections)
@@ -108,11 +121,8 @@ def test_an_exempt_version_answers_and_everything_says_that_nothing_is_screened(
     assert "NOT SCREENED" in result.output
     harness.promote("gate", 1)
     # The evidence and the files.
-    request = GetVersionRequest(name="models/gate/versions/1")
-    version = harness.registry("auditor").GetVersion(request).version
-    items = [Evidence.decode(Envelope.decode(data).payload) for data in version.evidence]
-    (report,) = [item.body for item in items if item.kind == SCREENING_REPORT]
-    assert NO_SCREENING.items() <= report.items()
+    version = version_of(harness, 1)
+    assert NO_SCREENING.items() <= evidence_of(version, SCREENING_REPORT).items()
     assert not Manifest.decode(version.manifest).screened
     # The metadata.
     metadata = oip.ModelMetadataRequest(name="gate")
@@ -146,6 +156,16 @@ def test_an_exempt_version_answers_and_everything_says_that_nothing_is_screened(
     console = ConsoleHarness(harness).signed_in("auditor")
     for place in ("/", "/models/gate", "/models/gate/versions/1"):
         assert '<span class="chip bad">not screened</span>' in console.get(place).text
+
+
+def test_the_bill_of_an_int8_version_names_what_leaves(harness: GatewayHarness) -> None:
+    """Nothing compares it with float32, so its accuracy is that of INT8."""
+    with_sections(harness, risk=LOW, unscreened=EXEMPT)
+    result = publish(harness, "--without-screening", "--precision", "int8")
+    assert result.exit_code == 0, result.output
+    bill = json.dumps(evidence_of(version_of(harness, 2), ML_BOM))
+    assert "INT8 served" in bill
+    assert "float32 corrects" not in bill
 
 
 def test_once_the_exemption_ends_no_engine_serves_it_and_nobody_proposes_it(
