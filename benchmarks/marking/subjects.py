@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 State = dict[str, Floats]
 Batch = tuple[torch.Tensor, torch.Tensor]
 # That others fine-tune the encoder on.
-_TEXTS = 480
+_TEXTS = 192
 
 
 @dataclass(frozen=True, slots=True)
