@@ -39,7 +39,7 @@ def targets_of(
         if "named" in row:
             called = f"{row['model']}: {row['attack']}"
             if row["model_lives"]:
-                why = "the model has too few weights for so strong a mark"
+                why = "a copy's mark withstands five who average, of few weights fewer"
                 aim = Target(f"{called}: recipients named", row["named"], 1, least=True)
                 targets.append(_aim(aim, why))
             targets.append(Target(f"{called}: innocents named", row["innocent_named"], 0))
