@@ -1,11 +1,10 @@
 """The pages, each group in a module of its own."""
 
-from console.pages import audit, models, overview, people, proposals, reach, signing, versions
+from console.pages import audit, models, overview, people, proposals, reach, signing
 
 ROUTES = [
     *overview.ROUTES,
     *models.ROUTES,
-    *versions.ROUTES,
     *proposals.ROUTES,
     *audit.ROUTES,
     *people.ROUTES,

@@ -1,17 +1,22 @@
-"""Proposals: a list by state, what one changes and was said of it, what came of a promotion."""
+"""Proposals, a list by state, what one changes and was said of it, and what came of a promotion;
+and versions: their files and evidence, and how both differ from what is in production.
+"""
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
 from anyio import sleep
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from console.display.evidence import ShownEvidence, Table, compared_charts, differences, show
 from console.pages.reach import reach_of
-from console.pages.versions import compared, file_changes, plots, shown_evidence
 from console.reading.gateway import PersonCalls
 from console.reading.proposals import ShownProposal, proposal_of, read_proposal, waiting
 from console.reading.versions import (
+    ShownVersion,
     health,
     health_word,
     newest_pointer,
@@ -22,6 +27,7 @@ from console.views import View
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
+from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.v1 import registry_pb2 as messages
 
 STATES = ("open", "rejected", "withdrawn", "moved")
@@ -57,20 +63,11 @@ def proposal(view: View) -> Response:
     named = shown.proposal
     pointers = newest_pointers(calls, [named.model])
     pointer = pointers.get((named.model, named.alias))
-    version = read_version(calls, named.model, named.version)
-    live = None
-    if pointer is not None and pointer.version != named.version:
-        live = read_version(calls, named.model, pointer.version)
     return view.render(
         "proposal.html",
         shown=shown,
         pointer=pointer,
-        version=version,
-        live=live,
-        files=file_changes(version, live),
-        evidence=shown_evidence(version),
-        compared=compared(version, live),
-        plots=plots(version, live),
+        **_beside(calls, named.model, named.version, pointer),
         reach=reach_of(calls, named, pointers),
         outdated=shown.state == "open" and named.policy != calls.policy.digest,
         waits=shown.state == "open" and _waits(calls, shown),
@@ -138,9 +135,92 @@ def events(view: View) -> Response:
     return StreamingResponse(told(), media_type="text/event-stream")
 
 
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file of two versions: `change` is `same`, `changed`, `new` or `gone`."""
+
+    path: str
+    size: int
+    digest: str
+    change: str
+
+
+def version(view: View) -> Response:
+    model, number = check_name(view.path("model")), int(view.path("number"))
+    pointer = newest_pointers(view.calls, [model]).get((model, DEFAULT_ALIAS))
+    return view.render(
+        "version.html",
+        model=model,
+        in_production=pointer is not None and pointer.version == number,
+        **_beside(view.calls, model, number, pointer),
+    )
+
+
+def _beside(
+    calls: PersonCalls, model: str, number: int, pointer: messages.Pointer | None
+) -> dict[str, Any]:
+    """What pages say of a version, beside the one that `pointer` names, if that is another."""
+    version, live = read_version(calls, model, number), None
+    if pointer is not None and pointer.version != number:
+        live = read_version(calls, model, pointer.version)
+    return {
+        "version": version,
+        "live": live,
+        "files": _file_changes(version, live),
+        "evidence": _shown_evidence(version),
+        "compared": _compared(version, live),
+        "plots": _plots(version, live),
+    }
+
+
+def _shown_evidence(version: ShownVersion) -> list[ShownEvidence]:
+    """The evidence, what people look at first before the rest."""
+    first = ("screening-report", "golden-run", "watermark-check", "mlbom")
+    order = sorted(
+        version.evidence,
+        key=lambda item: first.index(item.kind) if item.kind in first else len(first),
+    )
+    return [*(show(item) for item in order), *(show(item, later=True) for item in version.attached)]
+
+
+def _compared(version: ShownVersion, live: ShownVersion | None) -> list[Table]:
+    """For each kind of evidence that both have, in what they differ."""
+    if live is None:
+        return []
+    pairs = [(item, live.of(item.kind)) for item in version.evidence]
+    tables = [differences(ours, theirs) for ours, theirs in pairs if theirs is not None]
+    return [table for table in tables if table is not None]
+
+
+def _plots(version: ShownVersion, live: ShownVersion | None) -> list[str]:
+    """The evidence of both versions in the same plots."""
+    if live is None:
+        return []
+    pairs = [(item, live.of(item.kind)) for item in version.evidence]
+    return [
+        chart
+        for ours, theirs in pairs
+        if theirs is not None
+        for chart in compared_charts(ours, theirs)
+    ]
+
+
+def _file_changes(version: ShownVersion, live: ShownVersion | None) -> list[FileChange]:
+    """The files of the version, beside those of the one in production, if that is another."""
+    before = {entry.path: entry for entry in live.manifest.files} if live else {}
+    changes = []
+    for entry in version.manifest.files:
+        old = before.pop(entry.path, None)
+        change = "new" if old is None else "same" if old.digest == entry.digest else "changed"
+        changes.append(FileChange(entry.path, entry.size, entry.digest, change if live else ""))
+    gone = [FileChange(entry.path, entry.size, entry.digest, "gone") for entry in before.values()]
+    return changes + gone
+
+
 ROUTES = [
     ("/proposals", proposals, ("GET",)),
     ("/proposals/{digest}", proposal, ("GET",)),
     ("/models/{model}/aliases/{alias}/live", live, ("GET",)),
     ("/models/{model}/aliases/{alias}/live/events", events, ("GET",)),
+    ("/models/{model}/versions/{number:int}", version, ("GET",)),
 ]
