@@ -16,7 +16,7 @@ from functools import partial
 import click
 
 from benchmarks import parts
-from benchmarks.outward import events, governance_files, outcomes, standards
+from benchmarks.outward import events, outcomes, standards
 
 
 @click.command()
@@ -33,9 +33,9 @@ def main(chosen: tuple[str, ...], quick: bool) -> None:
             partial(outcomes.measure, outcomes.QUICK if quick else outcomes.WHOLE),
             outcomes.targets,
         ),
-        "standards": (standards.measure, standards.targets),
-        "siem": (governance_files.siem, governance_files.siem_targets),
-        "dossier": (governance_files.dossier, governance_files.dossier_targets),
+        "standards": (standards.vectors, standards.vector_targets),
+        "siem": (standards.siem, standards.siem_targets),
+        "dossier": (standards.dossier, standards.dossier_targets),
     }
     sys.exit(parts.run("outward", known, chosen))
 
