@@ -6,7 +6,13 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from sealgate.process_log import LogSettings
-from sealgate.settings import ConfigError, is_loopback, read_settings
+from sealgate.settings import (
+    ConfigError,
+    check_host_port,
+    is_loopback,
+    read_settings,
+    split_host_port,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,7 @@ class ListenSettings:
     """Its private key (PEM)."""
 
     def __post_init__(self) -> None:
-        port = self.address.rpartition(":")[2]
-        if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16 and self.host):
-            raise ConfigError(f"[listen] address = {self.address!r} is not of the form host:port")
+        check_host_port(f"[listen] address = {self.address!r}", self.address)
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("[listen] certificate and key belong together")
         parts = urlsplit(self.origin)
@@ -45,11 +49,11 @@ class ListenSettings:
 
     @property
     def host(self) -> str:
-        return self.address.rpartition(":")[0].strip("[]")
+        return split_host_port(self.address)[0]
 
     @property
     def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
+        return int(split_host_port(self.address)[1])
 
     @property
     def authority(self) -> str:

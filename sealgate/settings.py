@@ -16,6 +16,7 @@ from sealgate.files import read_regular_file
 from sealgate.trust.keys.pkcs11_uri import is_key_uri
 
 _S = TypeVar("_S")
+_PORT_DIGITS = 5
 
 
 class ConfigError(Exception):
@@ -121,9 +122,25 @@ class _Sections:
         return value
 
 
+def split_host_port(address: str) -> tuple[str, str]:
+    """Host, without the brackets of IPv6, and port of a host:port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
+
+
+def check_host_port(setting: str, address: str, *, least: int = 0, any_host: bool = False) -> None:
+    """Check that the value of a `setting` is of the form host:port, with a port from `least` on;
+    with `any_host`, the host may be left out. Raises ConfigError, which tells `setting`.
+    """
+    host, port = split_host_port(address)
+    is_number = port.isascii() and port.isdecimal() and len(port) <= _PORT_DIGITS
+    if not (is_number and least <= int(port) < 1 << 16 and (host or any_host)):
+        raise ConfigError(f"{setting} is not of the form host:port")
+
+
 def is_loopback(address: str) -> bool:
     """Whether a host:port is this machine alone."""
-    host = address.rpartition(":")[0].strip("[]")
+    host, _ = split_host_port(address)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -144,9 +161,7 @@ class MetricsSettings:
             if self.insecure_beyond_loopback:
                 raise ConfigError("[metrics] insecure_beyond_loopback needs listen")
             return
-        port = self.listen.rpartition(":")[2]
-        if not (self.host and port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-            raise ConfigError(f"[metrics] listen = {self.listen!r} is not of the form host:port")
+        check_host_port(f"[metrics] listen = {self.listen!r}", self.listen)
         if not (is_loopback(self.listen) or self.insecure_beyond_loopback):
             raise ConfigError(
                 f"[metrics] listen = {self.listen!r} would show which models there are and how "
@@ -156,8 +171,8 @@ class MetricsSettings:
 
     @property
     def host(self) -> str:
-        return self.listen.rpartition(":")[0].strip("[]")
+        return split_host_port(self.listen)[0]
 
     @property
     def port(self) -> int:
-        return int(self.listen.rpartition(":")[2])
+        return int(split_host_port(self.listen)[1])

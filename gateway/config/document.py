@@ -41,7 +41,7 @@ from inference.runtime.settings import ON_CPU, RuntimeSettings
 from inference.server.config import check_length
 from sealgate.process_log import LogSettings
 from sealgate.reasons import SealgateError
-from sealgate.settings import ConfigError, MetricsSettings, read_settings
+from sealgate.settings import ConfigError, MetricsSettings, check_host_port, read_settings
 from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file
 
@@ -70,8 +70,8 @@ class EngineSettings:
             )
         if any(files) and not self.address:
             raise ConfigError("[engine] has certificates and no address")
-        if self.address and not self.address.rpartition(":")[2].isdigit():
-            raise ConfigError(f"[engine] {self.address!r} is not of the form host:port")
+        if self.address:
+            check_host_port(f"[engine] {self.address!r}", self.address, any_host=True)
         check_length("[engine] socket", self.socket)
         try:
             check_name(self.name)

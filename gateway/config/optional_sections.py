@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sealgate.reasons import SealgateError
-from sealgate.settings import ConfigError, is_loopback
+from sealgate.settings import ConfigError, check_host_port, is_loopback
 from sealgate.trust.transparency.checkpoint import WitnessKey
 
 
@@ -185,9 +185,7 @@ class HttpSettings:
 
     def __post_init__(self) -> None:
         for address in filter(None, (self.tls, self.insecure)):
-            host, port = place(address)
-            if not (host and port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-                raise ConfigError(f"[http] {address!r} is not of the form host:port")
+            check_host_port(f"[http] {address!r}", address)
         if self.insecure and not is_loopback(self.insecure):
             raise ConfigError(
                 f"[http] insecure = {self.insecure!r} would serve without TLS beyond this "

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from registry.storage.artifacts import Bucket
 from sealgate.reasons import Reason, SealgateError
-from sealgate.settings import ConfigError, is_loopback
+from sealgate.settings import ConfigError, check_host_port, is_loopback
 from sealgate.trust.fields import check_name
 
 _TRANSPORTS = ("auto", "native", "grpcio")
@@ -40,8 +40,7 @@ class Listeners:
         if not (self.tls or self.mutual or self.insecure):
             raise ConfigError("[listen] names no address: set tls, mutual or both")
         for address in filter(None, (self.tls, self.mutual, self.insecure)):
-            if not address.rpartition(":")[2].isdigit():
-                raise ConfigError(f"[listen] {address!r} is not of the form host:port")
+            check_host_port(f"[listen] {address!r}", address, any_host=True)
         if self.insecure and not is_loopback(self.insecure):
             raise ConfigError(
                 f"[listen] insecure = {self.insecure!r} would serve without TLS beyond this "

@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 from gateway.security_events.kinds import EventKind, SecurityEvent, Severity
 from gateway.security_events.ocsf import CountedEvent, EventGroups, ocsf
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, check_host_port
 from sealgate.trust.times import format_micros
 
 _SECONDS = 5.0
@@ -65,11 +65,8 @@ class SecurityEventSettings:
         if self.file and self.syslog:
             raise ConfigError("[security_events] takes either file or syslog")
         if self.syslog:
-            host, _, port = self.syslog.rpartition(":")
-            if not (host and port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
-                raise ConfigError(
-                    f"[security_events] syslog = {self.syslog!r} is not of the form host:port"
-                )
+            setting = f"[security_events] syslog = {self.syslog!r}"
+            check_host_port(setting, self.syslog, least=1)
         elif self.authority or self.certificate or self.key:
             raise ConfigError("[security_events] authority, certificate and key need syslog")
         if bool(self.certificate) != bool(self.key):

@@ -13,7 +13,7 @@ from inference.runtime.settings import RuntimeSettings
 from inference.server.unix_sockets import LONGEST_PATH
 from registry.storage.artifacts import Bucket
 from sealgate.process_log import LogSettings
-from sealgate.settings import ConfigError, MetricsSettings, read_settings
+from sealgate.settings import ConfigError, MetricsSettings, check_host_port, read_settings
 
 _MOST = 64
 
@@ -50,8 +50,8 @@ class ListenAddress:
     def __post_init__(self) -> None:
         if bool(self.socket) == bool(self.tls):
             raise ConfigError("[listen] needs one of socket (a path) and tls (host:port)")
-        if self.tls and not self.tls.rpartition(":")[2].isdigit():
-            raise ConfigError(f"[listen] {self.tls!r} is not of the form host:port")
+        if self.tls:
+            check_host_port(f"[listen] {self.tls!r}", self.tls, any_host=True)
         check_length("[listen] socket", self.socket)
 
 

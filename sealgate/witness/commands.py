@@ -20,7 +20,7 @@ from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
 from sealgate.reasons import SealgateError
-from sealgate.settings import ConfigError, is_loopback, read_settings
+from sealgate.settings import ConfigError, check_host_port, is_loopback, read_settings
 from sealgate.trust.transparency import note
 from sealgate.witness.service import LARGEST_BYTES, PATH, Witness, WitnessMemory, WitnessReply
 
@@ -118,8 +118,7 @@ class WitnessSection:
             note.check_name(self.name)
         except SealgateError:
             raise ConfigError(f"[witness] name = {self.name!r} has blanks or a +") from None
-        if not self.listen.rpartition(":")[2].isdigit():
-            raise ConfigError(f"[witness] listen = {self.listen!r} is not of the form host:port")
+        check_host_port(f"[witness] listen = {self.listen!r}", self.listen, any_host=True)
         if (self.certificate is None) != (self.certificate_key is None):
             raise ConfigError("[witness] certificate and certificate_key go together")
         if self.certificate is None and not is_loopback(self.listen):

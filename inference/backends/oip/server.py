@@ -34,7 +34,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.connection import CHANNEL_OPTIONS
-from sealgate.settings import ConfigError, is_loopback
+from sealgate.settings import ConfigError, check_host_port, is_loopback
 from sealgate.tensors import Tensor, write_inputs
 
 _FIELDS = frozenset({"model", "version"})
@@ -76,8 +76,8 @@ class OipSettings:
             raise ConfigError("[foreign_engine] name is 1 to 64 printable characters")
         for setting in ("model", "version"):
             _check_pattern(setting, getattr(self, setting))
-        if self.address and not self.address.rpartition(":")[2].isdigit():
-            raise ConfigError(f"[foreign_engine] {self.address!r} is not of the form host:port")
+        if self.address:
+            check_host_port(f"[foreign_engine] {self.address!r}", self.address, any_host=True)
         if self.address and not self.authority and not is_loopback(self.address):
             raise ConfigError(
                 f"[foreign_engine] {self.address} is not this machine: give authority, for TLS"

@@ -78,6 +78,7 @@ def test_each_database_may_be_a_url(tmp_path):
         ('seen = "seen.json"', "", "seen"),
         ("[answers]", "[answer]", "unknown section"),
         ('tls = "127.0.0.1:8443"', 'tls = "127.0.0.1"', "host:port"),
+        ('tls = "127.0.0.1:8443"', 'tls = "127.0.0.1:65536"', "host:port"),
         ('tls = "127.0.0.1:8443"\nmutual = "127.0.0.1:8444"', "", "names no address"),
         ("[listen]", "[listen", "is not TOML"),
     ],
