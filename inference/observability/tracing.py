@@ -5,24 +5,15 @@ OpenTelemetry is not loaded. A caller's W3C `traceparent` is followed if it is w
 passed on to engines. Nothing else that a caller sends becomes part of a trace.
 """
 
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from inference.observability.trace_context import TRACEPARENT, Metadata, ParentSpan, parent_in
 from sealgate.settings import ConfigError
 
 _OFF: AbstractContextManager[None] = nullcontext()
-
-TRACEPARENT = "traceparent"
-# W3C Trace Context, version 00: trace and span, neither of zeros alone, and flags.
-_TRACEPARENT = re.compile(
-    r"00-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
-)
-
-Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
-"""Of a call: pairs, in order."""
 
 T = TypeVar("T")
 
@@ -43,26 +34,6 @@ class TraceSettings:
             raise ConfigError(f"[traces] endpoint = {self.endpoint!r} is no http(s) address")
         if self.share > 1:
             raise ConfigError("[traces] share must not be greater than 1")
-
-
-@dataclass(frozen=True, slots=True)
-class ParentSpan:
-    """The caller's span: the ids in a `traceparent`."""
-
-    trace: int
-    span: int
-    flags: int
-
-
-def parent_in(metadata: Metadata) -> ParentSpan | None:
-    """The span in the only `traceparent` of a call; None if there is none, several or a malformed
-    one.
-    """
-    values = [value for key, value in metadata if key == TRACEPARENT]
-    if len(values) != 1 or not isinstance(values[0], str):
-        return None
-    found = _TRACEPARENT.fullmatch(values[0])
-    return ParentSpan(*(int(part, 16) for part in found.groups())) if found else None
 
 
 class CallSpan(Protocol):
