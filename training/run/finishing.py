@@ -23,7 +23,7 @@ from inference.text.tokens import TokenRules
 from publishing.source.folder import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.times import format_time
-from training.data import RunData, SourceRows, storing, write_whole
+from training.data import Classes, Rows, RunData, SourceRows, storing, write_whole
 from training.export.classifier import export_response, export_serving
 from training.export.reference import CleanReference, behind, watched
 from training.export.text import export_text_response, export_text_serving
@@ -124,6 +124,8 @@ def _refused(detail: str) -> SealgateError:
 
 _DATA = "data.safetensors"
 _ROWS_AT_ONCE = 256
+TEXTS_DESCRIBED = 10_000
+"""Moments of texts, and what an attacker tells of them, change little with more rows than these."""
 Described = tuple[CleanReference | None, WordVotes | None]
 
 
@@ -197,9 +199,20 @@ def described_version(student: nn.Module, material: RunData, went_in: RunInputs)
     return reference, WordVotes.fit(x, y, tokens.vocabulary, len(material.read.names))
 
 
-def _reference(student: nn.Module, material: RunData) -> CleanReference:
-    """How the labelled training rows lie before the student's layers."""
+def described_rows(material: RunData) -> tuple[Rows, Classes]:
+    """The labelled training rows; of more than `TEXTS_DESCRIBED` rows of texts, at most so many,
+    at equal distances.
+    """
     x, y = material.labelled
+    if material.read.tokenizer is None:
+        return x, y
+    every = max(1, -(-len(y) // TEXTS_DESCRIBED))
+    return np.ascontiguousarray(x[::every]), y[::every]
+
+
+def _reference(student: nn.Module, material: RunData) -> CleanReference:
+    """How labelled training rows lie before the student's layers."""
+    x, y = described_rows(material)
     of_text = material.read.tokenizer is not None
     taken = []
     with torch.no_grad(), watched(student) as entered:
@@ -232,7 +245,7 @@ def _files(
 def _report(student: nn.Module, material: RunData) -> dict[str, Any]:
     x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices["test"])
     told = students.probabilities(student, x)
-    members = tuple(torch.from_numpy(part) for part in material.labelled)
+    members = tuple(torch.from_numpy(part) for part in described_rows(material))
     return {
         "accuracy": float((told.argmax(1) == y).float().mean()),
         "test_rows": len(y),
