@@ -252,6 +252,8 @@ class Recipe:
             self._check_search(kinds)
         self._check_devices(kinds)
         if self.student.attention == WINDOW:
+        if any(step.windows_each and not step.joined for step in self.steps):
+            raise ConfigError("a step has windows_each only where it has joined")
             self._check_windows(kinds)
 
     def _check_windows(self, kinds: list[str]) -> None:

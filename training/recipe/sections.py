@@ -14,7 +14,7 @@ TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
 )
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
-    TRAIN: ("checkpointing", "bfloat16", "joined"),
+    TRAIN: ("checkpointing", "bfloat16", "joined", "windows_each"),
     DISTIL: ("checkpointing", "bfloat16", "temperature", "weight", "hidden", "adaptive"),
     HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
     QUANTIZE: ("bits", "temperature", "weight"),
@@ -27,7 +27,8 @@ class RecipeStep:
     """One step; which settings it has follows from its `kind`.
 
     train      on the labels alone; of windows also `joined` times as many rows, each of several in
-               a row (`training.run.augmentation`)
+               a row (`training.run.augmentation`); of each text at most `windows_each` windows as
+               they are (0: all)
     distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
                labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
                lets weight and temperature follow the student's gap
@@ -48,6 +49,7 @@ class RecipeStep:
     checkpointing: bool = False
     bfloat16: bool = False
     joined: float = 0.0
+    windows_each: int = 0
     temperature: float = 2.0
     weight: float = 0.9
     hidden: float = 0.0

@@ -3,7 +3,8 @@
 A window of a long text, or of a chat, may begin and end anywhere, and hold much besides what is
 looked for. So two to five rows of the train slice are concatenated: rows of other classes only, or
 with one of the class that is looked for. They are cut to a random window in which that row is
-complete.
+complete. Windows of a long text are much alike, and each costs as much to learn from as a prompt:
+of each text a step may take only some as they are, drawn at random. All of them are joined.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from sealgate.reasons import Reason, SealgateError
-from training.data import NO_LABEL, Classes, RunData
+from training.data import NO_LABEL, TRAIN, Classes, RunData
 from training.recipe.sections import RecipeStep
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
@@ -27,12 +28,16 @@ def given(
     step: RecipeStep, corpus: TaughtRows, material: RunData, label: str, seed: int
 ) -> TaughtRows:
     """What a step trains on: the train slice, or that with joined rows. Raises TRAINING_DATA."""
-    return with_joined(material, step.joined, label, seed) if step.joined else corpus
+    if not step.joined:
+        return corpus
+    return with_joined(material, step.joined, label, seed, step.windows_each)
 
 
-def with_joined(material: RunData, times: float, label: str, seed: int) -> TaughtRows:
-    """The labelled rows of the train slice, and `times` as many that are joined, a third of
-    them of the class `label`. No teacher has read them.
+def with_joined(
+    material: RunData, times: float, label: str, seed: int, most: int = 0
+) -> TaughtRows:
+    """The labelled rows of the train slice, of each text `most` at most (0: all), and `times` as
+    many that are joined, a third of them of the class `label`. No teacher has read them.
 
     Raises TRAINING_DATA where no row has that class, or another one.
     """
@@ -43,9 +48,27 @@ def with_joined(material: RunData, times: float, label: str, seed: int) -> Taugh
     if read.tokens is None or read.tokenizer is None:
         raise ValueError("only windows of texts can be joined")
     joiner = _Joiner(x, y, sought, TextTokenizer.open(read.tokenizer, read.tokens))
-    rows, classes = joiner.rows(round(times * len(y)), np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    if most:
+        kept = _some_of_each(_labelled_texts(material), most, rng)
+        x, y = x[kept], y[kept]
+    rows, classes = joiner.rows(round(times * len(y)), rng)
     every = np.concatenate([x, rows]), np.concatenate([y, classes])
     return TaughtRows(TrainingBatch(*map(torch.from_numpy, every)))
+
+
+def _labelled_texts(material: RunData) -> Classes:
+    """Of which text each labelled row of the train slice is."""
+    return material.texts[TRAIN][material.slices[TRAIN][1] != NO_LABEL]
+
+
+def _some_of_each(texts: Classes, most: int, rng: np.random.Generator) -> Classes:
+    """The places of at most so many rows of each text, in order."""
+    drawn = rng.permutation(len(texts))
+    by_text = drawn[np.argsort(texts[drawn], kind="stable")]
+    _, first, counts = np.unique(texts[by_text], return_index=True, return_counts=True)
+    turns = np.arange(len(texts)) - np.repeat(first, counts)
+    return np.sort(by_text[turns < most])
 
 
 class _Joiner:
@@ -54,8 +77,9 @@ class _Joiner:
         self._before, self._behind = np.array(before, np.int64), np.array(behind, np.int64)
         ends = tokens.lengths(x) - len(behind)
         said = [row[len(before) : end] for row, end in zip(x, ends, strict=True)]
-        self._sought = [at for at in np.flatnonzero(y == sought) if len(said[at])]
-        self._others = [at for at in np.flatnonzero(y != sought) if len(said[at])]
+        is_text = np.array([len(each) > 0 for each in said])
+        self._sought = np.flatnonzero(is_text & (y == sought))
+        self._others = np.flatnonzero(is_text & (y != sought))
         self._said, self._y, self._width = said, y, x.shape[1]
         self._room = self._width - len(before) - len(behind)
 

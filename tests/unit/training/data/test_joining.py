@@ -1,5 +1,7 @@
 """Rows in a row, of which one is what a classifier looks for, or none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,19 @@ def test_the_same_seed_joins_the_same() -> None:
     found = [with_joined(material([0, 0, 1]), 9.0, "b", seed).rows.x.numpy() for seed in (1, 1, 2)]
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
+
+
+def test_of_a_long_text_some_windows_are_learnt_as_they_are() -> None:
+    given = material([0] * 20 + [1] * 10)
+    x = given.slices[TRAIN][0]
+    x[:20, 1] += np.arange(20) % 2
+    texts = np.array([0] * 15 + [1] * 5 + list(range(2, 12)))
+    found = with_joined(replace(given, texts={TRAIN: texts}), 1.0, "b", 1, most=3).rows
+    y = found.y.numpy()
+    assert len(y) == 2 * (3 + 3 + 10)
+    assert y[:16].tolist() == [0] * 6 + [1] * 10
+    every = {row.tobytes() for row in x}
+    assert all(row.tobytes() in every for row in found.x.numpy()[:16])
 
 
 @pytest.mark.parametrize("label", [0, 1, NO_LABEL])

@@ -180,6 +180,7 @@ ALARMS = '[alarms]\nlabel = "offer"\n'
         ("windows = true\n", "", "", "windows need [alarms]"),
         ("", "joined = 0.5\n", ALARMS, "join only [data] windows"),
         ("windows = true\n", "joined = -1.0\n", ALARMS, "positive"),
+        ("windows = true\n", "windows_each = 8\n", ALARMS, "only where it has joined"),
         ("", "", f"{ALARMS}growth = true\n", "growth needs [data] windows"),
     ],
 )
