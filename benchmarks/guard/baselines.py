@@ -32,7 +32,7 @@ from inference.text.tokens import Ids
 from inference.text.windows import Windows
 from training.data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
-from training.run.alarms import ByText, least_growth
+from training.run.alarms import ByText, least_growth, of_long_texts
 from training.run.sources import read_rows
 from training.steps.teachers import ask, fit_head, loaded, tokenizer_of
 
@@ -100,10 +100,10 @@ class Learnt:
         return Settled(lambda texts: judge(texts) - threshold, growth)
 
     def _in_a_row(self) -> Sequence[str]:
-        """Windows of the calibration slice's other texts, one behind the other."""
+        """Windows of the calibration slice's other texts that are long, one behind the other."""
         shown = self.slices[CALIBRATION]
-        said = []
-        for number in np.unique(shown.prompts[~shown.sought]):
+        said, clean = [], shown.prompts[~shown.sought]
+        for number in np.unique(clean[of_long_texts(clean)]):
             # Each second window of a text begins where the one before it ended.
             said += [shown.said[at] for at in np.flatnonzero(shown.prompts == number)[::2]]
         return self.windows.along(" ".join(said))

@@ -188,18 +188,22 @@ class StudentSection:
 class AlarmsSection:
     """`label` is a class that is looked for: its bias is moved, so that on the calibration slice no
     more than `bound` of the others are called it, with `confidence`, a text that is read in windows
-    for any of these. Without one, nothing is moved. With `growth` the bound is one of texts of any
-    length, by a threshold that rises with the number of windows (`training.run.alarms`).
+    for any of these. Without one, nothing is moved. With `growth` the threshold rises with the
+    number of windows (`training.run.alarms`), so that of long texts of any length at most
+    `long_bound` are called it (0: `bound`).
     """
 
     label: str = ""
     bound: float = 0.01
     confidence: float = 0.9
     growth: bool = False
+    long_bound: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.bound >= 1 or self.confidence >= 1:
-            raise ConfigError("[alarms] bound and confidence are shares, below 1")
+        if max(self.bound, self.confidence, self.long_bound) >= 1:
+            raise ConfigError("[alarms] bounds and confidence are shares, below 1")
+        if self.long_bound and not self.growth:
+            raise ConfigError("[alarms] long_bound needs growth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +252,12 @@ class Recipe:
             raise ConfigError("[alarms] growth needs [data] windows")
         if any(step.joined for step in self.steps) and not self.data.windows:
             raise ConfigError("a step can join only [data] windows")
+        if any(step.windows_each and not step.joined for step in self.steps):
+            raise ConfigError("a step has windows_each only where it has joined")
         if self.search.trials:
             self._check_search(kinds)
         self._check_devices(kinds)
         if self.student.attention == WINDOW:
-        if any(step.windows_each and not step.joined for step in self.steps):
-            raise ConfigError("a step has windows_each only where it has joined")
             self._check_windows(kinds)
 
     def _check_windows(self, kinds: list[str]) -> None:

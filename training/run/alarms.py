@@ -9,9 +9,10 @@ Marking and INT8 rounding move logits slightly afterwards; the version's report 
 
 Longer texts than the slice has would be called it more often: each of their windows may be. With
 `growth`, the threshold rises with each doubling of the number of windows, by the least that keeps
-the bound at every length that the slice can back: for its texts as they are, and for all of them in
-a row, cut into texts of 2, 4, 8 and so on windows. The bias is that of a single window then. Who
-asks the version adds the rest, as the policy's `growth` has the gateway do.
+a bound, `long_bound`, at every length that the slice can back: for its long texts in a row, cut
+into texts of 2, 4, 8 and so on windows. Texts of few windows are no part of that row: what is
+written at length is unlike many prompts one behind the other. The bias is that of a single window
+then. Who asks the version adds the rest, as the policy's `growth` has the gateway do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ from training.models.students import logits_of
 from training.recipe.recipe import AlarmsSection
 
 _BATCH = 256
+LONG = 4
+"""Texts of fewer windows are none of the long ones."""
 Leads = npt.NDArray[np.float32]
 """By how much the class that is looked for leads all others."""
 
@@ -78,7 +81,8 @@ def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> Settl
     place = _rank(len(clean.highest), asked)
     growth = 0
     if asked.growth:
-        row = _in_a_row(material, x[others], texts[others])
+        is_long = of_long_texts(texts[others])
+        row = _in_a_row(material, x[others][is_long], texts[others][is_long])
         growth = least_growth(clean, _leads(student, row, sought), asked)
     threshold = clean.threshold(place, growth)
     head = student.get_submodule("head")
@@ -113,8 +117,8 @@ class ByText:
 
 
 def least_growth(clean: ByText, row: Leads, asked: AlarmsSection) -> int:
-    """In hundredths: at it the bound holds for texts of every length that can back it, cut from a
-    row of windows.
+    """In hundredths: at it the bound of long texts holds for those of every length that can back
+    it, cut from a row of windows.
     """
     place = _rank(len(clean.highest), asked)
     wanted = _wanted(row, asked)
@@ -125,13 +129,22 @@ def least_growth(clean: ByText, row: Leads, asked: AlarmsSection) -> int:
     raise AssertionError("a growth is found at some length")
 
 
+def of_long_texts(texts: Classes) -> npt.NDArray[np.bool_]:
+    """Whether each window [n], of the text with that number, is of a long one: there are `LONG` of
+    it. Of no window where no text is long, all are, so that there is a row.
+    """
+    _, place, windows = np.unique(texts, return_inverse=True, return_counts=True)
+    is_long: npt.NDArray[np.bool_] = (windows >= LONG)[place]
+    return is_long if is_long.any() else np.ones(len(texts), bool)
+
+
 def _wanted(row: Leads, asked: AlarmsSection) -> Mapping[int, float]:
     """The threshold that texts of so many windows need."""
-    found, windows = {}, 2
+    found, windows, bound = {}, 2, asked.long_bound or asked.bound
     while windows <= MOST_COUNTED:
         whole = len(row) // windows
         highest = row[: whole * windows].reshape(whole, windows).max(1)
-        place = conformal_rank(whole, asked.bound, asked.confidence) if whole else 0
+        place = conformal_rank(whole, bound, asked.confidence) if whole else 0
         if place:
             found[windows] = float(np.sort(highest)[-place])
         windows *= 2

@@ -12,7 +12,7 @@ from sealgate.settings import ConfigError
 from training.data import RunData, SourceRows
 from training.models.students import Perceptron, logits_of
 from training.recipe.recipe import AlarmsSection
-from training.run.alarms import ByText, least_growth, settle
+from training.run.alarms import LONG, ByText, least_growth, of_long_texts, settle
 
 
 def material(clean: int = 400) -> RunData:
@@ -77,6 +77,21 @@ def test_a_threshold_does_not_grow_where_longer_texts_alarm_no_more() -> None:
     assert least_growth(clean, low, asked) == 0
 
 
+def test_long_texts_have_a_bound_of_their_own() -> None:
+    leads = exponential(20_000, 1)
+    clean = ByText.of(leads[:4000], np.arange(4000))
+    asked = AlarmsSection("injection", 0.02, growth=True)
+    grown = least_growth(clean, leads, asked)
+    assert least_growth(clean, leads, replace(asked, long_bound=0.02)) == grown
+    assert least_growth(clean, leads, replace(asked, long_bound=0.1)) < grown
+
+
+def test_texts_of_few_windows_are_none_of_the_long_ones() -> None:
+    texts = np.array([7, 9, *[8] * LONG, 9])
+    assert of_long_texts(texts).tolist() == [False, False, *[True] * LONG, False]
+    assert of_long_texts(np.arange(5)).all()
+
+
 def test_texts_count_with_all_of_their_windows() -> None:
     found = ByText.of(np.array([1.0, 3.0, 2.0, 5.0], np.float32), np.array([7, 7, 9, 7]))
     assert found.highest.tolist() == [5.0, 2.0]
@@ -107,7 +122,7 @@ def test_what_cannot_be_bounded_is_refused(
     assert found.value.reason is reason
 
 
-@pytest.mark.parametrize("change", [{"bound": 1.0}, {"confidence": 1.0}])
-def test_shares_are_below_one(change: dict[str, float]) -> None:
+@pytest.mark.parametrize("change", [{"bound": 1.0}, {"confidence": 1.0}, {"long_bound": 0.1}])
+def test_shares_are_below_one_and_long_texts_need_growth(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         AlarmsSection("injection", **change)
