@@ -54,10 +54,15 @@ _HIDDEN = (
     "between 2,000 clean words",
     "between two e-mails",
     roles.FROM_A_TOOL.format("between two e-mails"),
+    roles.AS_SYSTEM.format("inside system prompts"),
     *(f"in {name}" for name in ENCODINGS),
 )
 _DOCUMENTS = roles.FETCHED[:3]
-_FETCHED = (*roles.FETCHED, *map(roles.FROM_A_TOOL.format, _DOCUMENTS))
+_FETCHED = (
+    *roles.FETCHED,
+    *map(roles.FROM_A_TOOL.format, _DOCUMENTS),
+    roles.AS_SYSTEM.format("system prompts"),
+)
 _MORE_WINDOWS = "any window of a text may alarm, and the recipe does not let the margin grow"
 _LEARNT_LITTLE = "of another origin than what it learnt from"
 _AS_THEY_ARE = "no more than as they are"
@@ -93,21 +98,14 @@ _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="without slow classifiers and learning curve"
+        "--quick", action="store_true", help=f"without {_UNMOVED} and without the learning curve"
     )
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     recipe, made, sets = Recipe.read(RECIPE), FinishedRun.read(FOLDER / "made"), held_out()
-    label = recipe.alarms.label
-    with published(made, recipe.model.name, label) as guard:
-        rows = [guard.margins.row(prompts) for prompts in sets]
-        learnt = Learnt.read(recipe)
-        kinds = roles.by_kind(learnt, guard.margins, fetched())
-        rows += roles.rows(guard.margins, sets, max(kinds.values()))
-        show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
-        roc = _roc(sets, guard.margins)
-        show(roc)
-        gateway = _gateway(guard, sets)
+    learnt = Learnt.read(recipe)
+    with published(made, recipe.model.name, recipe.alarms.label) as guard:
+        rows, found = _of_guard(guard, learnt, sets)
         beside = _beside(learnt, guard.margins, sets, quick)
         show(beside)
     grown = [] if quick else curve.curve(learnt, sets)
@@ -119,16 +117,36 @@ def main() -> None:
         "guard",
         rows,
         _targets(rows, recipe.alarms.bound),
-        {f"{_UNMOVED}, {NANOGUARD}, and the learning curve": "--quick"} if quick else None,
+        {f"{_UNMOVED}, and the learning curve": "--quick"} if quick else None,
         trained={name: made.report[name] for name in names},
-        growth=guard.margins.growth,
-        margins_of_kinds=kinds,
-        margin_of_tools=max(kinds.values()),
-        roc=roc,
-        gateway=gateway,
+        **found,
         beside=beside,
         curve=grown,
     )
+
+
+def _of_guard(
+    guard: Published, learnt: Learnt, sets: Sequence[Prompts]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What it makes of each set, by the general margin and by those of roles; and the rest that is
+    told of it.
+    """
+    margins = guard.margins
+    rows = [margins.row(prompts) for prompts in sets]
+    kinds = roles.by_kind(learnt, margins, fetched())
+    of_system = roles.of_system(margins, learnt.recipe.alarms.confidence)
+    rows += roles.rows(margins, sets, max(kinds.values()), of_system)
+    show([_with_bounds(row) for row in rows], ("prompts", *_SHOWN))
+    roc = _roc(sets, margins)
+    show(roc)
+    return rows, {
+        "growth": margins.growth,
+        "margins_of_kinds": kinds,
+        "margin_of_tools": max(kinds.values()),
+        "margin_of_system": of_system,
+        "roc": roc,
+        "gateway": _gateway(guard, sets),
+    }
 
 
 def _beside(
@@ -140,7 +158,7 @@ def _beside(
     judges = {curve.TF_IDF: baselines.words(learnt)}
     if not quick and (encoder := learnt.recipe.student.path) is not None:
         judges |= {_UNMOVED: baselines.vectors(learnt, encoder)}
-    if not quick and (public := baselines.public()) is not None:
+    if (public := baselines.public()) is not None:
         judges |= {NANOGUARD: Settled(public), f"{NANOGUARD}, by our rule": learnt.settled(public)}
     every = {curve.OURS: ours}
     every |= {name: Margins(settled, learnt.windows) for name, settled in judges.items()}

@@ -3,9 +3,9 @@ hide them.
 
 Held out are parts of the two corpora that it learnt from. What to expect elsewhere say two corpora
 of other origin (`benchmarks.guard.elsewhere`), injections in other languages by other people,
-prompts that speak of instructions and mean no harm (`about.txt`, made up for this), and e-mails,
-half of them spam, their beginnings and as wholes, and descriptions of packages, which are no
-prompts. Chats and long texts are made of held-out ones.
+prompts that speak of instructions and mean no harm (`about.txt`, made up for this), system prompts
+(`operators.txt`, made up too), and e-mails, half of them spam, their beginnings and as wholes, and
+descriptions of packages, which are no prompts. Chats and long texts are made of held-out ones.
 """
 
 import base64
@@ -29,7 +29,7 @@ FOLDER = _ROOT / "build" / "guard"
 MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
 _PACKAGES = _ROOT / "build" / "bench" / "guard"
 _LEARNT_SITES = _ROOT / ".venv-peers" / "workshop" / "lib"
-_ABOUT = Path(__file__).parent / "about.txt"
+_ABOUT, _OPERATORS = (Path(__file__).parent / name for name in ("about.txt", "operators.txt"))
 CORPORA = ("S-Labs", "neuralchemy")
 """Other parts of which it learnt from."""
 ELSEWHERE = ("bastion", "in the wild")
@@ -71,6 +71,8 @@ def held_out() -> list[Prompts]:
         found.append(Prompts("both corpora", kind, both))
     about = _ABOUT.read_text().splitlines()
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
+    operators = _OPERATORS.read_text().splitlines()
+    found.append(Prompts("system prompts", True, [_prompt(text) for text in operators]))
     letters = list(mails(MAILS, held_out=True))
     found.append(Prompts("e-mails", True, [_prompt(text) for text in letters]))
     whole = whole_mails(MAILS, held_out=True)
@@ -81,14 +83,15 @@ def held_out() -> list[Prompts]:
     clean, injections = (read["S-Labs"][label] for label in (CLEAN, INJECTION))
     long = [text for text in injections if len(text.split()) > 2][:_HIDDEN]
     mixed = [text for pair in zip(letters, clean, strict=False) for text in pair] + papers
-    return found + _chats(clean) + _hidden(long, clean, letters) + _inside(long, mixed)
+    found += [*_chats(clean), *_hidden(long, clean, letters)]
+    return [*found, _in_operators(long, operators), *_inside(long, mixed)]
 
 
 def fetched() -> Mapping[str, Iterator[str]]:
     """What training reads that is no prompt, by kind."""
     (site,) = _LEARNT_SITES.glob("python3*/site-packages")
     papers = documents(site, Path(sysconfig.get_path("stdlib")))
-    return {"e-mails": mails(MAILS), "documents": papers}
+    return {"e-mails": whole_mails(MAILS), "documents": papers}
 
 
 def _elsewhere() -> list[Prompts]:
@@ -127,6 +130,14 @@ def _inside(injections: Texts, clean: Texts) -> list[Prompts]:
         Prompts("2,000 clean words", True, [_prompt(text) for text in alone]),
         Prompts("between 2,000 clean words", False, [_prompt(text) for text in buried]),
     ]
+
+
+def _in_operators(injections: Texts, operators: Texts) -> Prompts:
+    """In the midst of system prompts, which take turns."""
+    halves = cycle([_cut(text, 2) for text in operators])
+    pairs = zip(injections, halves, strict=False)
+    placed = [f"{before} {text} {behind}" for text, (before, behind) in pairs]
+    return Prompts("inside system prompts", False, [_prompt(text) for text in placed])
 
 
 def _chats(clean: Texts) -> list[Prompts]:

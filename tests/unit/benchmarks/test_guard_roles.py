@@ -11,6 +11,7 @@ from benchmarks.guard import roles
 from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Floats, Margins, Settled
+from demo.operators import system_prompts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
 from tests.support.builders import guard_prompts
@@ -70,16 +71,27 @@ def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
         roles.by_kind(learnt, Margins(Settled(leads), learnt.windows), {"a": ["note ba"]})
 
 
-def test_documents_are_measured_by_it_and_no_other_set(learnt: Learnt) -> None:
+def test_that_of_system_follows_from_system_prompts_that_are_made_up(learnt: Learnt) -> None:
+    margins = Margins(Settled(leads, growth=10), learnt.windows)
+    found = roles.of_system(margins, 0.9)
+    texts = dict.fromkeys(system_prompts(1000))
+    asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in texts]
+    over = int((margins.of(asked) > found / 100).sum())
+    assert 0 < over < conformal_rank(len(asked), roles.BOUND, 0.9)
+
+
+def test_each_role_is_measured_by_its_margin_and_no_other_set(learnt: Learnt) -> None:
     asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in ("ba", "note ba")]
     sets = [
         Prompts("e-mails", True, asked),
         Prompts("S-Labs", True, asked),
         Prompts("between two e-mails", False, asked),
+        Prompts("inside system prompts", False, asked),
     ]
-    rows = roles.rows(Margins(Settled(leads), learnt.windows), sets, -170)
+    rows = roles.rows(Margins(Settled(leads), learnt.windows), sets, -170, 1000)
     assert [row["prompts"] for row in rows] == [
         "e-mails, from a tool",
         "between two e-mails, from a tool",
+        "inside system prompts, as system",
     ]
-    assert (rows[0]["false_alarms"], rows[1]["found"]) == (0.5, 0.5)
+    assert [row.get("false_alarms", row.get("found")) for row in rows] == [0.5, 0.5, 0]
