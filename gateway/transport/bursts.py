@@ -9,19 +9,16 @@ version's queue (`inference.batching.queue`).
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
 
 from gateway.admission.overload import Threads
-from gateway.admission.quotas import nothing
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.admission.thread_shares import ThreadShares
 from gateway.auth.authenticate import BurstAuthenticator, TokenAuthenticator
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.calls.call import Call, CallLog, RecordedRefusal, WholeCall, end_log, new_log
+from gateway.calls.call import Call, RecordedRefusal, WholeCall, new_log
 from gateway.calls.messages import (
     KnownRequest,
     RequestHeads,
@@ -35,11 +32,11 @@ from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline
 from gateway.pipeline.pending import PendingRequest
 from gateway.services.inference import InferenceService
 from gateway.transport.delayed import DelayedAnswers
+from gateway.transport.served_call import QUICK, ServedCall, Ways, way_of
 from inference.batching.limits import Pace
 from inference.batching.queue import fair_parts
 from inference.engine.live_table import QueuedVersion
 from inference.observability import tracing
-from inference.observability.tracing import CallSpan
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request
 from sealgate.reasons import Reason, SealgateError
@@ -56,29 +53,6 @@ _AGAIN = 0.1
 _LONGEST_AGAIN = 1.0
 # How long the end of a gateway waits for what comes after answers.
 _SETTLE_SECONDS = 5.0
-
-
-@dataclass(slots=True, eq=False)
-class _Served:
-    """A call on its way, also as an item of the fair queue."""
-
-    context: Any
-    call: Call
-    log: CallLog
-    began: int
-    span: CallSpan | None
-    leave: Callable[[], None] = nothing
-    pending: PendingRequest | None = None
-    rows: int = 1
-    urgent: bool = False
-    caller: str = ""
-    bucket: int = field(default=0, init=False)
-
-
-# How calls go on: at a pace, behind others of the version that has it. Quick ones go together.
-_Way: TypeAlias = tuple[Pace, int]
-_Ways: TypeAlias = dict[_Way, list[_Served]]
-_QUICK: _Way = (Pace.QUICK, 0)
 
 
 class BurstServer:
@@ -99,7 +73,7 @@ class BurstServer:
         self._stream_limiter = stream_limiter
         # For language models, which bound their calls themselves.
         self._threads = Threads(limits.threads)
-        self._shares = ThreadShares[_Served](self._threads, max(1, limits.threads // 4))
+        self._shares = ThreadShares[ServedCall](self._threads, max(1, limits.threads // 4))
         # For refusals that are recorded: they wait for no version.
         self._refusing = Threads(max(1, limits.threads // 8))
         self._largest = limits.message_bytes
@@ -111,7 +85,7 @@ class BurstServer:
         """Answer a burst; what is not answered on return will be, by another thread."""
         now = self._pipeline.clock()
         self._authenticator.begin()
-        ways: _Ways = {}
+        ways: Ways = {}
         for context in contexts:
             served = self._admit(context, now)
             if served is not None:
@@ -124,11 +98,11 @@ class BurstServer:
         if not self._shares.wait(_SETTLE_SECONDS):
             _log.warning("calls of slow versions are still worked on")
 
-    def _admit(self, context: WholeCall, now: datetime) -> _Served | None:
+    def _admit(self, context: WholeCall, now: datetime) -> ServedCall | None:
         """A call that was admitted and prepared; one that was refused is answered."""
         call = Call(context, METHOD, self._stream_limiter)  # type: ignore[arg-type]
         span = tracing.begin(METHOD, call.invocation_metadata)
-        served = _Served(context, call, new_log(METHOD), time.monotonic_ns(), span)
+        served = ServedCall(context, call, new_log(METHOD), time.monotonic_ns(), span)
         current_request.set(served.log)
         try:
             with tracing.within(span):
@@ -156,7 +130,7 @@ class BurstServer:
         return served
 
     def _prepare(
-        self, served: _Served, request: oip.ModelInferRequest | KnownRequest, now: datetime
+        self, served: ServedCall, request: oip.ModelInferRequest | KnownRequest, now: datetime
     ) -> PendingRequest:
         """Steps 1 to 3 of the pipeline."""
         call = served.call
@@ -167,16 +141,16 @@ class BurstServer:
             served.rows = len(pending.array)
         return pending
 
-    def _add(self, served: _Served, ways: _Ways) -> None:
+    def _add(self, served: ServedCall, ways: Ways) -> None:
         """Add a prepared call to those that go its way. One that is refused is answered."""
         pending = served.pending
         if pending is None:
             return
         try:
-            pace, queue = self._pipeline.pace(pending), _way_of(pending)
+            pace, queue = self._pipeline.pace(pending), way_of(pending)
             way = queue if pace is pending.pace else (pace, 0)
-            if way != _QUICK:
-                waiting = queue != _QUICK
+            if way != QUICK:
+                waiting = queue != QUICK
                 before = (*self._shares.waiting(queue), *ways.get(queue, ())) if waiting else ()
                 if self._is_turned_away(served, before):
                     return
@@ -186,9 +160,9 @@ class BurstServer:
             return
         ways.setdefault(way, []).append(served)
 
-    def _go_on(self, ways: _Ways) -> None:
+    def _go_on(self, ways: Ways) -> None:
         """Steps 4 to 8 of the pipeline for calls that were prepared, here where that is quick."""
-        quick = ways.pop(_QUICK, ())
+        quick = ways.pop(QUICK, ())
         for way, group in ways.items():
             pace, _ = way
             if pace is Pace.ALONE:
@@ -200,7 +174,7 @@ class BurstServer:
         for burst in fair_parts(quick, LARGEST_BURST):
             self._finish(burst)
 
-    def _is_turned_away(self, served: _Served, before: Sequence[_Served]) -> bool:
+    def _is_turned_away(self, served: ServedCall, before: Sequence[ServedCall]) -> bool:
         """Refuse a call for which its version's queue has no room behind those `before` it: at
         once, for its thread would wait for those that are queued; counted, as load shedding counts.
         """
@@ -223,7 +197,7 @@ class BurstServer:
         ):
             seconds = min(full.retry * _AGAIN, _LONGEST_AGAIN)
             served.context.refuse_alike(status, len(beginning), seconds)
-        self._end(served, partial(served.context.refuse, status))
+        served.end(partial(served.context.refuse, status))
         return True
 
     def _read(self, message: bytes) -> oip.ModelInferRequest | KnownRequest:
@@ -234,7 +208,7 @@ class BurstServer:
             return known
         return parse_message(message, oip.ModelInferRequest.FromString, self._largest)
 
-    def _finish(self, group: Sequence[_Served]) -> None:
+    def _finish(self, group: Sequence[ServedCall]) -> None:
         """Steps 4 to 8 of the pipeline for calls that were prepared."""
         burst = [served.pending for served in group if served.pending is not None]
         try:
@@ -246,7 +220,7 @@ class BurstServer:
             return
         self._deliver_all(group)
 
-    def _finish_parts(self, group: Sequence[_Served]) -> None:
+    def _finish_parts(self, group: Sequence[ServedCall]) -> None:
         """`_finish` for calls of a version in another process."""
         left = {id(served.pending): served for served in group}
         parts = self._pipeline.finish_parts([s.pending for s in group if s.pending is not None])
@@ -260,7 +234,7 @@ class BurstServer:
             for served in left.values():
                 self._refuse(served, error)
 
-    def _deliver_all(self, group: Sequence[_Served]) -> None:
+    def _deliver_all(self, group: Sequence[ServedCall]) -> None:
         """Steps 7 and 8."""
         for served in group:
             self._deliver(served)
@@ -268,7 +242,7 @@ class BurstServer:
         current_request.set(None)
         self._pipeline.settle([each.pending for each in group if each.pending is not None])
 
-    def _finish_traced(self, group: Sequence[_Served], burst: list[PendingRequest]) -> None:
+    def _finish_traced(self, group: Sequence[ServedCall], burst: list[PendingRequest]) -> None:
         """The first call's trace shows the parts of the burst, the others how long it took."""
         began = time.monotonic_ns()
         with tracing.within(group[0].span):
@@ -279,7 +253,7 @@ class BurstServer:
                 with tracing.within(served.span):
                     tracing.past("burst", began, ended)
 
-    def _deliver(self, served: _Served) -> None:
+    def _deliver(self, served: ServedCall) -> None:
         """Step 7: answer, no sooner than the policy lets it."""
         pending = served.pending
         if pending is None:
@@ -295,15 +269,15 @@ class BurstServer:
         else:
             self._respond(served, pending)
 
-    def _respond(self, served: _Served, pending: PendingRequest) -> None:
+    def _respond(self, served: ServedCall, pending: PendingRequest) -> None:
         try:
             message = self._pipeline.answer(pending)
         except Exception as error:
             self._refuse(served, error)
             return
-        self._end(served, partial(served.context.answer, message))
+        served.end(partial(served.context.answer, message))
 
-    def _answer_packed(self, group: Sequence[_Served]) -> None:
+    def _answer_packed(self, group: Sequence[ServedCall]) -> None:
         """One compressed request: a few bytes may take long to unpack, and those that are unpacked
         at once are no more than a quarter of the threads. Then it goes the way of others.
         """
@@ -320,11 +294,11 @@ class BurstServer:
             self._answer_alone(served, request)
         else:
             self._prepare(served, request, self._pipeline.clock())
-            ways: _Ways = {}
+            ways: Ways = {}
             self._add(served, ways)
             self._go_on(ways)
 
-    def _answer_alone(self, served: _Served, request: oip.ModelInferRequest) -> None:
+    def _answer_alone(self, served: ServedCall, request: oip.ModelInferRequest) -> None:
         """A language model's answer, on a thread of its own."""
         current_request.set(served.log)
         try:
@@ -333,16 +307,16 @@ class BurstServer:
         except Exception as error:
             self._refuse_now(served, error)
             return
-        self._end(served, partial(served.context.answer, message))
+        served.end(partial(served.context.answer, message))
 
-    def _refuse(self, served: _Served, error: Exception) -> None:
+    def _refuse(self, served: ServedCall, error: Exception) -> None:
         """On another thread, where the refusal is yet to be recorded: nobody else waits for it."""
         if served.call.is_anonymous or isinstance(error, RecordedRefusal):
             self._refuse_now(served, error)
         else:
             self._refusing.submit(self._refuse_now, served, error)
 
-    def _refuse_now(self, served: _Served, error: Exception) -> None:
+    def _refuse_now(self, served: ServedCall, error: Exception) -> None:
         current_request.set(served.log)
         try:
             with tracing.within(served.span):
@@ -351,19 +325,4 @@ class BurstServer:
             # The caller must hear of it all the same.
             _log.exception("refusing a call")
             status = grpc_status(SealgateError(Reason.INTERNAL))
-        self._end(served, partial(served.context.refuse, status))
-
-    def _end(self, served: _Served, tell: Callable[[], None]) -> None:
-        """End a call: what is counted of it is, before its caller hears."""
-        try:
-            served.leave()
-            end_log(served.log, served.call, served.began, served.span)
-        finally:
-            tell()
-
-
-def _way_of(pending: PendingRequest) -> _Way:
-    """That of its version, which lives at least as long as a request for it."""
-    if pending.live is None or pending.pace is Pace.QUICK:
-        return _QUICK
-    return pending.pace, id(pending.live.ready)
+        served.end(partial(served.context.refuse, status))
