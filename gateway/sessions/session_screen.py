@@ -1,7 +1,8 @@
 """Watches each caller's session with each model, and says what the policy makes of it.
 
-It watches the rows that screening has judged, whether or not their answers leave. How
-many sessions are held is bounded; the one that was quiet for longest is forgotten first.
+It watches the rows that screening has judged, whether or not their answers leave. How many sessions
+are held is bounded; the rows of the one that was quiet for longest are forgotten first, and what
+follows from it is not.
 """
 
 import hashlib
@@ -59,7 +60,8 @@ _EVENTS = dict.fromkeys((SEARCH, TURNED, CROSSED), EventKind.SESSION_SEARCH) | {
     EXTRACTION: EventKind.SESSION_EXTRACTION
 }
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
-_MOST = 1024
+# Sessions that are held; and those of which only what still follows from them is.
+_MOST, _MOST_ENDURING = 1024, 65_536
 # Class, what the caller was told, payoff.
 _HEAD = struct.Struct(">iBd")
 # Rows of another form stand under other names, and nobody reads them: gateways of two releases may
@@ -137,6 +139,7 @@ class SessionWatch:
         self._clock = clock
         self._mutex = threading.Lock()
         self.watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
+        self._enduring: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
         self._printers: dict[str, Printer] = {}
         self._neighbourhoods: dict[str, Neighbourhoods] = {}
         self.found: Counter[tuple[str, str]] = Counter()
@@ -255,12 +258,23 @@ class SessionWatch:
         return min(actions, key=_STRICTEST_FIRST.index, default=None)
 
     def _of(self, caller: str, model: str) -> _Watched:
+        name = caller, model
         with self._mutex:
-            watched = self.watched.setdefault((caller, model), _Watched())
-            self.watched.move_to_end((caller, model))
+            if (watched := self.watched.get(name)) is None:
+                search, extraction = self._enduring.pop(name, (0.0, 0.0))
+                watched = _Watched(search_until=search, extraction_until=extraction)
+            self.watched[name] = watched
+            self.watched.move_to_end(name)
             if len(self.watched) > _MOST:
-                self.watched.popitem(last=False)
+                self._forget(*self.watched.popitem(last=False))
             return watched
+
+    def _forget(self, name: tuple[str, str], watched: _Watched) -> None:
+        until = watched.search_until, watched.extraction_until
+        if max(until) > self._clock():
+            self._enduring[name] = until
+            if len(self._enduring) > _MOST_ENDURING:
+                self._enduring.popitem(last=False)
 
     def _printer(self, model: str) -> Printer:
         # There are no more of them than models that are live.

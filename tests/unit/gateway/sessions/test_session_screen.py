@@ -63,6 +63,19 @@ def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
     assert ask(watch, DRAW.random((1, 64), np.float32)) is None
 
 
+def test_what_follows_outlasts_a_session_that_is_forgotten_for_others() -> None:
+    clock = Clock()
+    watch = SessionWatch(key=KEY, clock=clock)
+    assert [ask(watch, row) for row in near(4)][-1] == "label-only"
+    row = DRAW.random((1, 64), np.float32)
+    for other in range(1100):
+        assert ask(watch, row, caller=f"caller-{other}") is None
+    assert len(watch.watched) <= 1024
+    assert ask(watch, DRAW.random((1, 64), np.float32)) == "label-only"
+    clock.now = 60.0
+    assert ask(watch, DRAW.random((1, 64), np.float32)) is None
+
+
 def test_without_rules_nothing_is_watched() -> None:
     watch = SessionWatch(key=KEY)
     assert [ask(watch, row, rules=None) for row in near(5)] == [None] * 5
