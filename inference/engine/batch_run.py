@@ -3,7 +3,7 @@
 Without a first stage, the response graph screens every row. With one, the INT8 graph also outputs
 what enters its last layer, the first stage scores that, and the response graph runs only for the
 rows that the first stage escalates. If another server answers, the INT8 graph runs here for the
-first stage only.
+first stage only, and rows of which it gives another class are escalated.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from inference.model.inputs import InputForm
 from inference.observability import tracing
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
-from inference.screening.detector import Detector
+from inference.screening.detector import Detector, disagreeing
 from inference.screening.first_stage import FirstStage, RunOutputs
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import INT8
@@ -213,6 +213,9 @@ class TwoStage:
         own = len(outputs) > 1
         shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
         logits, first = outputs[0], self._first(shown, len(x))
+        if not own:
+            # The stage saw another answer than the one that leaves: it vouches for none of those.
+            first[disagreeing(logits, shown.logits) == 1] = np.nan
         features = np.full((len(x), self.width), np.nan, np.float32)
         width = first.shape[1]
         features[:, :width] = first
