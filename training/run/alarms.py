@@ -11,8 +11,10 @@ Longer texts than the slice has would be called it more often: each of their win
 `growth`, the threshold rises with each doubling of the number of windows, by the least that keeps
 a bound, `long_bound`, at every length that the slice can back: for its long texts in a row, cut
 into texts of 2, 4, 8 and so on windows. Texts of few windows are no part of that row: what is
-written at length is unlike many prompts one behind the other. The bias is that of a single window
-then. Who asks the version adds the rest, as the policy's `growth` has the gateway do.
+written at length is unlike many prompts one behind the other. And a length counts only where the
+bound allows `_FEWEST` alarms: else the growth would follow from the one text that is most unlike
+the others. The bias is that of a single window then. Who asks the version adds the rest, as the
+policy's `growth` has the gateway do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +39,7 @@ from training.recipe.recipe import AlarmsSection
 _BATCH = 256
 LONG = 4
 """Texts of fewer windows are none of the long ones."""
+_FEWEST = 4
 Leads = npt.NDArray[np.float32]
 """By how much the class that is looked for leads all others."""
 
@@ -145,7 +148,7 @@ def _wanted(row: Leads, asked: AlarmsSection) -> Mapping[int, float]:
         whole = len(row) // windows
         highest = row[: whole * windows].reshape(whole, windows).max(1)
         place = conformal_rank(whole, bound, asked.confidence) if whole else 0
-        if place:
+        if place > _FEWEST:
             found[windows] = float(np.sort(highest)[-place])
         windows *= 2
     return found

@@ -60,7 +60,7 @@ def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
 
 
 def test_a_bias_with_growth_bounds_prompts_less_what_their_windows_add(tmp_path: Path) -> None:
-    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.05, growth=True)
+    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.1, growth=True, long_bound=0.05)
     material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
     torch.manual_seed(1)
     student = make(StudentSection("encoder", 16, 1), material.read)

@@ -86,6 +86,15 @@ def test_long_texts_have_a_bound_of_their_own() -> None:
     assert least_growth(clean, leads, replace(asked, long_bound=0.1)) < grown
 
 
+def test_a_growth_follows_from_no_single_text() -> None:
+    """Of 32 windows there are too few texts for more than one alarm at this bound."""
+    asked = AlarmsSection("injection", 0.02, growth=True)
+    leads = exponential(5000, 1)
+    clean = ByText.of(leads[:4000], np.arange(4000))
+    outlier = np.where(np.arange(5000) == 17, np.float32(50), leads)
+    assert least_growth(clean, outlier, asked) - least_growth(clean, leads, asked) in (0, 1, 2, 3)
+
+
 def test_texts_of_few_windows_are_none_of_the_long_ones() -> None:
     texts = np.array([7, 9, *[8] * LONG, 9])
     assert of_long_texts(texts).tolist() == [False, False, *[True] * LONG, False]
