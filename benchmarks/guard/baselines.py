@@ -162,6 +162,19 @@ def vectors(learnt: Learnt, encoder: Path) -> Settled:
     return learnt.settled(judge)
 
 
+def remembered(judge: Judge) -> Judge:
+    """The same, which is asked about each text once."""
+    known: dict[str, float] = {}
+
+    def asked(texts: Sequence[str]) -> Floats:
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        if new:
+            known.update(zip(new, map(float, judge(new)), strict=True))
+        return np.array([known[text] for text in texts], np.float32)
+
+    return asked
+
+
 def public() -> Judge | None:
     """The public guard, at the threshold that it comes with; None where it is not installed."""
     if not (PACKAGES / "nanoguard").is_dir():
@@ -178,4 +191,5 @@ def public() -> Judge | None:
         )
         return np.array(json.loads(done.stdout), np.float32)
 
-    return judge
+    # By its own threshold and by ours.
+    return remembered(judge)

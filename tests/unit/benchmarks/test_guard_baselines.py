@@ -71,6 +71,19 @@ def test_without_its_package_there_is_no_public_guard(
     assert baselines.public() is None
 
 
+def test_a_judge_that_is_asked_twice_is_asked_about_each_text_once() -> None:
+    asked: list[str] = []
+
+    def judge(texts: Sequence[str]) -> Floats:
+        asked.extend(texts)
+        return np.array([len(text) for text in texts], np.float32)
+
+    twice = baselines.remembered(judge)
+    assert twice(["abc", "a", "abc"]).tolist() == [3, 1, 3]
+    assert twice(["ab", "a"]).tolist() == [2, 1]
+    assert asked == ["abc", "a", "ab"]
+
+
 def test_the_public_guard_is_asked_row_by_row_of_like_length() -> None:
     assert margins(_FakeGuard(), ["abc", "a", "abcdef"]) == [3.0, 1.0, 6.0]
 
