@@ -91,7 +91,7 @@ def fetched() -> Mapping[str, Iterator[str]]:
     """What training reads that is no prompt, by kind."""
     (site,) = _LEARNT_SITES.glob("python3*/site-packages")
     papers = documents(site, Path(sysconfig.get_path("stdlib")))
-    return {"e-mails": whole_mails(MAILS), "documents": papers}
+    return {"e-mails": mails(MAILS), "documents": papers}
 
 
 def _elsewhere() -> list[Prompts]:
