@@ -31,7 +31,7 @@ _LONE = (
 _RATE = (
     "of an answer's CPU admission takes a quarter, model and screening a fifth, record and receipt "
     "a fifth, sessions and drift a sixth, the transport an eighth. A burst costs 1.7 ms before "
-    "its first row. On a machine where all of that took half the time the ratio was 3.4 to 3.9"
+    "its first row. The ratio changes with the peers' speed, which an hour changes more than ours"
 )
 _OPEN = (
     "at four times the peer's requests whatever stops the machine leaves four times the queue: "
