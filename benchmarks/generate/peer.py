@@ -1,4 +1,4 @@
-"""llama.cpp, in a process of its own on the core that the generator has otherwise."""
+"""llama.cpp, in a process of its own on one core."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.generate.alone import TOKENS
 from benchmarks.generate.served import Run, Way
-from benchmarks.processes import Cores, pinned
+from benchmarks.processes import pinned
 from benchmarks.served import ENVIRONMENTS, missing
 
 ENVIRONMENT = "llama"
@@ -34,13 +34,14 @@ def llama(
     file: Path,
     cut: Callable[[str], Sequence[int]],
     ends: Sequence[int],
+    core: int,
     program: Path = _ANSWERS,
 ) -> Iterator[Way]:
     """The way to ask it. `cut` says the ids of a prompt, `ends` those that end an answer; `program`
-    runs in its environment, or in ours where there is none.
+    runs on `core`, in its environment, or in ours where there is none.
     """
     command = [_python(), str(program), str(file)]
-    with pinned({Cores.of_this_machine().server}):
+    with pinned({core}):
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -17,6 +17,7 @@ import torch
 from benchmarks.generate import alone, peer
 from benchmarks.generate.served import STREAMS, Run, Runs, Way, ratio, rounds, row, served
 from benchmarks.generate.tiny import governed
+from benchmarks.processes import Cores
 from benchmarks.report import Row, Target
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
@@ -45,13 +46,15 @@ def measure(quick: bool) -> list[Row]:
         raise SystemExit(f"llama.cpp: {reason}")
     prompts: list[str] = json.loads(_PROMPTS.read_bytes())
     asked = prompts[_GOLDEN : _GOLDEN + max(STREAMS)]
+    # Looked up before who asks is kept to one core. The generator's core is llama.cpp's too.
+    core = Cores.of_this_machine().server
     with TemporaryDirectory() as place:
         state = Path(place) / "state"
         with served(state, _folder(), asked[0], prompts, INT8_INTEGER) as (ways, published):
             file = Path(place) / "model.gguf"
             peer.write_gguf(published, file)
             cut, ends = _tokenizing(published)
-            with peer.llama(file, cut, ends) as llama:
+            with peer.llama(file, cut, ends, core) as llama:
                 runs = _rounds({**ways, "llama.cpp": llama}, 1 if quick else _ROUNDS, asked)
     return [_row(runs, *key) for key in runs]
 

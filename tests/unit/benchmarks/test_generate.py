@@ -1,5 +1,6 @@
 """How runs of a language model are compared: by turns, within rounds, and by their tokens."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks.generate import peer, qwen
 from benchmarks.generate.served import STREAMS, Run, ratio, rounds, row
+from benchmarks.processes import pinned
 
 
 def test_ways_take_turns_and_the_first_round_only_warms() -> None:
@@ -65,8 +67,25 @@ def test_llama_is_asked_for_ids_and_answers_ids(
         "    told = {'seconds': 2.0, 'first': [0.5] * len(ids), 'ids': ids}\n"
         "    print(json.dumps(told), flush=True)\n"
     )
-    with peer.llama(tmp_path / "model.gguf", lambda text: [len(text)], [7], program) as ask:
+    core = min(os.sched_getaffinity(0))
+    with peer.llama(tmp_path / "model.gguf", lambda text: [len(text)], [7], core, program) as ask:
         assert ask(2, ["a", "bc"]) == Run(2.0, (0.5, 0.5), {}, ((1, 7), (2, 7)))
+
+
+def test_llama_runs_on_its_core_though_who_asks_is_kept_to_another(tmp_path: Path) -> None:
+    program = tmp_path / "llama_answers.py"
+    program.write_text(
+        "import json, os\n"
+        "input()\n"
+        "told = {'seconds': 1.0, 'first': [], 'ids': [sorted(os.sched_getaffinity(0))]}\n"
+        "print(json.dumps(told), flush=True)\n"
+    )
+    cores = sorted(os.sched_getaffinity(0))
+    with (
+        pinned({cores[0]}),
+        peer.llama(tmp_path / "model.gguf", len, [], cores[-1], program) as ask,
+    ):
+        assert ask(1, []).ids == ((cores[-1],),)
 
 
 def test_without_its_environment_it_says_why(
