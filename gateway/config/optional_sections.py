@@ -206,9 +206,3 @@ class HttpSettings:
                 "[[tokens]] is empty and [api_keys] has no mac_key, so nobody could authenticate "
                 "on [http]"
             )
-
-
-def place(address: str) -> tuple[str, str]:
-    """Host, without the brackets of IPv6, and port."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), port

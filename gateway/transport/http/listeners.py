@@ -11,14 +11,13 @@ from collections import Counter
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
-from gateway.config.optional_sections import place
 from gateway.services.inference import InferenceService
 from gateway.transport.connections import Bounds, subnet_of
 from gateway.transport.http.connection import HttpConnection
 from gateway.transport.http.gateway import DisconnectWatch, HttpGateway
 from gateway.transport.http.peer import HttpTls
 from gateway.transport.tls import ServerTls
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, split_host_port
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class HttpServer:
 
     def __init__(self, address: str, tls: HttpTls | None, bounds: Bounds) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
-        host, port = place(address)
+        host, port = split_host_port(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
