@@ -25,7 +25,7 @@ from publishing.watermark.tensor_file import TensorFile
 from publishing.watermark.weights import Floats, read_carriers
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.private_keys import open_signer
+from sealgate.private_keys import named_key, open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
@@ -228,9 +228,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
             for form, found in read.items()
         },
     }
-    if person.signing_key is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, "the profile names no signing_key")
-    signer = open_signer(person.signing_key, ask_secret)
+    signer = open_signer(named_key(person.signing_key), ask_secret)
     now = datetime.now(UTC)
     (envelope,) = sign_evidence(
         {WATERMARK_CHECK: body}, signed.manifest.digest, person.name, signer, now
