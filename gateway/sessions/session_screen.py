@@ -1,8 +1,8 @@
 """Watches each caller's session with each model, and says what the policy makes of it.
 
-It watches the rows that screening has judged, whether or not their answers leave. How many sessions
-are held is bounded; the rows of the one that was quiet for longest are forgotten first, and what
-follows from it is not.
+It watches the rows that screening has judged, whether or not their answers leave. The number of
+sessions is bounded: the rows of the one that was quiet for longest are forgotten first, and its
+consequences are kept (`gateway.sessions.consequences`).
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from gateway import security_events
 from gateway.security_events import EventKind, SecurityEvent
+from gateway.sessions.consequences import Consequences, ForgottenSessions, strictest
 from gateway.sessions.fingerprints import Printer, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
@@ -43,9 +44,8 @@ from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, ModelConfig
 from inference.screening.detector import Verdict
-from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
-from sealgate.trust.policy.screening import ALERT, SLOW
-from sealgate.trust.policy.screening import SessionRules as SessionRules
+from sealgate.trust.policy.principals import BLOCK
+from sealgate.trust.policy.screening import SessionRules
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +59,8 @@ _TOLD = {
 _EVENTS = dict.fromkeys((SEARCH, TURNED, CROSSED), EventKind.SESSION_SEARCH) | {
     EXTRACTION: EventKind.SESSION_EXTRACTION
 }
-_STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
-# Sessions that are held; and those of which only what still follows from them is.
-_MOST, _MOST_ENDURING = 1024, 65_536
+# Sessions whose rows are held.
+_MOST = 1024
 # Class, what the caller was told, payoff.
 _HEAD = struct.Struct(">iBd")
 # Rows of another form stand under other names, and nobody reads them: gateways of two releases may
@@ -82,12 +81,11 @@ class SessionFinding:
 
 @dataclass(slots=True)
 class _Watched:
-    """A session as it stands here, and until when something follows from it."""
+    """A session as it is known here, and its consequences."""
 
+    ends: Consequences
     session: CallerSession = field(default_factory=CallerSession)
     cursor: str = START
-    search_until: float = 0.0
-    extraction_until: float = 0.0
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -139,7 +137,7 @@ class SessionWatch:
         self._clock = clock
         self._mutex = threading.Lock()
         self.watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
-        self._enduring: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._forgotten = ForgottenSessions()
         self._printers: dict[str, Printer] = {}
         self._neighbourhoods: dict[str, Neighbourhoods] = {}
         self.found: Counter[tuple[str, str]] = Counter()
@@ -166,7 +164,7 @@ class SessionWatch:
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
         bound_holds: bool = True,
         withheld: Sequence[bool] = (),
-    ) -> "SessionFinding":
+    ) -> SessionFinding:
         """Take a caller's requests of a burst, as their rows' prints and their answers, and return
         what the policy says of the session, if anything follows: that holds for all of them. Where
         the version's bound no longer holds, verdicts are no evidence. `withheld` says of each
@@ -188,14 +186,14 @@ class SessionWatch:
                 own = flat[at : at + REMEMBERED]
                 rows, watched.cursor = self.store.exchange(name, own, watched.cursor)
                 groups = [list(alike) for _, alike in groupby(rows, len)]
-                taken = [self.take(watched, each, rules, caller, live.model) for each in groups]
+                taken = [self._take(watched, each, rules, caller, live.model) for each in groups]
                 # Those of this burst are the newest.
                 found += [each for rows in taken for each in rows.found][-len(own) :]
                 new += _new_images(taken, len(own))
-            action = self._action(watched, rules)
+            action = watched.ends.action(rules, self._clock())
         if self._crossed(live, caller, new):
             # Of this burst alone: who knows another's rows could have them blocked for longer.
-            action = min([action or rules.search, rules.search], key=_STRICTEST_FIRST.index)
+            action = strictest([action or rules.search, rules.search])
         anchored = any(each.anchor is not None for each in found)
         if rules.search != BLOCK or not anchored:
             return SessionFinding(action)
@@ -205,9 +203,9 @@ class SessionWatch:
     def close(self) -> None:
         self.store.close()
 
-    def take(
+    def _take(
         self, watched: _Watched, rows: list[bytes], rules: SessionRules, caller: str, model: str
-    ) -> "_TakenRows":
+    ) -> _TakenRows:
         """Rows of one length, which are of one kind."""
         labels, told, payoffs = zip(*map(_HEAD.unpack_from, rows), strict=True)
         prints = [row[_HEAD.size :] for row in rows]
@@ -220,9 +218,9 @@ class SessionWatch:
         until = self._clock() + rules.seconds
         # Where a near-duplicate is answered as its anchor is, nothing else has to follow.
         if times[SEARCH] or (times[TURNED] and rules.search != BLOCK):
-            watched.search_until = until
+            watched.ends.search_until = until
         if times[EXTRACTION]:
-            watched.extraction_until = until
+            watched.ends.extraction_until = until
         for kind, number in times.items():
             self._count(model, caller, kind, number)
         return _TakenRows(prints, labels, told, found)
@@ -251,30 +249,17 @@ class SessionWatch:
         alike = _has_levels(live.config)
         return self._printer(live.model).encoded(rows, domain.min, domain.max, alike)
 
-    def _action(self, watched: _Watched, rules: SessionRules) -> str | None:
-        now = self._clock()
-        actions = [rules.search] if now < watched.search_until else []
-        actions += [rules.extraction] if now < watched.extraction_until else []
-        return min(actions, key=_STRICTEST_FIRST.index, default=None)
-
     def _of(self, caller: str, model: str) -> _Watched:
         name = caller, model
         with self._mutex:
             if (watched := self.watched.get(name)) is None:
-                search, extraction = self._enduring.pop(name, (0.0, 0.0))
-                watched = _Watched(search_until=search, extraction_until=extraction)
+                watched = _Watched(self._forgotten.take(name))
             self.watched[name] = watched
             self.watched.move_to_end(name)
             if len(self.watched) > _MOST:
-                self._forget(*self.watched.popitem(last=False))
+                oldest, left = self.watched.popitem(last=False)
+                self._forgotten.keep(oldest, left.ends, self._clock())
             return watched
-
-    def _forget(self, name: tuple[str, str], watched: _Watched) -> None:
-        until = watched.search_until, watched.extraction_until
-        if max(until) > self._clock():
-            self._enduring[name] = until
-            if len(self._enduring) > _MOST_ENDURING:
-                self._enduring.popitem(last=False)
 
     def _printer(self, model: str) -> Printer:
         # There are no more of them than models that are live.

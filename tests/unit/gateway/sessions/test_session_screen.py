@@ -4,18 +4,15 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from types import SimpleNamespace
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from gateway.config.optional_sections import SessionSettings
-from gateway.sessions.fingerprints import Printer
-from gateway.sessions.query_attacks import Finding
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.session_rows import START, OwnStore, Told
-from gateway.sessions.session_screen import _HEAD, SessionWatch
+from gateway.sessions.session_rows import START, OwnStore
+from gateway.sessions.session_screen import SessionWatch
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
@@ -156,22 +153,18 @@ class Slow(Counter[tuple[str, str]]):
 
 
 def test_findings_of_many_threads_are_all_counted() -> None:
-    watch: Any = SessionWatch(OwnStore(), b"k" * 32)
+    watch = SessionWatch(OwnStore(), KEY)
     watch.found = Slow()
-    (given,) = Printer(b"k" * 32, "digits").of(np.zeros((1, 64), np.float32), 0, 1)
-    row = _HEAD.pack(0, Told.CLEAN, 1.0) + given.encode()
+    rows, ready = near(4), threading.Barrier(THREADS)
 
-    def find() -> None:
-        watched = SimpleNamespace(
-            session=SimpleNamespace(add_all=lambda *_: [Finding(search=True)])
-        )
-        watch.take(watched, [row], RULES, "client", "digits")
+    def find(number: int) -> None:
+        told = [ask(watch, row, caller=f"caller-{number}") for row in rows[:3]]
+        assert told == [None] * 3
+        ready.wait()
+        assert ask(watch, rows[3], caller=f"caller-{number}") == "label-only"
 
-    threads = [threading.Thread(target=find) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(find, range(THREADS)))
     assert dict(watch.found) == {("digits", "search"): THREADS}
 
 
