@@ -14,12 +14,12 @@ _HEAD = f"""\
 Generated from the code (`make docs`); a test holds this page against it.
 
 Each refusal has one reason of this fixed list, in a `google.rpc.ErrorInfo` of the domain \
-`{DOMAIN}` in the status's details; the status's message is the sentence below. Go by the reason, \
-not by the sentence. What a caller needs to go on is in the `metadata` of the `ErrorInfo`; with \
-`RESOURCE_EXHAUSTED` comes a `google.rpc.RetryInfo`. A refusal of an inference request that was \
-recorded has its receipt in the trailing metadata `sealgate-receipt-bin`. Over \
-[HTTP](../how-to/http.md) the same is in a JSON body. Some of these reasons are raised by our own \
-commands and client, as exceptions of the same names.
+`{DOMAIN}` in the status's details; the status's message is the sentence below. Programs should \
+use the reason, not the sentence. The `metadata` of the `ErrorInfo` has the values that a caller \
+needs to continue; `RESOURCE_EXHAUSTED` comes with a `google.rpc.RetryInfo`. If the refusal of an \
+inference request was recorded, its receipt is in the trailing metadata `sealgate-receipt-bin`. \
+Over [HTTP](../how-to/http.md) the same is in a JSON body. Our own commands and our client raise \
+some of these reasons too, as exceptions of the same names.
 """
 _HEADING = re.compile(r"^    # (.+)$")
 _MEMBER = re.compile(r"^    ([A-Z][A-Z0-9_]*) = \(")
@@ -63,11 +63,11 @@ def advice(reason: Reason) -> str:
 
 # What to do about a reason: its own advice, or else that of its kind.
 _BY_KIND = {
-    Kind.UNAUTHENTICATED: "Send a good credential; the same one is refused again.",
+    Kind.UNAUTHENTICATED: "Send a valid credential; the same one will be refused again.",
     Kind.DENIED: "Do not repeat it. Ask an admin who may do this.",
-    Kind.INVALID: "Correct what was sent; the same is refused again.",
-    Kind.NOT_FOUND: "Look at the name or number.",
-    Kind.EXISTS: "Nothing, if that is what you wanted; else choose another name or id.",
+    Kind.INVALID: "Correct the request; the same one will be refused again.",
+    Kind.NOT_FOUND: "Check the name or number.",
+    Kind.EXISTS: "If you wanted exactly this, do nothing; otherwise choose another name or id.",
     Kind.PRECONDITION: "Do not repeat it before the state that it names has changed.",
     Kind.STALE: "Read the state again, decide again, then repeat.",
     Kind.EXHAUSTED: "Repeat it after the delay of `RetryInfo`.",
@@ -78,7 +78,7 @@ _BY_KIND = {
 }
 _BY_REASON = {
     Reason.TOKEN_EXPIRED: "Fetch a new token and repeat.",
-    Reason.TOKEN_NOT_YET_VALID: "Look at the clocks: they may differ by 10 seconds.",
+    Reason.TOKEN_NOT_YET_VALID: "Check the clocks: they may differ by 10 seconds.",
     Reason.CERTIFICATE_MALFORMED: "Have a certificate with one plain common name, or one SPIFFE "
     "ID, made for you ([keys](../how-to/keys.md)).",
     Reason.CERTIFICATE_EXPIRED: "Have a new certificate issued, and connect again with it.",
@@ -99,7 +99,7 @@ _BY_REASON = {
     Reason.UPLOAD_UNKNOWN: "Begin the upload again.",
     Reason.TIMESTAMP_MISSING: "Have the operator configure `[timestamps]`.",
     Reason.REQUEST_ID_REUSED: "Take a fresh UUID4 for each request.",
-    Reason.PATH_UNKNOWN: "Look at the paths of [the HTTP listener](../how-to/http.md).",
+    Reason.PATH_UNKNOWN: "Compare with the paths of [the HTTP listener](../how-to/http.md).",
     Reason.VERSION_NOT_LIVE: "Ask without a number, or for one that is live.",
     Reason.VERSION_REVOKED: "Ask without a number: another version may be live.",
     Reason.VERSION_ALTERED: "Tell the operator and an auditor: stored bytes were changed.",
@@ -125,7 +125,7 @@ _BY_REASON = {
     Reason.RECEIPT_MISMATCH: "Do not use the answer; tell the operator and an auditor.",
     Reason.RECEIPT_OUTDATED: "Have the gateway upgraded; until then its answers can be taken with "
     "`unsafe_v1_receipts`, unprotected from whoever relays the calls.",
-    Reason.PROOF_INVALID: "Do not believe what it was to prove; tell an auditor.",
+    Reason.PROOF_INVALID: "Do not rely on what it should prove; tell an auditor.",
     Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
     Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
     Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
@@ -134,7 +134,7 @@ _BY_REASON = {
     "table with `--without-gradient` ([how](../how-to/ready-models.md#if-the-file-is-refused)).",
     Reason.SCREENING_REQUIRED: "Publish the version with screening, or have the policy exempt the "
     "model's risk tier ([how](../how-to/ready-models.md#without-screening)).",
-    Reason.CALIBRATION_TOO_SMALL: "Give more clean rows.",
+    Reason.CALIBRATION_TOO_SMALL: "Provide more clean rows.",
     Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
     "([watermark](../how-to/watermark.md#what-a-model-needs)).",
     Reason.ATTENTION_COST: "Allow more with `--attention-kept` or `--attention-recall`, or give "
@@ -142,7 +142,7 @@ _BY_REASON = {
     Reason.WATERMARK_COST: "Allow more with `--watermark-loss`, or publish a larger model.",
     Reason.SECURITY_KEY_MISSING: "Have somebody approve with `--security-key`.",
     Reason.WEBAUTHN_COUNTER: "Tell an admin: the passkey may have been cloned.",
-    Reason.KEY_UNREADABLE: "Look at its path, passphrase or PIN ([keys](../how-to/keys.md)).",
+    Reason.KEY_UNREADABLE: "Check its path, passphrase or PIN ([keys](../how-to/keys.md)).",
     Reason.WORKER_UNCONFINED: "Publish on Linux 5.13 or later with Landlock "
     "([what publishing does](../how-to/admin.md#what-publishing-does)).",
     Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",

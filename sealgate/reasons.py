@@ -39,7 +39,7 @@ class Reason(Enum):
     TOKEN_NOT_YET_VALID = (Kind.UNAUTHENTICATED, "The token is not valid yet.")
     TOKEN_AUDIENCE = (Kind.UNAUTHENTICATED, "The token is meant for another audience.")
     TOKEN_ISSUER = (Kind.UNAUTHENTICATED, "The token's issuer is not trusted.")
-    TOKEN_TYPE = (Kind.UNAUTHENTICATED, "The token is not of a type that says who calls.")
+    TOKEN_TYPE = (Kind.UNAUTHENTICATED, "The token's type does not identify a caller.")
     TOKEN_BINDING = (
         Kind.UNAUTHENTICATED,
         "The token is bound to a certificate that was not shown.",
@@ -51,7 +51,7 @@ class Reason(Enum):
     KEY_SET_UNREACHABLE = (Kind.UNAVAILABLE, "The issuer's keys cannot be fetched.")
     KEY_SET_REFUSED = (Kind.UNAVAILABLE, "The issuer's key set cannot be used.")
     API_KEY_MALFORMED = (Kind.UNAUTHENTICATED, "The API key is not of the right form.")
-    API_KEY_INVALID = (Kind.UNAUTHENTICATED, "The API key is not one that was issued here.")
+    API_KEY_INVALID = (Kind.UNAUTHENTICATED, "No such API key was issued here.")
     API_KEY_EXPIRED = (Kind.UNAUTHENTICATED, "The API key has expired.")
     API_KEY_REVOKED = (Kind.UNAUTHENTICATED, "The API key has been revoked.")
     CERTIFICATE_MALFORMED = (
@@ -62,17 +62,14 @@ class Reason(Enum):
         Kind.UNAUTHENTICATED,
         "The certificate has expired, or is not valid yet.",
     )
-    CERTIFICATE_UNPINNED = (
-        Kind.UNAUTHENTICATED,
-        "The certificate is not one of those that are pinned here.",
-    )
+    CERTIFICATE_UNPINNED = (Kind.UNAUTHENTICATED, "The certificate is not pinned here.")
     PRINCIPAL_UNKNOWN = (Kind.UNAUTHENTICATED, "The policy names no such principal.")
     # rights
     ROLE_TOO_LOW = (Kind.DENIED, "The caller's roles do not allow this.")
     RULE_MISSING = (Kind.DENIED, "No rule allows this method.")
     RIGHT_MISSING = (
         Kind.DENIED,
-        "No right of the policy allows the caller this, on this model and alias.",
+        "No right in the policy allows the caller to do this with this model and alias.",
     )
     SIGNER_MISMATCH = (Kind.DENIED, "The document is not signed by its author.")
     SELF_APPROVAL = (Kind.DENIED, "A person who published or proposed a version cannot approve it.")
@@ -82,16 +79,16 @@ class Reason(Enum):
     )
     OUTCOME_FOREIGN = (Kind.DENIED, "The answer was another caller's.")
     # the request
-    MESSAGE_MALFORMED = (Kind.INVALID, "The request is not a message of this method.")
+    MESSAGE_MALFORMED = (Kind.INVALID, "The request is not a valid message of this method.")
     MESSAGE_TOO_LARGE = (Kind.INVALID, "The request is larger than the gateway takes.")
     NAME_MALFORMED = (Kind.INVALID, "A name must match [a-z][a-z0-9-]{0,62}.")
     VERSION_MALFORMED = (Kind.INVALID, "A version must be a positive decimal number.")
     PARAMETER_MALFORMED = (Kind.INVALID, "A request parameter has the wrong type or value.")
     PAGE_TOKEN_MALFORMED = (
         Kind.INVALID,
-        "The page token is not one that this list gave for this filter.",
+        "The page token was not issued by this list for this filter.",
     )
-    FILTER_MALFORMED = (Kind.INVALID, "The filter is not of the form or the fields of this list.")
+    FILTER_MALFORMED = (Kind.INVALID, "The filter has a wrong form or an unknown field.")
     TENSOR_NAME = (Kind.INVALID, "An input is missing or is not one of the model's.")
     TENSOR_DATATYPE = (Kind.INVALID, "An input's data type is not the model's.")
     TENSOR_SHAPE = (Kind.INVALID, "An input's shape is not one that the model takes.")
@@ -103,7 +100,7 @@ class Reason(Enum):
     PROMPT_TOO_LONG = (Kind.INVALID, "The prompt has more tokens than the model takes.")
     CHAT_MALFORMED = (
         Kind.INVALID,
-        "The chat is not a list of messages of the known form, or the model takes none.",
+        "The chat is not a valid list of messages, or the model takes no chats.",
     )
     METHOD_UNSUITED = (
         Kind.INVALID,
@@ -118,20 +115,20 @@ class Reason(Enum):
     )
     OUTPUT_UNKNOWN = (Kind.INVALID, "A requested output is not one of the model's.")
     OUTCOME_MISMATCH = (Kind.INVALID, "The outputs are not those that the entry commits to.")
-    OUTCOME_MALFORMED = (Kind.INVALID, "The outcome is not one that an answer of the model can be.")
+    OUTCOME_MALFORMED = (Kind.INVALID, "The outcome is not a possible answer of the model.")
     OUTCOME_GROUP = (Kind.INVALID, "The policy lists no such group.")
-    BATCH_TOO_LARGE = (Kind.INVALID, "The request holds more rows than a batch may.")
+    BATCH_TOO_LARGE = (Kind.INVALID, "The request has more rows than a batch may have.")
     ADVERSARIAL_INPUT = (Kind.INVALID, "Screening refused the input.")
     PROMPT_INJECTION = (Kind.INVALID, "Screening took the prompt for an injection.")
     STEP_UP = (Kind.PRECONDITION, "The request is answered once a second person allows it.")
     ALLOWANCE_MISMATCH = (Kind.DENIED, "The allowance is for another request or caller.")
     ALLOWANCE_SIGNER = (
         Kind.DENIED,
-        "The allowance is not of somebody else whose role lets them allow requests.",
+        "The allowance is not signed by another person whose role may allow requests.",
     )
     ALLOWANCE_EXPIRED = (
         Kind.DENIED,
-        "The allowance has not begun, has expired, or lasts longer than the policy lets it.",
+        "The allowance is not valid yet, has expired, or lasts longer than the policy permits.",
     )
     ALLOWANCE_USED = (Kind.DENIED, "The allowance has been used; it is good for one answer.")
     SESSION_BLOCKED = (
@@ -141,14 +138,14 @@ class Reason(Enum):
     # files and documents
     PATH_UNSAFE = (Kind.INVALID, "A file's name is not a plain, flat name.")
     FILE_DUPLICATE = (Kind.INVALID, "A file was sent twice.")
-    FILE_MISSING = (Kind.INVALID, "A file that is named is not there.")
+    FILE_MISSING = (Kind.INVALID, "A named file is missing.")
     FILE_SURPLUS = (Kind.INVALID, "A file was sent that the manifest does not name.")
     FILE_TOO_LARGE = (Kind.INVALID, "A file is larger than the manifest or the limit says.")
     DIGEST_MISMATCH = (Kind.INVALID, "A file's bytes do not have the stated digest.")
-    FORMAT_REFUSED = (Kind.INVALID, "A file is not of a format that is accepted.")
+    FORMAT_REFUSED = (Kind.INVALID, "A file has a format that is not accepted.")
     COPY_REFUSED = (
         Kind.INVALID,
-        "The file is a copy that was exported for a recipient, and copies are no versions.",
+        "The file is a copy that was exported for a recipient; it cannot become a version.",
     )
     EXTERNAL_DATA = (Kind.INVALID, "An ONNX file refers to data outside itself.")
     GRADIENT_MISSING = (
@@ -156,10 +153,10 @@ class Reason(Enum):
         "An operator of the graph has no gradient, so FGSM cannot screen the model.",
     )
     GRAPH_MISMATCH = (Kind.INVALID, "The version's graphs do not agree with one another.")
-    EVIDENCE_MISMATCH = (Kind.INVALID, "The evidence is not that of this version.")
+    EVIDENCE_MISMATCH = (Kind.INVALID, "The evidence does not belong to this version.")
     DOCUMENT_MALFORMED = (Kind.INVALID, "A document is not in its canonical form.")
     SIGNATURE_INVALID = (Kind.INVALID, "A signature does not verify.")
-    WEBAUTHN_MALFORMED = (Kind.INVALID, "What the passkey's authenticator returned is not whole.")
+    WEBAUTHN_MALFORMED = (Kind.INVALID, "The passkey's response is incomplete.")
     WEBAUTHN_TYPE = (Kind.INVALID, "The passkey signed something other than an assertion.")
     WEBAUTHN_CHALLENGE = (Kind.INVALID, "The passkey signed for another document.")
     WEBAUTHN_ORIGIN = (Kind.INVALID, "The passkey was used at an origin that is not its own.")
@@ -175,17 +172,17 @@ class Reason(Enum):
     RECEIPT_MISMATCH = (Kind.INVALID, "A receipt is for another call.")
     RECEIPT_OUTDATED = (
         Kind.INVALID,
-        "A receipt is of a format that says nothing of alias and parameters.",
+        "The receipt's format is too old: it does not cover alias and parameters.",
     )
     KEY_FILE_EXPOSED = (Kind.PRECONDITION, "A private key's file can be read by others.")
     KEY_FILE_EXISTS = (Kind.EXISTS, "A key's file is never overwritten.")
-    SOCKET_EXPOSED = (Kind.PRECONDITION, "A socket is not its owner's alone.")
+    SOCKET_EXPOSED = (Kind.PRECONDITION, "A socket can be used by others than its owner.")
     KEY_UNREADABLE = (Kind.PRECONDITION, "A private key cannot be read.")
-    KEY_UNAVAILABLE = (Kind.UNAVAILABLE, "The token that holds a key does not sign with it.")
+    KEY_UNAVAILABLE = (Kind.UNAVAILABLE, "The token that holds a key does not sign.")
     KEY_WITHDRAWN = (Kind.PRECONDITION, "The policy no longer lists a key that signed.")
     UPLOAD_FOREIGN = (Kind.DENIED, "The upload is somebody else's.")
     # what is asked for
-    PATH_UNKNOWN = (Kind.NOT_FOUND, "There is nothing of that method and path.")
+    PATH_UNKNOWN = (Kind.NOT_FOUND, "There is no such method and path.")
     MODEL_UNKNOWN = (Kind.NOT_FOUND, "There is no such model.")
     VERSION_UNKNOWN = (Kind.NOT_FOUND, "The model has no such version.")
     ALIAS_UNKNOWN = (Kind.NOT_FOUND, "The model has no such alias.")
@@ -193,10 +190,10 @@ class Reason(Enum):
     COMMITMENT_UNKNOWN = (Kind.NOT_FOUND, "There is no such watermark commitment.")
     KEY_UNKNOWN = (Kind.NOT_FOUND, "No policy of the chain lists a key of that id.")
     API_KEY_UNKNOWN = (Kind.NOT_FOUND, "There is no API key of that id.")
-    UPLOAD_UNKNOWN = (Kind.NOT_FOUND, "This gateway has no such upload, or no longer.")
+    UPLOAD_UNKNOWN = (Kind.NOT_FOUND, "No such upload is open at this gateway.")
     LOG_UNKNOWN = (Kind.NOT_FOUND, "There is no log of that origin here.")
     ENTRY_UNKNOWN = (Kind.NOT_FOUND, "The log has no such entry or size.")
-    LOG_UNSEEN = (Kind.NOT_FOUND, "A log that a policy names was not shown, so nobody checked it.")
+    LOG_UNSEEN = (Kind.NOT_FOUND, "A log that a policy names was not shown, so it was not checked.")
     ENTRY_UNANCHORED = (Kind.PRECONDITION, "No anchor in the registry's log covers this yet.")
     MODEL_EXISTS = (Kind.EXISTS, "A model of that name exists.")
     VERSION_EXISTS = (Kind.EXISTS, "These bytes are registered as a version already.")
@@ -210,17 +207,17 @@ class Reason(Enum):
     API_KEYS_OFF = (Kind.PRECONDITION, "This gateway has no key for API keys.")
     ANSWER_WITHHELD = (
         Kind.PRECONDITION,
-        "The answer held what the policy lets no answer say.",
+        "The answer contained something that the policy permits in no answer.",
     )
     VERSION_NOT_LIVE = (
         Kind.PRECONDITION,
         "No live pointer names this version, or it could not be loaded.",
     )
     VERSION_REVOKED = (Kind.PRECONDITION, "The version has been revoked.")
-    OUTCOME_UNWANTED = (Kind.PRECONDITION, "The policy takes no outcomes of this model.")
+    OUTCOME_UNWANTED = (Kind.PRECONDITION, "The policy accepts no outcomes for this model.")
     OUTCOME_UNSUITABLE = (
         Kind.PRECONDITION,
-        "The entry is no answer of a model that decides on classes, labels or numbers.",
+        "The entry is not an answer with classes, labels or numbers.",
     )
     VERSION_ALTERED = (Kind.PRECONDITION, "The stored bytes are not those that were signed.")
     ENGINE_UNSUITABLE = (
@@ -232,10 +229,7 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "The INT8 model does not follow from the signed float32 model.",
     )
-    REPLAY_MISMATCH = (
-        Kind.PRECONDITION,
-        "The version's answer differs from the receipt's.",
-    )
+    REPLAY_MISMATCH = (Kind.PRECONDITION, "The version's answer differs from the receipt's.")
     SCREENING_REQUIRED = (
         Kind.PRECONDITION,
         "The version has no screening, and the policy exempts no model of its risk tier.",
@@ -246,29 +240,29 @@ class Reason(Enum):
     )
     WORKER_LIMIT = (
         Kind.PRECONDITION,
-        "Running the model, or checking its files, took more than a worker may take.",
+        "Running the model, or checking its files, exceeded the limits of a worker.",
     )
     WORKER_FORBIDDEN = (
         Kind.PRECONDITION,
-        "The worker that ran the model tried what no model needs: files, network or processes.",
+        "The worker that ran the model tried to use files, the network or processes.",
     )
     WORKER_FAILED = (
         Kind.PRECONDITION,
-        "The worker that ran the model ended early, or answered nonsense.",
+        "The worker that ran the model ended early, or gave an invalid reply.",
     )
     WORKER_UNCONFINED = (
         Kind.PRECONDITION,
-        "This system cannot shut in a worker that runs unapproved models.",
+        "This system cannot confine a worker that runs unapproved models.",
     )
-    RECIPE_INVALID = (Kind.INVALID, "The recipe is not one that can be followed.")
+    RECIPE_INVALID = (Kind.INVALID, "The recipe is not valid.")
     TRAINING_DATA = (
         Kind.PRECONDITION,
         "The data lack a column, a class or rows that the recipe asks for.",
     )
     LOSS_NOT_FINITE = (Kind.PRECONDITION, "The loss is no longer a number.")
-    RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
+    RUN_FOREIGN = (Kind.EXISTS, "The output folder belongs to another recipe.")
     SUM_REFUSED = (Kind.DENIED, "A client refuses to add its update to this sum.")
-    CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered for a sum that hides each.")
+    CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered to hide each one's update.")
     ENROLMENT_TOKEN = (Kind.UNAUTHENTICATED, "The enrolment token is not one that was issued here.")
     ENROLMENT_EXPIRED = (Kind.UNAUTHENTICATED, "The enrolment token has expired.")
     ENROLMENT_USED = (Kind.UNAUTHENTICATED, "The enrolment token was used by another key.")
@@ -281,7 +275,7 @@ class Reason(Enum):
         Kind.UNAVAILABLE,
         "The server of the federation does not answer, or shows another certificate.",
     )
-    PROCESS_LOST = (Kind.UNAVAILABLE, "A process that shares the training ended before its work.")
+    PROCESS_LOST = (Kind.UNAVAILABLE, "A process that shares the training ended too early.")
     CHECKPOINT_REFUSED = (
         Kind.INVALID,
         "The checkpoint is not safetensors and plain JSON of a known architecture.",
@@ -299,7 +293,7 @@ class Reason(Enum):
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
     APPROVALS_EXPIRED = (
         Kind.PRECONDITION,
-        "Approvals are older than the policy lets them count: propose the version anew.",
+        "Approvals are older than the policy permits: propose the version again.",
     )
     SECURITY_KEY_MISSING = (
         Kind.PRECONDITION,
@@ -308,7 +302,7 @@ class Reason(Enum):
     EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
     EVIDENCE_TOO_MUCH = (
         Kind.PRECONDITION,
-        "The caller has attached as much evidence to the version as one may.",
+        "The caller has reached the limit of evidence for the version.",
     )
     PROPOSAL_EXPIRED = (Kind.PRECONDITION, "The proposal's time has run out.")
     PROPOSAL_REJECTED = (
@@ -317,7 +311,7 @@ class Reason(Enum):
     )
     COMMENTS_TOO_MANY = (
         Kind.PRECONDITION,
-        "The caller has commented on the proposal as often as one may.",
+        "The caller has reached the limit of comments on the proposal.",
     )
     ROLLBACK_TARGET = (
         Kind.PRECONDITION,
@@ -327,10 +321,10 @@ class Reason(Enum):
     POINTER_STALE = (Kind.PRECONDITION, "No fresh statement covers the pointer.")
     UPLOAD_OFFSET = (
         Kind.STALE,
-        "The bytes do not continue the file, which ends at the offset given here.",
+        "The bytes do not continue the file, which ends at the offset in the metadata.",
     )
     SEQUENCE_STALE = (Kind.STALE, "The pointer has moved since.")
-    ETAG_STALE = (Kind.STALE, "What the etag stands for has changed since.")
+    ETAG_STALE = (Kind.STALE, "The state that the etag stands for has changed since.")
     POLICY_INVALID = (Kind.PRECONDITION, "The policy is not valid.")
     POLICY_EXPIRED = (Kind.PRECONDITION, "The policy has expired.")
     POLICY_ROLLED_BACK = (Kind.PRECONDITION, "The policy is older than one seen before.")
@@ -346,17 +340,17 @@ class Reason(Enum):
         Kind.EXHAUSTED,
         "The caller's quota of tokens has no room for the prompt and the answer asked for.",
     )
-    UPLOADS_TOO_MANY = (Kind.EXHAUSTED, "The caller has as many open uploads as one may have.")
+    UPLOADS_TOO_MANY = (Kind.EXHAUSTED, "The caller has reached the limit of open uploads.")
     STORAGE_FULL = (Kind.EXHAUSTED, "There is no room for the file.")
-    QUOTA_UNKNOWN = (Kind.UNAVAILABLE, "The place where quotas are counted does not answer.")
-    SESSION_UNKNOWN = (Kind.UNAVAILABLE, "The place where sessions are kept does not answer.")
+    QUOTA_UNKNOWN = (Kind.UNAVAILABLE, "The store that counts quotas does not answer.")
+    SESSION_UNKNOWN = (Kind.UNAVAILABLE, "The store of callers' sessions does not answer.")
     DEADLINE_TOO_SHORT = (Kind.TOO_LATE, "Too little time is left to answer.")
     DRAINING = (Kind.UNAVAILABLE, "The gateway is shutting down.")
     OUT_OF_MEMORY = (Kind.EXHAUSTED, "The engine has too little memory for the request.")
-    RUN_HUNG = (Kind.UNAVAILABLE, "The model's run took longer than it may, and was ended.")
+    RUN_HUNG = (Kind.UNAVAILABLE, "The model's run took too long and was terminated.")
     REGISTRY_UNAVAILABLE = (Kind.UNAVAILABLE, "The registry cannot be reached.")
     ENGINE_UNAVAILABLE = (Kind.UNAVAILABLE, "The engine that runs the version cannot be reached.")
-    ANSWER_MALFORMED = (Kind.INTERNAL, "The engine answered in another form than the model's.")
+    ANSWER_MALFORMED = (Kind.INTERNAL, "The engine's answer does not have the model's form.")
     RECORD_FAILED = (Kind.UNAVAILABLE, "The request could not be recorded, so it fails.")
     ERASURE_UNFINISHED = (
         Kind.UNAVAILABLE,
@@ -373,10 +367,7 @@ class Reason(Enum):
         Kind.NOT_FOUND,
         "The entry's subject was erased; what the entry proves still holds.",
     )
-    OPENING_MISSING = (
-        Kind.DATA_LOSS,
-        "What the entry commits to is gone, and no erasure explains it.",
-    )
+    OPENING_MISSING = (Kind.DATA_LOSS, "The entry's content is gone, and no erasure explains it.")
     RETENTION_HOLDS = (Kind.PRECONDITION, "These entries must be kept for longer.")
     WITNESS_REFUSED = (Kind.UNAVAILABLE, "A witness does not cosign.")
     WITNESSES_TOO_FEW = (Kind.DATA_LOSS, "Too few witnesses have cosigned the log.")
