@@ -35,7 +35,7 @@ Example:
     "--out",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to make; one that this recipe began is gone on with.",
+    help="The folder to write; a run that this recipe began there is continued.",
 )
 @json_option
 def train(recipe: Path, out: Path, as_json: bool) -> None:

@@ -52,7 +52,13 @@ Examples:
     help="Another new folder for the database of subjects, whose keys an erasure cannot reach in "
     "copies: keep it apart, and only for a short time.",
 )
-@click.option("--artifacts/--no-artifacts", "with_artifacts", default=True, show_default=True)
+@click.option(
+    "--artifacts/--no-artifacts",
+    "with_artifacts",
+    default=True,
+    show_default=True,
+    help="Copy the models' files too.",
+)
 @config_option
 @json_option
 @click.pass_context

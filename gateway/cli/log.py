@@ -69,11 +69,11 @@ def prune(
 ) -> None:
     """Remove old entries of this gateway's answer log, and what they commit to; keep their hashes.
 
-    The gateway may run meanwhile. Every checkpoint and every proof is as before, and what was
-    pruned stands in the registry's log first, in the name of operator:USER, the account that runs
-    this. Entries younger than `[answers] retention_days` (184) are refused; how old an entry is at
-    least, the anchors in the registry's log say. Entries go in tiles of 256. Other answer logs that
-    have entries old enough are listed as left, with the exit status 3: run this on their gateways.
+    The gateway may run meanwhile. Every checkpoint and every proof stays valid. The registry's log
+    first records what is pruned, in the name of operator:USER, the account that runs this. Entries
+    younger than `[answers] retention_days` (184) are refused; the anchors in the registry's log
+    show the minimum age of an entry. Entries go in tiles of 256. Other answer logs that have
+    entries old enough are listed as left, with the exit status 3: run this on their gateways.
     """
     now = datetime.now(UTC)
     try:

@@ -81,7 +81,7 @@ def restore(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Put the backup in FOLDER in the place of this gateway's databases, while it is stopped.
+    """Replace this stopped gateway's databases by the backup in FOLDER.
 
     The files must be those of the backup; their logs must verify, and extend everything that this
     gateway's memory, its witnesses and --known have seen. An older state is refused, and the output

@@ -177,9 +177,9 @@ Examples:
 @click.option(
     "--settings",
     type=click.Choice(["gateway", "engine"]),
-    help="Print nothing but what goes into that file.",
+    help="Print only the settings for that file.",
 )
-@click.option("--quick", is_flag=True, help="Do not read the logs as a whole.")
+@click.option("--quick", is_flag=True, help="Skip the checks that read a whole log.")
 @config_option
 @json_option
 @click.pass_context
@@ -191,11 +191,11 @@ def doctor(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Look at this machine and say what fits it, and look at the installation's databases.
+    """Check this machine and the installation's databases, and propose settings.
 
-    Cores and memory are those that the cgroup and the affinity mask leave to this process, so ask
-    where the gateway is to run: in its container, or by `systemd-run`. The databases are read and
-    not changed; the gateway may run meanwhile. The exit status is 1 where one is not sound.
+    Cores and memory are those that the cgroup and the affinity mask allow this process, so run it
+    where the gateway will run: in its container, or by `systemd-run`. The databases are read and
+    not changed; the gateway may run meanwhile. The exit status is 1 if a database is not sound.
     """
     if settings == "engine" and not separate_engine:
         raise click.UsageError("an engine.toml is that of --separate-engine")

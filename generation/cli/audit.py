@@ -57,13 +57,23 @@ Examples:
 )
 @click.argument("receipt", type=_FILE)
 @click.option("--prompt", required=True, type=_FILE, help="The prompt, as it was sent.")
-@click.option("--chat", is_flag=True, help="It is the JSON of a chat's messages.")
-@click.option("--max-tokens", type=int, default=DEFAULT_TOKENS, show_default=True)
-@click.option("--temperature", type=float, default=0.0, show_default=True)
-@click.option("--top-p", type=float, default=1.0, show_default=True)
-@click.option("--stop", multiple=True, help="A text that ends the answer; several in their order.")
-@click.option("--seed", type=int, default=0, help="As asked for, or as the answer told.")
-@click.option("--seconds", type=click.IntRange(1), default=600, show_default=True)
+@click.option("--chat", is_flag=True, help="The prompt is the JSON of a chat's messages.")
+@click.option(
+    "--max-tokens", type=int, default=DEFAULT_TOKENS, show_default=True, help="As in the request."
+)
+@click.option(
+    "--temperature", type=float, default=0.0, show_default=True, help="As in the request."
+)
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="As in the request.")
+@click.option("--stop", multiple=True, help="As in the request; may be repeated.")
+@click.option("--seed", type=int, default=0, help="As in the request, or in the answer.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="How long generating may take.",
+)
 @click.option("--device", default=CPU, show_default=True, help="Where to compute, such as cuda.")
 @json_option
 @click.pass_context
@@ -84,8 +94,9 @@ def replay_generator(
     """Ask the language model of RECEIPT again, on this machine, and compare.
 
     The receipt is verified, the version's files are those that were signed, and prompt and sampling
-    are what the receipt stands for. Tokens and text must be the same; of an answer that was cut,
-    those that had come. An answer of a card is compared on the same kind of card only.
+    are what the receipt stands for. Tokens and text must be the same. If the answer was cut, the
+    tokens until then are compared. An answer that was computed on a GPU is compared on the same
+    kind of GPU only.
     """
     sampling = Sampling(max_tokens, temperature, top_p, stop, seed)
     asked = SamplingRequest(prompt.read_bytes(), chat, sampling)

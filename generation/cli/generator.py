@@ -50,7 +50,7 @@ Examples:
 @click.option("--config", type=_CONFIG, help="The configuration; default: STATE/generator.toml.")
 @click.pass_context
 def generator(ctx: click.Context, config: Path | None) -> None:
-    """Start what generates text alone, for the gateways whose [generator] names it."""
+    """Start the process that generates text, for gateways whose [generator] names it."""
     from generation.config import GeneratorConfig
     from generation.serving import generator_server
 
@@ -145,8 +145,20 @@ Example:
     show_default=True,
     help="How many percent they must keep of what full attention recalls from far behind; 0: any.",
 )
-@click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
-@click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option(
+    "--prompt-tokens",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="The most tokens that a prompt may have.",
+)
+@click.option(
+    "--output-tokens",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="The most tokens that an answer may have.",
+)
 @json_option
 @click.pass_context
 def publish_generator(
@@ -171,9 +183,9 @@ def publish_generator(
     """Mark, sign and register a language model of a folder in Hugging Face's layout.
 
     Weights must be safetensors, the architecture Llama's, Qwen2's or T5's. The model's watermark
-    key stays with the publisher. How surprising clean prompts are to the model sets the threshold
-    that prompts are screened by; T5 cannot say it, so its prompts are answered only where the
-    policy lets pass what nobody has measured.
+    key stays with the publisher. The model's surprise at clean prompts sets the threshold for
+    screening prompts. T5 cannot measure surprise, so its prompts are refused unless the policy lets
+    adversarial prompts pass.
     """
     from generation.publishing.builder import GeneratorDescription
 

@@ -61,7 +61,7 @@ def derive(
 ) -> None:
     """Quantize the signed float32 model of VERSION again, and compare with the signed INT8 one.
 
-    Every byte must be the same. It takes the release of onnxruntime that the publisher had.
+    Every byte must be the same. This needs the publisher's release of onnxruntime.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:
@@ -118,8 +118,8 @@ def replay(
     """Ask the version of RECEIPT again, on this machine, and compare answer and verdict.
 
     The receipt is verified, the version's files are those that were signed, and the input is the
-    one that the receipt stands for. What screening scored the worst row is shown too, and how many
-    clean rows score so high: of exchangeable ones no larger share, at any level.
+    one that the receipt stands for. The screening score of the worst row is shown too, with the
+    largest share of clean rows that score so high.
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:

@@ -62,7 +62,7 @@ def check(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell what publishing a model would come to; nothing is signed, logged or sent.
+    """Show what publishing a model would result in; nothing is signed, logged or sent.
 
     SOURCE is what `sealgate model publish` takes. It is prepared, marked with a key that is thrown
     away, calibrated and loaded, once in float32 and once in INT8.

@@ -26,7 +26,7 @@ class ImportGroup(DefaultCommandGroup):
 
 @click.group("import", cls=ImportGroup)
 def imports() -> None:
-    """Publish a model of MLflow's or Hugging Face's, or take in a checkpoint.
+    """Publish a model from MLflow or Hugging Face, or import a checkpoint.
 
     `sealgate import PATH` is `sealgate import checkpoint PATH`.
     """

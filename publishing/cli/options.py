@@ -48,7 +48,7 @@ _WORKER_OPTIONS = (
         "--unsafe-worker",
         is_flag=True,
         envvar="SEALGATE_UNSAFE_WORKER",
-        help="Run the model even where this system cannot shut it in: it may then read your keys.",
+        help="Run the model even if this system cannot confine it: it could then read your keys.",
     ),
 )
 
@@ -273,7 +273,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def confined(*given: Any, memory: int, seconds: int, unsafe_worker: bool, **others: Any) -> Any:
         if unsafe_worker:
-            warning = "warning: the model may run without being shut in (--unsafe-worker)"
+            warning = "warning: the model may run unconfined (--unsafe-worker)"
             click.echo(warning, err=True)
         bounds = Confinement(SandboxLimits(memory=memory << 30, seconds=seconds), unsafe_worker)
         return command(*given, bounds=bounds, **others)

@@ -66,9 +66,8 @@ def evaluate(
     """Measure how often VERSION of MODEL raises false alarms on clean rows of your own.
 
     DATA is .npy, or .csv without a header. Each row is measured as it is, and under benign changes.
-    The exit status is 1 where more of your rows are flagged than of rows like those it was
-    calibrated on, at 95% confidence: then yours are not like these, and the version wants
-    recalibration.
+    The exit status is 1 if, at 95% confidence, more of your rows are flagged than of rows like the
+    calibration rows. Your rows are then of another kind, and the version needs recalibration.
     """
     _, files = fetch(profile(ctx, "auditor"), model, version)
     rows = red_team.check_rows(ModelConfig.decode(files[version_contents.MODEL]), read_rows(data))
@@ -103,9 +102,27 @@ Example:
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
 @click.option("--data", required=True, type=_FILE, help="Rows to attack: .npy, or .csv.")
-@click.option("--victims", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--queries", type=click.IntRange(1, 100_000), default=1000, show_default=True)
-@click.option("--eps", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True)
+@click.option(
+    "--victims",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="The number of rows that are attacked by queries.",
+)
+@click.option(
+    "--queries",
+    type=click.IntRange(1, 100_000),
+    default=1000,
+    show_default=True,
+    help="The most queries about one of these rows.",
+)
+@click.option(
+    "--eps",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="The most by which queries move a number, as a share of its range.",
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -130,10 +147,9 @@ def attack(
 ) -> None:
     """Attack VERSION of MODEL before you approve it: a red team in one command.
 
-    The version's signed files are fetched and attacked in a worker: with its gradient on every row
-    of --data, and on --victims of them with --queries questions each, moving by --eps of the
-    domain's width, or of each column's own range, seeing labels alone. Signed, the report is
-    evidence that others can check, and --attach shows it to all who decide on the version.
+    The version's signed files are fetched and attacked in a worker. Attacks that use its gradient
+    try every row of --data. Attacks that see labels alone try --victims of them. The signed report
+    is evidence that others can check; --attach shows it to everyone who decides on the version.
     """
     person = profile(ctx, "approver-1")
     signed, files = fetch(person, model, version)
@@ -239,13 +255,13 @@ def recalibrate(
     bounds: Confinement,
     as_json: bool,
 ) -> None:
-    """Publish the model SOURCE anew, with thresholds set on traffic of an earlier version.
+    """Publish the model SOURCE again, with thresholds from traffic of an earlier version.
 
     SOURCE, --data and the options must be what that version was made from. All of its traffic
-    counts, what was refused too, but rows that came again count once. Before you do this, know why
-    it changed: attacks among the traffic raise the thresholds. The report says how much of it was
-    flagged, how few hostile rows would set the thresholds, and what both versions catch. What comes
-    out is a version like any other: it is proposed, approved and promoted.
+    counts, refused requests too; repeated rows count once. Find out first why the traffic changed:
+    attacks among it raise the thresholds. The report says how much of it was flagged, how few
+    hostile rows would set the thresholds, and what both versions catch. The result is a version
+    like any other: it must be proposed, approved and promoted.
     """
     person = profile(ctx, "publisher")
     dataset, description = described.read(source, data, precision, bounds)

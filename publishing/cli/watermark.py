@@ -55,14 +55,14 @@ for command in (prove, settle_claims, attest):
     "  sealgate watermark verify found.safetensors --blind"
 )
 @click.argument("file", type=_FILE)
-@click.option("--blind", is_flag=True, help="By the file alone; do not ask the registry.")
+@click.option("--blind", is_flag=True, help="Read the file alone; do not ask the registry.")
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, file: Path, blind: bool, as_json: bool) -> None:
     """Read every mark of ours in FILE, ONNX or safetensors: which version, given to whom.
 
-    Where the file alone says nothing, its neurons are aligned to those of each version as the
-    registry has it, and it is read again; that is said. Exits with 1 where no mark is found.
+    If the file alone shows no mark, its neurons are aligned to those of each registered version,
+    and it is read again; the output says so. The exit status is 1 if no mark is found.
     """
     person = profile(ctx, "publisher")
     weights = weights_of(file.name, file.read_bytes())
@@ -83,7 +83,7 @@ def verify(ctx: click.Context, file: Path, blind: bool, as_json: bool) -> None:
 )
 @click.argument("source", type=_FILE)
 @click.argument("target", type=NEW_FILE)
-@click.option("--model", required=True, help="Under whose key.")
+@click.option("--model", required=True, help="The model whose key marks the file.")
 @click.option("--integers", is_flag=True, help="Only an INT8 ONNX file is there: move it by steps.")
 @json_option
 @click.pass_context

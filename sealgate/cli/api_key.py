@@ -25,7 +25,13 @@ def api_key() -> None:
 )
 @click.argument("principal")
 @click.option("--label", default="", help="What the key is for.")
-@click.option("--days", type=click.FloatRange(0.001, 366), default=90.0, show_default=True)
+@click.option(
+    "--days",
+    type=click.FloatRange(0.001, 366),
+    default=90.0,
+    show_default=True,
+    help="For how long the key is valid.",
+)
 @json_option
 @click.pass_context
 def create(ctx: click.Context, principal: str, label: str, days: float, as_json: bool) -> None:

@@ -61,7 +61,7 @@ Examples:
     type=click.Choice(["alert", "block", "off"]),
     default="alert",
     show_default=True,
-    help="What follows where a caller's requests together look like an attack.",
+    help="What to do if a caller's requests together look like an attack.",
 )
 @click.option(
     "--unencrypted-keys",

@@ -72,7 +72,7 @@ def rotate(
     The next key is the file `NAME.next.key` beside the present one; `sealgate init` makes it, and a
     gateway reads it at start; `next_log_key` and `next_freshness_key` of gateway.toml name another
     file, or a key in a token. The drafted policy names the next key, with the present one among the
-    former: both are believed. Once it is accepted, each gateway goes on under the next key, and
+    former: both are accepted. Once it is accepted, each gateway goes on under the next key, and
     until that is anchored both sign. --finish then renames the files, and of a log prints the size
     up to which the former key still vouches.
     """
@@ -207,7 +207,13 @@ key.add_command(rotate)
     "  sealgate key new --scheme ecdsa-p256 model-signing.key"
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--scheme", type=click.Choice([ED25519, ECDSA_P256]), default=ED25519)
+@click.option(
+    "--scheme",
+    type=click.Choice([ED25519, ECDSA_P256]),
+    default=ED25519,
+    show_default=True,
+    help="ed25519 for people and logs, ecdsa-p256 for a publisher's model signatures.",
+)
 @click.option(
     "--unencrypted", is_flag=True, help="No passphrase: anyone who can read the file can sign."
 )

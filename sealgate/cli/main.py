@@ -126,7 +126,8 @@ Examples:
 def main(ctx: click.Context, state: str, person: str | None) -> None:
     """A model security and governance gateway.
 
-    Only verified models answer, only screened requests ask, and every answer can be proved.
+    Only verified models answer, only screened requests are answered, and every
+    answer can be proved.
     """
     ctx.obj = {"state": state, "person": person}
 

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 @click.group("outcome", cls=HelpfulGroup)
 def outcome() -> None:
-    """Report what was true of answers, and see how good a model stays."""
+    """Report the true outcomes of answers, and show how accurate models still are."""
 
 
 def keep_answer(file: Path, answer: InferResult) -> None:

@@ -75,7 +75,7 @@ def person() -> None:
     "  sealgate person add bert --role auditor --passkey   prints a link for bert"
 )
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice(ROLES))
+@click.option("--role", required=True, type=click.Choice(ROLES), help="The person's role.")
 @click.option(
     "--passkey",
     "by_passkey",

@@ -112,7 +112,7 @@ def _statement_fields(data: bytes, policy: Policy) -> dict[str, object]:
 def cose(ctx: click.Context, file: Path, out: Path) -> None:
     """Ask the log for the receipt in FILE as a COSE receipt (RFC 9942), and write that to OUT.
 
-    Verifiers of others read it. Both receipts are verified first.
+    Other people's verifiers can read it. Both receipts are verified first.
     """
     person = profile(ctx, "client")
     read = Receipt.decode(file.read_bytes())

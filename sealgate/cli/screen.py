@@ -42,8 +42,19 @@ Examples:
 @click.option("--caller", required=True, help="The caller whose request may be answered.")
 @input_options
 @click.option("--reason", required=True, help="The reason, which is signed and recorded.")
-@click.option("--minutes", type=click.FloatRange(1), default=15.0, show_default=True)
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--minutes",
+    type=click.FloatRange(1),
+    default=15.0,
+    show_default=True,
+    help="For how long the allowance is valid; the policy limits it.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write the allowance to.",
+)
 @click.pass_context
 def allow(
     ctx: click.Context,

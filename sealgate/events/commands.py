@@ -73,7 +73,7 @@ def serve_events(ctx: click.Context, config: Path | None, start: int | None) -> 
 
 @click.group(cls=HelpfulGroup)
 def events() -> None:
-    """Make secrets for webhooks, and look after dead letters."""
+    """Create webhook secrets; list, retry and drop dead letters."""
 
 
 # Also where only the base package is installed, which has no `sealgate serve`.
@@ -89,7 +89,7 @@ Examples:
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def secret(file: Path) -> None:
-    """Make a secret in a new FILE that only you can read; give the receiver what is in it."""
+    """Write a secret to a new FILE that only you can read; give its content to the receiver."""
     write_private_file(file, f"{new_secret()}\n".encode())
     click.echo(f"{file}: show its content to the receiver alone")
 

@@ -190,6 +190,7 @@ witness.toml:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("witness.toml"),
     show_default=True,
+    help="The configuration, as below.",
 )
 @click.option(
     "--new", is_flag=True, help="Create the database; only for a key that has never cosigned."

@@ -154,7 +154,13 @@ def _show(reach: BlastRadius, search: _Search, elsewhere: list[str], as_json: bo
     "  sealgate audit readers --by auditor --limit 20 --json"
 )
 @click.option("--by", "principal", default="", help="Only what this principal read.")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="The maximum number of reads.",
+)
 @click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
 @json_option
 @click.pass_context

@@ -56,12 +56,12 @@ _NOTHING_SIGNED = (
 def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
     """Compare the requests that engines signed that they ran with the entries of the answer log.
 
-    For each version, the most telling statement is shown: how many requests were counted by then,
-    how many were recorded, how many are missing at least, and how many entries are in doubt because
-    they were too close to that moment or can't be opened. The exit status is 1 if a request is
-    missing. It needs a separate engine ([engine]); one in the gateway's process signs nothing,
-    because whoever holds the gateway holds its key: the output then says that nothing is known, and
-    the exit status is 0. A killed engine loses the counts since its last
+    For each version, the statement with the most missing requests is shown: how many requests were
+    counted by then, how many were recorded, how many are missing at least, and how many entries are
+    in doubt because they were too close to that moment or can't be opened. The exit status is 1 if
+    a request is missing. It needs a separate engine ([engine]). An engine in the gateway's process
+    signs nothing, because whoever controls the gateway has its key: the output then says that
+    nothing is known, and the exit status is 0. A killed engine loses the counts since its last
     statement (a minute, `anchor_every`), and a killed gateway loses the entries of requests not yet
     answered.
     """

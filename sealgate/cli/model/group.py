@@ -63,7 +63,13 @@ Examples:
 """
 )
 @click.argument("name", required=False)
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(_KINDS)))
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(list(_KINDS)),
+    help="Only changes of this kind; may be repeated.",
+)
 @click.option("--from", "start", type=click.IntRange(0), help="The first log entry to show.")
 @json_lines_option
 @click.pass_context

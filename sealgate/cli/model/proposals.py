@@ -136,7 +136,7 @@ def proposals(
 ) -> None:
     """List the proposals for the model NAME, or for all models, oldest first.
 
-    An approver is waited for until enough people have approved, and an admin afterwards.
+    A proposal waits for approvers until enough of them have approved, and then for an admin.
     """
     if waiting and filter_:
         raise click.UsageError("--waiting-for and --filter exclude each other")

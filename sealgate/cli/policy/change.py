@@ -53,7 +53,13 @@ Examples:
 """
 )
 @click.argument("file", type=_NEW_FILE)
-@click.option("--days", type=click.FloatRange(1, 3660), default=365.0, show_default=True)
+@click.option(
+    "--days",
+    type=click.FloatRange(1, 3660),
+    default=365.0,
+    show_default=True,
+    help="For how long the policy is valid.",
+)
 @policy_option
 @click.pass_context
 def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...]) -> None:

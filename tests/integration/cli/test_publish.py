@@ -27,7 +27,7 @@ def test_progress_is_shown_and_nothing_is_unsafe(harness):
 def test_an_unsafe_worker_is_warned_of(harness):
     result = publish(harness, "breast-cancer", "--unsafe-worker")
     assert result.exit_code == 0, result.output
-    assert "warning: the model may run without being shut in" in result.stderr
+    assert "warning: the model may run unconfined" in result.stderr
 
 
 def test_limits_must_be_ones(harness):
