@@ -12,6 +12,7 @@ import re
 import statistics
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +94,35 @@ def shared_class_names(files: list[Path]) -> dict[str, list[str]]:
     return {name: where for name, where in sorted(places.items()) if len(where) > 1}
 
 
-def private_uses(files: list[Path]) -> int:
-    """How often tests use an attribute of another object that begins with one underscore."""
-    count = 0
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
-                owner = node.value
-                own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
-                own |= isinstance(owner, ast.Call) and ast.unparse(owner) == "super()"
-                count += not own and node.attr not in _PUBLIC
-    return count
+def private_uses(files: list[Path]) -> list[str]:
+    """Where tests use a private name of another object or module: as an attribute, by an import,
+    or as a text for `setattr` or `getattr`. Each as `path:line name`.
+    """
+    return [
+        f"{path}:{line} {name}"
+        for path in files
+        for line, name in _private_names(ast.parse(path.read_text()))
+    ]
+
+
+def _private_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute | ast.ImportFrom | ast.Call):
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
+            own |= isinstance(owner, ast.Call) and ast.unparse(owner) == "super()"
+            names = [] if own else [node.attr]
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        elif ast.unparse(node.func).endswith(("setattr", "getattr")):
+            texts = (each.value for each in node.args if isinstance(each, ast.Constant))
+            names = [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
+        for name in names:
+            if re.match(r"_[A-Za-z]", name) and name not in _PUBLIC:
+                yield node.lineno, name
 
 
 def statements(files: list[Path]) -> int:
@@ -133,7 +152,7 @@ def measure() -> dict[str, Any]:
         "class_names_shared": len(names),
         "file_cycles": cycles(graph),
         "package_cycles": cycles(package_graph(graph)),
-        "private_uses_in_tests": private_uses(sources("tests")),
+        "private_uses_in_tests": len(private_uses(sources("tests"))),
         "readme_lines": len(Path("README.md").read_text().splitlines()),
     }
 

@@ -26,7 +26,7 @@ Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 SLICES = ("train", "fit", "calibration", "test")
 _FASHION_ROWS = 6600
-_CREDIT = Path("build/bench/credit/germancredit.csv")
+CREDIT_FILE = Path("build/bench/credit/germancredit.csv")
 _CREDIT_LABEL = "creditability"
 # What an applicant can ask for otherwise. Who they are, what they own and what they did before is
 # on record: an attack that changes it could not be sent.
@@ -182,9 +182,9 @@ def _flights() -> Read:
 
 
 def _credit() -> Read:
-    if not _CREDIT.exists():
+    if not CREDIT_FILE.exists():
         raise FileNotFoundError("German credit: make bench NAME=screening fetches it")
-    with _CREDIT.open(newline="", encoding="utf-8") as file:
+    with CREDIT_FILE.open(newline="", encoding="utf-8") as file:
         records = list(csv.DictReader(file))
     names = [name for name in records[0] if name and name != _CREDIT_LABEL]
     parts = [_column(name, [record[name] for record in records]) for name in names]

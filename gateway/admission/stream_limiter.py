@@ -22,7 +22,7 @@ from gateway.config.sections import GatewayLimits
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 
-_SWEEP_SECONDS = 0.25
+SWEEP_SECONDS = 0.25
 # Requests that need no credential fit into one packet.
 _ANONYMOUS_SECONDS = 1.0
 _OVERTIME_SECONDS = 5.0
@@ -77,7 +77,7 @@ class StreamLimiter:
         )
         self.ends: dict[CancellableCall, float] = {}
         self._mutex = threading.Lock()
-        self._sweeper = PeriodicThread("stream-limiter", _SWEEP_SECONDS, self._end_overdue)
+        self._sweeper = PeriodicThread("stream-limiter", SWEEP_SECONDS, self._end_overdue)
 
     def start(self) -> None:
         """Begin to end what overstays."""

@@ -27,7 +27,7 @@ from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED
 _log = logging.getLogger(__name__)
 
 _WAITING = 32
-_RUN_SECONDS = 5.0
+RUN_SECONDS = 5.0
 _REPORT_SECONDS = 60.0
 
 
@@ -73,9 +73,9 @@ class ShadowComparisons:
         """Compare what is still waiting, for so long as one may take, and end."""
         if not self._thread.is_alive():
             return
-        end = time.monotonic() + _RUN_SECONDS
+        end = time.monotonic() + RUN_SECONDS
         with suppress(queue.Full):
-            self._queue.put(None, timeout=_RUN_SECONDS)
+            self._queue.put(None, timeout=RUN_SECONDS)
         self._thread.join(max(0.0, end - time.monotonic()))
         # What then still waits is left out.
         self._stopping.set()
@@ -123,7 +123,7 @@ class ShadowComparisons:
 
     def ask(self, comparison: ShadowComparison) -> InferenceResult:
         array = model_input(comparison.other.config, comparison.tensors)
-        until = time.monotonic() + _RUN_SECONDS
+        until = time.monotonic() + RUN_SECONDS
         return self._engine.infer(comparison.other, array, RequestOptions(until, caller=SHADOW))
 
     def _audit_record(

@@ -77,7 +77,7 @@ class BurstServer:
         # For refusals that are recorded: they wait for no version.
         self._refusing = Threads(max(1, limits.threads // 8))
         self._largest = limits.message_bytes
-        self._delayed = DelayedAnswers()
+        self.delayed = DelayedAnswers()
         self._heads = RequestHeads()
         self._authenticator = BurstAuthenticator(authenticator)
 
@@ -94,7 +94,7 @@ class BurstServer:
 
     def stop(self) -> None:
         """Let the answers go that are held back, and end what comes after answers."""
-        self._delayed.stop()
+        self.delayed.stop()
         if not self._shares.wait(_SETTLE_SECONDS):
             _log.warning("calls of slow versions are still worked on")
 
@@ -265,7 +265,7 @@ class BurstServer:
             self._refuse(served, error)
             return
         if hold > 0:
-            self._delayed.add(hold, partial(self._respond, served, pending))
+            self.delayed.add(hold, partial(self._respond, served, pending))
         else:
             self._respond(served, pending)
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 # Metadata is read before anyone is authenticated.
 _METADATA_BYTES = 16 * 1024
 # A connection that never says hello, or has nothing to ask any more, is closed.
-_HANDSHAKE_MS = 5_000
+HANDSHAKE_MS = 5_000
 _IDLE_MS = 300_000
 _UNREAD = 2
 # What the native transport adds to a caller's metadata.
@@ -169,7 +169,7 @@ def new_server(
             # keeps nothing.
             ("grpc.per_message_decompression", 0),
             ("grpc.max_allowed_incoming_connections", limits.connections + room),
-            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
             ("grpc.max_concurrent_streams", limits.streams_per_connection),
             ("grpc.max_metadata_size", _METADATA_BYTES + (_OWN_METADATA_BYTES if peers else 0)),

@@ -5,7 +5,7 @@ host keeps everything that it has verified, so each statement renews every point
 revocation stops a version at once, whichever pointer it came with.
 
 A gateway follows a pointer only after the engine does. So for a while, requests arrive that
-resolved the previous version: the host still answers those for `_LEAVING_SECONDS`. A request names
+resolved the previous version: the host still answers those for `LEAVING_SECONDS`. A request names
 the digest of the version that must answer it, and no other version does.
 """
 
@@ -72,7 +72,7 @@ class RunTally:
         return sign_statement(statement, self._signer)
 
 
-_LEAVING_SECONDS = 60.0
+LEAVING_SECONDS = 60.0
 # By model and number: a version, and until when it is answered for, in seconds of `monotonic`.
 Leaving: TypeAlias = Mapping[tuple[str, int], tuple[LiveVersion, float]]
 
@@ -265,7 +265,7 @@ class EngineHost:
 
 
 def _leaving(lives: Iterable[LiveVersion]) -> dict[tuple[str, int], tuple[LiveVersion, float]]:
-    end = time.monotonic() + _LEAVING_SECONDS
+    end = time.monotonic() + LEAVING_SECONDS
     return {(live.model, live.version): (live, end) for live in lives}
 
 

@@ -33,7 +33,7 @@ _LONGEST_LOOKUP = 100
 # than this, whoever's they are, few are cut at once, and the others wait for seconds at most.
 _LARGE = 16 << 10
 large_texts = threading.BoundedSemaphore(2)
-_PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
 _PARTS = {
     "normalizer": {
         *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Sequence", "Strip"),
@@ -130,7 +130,7 @@ class TextTokenizer:
     def _cut(self, texts: list[str]) -> list[list[int]]:
         if sum(map(len, texts)) <= _LARGE:
             return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
-        if not large_texts.acquire(timeout=_PATIENCE_SECONDS):
+        if not large_texts.acquire(timeout=PATIENCE_SECONDS):
             raise SealgateError(Reason.QUEUE_FULL, "other large texts are being tokenized")
         try:
             # One by one, so that only the tokens of each are kept.

@@ -28,7 +28,7 @@ _MOST_TEXT_BYTES = 1 << 24
 _MOST_BUCKETS = 32
 _LEAST_BUCKET = 16
 # Pairs of tokens of all rows in one run: 32 rows of 512 tokens.
-_MOST_PAIRS = 1 << 23
+MOST_PAIRS = 1 << 23
 # What a text is at most given, or for each token that is taken of it.
 _TEXT_BYTES, _TOKEN_BYTES = 1 << 14, 8
 _FIELDS = ("vocabulary", "buckets", "overlong", "text_bytes")
@@ -139,7 +139,7 @@ def at_once(width: int) -> int:
     """How many rows of so many tokens a graph is given at once: where each token attends to every
     other, what a row takes grows with the square of its length.
     """
-    return max(1, _MOST_PAIRS // width**2)
+    return max(1, MOST_PAIRS // width**2)
 
 
 def lengths(rows: Ids) -> Ids:

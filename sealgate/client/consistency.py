@@ -84,7 +84,7 @@ class ClientMemoryFile:
 
 _SAVE_SECONDS = 1.0
 # Entries that calls have claimed; older ones lie before whatever is still in flight.
-_REMEMBERED = 8192
+REMEMBERED = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,8 @@ class ConsistencyChecker:
             if index < sizes.get(origin, 0) or index in taken:
                 return False
             taken.add(index)
-            if len(taken) > _REMEMBERED:
-                oldest = max(taken) - _REMEMBERED // 2
+            if len(taken) > REMEMBERED:
+                oldest = max(taken) - REMEMBERED // 2
                 self.taken[origin] = {item for item in taken if item >= oldest}
             return True
 

@@ -32,7 +32,7 @@ _WITHHELD = frozenset(
         Reason.SESSION_BLOCKED,
     }
 )
-_PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
 
 Golden: TypeAlias = GoldenRows | GoldenPrompts
 
@@ -94,7 +94,7 @@ class GoldenCheck:
                 return GoldenOptions(live, golden, self.run(live, golden))
             except _Moved:
                 if not last:
-                    time.sleep(_PAUSE_SECONDS)
+                    time.sleep(PAUSE_SECONDS)
         detail = "it answers with another version than its pointer names"
         return GoldenOptions(
             live,
@@ -106,7 +106,7 @@ class GoldenCheck:
         """Check the same version once more. Raises SealgateError(SEQUENCE_STALE) where its alias
         has moved.
         """
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
         try:
             return self.run(asked.live, asked.golden)
         except _Moved:

@@ -131,10 +131,10 @@ def _items(method: Callable[[Any], Any], request: Any, field: str) -> Iterator[A
 
 
 # A stream is opened anew after this time at the latest, so a gateway that vanished is noticed.
-_STREAM_SECONDS = 60.0
+STREAM_SECONDS = 60.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -162,7 +162,7 @@ def follow(
     """
     at, failures = start, 0
     while True:
-        stream = open_stream(at, _STREAM_SECONDS)
+        stream = open_stream(at, STREAM_SECONDS)
         try:
             for message in stream:
                 at, failures = after(message), 0
@@ -179,7 +179,7 @@ def follow(
 
 
 def _is_passing(refusal: GatewayRefusal) -> bool:
-    if refusal.code in _PASSING:
+    if refusal.code in PASSING:
         return True
     # How a connection that breaks off looks, and a gateway whose places are all taken.
     broken = refusal.code is grpc.StatusCode.INTERNAL and refusal.reason is Reason.CALL_FAILED

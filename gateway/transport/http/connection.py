@@ -96,9 +96,9 @@ class Request:
 
 _log = logging.getLogger(__name__)
 
-_HANDSHAKE_SECONDS = 5.0
-_HEAD_SECONDS = 10.0
-_IDLE_SECONDS = 30.0
+HANDSHAKE_SECONDS = 5.0
+HEAD_SECONDS = 10.0
+IDLE_SECONDS = 30.0
 _SEND_SECONDS = 10.0
 # How long a caller that was answered early goes on being listened to, so that it hears the answer.
 _LINGER_SECONDS = 2.0
@@ -156,7 +156,7 @@ class HttpConnection:
 
     def _begin(self) -> None:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(_HANDSHAKE_SECONDS)
+        self._socket.settimeout(HANDSHAKE_SECONDS)
         if self._tls is not None:
             secure = self._tls.context.wrap_socket(
                 self._socket, server_side=True, do_handshake_on_connect=False
@@ -194,9 +194,9 @@ class HttpConnection:
             # In this order: whoever sets the one looks at the other afterwards.
             if self._is_last:
                 return None
-            self._receive(time.monotonic() + _IDLE_SECONDS, _HEAD_BYTES)
+            self._receive(time.monotonic() + IDLE_SECONDS, _HEAD_BYTES)
             self._is_idle = False
-        head = self._event(time.monotonic() + _HEAD_SECONDS, _HEAD_BYTES)
+        head = self._event(time.monotonic() + HEAD_SECONDS, _HEAD_BYTES)
         if not isinstance(head, h11.Request):
             return None
         request = Request(head, self._peer, self._event, self)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 # In this time a version is loaded, held against its golden answers and warmed.
 _LOAD_SECONDS = 120.0
-_ASK_SECONDS = 5.0
+ASK_SECONDS = 5.0
 # The way to an engine is the shortest of so many calls that do nothing.
 _WAYS = 3
 _LONGEST_PLACE = 100
@@ -122,7 +122,7 @@ class RemoteEngine(EngineConnection):
         try:
             request = oip.ServerReadyRequest()
             self._endpoint.check()
-            ready = call(self._inference.ServerReady, request, _ASK_SECONDS).ready
+            ready = call(self._inference.ServerReady, request, ASK_SECONDS).ready
         except SealgateError:
             ready = False
         if not ready and any(item.refusal is None for item in self._shown.values()):
@@ -135,7 +135,7 @@ class RemoteEngine(EngineConnection):
         """
         self._endpoint.check()
         request = engine_pb2.GetCountsRequest()
-        return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
+        return Envelope.decode(call(self._engine.GetCounts, request, ASK_SECONDS).envelope)
 
     def _away(self) -> SealgateError | None:
         """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
@@ -144,7 +144,7 @@ class RemoteEngine(EngineConnection):
         self._renew()
         try:
             self._endpoint.check()
-            call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+            call(self._inference.ServerLive, oip.ServerLiveRequest(), ASK_SECONDS)
         except SealgateError as refusal:
             self._behind.set()
             return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
@@ -170,7 +170,7 @@ class RemoteEngine(EngineConnection):
                 raise ValueError("what runs it there is not text that can be shown")
             for _ in range(_WAYS):
                 begun = time.monotonic()
-                call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+                call(self._inference.ServerLive, oip.ServerLiveRequest(), ASK_SECONDS)
                 ways.append(time.monotonic() - begun)
         except (SealgateError, ValueError) as error:
             _log.warning("%s does not report the costs of %s: %s", self.name, pointer.model, error)

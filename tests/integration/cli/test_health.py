@@ -42,7 +42,7 @@ def runtime_that_errs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ReadyVersion, "submit_all", errs)
-        patch.setattr(golden_check, "_PAUSE_SECONDS", 0.01)
+        patch.setattr(golden_check, "PAUSE_SECONDS", 0.01)
         yield
 
 

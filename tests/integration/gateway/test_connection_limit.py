@@ -37,7 +37,7 @@ def is_closed(connection: socket.socket) -> bool:
 def test_silent_connections_are_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    monkeypatch.setattr(listeners, "_HANDSHAKE_MS", 10_000)
+    monkeypatch.setattr(listeners, "HANDSHAKE_MS", 10_000)
     harness = GatewayHarness(tmp_path / "state", transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(f"\n[limits]\nconnections = {_MOST}\n")

@@ -43,7 +43,7 @@ def test_an_answer_that_is_held_back_holds_up_no_other_of_its_burst(
     def seconds_to_hold(pending: PendingRequest) -> float:
         return 3600.0 if pending.request_id == "held" else 0.0
 
-    monkeypatch.setattr(harness.gateway.bursts, "_delayed", held_back)
+    monkeypatch.setattr(harness.gateway.bursts, "delayed", held_back)
     monkeypatch.setattr(harness.gateway.inference, "seconds_to_hold", seconds_to_hold)
     held, others = asked(harness, "held"), [asked(harness) for _ in range(3)]
     threads = threading.active_count()

@@ -141,7 +141,7 @@ def test_shadow_is_asked_compared_and_recorded_but_not_returned(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However long it takes, none is left out.
-    monkeypatch.setattr("gateway.rollout.comparisons._RUN_SECONDS", 60.0)
+    monkeypatch.setattr("gateway.rollout.comparisons.RUN_SECONDS", 60.0)
     share(harness, 2, 0)
     shadow = share(harness, 2, 100, "shadow")
     recorder = harness.gateway.recorder
@@ -175,7 +175,7 @@ def test_shadow_is_asked_compared_and_recorded_but_not_returned(
 def test_shadow_is_asked_of_each_call_of_a_burst(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.rollout.comparisons._RUN_SECONDS", 60.0)
+    monkeypatch.setattr("gateway.rollout.comparisons.RUN_SECONDS", 60.0)
     share(harness, 2, 0)
     share(harness, 2, 100, "shadow")
     recorder = harness.gateway.recorder

@@ -109,7 +109,7 @@ def test_what_comes_after_a_slow_answer_is_done_before_the_end(
         settled.append(len(burst))
 
     monkeypatch.setattr(gateway.inference, "settle", held_back)
-    monkeypatch.setattr(gateway.bursts, "_delayed", DelayedAnswers())
+    monkeypatch.setattr(gateway.bursts, "delayed", DelayedAnswers())
     call = asked(harness, question("digits", rows()))
     gateway.bursts([call])
     blocked.set()

@@ -182,11 +182,11 @@ def followed(harness, monkeypatch):
     """Runs a command that goes on for ever, until the stream's own bound comes for the first time:
     a longer one where that has told of nothing `enough` for the test.
     """
-    monkeypatch.setattr("sealgate.remote.calls._PASSING", frozenset())
+    monkeypatch.setattr("sealgate.remote.calls.PASSING", frozenset())
 
     def run(*words, enough=lambda lines: bool(lines)):
         for seconds in (1.0, 4.0, 16.0, 40.0):
-            monkeypatch.setattr("sealgate.remote.calls._STREAM_SECONDS", seconds)
+            monkeypatch.setattr("sealgate.remote.calls.STREAM_SECONDS", seconds)
             result = harness.command(*words)
             if enough(result.stdout.splitlines()):
                 break

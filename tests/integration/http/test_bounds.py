@@ -177,8 +177,8 @@ def test_who_closes_their_half_has_gone(harness: GatewayHarness, client: HttpCli
 def test_who_says_nothing_is_not_waited_for(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(connection, "_IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
     with connected(harness) as plain:
         plain.sendall(sent)
         assert until_closed(plain) == b""
@@ -187,7 +187,7 @@ def test_who_says_nothing_is_not_waited_for(
 def test_who_shakes_no_hands_is_not_waited_for(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.2)
     address = ("127.0.0.1", harness.gateway.ports["http"])
     with socket.create_connection(address, timeout=60) as plain:
         assert until_closed(plain) == b""

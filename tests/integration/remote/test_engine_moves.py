@@ -57,7 +57,7 @@ def test_none_is_answered_by_another(harness: EngineHarness) -> None:
 def test_what_was_moved_away_from_ends_after_a_moment(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "_LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(host, "LEAVING_SECONDS", 0.0)
     first, second = harness.publish(FILES), harness.publish(BETTER)
     harness.registry.promote(first)
     harness.show()

@@ -67,7 +67,7 @@ class Pair:
 
 @pytest.fixture
 def pair(harness: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr("inference.backends.remote.remote_engine._ASK_SECONDS", 60.0)
+    monkeypatch.setattr("inference.backends.remote.remote_engine.ASK_SECONDS", 60.0)
     engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
     own(tmp_path, "engine", engine)
     own(tmp_path, "gateway", gateway)

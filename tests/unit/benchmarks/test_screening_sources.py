@@ -26,7 +26,7 @@ def loans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             numbers = draw.integers((6, 250, 19), (60, 15000, 75)).tolist()
             words = [draw.choice(["car", "radio", "repairs"]), draw.choice(["good", "bad"])]
             writer.writerow((at, *numbers, *words))
-    monkeypatch.setattr(sources, "_CREDIT", path)
+    monkeypatch.setattr(sources, "CREDIT_FILE", path)
 
 
 @pytest.mark.usefixtures("loans")
@@ -44,7 +44,7 @@ def test_a_loan_s_terms_may_change_and_who_asks_may_not() -> None:
 
 
 def test_a_data_set_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_CREDIT", Path("nowhere.csv"))
+    monkeypatch.setattr(sources, "CREDIT_FILE", Path("nowhere.csv"))
     with pytest.raises(FileNotFoundError, match="German credit"):
         cut(CREDIT, 0)
 

@@ -1,5 +1,5 @@
-"""Packages with a small surface are imported by it: their other modules are their own affair. The
-README names every package.
+"""Packages with a small surface are imported by it: their other modules are their own affair. Tests
+use public names alone. The README names every package.
 
 Packages that SURFACES does not name have no such surface yet (ADR 1).
 """
@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import PACKAGES, module_of, shared_class_names, sources
+from benchmarks.structure import (
+    PACKAGES,
+    module_of,
+    private_uses,
+    shared_class_names,
+    sources,
+)
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
@@ -87,6 +93,22 @@ def test_siblings_import_a_package_by_its_surface(
 
 def test_no_class_name_stands_for_two_ideas() -> None:
     assert shared_class_names(sources(*(str(ROOT / top) for top in _NAMED))) == {}
+
+
+def test_tests_use_public_names_alone() -> None:
+    assert private_uses(sources(str(ROOT / "tests"))) == []
+
+
+def test_private_names_are_found_however_they_are_used(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(
+        "from gateway.sync import _PASSING\n"
+        "patch.setattr('gateway.sync._WAIT_SECONDS', 1)\n"
+        "patch.setattr(sync, '_WAIT_SECONDS', 1)\n"
+        "sync._wait()\n"
+        "self._mine = super()._theirs\n"
+    )
+    found = [each.partition(":")[2] for each in private_uses([tmp_path / "test_one.py"])]
+    assert found == ["1 _PASSING", "2 _WAIT_SECONDS", "3 _WAIT_SECONDS", "4 _wait"]
 
 
 @pytest.mark.parametrize("top", PACKAGES)

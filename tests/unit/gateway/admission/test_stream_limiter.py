@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import gateway.admission.stream_limiter
-from gateway.admission.stream_limiter import _SWEEP_SECONDS, StreamLimiter
+from gateway.admission.stream_limiter import SWEEP_SECONDS, StreamLimiter
 from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.blocking_worker import until
@@ -63,11 +63,11 @@ def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
                 with stream_limiter.idle(busy):
                     clock.now += 2.0
                     # Time enough for the thread that ends them to look.
-                    time.sleep(2 * _SWEEP_SECONDS)
+                    time.sleep(2 * SWEEP_SECONDS)
             assert not busy.ended
             with stream_limiter.idle(silent):
                 clock.now += 2.0
-                time.sleep(2 * _SWEEP_SECONDS)
+                time.sleep(2 * SWEEP_SECONDS)
                 assert not silent.ended
                 clock.now += 2.0
                 until(lambda: bool(silent.ended))

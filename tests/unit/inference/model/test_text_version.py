@@ -183,7 +183,7 @@ class Counted:
 
 def test_long_texts_are_run_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two rows of 32 tokens, and eight of 16.
-    monkeypatch.setattr(tokens, "_MOST_PAIRS", 2 * 32**2)
+    monkeypatch.setattr(tokens, "MOST_PAIRS", 2 * 32**2)
     running = RunSettings(RuntimeSettings(deterministic=True))
     ready_version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
     ready_version.response = response = Counted(ready_version.response)

@@ -143,7 +143,7 @@ LARGE = [b"meet the team " * 3000, b"cash", "prize é ".encode() * 2000]
 
 
 def test_few_large_texts_are_tokenized_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(tokenizer, "PATIENCE_SECONDS", 0.01)
     opened = TextTokenizer.open(tokenizer_json(), RULES)
     apart = [opened.rows([text]) for text in LARGE]
     together = opened.rows(LARGE)

@@ -67,7 +67,7 @@ def test_a_fork_between_two_overtaking_checkpoints_is_found(log):
 
 
 def test_claimed_entries_are_remembered_within_bounds(log, monkeypatch):
-    monkeypatch.setattr("sealgate.client.consistency._REMEMBERED", 8)
+    monkeypatch.setattr("sealgate.client.consistency.REMEMBERED", 8)
     witness = ConsistencyChecker()
     checkpoint, signed = grown(log, 1).checkpoint, log.note()
     for index in range(100):
