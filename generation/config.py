@@ -42,7 +42,7 @@ class GenerationSettings:
     queue: int = 64
     """How many answers may wait for room in the cache."""
     device: str = CPU
-    """Where models are computed: `cpu`, a card such as `cuda`, `cuda:1` or `rocm`, or `mps`. If it
+    """Where models are computed: `cpu`, a GPU such as `cuda`, `cuda:1` or `rocm`, or `mps`. If it
     is not there, the process does not start.
     """
     fallback: bool = False
@@ -59,7 +59,7 @@ class GenerationSettings:
         check_device("generation", self.device, self.fallback)
         if self.processes > 1 and self.device not in (CPU, CUDA, ROCM):
             raise ConfigError(
-                f"[generation] processes take the CPU or a card each, not device = {self.device!r}"
+                f"[generation] processes take the CPU or a GPU each, not device = {self.device!r}"
             )
         if self.page_tokens < 4 or self.cache_tokens < 2 * self.page_tokens:
             raise ConfigError(

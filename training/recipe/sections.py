@@ -92,7 +92,7 @@ DATA, TENSOR = SPLITS = ("data", "tensor")
 
 @dataclass(frozen=True, slots=True)
 class DevicesSection:
-    """The `device` on which a student is trained and a teacher asked: `cpu`, or a card as
+    """The `device` on which a student is trained and a teacher asked: `cpu`, or a GPU as
     `inference.runtime.providers` names them. If it is not there, the recipe is refused, or, with
     `fallback`, followed on the CPU.
 

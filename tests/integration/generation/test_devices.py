@@ -69,7 +69,7 @@ def test_processes_need_a_card_each(
 
 @pytest.mark.parametrize("device", ["cuda:1", "mps"])
 def test_processes_cannot_share_one_card(tmp_path: Path, device: str) -> None:
-    with pytest.raises(ConfigError, match="processes take the CPU or a card each"):
+    with pytest.raises(ConfigError, match="processes take the CPU or a GPU each"):
         GenerationSettings(tmp_path, device=device, processes=2)
 
 
