@@ -52,7 +52,7 @@ class GenerationSettings:
 
     processes: int = 1
     """How many processes of this machine compute each model together, each with a part of every
-    matrix; on cards, each with a card of its own.
+    matrix; on GPUs, each with a GPU of its own.
     """
 
     def __post_init__(self) -> None:

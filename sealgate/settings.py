@@ -149,12 +149,12 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """`listen`: host:port, of this machine alone; without it nothing listens. It has neither
-    authentication nor TLS, so another address needs `insecure_beyond_loopback = true` beside it.
-    """
+    """Metrics for Prometheus, and readiness, over HTTP without authentication and TLS."""
 
     listen: str = ""
+    """Where metrics are served, host:port of this machine; without it nothing listens."""
     insecure_beyond_loopback: bool = False
+    """Allow an address that other machines reach."""
 
     def __post_init__(self) -> None:
         if not self.listen:

@@ -48,17 +48,22 @@ from sealgate.trust.keys import read_private_file
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """A unix `socket`, or an `address` (host:port) with mutual TLS: `certificate` is the engine's
-    own, pinned; `client_certificate` and `client_key` are this gateway's, which the engine pins.
-    All are read again when they change. `name` is what logs and records call it.
+    """An engine in a process of its own, at a socket, or at an address with mutual TLS. Files are
+    read again when they change.
     """
 
     name: str = "engine"
+    """Its name in logs and records."""
     socket: Path | None = None
+    """The unix socket at which it listens."""
     address: str = ""
+    """The address at which it listens, host:port."""
     certificate: Path | None = None
+    """Its own certificate, which is pinned (PEM)."""
     client_certificate: Path | None = None
+    """The certificate of this gateway, which it pins (PEM)."""
     client_key: Path | None = None
+    """The private key of the gateway's certificate (PEM)."""
 
     def __post_init__(self) -> None:
         files = (self.certificate, self.client_certificate, self.client_key)
@@ -100,19 +105,18 @@ _MODEL = re.compile(r"([^{}]|\{model\}|\{version\})+")
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSettings(EngineSettings):
-    """Our own process, at a unix `socket`, or at an `address` (host:port) with mutual TLS:
-    `certificate` is its own, pinned; `client_certificate` and `client_key` are this gateway's,
-    which it pins. Or, of the `kind` "openai", any server of OpenAI's protocol, of which neither
-    bytes nor tokens can be checked. `name` is what logs and records call either.
+    """Where language models run: in Sealgate's own process (`sealgate serve generator`), or on a
+    server of OpenAI's protocol, whose bytes and tokens cannot be checked.
     """
 
     kind: str = ""
+    """Empty for our own process, `openai` for a server of OpenAI's protocol."""
     url: str = ""
-    """Its base URL, such as `https://models.example/v1`; http on this machine alone."""
+    """The server's base URL, such as `https://models.example/v1`; http on this machine alone."""
     key: Path | None = None
-    """A private file with the key that it asks for, sent as bearer."""
+    """A private file with the key for the server, sent as bearer."""
     authority: Path | None = None
-    """The authority that signs its certificate (PEM), instead of those of the system."""
+    """Trusted for https instead of the system's authorities (PEM)."""
     model: str = "{model}"
     """What the server calls a version: text in which `{model}` and `{version}` stand for ours."""
 

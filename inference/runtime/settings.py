@@ -46,29 +46,33 @@ _DEVICES = {
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """The `provider` that must run every graph, on its `device`. With `fallback`, a graph that it
-    cannot run whole runs on the CPU, and every record says so.
-
-    `deterministic`: an answer is the same, bit for bit, in any batch. `tolerance` is the allowed
-    deviation of golden answers, and of answers in other batches (absolute and relative); by default
-    1e-5 for golden ones and none for others. A run of a large graph takes `threads_per_run` cores.
-    Beyond weights, runs use at most `arena_mb` MiB: of all versions together on the CPU, of each
-    graph on a GPU; 0 means no bound. `cuda_graphs` replays captured graphs for batches of fixed
-    sizes.
-    """
+    """How ONNX Runtime runs the graphs of versions."""
 
     provider: str = CPU
+    """The execution provider that must run every graph: `cpu`, `cuda`, `tensorrt`, `rocm`,
+    `migraphx`, `openvino` or `qnn`.
+    """
     device: str = ""
-    """Which device of the provider: a number for CUDA, TensorRT, ROCm and MIGraphX; `CPU`, `GPU`,
-    `NPU` or such as `AUTO:NPU,CPU` for OpenVINO; `htp`, `gpu` or `cpu` for QNN. By default the
-    first; OpenVINO's is its `CPU`, QNN's `htp`.
+    """The device of the provider: a number for CUDA, TensorRT, ROCm and MIGraphX; `CPU`, `GPU`,
+    `NPU` or a value such as `AUTO:NPU,CPU` for OpenVINO; `htp`, `gpu` or `cpu` for QNN. By default
+    the first; for OpenVINO its `CPU`, for QNN `htp`.
     """
     fallback: bool = False
+    """Run a graph on the CPU if the provider cannot run all of it; every record says so."""
     deterministic: bool = False
+    """Give the same answer, bit for bit, in any batch."""
     tolerance: float = 0.0
+    """The allowed deviation, absolute and relative, of golden answers and of answers in other
+    batches; by default 1e-5 for golden answers and none for others.
+    """
     threads_per_run: int = 1
+    """Cores for a run of a large graph."""
     arena_mb: int = 0
+    """The most MiB that runs use beyond weights: for all versions together on the CPU, for each
+    graph on a GPU; 0: no bound.
+    """
     cuda_graphs: bool = False
+    """Replay captured CUDA graphs for batches of fixed sizes."""
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:

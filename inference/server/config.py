@@ -42,10 +42,12 @@ class RaySettings:
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """A unix `socket`, or `tls` as host:port with the gateways' certificates pinned."""
+    """Where gateways reach the engine: at one of the two."""
 
     socket: Path | None = None
+    """A unix socket."""
     tls: str = ""
+    """An address, host:port, with mutual TLS."""
 
     def __post_init__(self) -> None:
         if bool(self.socket) == bool(self.tls):
@@ -57,15 +59,14 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class EngineTlsFiles:
-    """The engine's certificate and key, and the `gateways`' own certificates. All are read again
-    when they change.
-    """
+    """Certificates for mutual TLS, which both sides pin. Files are read again when they change."""
 
     certificate: Path | None = None
-    """The engine's own, which gateways pin (PEM)."""
+    """The engine's own certificate (PEM)."""
     key: Path | None = None
-    """The certificate's private key (PEM)."""
+    """The private key of the engine's certificate (PEM)."""
     gateways: tuple[Path, ...] = ()
+    """The certificates of the gateways (PEM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,11 @@ class EngineTrustFiles:
     root_keys: tuple[Path, ...]
     """The public keys (PEM) of the policy's roots, pinned."""
     threshold: int
-    """How many of them must have signed a policy."""
+    """How many root keys must have signed a policy."""
     seen: Path
-    """A file that the engine keeps: the highest of all that it has verified."""
+    """A file in which the engine remembers the highest sequences and versions that it has verified:
+    it refuses lower ones.
+    """
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= len(self.root_keys):
@@ -86,13 +89,12 @@ class EngineTrustFiles:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactLocation:
-    """Where versions' files are read: a folder, or `s3://bucket/prefix`, whose service is at
-    `endpoint` unless it is AWS.
-    """
+    """Where the engine reads the files of versions."""
 
     place: Path | str
-    """The folder or the bucket."""
+    """A folder, or `s3://bucket/prefix`."""
     endpoint: str = ""
+    """The address of the bucket's service, unless it is AWS."""
     region: str = ""
     """The bucket's region, where its service asks for one."""
 

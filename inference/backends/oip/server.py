@@ -42,26 +42,28 @@ _FIELDS = frozenset({"model", "version"})
 
 @dataclass(frozen=True, slots=True)
 class OipSettings:
-    """Where a server is: its `address` (host:port, gRPC), and its `name` in logs and metadata.
-
-    Without `authority`, which signs the server's certificate, the address must be on loopback.
-    `certificate` and `key` are this gateway's own. `model` and `version` say what the server calls
-    a version: text in which `{model}` and `{version}` stand for ours; an empty `version` asks for
-    none. `tolerance` is the allowed deviation of golden answers, absolute and relative; `timeout`
-    is in seconds per call; `lanes` is the number of batches in flight.
-    """
+    """A server of the Open Inference Protocol that runs the models, such as Triton or MLServer."""
 
     address: str = ""
+    """The server's gRPC address, host:port."""
     name: str = "foreign"
-    """What logs and metadata call it."""
+    """Its name in logs and metadata."""
     authority: Path | None = None
+    """The authority that signs the server's certificate (PEM). Needed beyond loopback."""
     certificate: Path | None = None
+    """The certificate of this gateway, for mutual TLS (PEM)."""
     key: Path | None = None
+    """The private key of the gateway's certificate (PEM)."""
     model: str = "{model}"
+    """The server's name for a model: text in which `{model}` and `{version}` stand for ours."""
     version: str = "{version}"
+    """The server's name for a version, likewise; empty: none is asked for."""
     tolerance: float = 1e-5
+    """The allowed deviation of golden answers, absolute and relative."""
     timeout: float = 10.0
+    """Seconds for a call."""
     lanes: int = 4
+    """Batches in flight at once."""
 
     def __post_init__(self) -> None:
         if bool(self.certificate) != bool(self.key):
