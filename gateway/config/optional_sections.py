@@ -12,13 +12,14 @@ from sealgate.trust.transparency.checkpoint import WitnessKey
 
 @dataclass(frozen=True, slots=True)
 class FeatureSettings:
-    """`folder`: where features are kept; without it they are not. `days`: for how long.
-    `rows_a_day`: how many of each version at most.
-    """
+    """Features of all traffic, kept for a new calibration of screening."""
 
     folder: Path | None = None
+    """Where features are kept; without it they are not."""
     days: int = 30
+    """For how many days they are kept."""
     rows_a_day: int = 100_000
+    """The most rows a day that are kept of each version."""
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.rows_a_day < 1:
@@ -27,17 +28,18 @@ class FeatureSettings:
 
 @dataclass(frozen=True, slots=True)
 class WitnessSettings:
-    """`url`: where the witness is; `key`: its verifier key (C2SP, of type 0x04). `authority` (PEM)
-    is trusted instead of the system's authorities.
-
-    A witness that has seen another log always raises an alert. If it is `advisory`, the log
-    continues all the same.
+    """A witness of this gateway's logs. A witness that has seen another log raises an alert, and
+    stops the log unless it is advisory.
     """
 
     url: str
+    """Where the witness is: https, or http on this machine."""
     key: str
+    """Its verifier key (C2SP, of type 0x04)."""
     authority: Path | None = None
+    """Trusted for https instead of the system's authorities (PEM)."""
     advisory: bool = False
+    """Let the log continue although this witness has seen another one."""
 
     def __post_init__(self) -> None:
         try:
@@ -107,9 +109,8 @@ _TOKENS = re.compile(r"[1-9][0-9]{0,11}/(minute|hour|day)")
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How much one principal may ask, or each one with a role: `rate` (such as "100/second"; also
-    minute, hour), `concurrent` calls on this gateway, `daily` calls, `tokens` of language models.
-    A limit that is left out does not apply.
+    """How much one principal may use, or each principal with a role. A limit that is left out does
+    not apply.
     """
 
     principal: str = ""
@@ -117,8 +118,11 @@ class Quota:
     role: str = ""
     """The role whose principals have this quota, each their own."""
     rate: str = ""
+    """Calls in a time, such as "100/second"; also minute, hour."""
     concurrent: int = 0
+    """Calls in progress on this gateway."""
     daily: int = 0
+    """Calls in a day."""
     tokens: str = ""
     """Tokens of prompts and answers together, such as "200000/hour"; also minute, day. When
     an answer begins, the most that it may have is reserved; unused tokens are given back.
@@ -137,26 +141,28 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class QuotaStore:
-    """Where rates and daily quotas are counted: with `redis://…` or `postgresql://…` gateways count
-    together; by default each counts for itself, and afresh when it starts.
-    """
+    """Where rates and daily quotas are counted."""
 
     url: str = "memory://"
-    """The store, whose clock ends windows."""
+    """`redis://…` or `postgresql://…`: gateways count together, by the store's clock. By default
+    each gateway counts for itself, and begins anew when it starts.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """With `redis://…` or `postgresql://…` gateways see a caller's session together; by default
-    each sees its own part, and forgets it when it ends. `key`: a private file of 32 random bytes
-    or more, the same on all of them, which fingerprints are made with. `kept_seconds`: how long a
-    fingerprint is kept in a shared place.
-    """
+    """Where callers' sessions are kept, in which query attacks are looked for."""
 
     url: str = "memory://"
-    """The shared place, or this process's memory."""
+    """`redis://…` or `postgresql://…`: gateways see a caller's session together. By default each
+    gateway sees its own part, and forgets it when it ends.
+    """
     key: Path | None = None
+    """A private file of 32 random bytes or more, the same on all gateways, with which fingerprints
+    are made.
+    """
     kept_seconds: int = 86400
+    """How long a fingerprint is kept in a shared store."""
 
     def __post_init__(self) -> None:
         scheme = self.url.partition("://")[0]
@@ -174,7 +180,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Addresses, `host:port`; without one nothing listens."""
+    """Where HTTP is served: addresses as host:port; without one nothing listens."""
 
     tls: str = ""
     """With TLS. Where `[tls]` has a `client_authority`, callers are asked for a certificate; those

@@ -19,12 +19,14 @@ _TRANSPORTS = ("auto", "native", "grpcio")
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Addresses, `host:port`. `tls` expects a token from callers, `mutual` a client certificate."""
+    """Where gRPC is served: addresses as host:port, one at least."""
 
     tls: str = ""
+    """TLS, for callers with a token or an API key."""
     mutual: str = ""
+    """Mutual TLS, for callers with a client certificate."""
     insecure: str = ""
-    """Without TLS, for this machine alone."""
+    """Without TLS, on this machine alone."""
     transport: str = "auto"
     """What speaks gRPC there: `native` needs the package `sealgate-front`; `grpcio` needs nothing;
     `auto` is `native` where that is installed."""
@@ -51,6 +53,10 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
+    """The gateway's certificate, and the authority of its callers' certificates. Files are read
+    again when they change.
+    """
+
     certificate: Path | None = None
     """The gateway's certificate (PEM), with its chain."""
     key: Path | None = None
@@ -61,26 +67,26 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuer:
-    """An issuer whose tokens are accepted. Its keys are in a file (`key_set`), which is read again
-    when it changes, at an https address (`key_set_url`), or where its OIDC configuration says
-    (`discovery`).
-
-    Fetched keys are renewed every `refresh` seconds, and used for `stale` seconds after the last
-    successful fetch. `authority` (PEM) is trusted instead of the system's. For tests,
-    `insecure_loopback` lets keys be fetched without TLS from this machine.
-    """
+    """An issuer whose tokens are accepted, with exactly one source of its keys."""
 
     url: str
     """The issuer, as its tokens name it (`iss`)."""
     audience: str
     """Whom its tokens must be meant for (`aud`)."""
     key_set: Path | None = None
+    """A file with the issuer's keys (RFC 7517), which is read again when it changes."""
     key_set_url: str = ""
+    """The https address of the issuer's keys."""
     discovery: bool = False
+    """Take the address of the keys from the issuer's OpenID configuration."""
     authority: Path | None = None
+    """Trusted for https instead of the system's authorities (PEM)."""
     refresh: float = 300.0
+    """Seconds between two fetches of the keys."""
     stale: float = 3600.0
+    """For how many seconds after the last successful fetch keys are used."""
     insecure_loopback: bool = False
+    """For tests: allow http to this machine for fetching keys."""
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.key_set, self.key_set_url, self.discovery))) != 1:
@@ -99,11 +105,10 @@ class TokenIssuer:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeySettings:
-    """`mac_key`: a private file of 32 random bytes or more, the same on every gateway of a
-    registry. Without it API keys are neither issued nor accepted.
-    """
+    """API keys. Without this section they are neither issued nor accepted."""
 
     mac_key: Path | None = None
+    """A private file of 32 random bytes or more, the same on every gateway of a registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,12 @@ class TrustSettings:
     root_keys: tuple[Path, ...]
     """The public keys (PEM) of the policy's roots, pinned."""
     threshold: int
-    """How many of them must have signed a policy."""
+    """How many root keys must have signed a policy."""
     policy: Path
     """The first policy, which begins a new registry."""
     seen: Path
-    """A file that the gateway keeps: the highest of all that it has verified. Back it up apart from
-    the databases; nothing lower is believed again.
+    """A file in which the gateway remembers the highest sequences and versions that it has
+    verified: it refuses lower ones. Back it up apart from the databases.
     """
 
     def __post_init__(self) -> None:
@@ -128,27 +133,35 @@ class TrustSettings:
 
 @dataclass(frozen=True, slots=True)
 class RegistryStore:
-    """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
-    folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
-    `uploads`: a folder of this machine, for uploads that are not finished. `log_key`
-    and `freshness_key`: PEM files, or `pkcs11:` URIs; `ml_dsa_key`, a file, signs beside the first.
-    `next_log_key` and `next_freshness_key` follow them (`sealgate key rotate`); without, the files
-    `NAME.next.key` beside them do.
+    """The registry: its database, its log and the models' files. Keys are PEM files or `pkcs11:`
+    URIs.
     """
 
     database: Path | str
+    """The path of a SQLite file, or a URL of SQLite or PostgreSQL."""
     artifacts: Path | str
+    """Where models' files are kept: a folder, or `s3://bucket/prefix`."""
     origin: str
     """The name of the registry's log, as the policy has it in `logs.registry`."""
     log_key: Path | str
+    """The key that signs the registry's log."""
     freshness_key: Path | str
+    """The key that signs freshness statements."""
     uploads: Path
+    """A folder of this machine, for unfinished uploads."""
     artifacts_endpoint: str = ""
+    """The address of the bucket's service, unless it is AWS."""
     artifacts_region: str = ""
     """The bucket's region, where its service asks for one."""
     ml_dsa_key: Path | None = None
+    """A file with the ML-DSA-44 key that signs the log too."""
     next_log_key: Path | str | None = None
+    """The key that replaces the log's (`sealgate key rotate`); by default the file `NAME.next.key`
+    beside it.
+    """
     next_freshness_key: Path | str | None = None
+    """The key that replaces the one for freshness; by default the file `NAME.next.key` beside it.
+    """
 
     def __post_init__(self) -> None:
         if isinstance(self.artifacts, str):
@@ -169,41 +182,46 @@ class RegistryStore:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStore:
-    """Where answers are recorded, and apart from them the keys of subjects. Places and keys are
-    given as in `[registry]`. Nobody prunes entries of the last `retention_days`.
+    """This gateway's answer log, and the keys of subjects. Databases and keys are given as in
+    `[registry]`.
     """
 
     database: Path | str
-    """Where this gateway's answers are recorded: no other gateway writes there."""
+    """The database of the answer log. No other gateway may write to it."""
     subjects: Path | str
-    """Where the keys of subjects are kept until an erasure destroys them."""
+    """The database of the subjects' keys. An erasure destroys the key of its subject."""
     origin: str
     """The name of this answer log, as the policy has it in `logs.answers`."""
     log_key: Path | str
-    """What signs the answer log."""
+    """The key that signs the answer log."""
     ml_dsa_key: Path | None = None
-    """A file, which signs beside it."""
+    """A file with the ML-DSA-44 key that signs the log too."""
     next_log_key: Path | str | None = None
-    """What signs after it (`sealgate key rotate`); without, the file `NAME.next.key` beside it."""
+    """The key that replaces the log's (`sealgate key rotate`); by default the file `NAME.next.key`
+    beside it.
+    """
     retention_days: int = 184
+    """For how many days entries cannot be pruned."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackKey:
-    """`key`: the private key of a principal of the policy whose only role is `rollback`. Without it
-    nothing is rolled back by itself.
+    """Automatic rollback within the policy's limits. Without this section, the gateway only logs
+    what exceeds them.
     """
 
     key: Path | str = ""
+    """The private key of a principal of the policy whose only role is `rollback`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`environment`: what this gateway is for, such as "production". Rights of the policy that name
-    environments hold only where it is one of them; without it, nowhere.
-    """
+    """The gateway itself."""
 
     environment: str = ""
+    """What this gateway is for, such as "production". A right that names environments holds only on
+    gateways of these environments.
+    """
 
     def __post_init__(self) -> None:
         if self.environment:
@@ -218,15 +236,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """Bounds that hold before and after authentication. Times are in seconds.
-
-    While `waiting_calls` wait for one of the `threads`, inference is refused at once. The native
-    transport needs no thread for a call: it refuses inference beyond three quarters of
-    `concurrent_calls`, if that is more, and lets no slow version have more than a quarter of the
-    `threads`.
-    At most `watchers` streams follow changes and logs at once, without using any of the `threads`;
-    each gets a message every `heartbeat` seconds at least.
-    """
+    """Bounds that hold before and after authentication. Times are in seconds."""
 
     message_bytes: int = 4 * 1024 * 1024
     """The largest message that is taken."""
@@ -239,23 +249,30 @@ class GatewayLimits:
     """Connections of one address, or of one IPv6 network of 64 bits, on which no call has
     authenticated. The oldest beyond are ended."""
     concurrent_calls: int = 512
-    """Calls in progress or waiting, on all connections together."""
+    """Calls in progress or waiting, on all connections together. The native transport needs no
+    thread for a call, and refuses inference beyond three quarters of this number, if that is more
+    than threads and waiting calls allow.
+    """
     streams_per_connection: int = 128
     """Calls at once on one connection."""
     threads: int = 96
-    """Calls that are worked on at once; no more than three quarters of them wait for a message of
-    one caller."""
+    """Calls that are worked on at once. At most three quarters of the threads wait for messages of
+    one caller. With the native transport, at most a quarter of them run one slow version.
+    """
     waiting_calls: int = 64
+    """Calls that may wait for a thread. While so many wait, inference is refused at once."""
     deadline: float = 10.0
     """The most that a call may take, whatever its caller grants."""
     stream: float = 3600.0
-    """The same for a stream."""
+    """The most that a stream may take."""
     idle: float = 300.0
     """How long a stream may wait for its other end: for its next request, or to take a part."""
     generation: float = 600.0
     """The most that an answer of a language model may take."""
     watchers: int = 64
+    """Streams that may follow changes and logs at once. They take none of the threads above."""
     heartbeat: float = 10.0
+    """The longest time between two messages of such a stream."""
     drain: float = 15.0
     """How long calls in progress may go on when the gateway ends."""
     anchor_every: float = 60.0
