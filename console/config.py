@@ -82,7 +82,7 @@ class ConsoleTrustSettings:
     root_keys: tuple[Path, ...]
     """The pinned root keys (PEM)."""
     threshold: int
-    """How many of them must have signed a policy."""
+    """How many root keys must have signed a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class BrowserSessionSettings:
     """The section `[sessions]`: when a person has to sign in again, in seconds."""
 
     idle: float = 900.0
-    """After so long without a request."""
+    """The longest time without a request."""
     absolute: float = 28800.0
-    """After so long in any case; a token that expires sooner ends the session sooner."""
+    """The longest duration of a session; a token that expires sooner ends it sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class LinkSettings:
     """The section `[links]`: sign-in by one-time links, on one machine without a provider."""
 
     folder: Path | None = None
-    """Where `sealgate console link` leaves them. Without it, there are no links."""
+    """The folder in which `sealgate console link` stores links; without it there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class OidcSettings:
     scope: str = "openid"
     """The scopes to ask for, `openid` among them."""
     authority: Path | None = None
-    """What signs the provider's certificate (PEM), if the system does not know it."""
+    """Trusted for https instead of the system's authorities (PEM)."""
     unsafe_unbound_tokens: bool = False
     """Accept access tokens without `cnf`. Whoever steals one can use it anywhere."""
 

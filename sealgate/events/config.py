@@ -115,22 +115,22 @@ def _is_public(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EventSourceSettings:
-    """The section `[gateway]`: whose events are told."""
+    """The section `[gateway]`: the gateway whose events are sent."""
 
     profile: Path
     """The `profile.toml` of a principal of the role `events`."""
     from_beginning: bool = False
-    """Whether the first start begins with the log's first entry, instead of what comes next."""
+    """Begin at the log's first entry on the first start, instead of at the next new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventStateSettings:
-    """The section `[state]`: where events wait."""
+    """The section `[state]`: the queue of events."""
 
     database: Path
-    """A SQLite file with the place in the log, what waits, and dead letters."""
+    """A SQLite file with the place in the log, waiting deliveries and dead letters."""
     most_waiting: int = 100_000
-    """So many deliveries may wait; then the log is read no further until some have left."""
+    """The most deliveries that may wait. Beyond that, the log is not read further for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,10 @@ class EventNetworkSettings:
     """The section `[network]`: where deliveries may go."""
 
     hosts: tuple[str, ...] = ()
-    """The only hosts that destinations may name. A name means itself alone."""
+    """The only hosts that destinations may name. A name does not include its subdomains."""
     private: tuple[str, ...] = ()
-    """Networks, as `10.1.2.0/24`, to which a host's name may lead although they are not public:
-    private, link-local, reserved. Others are refused when the connection is made.
+    """Networks that are not public (private, link-local, reserved) to which a host's name may lead,
+    such as `10.1.2.0/24`. Others are refused when the connection is made.
     """
 
     def networks(self) -> tuple[Network, ...]:
@@ -154,30 +154,30 @@ class EventNetworkSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """The section `[delivery]`: how often and how long it is tried, in seconds."""
+    """The section `[delivery]`: attempts to deliver. Times are in seconds."""
 
     timeout: float = 10.0
-    """One attempt may take so long."""
+    """The most that one attempt may take."""
     first_pause: float = 1.0
-    """Before the second attempt. Pauses double, and are shortened by chance by up to a half."""
+    """The pause before the second attempt. Pauses double, less a random part of up to a half."""
     longest_pause: float = 600.0
-    """Pauses grow no longer."""
+    """The longest pause between two attempts."""
     give_up: float = 259_200.0
-    """A delivery that fails so long after its event came becomes a dead letter."""
+    """How long a delivery is tried before it becomes a dead letter."""
     parallel: int = 4
-    """So many deliveries to a destination at once, each of another model."""
+    """Deliveries to one destination at once, each of another model."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventCheckSettings:
-    """The section `[checks]`: what is looked at, because no log tells of it."""
+    """The section `[checks]`: regular checks for events that no log records."""
 
     every: float = 10.0
-    """Seconds between two looks."""
+    """Seconds between two checks."""
     days: tuple[int, ...] = (30, 7, 1)
-    """How many days before their end certificates and policy are told of, each once."""
+    """How many days before the end of certificates and policy an event is sent, once for each."""
     gateways: tuple[str, ...] = ()
-    """Further gateways, host:port each, whose certificates and callers' sessions are looked at."""
+    """Further gateways, host:port each, whose certificates and callers' sessions are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,9 @@ class DestinationSettings:
     """The section `[[destinations]]`: a webhook."""
 
     name: str
-    """How logs, metrics and dead letters call it."""
+    """Its name in logs, metrics and dead letters."""
     url: Path | str
-    """An https URL; or a file that holds one and only its owner can read, for URLs that are
-    secrets.
-    """
+    """An https URL. For a URL that is secret: a file with it, readable by its owner alone."""
     secrets: tuple[Path, ...] = ()
     """Files with a secret each (`sealgate events secret`), which only their owner can read. Every
     event is signed with each of them, so that a receiver can change from one to the next. They
@@ -207,11 +205,9 @@ class DestinationSettings:
     models: tuple[str, ...] = ()
     """Only events of these models; default: all, and those of no model."""
     loopback: bool = False
-    """Whether it is on this machine. Only then may its URL be http, and lead to loopback; and
-    then to nothing else.
-    """
+    """The destination is on this machine: its URL may be http, and must lead to loopback."""
     authority: Path | None = None
-    """What signs its certificate (PEM), instead of the system's authorities."""
+    """Trusted for https instead of the system's authorities (PEM)."""
 
     def __post_init__(self) -> None:
         where = f"[[destinations]] {self.name!r}:"

@@ -107,11 +107,9 @@ class _AskedToken(grpc.AuthMetadataPlugin):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A person's settings on their own machine: endpoint, credential, keys, and pinned roots.
+    """A person's settings on their own machine: endpoint, credential, keys and pinned root keys.
 
-    Either `token`, or `certificate` with `certificate_key`, is the credential. `root_keys` are
-    the pinned keys of the policy's root. The signing keys are files, or `pkcs11:` URIs. `outbox`
-    keeps a version until it is registered, `witness` what was last seen of each log.
+    The credential is a token or a certificate. Signing keys are files or `pkcs11:` URIs.
     """
 
     name: str
@@ -119,21 +117,27 @@ class Profile:
     endpoint: str
     """The gateway, host:port."""
     server_authority: Path
-    """What signs the gateway's certificate (PEM)."""
+    """The authority that signs the gateway's certificate (PEM)."""
     root_keys: tuple[Path, ...]
+    """The pinned public keys of the policy's roots (PEM)."""
     root_threshold: int
-    """How many of them must have signed a policy."""
+    """How many root keys must have signed a policy."""
     token: Path | None = None
+    """A file with a bearer token or an API key."""
     certificate: Path | None = None
+    """The person's client certificate (PEM)."""
     certificate_key: Path | None = None
+    """The private key of the certificate (PEM)."""
     signing_key: Path | str | None = None
-    """What the person signs statements with."""
+    """The key with which the person signs statements."""
     model_signing_key: Path | str | None = None
-    """What a publisher signs the files of models with (P-256)."""
+    """The P-256 key with which a publisher signs models' files."""
     watermark_keys: Path | None = None
     """A publisher's folder of watermark keys."""
     outbox: Path | None = None
+    """A publisher's folder of versions that are not registered yet."""
     witness: Path | None = None
+    """A file that remembers the newest checkpoint of each log."""
 
     @classmethod
     def read(cls, path: Path) -> "Profile":

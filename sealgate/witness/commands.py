@@ -99,19 +99,20 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True, slots=True)
 class WitnessSection:
-    """`key`: an Ed25519 private key, a PEM file or a pkcs11: URI. `database`: what was cosigned.
-
-    `certificate` and `certificate_key` are needed beyond this machine.
-    """
+    """The witness itself. Beyond this machine it needs a certificate."""
 
     name: str
-    """What its cosignatures call it, such as `witness.example`."""
+    """Its name in cosignatures, such as `witness.example`."""
     listen: str
-    """host:port."""
+    """The address at which it listens, host:port."""
     key: Path | str
+    """The Ed25519 private key that cosigns: a PEM file or a `pkcs11:` URI."""
     database: Path
+    """A SQLite file with the newest checkpoint of each log that was cosigned."""
     certificate: Path | None = None
+    """The certificate of the listener, with its chain (PEM)."""
     certificate_key: Path | None = None
+    """The private key of the certificate (PEM)."""
 
     def __post_init__(self) -> None:
         try:

@@ -27,13 +27,17 @@ def test_every_setting_says_what_it_is_for(section: type) -> None:
     assert [one.name for one in found if "<" in one.kind] == []
 
 
+@pytest.mark.parametrize("section", [one for _, one in SECTIONS], ids=[one for one, _ in SECTIONS])
+def test_every_setting_says_something_of_its_own(section: type) -> None:
+    purposes = [one.purpose for one in configuration.settings(section)]
+    assert len(set(purposes)) == len(purposes)
+
+
 def test_a_setting_shows_its_type_its_default_and_what_it_is_for() -> None:
     limits = dict(SECTIONS)["gateway.toml [limits]"]
     threads = next(one for one in configuration.settings(limits) if one.name == "threads")
     assert (threads.kind, threads.default) == ("whole number", "`96`")
-    assert threads.purpose.startswith(
-        "Calls that are worked on at once; no more than three quarters"
-    )
+    assert threads.purpose.startswith("Calls that are worked on at once. At most three quarters")
 
 
 def test_what_must_be_set_says_so() -> None:
