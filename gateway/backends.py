@@ -279,17 +279,17 @@ def build_on_ray(config: EngineConfig) -> EngineProcess:
     """
     if config.runtime.is_on_gpu:
         raise ConfigError("--on ray is for the processor: give each GPU an engine of its own")
-    surroundings = RayEnvironment.make()
+    environment = RayEnvironment.make()
     try:
         from inference.backends.ray.fleet import RayFleet
     except ModuleNotFoundError as error:
-        surroundings.remove()
+        environment.remove()
         raise ConfigError(f"--on ray needs {error.name}: pip install '.[ray]'") from error
-    make = partial(build_replica, config, surroundings)
-    fleet = RayFleet(config.ray, surroundings, make, config.limits.deadline)
+    make = partial(build_replica, config, environment)
+    fleet = RayFleet(config.ray, environment, make, config.limits.deadline)
     try:
         with reading():
-            board, bounds = PointerBoard(surroundings.board), OperatorBounds(config.batching)
+            board, bounds = PointerBoard(environment.board), OperatorBounds(config.batching)
             crew = ReplicaGroup(fleet, board, bounds, config.ray.most)
             seen = RollbackGuardFile.open(config.trust.seen)
             engine = open_engine(config, seen, crew)
@@ -301,10 +301,10 @@ def build_on_ray(config: EngineConfig) -> EngineProcess:
         raise
 
 
-def build_replica(config: EngineConfig, surroundings: RayEnvironment) -> Replica:
+def build_replica(config: EngineConfig, environment: RayEnvironment) -> Replica:
     """A replica, in its own process; it starts with what the engine in front has seen."""
     configure(config.log)
-    seen = RollbackGuardFile.open(config.trust.seen).copy(surroundings.own_file("seen"))
+    seen = RollbackGuardFile.open(config.trust.seen).copy(environment.own_file("seen"))
     engine = open_engine(config, seen, open_loader(config))
     host = EngineHost(engine, seen, open_files(config), None, now, config.limits.deadline)
-    return Replica(host, PointerBoard(surroundings.board))
+    return Replica(host, PointerBoard(environment.board))

@@ -85,8 +85,8 @@ def timed(step: Callable[[], object]) -> float:
 def _live(harness: RegistryHarness, moment: datetime) -> None:
     text = format_time(moment)
     excerpt = opened(harness, harness.registry.audit_trail.live_at(text))
-    (standing,) = live_pointers(excerpt, text)
-    if not standing.since <= text < standing.until:
+    (live,) = live_pointers(excerpt, text)
+    if not live.since <= text < live.until:
         raise SystemExit(f"{text}: another move was live")
 
 

@@ -218,10 +218,10 @@ class Engine:
                 self._remember(policies.seen)
                 self._publish(policies, self._table.lives, self._table.closed)
                 # 2.
-                standing = establish(policies, snapshot.freshness, now)
+                trust = establish(policies, snapshot.freshness, now)
                 # 3.
                 moves = TableUpdate(
-                    standing, self._table, self.previous, self.ready_versions, self._loader
+                    trust, self._table, self.previous, self.ready_versions, self._loader
                 )
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
@@ -244,9 +244,9 @@ class Engine:
             if self._closed or place not in snapshot.bundles:
                 return
             policies = establish_policies(self._anchor, snapshot.policies, self._seen.seen)
-            standing = establish(policies, snapshot.freshness, self._clock())
+            trust = establish(policies, snapshot.freshness, self._clock())
             moves = TableUpdate(
-                standing, self._table, self.previous, self.ready_versions, self._loader
+                trust, self._table, self.previous, self.ready_versions, self._loader
             )
             moves.warm(place, snapshot.bundles[place], source)
             self.previous, self.ready_versions = moves.previous, moves.kept()

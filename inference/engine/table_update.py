@@ -47,11 +47,11 @@ class VersionLoader(Protocol):
         ...
 
 
-def _ended(live: LiveVersion, standing: TrustState) -> Reason | None:
+def _ended(live: LiveVersion, trust: TrustState) -> Reason | None:
     """Why a version may answer no longer, whatever its pointer says; None where it may."""
-    if standing.seen.is_revoked(live.model, live.digest):
+    if trust.seen.is_revoked(live.model, live.digest):
         return Reason.VERSION_REVOKED
-    if live.bundle.proposal.payload_digest in standing.seen.rejected:
+    if live.bundle.proposal.payload_digest in trust.seen.rejected:
         return Reason.PROPOSAL_REJECTED
     return None
 
@@ -61,23 +61,23 @@ class TableUpdate:
 
     def __init__(
         self,
-        standing: TrustState,
+        trust: TrustState,
         table: LiveTable,
         previous: Mapping[Place, str],
         ready: Mapping[str, ServableVersion],
         loader: VersionLoader,
     ) -> None:
-        self._standing = standing
-        self._until = standing.until
+        self._trust = trust
+        self._until = trust.until
         self._before = table
         self._ready = dict(ready)
         self._loader = loader
-        self.seen = standing.seen
+        self.seen = trust.seen
         self.previous = dict(previous)
         ended = {
             place: reason
             for place, live in table.lives.items()
-            if (reason := _ended(live, standing)) is not None
+            if (reason := _ended(live, trust)) is not None
         }
         self.lives = {p: live for p, live in table.lives.items() if p not in ended}
         self.closed = dict(table.closed) | {
@@ -89,7 +89,7 @@ class TableUpdate:
 
     def named(self) -> list[Place]:
         """The places that the freshness statement names."""
-        places = (name.partition("/") for name, _, _ in self._standing.freshness.pointers)
+        places = (name.partition("/") for name, _, _ in self._trust.freshness.pointers)
         return [(model, alias) for model, _, alias in places]
 
     def follow(self, place: Place, bundle: PointerBundle | None, source: Source) -> None:
@@ -124,7 +124,7 @@ class TableUpdate:
         """
         if place not in self.lives or place in self.previous:
             return
-        cleared = verify_past_pointer(place, earlier, self._standing, self.seen, source)
+        cleared = verify_past_pointer(place, earlier, self._trust, self.seen, source)
         cleared.check_not_revoked()
         digest = cleared.pointer.digest
         self._ready[digest] = self._loader.load(cleared, source, self._ready.get(digest))
@@ -143,8 +143,8 @@ class TableUpdate:
     def _extend(self, place: Place, bundle: PointerBundle) -> bool:
         """Cover an unmoved pointer for longer. Its verification holds while the policy does."""
         live, digest = self.lives.get(place), bundle.pointer.payload_digest
-        policy = self._standing.current.digest
-        named = self._standing.freshness.pointer(*place)
+        policy = self._trust.current.digest
+        named = self._trust.freshness.pointer(*place)
         if live is None or live.pointer != digest or live.policy != policy or named is None:
             return False
         if named[1] != digest:
@@ -163,19 +163,19 @@ class TableUpdate:
         same = newest is not None and live.pointer == newest.pointer.payload_digest
         if same and reason not in _NOT_AGAINST_THE_POINTER:
             return False
-        current = self._standing.current.digest
+        current = self._trust.current.digest
         if live.policy == current:
             return True
         place = live.model, live.alias
         try:
-            verify_past_pointer(place, live.bundle, self._standing, self.seen, source)
+            verify_past_pointer(place, live.bundle, self._trust, self.seen, source)
         except SealgateError as refusal:
             return refusal.reason in _NOT_AGAINST_THE_POINTER
         self.lives[place] = replace(live, policy=current)
         return True
 
     def _move(self, place: Place, bundle: PointerBundle, source: Source) -> None:
-        cleared = verify_current_pointer(place, bundle, self._standing, self.seen, source)
+        cleared = verify_current_pointer(place, bundle, self._trust, self.seen, source)
         # An authentic pointer is remembered although its version may fail to load.
         self.seen = cleared.seen
         pointer = cleared.pointer
@@ -197,7 +197,7 @@ class TableUpdate:
             digest=pointer.digest,
             sequence=pointer.sequence,
             pointer=cleared.pointer_digest,
-            policy=self._standing.current.digest,
+            policy=self._trust.current.digest,
             until=self._until,
             ready=ready,
             bundle=bundle,

@@ -87,22 +87,22 @@ class VerifiedPointer:
 
 
 def verify_current_pointer(
-    place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
+    place: Place, bundle: PointerBundle, trust: TrustState, seen: RollbackGuard, source: Source
 ) -> VerifiedPointer:
     """Steps 3 to 7, which read no file of the version. Raises SealgateError as the module says."""
     # 3.
     pointer_digest = bundle.pointer.payload_digest
     claimed = Pointer.decode(bundle.pointer.payload)
-    if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
+    if trust.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
         raise SealgateError(Reason.POINTER_STALE, "the statement names another pointer")
-    cleared = verify_past_pointer(place, bundle, standing, seen, source)
+    cleared = verify_past_pointer(place, bundle, trust, seen, source)
     # 7.
     mark = HighWaterMark(cleared.pointer.sequence, pointer_digest)
     return replace(cleared, seen=seen.with_pointer("/".join(place), mark))
 
 
 def verify_past_pointer(
-    place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
+    place: Place, bundle: PointerBundle, trust: TrustState, seen: RollbackGuard, source: Source
 ) -> VerifiedPointer:
     """Steps 4 to 6: that the pointer was right once, whether or not it still is the newest."""
     claimed = Pointer.decode(bundle.pointer.payload)
@@ -112,12 +112,12 @@ def verify_past_pointer(
     if manifest.digest != claimed.digest:
         raise SealgateError(Reason.VERSION_ALTERED, "the manifest is another version's")
     # 5.
-    publishers = _publishers(standing.policies, manifest.digest)
+    publishers = _publishers(trust.policies, manifest.digest)
     keys = [key for key, _ in publishers.values()]
     publisher = publishers[oms.verify(signed.signature, manifest, keys).keyid][1]
     # 6.
-    policies = standing.policies
-    pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
+    policies = trust.policies
+    pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, trust.now)
     if (pointer.model, pointer.alias) != place:
         raise SealgateError(Reason.POINTER_INVALID, "the pointer is for another model or alias")
     if pointer.proposal in seen.rejected:

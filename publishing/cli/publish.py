@@ -154,7 +154,7 @@ def publish(
     goes on with the version that it had made, from where the upload stands.
     """
     dataset, description = described.read(source, data, precision, bounds)
-    wishes = PublishOptions(
+    options = PublishOptions(
         watermark_loss / 100,
         not no_first_stage,
         allow_unmarked or description is not None,
@@ -163,7 +163,7 @@ def publish(
         not without_screening,
         trusted_root,
     )
-    made = release(ctx, source, dataset, bounds, wishes, parallel)
+    made = release(ctx, source, dataset, bounds, options, parallel)
     if proposed:
         person = profile(ctx, "publisher")
         with connected(person) as channel:
@@ -177,7 +177,7 @@ def release(
     path: Path,
     dataset: Dataset,
     bounds: Confinement,
-    wishes: PublishOptions,
+    options: PublishOptions,
     parallel: int,
     read: SourceFolder | None = None,
 ) -> dict[str, Any]:
@@ -185,17 +185,17 @@ def release(
     what `read_source` made of it, if that is known.
     """
     person = profile(ctx, "publisher")
-    with connected(person) as channel, open_outbox(person, path, dataset, wishes) as outbox:
+    with connected(person) as channel, open_outbox(person, path, dataset, options) as outbox:
         if outbox.is_empty():
             policy = governance_of(person, channel).policy()
-            if not wishes.screened:
-                policy.check_screening(model_name(path, wishes.description), screened=False)
-            asked = wishes.description, bounds, wishes.quantized, wishes.screened
-            signers = trusted_signers(policy, wishes.trusted_root)
+            if not options.screened:
+                policy.check_screening(model_name(path, options.description), screened=False)
+            asked = options.description, bounds, options.quantized, options.screened
+            signers = trusted_signers(policy, options.trusted_root)
             source = read or read_source(path, dataset, *asked, signers)
-            if wishes.description is not None:
+            if options.description is not None:
                 _tell("prepare", describe_input(source))
-            built, summary = _build(channel, person, source, dataset, bounds, wishes)
+            built, summary = _build(channel, person, source, dataset, bounds, options)
             waiting = outbox.keep(built, summary)
         else:
             waiting = outbox.read()
@@ -211,14 +211,14 @@ def release(
 
 @contextmanager
 def open_outbox(
-    person: Profile, source: Path, data: Dataset, wishes: PublishOptions
+    person: Profile, source: Path, data: Dataset, options: PublishOptions
 ) -> Iterator[Outbox]:
     """Where the version waits; without a place of the profile's, no longer than this command."""
     if person.outbox is not None:
-        yield Outbox(person.outbox, source, data, repr(wishes))
+        yield Outbox(person.outbox, source, data, repr(options))
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield Outbox(Path(folder), source, data, repr(wishes))
+        yield Outbox(Path(folder), source, data, repr(options))
 
 
 def _build(
@@ -227,7 +227,7 @@ def _build(
     source: SourceFolder,
     data: Dataset,
     bounds: Confinement,
-    wishes: PublishOptions,
+    options: PublishOptions,
 ) -> tuple[BuiltVersion, dict[str, object]]:
     """The version with the first mark that costs no more than it may.
 
@@ -235,12 +235,12 @@ def _build(
     """
     for _ in range(DRAWS - 1):
         try:
-            return _build_once(channel, person, source, data, bounds, wishes)
+            return _build_once(channel, person, source, data, bounds, options)
         except SealgateError as error:
             if error.reason is not Reason.WATERMARK_COST:
                 raise
             _tell("mark", f"{error}: another is drawn")
-    return _build_once(channel, person, source, data, bounds, wishes)
+    return _build_once(channel, person, source, data, bounds, options)
 
 
 def _build_once(
@@ -249,7 +249,7 @@ def _build_once(
     source: SourceFolder,
     data: Dataset,
     bounds: Confinement,
-    wishes: PublishOptions,
+    options: PublishOptions,
 ) -> tuple[BuiltVersion, dict[str, object]]:
     folder = watermark_folder(person)
     mark = new_mark(folder, source.config.name, sha256(source.serving), secrets.token_bytes)
@@ -264,9 +264,9 @@ def _build_once(
         seed=_SEED,
         progress=_tell,
         confinement=bounds,
-        largest_loss=wishes.largest_loss,
-        first_stage=wishes.first_stage,
-        unmarked=wishes.unmarked,
+        largest_loss=options.largest_loss,
+        first_stage=options.first_stage,
+        unmarked=options.unmarked,
     )
     if doubt := doubt_of(data.test, built.report.measured.accuracies.source):
         _tell("warning", doubt)

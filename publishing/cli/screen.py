@@ -289,5 +289,5 @@ def recalibrate(
         detail = f"{len(traffic)} distinct requests, {LEAST_ROWS} are the least"
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
-    wishes = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))
-    show_fields(release(ctx, source, dataset, bounds, wishes, PARALLEL, made), as_json)
+    options = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))
+    show_fields(release(ctx, source, dataset, bounds, options, PARALLEL, made), as_json)

@@ -259,10 +259,10 @@ class PendingVersion:
 
 class Outbox:
     """The versions made from one source, a folder or a file with its data: at most one of each
-    waits that was asked for in these `wishes`.
+    waits that was asked for in these `options`.
     """
 
-    def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
+    def __init__(self, folder: Path, source: Path, data: Dataset, options: str) -> None:
         if source.is_file():
             paths = [source, *weight_files(source)]
         else:
@@ -272,7 +272,7 @@ class Outbox:
         parts = [sha256(read_plain_file(path)) for path in paths]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))
-        name = sha256("\n".join([*parts, data.digest, wishes]).encode())
+        name = sha256("\n".join([*parts, data.digest, options]).encode())
         self.folder = folder / name.removeprefix("sha256:")[:16]
 
     def keep(self, built: BuiltVersion, summary: Mapping[str, Any]) -> PendingVersion:

@@ -168,11 +168,11 @@ def settle(
     tries = len(claims)
     settled = [_alone(disputed, claim, log_vkey, tries) for claim in claims]
     findings = [finding for finding, _ in settled]
-    standing = {place: kept for place, (_, kept) in enumerate(settled) if kept is not None}
+    open_claims = {place: kept for place, (_, kept) in enumerate(settled) if kept is not None}
     # 6.
     left = []
-    for place, own in standing.items():
-        over = (n for n, other in standing.items() if n != place and _carries(own, other, tries))
+    for place, own in open_claims.items():
+        over = (n for n, other in open_claims.items() if n != place and _carries(own, other, tries))
         other = next(over, None)
         if other is None:
             left.append(place)
@@ -210,9 +210,9 @@ def _alone(
         return replace(held, step=2, why="the mark lies in other weights than the original's"), None
     by_name = {each.name: each.values for each in original.ordered}
     values = [by_name[slot.name] for slot in slots]
-    standing = _OpenClaim(mark.code(worded=claim.proof.worded), slots, original, values)
+    opened = _OpenClaim(mark.code(worded=claim.proof.worded), slots, original, values)
     # 3.
-    z, kin = standing.read(disputed, tries)
+    z, kin = opened.read(disputed, tries)
     held = replace(held, z=z)
     if z < THRESHOLD:
         return replace(held, step=3, why=f"the file reads z = {z:.1f}"), None
@@ -220,10 +220,10 @@ def _alone(
     if kin < _MADE_OF:
         return replace(held, step=4, why=f"{kin:.0%} of the original is in the file"), None
     # 5.
-    own, _ = standing.read(original, tries)
+    own, _ = opened.read(original, tries)
     if own >= _SILENT:
         return replace(held, step=5, why=f"the original reads z = {own:.1f} already"), None
-    return held, standing
+    return held, opened
 
 
 def _carries(own: _OpenClaim, other: _OpenClaim, tries: int) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from registry.log.inspection import Difference, Edit, LogInspection, inspect_log, key_text
 from registry.state.events import EVENTS, Event
-from registry.state.logged_state import LoggedFacts, standing_rejections
+from registry.state.logged_state import LoggedFacts, unmoved_rejections
 from registry.state.replay import Key, ReplayedRow, compared, key_of, replay, shown
 from registry.state.schema import (
     EVIDENCE,
@@ -178,13 +178,13 @@ class Rebuild:
                 wanted, found = str(statement.sequence), str(row["sequence"])
                 yield Difference("freshness", key, Edit.ALTERED, "sequence", wanted, found)
             facts = self._seen.facts
-            standing = standing_rejections(facts)
-            wanted = _summary(facts.pointers, facts.revoked, standing)
+            unmoved = unmoved_rejections(facts)
+            wanted = _summary(facts.pointers, facts.revoked, unmoved)
             said = {place: (number, digest) for place, number, digest in statement.pointers}
             revoked, rejected = set(statement.revoked), set(statement.rejected)
             seen = (facts.pointers, facts.revoked)
             # One of an earlier release names every proposal that was ever rejected.
-            known = rejected in (standing, {*facts.rejected})
+            known = rejected in (unmoved, {*facts.rejected})
             if (said, revoked) != seen or not known:
                 found = _summary(said, revoked, rejected)
                 yield Difference("freshness", key, Edit.ALTERED, "envelope", wanted, found)

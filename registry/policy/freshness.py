@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from registry.state.logged_state import standing_rejections
+from registry.state.logged_state import unmoved_rejections
 from registry.state.schema import (
     FRESHNESS,
     POINTERS,
@@ -231,15 +231,15 @@ def newest_state(connection: Connection) -> LiveState:
         for row in connection.execute(query)
     ]
     revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
-    rejected = ended_proposals(connection, standing=True)
+    rejected = ended_proposals(connection, unmoved=True)
     return LiveState(tuple(sorted(pointers)), tuple(sorted(revoked)), rejected)
 
 
 def ended_proposals(
-    connection: Connection, principal: str = "", standing: bool = False
+    connection: Connection, principal: str = "", unmoved: bool = False
 ) -> tuple[str, ...]:
     """The rejected and withdrawn proposals, in order of their digests; of one who ended them, where
-    `principal` is given. `standing` are those whose alias has not moved since.
+    `principal` is given. `unmoved` are those whose alias has not moved since.
     """
     later = (
         select(POINTERS.c.entry)
@@ -252,7 +252,7 @@ def ended_proposals(
     found: set[str] = set()
     for table in (REJECTIONS, PROPOSAL_WITHDRAWALS):
         query = select(table.c.proposal)
-        if standing:
+        if unmoved:
             moved = later.where(POINTERS.c.entry > table.c.entry).correlate(PROPOSALS, table)
             query = query.join(PROPOSALS, PROPOSALS.c.digest == table.c.proposal)
             query = query.where(~moved.exists())
@@ -270,7 +270,7 @@ def _check_logged(unit: UnitOfWork, state: LiveState) -> None:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
     if set(state.revoked) != logged.revoked | added.revoked:
         raise SealgateError(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
-    if set(state.rejected) != standing_rejections(logged, added):
+    if set(state.rejected) != unmoved_rejections(logged, added):
         raise SealgateError(Reason.LOG_INCONSISTENT, "the rejections are not those of the log")
 
 

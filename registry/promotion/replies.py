@@ -158,7 +158,7 @@ class ProposalReplies:
 
 def _check_few_ended(unit: UnitOfWork, principal: str) -> None:
     """Raises SealgateError(RATE_EXCEEDED) for one who has ended as many proposals as one may."""
-    count = len(ended_proposals(unit.connection, principal, standing=True))
+    count = len(ended_proposals(unit.connection, principal, unmoved=True))
     if count >= MOST_ENDED:
         raise SealgateError(
             Reason.RATE_EXCEEDED, f"{principal} ended {count} proposals since their aliases moved"

@@ -167,7 +167,7 @@ class LoggedFacts:
             self.anchors[origin] = anchor
 
 
-def standing_rejections(*parts: LoggedFacts) -> set[str]:
+def unmoved_rejections(*parts: LoggedFacts) -> set[str]:
     """The rejected and withdrawn proposals whose alias has not moved since; `parts` of one log.
 
     Where it has moved, no pointer that rests on the proposal can be the alias's newest: its

@@ -185,13 +185,13 @@ def live_pointers(excerpt: LogExcerpt, time: str, model: str = "") -> tuple[Live
     for place, newest, digest in excerpt.freshness.pointers:
         name, _, alias = place.partition("/")
         if model in ("", name):
-            standing = _standing(excerpt, name, alias, time, newest, digest)
-            if standing is not None:
-                found.append(standing)
+            live = _live_at(excerpt, name, alias, time, newest, digest)
+            if live is not None:
+                found.append(live)
     return tuple(found)
 
 
-def _standing(
+def _live_at(
     excerpt: LogExcerpt, model: str, alias: str, time: str, newest: int, digest: str
 ) -> LivePointer | None:
     # 2.

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.report import Row, Target, finish, show
 from benchmarks.screening.counts import FALSE_ALARMS, found_at, wilson
-from benchmarks.screening.texts.attacks import KNOWING, UNSEEN, Attack
+from benchmarks.screening.texts.attacks import ADAPTIVE, UNSEEN, Attack
 from benchmarks.screening.texts.corpora import EMAILS, TWEETS, Corpus, Labels
 from benchmarks.screening.texts.screened import Scores, ScreenedTexts, publish
 from inference.text.tokens import Ids
@@ -42,7 +42,7 @@ def measure(corpus: Corpus) -> Iterator[Row]:
     }
     chosen = right[:ATTACKED]
     texts = [model.test.texts[at] for at in chosen]
-    for name, attack in {**UNSEEN, **KNOWING}.items():
+    for name, attack in {**UNSEEN, **ADAPTIVE}.items():
         found = _attacked(model, attack, texts, rows[chosen], y[chosen])
         yield {"corpus": corpus.name, "attack": name, **_told(model, clean, found)}
         print(f"{corpus.name}: {name}", flush=True)

@@ -1,7 +1,7 @@
 """Attacks on texts that the detector is not shown, of texts that the model tells right.
 
 HotFlip has the weights: as publishing shows it, but with words that are rare, or one exchange at a
-time with the gradient taken anew, and none more once the answer turns. `KnowingProbe` also knows
+time with the gradient taken anew, and none more once the answer turns. `AdaptiveProbe` also knows
 what the words say of each class, which `response.onnx` holds. The others ask, and are told scores:
 words mistyped where it turns the answer (DeepWordBug, arXiv 1801.04354), and words exchanged for
 synonyms of WordNet (PWWS, ACL 2019, P19-1103). None changes more than two words in five.
@@ -62,14 +62,14 @@ def sparing(model: ScreenedTexts, texts: list[str], rows: Ids, y: Labels) -> Ite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KnowingProbe(TextProbe):
+class AdaptiveProbe(TextProbe):
     """HotFlip that also goes by `votes` [V, C], weighing `weight`."""
 
     votes: Floats
     weight: float
 
     @classmethod
-    def beside(cls, probe: TextProbe, votes: Floats, weight: float) -> "KnowingProbe":
+    def beside(cls, probe: TextProbe, votes: Floats, weight: float) -> "AdaptiveProbe":
         own = {each.name: getattr(probe, each.name) for each in fields(TextProbe)}
         return cls(**own, votes=votes, weight=weight)
 
@@ -83,10 +83,10 @@ class KnowingProbe(TextProbe):
         return found
 
 
-def knowing(model: ScreenedTexts, texts: list[str], rows: Ids, y: Labels) -> Iterator[Ids]:
-    """By who knows what words say, at each weight; the least suspect of all counts."""
+def adaptive(model: ScreenedTexts, texts: list[str], rows: Ids, y: Labels) -> Iterator[Ids]:
+    """An attacker who knows what the words say, at each weight; the least suspect of all counts."""
     for weight in WEIGHTS:
-        probe = KnowingProbe.beside(model.probe, model.votes, weight)
+        probe = AdaptiveProbe.beside(model.probe, model.votes, weight)
         for _, moved in probe.attacks(rows, np.random.default_rng(0)):
             yield moved
 
@@ -108,7 +108,7 @@ UNSEEN: dict[str, Attack] = {
     "mistyped where it turns": mistyped,
     "synonyms": exchanged,
 }
-KNOWING: dict[str, Attack] = {"HotFlip that knows what words say": knowing}
+ADAPTIVE: dict[str, Attack] = {"HotFlip that knows what words say": adaptive}
 
 
 def _asked(model: ScreenedTexts, texts: list[str], y: Labels, candidates: Candidates) -> Ids:

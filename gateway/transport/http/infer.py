@@ -1,5 +1,7 @@
-"""ModelInfer as JSON, with raw tensors behind it where a caller wishes (the protocol's binary data
-extension): read into the protocol's message, and its answer written.
+"""ModelInfer as JSON, with raw tensors behind it where a caller asks for them.
+
+The protocol's binary data extension defines the raw tensors. Requests are read into the protocol's
+message, and its answers are written.
 
 What the message says is looked at where gRPC's requests are; here it is only whether there is one.
 """
@@ -83,7 +85,7 @@ def read_request(
         return _message(model, version, parse(whole[:length]), _Tail(whole[length:]))
 
 
-def write_response(response: oip.ModelInferResponse, wishes: OutputOptions) -> HttpAnswer:
+def write_response(response: oip.ModelInferResponse, options: OutputOptions) -> HttpAnswer:
     """The answer as JSON, with the outputs behind it that are to come raw.
 
     Raises: ANSWER_MALFORMED for what JSON cannot say: NaN, infinity, bytes that are no text.
@@ -99,7 +101,7 @@ def write_response(response: oip.ModelInferResponse, wishes: OutputOptions) -> H
             name: getattr(value, str(value.WhichOneof("parameter_choice")))
             for name, value in response.parameters.items()
         }
-    tensors = {} if all(wishes.is_raw(each.name) for each in response.outputs) else _read(response)
+    tensors = {} if all(options.is_raw(each.name) for each in response.outputs) else _read(response)
     outputs, tail = [], []
     for place, output in enumerate(response.outputs):
         said: dict[str, Any] = {
@@ -107,7 +109,7 @@ def write_response(response: oip.ModelInferResponse, wishes: OutputOptions) -> H
             "datatype": output.datatype,
             "shape": list(output.shape),
         }
-        if wishes.is_raw(output.name):
+        if options.is_raw(output.name):
             raw = response.raw_output_contents[place]
             said["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)

@@ -184,8 +184,8 @@ def _unload(service: InferenceService, asked: RestRequest) -> HttpAnswer:
 
 
 def _infer(service: InferenceService, asked: RestRequest) -> HttpAnswer:
-    request, wishes = read_request(asked.model, asked.version, asked.body, asked.header_length)
-    return write_response(service.ModelInfer(request, asked.call), wishes)
+    request, options = read_request(asked.model, asked.version, asked.body, asked.header_length)
+    return write_response(service.ModelInfer(request, asked.call), options)
 
 
 def _chat(service: InferenceService, asked: RestRequest) -> HttpAnswer:

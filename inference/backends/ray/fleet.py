@@ -69,7 +69,7 @@ class RayFleet:
     def __init__(
         self,
         settings: RaySettings,
-        surroundings: RayEnvironment,
+        environment: RayEnvironment,
         make: Callable[[], Replica],
         seconds: float,
     ) -> None:
@@ -77,10 +77,10 @@ class RayFleet:
 
         Raises: ConfigError where Ray does not start, or no replica does.
         """
-        self._surroundings = surroundings
+        self._environment = environment
         self._seconds = seconds
         try:
-            _start_ray(settings, surroundings)
+            _start_ray(settings, environment)
             target = _deployment(settings).bind(make)
             self._handle = serve.run(target, name=_NAME, route_prefix=None)
         # Ray raises Exception itself where its processes are not there in time.
@@ -137,7 +137,7 @@ class RayFleet:
     def close(self) -> None:
         serve.shutdown()
         ray.shutdown()
-        self._surroundings.remove()
+        self._environment.remove()
 
     def _way(self) -> float:
         """The seconds of a call that does nothing."""
@@ -154,7 +154,7 @@ def _keep_to_loopback() -> None:
     serve_replica.add_port_to_grpc_server = lambda server, _: listen(server, f"{_LOOPBACK}:0")
 
 
-def _start_ray(settings: RaySettings, surroundings: RayEnvironment) -> None:
+def _start_ray(settings: RaySettings, environment: RayEnvironment) -> None:
     ray.init(
         address="local",
         num_cpus=settings.most,
@@ -163,7 +163,7 @@ def _start_ray(settings: RaySettings, surroundings: RayEnvironment) -> None:
         include_dashboard=False,
         configure_logging=False,
         _node_ip_address=_LOOPBACK,
-        _temp_dir=str(surroundings.folder / "ray"),
+        _temp_dir=str(environment.folder / "ray"),
         # Ray would have whatever else the machine does go before a replica.
         _system_config={"automatic_object_spilling_enabled": False, "worker_niceness": 0},
     )

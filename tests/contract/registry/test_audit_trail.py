@@ -34,8 +34,8 @@ def records(harness: RegistryHarness) -> list[ProvedEntry]:
 def test_what_was_live(
     harness: RegistryHarness, minutes: float, version: int, sequence: int, action: str
 ) -> None:
-    (standing,) = live(harness, NOW + minutes * MINUTE)
-    found = (standing.version, standing.sequence, standing.action, standing.revoked)
+    (shown,) = live(harness, NOW + minutes * MINUTE)
+    found = (shown.version, shown.sequence, shown.action, shown.revoked)
     assert found == (version, sequence, action, "")
 
 

@@ -98,8 +98,8 @@ def test_what_only_auditors_may_read_is_what_is_recorded():
 
 def test_what_was_live(harness, reader):
     moment = format_time(datetime.now(UTC))
-    (standing,) = live_pointers(reader.live_at(moment, "digits"), moment, "digits")
-    assert (standing.version, standing.alias) == (1, "production")
+    (live,) = live_pointers(reader.live_at(moment, "digits"), moment, "digits")
+    assert (live.version, live.alias) == (1, "production")
 
 
 @pytest.mark.parametrize(

@@ -60,5 +60,5 @@ def test_the_command_passes_it_on(
     words = [str(FOLDER), "--data", str(DATA), *options]
     result = CliRunner().invoke(publish.publish, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    (wishes,) = (each for each in asked if isinstance(each, PublishOptions))
-    assert wishes.first_stage is expected
+    (publishing,) = (each for each in asked if isinstance(each, PublishOptions))
+    assert publishing.first_stage is expected

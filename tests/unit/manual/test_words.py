@@ -15,6 +15,9 @@ OLD_WORDS = {
     "knowing attacker": "adaptive attacker",
     "autopsy": "inspection",
     "checkup": "health",
+    "standing": "live, or trust state",
+    "surroundings": "environment",
+    "wishes": "options",
 }
 # The changelog and the records of decisions tell what things were called.
 _TELLING = ("CHANGELOG.md", "docs/adr/", "tests/unit/manual/test_words.py")

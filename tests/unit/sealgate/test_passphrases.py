@@ -14,13 +14,13 @@ from sealgate.trust.keys import PrivateKey, save_private_key
 
 def without_terminal(*words: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in a session of its own, which has no terminal to ask on."""
-    surroundings = {name: text for name, text in os.environ.items() if name != PASSPHRASE_VARIABLE}
+    environment = {name: text for name, text in os.environ.items() if name != PASSPHRASE_VARIABLE}
     return subprocess.run(
         [Path(sys.executable).with_name("sealgate"), *words],
         input="typed where all could read it\n" * 2,
         capture_output=True,
         text=True,
-        env=surroundings,
+        env=environment,
         start_new_session=True,
     )
 

@@ -96,10 +96,10 @@ class Run(RuleBasedStateMachine):
     def _expect(self, number: int, statement: bytes, update: Any) -> None:
         """Without an intruder, the newest promotion arrives, and nothing else."""
         rulebook, now = self.organisation.rulebook, self.organisation.now
-        standing = now < rulebook.end and now < parse_time(json.loads(statement)["expires"])
-        if standing != (update.refused is None):
+        in_force = now < rulebook.end and now < parse_time(json.loads(statement)["expires"])
+        if in_force != (update.refused is None):
             raise Violation(f"an honest state: {update.refused}")
-        if not standing:
+        if not in_force:
             return
         engine = self.bench.engines[number].engine
         for place, digest in self.moved.items():

@@ -70,7 +70,7 @@ BUGS = {
     ),
     "a pointer need not be the newest": Bug(
         version_verifier,
-        "if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
+        "if trust.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
         "if False:",
         "verify_current_pointer",
         (table_update,),

@@ -90,8 +90,8 @@ def test_parameters_have_the_types_that_grpc_has() -> None:
     ],
 )
 def test_which_outputs_come_raw(parameters: dict, outputs: list, raw: bool) -> None:
-    request, wishes = read({"inputs": [], "parameters": parameters, "outputs": outputs})
-    assert wishes.is_raw("y") is raw
+    request, options = read({"inputs": [], "parameters": parameters, "outputs": outputs})
+    assert options.is_raw("y") is raw
     assert not request.parameters
 
 

@@ -57,6 +57,6 @@ def test_a_few_bytes_changed() -> None:
 
 
 def test_unchanged_it_is_read() -> None:
-    request, wishes = read_request("m", "", BODY, str(len(HEAD)))
+    request, options = read_request("m", "", BODY, str(len(HEAD)))
     assert set(read_inputs(request)) == {"x", "y", "z", "b"}
-    assert wishes.is_raw("logits")
+    assert options.is_raw("logits")
