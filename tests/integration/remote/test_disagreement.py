@@ -29,7 +29,7 @@ DETECTED = compared(FILES.detector)
 Opened = Callable[[UncheckedRegistry, Path], AbstractContextManager[EngineHarness]]
 
 
-class ToRoom:
+class SocketEngine:
     """Asks the separate engine over its socket."""
 
     def __init__(self, harness: EngineHarness) -> None:
@@ -54,7 +54,7 @@ def remote(
         registry.promote(made)
         harness.show()
         terms = VersionTerms(FILES.config, DETECTED)
-        yield RemoteVersion(ToRoom(harness), "digits", made.number, made.digest, terms)
+        yield RemoteVersion(SocketEngine(harness), "digits", made.number, made.digest, terms)
 
 
 def test_an_answer_that_only_int8_gives_is_adversarial(remote: RemoteVersion) -> None:

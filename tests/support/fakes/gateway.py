@@ -195,7 +195,7 @@ class FakeGateway:
         return Frontier.empty().append([merkle.leaf_hash(leaf) for leaf in self.leaves[:size]])
 
 
-class Room:
+class ClientHarness:
     """A gateway and a client of it, with a clock that tests move."""
 
     def __init__(self, **settings):

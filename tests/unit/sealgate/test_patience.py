@@ -5,27 +5,27 @@ import pytest
 
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
-from tests.support.fakes.gateway import Failed, Room
+from tests.support.fakes.gateway import ClientHarness, Failed
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture
-def room():
-    return Room()
+def client():
+    return ClientHarness()
 
 
-def test_a_full_queue_is_asked_again_after_the_time_that_it_names(room):
-    room.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.1)] * 2
-    assert room.ask().version == 1
-    assert room.gateway.pauses == [0.1 + 0.025, 0.1 + 0.05]
+def test_a_full_queue_is_asked_again_after_the_time_that_it_names(client):
+    client.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.1)] * 2
+    assert client.ask().version == 1
+    assert client.gateway.pauses == [0.1 + 0.025, 0.1 + 0.05]
 
 
-def test_a_gateway_that_goes_away_is_asked_again(room):
-    room.gateway.failures = [Failed(UNAVAILABLE), Failed(UNAVAILABLE, Reason.DRAINING)]
-    assert room.ask().version == 1
-    assert room.gateway.pauses == [0.025, 0.05]
+def test_a_gateway_that_goes_away_is_asked_again(client):
+    client.gateway.failures = [Failed(UNAVAILABLE), Failed(UNAVAILABLE, Reason.DRAINING)]
+    assert client.ask().version == 1
+    assert client.gateway.pauses == [0.025, 0.05]
 
 
 @pytest.mark.parametrize(
@@ -39,41 +39,41 @@ def test_a_gateway_that_goes_away_is_asked_again(room):
         (Failed(grpc.StatusCode.PERMISSION_DENIED, Reason.ROLE_TOO_LOW), Reason.ROLE_TOO_LOW),
     ],
 )
-def test_nothing_else_is_asked_again(room, failure, reason):
-    room.gateway.failures = [failure]
+def test_nothing_else_is_asked_again(client, failure, reason):
+    client.gateway.failures = [failure]
     with refused(reason):
-        room.ask()
-    assert room.gateway.calls.count("ModelInfer") == 1
+        client.ask()
+    assert client.gateway.calls.count("ModelInfer") == 1
 
 
-def test_retries_end(room):
-    room.gateway.failures = [Failed(UNAVAILABLE, Reason.RECORD_FAILED)] * 9
+def test_retries_end(client):
+    client.gateway.failures = [Failed(UNAVAILABLE, Reason.RECORD_FAILED)] * 9
     with refused(Reason.RECORD_FAILED):
-        room.ask()
-    assert room.gateway.calls.count("ModelInfer") == 4
+        client.ask()
+    assert client.gateway.calls.count("ModelInfer") == 4
 
 
-def test_there_is_no_pause_that_outlasts_the_call(room):
-    room.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.5)]
+def test_there_is_no_pause_that_outlasts_the_call(client):
+    client.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.5)]
     with refused(Reason.QUEUE_FULL):
-        room.ask(seconds=0.5)
-    assert room.gateway.pauses == []
+        client.ask(seconds=0.5)
+    assert client.gateway.pauses == []
 
 
-def test_a_call_without_time_is_not_made(room):
+def test_a_call_without_time_is_not_made(client):
     with refused(Reason.DEADLINE_TOO_SHORT):
-        room.ask(seconds=0.0)
-    assert room.gateway.calls == []
+        client.ask(seconds=0.0)
+    assert client.gateway.calls == []
 
 
-def test_an_answer_whose_log_gives_no_proof_is_withheld(room):
-    room.ask()
-    room.gateway.others(3)
+def test_an_answer_whose_log_gives_no_proof_is_withheld(client):
+    client.ask()
+    client.gateway.others(3)
 
     def away(request):
         raise Failed(UNAVAILABLE)
 
-    room.gateway.GetConsistencyProof = away
+    client.gateway.GetConsistencyProof = away
     with refused(Reason.CALL_FAILED):
-        room.ask()
-    assert room.gateway.calls.count("ModelInfer") == 2
+        client.ask()
+    assert client.gateway.calls.count("ModelInfer") == 2

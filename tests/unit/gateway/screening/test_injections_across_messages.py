@@ -24,7 +24,7 @@ GUARD = PromptClassifierRules("sha256:" + "0" * 64, "injection", "block")
 CALL: Any = SimpleNamespace(is_active=lambda: True, principal=SimpleNamespace(name="client"))
 
 
-class Room:
+class FakeClassifierEngine:
     """An engine whose classifier knows one sentence, and counts what it is shown."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ def chat(*said: tuple[str, str]) -> SamplingRequest:
 
 
 def follows(asked: SamplingRequest, guard: PromptClassifierRules = GUARD) -> str:
-    room: Any = Room()
-    return PromptClassifier(room).follows(guard, asked, time.monotonic() + 60, CALL)
+    engine: Any = FakeClassifierEngine()
+    return PromptClassifier(engine).follows(guard, asked, time.monotonic() + 60, CALL)
 
 
 @pytest.mark.parametrize("at", range(1, len(WORDS)))
@@ -124,9 +124,9 @@ def test_messages_of_a_role_are_judged_by_its_own_guard(
 
 
 def test_a_classifier_of_answers_finds_its_class_wherever_it_stands() -> None:
-    room: Any = Room()
+    engine: Any = FakeClassifierEngine()
     rules = AnswerClassifierRules(GUARD.version, GUARD.label, "cut")
-    finds = PromptClassifier(room).of_answers(rules, time.monotonic() + 60, CALL)
+    finds = PromptClassifier(engine).of_answers(rules, time.monotonic() + 60, CALL)
     clean = "What is the tallest waterfall in the world? " * 9
     assert not finds(clean)
     assert finds(clean + SENTENCE + " " + clean)
@@ -135,9 +135,9 @@ def test_a_classifier_of_answers_finds_its_class_wherever_it_stands() -> None:
 @pytest.mark.parametrize("said", [{"version": "sha256:" + "1" * 64}, {"label": "nonsense"}])
 def test_a_classifier_of_answers_that_is_not_live_is_refused_at_once(said: dict[str, str]) -> None:
     rules = replace(AnswerClassifierRules(GUARD.version, GUARD.label, "cut"), **said)
-    room: Any = Room()
+    engine: Any = FakeClassifierEngine()
     with pytest.raises(SealgateError) as refused:
-        PromptClassifier(room).of_answers(rules, time.monotonic() + 60, CALL)
+        PromptClassifier(engine).of_answers(rules, time.monotonic() + 60, CALL)
     assert refused.value.reason is Reason.VERSION_NOT_LIVE
 
 

@@ -31,7 +31,7 @@ class Registry:
         raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
 
 
-class Room:
+class BrokenEngines:
     """An engine that is asked whether it is there, and answers what nobody expected."""
 
     behind = False
@@ -44,8 +44,8 @@ def test_statements_are_renewed_whatever_an_engine_answers() -> None:
     registry: Any = Registry()
     engine: Any = SimpleNamespace(expired="", policy=None)
     answers: Any = SimpleNamespace(size=0)
-    rooms: Any = Room()
-    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
+    engines: Any = BrokenEngines()
+    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, engines)
     with refused(Reason.REGISTRY_UNAVAILABLE):
         watch.start()
     assert registry.renewed == 1
@@ -61,9 +61,9 @@ def test_a_live_version_whose_approvals_end_soon_is_told_of(
     lives = {("digits", "production"): SimpleNamespace(bundle=bundle)}
     engine: Any = SimpleNamespace(expired="", policy=policy, live=lambda: lives)
     answers: Any = SimpleNamespace(size=0)
-    rooms: Any = Room()
+    engines: Any = BrokenEngines()
     registry: Any = Registry()
-    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
+    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, engines)
     with caplog.at_level(logging.WARNING):
         watch.upkeep()
     assert "digits/production: approvals count until" in caplog.text

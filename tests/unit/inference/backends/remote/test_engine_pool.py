@@ -17,7 +17,7 @@ DIGEST = "sha256:" + "a" * 64
 REQUEST = oip.ModelInferRequest()
 
 
-class Room:
+class FakeEngine:
     """An engine that answers, or refuses with `reason`."""
 
     def __init__(self, name: str, seconds: float, place: str = "cpu") -> None:
@@ -56,32 +56,32 @@ class Room:
 
 
 @pytest.fixture
-def fast() -> Room:
-    return Room("fast", 1.0)
+def fast() -> FakeEngine:
+    return FakeEngine("fast", 1.0)
 
 
 @pytest.fixture
-def slow() -> Room:
-    return Room("slow", 3.0, "openvino")
+def slow() -> FakeEngine:
+    return FakeEngine("slow", 3.0, "openvino")
 
 
 @pytest.fixture
-def rooms(fast: Room, slow: Room) -> EnginePool:
+def pool(fast: FakeEngine, slow: FakeEngine) -> EnginePool:
     return EnginePool([slow, fast])  # type: ignore[list-item]
 
 
-def heard(rooms: EnginePool) -> tuple[str, str]:
-    response, engine = rooms.ask(DIGEST, 1, REQUEST, None)
+def heard(pool: EnginePool) -> tuple[str, str]:
+    response, engine = pool.ask(DIGEST, 1, REQUEST, None)
     return response.id, engine
 
 
-def test_the_entry_says_who_answered(rooms: EnginePool) -> None:
-    assert heard(rooms) == ("fast", f"{SEPARATE}; fast on cpu")
+def test_the_entry_says_who_answered(pool: EnginePool) -> None:
+    assert heard(pool) == ("fast", f"{SEPARATE}; fast on cpu")
     told = f"{SEPARATE}; up to 2 asked: slow on openvino, fast on cpu"
-    assert rooms.engine(DIGEST) == told
+    assert pool.engine(DIGEST) == told
 
 
-def test_one_engine_on_the_processor_needs_no_words(fast: Room, slow: Room) -> None:
+def test_one_engine_on_the_processor_needs_no_words(fast: FakeEngine, slow: FakeEngine) -> None:
     alone = EnginePool([fast])  # type: ignore[list-item]
     assert alone.engine(DIGEST) == SEPARATE
     assert heard(alone) == ("fast", SEPARATE)
@@ -89,44 +89,44 @@ def test_one_engine_on_the_processor_needs_no_words(fast: Room, slow: Room) -> N
     assert other.engine(DIGEST) == f"{SEPARATE}; slow on openvino"
 
 
-def test_who_is_away_is_left_out_and_comes_back(rooms: EnginePool, fast: Room) -> None:
+def test_who_is_away_is_left_out_and_comes_back(pool: EnginePool, fast: FakeEngine) -> None:
     fast.reason, fast.behind = Reason.ENGINE_UNAVAILABLE, True
-    assert heard(rooms) == ("slow", f"{SEPARATE}; slow on openvino")
+    assert heard(pool) == ("slow", f"{SEPARATE}; slow on openvino")
     assert fast.asked == 0
-    assert rooms.behind
+    assert pool.behind
     fast.reason, fast.behind = None, False
-    assert heard(rooms)[0] == "fast"
+    assert heard(pool)[0] == "fast"
 
 
-def test_what_one_does_not_answer_another_does(rooms: EnginePool, fast: Room) -> None:
+def test_what_one_does_not_answer_another_does(pool: EnginePool, fast: FakeEngine) -> None:
     fast.reason = Reason.ENGINE_UNAVAILABLE
-    assert heard(rooms) == ("slow", f"{SEPARATE}; 2 asked: slow on openvino")
+    assert heard(pool) == ("slow", f"{SEPARATE}; 2 asked: slow on openvino")
 
 
-def test_a_full_queue_has_run_nothing(rooms: EnginePool, fast: Room, slow: Room) -> None:
+def test_a_full_queue_has_run_nothing(pool: EnginePool, fast: FakeEngine, slow: FakeEngine) -> None:
     fast.reason = Reason.QUEUE_FULL
-    assert heard(rooms) == ("slow", f"{SEPARATE}; slow on openvino")
+    assert heard(pool) == ("slow", f"{SEPARATE}; slow on openvino")
     slow.reason = Reason.ENGINE_UNAVAILABLE
     with refused(Reason.QUEUE_FULL):
-        rooms.ask(DIGEST, 1, REQUEST, None)
+        pool.ask(DIGEST, 1, REQUEST, None)
 
 
 @pytest.mark.parametrize(
     "reason", [Reason.DEADLINE_TOO_SHORT, Reason.VERSION_REVOKED, Reason.RUN_HUNG]
 )
 def test_what_no_other_would_answer_better(
-    rooms: EnginePool, fast: Room, slow: Room, reason: Reason
+    pool: EnginePool, fast: FakeEngine, slow: FakeEngine, reason: Reason
 ) -> None:
     fast.reason = reason
     with refused(reason):
-        rooms.ask(DIGEST, 1, REQUEST, None)
+        pool.ask(DIGEST, 1, REQUEST, None)
     assert slow.asked == 0
 
 
-def test_nobody_is_there(rooms: EnginePool, fast: Room, slow: Room) -> None:
+def test_nobody_is_there(pool: EnginePool, fast: FakeEngine, slow: FakeEngine) -> None:
     fast.reason = slow.reason = Reason.ENGINE_UNAVAILABLE
     with refused(Reason.ENGINE_UNAVAILABLE):
-        rooms.ask(DIGEST, 1, REQUEST, None)
+        pool.ask(DIGEST, 1, REQUEST, None)
     assert (fast.asked, slow.asked) == (1, 1)
 
 
@@ -150,11 +150,16 @@ class Reached(Exception):
     ],
 )
 def test_what_is_not_followed(
-    rooms: EnginePool, fast: Room, slow: Room, one: Reason, other: Reason | None, reason: Reason
+    pool: EnginePool,
+    fast: FakeEngine,
+    slow: FakeEngine,
+    one: Reason,
+    other: Reason | None,
+    reason: Reason,
 ) -> None:
     fast.against, slow.against = one, other
     with refused(reason):
-        rooms.load(Cleared(), None, None)  # type: ignore[arg-type]
+        pool.load(Cleared(), None, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,7 @@ def test_what_is_not_followed(
     [Reason.ENGINE_UNAVAILABLE, Reason.ENGINE_UNSUITABLE, Reason.GOLDEN_MISMATCH],
 )
 def test_one_that_cannot_run_it_keeps_no_other_from_it(
-    rooms: EnginePool, fast: Room, reason: Reason, monkeypatch: pytest.MonkeyPatch
+    pool: EnginePool, fast: FakeEngine, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*_: object) -> None:
         raise Reached
@@ -171,10 +176,12 @@ def test_one_that_cannot_run_it_keeps_no_other_from_it(
     monkeypatch.setattr(Cleared, "manifest", None, raising=False)
     fast.against = reason
     with pytest.raises(Reached):
-        rooms.load(Cleared(), None, None)  # type: ignore[arg-type]
+        pool.load(Cleared(), None, None)  # type: ignore[arg-type]
 
 
-def test_the_counts_of_those_who_are_there(rooms: EnginePool, fast: Room, slow: Room) -> None:
-    assert rooms.counts() == ["slow", "fast"]
+def test_the_counts_of_those_who_are_there(
+    pool: EnginePool, fast: FakeEngine, slow: FakeEngine
+) -> None:
+    assert pool.counts() == ["slow", "fast"]
     fast.reason, slow.behind = Reason.ENGINE_UNAVAILABLE, True
-    assert rooms.counts() == []
+    assert pool.counts() == []

@@ -66,19 +66,19 @@ def test_an_unknown_finish_reason_is_refused() -> None:
 def begin(number: int, score: float | None = 0.5, screening: object = "a screen") -> None:
     """Have a prompt of so many tokens answered, where eight are allowed."""
 
-    class Room:
+    class FakeEngine:
         @contextmanager
         def streaming(self, *_: Any) -> Iterator[Iterator[oip.ModelInferResponse]]:
             response = oip.ModelInferResponse()
             messages.write_prologue(response, range(number), score)
             yield iter([response])
 
-    room: Any = Room()
+    engine: Any = FakeEngine()
     cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
     terms: Any = SimpleNamespace(
         prompt_tokens=8, screening=screening, check=lambda _: None, runs_in=str
     )
-    generator = RemoteGenerator(room, cleared, terms)
+    generator = RemoteGenerator(engine, cleared, terms)
     with generator.begin(SamplingRequest(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
         pass
 
