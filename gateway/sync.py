@@ -1,8 +1,8 @@
-"""Keeps the engine in step with the registry: looks when there is reason to, see `Changes`.
+"""Keeps the engine in sync with the registry: applies its changes as they are signalled.
 
-Also renews the statement of freshness before it runs out, and now and then anchors the answer log
-in the registry's log together with the counts of anonymous refusals, and of an engine that runs in
-a process of its own.
+It also renews the freshness statement before that expires. At intervals it anchors the answer log
+in the registry's log, together with the counts of anonymous refusals, and those of an engine that
+runs in a process of its own.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""Has checkpoints stamped by an authority, now and then, and keeps the stamps in a folder.
+"""Gets time stamps (RFC 3161) on checkpoints at intervals, and stores them in a folder.
 
-No answer waits for it, and an authority that is away is only alarmed. What is sent is a hash.
-Requests are bounded in size and time; redirects are not followed, and the environment's proxies
-are not used.
+No answer waits for a stamp, and an unreachable authority only raises an alert. The authority gets
+a hash. Requests are bounded in size and time; redirects are not followed, and the environment's
+proxies are not used.
 
     house.localhost%2Fregistry/000000000042-20261129T100000Z.note    the checkpoint, a signed note
     house.localhost%2Fregistry/000000000042-20261129T100000Z.tsr     the authority's answer (DER)

@@ -1,3 +1,5 @@
+"""Sealgate: `connect` and `connect_aio` are its client; each part is a package of its own."""
+
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""People and policy: who may act, with which keys and passkeys, and why something is allowed; and
-drafts of the next policy, for its roots to sign elsewhere.
+"""Pages about people and policy: who may act, with which keys and rights, and policy drafts.
 
+The roots sign a draft elsewhere.
 The console keeps no draft: each form carries it. What counts is the file that comes of it, which
 the roots read and sign at their own machines.
 """

@@ -1,5 +1,7 @@
-"""Proposals, a list by state, what one changes and was said of it, and what came of a promotion;
-and versions: their files and evidence, and how both differ from what is in production.
+"""Pages about proposals and versions: what a proposal changes, and a version's files and evidence.
+
+Proposals are listed by state, with what people signed about them and what came of a promotion.
+Versions are shown beside the one in production.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Overload: calls beyond what can be answered are rejected at once, and failed services spared.
+"""Load shedding: rejects calls beyond capacity at once, and stops asking services that fail.
 
 Load shedding: when all threads are busy and enough calls wait, more are rejected. Without this,
 calls would queue for as long as their callers wait, and work for callers who gave up would be

@@ -1,4 +1,4 @@
-"""The one interceptor that every call passes: who is it, may they, and what do they hear if not.
+"""The interceptor of every call: authenticates the caller, checks roles and quotas, or refuses.
 
 1. A method without a rule is refused.
 2. A method open to anyone passes without a credential.

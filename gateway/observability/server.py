@@ -1,4 +1,4 @@
-"""The HTTP listener: `/metrics` for Prometheus, `/healthz` and `/readyz` for who keeps it going."""
+"""HTTP listener: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors."""
 
 import threading
 from enum import Enum

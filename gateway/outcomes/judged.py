@@ -1,4 +1,4 @@
-"""An answer held against what was true: which rows were right, how sure they were, how far off.
+"""Compares an answer with its true outcome: which rows were right, how sure, how far off.
 
 An entry about an outcome has this as JSON in its field `output`, its names sorted:
 

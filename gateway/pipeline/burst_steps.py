@@ -1,4 +1,4 @@
-"""What a burst does together: run, decide, record, and settle (`gateway.pipeline.infer`)."""
+"""Steps that a burst takes together: run, decide, record and settle (`gateway.pipeline.infer`)."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What the protocol's descriptive methods say of live versions, from what the engine knows."""
+"""Answers of the protocol's descriptive methods: metadata, configuration, statistics, index."""
 
 import json
 from collections.abc import Iterable

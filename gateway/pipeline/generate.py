@@ -1,4 +1,4 @@
-"""The path of a generated answer, top to bottom.
+"""The generation pipeline: the steps of a generated answer, from request to record.
 
 The auth interceptor has authenticated the caller and checked the method against the policy. Then:
 

@@ -1,4 +1,4 @@
-"""A generated answer so far: what is known of it, and the messages that say it."""
+"""State of one generated answer in the pipeline, and the messages made from it."""
 
 import time
 from dataclasses import dataclass, field

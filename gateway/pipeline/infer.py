@@ -1,4 +1,4 @@
-"""The path of inference requests, top to bottom.
+"""The inference pipeline: the steps of inference requests, from request to record.
 
 The unit of work is a burst: requests that are ready together go through steps 4 to 7 together, on
 one thread, so that each step is paid for once. The auth interceptor has authenticated the callers

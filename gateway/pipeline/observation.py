@@ -1,4 +1,4 @@
-"""What an answer tells beyond itself: features kept for later, drift, and callers' sessions."""
+"""Observes answers: keeps features, and feeds drift detection and callers' sessions."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A request on its way through the inference pipeline, with what is known of it so far."""
+"""State of one request in the inference pipeline."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence

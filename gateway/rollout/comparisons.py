@@ -1,4 +1,4 @@
-"""Answers computed only to be compared: recorded, and never given to anyone.
+"""Comparisons: asks another version after the caller was answered, and records the difference.
 
 One thread asks the other version after the caller was answered. Requests that arrive while its
 queue is full are dropped and counted, so that nobody waits for a comparison.

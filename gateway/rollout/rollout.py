@@ -1,4 +1,4 @@
-"""Canary and shadow, and what watches over both: everything about a version's way into production.
+"""Rollout: shares of production's requests for canary and shadow, and automatic rollback.
 
 A request that names neither alias nor version is production's. Of those, the share that the live
 pointer of `canary` has is answered by its version instead: by session, if the request names one,

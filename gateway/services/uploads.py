@@ -1,5 +1,6 @@
-"""The service of resumable uploads: messages in, messages out; the rules live in
-`registry.uploads.open_uploads`.
+"""UploadService: resumable uploads, as messages in and messages out.
+
+The rules are in `registry.uploads.open_uploads`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,5 +1,6 @@
-"""Fingerprints of inputs: keyed, so that nobody without the key learns or forges anything of them,
-and never the input itself.
+"""Fingerprints of inputs: keyed hashes by which near-duplicates are found.
+
+Without the key, nobody learns anything of an input from its fingerprint, or can forge one.
 
 Numbers follow Blacklight (Li et al., arXiv 2006.14042): a row is quantized, and 64 keyed hashes of
 16 of its elements each are kept. Two rows share a hash where all 16 fall into the same steps; so

@@ -1,4 +1,4 @@
-"""Which connections of a listener are ended, and how those to gRPC's listeners are.
+"""Bounds on open connections: chooses those to end, and ends those of gRPC's listeners.
 
 A caller is known on a connection once one of its calls there has authenticated. Of a listener's
 connections these are ended:

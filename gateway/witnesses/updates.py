@@ -1,7 +1,7 @@
-"""Keeps the witnesses up to date: each new checkpoint goes to each of them, now and then.
+"""Sends new checkpoints to every witness at intervals, and stores the cosignatures.
 
-Every witness has a thread of its own, so one that is away or slow holds up neither the others nor
-an answer. It is only alarmed. What stops a log is a witness that has seen what we have not: then
+Every witness has a thread of its own, so one that is unreachable or slow delays neither the others
+nor an answer; it only raises an alert. A witness that has seen what we have not stops the log: then
 our database was put back or replaced, or somebody else signs with our key.
 
 Asking a witness for its cosignature (C2SP tlog-witness), over https or on this machine. Requests

@@ -1,5 +1,4 @@
-"""Trust state: the verified policies, the verified statement of what is live, and the newest that
-was ever verified.
+"""Trust state: the verified policies and freshness statement, and the newest ever verified.
 
 Policies and statement are verified from the root keys in the process's own configuration. The
 database that supplies the documents is not trusted: it can withhold them, which freshness and grace

@@ -1,5 +1,4 @@
-"""Changes of images as another camera, scanner or hand makes them: harmless, whatever they look
-like.
+"""Harmless changes of images, as another camera, scanner or hand makes them.
 
 Where an image is turned or moved, each pixel takes its value between the four that lay around where
 it came from (bilinear), and what comes from beyond the image is background.

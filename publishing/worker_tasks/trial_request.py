@@ -1,5 +1,6 @@
-"""The request of the worker's publishing task (`publishing.worker_tasks.trial`): a described model,
-its rows and a seed. Both sides draw the same golden rows from the seed.
+"""The request of the worker's publishing task: a described model, its rows and a seed.
+
+Publisher and worker (`publishing.worker_tasks.trial`) draw the same golden rows from the seed.
 """
 
 from dataclasses import dataclass

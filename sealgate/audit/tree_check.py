@@ -1,5 +1,6 @@
-"""Recomputes a log's tree from its entries and compares it with what was signed of it: checkpoints,
-and time stamps of an authority that the auditor pins.
+"""Recomputes a log's tree from its entries and compares it with every signed checkpoint of it.
+
+Time stamps are verified too, by an authority that the auditor pins.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,3 +1,5 @@
+"""The `sealgate` command: its groups and commands."""
+
 import os
 
 # gRPC's core writes lines of its own to stderr, such as about handshakes that fail; it asks for

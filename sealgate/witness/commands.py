@@ -1,5 +1,6 @@
-"""`sealgate witness`: runs a witness, which should be in other hands than the gateway; its HTTP
-server, and its configuration file.
+"""`sealgate witness`: runs a witness, with its HTTP server and its configuration file.
+
+A witness should be operated by somebody else than the gateway.
 """
 
 import logging

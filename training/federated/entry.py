@@ -1,5 +1,4 @@
-"""Entry to a federation beside Flower's requests: what its server offers clients elsewhere, such as
-enrolment and the run's state, and how a client asks for it.
+"""HTTP requests of a federation beside Flower's: enrolment, the state of the run, and its weights.
 
     POST /enrol           a request of `training.federated.enrolment`; answers {"place": 3}
     GET  /status/PLACE    {"round": 2, "ended": false, "reason": "", "weights": ""}

@@ -1,5 +1,4 @@
-"""Listener for clients: TLS 1.3, requests of bounded size, and few connections, which end where no
-request comes.
+"""Listener for a federation's clients: TLS 1.3, bounded requests, and few connections.
 
 Without these bounds, silent connections from anybody would take the server's file descriptors, and
 no client could send its update any more.

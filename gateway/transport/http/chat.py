@@ -1,5 +1,4 @@
-"""Chat completions in OpenAI's form: its request read into the protocol's message, and answers
-written.
+"""Chat completions in OpenAI's form: reads requests into the protocol's message, writes answers.
 
 What it takes is listed here, and all else is refused, so that nobody believes in an option that
 nothing follows. What is ours stands in one object, `sealgate`: `receipt`, `alias`, `version`,

@@ -1,5 +1,4 @@
-"""The HTTP gateway: the auth interceptor's own steps, taken for a request that did not come by
-gRPC.
+"""The HTTP gateway: takes the steps of the auth interceptor for requests over HTTP.
 
 1. The path is one of the protocol's; its gRPC method's rule is the rule here.
 2. There is room for one more inference.

@@ -1,6 +1,4 @@
-"""Joins what `[http]` asks for: the addresses, TLS as the gRPC listeners have it, and the
-gateway.
-"""
+"""HTTP listeners of the section `[http]`: their sockets, TLS, connections and the HTTP gateway."""
 
 import logging
 import socket

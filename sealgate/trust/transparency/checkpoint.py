@@ -1,5 +1,6 @@
-"""Checkpoints (C2SP tlog-checkpoint), their cosignatures (C2SP tlog-cosignature), and inclusion
-proofs as text (C2SP tlog-proof).
+"""Checkpoints of logs, witnesses' cosignatures of them, and inclusion proofs as text.
+
+The formats are C2SP's: tlog-checkpoint, tlog-cosignature and tlog-proof.
 
 A witness's cosignature says: "I saw this checkpoint, and none that contradicts it, at this time".
 It is one more line below a checkpoint, of type 0x04: eight bytes of the time in seconds, then an

@@ -1,10 +1,13 @@
-"""Old words for what now has the field's name do not come back."""
+"""Old words for what now has the field's name do not come back, and modules define themselves."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from benchmarks.structure import PACKAGES, sources
 
 ROOT = Path(__file__).parents[3]
 OLD_WORDS = {
@@ -34,6 +37,17 @@ def written() -> dict[str, str]:
     )
     paths = [path for path in listed.stdout.split() if not path.startswith(_TELLING)]
     return {path: (ROOT / path).read_text() for path in paths if (ROOT / path).exists()}
+
+
+@pytest.mark.parametrize("top", PACKAGES)
+def test_every_module_says_in_its_first_line_what_it_is(top: str) -> None:
+    modules = [path for path in sources(str(ROOT / top)) if "migrations" not in path.parts]
+    firsts = {
+        str(path.relative_to(ROOT)): (ast.get_docstring(tree) or "").partition("\n")[0]
+        for path in modules
+        if (tree := ast.parse(path.read_text())).body
+    }
+    assert {path: line for path, line in firsts.items() if not line.endswith((".", ":"))} == {}
 
 
 @pytest.mark.parametrize("word", OLD_WORDS)
