@@ -1,5 +1,6 @@
-"""Kills a gateway at work hundreds of times, on SQLite and on PostgreSQL, with the native transport
-and with grpcio, and looks after each.
+"""Kills a gateway under load hundreds of times, and checks the record after each kill.
+
+It does so on SQLite and on PostgreSQL, with the native transport and with grpcio.
 
 `python -m benchmarks.crash [--kills 125]`: so many SIGKILLs of each combination, each at a random
 moment of a load of eight callers and an admin who creates models. Then the gateway starts

@@ -1,5 +1,4 @@
-"""System prompts that operators write, made of parts: they tell a model who it is and what it must
-not do.
+"""System prompts as operators write them, made of parts: a role, rules, and what is forbidden.
 
 To a guard of prompts they look like attacks: they give a role and rules, speak of secrets and
 forbid. So a threshold for the role `system` follows from texts like these, and no guard learns from

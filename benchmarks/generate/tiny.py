@@ -1,5 +1,6 @@
-"""A decoder of random weights, plain, served and governed: what a token costs does not depend on
-what it says.
+"""A decoder of random weights, plain, served and governed.
+
+What a token costs does not depend on what it says.
 """
 
 from pathlib import Path

@@ -1,5 +1,7 @@
-"""Asks the guard in the package metatronnanoguard 0.1.0 (MIT), in a process of its own: it comes
-with pickles. A list of texts in JSON on standard input, their margins on standard output.
+"""Asks the guard in the package metatronnanoguard 0.1.0 (MIT), in a process of its own.
+
+The package comes with pickles. A list of texts in JSON is read from standard input, and their
+margins are written to standard output.
 """
 
 import json

@@ -1,6 +1,4 @@
-"""Honest callers beside an attack: so many requests in flight, each answer's time, in a process of
-their own.
-"""
+"""Honest callers beside an attack, in a process of their own: the time of each answer."""
 
 import asyncio
 import time

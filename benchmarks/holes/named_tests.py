@@ -1,5 +1,6 @@
-"""The flaws that attackers found with the tests that fail where one is open again; and every parser
-of bytes from outside, fuzzed for half a minute and 200,000 executions at least.
+"""The flaws that attackers found, with the tests that fail where one is open again.
+
+Every parser of bytes from outside is fuzzed too, for half a minute and 200,000 executions at least.
 """
 
 import subprocess
