@@ -12,6 +12,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.people import refused
+from tests.support.fakes.clock import Clock
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
 EXPIRES = NOW + timedelta(days=1)
@@ -133,17 +134,9 @@ class Records:
         return self.facts
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def followed():
-    records, clock = Records(), Clock()
+    records, clock = Records(), Clock(100.0)
     table = KeyTable(MAKER, lambda: NOW, clock)
     table.registry = records
     table.follow()

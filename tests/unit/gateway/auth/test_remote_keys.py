@@ -12,6 +12,7 @@ from gateway.auth.tokens import Issuer, TokenVerifier
 from gateway.config.sections import check_address
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
+from tests.support.fakes.clock import Clock
 from tests.support.harness.servers.issuer import (
     AUDIENCE,
     ED25519,
@@ -36,14 +37,6 @@ def server(tmp_path):
 @pytest.fixture
 def fetcher(server):
     return Fetcher(server.authority, seconds=60.0)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedTokens
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import make_policy
+from tests.support.fakes.clock import Clock
 from tests.support.harness.servers.issuer import (
     AUDIENCE,
     ED25519,
@@ -50,17 +51,9 @@ class Keys:
         return None if key is None else (self.key_set, key)
 
 
-class Clock:
-    def __init__(self):
-        self.now = datetime.now(UTC).timestamp()
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def kept():
-    keys, clock = Keys(), Clock()
+    keys, clock = Keys(), Clock(datetime.now(UTC).timestamp())
     return TokenVerifier([Issuer(ISSUER, AUDIENCE, keys)], clock), keys, clock
 
 

@@ -1,6 +1,5 @@
 """Drift by column of the rows that a promotion answers."""
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,19 +10,12 @@ from gateway.outcomes.columns import column_names
 from inference.model.columns import Column
 from inference.screening.column_bins import ColumnBins
 from sealgate.trust.policy.health_limits import ModelOutcomes, OutcomeLimits, OutcomeRules
+from tests.support.fakes.clock import Clock
 
 LIMITS = OutcomeLimits(100, 10, "alarm", psi_percent=20)
 RULES = OutcomeRules({"digits": ModelOutcomes({}, {"production": LIMITS})})
 ROWS = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
 BINS = ColumnBins.of(ROWS)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def live(pointer: str = "one", bins: Any = BINS, **changes: str) -> SimpleNamespace:

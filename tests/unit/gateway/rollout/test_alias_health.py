@@ -1,6 +1,6 @@
 """What counts against a version, over which time, and when it passes a limit."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,19 +8,12 @@ import pytest
 from gateway.rollout.alias_health import AliasHealth, HealthWindow, finding
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.health_limits import HealthLimits
+from tests.support.fakes.clock import Clock
 
 LIMITS = HealthLimits(
     60, 10, error_percent=10, p99_ms=500, screening_percent=20, disagreement_percent=30
 )
 FINE = {"requests": 100, "errors": 10, "slow": 1, "screened": 20, "compared": 10, "differed": 3}
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def live(sequence: int = 1, alias: str = "production") -> SimpleNamespace:

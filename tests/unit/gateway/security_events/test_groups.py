@@ -4,16 +4,9 @@ from dataclasses import replace
 
 from gateway.security_events.kinds import EventKind, SecurityEvent
 from gateway.security_events.ocsf import EventGroups
+from tests.support.fakes.clock import Clock
 
 EVENT = SecurityEvent(EventKind.CREDENTIAL_REFUSED, "TOKEN_EXPIRED", address="192.0.2.1")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_first_is_due_at_once_and_the_rest_after_a_window() -> None:

@@ -30,6 +30,7 @@ from tests.support.builders.session_requests import (
     draw_anew,
     near,
 )
+from tests.support.fakes.clock import Clock
 from tests.support.fakes.shared_sessions import SharedStore
 
 
@@ -38,15 +39,8 @@ def same_rows() -> None:
     draw_anew()
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     watch = SessionWatch(key=KEY, clock=clock)
     found = [ask(watch, row) for row in near(4)]
     assert found[0] is found[1] is None
@@ -61,7 +55,7 @@ def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
 
 
 def test_what_follows_outlasts_a_session_that_is_forgotten_for_others() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     watch = SessionWatch(key=KEY, clock=clock)
     assert [ask(watch, row) for row in near(4)][-1] == "label-only"
     row = DRAW.random((1, 64), np.float32)

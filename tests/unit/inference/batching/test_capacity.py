@@ -5,14 +5,7 @@ import pytest
 
 from inference.batching.capacity import RowCapacity
 from sealgate.reasons import Reason, SealgateError
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.fakes.clock import Clock
 
 
 class Cramped:
@@ -37,7 +30,7 @@ def run(capacity: RowCapacity, x: np.ndarray, work: Cramped) -> tuple[list[np.nd
 
 
 def test_rows_that_do_not_fit_are_run_in_halves_and_the_limit_is_remembered() -> None:
-    capacity, work = RowCapacity(64, clock=Clock()), Cramped(10)
+    capacity, work = RowCapacity(64, clock=Clock(100.0)), Cramped(10)
     x = np.arange(128, dtype=np.float32).reshape(64, 2)
     (doubled, sums), halved = run(capacity, x, work)
     assert np.array_equal(doubled, 2 * x)
@@ -50,7 +43,7 @@ def test_rows_that_do_not_fit_are_run_in_halves_and_the_limit_is_remembered() ->
 
 
 def test_after_a_while_the_limit_doubles_step_by_step() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     capacity = RowCapacity(64, recovery=60, clock=clock)
     assert capacity.halve(32) == 16
     for after, rows in ((59, 16), (1, 32), (59, 32), (1, 64), (1000, 64)):
@@ -59,7 +52,7 @@ def test_after_a_while_the_limit_doubles_step_by_step() -> None:
 
 
 def test_one_row_that_does_not_fit_is_refused() -> None:
-    capacity = RowCapacity(4, clock=Clock())
+    capacity = RowCapacity(4, clock=Clock(100.0))
     with pytest.raises(SealgateError) as refused:
         run(capacity, np.ones((4, 2), np.float32), Cramped(0))
     assert refused.value.reason is Reason.OUT_OF_MEMORY
@@ -69,6 +62,6 @@ def test_one_row_that_does_not_fit_is_refused() -> None:
 def test_other_failures_are_not_tried_again() -> None:
     work = Cramped(0, Reason.INTERNAL)
     with pytest.raises(SealgateError) as refused:
-        run(RowCapacity(4, clock=Clock()), np.ones((4, 2), np.float32), work)
+        run(RowCapacity(4, clock=Clock(100.0)), np.ones((4, 2), np.float32), work)
     assert refused.value.reason is Reason.INTERNAL
     assert work.tried == [4]
