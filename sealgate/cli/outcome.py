@@ -21,8 +21,7 @@ from sealgate.remote.calls import send
 from sealgate.tensors import DTYPES, Tensor
 from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.statements import sign_statement
-from sealgate.trust.statements.types import Evidence
+from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time
 from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub

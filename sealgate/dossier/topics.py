@@ -16,8 +16,8 @@ from sealgate.dossier.about_version import (
 )
 from sealgate.dossier.record import Citation, DossierClaim, ModelHistory, not_covered
 from sealgate.promotion.reviews import review_state
+from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
-from sealgate.trust.policy.rights import DEFAULT_ALIAS
 from sealgate.trust.statements import Proposal, review_end
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time, parse_time

@@ -31,10 +31,11 @@ from sealgate.setup.people import (
 )
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import PrivateKey, write_private_file
+from sealgate.trust.policy import DEFAULT_ALIAS
 from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.promotion_rules import MAKERS
-from sealgate.trust.policy.rights import ALL, DEFAULT_ALIAS
+from sealgate.trust.policy.rights import ALL
 from sealgate.trust.policy.screening import ALERT, ScreeningRules, SessionRules
 from sealgate.trust.policy.shares import CANARY, SHADOW
 from sealgate.trust.times import format_time

@@ -31,7 +31,8 @@ from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
 from sealgate.trust.timestamps import TimestampAuthority
-from sealgate.trust.transparency.checkpoint import Checkpoint, WitnessKey
+from sealgate.trust.transparency import Checkpoint
+from sealgate.trust.transparency.checkpoint import WitnessKey
 
 # Each look is recorded as a read, so looks become rarer.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0

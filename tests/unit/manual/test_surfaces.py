@@ -91,6 +91,34 @@ def test_siblings_import_a_package_by_its_surface(
     assert {module for _, module in uses[package]} == SURFACES[package]
 
 
+def test_what_a_package_exports_is_imported_from_it() -> None:
+    trees = {
+        module_of(path.relative_to(ROOT)): (path, ast.parse(path.read_text()))
+        for path in sources(*(str(ROOT / top) for top in PACKAGES))
+    }
+    exported = {
+        name: {alias.asname or alias.name for node in tree.body for alias in names_of(node)}
+        for name, (path, tree) in trees.items()
+        if path.name == "__init__.py"
+    }
+    past = [
+        f"{path.relative_to(ROOT)}: {alias.name} of {node.module}"
+        for name, (path, tree) in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in trees
+        for alias in node.names
+        if alias.name in exported.get(package := node.module.rpartition(".")[0], ())
+        and not name.startswith(f"{package}.")
+        and name != package
+    ]
+    assert past == []
+
+
+def names_of(node: ast.stmt) -> list[ast.alias]:
+    """What an import brings by name."""
+    return node.names if isinstance(node, ast.ImportFrom) else []
+
+
 def test_no_class_name_stands_for_two_ideas() -> None:
     assert shared_class_names(sources(*(str(ROOT / top) for top in _NAMED))) == {}
 
