@@ -29,38 +29,40 @@ QUEUE_SECONDS = Family(
     "sealgate_engine_queue_seconds",
     SUMMARY,
     VERSION,
-    "How long requests waited for their batch",
+    "Time that requests waited for their batch",
 )
 DROPPED = Family(
     "sealgate_engine_dropped_total",
     COUNTER,
     VERSION,
-    "Requests that ran out of time, lost their caller, made room in the queue, or were in a batch "
-    "that failed",
+    "Requests that were dropped: out of time, without a caller, displaced from the queue, or in a "
+    "batch that failed",
 )
 BATCH_SECONDS = Family(
     "sealgate_engine_batch_seconds",
     SUMMARY,
     VERSION,
-    "How long batches took: gathering rows, screening, inference, parting them; on Ray, the way to "
-    "a replica and back too",
+    "Time of batches: gathering rows, screening, inference and splitting results; on Ray also the "
+    "way to a replica and back",
 )
 BATCH_ROWS = Family("sealgate_engine_batch_rows", HISTOGRAM, VERSION, "How many rows batches had")
 SCREENING_SECONDS = Family(
     "sealgate_engine_screening_seconds",
     SUMMARY,
     VERSION,
-    "How long runs of the screening graph took, those that check it at load among them; none where "
-    "replicas run it",
+    "Time of runs of the screening graph, including the checks at load; none if replicas run it",
 )
 INFERENCE_SECONDS = Family(
-    "sealgate_engine_inference_seconds", SUMMARY, VERSION, "The same of the graph that answers"
+    "sealgate_engine_inference_seconds",
+    SUMMARY,
+    VERSION,
+    "Time of runs of the serving graph, as above",
 )
 FAULTS = Family(
     "sealgate_engine_faults_total",
     COUNTER,
     (*VERSION, "fault"),
-    "What went wrong with runs and was put right: out_of_memory, run_ended, sessions_replaced",
+    "Faults of runs that were recovered: out_of_memory, run_ended, sessions_replaced",
 )
 POINTER_SEQUENCE = Family(
     "sealgate_engine_pointer_sequence",
@@ -72,15 +74,15 @@ VERSION_READY = Family(
     "sealgate_engine_version_ready",
     GAUGE,
     (*VERSION, "reason"),
-    "1 for a version that a pointer names and that answers, or else 0 and why",
+    "1 if a version that a pointer names answers; else 0, with the reason",
 )
 REPLICAS = Family(
     "sealgate_engine_replicas",
     GAUGE,
     (),
-    "Replicas on Ray that answer; none where the engine runs graphs itself",
+    "Replicas on Ray that answer; none if the engine runs graphs itself",
 )
-READY = Family("sealgate_engine_ready", GAUGE, (), "1 while /readyz says yes, or else 0")
+READY = Family("sealgate_engine_ready", GAUGE, (), "1 while /readyz answers 200, else 0")
 
 ENGINE_FAMILIES = (
     QUEUE_ROWS,

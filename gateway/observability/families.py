@@ -1,4 +1,4 @@
-"""Every metric that the gateway shows: names that stay, and labels whose values are few.
+"""Every metric of the gateway: its name, which never changes, its kind, labels and meaning.
 
 Labels hold names of models, aliases, versions, verdicts and reasons, all of which the registry, the
 configuration or this program bounds; never what a caller wrote or who called.
@@ -46,75 +46,76 @@ REQUESTS = Family(
     "sealgate_requests_total",
     COUNTER,
     _ENDING,
-    "Inference requests by how they ended; reason is empty for an answer, verdict where screening "
-    "came to none, model and version where the request came to no version",
+    "Inference requests by result. The reason is empty for an answer, the verdict if screening "
+    "gave none, model and version if the request reached no version",
 )
 REQUEST_SECONDS = Family(
     "sealgate_request_seconds_total",
     COUNTER,
     _ENDING,
-    "How long these requests took together, from their message to just before their answer",
+    "Total time of inference requests, from the message to just before the answer",
 )
 QUEUE_SECONDS = Family(
     "sealgate_queue_seconds",
     SUMMARY,
     VERSION,
-    "How long requests waited for their batch; 0 where an engine of its own process runs it",
+    "Time that requests waited for their batch; 0 if a separate engine runs the version",
 )
 BATCH_SECONDS = Family(
     "sealgate_batch_seconds",
     SUMMARY,
     VERSION,
-    "How long batches took: gathering rows, screening, inference, parting them",
+    "Time of batches: gathering rows, screening, inference and splitting results",
 )
 BATCH_ROWS = Family("sealgate_batch_rows", HISTOGRAM, VERSION, "How many rows batches had")
 SCREENING_SECONDS = Family(
     "sealgate_screening_seconds",
     SUMMARY,
     VERSION,
-    "How long runs of the screening graph took, those that check it at load among them; none where "
-    "an engine of its own process runs it",
+    "Time of runs of the screening graph, including the checks at load; none if a separate engine "
+    "runs the version",
 )
 INFERENCE_SECONDS = Family(
     "sealgate_inference_seconds",
     SUMMARY,
     VERSION,
-    "The same of the graph that answers",
+    "Time of runs of the serving graph, including the checks at load; none if a separate engine "
+    "runs the version",
 )
 SCREENED_ROWS = Family(
     "sealgate_screened_rows_total",
     COUNTER,
     (*VERSION, "stage"),
-    "Rows of requests by the stage of screening that decided: first, or graph, which is all of "
-    "them where a version has no first stage",
+    "Rows of requests by the stage of screening that decided: first or graph. Without a first "
+    "stage, graph decides all rows",
 )
 SCREENING_WITHDRAWN = Family(
     "sealgate_screening_bound_withdrawn",
     GAUGE,
     VERSION,
-    "1 for a version whose bound on false alarms is withdrawn, for its traffic is no longer as it "
-    "was calibrated, or else 0",
+    "1 if the bound on false alarms of a version is withdrawn, because its traffic differs from "
+    "the calibration rows; else 0",
 )
 SESSION_FINDINGS = Family(
     "sealgate_session_findings_total",
     COUNTER,
     ("model", "kind"),
-    "Rows at which a caller's session looked like an attack: search or extraction; turned: a "
-    "near-duplicate of another class; crossed: of a class that several other callers were not told",
+    "Rows at which a caller's session looked like an attack: search, extraction, turned (a "
+    "near-duplicate of another class) or crossed (a class other than several other callers got)",
 )
 SESSION_ACTIONS = Family(
     "sealgate_session_actions_total",
     COUNTER,
     ("model", "action"),
-    "Requests of callers whose session had been found to look so, by what the policy let follow: "
-    "block, label-only, slow or alert; and near-duplicates answered as an earlier row was: anchor",
+    "Requests of callers whose session looks like an attack, by the policy's action: block, "
+    "label-only, slow or alert; and near-duplicates that got the class of an earlier row: anchor",
 )
 _PROMOTION = ("model", "alias", "version")
 OUTCOME_REPORTS = Family(
     "sealgate_outcome_reports_total",
     COUNTER,
     ("reason",),
-    "Reports of true outcomes by why they were refused; reason is empty for what was taken",
+    "Reports of true outcomes by the reason of a refusal, which is empty for accepted reports",
 )
 OUTCOMES = Family(
     "sealgate_outcomes",
@@ -123,13 +124,13 @@ OUTCOMES = Family(
     "True outcomes of a live promotion that were reported within the policy's window",
 )
 OUTCOME_ACCURACY = Family(
-    "sealgate_outcome_accuracy", GAUGE, _PROMOTION, "The share of these whose answer was right"
+    "sealgate_outcome_accuracy", GAUGE, _PROMOTION, "The share of right answers among these"
 )
 OUTCOME_CALIBRATION = Family(
     "sealgate_outcome_calibration_error",
     GAUGE,
     _PROMOTION,
-    "Their expected calibration error, where answers tell their confidence",
+    "Their expected calibration error, if answers state their confidence",
 )
 COLUMN_DRIFT = Family(
     "sealgate_column_psi",
@@ -148,47 +149,46 @@ FIRST_TOKEN_SECONDS = Family(
     "sealgate_first_token_seconds",
     HISTOGRAM,
     VERSION,
-    "How long language models' first tokens were waited for, from the request's message on",
+    "Time from the request's message to the first token of a language model",
 )
 NEXT_TOKEN_SECONDS = Family(
     "sealgate_next_token_seconds",
     HISTOGRAM,
     VERSION,
-    "How long their further tokens were, or parts, where a server of OpenAI's protocol generates",
+    "Time between two tokens of a language model, or between two parts from a server of OpenAI's "
+    "protocol",
 )
 TOKENS = Family(
     "sealgate_tokens_total",
     COUNTER,
     (*VERSION, "part"),
-    "Tokens of language models' requests: of the prompt, and of the output, those of answers that "
-    "were cut among them, if it is known how many came",
+    "Tokens of language models' requests, of the prompt and of the output. Answers that were cut "
+    "count if the number of their tokens is known",
 )
 FAULTS = Family(
     "sealgate_faults_total",
     COUNTER,
     (*VERSION, "fault"),
-    "What went wrong with runs and was put right: out_of_memory, run_ended, sessions_replaced",
+    "Faults of runs that were recovered: out_of_memory, run_ended, sessions_replaced",
 )
 POINTER_SEQUENCE = Family(
     "sealgate_pointer_sequence",
     GAUGE,
     ALIAS,
-    "The sequence of the pointer that an alias answers by",
+    "The sequence of the pointer that is live for an alias",
 )
-POINTER_VERSION = Family(
-    "sealgate_pointer_version", GAUGE, ALIAS, "The version that an alias answers with"
-)
+POINTER_VERSION = Family("sealgate_pointer_version", GAUGE, ALIAS, "The live version of an alias")
 POINTER_END = Family(
     "sealgate_pointer_end_timestamp_seconds",
     GAUGE,
     ALIAS,
-    "Until when an alias answers if its freshness is not renewed, grace included",
+    "When an alias stops answering unless its freshness is renewed, grace included",
 )
 VERSION_READY = Family(
     "sealgate_version_ready",
     GAUGE,
     (*VERSION, "reason"),
-    "1 for a version that a pointer names and that answers, or else 0 and why",
+    "1 if a version that a pointer names answers; else 0, with the reason",
 )
 POLICY_VERSION = Family("sealgate_policy_version", GAUGE, (), "The version of the policy in force")
 POLICY_END = Family(
@@ -201,14 +201,14 @@ REVIEW_END = Family(
     "sealgate_review_end_timestamp_seconds",
     GAUGE,
     ("model", "alias"),
-    "Until when the approvals of the live version count, where the policy says for how long",
+    "When the approvals of the live version expire, if the policy limits them",
 )
 CALL_REFUSALS = Family(
     "sealgate_call_refusals_total",
     COUNTER,
     ("reason", "recorded"),
-    "Calls of any method refused outside the path of an inference request; recorded is no for "
-    "those of unknown callers and quotas, which are only counted",
+    "Refused calls of all methods, except inference requests on the request path. Refusals of "
+    "unknown callers and by quotas are only counted: recorded is no",
 )
 DOOR_REFUSALS = Family(
     "sealgate_door_refusals_total",
@@ -222,13 +222,13 @@ HTTP_ANSWERS = Family(
     "sealgate_http_answers_total",
     COUNTER,
     ("status",),
-    "What the HTTP gateway answered, to inference and all else, by status; none without `[http]`",
+    "Answers of the HTTP gateway to all requests, by status; none without `[http]`",
 )
 LOG_ENTRIES = Family(
     "sealgate_log_entries",
     GAUGE,
     ("log",),
-    "Entries of the logs: answers, and registry as last seen here",
+    "Entries of the logs: the answer log, and the registry's log as last seen here",
 )
 STAMPED = Family(
     "sealgate_log_stamped_timestamp_seconds",
@@ -247,23 +247,23 @@ COMMIT_SECONDS = Family(
     "sealgate_log_commit_seconds",
     SUMMARY,
     (),
-    "How long it took to write groups of entries to the answer log",
+    "Time of durable writes of groups of entries to the answer log",
 )
 CERTIFICATE_END = Family(
     "sealgate_certificate_end_timestamp_seconds",
     GAUGE,
     ("certificate",),
-    "When a certificate that is served, or that an engine or a generator is known by or asked "
-    "with, expires; of several in a file, the first",
+    "When a certificate expires: those that listeners serve, and those between gateway, engine and "
+    "generator; of several in a file, the first to expire",
 )
 CERTIFICATE_RENEWALS = Family(
     "sealgate_certificate_renewals_total",
     COUNTER,
     ("result",),
-    "How often other certificate files were found, and taken, or refused: what was served stays "
-    "then",
+    "Changed certificate files by result: taken, or refused, which leaves the served certificate "
+    "as it is",
 )
-READY = Family("sealgate_ready", GAUGE, (), "1 while /readyz says yes, or else 0")
+READY = Family("sealgate_ready", GAUGE, (), "1 while /readyz answers 200, else 0")
 
 FAMILIES = (
     REQUESTS,
