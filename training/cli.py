@@ -39,7 +39,7 @@ Example:
 )
 @json_option
 def train(recipe: Path, out: Path, as_json: bool) -> None:
-    """Follow a recipe: distil, harden, quantize in training, make private.
+    """Follow a recipe: distil, harden, certify, quantize in training, make private.
 
     OUT/model and OUT/data.safetensors are what `sealgate model publish` takes; of a language model,
     OUT/model and OUT/prompts.json what `publish-generator` takes. After a kill, the same command
@@ -59,6 +59,9 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
     else:
         shown["accuracy"] = round(report["accuracy"], 4)
         shown["calibration_error"] = round(report["reliability"]["error"], 4)
+    if "certified" in report:
+        shown["certified"] = round(report["certified"]["share"], 4)
+        shown["certified_within"] = report["certified"]["within"]
     if "search" in report:
         shown["student"] = str(out / "student.toml")
     if report["privacy"]:

@@ -22,6 +22,7 @@ from inference.text.tokens import doubled
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError, read_settings
 from training.recipe.sections import (
+    CERTIFY,
     DISTIL,
     HARDEN,
     PRIVATE,
@@ -237,8 +238,9 @@ class Recipe:
             raise ConfigError("texts are for an encoder, and an encoder needs texts")
         if self.student.kind == CONVOLUTION and self.data.source != FASHION:
             raise ConfigError("a convolution takes images: fashion-mnist")
-        if self.student.kind == ENCODER and {PRIVATE, HARDEN}.intersection(kinds):
-            raise ConfigError("a step private or harden needs a perceptron or a convolution")
+        if self.student.kind == ENCODER and {PRIVATE, HARDEN, CERTIFY}.intersection(kinds):
+            detail = "a step private, harden or certify needs a perceptron or a convolution"
+            raise ConfigError(detail)
         varied = any(step.shift or step.turn for step in self.steps)
         if varied and self.data.source not in OF_IMAGES:
             raise ConfigError("a step can shift and rotate only images")

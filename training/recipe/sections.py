@@ -9,14 +9,15 @@ from inference.runtime.providers import check_device
 from inference.runtime.settings import CPU
 from sealgate.settings import ConfigError
 
-TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
-    *("train", "distil", "harden", "quantize", "private"),
+TRAIN, DISTIL, HARDEN, CERTIFY, QUANTIZE, PRIVATE = STEPS = (
+    *("train", "distil", "harden", "certify", "quantize", "private"),
 )
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
     TRAIN: ("checkpointing", "bfloat16", "joined", "windows_each"),
     DISTIL: ("checkpointing", "bfloat16", "temperature", "weight", "hidden", "adaptive"),
     HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
+    CERTIFY: ("attack", "plain", "shift", "turn"),
     QUANTIZE: ("bits", "temperature", "weight"),
     PRIVATE: ("noise", "clip", "epsilon", "delta"),
 }
@@ -36,6 +37,9 @@ class RecipeStep:
     harden     on the labels, of rows that PGD of `attack_steps` moves in every step, by up to
                `attack` (of the domain) in each place; every other image is shifted by up to `shift`
                pixels and turned by up to `turn` degrees before, labels are smoothed by `smoothing`
+    certify    on the labels, of the worst that changes by up to `attack` in each place can do, by
+               bounds of each layer; rows as they are weigh `plain` at last; images are varied as by
+               `harden`
     quantize   with the rounding of INT8 in every step, `bits` to a weight (publishing leaves 7)
     private    with gradients clipped to `clip` and noise of `noise` clips (DP-SGD), until `epsilon`
                at `delta` is spent
@@ -59,6 +63,7 @@ class RecipeStep:
     shift: float = 0.0
     turn: float = 0.0
     smoothing: float = 0.0
+    plain: float = 0.5
     bits: int = 7
     noise: float = 1.0
     clip: float = 1.0
@@ -77,8 +82,8 @@ class RecipeStep:
             raise ConfigError("[steps] bits is 2 to 8")
         if self.delta >= 1:
             raise ConfigError("[steps] delta is a probability")
-        if self.attack > 1 or self.smoothing > 1:
-            raise ConfigError("[steps] attack and smoothing are shares, at most 1")
+        if max(self.attack, self.smoothing, self.plain) > 1:
+            raise ConfigError("[steps] attack, smoothing and plain are shares, at most 1")
 
 
 def one_of(what: str, value: str, known: tuple[str, ...]) -> None:

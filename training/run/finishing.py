@@ -165,6 +165,8 @@ def finish(out: Path, student: nn.Module, material: RunData, went_in: RunInputs)
         document["search"] = dict(went_in.search)
     if went_in.alarms is not None:
         document["alarms"] = dict(went_in.alarms)
+    if went_in.certified is not None:
+        document["certified"] = dict(went_in.certified)
     write_whole(out / "report.json", json.dumps(document, indent=2).encode())
     files = dict(found.files)
     files[ORIGIN] = statement(went_in, files, {beside: data}, format_time(datetime.now(UTC)))

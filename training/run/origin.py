@@ -34,7 +34,8 @@ class RunInputs:
     """What went into a run: the recipe and its digest, the digests of the data's files and of what
     it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; who took
     part, where clients trained it; what was tried, where the student was looked for; what its false
-    alarms were bounded on, where it looks for a class; and the device that trained it, in words.
+    alarms were bounded on, where it looks for a class; what no change can turn, where a step
+    certifies; and the device that trained it, in words.
     """
 
     recipe: Recipe | FederatedRecipe
@@ -46,6 +47,7 @@ class RunInputs:
     federated: Mapping[str, Any] | None = None
     search: Mapping[str, Any] | None = None
     alarms: Mapping[str, Any] | None = None
+    certified: Mapping[str, Any] | None = None
     device: str = CPU
 
 
@@ -84,6 +86,8 @@ def statement(
         inner["federated"] = dict(went_in.federated)
     if went_in.alarms is not None:
         inner["alarms"] = dict(went_in.alarms)
+    if went_in.certified is not None:
+        inner["certified"] = dict(went_in.certified)
     followed = asdict(went_in.recipe)
     if went_in.search is not None:
         inner["search"] = dict(went_in.search)

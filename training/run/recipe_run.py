@@ -54,6 +54,7 @@ from training.run.augmentation import given
 from training.run.finishing import FinishedRun, finish
 from training.run.origin import RunInputs, claimed
 from training.steps import teachers
+from training.steps.certification import share_certified
 from training.steps.descent import CheckpointPlan, TaughtRows
 from training.steps.distillation import TrainingBatch
 from training.steps.progress import ProgressRecorder, Tell, TrainingCurves
@@ -124,6 +125,7 @@ class RecipeRun:
             *(self._recipe, self._digest, material.read.files, parents, began, privacy),
             search=found.encode() if found is not None else None,
             alarms=asdict(settled) if settled is not None else None,
+            certified=share_certified(student, material, asked.steps),
             device=self._device.said,
         )
         return finish(self._out, student, material, went_in)

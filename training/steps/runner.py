@@ -9,7 +9,15 @@ from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 from training.models.encoder import TextClassifier
 from training.models.students import vector_width
-from training.recipe.sections import HARDEN, PRIVATE, QUANTIZE, TRAIN, DevicesSection, RecipeStep
+from training.recipe.sections import (
+    CERTIFY,
+    HARDEN,
+    PRIVATE,
+    QUANTIZE,
+    TRAIN,
+    DevicesSection,
+    RecipeStep,
+)
 from training.steps.descent import CheckpointPlan, TaughtRows, Watch, descend
 from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss
 from training.steps.progress import ProgressRecorder
@@ -66,6 +74,13 @@ def _follow(
         hardened = AdversarialLoss(step, student)
         train(student, hardened, corpus.labelled(), step, seed, watching(student), keeping)
         hardened.take_mean(student)
+        return None
+    if step.kind == CERTIFY:
+        from training.steps.certification import CertifiedLoss
+
+        train(
+            student, CertifiedLoss(step), corpus.labelled(), step, seed, watching(student), keeping
+        )
         return None
     objective = objective_of(step, student, corpus)
     rows = corpus.labelled() if isinstance(objective, LabelLoss) else corpus

@@ -27,6 +27,7 @@ PERCEPTRON = '[student]\nkind = "perceptron"\nwidth = 128\nlayers = 3\n'
 DISTIL = '[[steps]]\nkind = "distil"\nepochs = 8\nlearning_rate = 4e-3\n'
 TRAIN = '[[steps]]\nkind = "train"\nepochs = 4\nlearning_rate = 4e-3\n'
 HARDEN = '[[steps]]\nkind = "harden"\nepochs = 12\nlearning_rate = 4e-3\n'
+CERTIFY = '[[steps]]\nkind = "certify"\nepochs = 2\nlearning_rate = 4e-3\n'
 QUANTIZE = '[[steps]]\nkind = "quantize"\nepochs = 1\nlearning_rate = 1e-3\n'
 PRIVATE = '[[steps]]\nkind = "private"\nepochs = 20\nlearning_rate = 4e-3\nepsilon = 2.0\n'
 PRIVATE += "noise = 1.5\ndelta = 1e-3\n"
