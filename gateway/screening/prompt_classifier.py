@@ -16,8 +16,8 @@ a tool has fetched is judged by another threshold than what a person asks. That 
 messages of its role and all seams, and the general one all else. So a role that the policy does not
 name, `system` or `document` as any other, is judged by the general margin.
 
-The policy's `growth` raises the margin with the number of windows that are shown at once
-(`inference.text.windows.doublings`).
+The policy's `growth` or `by_windows` raises the margin with the number of windows that are shown at
+once (`inference.text.length_margin`).
 
 A classifier of answers is shown what has come of one (`inference.llm.answers`), in windows too.
 """
@@ -31,8 +31,9 @@ import numpy as np
 from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
+from inference.text.length_margin import LengthMargin
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows, doublings
+from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
@@ -109,7 +110,8 @@ class PromptClassifier:
         texts = [window.encode() for window in shown(Windows(tokenizer))]
         margin = 0.0
         if isinstance(guard, PromptClassifierRules):
-            margin = (guard.margin + guard.growth * doublings(len(texts))) / 100
+            raised = LengthMargin(guard.growth, guard.by_windows).at(len(texts))
+            margin = (guard.margin + raised) / 100
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(

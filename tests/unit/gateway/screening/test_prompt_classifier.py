@@ -162,3 +162,15 @@ def test_padding_without_end_does_not_raise_the_margin_without_end() -> None:
     most = 0.5 * math.log2(MOST_COUNTED)
     assert follows(guard, asked(text.encode()), lambda _: most + 0.01) == "block"
     assert follows(guard, asked(text.encode()), lambda _: most - 0.01) == ""
+
+
+@pytest.mark.parametrize(("short_of", "action"), [(0.01, ""), (-0.01, "block")])
+def test_a_class_must_lead_by_what_the_policy_says_from_so_many_windows_on(
+    short_of: float, action: str
+) -> None:
+    text = " ".join(f"word{number}" for number in range(60))
+    assert 8 < windows_of(text) < 100
+    steps = {2: 40, 8: 90, 100: 500}
+    guard = PromptClassifierRules(DIGEST, "injection", "block", margin=10, by_windows=steps)
+    assert follows(guard, asked(text.encode()), lambda _: 1.0 - short_of) == action
+    assert follows(guard, asked(b"word"), lambda _: 0.1 - short_of) == action

@@ -67,6 +67,15 @@ def test_a_guard_grows_for_each_role_by_itself() -> None:
     assert canonical.decode(policy.encode())["screens"] == new
 
 
+def test_a_guard_has_a_margin_for_each_class_of_length() -> None:
+    new = {"chat": {"guard": {**_GUARD, "by_windows": {"16": 210, "2": 40, "4": -5}}}}
+    policy = make_policy(screens=ScreeningPolicy.from_json(new))
+    guard = Policy.decode(policy.encode()).screen("chat").guard
+    assert guard is not None
+    assert guard.by_windows == {2: 40, 4: -5, 16: 210}
+    assert canonical.decode(policy.encode())["screens"] == new
+
+
 def test_a_model_that_is_not_named_goes_by_the_star_or_by_screening() -> None:
     policy = make_policy(
         screens=ScreeningPolicy({"digits": DIGITS, "*": ScreeningRules(hold_ms=5)})
@@ -189,6 +198,16 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (MALFORMED, {"guard": {**_GUARD, "growth": -1}}),
         (MALFORMED, {"guard": {**_GUARD, "growth": 0.5}}),
         (MALFORMED, {"guard": {**_GUARD, "growth": 1001}}),
+        (INVALID, {"guard": {**_GUARD, "growth": 1, "by_windows": {"2": 1}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": [2, 40]}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"1": 40}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"02": 40}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"two": 40}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"\u0662": 40}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"2" * 5000: 40}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"2": 0.5}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {"2": 100_001}}}),
+        (MALFORMED, {"guard": {**_GUARD, "by_windows": {str(n): 1 for n in range(2, 19)}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"tool": {}}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"": _GUARD}}}),
         (MALFORMED, {"guard": {**_GUARD, "roles": {"r" * 65: _GUARD}}}),
