@@ -2,9 +2,9 @@
 
 The guard that demo/recipes/prompt-guard.toml led to is published, which marks and rounds it, and
 promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows in which the
-gateway shows them, and a part of each also by the gateway's own path. Its margin grows with the
-number of windows as its training found, by the policy's `growth`. Beside what it makes of a chat
-stands what it makes of its messages one by one. `roc` has what it would find at other rates of
+gateway shows them, and a part of each also by the gateway's own path. Its margin rises with the
+number of windows as its training found, by the policy's `by_windows`. Beside what it makes of a
+chat stands what it makes of its messages one by one. `roc` has what it would find at other rates of
 false alarms, which are looked up among the held-out prompts themselves; `beside`, what the
 classifiers of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by those
 that learnt from fewer prompts. Writes results/guard.json and guard.svg.
@@ -140,7 +140,8 @@ def _of_guard(
     roc = _roc(sets, margins)
     show(roc)
     return rows, {
-        "growth": margins.growth,
+        "growth": margins.length.growth,
+        "by_windows": margins.length.steps,
         "margins_of_kinds": kinds,
         "margin_of_tools": max(kinds.values()),
         "margin_of_system": of_system,

@@ -25,14 +25,13 @@ from sklearn.pipeline import make_pipeline, make_union
 
 from benchmarks.guard.published import Floats, Judge, Settled
 from benchmarks.report import RESULTS
-from inference.screening.calibration import conformal_rank
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
 from inference.text.windows import Windows
 from training.data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
-from training.run.alarms import ByText, least_growth, of_long_texts
+from training.run.lengths import ByText, of_long_texts, settled_threshold
 from training.run.sources import read_rows
 from training.steps.teachers import ask, fit_head, loaded, tokenizer_of
 
@@ -89,15 +88,17 @@ class Learnt:
         )
 
     def settled(self, judge: Judge) -> Settled:
-        """The same, less the threshold that the recipe's rule gives it, with the rule's growth."""
+        """The same, less the threshold that the recipe's rule gives it, with what
+        the rule adds for longer texts.
+        """
         shown, asked = self.slices[CALIBRATION], self.recipe.alarms
         others = np.flatnonzero(~shown.sought)
         said = [shown.said[int(at)] for at in others]
         clean = ByText.of(judge(said), shown.prompts[others])
-        growth = least_growth(clean, judge(self._in_a_row()), asked) if asked.growth else 0
-        place = conformal_rank(len(clean.highest), asked.bound, asked.confidence)
-        threshold = clean.threshold(place, growth)
-        return Settled(lambda texts: judge(texts) - threshold, growth)
+        rises = asked.growth or asked.lengths
+        row = judge(self._in_a_row()) if rises else np.zeros(0, np.float32)
+        found = settled_threshold(clean, row, asked)
+        return Settled(lambda texts: judge(texts) - found.threshold, found.margin)
 
     def _in_a_row(self) -> Sequence[str]:
         """Windows of the calibration slice's other texts that are long, one behind the other."""

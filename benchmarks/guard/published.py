@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,8 @@ from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, shown
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
-from inference.text.windows import Windows, doublings
+from inference.text.length_margin import LengthMargin
+from inference.text.windows import Windows
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules
@@ -33,22 +34,22 @@ Judge = Callable[[Sequence[str]], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A judge, less its threshold for a single window; for each doubling of a prompt's windows the
-    threshold is `growth` hundredths higher.
+    """A judge, less its threshold for a single window; for prompts of more windows the threshold is
+    higher by `margin`.
     """
 
     judge: Judge
-    growth: int = 0
+    margin: LengthMargin = field(default_factory=LengthMargin)
 
 
 class Margins:
-    """Of whole prompts: the highest of their windows', less the growth of the threshold with the
-    number of windows. Above nothing, the guard alarms.
+    """Of whole prompts: the highest of their windows', less what the number of windows adds to the
+    threshold. Above nothing, the guard alarms.
     """
 
     def __init__(self, settled: Settled, windows: Windows) -> None:
         self._judge = settled.judge
-        self.growth = settled.growth
+        self.length = settled.margin
         self._windows = windows
         self._known: dict[str, float] = {}
         self._shown: dict[SamplingRequest, Sequence[str]] = {}
@@ -66,7 +67,7 @@ class Margins:
 
     def _of_one(self, texts: Sequence[str]) -> float:
         highest = max((self._known[text] for text in texts), default=-np.inf)
-        return highest - self.growth / 100 * doublings(len(texts))
+        return highest - self.length.at(len(texts)) / 100
 
     def of_windows(self, texts: Sequence[str]) -> Floats:
         """[n], of so many windows by themselves, each as if it were a whole prompt."""
@@ -113,18 +114,22 @@ _MOST = {"calibration": 400, "test": 300}
 class Published:
     """A live guard, asked as the gateway asks, and for its margins."""
 
-    def __init__(self, engine: Engine, label: str, growth: int) -> None:
+    def __init__(self, engine: Engine, label: str, length: LengthMargin) -> None:
         (self._live,) = engine.live().values()
         if not isinstance(self._live.ready, TextVersion) or self._live.ready.tokenizer is None:
             raise SystemExit("it takes no texts")
         self._engine = engine
         self._gateway = PromptClassifier(engine)
-        self._guard = PromptClassifierRules(self._live.digest, label, BLOCK, growth=growth)
+        self._guard = PromptClassifierRules(
+            *(self._live.digest, label, BLOCK),
+            growth=length.growth,
+            by_windows=length.steps,
+        )
         self._sought = self._live.config.labels.index(label)
         self._call: Any = SimpleNamespace(
             is_active=lambda: True, principal=SimpleNamespace(name="bench")
         )
-        settled = Settled(self._judge, growth)
+        settled = Settled(self._judge, length)
         self.margins = Margins(settled, Windows(self._live.ready.tokenizer))
 
     def alarms(self, asked: SamplingRequest) -> tuple[bool, float]:
@@ -159,8 +164,8 @@ class Published:
 
 @contextmanager
 def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
-    """Published, approved and promoted in an installation of its own; its margin grows as its
-    training found.
+    """Published, approved and promoted in an installation of its own; its margin rises with the
+    number of windows as its training found.
     """
     with TemporaryDirectory() as place, running(Path(place) / "state") as harness:
         data = Path(place) / "data.safetensors"
@@ -172,9 +177,11 @@ def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
         yield Published(_promoted(harness, model), label, grown(made))
 
 
-def grown(made: FinishedRun) -> int:
-    """The growth of the threshold that training settled, in hundredths."""
-    return int(made.report["alarms"].get("growth", 0))
+def grown(made: FinishedRun) -> LengthMargin:
+    """What longer texts add to the threshold, as training settled it."""
+    alarms = made.report["alarms"]
+    steps = {int(windows): raised for windows, raised in alarms.get("by_windows", {}).items()}
+    return LengthMargin(int(alarms.get("growth", 0)), steps)
 
 
 def _fewer(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ That of texts that a tool has fetched follows from the e-mails and from the docu
 calibration slice, as the general one follows from all of its prompts. One margin serves every role
 whose texts are fetched, `tool` or `document`: the higher one of both kinds. That of `system`
 follows from system prompts that are made up of parts (`demo.operators`). A text counts whole, with
-all of its windows, by which the margin grows as the general one does. None of the sets that are
+all of its windows, by which the margin rises as the general one does. None of the sets that are
 measured has a part in it.
 """
 
@@ -22,7 +22,7 @@ from demo.operators import system_prompts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
 from training.data import CALIBRATION
-from training.run.alarms import ByText
+from training.run.lengths import ByText
 
 BOUND = 0.02
 FETCHED = ("e-mails", "whole e-mails", "documents", "2,000 clean words")
@@ -55,7 +55,7 @@ def _threshold(learnt: Learnt, margins: Margins, texts: Iterable[str]) -> float:
     place = conformal_rank(count, BOUND, asked.confidence) if count else 0
     if place == 0:
         raise ValueError(f"{count} texts of a kind cannot back {BOUND}")
-    return float(clean.threshold(place, margins.growth))
+    return float(clean.threshold(place, margins.length))
 
 
 def of_system(margins: Margins, confidence: float) -> int:

@@ -7,48 +7,37 @@ that it wins only in as many texts of other classes of the calibration slice as 
 window counts. The version therefore answers at its calibrated threshold, and its users need none.
 Marking and INT8 rounding move logits slightly afterwards; the version's report says how far.
 
-Longer texts than the slice has would be called it more often: each of their windows may be. With
-`growth`, the threshold rises with each doubling of the number of windows, by the least that keeps
-a bound, `long_bound`, at every length that the slice can back: for its long texts in a row, cut
-into texts of 2, 4, 8 and so on windows. Texts of few windows are no part of that row: what is
-written at length is unlike many prompts one behind the other. And a length counts only where the
-bound allows `_FEWEST` alarms: else the growth would follow from the one text that is most unlike
-the others. The bias is that of a single window then. Who asks the version adds the rest, as the
-policy's `growth` has the gateway do.
+Longer texts would be called it more often: each of their windows may be. With `growth` or `lengths`
+the threshold rises with the number of windows (`training.run.lengths`). The bias is that of a
+single window then. Who asks the version adds the rest, as the policy's `growth` or `by_windows` has
+the gateway do.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from inference.screening.calibration import conformal_rank
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
-from inference.text.windows import MOST_COUNTED, doublings
 from sealgate.reasons import Reason, SealgateError
 from training.data import CALIBRATION, Classes, Rows, RunData
 from training.models.students import logits_of
 from training.recipe.recipe import AlarmsSection
+from training.run.lengths import ByText, Leads, of_long_texts, rank, settled_threshold
 
 _BATCH = 256
-LONG = 4
-"""Texts of fewer windows are none of the long ones."""
-_FEWEST = 4
-Leads = npt.NDArray[np.float32]
-"""By how much the class that is looked for leads all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettledBias:
     """Of `texts` of other classes, the margin at place `rank` from the highest is the `threshold`
     above which the class wins; so at most `bound` of such texts are called it, with `confidence`.
-    For each doubling of a text's windows the threshold is `growth` hundredths higher.
+    For each doubling of a text's windows the threshold is `growth` hundredths higher, or by what
+    `by_windows` says from so many windows on, as in a policy.
     """
 
     label: str
@@ -58,6 +47,7 @@ class SettledBias:
     rank: int
     threshold: float
     growth: int = 0
+    by_windows: Mapping[str, int] = field(default_factory=dict)
 
 
 def check(material: RunData, asked: AlarmsSection) -> None:
@@ -67,7 +57,8 @@ def check(material: RunData, asked: AlarmsSection) -> None:
     """
     if asked.label:
         others = material.slices[CALIBRATION][1] != _sought(material, asked)
-        _rank(len(np.unique(_texts(material)[others])), asked)
+        _, windows = np.unique(_texts(material)[others], return_counts=True)
+        rank(int((windows < min(asked.lengths, default=np.inf)).sum()), asked)
 
 
 def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> SettledBias | None:
@@ -81,77 +72,23 @@ def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> Settl
     x, y = material.slices[CALIBRATION]
     others, texts = y != sought, _texts(material)
     clean = ByText.of(_leads(student, x[others], sought), texts[others])
-    place = _rank(len(clean.highest), asked)
-    growth = 0
-    if asked.growth:
+    row = np.zeros(0, np.float32)
+    if asked.growth or asked.lengths:
         is_long = of_long_texts(texts[others])
-        row = _in_a_row(material, x[others][is_long], texts[others][is_long])
-        growth = least_growth(clean, _leads(student, row, sought), asked)
-    threshold = clean.threshold(place, growth)
+        row = _leads(
+            student, _in_a_row(material, x[others][is_long], texts[others][is_long]), sought
+        )
+    found = settled_threshold(clean, row, asked)
     head = student.get_submodule("head")
     with torch.no_grad():
         # The margin at that place is no alarm; the first index of equal logits would win.
-        head.bias[sought] -= torch.nextafter(torch.tensor(threshold), torch.tensor(torch.inf))
-    found = (len(clean.highest), place, float(threshold), growth)
-    return SettledBias(asked.label, asked.bound, asked.confidence, *found)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ByText:
-    """Of each text, the highest of its windows' leads [n], and how often one window was doubled
-    until there were as many as it has [n].
-    """
-
-    highest: Leads
-    doubled: npt.NDArray[np.float32]
-
-    @classmethod
-    def of(cls, leads: Leads, texts: Classes) -> "ByText":
-        """Of windows, each of the text with that number."""
-        _, place, windows = np.unique(texts, return_inverse=True, return_counts=True)
-        highest = np.full(len(windows), -np.inf, np.float32)
-        np.maximum.at(highest, place, leads)
-        return cls(highest, np.array([doublings(int(each)) for each in windows], np.float32))
-
-    def threshold(self, place: int, growth: int) -> np.float32:
-        """The highest but `place` - 1 of them, each less the growth of so many hundredths."""
-        lowered = self.highest - np.float32(growth / 100) * self.doubled
-        return np.float32(np.sort(lowered)[-place])
-
-
-def least_growth(clean: ByText, row: Leads, asked: AlarmsSection) -> int:
-    """In hundredths: at it the bound of long texts holds for those of every length that can back
-    it, cut from a row of windows.
-    """
-    place = _rank(len(clean.highest), asked)
-    wanted = _wanted(row, asked)
-    for growth in count():
-        base = clean.threshold(place, growth)
-        if all(base + growth / 100 * doublings(n) >= least for n, least in wanted.items()):
-            return growth
-    raise AssertionError("a growth is found at some length")
-
-
-def of_long_texts(texts: Classes) -> npt.NDArray[np.bool_]:
-    """Whether each window [n], of the text with that number, is of a long one: there are `LONG` of
-    it. Of no window where no text is long, all are, so that there is a row.
-    """
-    _, place, windows = np.unique(texts, return_inverse=True, return_counts=True)
-    is_long: npt.NDArray[np.bool_] = (windows >= LONG)[place]
-    return is_long if is_long.any() else np.ones(len(texts), bool)
-
-
-def _wanted(row: Leads, asked: AlarmsSection) -> Mapping[int, float]:
-    """The threshold that texts of so many windows need."""
-    found, windows, bound = {}, 2, asked.long_bound or asked.bound
-    while windows <= MOST_COUNTED:
-        whole = len(row) // windows
-        highest = row[: whole * windows].reshape(whole, windows).max(1)
-        place = conformal_rank(whole, bound, asked.confidence) if whole else 0
-        if place > _FEWEST:
-            found[windows] = float(np.sort(highest)[-place])
-        windows *= 2
-    return found
+        threshold = torch.tensor(found.threshold)
+        head.bias[sought] -= torch.nextafter(threshold, torch.tensor(torch.inf))
+    return SettledBias(
+        *(asked.label, asked.bound, asked.confidence, found.texts, found.rank),
+        *(float(found.threshold), found.margin.growth),
+        {str(windows): raised for windows, raised in found.margin.steps.items()},
+    )
 
 
 def _in_a_row(material: RunData, x: Ids, texts: Classes) -> Ids:
@@ -200,11 +137,3 @@ def _sought(material: RunData, asked: AlarmsSection) -> int:
 def _texts(material: RunData) -> Classes:
     """Of which text each row of the calibration slice is."""
     return material.texts.get(CALIBRATION, np.arange(len(material.slices[CALIBRATION][1])))
-
-
-def _rank(texts: int, asked: AlarmsSection) -> int:
-    place = conformal_rank(texts, asked.bound, asked.confidence) if texts else 0
-    if place == 0:
-        detail = f"{texts} texts of other classes cannot back {asked.bound}"
-        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
-    return place

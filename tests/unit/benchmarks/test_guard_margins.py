@@ -7,6 +7,7 @@ from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Margins, Settled, found_at
 from gateway.screening.prompt_classifier import shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
+from inference.text.length_margin import LengthMargin
 from inference.text.windows import Windows
 from tests.support.builders import byte_tokens
 
@@ -32,14 +33,14 @@ def test_a_prompt_is_what_its_worst_window_is() -> None:
     assert row["singly_false_alarms"] == 0.5
 
 
-def test_the_margin_falls_with_each_doubling_of_the_windows_by_the_growth() -> None:
+def test_the_margin_falls_by_what_the_number_of_windows_adds() -> None:
     def judge(texts):
         return np.full(len(texts), 1.0)
 
     some = [prompt("good"), prompt("good words before many others that are good")]
     windows = Windows(byte_tokens.opened(16))
     count = len(shown(said_in(some[1]), windows))
-    margins = Margins(Settled(judge, growth=50), windows)
+    margins = Margins(Settled(judge, LengthMargin(50)), windows)
     assert count > 4
     assert margins.of(some).tolist() == pytest.approx([1.0, 1.0 - 0.5 * np.log2(count)])
     assert margins.of_windows(["good"]).tolist() == [1.0]

@@ -14,6 +14,7 @@ from benchmarks.guard.published import Floats, Margins, Settled
 from demo.operators import system_prompts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
+from inference.text.length_margin import LengthMargin
 from tests.support.builders import guard_prompts
 
 _CLEAN = ("note", "plan")
@@ -60,7 +61,9 @@ def test_texts_of_many_windows_count_less_the_growth(learnt: Learnt) -> None:
     learnt = replace(learnt, slices={**learnt.slices, "calibration": of_fours})
     kinds = {"all": list(learnt.said.values())}
     without, grown = (
-        roles.by_kind(learnt, Margins(Settled(leads, growth), learnt.windows), kinds)["all"]
+        roles.by_kind(learnt, Margins(Settled(leads, LengthMargin(growth)), learnt.windows), kinds)[
+            "all"
+        ]
         for growth in (0, 15)
     )
     assert grown == without - 2 * 15
@@ -72,7 +75,7 @@ def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
 
 
 def test_that_of_system_follows_from_system_prompts_that_are_made_up(learnt: Learnt) -> None:
-    margins = Margins(Settled(leads, growth=10), learnt.windows)
+    margins = Margins(Settled(leads, LengthMargin(10)), learnt.windows)
     found = roles.of_system(margins, 0.9)
     texts = dict.fromkeys(system_prompts(1000))
     asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in texts]

@@ -15,7 +15,8 @@ from tests.support.builders.models.text_models import RULES, sentences, tokenize
 from training.data import CALIBRATION, RunData
 from training.models.students import logits_of, make
 from training.recipe.recipe import AlarmsSection, SliceSizes, StudentSection
-from training.run.alarms import ByText, settle
+from training.run.alarms import settle
+from training.run.lengths import ByText
 from training.run.sources import read_rows
 
 TEXTS = [" ".join(two) for two in zip(*(sentences(seed, 500)[0] for seed in (1, 2)), strict=True)]
@@ -70,6 +71,23 @@ def test_a_bias_with_growth_bounds_prompts_less_what_their_windows_add(tmp_path:
     x, y = material.slices[CALIBRATION]
     logits = logits_of(student, torch.from_numpy(x[y == 1])).numpy()
     clean = ByText.of(logits[:, 0] - logits[:, 1], material.texts[CALIBRATION][y == 1])
-    lowered = clean.highest - found.growth / 100 * clean.doubled
+    lowered = clean.highest - found.growth / 100 * np.log2(clean.windows)
     # Rounding may carry the text at the threshold itself over it.
     assert found.rank - 1 <= (lowered > 0).sum() <= found.rank
+
+
+def test_a_bias_with_classes_of_length_bounds_each_class(tmp_path: Path) -> None:
+    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.1, lengths=(2,))
+    material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
+    torch.manual_seed(1)
+    student = make(StudentSection("encoder", 16, 1), material.read)
+    found = settle(student, material, alarms)
+    assert found is not None
+    x, y = material.slices[CALIBRATION]
+    logits = logits_of(student, torch.from_numpy(x[y == 1])).numpy()
+    clean = ByText.of(logits[:, 0] - logits[:, 1], material.texts[CALIBRATION][y == 1])
+    single, longer = clean.between(1, 2).highest, clean.between(2, np.inf).highest
+    assert len(single) == found.texts
+    assert found.rank - 1 <= (single > 0).sum() <= found.rank
+    rank = conformal_rank(len(longer), 0.1, 0.9)
+    assert (longer > found.by_windows["2"] / 100).sum() <= rank
