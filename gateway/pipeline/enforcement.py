@@ -287,15 +287,21 @@ class Enforcement:
         return found
 
     def decide_prompt(
-        self, screen: ScreeningRules, caller: Principal, verdict: str, measured: bool, injected: str
+        self,
+        policy: Policy,
+        screen: ScreeningRules,
+        caller: Principal,
+        verdict: str,
+        measured: bool,
+        injected: str,
     ) -> None:
-        """Step 5 for a prompt. `injected` is the action of the policy's classifier, empty where it
-        found nothing.
+        """Step 5 for a prompt, by a policy and its rules for the model. `injected` is the action of
+        the policy's classifier, empty where it found nothing.
 
         Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, ENGINE_UNSUITABLE for an unmeasured prompt.
         """
         # 5. A prompt without a verdict is treated as an adversarial one.
-        action = screen.action(verdict or "adversarial", caller.roles, self.policy().rules)
+        action = screen.action(verdict or "adversarial", caller.roles, policy.rules)
         if action not in (FLAG, RECORD):
             if not measured:
                 raise SealgateError(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")

@@ -50,7 +50,9 @@ from inference.llm.request import said_in
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Principal
+from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD
+from sealgate.trust.policy.screening import ScreeningRules
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import CUT, NOTED, OPENED
 
@@ -196,11 +198,11 @@ class GenerationPipeline:
             if begun.prompt_ids:
                 self._quotas.spend(caller, len(begun.prompt_ids))
             context.begin(begun)
-            self._judge(call, context, ready, begun.score, until)  # 4
+            screen = self._judge(call, context, ready, begun.score, until)  # 4
             context.opening = self._record(call, context, OPENED) if context.streams else None  # 5
             # No token is shorter than a byte.
             context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
-            for piece in self._screened(call, begun.pieces, context, until):  # 6
+            for piece in self._screened(call, begun.pieces, context, screen.answers, until):  # 6
                 if self._engine.is_revoked(live.model, live.digest):
                     raise SealgateError(Reason.VERSION_REVOKED, live.digest)
                 context.add(piece, live.statistics)
@@ -208,13 +210,16 @@ class GenerationPipeline:
                     yield context.part(request)
 
     def _screened(
-        self, call: Call, pieces: Iterator[AnswerPart], context: GenerationContext, until: float
+        self,
+        call: Call,
+        pieces: Iterator[AnswerPart],
+        context: GenerationContext,
+        rules: AnswerRules | None,
+        until: float,
     ) -> Iterator[AnswerPart]:
-        """The pieces as the policy's rules for answers let them leave. Raises: ANSWER_WITHHELD, and
-        as `PromptClassifier.of_answers`.
+        """The pieces as rules for answers let them leave. Raises: ANSWER_WITHHELD, and as
+        `PromptClassifier.of_answers`.
         """
-        model = context.params.model if context.params else ""
-        rules = self._enforcement.policy().screen(model).answers
         if rules is None or context.asked is None:
             yield from pieces
             return
@@ -231,6 +236,7 @@ class GenerationPipeline:
             context.screened(screen)
             if screen.kinds:
                 line_of_call().leaked = True
+                model = context.params.model if context.params else ""
                 _log.warning("an answer of %s held %s", model, ", ".join(sorted(screen.kinds)))
 
     def _set_aside(
@@ -263,8 +269,11 @@ class GenerationPipeline:
         ready: Generator,
         score: float | None,
         until: float,
-    ) -> None:
-        """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier`. No part of an
+    ) -> ScreeningRules:
+        """Decide by the policy in force, which the record names, and return its rules for the
+        model: those for answers are applied as well, whatever follows it meanwhile.
+
+        Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier`. No part of an
         answer can be withheld later, so whatever does more than flag blocks.
         """
         policy = self._enforcement.policy()
@@ -280,8 +289,9 @@ class GenerationPipeline:
         # Its time must not tell what screening did.
         self._enforcement.delay.wait_least(screen, context.began)
         self._enforcement.decide_prompt(
-            screen, call.principal, verdict, score is not None, injected
+            policy, screen, call.principal, verdict, score is not None, injected
         )
+        return screen
 
     def _granted(self, params: InferenceParams, call: Call) -> float:
         """How many seconds the answer may take: neither wish may lengthen what is configured."""

@@ -62,19 +62,17 @@ def generate(
     answers: AnswerRules | None = None,
     records: list[Any] | None = None,
     quotas: Any = None,
+    later: Sequence[AnswerRules | None] = (),
 ) -> GenerationPipeline:
     """It is the model `tiny`, whatever is asked for. `answers` are the policy's rules for answers;
-    `records` gets what is recorded; `quotas` are none by default.
+    `records` gets what is recorded; `quotas` are none by default. `later` are the rules of policies
+    that follow, one at each look.
     """
     kept = [] if records is None else records
     saying = ScriptedModel(pieces)
     live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
     live.ready, live.policy, live.statistics = saying, "", saying.statistics
-    policy = SimpleNamespace(
-        screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG), answers=answers),
-        rules=None,
-    )
-    policy.digest = ""
+    policies = [_policy(rules, number) for number, rules in enumerate((answers, *later))]
     engine: Any = SimpleNamespace(
         resolve=lambda *_: live,
         is_revoked=lambda *_: False,
@@ -83,7 +81,7 @@ def generate(
     given: Sequence[Any] = (
         engine,
         SimpleNamespace(record=lambda record: kept.append(record) or _receipt(record)),
-        free_enforcement(engine, policy),
+        free_enforcement(engine, lambda: policies.pop(0) if len(policies) > 1 else policies[0]),
         quotas or QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
@@ -92,11 +90,17 @@ def generate(
     return GenerationPipeline(*given)
 
 
-def free_enforcement(engine: Any, policy: Any) -> Enforcement:
-    """By that policy, whose rights let everybody ask."""
+def _policy(answers: AnswerRules | None, number: int) -> Any:
+    screen = ScreeningRules(VerdictActions(adversarial=FLAG), answers=answers)
+    digest = f"policy {number}"
+    return SimpleNamespace(screen=lambda _: screen, rules=None, digest=digest)
+
+
+def free_enforcement(engine: Any, policy: Callable[[], Any]) -> Enforcement:
+    """By a policy whose rights let everybody ask."""
     rights: Any = SimpleNamespace(check=lambda *_: None)
     unused: Any = None
-    return Enforcement(engine, lambda: policy, rights, unused)
+    return Enforcement(engine, policy, rights, unused)
 
 
 def call_on(stream: Stream) -> Any:

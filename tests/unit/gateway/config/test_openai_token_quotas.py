@@ -72,7 +72,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     generate = GenerationPipeline(
         engine,
         recorder,
-        free_enforcement(engine, policy),
+        free_enforcement(engine, lambda: policy),
         quotas,
         lambda: datetime.now(UTC),
         60,
@@ -136,7 +136,7 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     generate = GenerationPipeline(
         engine,
         recorder,
-        free_enforcement(engine, policy),
+        free_enforcement(engine, lambda: policy),
         QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,

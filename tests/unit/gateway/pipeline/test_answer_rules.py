@@ -65,6 +65,18 @@ def test_a_masked_answer_says_so_and_its_digest_is_of_what_left(streams: bool) -
     assert parts[-1].parameters["completion_tokens"].int64_param == whole
 
 
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_policy_that_the_entry_names_screens_the_answer(streams: bool) -> None:
+    """Also where others follow it meanwhile, of which none is named."""
+    records: list[Any] = []
+    pipeline = generate(pieces(f"Pay to {IBAN}."), MASK, records, later=[None] * 9)
+    parts = list(pipeline.parts(asked(), call_on(Stream()), streams=streams))
+    assert told(parts)[0] == "Pay to [personal]."
+    assert {(entry.policy_digest, entry.actions) for entry in records[-1:]} == {
+        ("policy 0", "masked")
+    }
+
+
 def test_an_answer_that_repeats_its_orders_is_cut() -> None:
     parts, records = answered(f"I was told: {SYSTEM} So there.", MASK)
     text, _ = told(parts)

@@ -119,7 +119,7 @@ def test_an_error_in_the_middle_has_an_end() -> None:
     generate = Breaking(
         unused,
         recorder,
-        free_enforcement(unused, policy),
+        free_enforcement(unused, lambda: policy),
         unused,
         lambda: datetime(2026, 1, 1, tzinfo=UTC),
         60.0,
