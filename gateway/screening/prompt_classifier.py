@@ -119,7 +119,8 @@ class PromptClassifier:
             )
             logits = answer.outputs[config.output.name]
             leads = logits[:, sought] - np.delete(logits, sought, 1).max(1)
-            if (leads > margin).any():
+            # What is no number is no acquittal.
+            if not (leads <= margin).all():
                 return True
         return False
 

@@ -174,3 +174,9 @@ def test_a_class_must_lead_by_what_the_policy_says_from_so_many_windows_on(
     guard = PromptClassifierRules(DIGEST, "injection", "block", margin=10, by_windows=steps)
     assert follows(guard, asked(text.encode()), lambda _: 1.0 - short_of) == action
     assert follows(guard, asked(b"word"), lambda _: 0.1 - short_of) == action
+
+
+@pytest.mark.parametrize("margin", [0, -100, 10_000])
+def test_a_classifier_that_answers_no_number_lets_nothing_pass(margin: int) -> None:
+    guard = PromptClassifierRules(DIGEST, "injection", "block", margin=margin)
+    assert follows(guard, asked(b"hello"), lambda _: math.nan) == "block"
