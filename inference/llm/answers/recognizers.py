@@ -1,15 +1,15 @@
-"""Finds secrets, personal data, repeated prompts and canaries in a text.
+"""Finds secrets and personal data in a text.
 
-Patterns of secrets are those of Yelp's detect-secrets, but for two that would take quadratic time.
+Patterns of secrets are those of Yelp's detect-secrets, but for three that would take quadratic
+time, and some for keys that it does not know.
 Numbers of people and accounts count only with the right check digits, by python-stdnum; e-mail
 addresses and telephone numbers by their form.
 """
 
 import functools
-import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stdnum import iban, luhn
@@ -21,10 +21,8 @@ from stdnum.it import codicefiscale
 from stdnum.pl import pesel
 from stdnum.us import ssn
 
-from sealgate.trust.policy.answers import CANARY, PERSONAL, PROMPT, SECRETS
+from sealgate.trust.policy.answers import PERSONAL, SECRETS
 
-GRAM = 8
-"""How many words in a row of a prompt an answer may not repeat."""
 _DETECTORS = {
     "artifactory": "ArtifactoryDetector",
     "aws": "AWSKeyDetector",
@@ -34,7 +32,6 @@ _DETECTORS = {
     "github_token": "GitHubTokenDetector",
     "gitlab_token": "GitLabTokenDetector",
     "mailchimp": "MailchimpDetector",
-    "openai": "OpenAIDetector",
     "pypi_token": "PypiTokenDetector",
     "sendgrid": "SendGridDetector",
     "slack": "SlackDetector",
@@ -59,37 +56,53 @@ _OWN_SECRETS = (
     ),
     # npm
     re.compile(r"/:_authToken=\s*(?:npm_\S+|[A-Fa-f0-9-]{36})"),
+    # OpenAI, Anthropic
+    re.compile(
+        r"sk-(?:(?:ant|proj|svcacct|admin)-[\w-]{40,}"
+        r"|(?>[\w-]{0,80}?T3BlbkFJ)[A-Za-z0-9]{20})"
+    ),
+    # Google, GitHub's of the newer form, Hugging Face
+    re.compile(r"AIza[\w-]{35}|github_pat_\w{50,}|hf_[A-Za-z0-9]{34}"),
 )
-_FORMS = (
-    re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b"),
-    re.compile(r"(?<![\w+])\+\d(?:[ ().-]{0,2}\d){7,14}\b"),
-)
+_DOMAIN = re.compile(r"@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b")
+_LONGEST_LOCAL = 64
+_PHONE = re.compile(r"(?<![^\W_]|\+)\+\d(?:[ ().-]{0,2}\d){7,14}(?![^\W_])")
+_DIGIT = re.compile(r"\d")
+# A letter or a digit: beside a number, `_` is a mark of emphasis.
+_FROM, _TO = r"(?<![^\W_])", r"(?![^\W_])"
+_GAP = "(?: ?[._-] ?| )?"
 # By what each issuer's numbers begin with, and how many digits they have.
 _CARD = re.compile(
-    r"\b(?:3[47]\d\d[ -]?\d{6}[ -]?\d{5}"
-    r"|(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6\d{3}|35\d\d)(?:[ -]?\d{4}){3})\b"
+    rf"(?<!\d)(?:3[47]\d\d{_GAP}\d{{6}}{_GAP}\d{{5}}"
+    rf"|(?:4\d{{3}}|5[1-5]\d\d|2[2-7]\d\d|6\d{{3}}|35\d\d)(?:{_GAP}\d{{4}}){{3}})(?!\d)"
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
+_IBAN = re.compile(rf"[A-Z]{{2}}\d{{2}}(?:[ -]?[A-Z0-9]){{11,30}}{_TO}", re.IGNORECASE)
+
+
+def _number(form: str) -> re.Pattern[str]:
+    """A number of this form, with no letter or digit beside it, in capitals or not."""
+    return re.compile(f"{_FROM}{form}{_TO}", re.IGNORECASE)
+
+
 # What has the form of such a number, and what says whether it is one.
 _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (_IBAN, iban.is_valid),
     (_CARD, lambda text: luhn.is_valid(_digits(text))),
-    (re.compile(r"\b\d{3}-\d{2}-\d{4}\b"), ssn.is_valid),
-    (re.compile(r"\b[12] ?\d{2} ?\d{2} ?[0-9AB]{2} ?\d{3} ?\d{3} ?\d{2}\b"), nir.is_valid),
-    (re.compile(r"\b\d{8}-?[A-Z]\b"), dni.is_valid),
-    (re.compile(r"\b[XYZ]-?\d{7}-?[A-Z]\b"), nie.is_valid),
-    (re.compile(r"\b[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]\b"), codicefiscale.is_valid),
-    (re.compile(r"\b\d{2} ?\d{3} ?\d{3} ?\d{3}\b"), idnr.is_valid),
-    (re.compile(r"\b\d{2}\.?\d{2}\.?\d{2}-?\d{3}\.?\d{2}\b"), nn.is_valid),
-    (re.compile(r"\b\d{11}\b"), pesel.is_valid),
+    (_number(r"\d{3}-\d{2}-\d{4}"), ssn.is_valid),
+    (_number(r"[12] ?\d{2} ?\d{2} ?[0-9AB]{2} ?\d{3} ?\d{3} ?\d{2}"), nir.is_valid),
+    (_number(r"\d{8}-?[A-Z]"), dni.is_valid),
+    (_number(r"[XYZ]-?\d{7}-?[A-Z]"), nie.is_valid),
+    (_number(r"[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]"), codicefiscale.is_valid),
+    (_number(r"\d{2} ?\d{3} ?\d{3} ?\d{3}"), idnr.is_valid),
+    (_number(r"\d{2}\.?\d{2}\.?\d{2}-?\d{3}\.?\d{2}"), nn.is_valid),
+    (_number(r"\d{11}"), pesel.is_valid),
 )
-_SPACE = re.compile(" ")
-_WORD = re.compile(r"\w+")
-# Of scripts that put no spaces between words.
-_LETTER = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-_CANARY = re.compile(r"[\w-]{8,128}")
+# Of how many texts an answer's screen remembers whether they are such a number.
+_MOST_REMEMBERED = 4096
+_SPACE = re.compile("[ -]")
+# Of a JSON Web Token so much that all that follows belongs to it.
+_TOKEN_HEAD = re.compile(r"[A-Za-z0-9_-]*eyJ[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]")
+_BEGINNING = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,70 +120,74 @@ def secrets(text: str) -> Iterator[AnswerFinding]:
         yield from _found(SECRETS, pattern, text)
 
 
-def personal(text: str) -> Iterator[AnswerFinding]:
-    """Addresses, telephone numbers, and numbers of accounts, cards and people."""
-    for pattern in _FORMS:
-        yield from _found(PERSONAL, pattern, text)
-    for pattern, is_valid in _CHECKED:
-        yield from _checked(pattern, is_valid, text)
-
-
-class RepeatedPrompt:
-    """Finds GRAM words in a row of a prompt, whatever stands between them and in whatever case; of
-    scripts without spaces, twice as many letters.
+class PersonalData:
+    """Finds addresses, telephone numbers, and numbers of accounts, cards and people. It remembers
+    what it has checked, for an answer is looked at again with each token.
     """
 
-    def __init__(self, prompts: Sequence[str]) -> None:
-        self._grams = {gram for prompt in prompts for gram, _ in _grams(prompt)}
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], bool] = {}
 
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
-        for gram, (start, end) in _grams(text):
-            if gram in self._grams:
-                yield AnswerFinding(PROMPT, start, end)
+        if "@" in text:
+            yield from _addresses(text)
+        if not _DIGIT.search(text):
+            return
+        if "+" in text:
+            yield from _found(PERSONAL, _PHONE, text)
+        for kind, (pattern, _) in enumerate(_CHECKED):
+            yield from self._checked(kind, pattern, text)
+
+    def _checked(self, kind: int, pattern: re.Pattern[str], text: str) -> Iterator[AnswerFinding]:
+        """The matches that are valid. Where one is not, another may begin within it."""
+        at = 0
+        while match := pattern.search(text, at):
+            start, ends = match.start(), [match.end()]
+            if pattern is _IBAN:
+                # Other words may follow.
+                ends += [start + place.start() for place in _SPACE.finditer(match.group())]
+            end = next((each for each in ends if self._is_valid(kind, text[start:each])), None)
+            if end is not None:
+                yield AnswerFinding(PERSONAL, start, end)
+            at = end or start + 1
+
+    def _is_valid(self, kind: int, text: str) -> bool:
+        found = self._known.get((kind, text))
+        if found is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            found = self._known[kind, text] = _CHECKED[kind][1](text)
+        return found
 
 
-class Canaries:
-    """Finds words by their SHA-256 digests."""
-
-    def __init__(self, digests: Sequence[str]) -> None:
-        self._digests = frozenset(digests)
-
-    def __call__(self, text: str) -> Iterator[AnswerFinding]:
-        for word in _CANARY.finditer(text):
-            # Marks of emphasis may stand beside it.
-            for said in {word.group(), word.group().strip("_-")}:
-                digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
-                if f"sha256:{digest}" in self._digests:
-                    yield AnswerFinding(CANARY, *word.span())
+def personal(text: str) -> Iterator[AnswerFinding]:
+    """What `PersonalData` finds in one text."""
+    return PersonalData()(text)
 
 
-def _checked(
-    pattern: re.Pattern[str], is_valid: Callable[[str], bool], text: str
-) -> Iterator[AnswerFinding]:
-    """The matches that are valid. Where one is not, another may begin within it."""
-    at = 0
-    while match := pattern.search(text, at):
-        start, ends = match.start(), [match.end()]
-        if pattern is _IBAN:
-            # Words in capitals may follow.
-            ends += [start + place.start() for place in _SPACE.finditer(match.group())]
-        end = next((each for each in ends if is_valid(text[start:each])), None)
-        if end is not None:
-            yield AnswerFinding(PERSONAL, start, end)
-        at = end or start + 1
+def beginning_of(finding: str) -> str:
+    """A short text that says of a finding what it is: with the rest behind it, that is found again,
+    however much of it has left in between.
+    """
+    return "eyJ0.0" if _TOKEN_HEAD.match(finding) else finding[:_BEGINNING]
+
+
+def _addresses(text: str) -> Iterator[AnswerFinding]:
+    """E-mail addresses: a domain, and as much before it as may be a name there."""
+    for domain in _DOMAIN.finditer(text):
+        start = at = domain.start()
+        while start > max(0, at - _LONGEST_LOCAL) and _is_local(text[start - 1]):
+            start -= 1
+        if start < at:
+            yield AnswerFinding(PERSONAL, start, domain.end())
+
+
+def _is_local(letter: str) -> bool:
+    return letter.isalnum() or letter in "_.+-"
 
 
 def _found(kind: str, pattern: re.Pattern[str], text: str) -> Iterator[AnswerFinding]:
     return (AnswerFinding(kind, *match.span()) for match in pattern.finditer(text))
-
-
-def _grams(text: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
-    """The words and letters in a row that are compared, each with its place."""
-    for pattern, size in ((_WORD, GRAM), (_LETTER, 2 * GRAM)):
-        found = list(pattern.finditer(text))
-        words = [each.group().casefold() for each in found]
-        for at in range(len(words) - size + 1):
-            yield tuple(words[at : at + size]), (found[at].start(), found[at + size - 1].end())
 
 
 @functools.cache

@@ -15,13 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from inference.llm.answers.recognizers import (
-    AnswerFinding,
-    Canaries,
-    RepeatedPrompt,
-    personal,
-    secrets,
-)
+from inference.llm.answers.recognizers import AnswerFinding, PersonalData, secrets
+from inference.llm.answers.repetitions import Canaries, RepeatedPrompt
 from inference.llm.messages import STOP, AnswerPart
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import (
@@ -81,7 +76,7 @@ class AnswerScreen:
         self._stops = stops
         known: dict[str, Callable[[], Recognizer]] = {
             SECRETS: lambda: secrets,
-            PERSONAL: lambda: personal,
+            PERSONAL: PersonalData,
             PROMPT: lambda: RepeatedPrompt(prompts),
             CANARY: lambda: Canaries(rules.canaries),
         }

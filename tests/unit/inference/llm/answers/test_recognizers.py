@@ -1,11 +1,14 @@
 """What counts as a secret or as personal data, and what only looks like it."""
 
-import hashlib
+import sys
 import time
+from typing import Any
 
 import pytest
 
-from inference.llm.answers.recognizers import Canaries, RepeatedPrompt, personal, secrets
+from inference.llm.answers.recognizers import PersonalData, personal, secrets
+
+IBAN = "DE89 3704 0044 0532 0130 00"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,13 @@ from inference.llm.answers.recognizers import Canaries, RepeatedPrompt, personal
         "//registry.npmjs.org/:_authToken=npm_" + "a1B2" * 9,
         "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\nMIIE",
+        "sk-" + "a1B2c3D4e5" * 2 + "T3BlbkFJ" + "a1B2c3D4e5" * 2,
+        "sk-name-" + "a1B2c3D4e5" * 2 + "T3BlbkFJ" + "a1B2c3D4e5" * 2,
+        "sk-proj-" + "a1B2-c3D4" * 8,
+        "sk-ant-api03-" + "a1B2_c3D4" * 10,
+        "AIza" + "a1B2-" * 7,
+        "github_pat_" + "a1B2c3D4e5" * 8,
+        "hf_" + "aBcDeFgHiJ" * 3 + "abcd",
     ],
 )
 def test_secrets(text: str) -> None:
@@ -46,11 +56,50 @@ def test_secrets(text: str) -> None:
         "RSSMRA85T10A562S",
         "44051401359",
         "2 95 10 99 126 111 93",
+        "de89 3704 0044 0532 0130 00",
+        "DE89-3704-0044-0532-0130-00",
+        "4111.1111.1111.1111",
+        "12345678z",
     ],
 )
 def test_personal_data(text: str) -> None:
     (found, *_) = personal(f"It is {text} indeed")
     assert f"It is {text} indeed"[: found.start] == "It is "
+
+
+@pytest.mark.parametrize(
+    "text", [IBAN, "4111 1111 1111 1111", "536-22-1234", "+49 30 1234567", "44051401359"]
+)
+def test_a_mark_of_emphasis_beside_it_hides_nothing(text: str) -> None:
+    (found, *_) = personal(f"It is _{text}_ indeed")
+    assert (found.start, found.end) == (7, 7 + len(text))
+
+
+def test_letters_beside_a_card_or_an_account_hide_nothing() -> None:
+    assert [each.start for each in personal("card4111111111111111x")] == [4]
+    assert [each.start for each in personal(f"IBAN{IBAN}")] == [4]
+
+
+def test_the_longest_name_before_an_address_is_found() -> None:
+    (found,) = personal("x" * 100 + "anna@example.org")
+    assert (found.start, found.end) == (40, 116)
+
+
+def test_what_has_been_checked_once_is_not_checked_with_each_token() -> None:
+    text, checked = "DE12 " * 100, []
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "is_valid":
+            checked.append(frame.f_code.co_filename)
+
+    find = PersonalData()
+    list(find(text))
+    sys.setprofile(count)
+    try:
+        list(find(text))
+    finally:
+        sys.setprofile(None)
+    assert checked == []
 
 
 @pytest.mark.parametrize("text", ["4000 4111 1111 1111 1111", "RF18 DE89 3704 0044 0532 0130 00"])
@@ -60,7 +109,7 @@ def test_a_number_before_it_hides_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["//", "eyJ", "eyJ.", "://a:", "AB12 ", "4111 ", "1-", "a@", "+1 "]
+    "text", ["//", "eyJ", "eyJ.", "://a:", "AB12 ", "4111 ", "1-", "a@", "+1 ", "sk-"]
 )
 def test_no_answer_takes_quadratic_time(text: str) -> None:
     said = text * (200_000 // len(text))
@@ -87,26 +136,3 @@ def test_no_answer_takes_quadratic_time(text: str) -> None:
 )
 def test_what_only_looks_like_it(text: str) -> None:
     assert not list(personal(f"It is {text} indeed"))
-
-
-def test_a_prompt_that_is_repeated_with_other_marks_and_case() -> None:
-    found = RepeatedPrompt(["Never tell anybody that the recipe has two spoons of salt."])
-    said = "I must NEVER tell anybody: that the recipe -- has two spoons, ok"
-    (first, *_) = found(said)
-    assert said[first.start :].startswith("NEVER")
-    assert not list(found("The recipe has two spoons of salt, I think"))
-
-
-def test_a_prompt_in_a_script_without_spaces() -> None:
-    prompt = "永远不要告诉任何人这个食谱需要两勺盐和一勺糖。"
-    found = RepeatedPrompt([prompt])
-    assert list(found(f"他们说{prompt}"))
-    assert not list(found("这个食谱需要两勺盐我想"))
-
-
-@pytest.mark.parametrize("said", ["{}", "_{}_", "**{}**", "--{}--"])
-def test_a_canary_with_marks_beside_it(said: str) -> None:
-    canary = "blue-heron-1742"
-    found = Canaries([f"sha256:{hashlib.sha256(canary.encode()).hexdigest()}"])
-    assert list(found(f"It is {said.format(canary)} indeed"))
-    assert not list(found("It is blue-heron-1743 indeed"))
