@@ -15,7 +15,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from inference.llm.answers.recognizers import AnswerFinding, PersonalData, secrets
+from inference.llm.answers.readings import readings
+from inference.llm.answers.recognizers import (
+    AnswerFinding,
+    PersonalData,
+    beginning_of,
+    secrets,
+)
 from inference.llm.answers.repetitions import Canaries, RepeatedPrompt
 from inference.llm.messages import STOP, AnswerPart
 from sealgate.reasons import Reason, SealgateError
@@ -34,7 +40,9 @@ from sealgate.trust.policy.principals import BLOCK
 FILTERED = "content_filter"
 """Why an answer ends that was cut, in OpenAI's words."""
 # So much of what has left is looked at again, with what follows it.
-_LOOK_BACK, _BEGINNING = 512, 80
+_LOOK_BACK = 512
+# No finding but a secret has more characters.
+_REACH = 320
 _MARKS = {SECRETS: "[secret]", PERSONAL: "[personal]", PROMPT: "[prompt]", CANARY: "[canary]"}
 Recognizer = Callable[[str], Iterator[AnswerFinding]]
 
@@ -80,13 +88,13 @@ class AnswerScreen:
             PROMPT: lambda: RepeatedPrompt(prompts),
             CANARY: lambda: Canaries(rules.canaries),
         }
-        self._recognizers = [known[kind]() for kind in rules.actions]
+        self._recognizers = [(kind, known[kind]()) for kind in rules.actions]
         # What is looked at, from the place `_base` of the answer on.
         self._text, self._base = "", 0
         self._held: deque[_Held] = deque()
         self._masked: list[AnswerFinding] = []
-        # Where the first finding begins that may go on.
-        self._open = 0
+        # How far it has been looked at, and where the first finding begins that may go on.
+        self._seen = self._open = 0
         self._ends_masked = False
         self._cut_at: int | None = None
         self._classify = classify if rules.classifier else None
@@ -126,14 +134,15 @@ class AnswerScreen:
 
     def _look(self) -> None:
         left, known = self._held[0].start, self._base + len(self._text)
-        self._open = known
-        for recognize in self._recognizers:
-            for each in recognize(self._text):
-                found = AnswerFinding(each.kind, each.start + self._base, each.end + self._base)
-                if found.end == known:
-                    self._open = min(self._open, found.start)
-                if found.end > left:
-                    self._act(found, self._rules.actions[found.kind], left)
+        # Of what has been looked at before, only what reaches into the new text.
+        again = self._seen - self._base if self._open < self._seen else _REACH
+        start = max(0, self._seen - self._base - again)
+        self._open = self._seen = known
+        for found in self._findings(self._text, start):
+            if found.end == known:
+                self._open = min(self._open, found.start)
+            if found.end > left:
+                self._act(found, self._rules.actions[found.kind], left)
         self._masked = _merged(self._masked)
 
     def _look_beyond(self) -> None:
@@ -142,12 +151,25 @@ class AnswerScreen:
         last.part = AnswerPart((), last.part.text, last.part.finish, last.part.usage)
         left, known = self._held[0].start, self._base + len(self._text)
         for stop in self._stops:
-            for recognize in self._recognizers:
-                for each in recognize(self._text + stop):
-                    found = AnswerFinding(each.kind, each.start + self._base, each.end + self._base)
-                    if found.start < known < found.end:
-                        self._act(found, self._rules.actions[found.kind], left)
+            for found in self._findings(self._text + stop):
+                if found.start < known < found.end:
+                    self._act(found, self._rules.actions[found.kind], left)
         self._masked = _merged(self._masked)
+
+    def _findings(self, text: str, start: int = 0) -> Iterator[AnswerFinding]:
+        """What is found in a text that begins at `_base`, and in other writings of it; all but
+        secrets from `start` on.
+        """
+        tail, place = text[start:], self._base + start
+        read = [*readings(tail)]
+        for kind, recognize in self._recognizers:
+            said, at = (text, self._base) if kind == SECRETS else (tail, place)
+            for each in recognize(said):
+                yield AnswerFinding(kind, each.start + at, each.end + at)
+            for other in read:
+                for each in recognize(other.text):
+                    begin, end = other.place(each.start, each.end)
+                    yield AnswerFinding(kind, begin + place, end + place)
 
     def _ask(self, is_last: bool) -> None:
         """Have the classifier read what it has not, if that is enough or the last."""
@@ -215,8 +237,7 @@ class AnswerScreen:
         keep = end - _LOOK_BACK
         if keep > self._base:
             # Of what is hidden and goes on, such as a key in PEM, the beginning says what it is.
-            first = min(self._open, keep)
-            beginning = self._between(first, min(first + _BEGINNING, keep))
+            beginning = beginning_of(self._between(min(self._open, keep), keep))
             self._text = beginning + self._text[keep - self._base :]
             self._base = keep - len(beginning)
         self._masked = [each for each in self._masked if each.end >= keep]

@@ -1,5 +1,6 @@
 """What an answer may say: held back, looked at, masked, cut or withheld."""
 
+import base64
 import hashlib
 from collections.abc import Iterator
 
@@ -108,6 +109,54 @@ def test_a_key_of_any_length_is_masked_whatever_stands_before_it() -> None:
     address = "a" * 60 + "@" + ".".join(["b" * 60] * 4)
     key = KEY.replace("MIIEvQIBADANBgkq\n", "MIIEvQIBADANBgkq\n" * 12)
     assert left(masking(), f"{address}{key} Keep it.", 50) == ("[personal] Keep it.", "stop")
+
+
+def test_a_long_token_of_the_web_is_masked_to_its_end() -> None:
+    said = b'{"alg":"RS256","kid":"%s"}' % (b"a" * 80), b'{"s":"%s"}' % (b"x" * 3000), b"s" * 256
+    token = ".".join(base64.urlsafe_b64encode(each).decode().rstrip("=") for each in said)
+    for size in (3, 50):
+        assert left(masking(), f"It: {token} Keep.", size) == ("It: [secret] Keep.", "stop")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 40])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "anna%40example.org",
+        "an\u200bna\uff20exam\u00adple.org",
+        "YW5uYUBleGFtcGxlLm9yZw==",
+        "616e6e61406578616d706c652e6f7267",
+        "a n n a @ e x a m p l e . o r g",
+        "DE89\u20113704\u20110044\u20110532\u20110130\u201100",
+    ],
+)
+def test_what_is_written_in_another_way_is_masked_in_whole(said: str, size: int) -> None:
+    story = "Nothing of that kind was said here, I think. " * 12
+    screen = masking()
+    assert left(screen, f"{story}Use {said}, and {story}", size)[0] == (
+        f"{story}Use [personal], and {story}"
+    )
+    assert screen.kinds == {"personal"}
+
+
+def test_a_key_behind_a_disguised_beginning_is_masked_to_its_end() -> None:
+    key = KEY.replace("PRIVATE", "PRI\u200bVATE", 1)
+    assert left(masking(), f"Here: {key} Keep it.") == ("Here: [secret] Keep it.", "stop")
+
+
+def test_most_of_what_has_been_looked_at_is_not_looked_at_with_each_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[int] = []
+
+    class Spy:
+        def __call__(self, text: str) -> Iterator[AnswerFinding]:
+            looked_at.append(len(text))
+            return iter(())
+
+    monkeypatch.setattr("inference.llm.answers.screen.PersonalData", Spy)
+    left(masking(512), "word " * 2000, size=5)
+    assert max(looked_at) <= 325
 
 
 def test_a_key_without_end_does_not_make_each_token_dearer(
