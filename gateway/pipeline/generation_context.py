@@ -17,7 +17,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest
 from sealgate.trust.policy.answers import CUT, MASK
-from sealgate.trust.policy.principals import RECORD
+from sealgate.trust.policy.principals import BLOCK, RECORD
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE, NOTED
 
@@ -140,7 +140,7 @@ class GenerationContext:
     def screened(self, screen: AnswerScreen) -> None:
         """Note what screening did to the answer, as far as it has come."""
         self.actions |= {MASKED} if MASK in screen.acted else set()
-        self.actions |= {BLOCKED} if CUT in screen.acted else set()
+        self.actions |= {BLOCKED} if screen.acted & {CUT, BLOCK} else set()
         self.actions |= {NOTED} if RECORD in screen.acted else set()
         if screen.acted - {RECORD} and self.verdict != "adversarial":
             self.verdict = "suspect"

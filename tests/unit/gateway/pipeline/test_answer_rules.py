@@ -101,6 +101,17 @@ def test_a_blocked_answer_is_refused_and_recorded_with_what_had_left(streams: bo
     assert (entry.outcome, entry.actions) == ("ANSWER_WITHHELD", "blocked")
 
 
+def test_an_answer_is_recorded_as_blocked_though_its_caller_has_gone() -> None:
+    records: list[Any] = []
+    pipeline = generate(pieces(f"Pay to {IBAN}."), AnswerRules({"personal": "block"}), records)
+    call = call_on(Stream())
+    call.is_active = lambda: False
+    with pytest.raises(RecordedRefusal):
+        list(pipeline.parts(asked(), call, streams=True))
+    entry = records[-1]
+    assert (entry.outcome, entry.actions, entry.verdict) == ("cut", "blocked", "suspect")
+
+
 @pytest.mark.parametrize("streams", [True, False])
 def test_nothing_leaves_without_the_classifier_that_the_policy_names(streams: bool) -> None:
     records: list[Any] = []
