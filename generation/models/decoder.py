@@ -28,13 +28,12 @@ from generation.models.folder import check_config, check_index, ends_of, templat
 from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
-from inference.llm.request import ROLES, SamplingRequest, is_text, marks_of
+from inference.llm.request import MOST_MESSAGES, ROLES, SamplingRequest, is_text, marks_of
 from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows, PromptScreen
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
-_MOST_MESSAGES = 1024
 _PLAIN = "a"
 
 
@@ -303,7 +302,7 @@ def _unknown(tokenizer: Tokenizer) -> int | None:
 def _is_chat(messages: Any) -> bool:
     return (
         isinstance(messages, list)
-        and 1 <= len(messages) <= _MOST_MESSAGES
+        and 1 <= len(messages) <= MOST_MESSAGES
         and all(
             isinstance(message, dict)
             and message.keys() == {"role", "content"}

@@ -10,6 +10,7 @@ from sealgate.trust.receipts.answer_entry import tensors_digest
 
 ROLES = ("system", "user", "assistant")
 """In which a chat may speak. A template writes the word as it is, so no other is let in."""
+MOST_MESSAGES = 1024
 MOST_STOPS, LONGEST_STOP = 8, 128
 MOST_OUTPUT = 1 << 16
 """Tokens of an answer, whatever a model's terms are."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from gateway.transport.http.chat import NEUTRAL
+from inference.llm.request import MOST_MESSAGES
 from sealgate.tensors import DATATYPES
 
 Schema: TypeAlias = dict[str, Any]
@@ -45,7 +46,6 @@ _PARAMETERS: Schema = {
 _TENSOR = {"name": STRING, "datatype": STRING, "shape": each(NUMBER)}
 _NAMED_TENSOR = ("name", "datatype", "shape")
 
-_MOST_MESSAGES = 1024
 _POSITIVE: Schema = {"type": ["integer", "null"], "minimum": 1}
 _OWN = members(
     receipt=FLAG,
@@ -59,7 +59,7 @@ _CHAT: dict[str, Schema] = {
     "ChatRequest": members(
         ("model", "messages"),
         model=STRING,
-        messages={**each(named("ChatMessage")), "minItems": 1, "maxItems": _MOST_MESSAGES},
+        messages={**each(named("ChatMessage")), "minItems": 1, "maxItems": MOST_MESSAGES},
         max_tokens=_POSITIVE,
         max_completion_tokens=_POSITIVE,
         temperature={"type": ["number", "null"], "minimum": 0, "maximum": 10},

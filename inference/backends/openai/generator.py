@@ -20,7 +20,15 @@ from inference.engine.live_table import ServableVersion
 from inference.engine.trust_state import UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
 from inference.llm.messages import ENDS, AnswerPart
-from inference.llm.request import LONGEST_STOP, ROLES, Sampling, SamplingRequest, is_text, marks_of
+from inference.llm.request import (
+    LONGEST_STOP,
+    MOST_MESSAGES,
+    ROLES,
+    Sampling,
+    SamplingRequest,
+    is_text,
+    marks_of,
+)
 from inference.llm.terms import TOKENIZER, TOKENIZER_CONFIG, GeneratorTerms
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
@@ -99,7 +107,7 @@ class OpenAiGenerator(Generator):
             ) and all(type(text) is str and is_text(text) and "\0" not in text for text in contents)
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             sound = False
-        if not sound or not messages:
+        if not sound or not 1 <= len(messages) <= MOST_MESSAGES:
             raise SealgateError(Reason.CHAT_MALFORMED)
         if any(mark in form for form in _forms(messages) for mark in self._marks):
             # The server may read it as the end of the message and the beginning of another.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference.backends.openai.generator import OpenAiGenerator
-from inference.llm.request import Sampling, SamplingRequest
+from inference.llm.request import MOST_MESSAGES, Sampling, SamplingRequest
 from sealgate.reasons import Reason, SealgateError
 
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
@@ -57,3 +57,11 @@ def test_a_mark_with_what_is_not_seen_in_it_is_refused(hidden: str) -> None:
 
 def test_honest_messages_pass() -> None:
     begin(("system", "Be brief <|"), ("user", "Is <end> a tag? Ça va? 你好"), ("user", "|> it is"))
+
+
+def test_no_chat_has_messages_without_end() -> None:
+    """A classifier of prompts is shown each, and each place where two meet."""
+    begin(*[("user", "a")] * MOST_MESSAGES)
+    with pytest.raises(SealgateError) as found:
+        begin(*[("user", "a")] * (MOST_MESSAGES + 1))
+    assert found.value.reason is Reason.CHAT_MALFORMED
