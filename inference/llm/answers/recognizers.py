@@ -64,6 +64,8 @@ _OWN_SECRETS = (
     # Google, GitHub's of the newer form, Hugging Face
     re.compile(r"AIza[\w-]{35}|github_pat_\w{50,}|hf_[A-Za-z0-9]{34}"),
 )
+# What a key goes on with that is longer than its pattern.
+_REST = re.compile(r"(?<=[A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]+")
 _DOMAIN = re.compile(r"@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b")
 _LONGEST_LOCAL = 64
 _PHONE = re.compile(r"(?<![^\W_]|\+)\+\d(?:[ ().-]{0,2}\d){7,14}(?![^\W_])")
@@ -115,9 +117,15 @@ class AnswerFinding:
 
 
 def secrets(text: str) -> Iterator[AnswerFinding]:
-    """Keys and tokens of known forms, and private keys."""
+    """Keys and tokens of known forms, and private keys. Where one is longer than its form, all of
+    it is found.
+    """
     for pattern in (*_secret_patterns(), *_OWN_SECRETS):
-        yield from _found(SECRETS, pattern, text)
+        at = 0
+        while found := pattern.search(text, at):
+            rest = _REST.match(text, found.end())
+            at = rest.end() if rest else found.end()
+            yield AnswerFinding(SECRETS, found.start(), at)
 
 
 class PersonalData:

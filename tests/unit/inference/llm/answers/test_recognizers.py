@@ -40,6 +40,18 @@ def test_secrets(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "key", ["sk_live_" + "a1B2c3D4e5" * 10, "ghp_" + "a1B2" * 20, "AKIAIOSFODNN7EXAMPLE/EXAMPLE+"]
+)
+def test_a_key_that_is_longer_than_its_form_is_found_to_its_end(key: str) -> None:
+    assert [(each.start, each.end) for each in secrets(f"It is {key}.")] == [(6, 6 + len(key))]
+
+
+def test_a_host_behind_a_password_is_no_part_of_it() -> None:
+    text = "postgres://admin:hunter2@db.example.org"
+    assert [text[each.start : each.end] for each in secrets(text)] == ["://admin:hunter2@"]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "anna.b@mail.example.org",
