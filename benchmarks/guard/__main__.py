@@ -140,8 +140,7 @@ def _of_guard(
     roc = _roc(sets, margins)
     show(roc)
     return rows, {
-        "growth": margins.length.growth,
-        "by_windows": margins.length.steps,
+        "by_windows": margins.by_windows,
         "margins_of_kinds": kinds,
         "margin_of_tools": max(kinds.values()),
         "margin_of_system": of_system,

@@ -95,10 +95,9 @@ class Learnt:
         others = np.flatnonzero(~shown.sought)
         said = [shown.said[int(at)] for at in others]
         clean = ByText.of(judge(said), shown.prompts[others])
-        rises = asked.growth or asked.lengths
-        row = judge(self._in_a_row()) if rises else np.zeros(0, np.float32)
+        row = judge(self._in_a_row()) if asked.lengths else np.zeros(0, np.float32)
         found = settled_threshold(clean, row, asked)
-        return Settled(lambda texts: judge(texts) - found.threshold, found.margin)
+        return Settled(lambda texts: judge(texts) - found.threshold, found.by_windows)
 
     def _in_a_row(self) -> Sequence[str]:
         """Windows of the calibration slice's other texts that are long, one behind the other."""

@@ -3,7 +3,7 @@
 `python -m benchmarks.guard.curve` follows it, for an hour of one core. Each run keeps its folder,
 `build/guard/curve/SHARE`, so that a later start goes on from it, and a run that has not ended is
 left out of the curve. Margins are those of the graph in float32, unpublished, and fall with the
-number of windows by the growth that each run settled. Of a corpus, found is what is above the
+number of windows as each run settled. Of a corpus, found is what is above the
 margin of one in a hundred of its own clean prompts; of a set of injections alone, of both
 corpora's.
 """
@@ -20,7 +20,7 @@ from benchmarks import charts
 from benchmarks.guard import baselines
 from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts
-from benchmarks.guard.published import Floats, Judge, Margins, Settled, found_at, grown
+from benchmarks.guard.published import Floats, Judge, Margins, Settled, by_windows, found_at
 from benchmarks.report import RESULTS
 from inference.runtime.response_contract import IDS, MASK
 from publishing.source.folder import SERVING
@@ -46,7 +46,7 @@ def curve(learnt: Learnt, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
         judges = {TF_IDF: baselines.words(part)}
         folder = _folder(share)
         if (serving := folder / "model" / SERVING).exists():
-            judges |= {OURS: Settled(_graph(serving, part), grown(FinishedRun.read(folder)))}
+            judges |= {OURS: Settled(_graph(serving, part), by_windows(FinishedRun.read(folder)))}
         for name, settled in judges.items():
             margins = Margins(settled, learnt.windows)
             found.append({"classifier": name, "prompts": labels, **_found(margins, sets)})

@@ -19,8 +19,7 @@ from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, shown
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
-from inference.text.length_margin import LengthMargin
-from inference.text.windows import Windows
+from inference.text.windows import Windows, added
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules
@@ -35,11 +34,11 @@ Judge = Callable[[Sequence[str]], Floats]
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A judge, less its threshold for a single window; for prompts of more windows the threshold is
-    higher by `margin`.
+    higher by what `by_windows` says, in hundredths.
     """
 
     judge: Judge
-    margin: LengthMargin = field(default_factory=LengthMargin)
+    by_windows: Mapping[int, int] = field(default_factory=dict)
 
 
 class Margins:
@@ -49,7 +48,7 @@ class Margins:
 
     def __init__(self, settled: Settled, windows: Windows) -> None:
         self._judge = settled.judge
-        self.length = settled.margin
+        self.by_windows = settled.by_windows
         self._windows = windows
         self._known: dict[str, float] = {}
         self._shown: dict[SamplingRequest, Sequence[str]] = {}
@@ -67,7 +66,7 @@ class Margins:
 
     def _of_one(self, texts: Sequence[str]) -> float:
         highest = max((self._known[text] for text in texts), default=-np.inf)
-        return highest - self.length.at(len(texts)) / 100
+        return highest - added(self.by_windows, len(texts)) / 100
 
     def of_windows(self, texts: Sequence[str]) -> Floats:
         """[n], of so many windows by themselves, each as if it were a whole prompt."""
@@ -114,7 +113,7 @@ _MOST = {"calibration": 400, "test": 300}
 class Published:
     """A live guard, asked as the gateway asks, and for its margins."""
 
-    def __init__(self, engine: Engine, label: str, length: LengthMargin) -> None:
+    def __init__(self, engine: Engine, label: str, by_windows: Mapping[int, int]) -> None:
         (self._live,) = engine.live().values()
         if not isinstance(self._live.ready, TextVersion) or self._live.ready.tokenizer is None:
             raise SystemExit("it takes no texts")
@@ -122,14 +121,13 @@ class Published:
         self._gateway = PromptClassifier(engine)
         self._guard = PromptClassifierRules(
             *(self._live.digest, label, BLOCK),
-            growth=length.growth,
-            by_windows=length.steps,
+            by_windows=by_windows,
         )
         self._sought = self._live.config.labels.index(label)
         self._call: Any = SimpleNamespace(
             is_active=lambda: True, principal=SimpleNamespace(name="bench")
         )
-        settled = Settled(self._judge, length)
+        settled = Settled(self._judge, by_windows)
         self.margins = Margins(settled, Windows(self._live.ready.tokenizer))
 
     def alarms(self, asked: SamplingRequest) -> tuple[bool, float]:
@@ -174,14 +172,13 @@ def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
         told = harness.command(*words)
         if told.exit_code:
             raise SystemExit(told.output)
-        yield Published(_promoted(harness, model), label, grown(made))
+        yield Published(_promoted(harness, model), label, by_windows(made))
 
 
-def grown(made: FinishedRun) -> LengthMargin:
+def by_windows(made: FinishedRun) -> dict[int, int]:
     """What longer texts add to the threshold, as training settled it."""
-    alarms = made.report["alarms"]
-    steps = {int(windows): raised for windows, raised in alarms.get("by_windows", {}).items()}
-    return LengthMargin(int(alarms.get("growth", 0)), steps)
+    found = made.report["alarms"].get("by_windows", {})
+    return {int(windows): raised for windows, raised in found.items()}
 
 
 def _fewer(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ def _threshold(learnt: Learnt, margins: Margins, texts: Iterable[str]) -> float:
     place = conformal_rank(count, BOUND, asked.confidence) if count else 0
     if place == 0:
         raise ValueError(f"{count} texts of a kind cannot back {BOUND}")
-    return float(clean.threshold(place, margins.length))
+    return float(clean.threshold(place, margins.by_windows))
 
 
 def of_system(margins: Margins, confidence: float) -> int:

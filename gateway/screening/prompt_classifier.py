@@ -16,8 +16,7 @@ a tool has fetched is judged by another threshold than what a person asks. That 
 messages of its role and all seams, and the general one all else. So a role that the policy does not
 name, `system` or `document` as any other, is judged by the general margin.
 
-The policy's `growth` or `by_windows` raises the margin with the number of windows that are shown at
-once (`inference.text.length_margin`).
+The policy's `by_windows` raises the margin with the number of windows that are shown at once.
 
 A classifier of answers is shown what has come of one (`inference.llm.answers`), in windows too.
 """
@@ -31,9 +30,8 @@ import numpy as np
 from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
-from inference.text.length_margin import LengthMargin
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows
+from inference.text.windows import Windows, added
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
@@ -110,8 +108,7 @@ class PromptClassifier:
         texts = [window.encode() for window in shown(Windows(tokenizer))]
         margin = 0.0
         if isinstance(guard, PromptClassifierRules):
-            raised = LengthMargin(guard.growth, guard.by_windows).at(len(texts))
-            margin = (guard.margin + raised) / 100
+            margin = (guard.margin + added(guard.by_windows, len(texts))) / 100
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(

@@ -13,8 +13,9 @@ A prompt classifier is trained, calibrated and asked on these windows only, so i
 hold for nothing else.
 
 Any window of a text may raise a false alarm, so a longer text raises more of them. Its threshold
-may therefore rise with each doubling of the number of windows (`doublings`). Where the highest
-scores of clean windows fall off exponentially, that keeps the rate of false alarms at every length.
+may therefore be higher, by classes of length (`added`): each is calibrated on clean texts of that
+length alone (Mondrian conformal prediction: Vovk, "Conditional validity of inductive conformal
+predictors", 2012), and no class pays for a longer one.
 
 A language model reads text in other writings, and a classifier that was shown its characters alone
 does not. So a reading is shown to the classifier beside the text itself. Ordinary text has none.
@@ -31,10 +32,9 @@ writes them as these. The pairs are a part of Unicode's `confusables.txt` (UTS 3
 
 import base64
 import binascii
-import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -42,8 +42,6 @@ from inference.text.tokenizer import TextTokenizer
 
 # A WordPiece knows words of a hundred letters, and a letter of Korean is three to it.
 _BROKEN = re.compile(r"\S{32}(?=\S)")
-MOST_COUNTED = 128
-"""Windows beyond so many raise no threshold: nobody evades a classifier by padding without end."""
 _TAGS = range(0xE0020, 0xE007F)
 # Characters that are given at first for each token.
 _LETTERS = 8
@@ -64,9 +62,12 @@ _LATIN = str.maketrans(
 )
 
 
-def doublings(windows: int) -> float:
-    """How often a single window is doubled until there are so many, by at most `MOST_COUNTED`."""
-    return math.log2(min(max(windows, 1), MOST_COUNTED))
+def added(by_windows: Mapping[int, int], windows: int) -> int:
+    """What a threshold is raised by for a text of so many windows: what `by_windows` has for the
+    largest of its numbers of windows that the text reaches; 0 below all.
+    """
+    reached = [begin for begin in by_windows if begin <= windows]
+    return by_windows[max(reached)] if reached else 0
 
 
 class Windows:

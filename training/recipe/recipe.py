@@ -189,26 +189,23 @@ class StudentSection:
 class AlarmsSection:
     """`label` is a class that is looked for: its bias is moved, so that on the calibration slice no
     more than `bound` of the others are called it, with `confidence`, a text that is read in windows
-    for any of these. Without one, nothing is moved. With `growth` the threshold rises with the
-    number of windows (`training.run.alarms`), so that of long texts of any length at most
-    `long_bound` are called it (0: `bound`). Or `lengths`: the numbers of windows at which classes
-    of length begin, each with a threshold and a bound of its own.
+    for any of these. Without one, nothing is moved. `lengths`: the numbers of
+    windows at which classes of length begin, each with a threshold of its own
+    (`training.run.lengths`); in the classes of long texts at most `long_bound` are called it (0:
+    `bound`).
     """
 
     label: str = ""
     bound: float = 0.01
     confidence: float = 0.9
-    growth: bool = False
     long_bound: float = 0.0
     lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if max(self.bound, self.confidence, self.long_bound) >= 1:
             raise ConfigError("[alarms] bounds and confidence are shares, below 1")
-        if self.long_bound and not (self.growth or self.lengths):
-            raise ConfigError("[alarms] long_bound needs growth or lengths")
-        if self.growth and self.lengths:
-            raise ConfigError("[alarms] takes growth or lengths")
+        if self.long_bound and not self.lengths:
+            raise ConfigError("[alarms] long_bound needs lengths")
         if list(self.lengths) != sorted({*self.lengths}) or min(self.lengths, default=2) < 2:
             raise ConfigError("[alarms] lengths ascend, from 2 windows on")
 
@@ -256,8 +253,8 @@ class Recipe:
             self._check_decoder()
         if self.data.windows and not self.alarms.label:
             raise ConfigError("[data] windows need [alarms]")
-        if (self.alarms.growth or self.alarms.lengths) and not self.data.windows:
-            raise ConfigError("[alarms] growth and lengths need [data] windows")
+        if self.alarms.lengths and not self.data.windows:
+            raise ConfigError("[alarms] lengths need [data] windows")
         if any(step.joined for step in self.steps) and not self.data.windows:
             raise ConfigError("a step can join only [data] windows")
         if any(step.windows_each and not step.joined for step in self.steps):

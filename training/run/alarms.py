@@ -7,10 +7,9 @@ that it wins only in as many texts of other classes of the calibration slice as 
 window counts. The version therefore answers at its calibrated threshold, and its users need none.
 Marking and INT8 rounding move logits slightly afterwards; the version's report says how far.
 
-Longer texts would be called it more often: each of their windows may be. With `growth` or `lengths`
-the threshold rises with the number of windows (`training.run.lengths`). The bias is that of a
-single window then. Who asks the version adds the rest, as the policy's `growth` or `by_windows` has
-the gateway do.
+Longer texts would be called it more often: each of their windows may be. With `lengths` the
+threshold rises with the number of windows (`training.run.lengths`). The bias is that of a single
+window then. Who asks the version adds the rest, as the policy's `by_windows` has the gateway do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,8 +35,8 @@ _BATCH = 256
 class SettledBias:
     """Of `texts` of other classes, the margin at place `rank` from the highest is the `threshold`
     above which the class wins; so at most `bound` of such texts are called it, with `confidence`.
-    For each doubling of a text's windows the threshold is `growth` hundredths higher, or by what
-    `by_windows` says from so many windows on, as in a policy.
+    From so many windows on the threshold is higher by what `by_windows` says, in hundredths, as in
+    a policy.
     """
 
     label: str
@@ -46,7 +45,6 @@ class SettledBias:
     texts: int
     rank: int
     threshold: float
-    growth: int = 0
     by_windows: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -73,7 +71,7 @@ def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> Settl
     others, texts = y != sought, _texts(material)
     clean = ByText.of(_leads(student, x[others], sought), texts[others])
     row = np.zeros(0, np.float32)
-    if asked.growth or asked.lengths:
+    if asked.lengths:
         is_long = of_long_texts(texts[others])
         row = _leads(
             student, _in_a_row(material, x[others][is_long], texts[others][is_long]), sought
@@ -86,8 +84,8 @@ def settle(student: nn.Module, material: RunData, asked: AlarmsSection) -> Settl
         head.bias[sought] -= torch.nextafter(threshold, torch.tensor(torch.inf))
     return SettledBias(
         *(asked.label, asked.bound, asked.confidence, found.texts, found.rank),
-        *(float(found.threshold), found.margin.growth),
-        {str(windows): raised for windows, raised in found.margin.steps.items()},
+        float(found.threshold),
+        {str(windows): raised for windows, raised in found.by_windows.items()},
     )
 
 

@@ -1,39 +1,31 @@
 """Thresholds of texts that are read in windows, by how many windows a text has.
 
 A text is called an injection, say, if any of its windows is, so the highest window counts, and
-longer texts would be called it more often. The threshold may rise with the length in two ways.
-
-*By growth*: with each doubling of the number of windows, by the least that keeps a bound,
-`long_bound`, at every length that the calibration slice can back: for its long texts in a row, cut
-into texts of 2, 4, 8 and so on windows. A length counts only where the bound allows `_FEWEST`
-alarms: else the growth would follow from the one text that is most unlike the others.
-
-*By classes of length* (`lengths`): each class has a threshold of its own, at which its bound holds
-for the slice's texts of that length, and for as long a part of the long texts in a row. So each
-class is calibrated by itself (Mondrian conformal prediction: Vovk, "Conditional validity of
-inductive conformal predictors", 2012), and no class pays for a longer one.
+longer texts would be called it more often. So each class of length (`lengths`) has a threshold of
+its own, at which its bound holds for the slice's texts of that length, and for as long a part of
+the long texts in a row (`inference.text.windows.added`).
 
 Texts of few windows are no part of that row: what is written at length is unlike many prompts one
 behind the other.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import count, pairwise
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.screening.calibration import conformal_rank
-from inference.text.length_margin import LengthMargin
-from inference.text.windows import MOST_COUNTED, doublings
+from inference.text.windows import added
 from sealgate.reasons import Reason, SealgateError
 from training.data import Classes
 from training.recipe.recipe import AlarmsSection
 
 LONG = 4
 """Texts of fewer windows are none of the long ones."""
-_FEWEST = 4
+# Of a row, texts of more windows are too few to say anything.
+_MOST = 128
 Leads = npt.NDArray[np.float32]
 """By how much the class that is looked for leads all others."""
 
@@ -58,22 +50,24 @@ class ByText:
         chosen = (self.windows >= least) & (self.windows < end)
         return ByText(self.highest[chosen], self.windows[chosen])
 
-    def threshold(self, place: int, margin: LengthMargin) -> np.float32:
-        """The highest but `place` - 1 of them, each less what its length adds to the threshold."""
-        raised = np.array([margin.at(int(each)) for each in self.windows], np.float32) / 100
+    def threshold(self, place: int, by_windows: Mapping[int, int]) -> np.float32:
+        """The highest but `place` - 1 of them, each less what its length adds to the threshold, in
+        hundredths.
+        """
+        raised = np.array([added(by_windows, int(each)) for each in self.windows], np.float32) / 100
         return np.float32(np.sort(self.highest - raised)[-place])
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Of `texts` clean ones, that at place `rank` from the highest is the `threshold` of a single
-    window; `margin` is what longer texts add.
+    window; `by_windows` is what longer texts add, in hundredths, from so many windows on.
     """
 
     texts: int
     rank: int
     threshold: np.float32
-    margin: LengthMargin
+    by_windows: Mapping[int, int] = field(default_factory=dict)
 
 
 def settled_threshold(clean: ByText, row: Leads, asked: AlarmsSection) -> Threshold:
@@ -82,9 +76,8 @@ def settled_threshold(clean: ByText, row: Leads, asked: AlarmsSection) -> Thresh
     """
     if asked.lengths:
         return _by_class(clean, row, asked)
-    margin = LengthMargin(least_growth(clean, row, asked) if asked.growth else 0)
     place = rank(len(clean.highest), asked)
-    return Threshold(len(clean.highest), place, clean.threshold(place, margin), margin)
+    return Threshold(len(clean.highest), place, clean.threshold(place, {}))
 
 
 def rank(texts: int, asked: AlarmsSection) -> int:
@@ -103,19 +96,19 @@ def _too_few(texts: int, bound: float) -> SealgateError:
 def _by_class(clean: ByText, row: Leads, asked: AlarmsSection) -> Threshold:
     short = clean.between(1, asked.lengths[0])
     place = rank(len(short.highest), asked)
-    base = short.threshold(place, LengthMargin())
+    base = short.threshold(place, {})
     steps, reached = {}, 0
     for begin, end in pairwise((*asked.lengths, np.inf)):
         bound = asked.long_bound if asked.long_bound and begin >= LONG else asked.bound
         own = clean.between(int(begin), end).highest
-        cut = _highest_of(row, int(min(2 * begin, end - 1, MOST_COUNTED)))
+        cut = _highest_of(row, int(min(2 * begin, end - 1, _MOST)))
         needed = list(_backed((own, cut), bound, asked.confidence))
         if not needed:
             raise _too_few(max(len(own), len(cut)), bound)
         # A longer text may hold a short one, so no class has a lower threshold than the one before.
         reached = max(reached, int(np.ceil(100 * (max(needed) - base))))
         steps[int(begin)] = reached
-    return Threshold(len(short.highest), place, base, LengthMargin(steps=steps))
+    return Threshold(len(short.highest), place, base, steps)
 
 
 def _backed(samples: tuple[Leads, ...], bound: float, confidence: float) -> Iterator[float]:
@@ -126,19 +119,6 @@ def _backed(samples: tuple[Leads, ...], bound: float, confidence: float) -> Iter
             yield float(np.sort(each)[-place])
 
 
-def least_growth(clean: ByText, row: Leads, asked: AlarmsSection) -> int:
-    """In hundredths: at it the bound of long texts holds for those of every length that can back
-    it, cut from a row of windows.
-    """
-    place = rank(len(clean.highest), asked)
-    wanted = _wanted(row, asked)
-    for growth in count():
-        base = clean.threshold(place, LengthMargin(growth))
-        if all(base + growth / 100 * doublings(n) >= least for n, least in wanted.items()):
-            return growth
-    raise AssertionError("a growth is found at some length")
-
-
 def of_long_texts(texts: Classes) -> npt.NDArray[np.bool_]:
     """Whether each window [n], of the text with that number, is of a long one: there are `LONG` of
     it. Of no window where no text is long, all are, so that there is a row.
@@ -146,18 +126,6 @@ def of_long_texts(texts: Classes) -> npt.NDArray[np.bool_]:
     _, place, windows = np.unique(texts, return_inverse=True, return_counts=True)
     is_long: npt.NDArray[np.bool_] = (windows >= LONG)[place]
     return is_long if is_long.any() else np.ones(len(texts), bool)
-
-
-def _wanted(row: Leads, asked: AlarmsSection) -> Mapping[int, float]:
-    """The threshold that texts of so many windows need."""
-    found, windows, bound = {}, 2, asked.long_bound or asked.bound
-    while windows <= MOST_COUNTED:
-        highest = _highest_of(row, windows)
-        place = conformal_rank(len(highest), bound, asked.confidence) if len(highest) else 0
-        if place > _FEWEST:
-            found[windows] = float(np.sort(highest)[-place])
-        windows *= 2
-    return found
 
 
 def _highest_of(row: Leads, windows: int) -> Leads:

@@ -47,7 +47,6 @@ _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
 _GUARD_FIELDS = ("version", "label", "action")
 _WIDEST_MARGIN = 100_000
-_STEEPEST_GROWTH = 1000
 _MOST_CLASSES, _DIGITS = 16, 9
 _LONGEST_ROLE = 64
 _LONGEST_HOLD_MS = 60_000
@@ -156,9 +155,8 @@ class PromptClassifierRules:
 
     `roles`: for messages of a role, such as `tool`, another classifier in its place, or the same
     with another `margin`: by how many hundredths of a logit the class must lead all others. Roles
-    without a classifier of their own are judged by the general one. `growth`: by how many
-    hundredths more for each doubling of the number of windows that the classifier is shown. Or
-    `by_windows`: by how many hundredths more from so many windows on.
+    without a classifier of their own are judged by the general one. `by_windows`: by how
+    many hundredths more from so many windows on that the classifier is shown.
     """
 
     version: str
@@ -166,7 +164,6 @@ class PromptClassifierRules:
     action: str
     roles: Mapping[str, "PromptClassifierRules"] = field(default_factory=dict)
     margin: int = 0
-    growth: int = 0
     by_windows: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -178,16 +175,12 @@ class PromptClassifierRules:
         if not all(fields.text(role, _LONGEST_ROLE) for role in self.roles):
             raise fields.malformed("a role of messages is empty")
         fields.integer(self.margin, -_WIDEST_MARGIN)
-        if fields.integer(self.growth) > _STEEPEST_GROWTH:
-            raise fields.malformed("a guard's growth is at most ten logits")
         if len(self.by_windows) > _MOST_CLASSES:
             raise fields.malformed("a guard has at most 16 classes of length")
         for windows, raised in self.by_windows.items():
             fields.integer(windows, 2)
             if fields.integer(raised, -_WIDEST_MARGIN) > _WIDEST_MARGIN:
                 raise fields.malformed("a guard's margin is raised by at most 1,000 logits")
-        if self.growth and self.by_windows:
-            raise invalid("a guard's margin is raised by growth or by_windows")
         if any(other.roles for other in self.roles.values()):
             raise fields.malformed("the guard of a role has no roles of its own")
 
@@ -195,8 +188,7 @@ class PromptClassifierRules:
         roles = {role: other.to_json() for role, other in self.roles.items()}
         said = {name: getattr(self, name) for name in _GUARD_FIELDS}
         by_windows = {str(windows): raised for windows, raised in self.by_windows.items()}
-        more = {"roles": roles, "margin": self.margin, "growth": self.growth}
-        more |= {"by_windows": by_windows}
+        more = {"roles": roles, "margin": self.margin, "by_windows": by_windows}
         return said | {name: value for name, value in more.items() if value}
 
     @classmethod
@@ -205,13 +197,11 @@ class PromptClassifierRules:
         roles = fields.mapping(said.pop("roles", {}))
         others = {role: cls.from_json(other) for role, other in roles.items()}
         margin = fields.integer(said.pop("margin", 0), -_WIDEST_MARGIN)
-        growth = fields.integer(said.pop("growth", 0))
         by_windows = fields.mapping(said.pop("by_windows", {})).items()
         return cls(
             **fields.record(said, _GUARD_FIELDS),
             roles=others,
             margin=margin,
-            growth=growth,
             by_windows={_whole(windows): raised for windows, raised in by_windows},
         )
 

@@ -14,7 +14,6 @@ from benchmarks.guard.ask_nanoguard import margins
 from benchmarks.guard.baselines import Learnt
 from benchmarks.guard.published import Floats
 from inference.screening.calibration import conformal_rank
-from inference.text.length_margin import LengthMargin
 from tests.support.builders import guard_prompts
 
 
@@ -44,20 +43,20 @@ def test_a_threshold_lets_as_many_clean_prompts_alarm_as_back_the_bound(learnt: 
     clean = [text for text, sought in zip(shown.said, shown.sought, strict=True) if not sought]
     values = {text: float(number) for number, text in enumerate(dict.fromkeys(clean))}
     settled = learnt.settled(lambda texts: np.array([values[text] for text in texts], np.float32))
-    assert settled.margin == LengthMargin()
+    assert not settled.by_windows
     alarms = int((settled.judge(clean) > 0).sum())
     assert alarms == conformal_rank(len(clean), 0.02, 0.9) - 1
 
 
-def test_a_threshold_grows_by_the_rule_of_the_recipe(learnt: Learnt) -> None:
+def test_a_threshold_rises_by_the_rule_of_the_recipe(learnt: Learnt) -> None:
     """So that texts of several windows, cut from clean ones in a row, alarm no more often."""
-    asked = replace(learnt.recipe.alarms, bound=0.1, growth=True)
+    asked = replace(learnt.recipe.alarms, bound=0.1, lengths=(2,))
 
     def judge(texts: Sequence[str]) -> Floats:
         return np.array([crc32(text.encode()) % 1000 / 100 for text in texts], np.float32)
 
     settled = replace(learnt, recipe=replace(learnt.recipe, alarms=asked)).settled(judge)
-    assert settled.margin.growth > 0
+    assert settled.by_windows[2] > 0
 
 
 def test_words_find_what_one_word_tells(learnt: Learnt) -> None:

@@ -7,7 +7,6 @@ from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Margins, Settled, found_at
 from gateway.screening.prompt_classifier import shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
-from inference.text.length_margin import LengthMargin
 from inference.text.windows import Windows
 from tests.support.builders import byte_tokens
 
@@ -40,9 +39,9 @@ def test_the_margin_falls_by_what_the_number_of_windows_adds() -> None:
     some = [prompt("good"), prompt("good words before many others that are good")]
     windows = Windows(byte_tokens.opened(16))
     count = len(shown(said_in(some[1]), windows))
-    margins = Margins(Settled(judge, LengthMargin(50)), windows)
+    margins = Margins(Settled(judge, {4: 150}), windows)
     assert count > 4
-    assert margins.of(some).tolist() == pytest.approx([1.0, 1.0 - 0.5 * np.log2(count)])
+    assert margins.of(some).tolist() == pytest.approx([1.0, 1.0 - 1.5])
     assert margins.of_windows(["good"]).tolist() == [1.0]
 
 

@@ -14,7 +14,6 @@ from benchmarks.guard.published import Floats, Margins, Settled
 from demo.operators import system_prompts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
-from inference.text.length_margin import LengthMargin
 from tests.support.builders import guard_prompts
 
 _CLEAN = ("note", "plan")
@@ -54,19 +53,17 @@ def test_each_kind_of_text_is_bounded_by_itself(learnt: Learnt) -> None:
         assert roles.by_kind(learnt, margins, {kind: some}) == {kind: found[kind]}
 
 
-def test_texts_of_many_windows_count_less_the_growth(learnt: Learnt) -> None:
-    """Of four windows each, so that the threshold falls by twice the growth."""
+def test_texts_of_many_windows_count_less_what_their_length_adds(learnt: Learnt) -> None:
+    """Of four windows each."""
     shown = learnt.slices["calibration"]
     of_fours = replace(shown, prompts=np.cumsum(~shown.sought) // 4)
     learnt = replace(learnt, slices={**learnt.slices, "calibration": of_fours})
     kinds = {"all": list(learnt.said.values())}
     without, grown = (
-        roles.by_kind(learnt, Margins(Settled(leads, LengthMargin(growth)), learnt.windows), kinds)[
-            "all"
-        ]
-        for growth in (0, 15)
+        roles.by_kind(learnt, Margins(Settled(leads, {4: raised}), learnt.windows), kinds)["all"]
+        for raised in (0, 30)
     )
-    assert grown == without - 2 * 15
+    assert grown == without - 30
 
 
 def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
@@ -75,7 +72,7 @@ def test_too_few_texts_of_a_kind_back_no_bound(learnt: Learnt) -> None:
 
 
 def test_that_of_system_follows_from_system_prompts_that_are_made_up(learnt: Learnt) -> None:
-    margins = Margins(Settled(leads, LengthMargin(10)), learnt.windows)
+    margins = Margins(Settled(leads, {2: 10}), learnt.windows)
     found = roles.of_system(margins, 0.9)
     texts = dict.fromkeys(system_prompts(1000))
     asked = [SamplingRequest(text.encode(), False, Sampling(1)) for text in texts]

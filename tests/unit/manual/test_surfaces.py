@@ -28,7 +28,7 @@ SURFACES = {
     "generation.serving": {"generator_server", "replay"},
     "inference.llm": {"answers", "messages", "request", "terms"},
     "inference.observability": {"tracing"},
-    "inference.text": {"length_margin", "tokenizer", "tokens", "windows"},
+    "inference.text": {"tokenizer", "tokens", "windows"},
     "publishing.cli": {"publish"},
     "publishing.pipeline": {"build", "files"},
     "publishing.source": {"dataset", "folder"},

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
-from inference.text.windows import MOST_COUNTED, Windows
+from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.builders import byte_tokens
@@ -143,28 +142,6 @@ def windows_of(text: str) -> int:
 
 
 @pytest.mark.parametrize(("short_of", "action"), [(0.01, ""), (-0.01, "block")])
-def test_a_class_must_lead_by_more_where_there_are_more_windows(
-    short_of: float, action: str
-) -> None:
-    text = " ".join(f"word{number}" for number in range(60))
-    count = windows_of(text)
-    assert count > 8
-    guard = PromptClassifierRules(DIGEST, "injection", "block", margin=10, growth=50)
-    needed = 0.1 + 0.5 * math.log2(count)
-    assert follows(guard, asked(text.encode()), lambda _: needed - short_of) == action
-    assert follows(guard, asked(b"word"), lambda _: 0.1 - short_of) == action
-
-
-def test_padding_without_end_does_not_raise_the_margin_without_end() -> None:
-    text = " ".join(f"word{number}" for number in range(2000))
-    assert windows_of(text) > 2 * MOST_COUNTED
-    guard = PromptClassifierRules(DIGEST, "injection", "block", growth=50)
-    most = 0.5 * math.log2(MOST_COUNTED)
-    assert follows(guard, asked(text.encode()), lambda _: most + 0.01) == "block"
-    assert follows(guard, asked(text.encode()), lambda _: most - 0.01) == ""
-
-
-@pytest.mark.parametrize(("short_of", "action"), [(0.01, ""), (-0.01, "block")])
 def test_a_class_must_lead_by_what_the_policy_says_from_so_many_windows_on(
     short_of: float, action: str
 ) -> None:
@@ -180,3 +157,11 @@ def test_a_class_must_lead_by_what_the_policy_says_from_so_many_windows_on(
 def test_a_classifier_that_answers_no_number_lets_nothing_pass(margin: int) -> None:
     guard = PromptClassifierRules(DIGEST, "injection", "block", margin=margin)
     assert follows(guard, asked(b"hello"), lambda _: math.nan) == "block"
+
+
+def test_padding_beyond_the_longest_class_does_not_raise_the_margin() -> None:
+    text = " ".join(f"word{number}" for number in range(2000))
+    assert windows_of(text) > 200
+    guard = PromptClassifierRules(DIGEST, "injection", "block", by_windows={2: 40, 16: 300})
+    assert follows(guard, asked(text.encode()), lambda _: 3.01) == "block"
+    assert follows(guard, asked(text.encode()), lambda _: 2.99) == ""

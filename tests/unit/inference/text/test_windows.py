@@ -5,7 +5,7 @@ import random
 import pytest
 
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows, doublings, plain
+from inference.text.windows import Windows, added, plain
 from tests.support.builders import byte_tokens
 from tests.support.builders.models.text_models import RULES, tokenizer_json
 
@@ -126,7 +126,9 @@ def test_there_are_no_more_windows_than_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("windows", "times"), [(0, 0.0), (1, 0.0), (2, 1.0), (128, 7.0), (129, 7.0), (10_000, 7.0)]
+    ("windows", "raised"),
+    [(0, 0), (1, 0), (2, 40), (3, 40), (4, -5), (15, -5), (16, 210), (999, 210)],
 )
-def test_windows_are_doublings_of_one_up_to_a_most(windows: int, times: float) -> None:
-    assert doublings(windows) == times
+def test_a_text_adds_what_the_class_of_its_length_says(windows: int, raised: int) -> None:
+    assert added({16: 210, 2: 40, 4: -5}, windows) == raised
+    assert added({}, windows) == 0

@@ -60,22 +60,6 @@ def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
     assert len(clean & set(texts[called])) == found.rank - 1
 
 
-def test_a_bias_with_growth_bounds_prompts_less_what_their_windows_add(tmp_path: Path) -> None:
-    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.1, growth=True, long_bound=0.05)
-    material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
-    torch.manual_seed(1)
-    student = make(StudentSection("encoder", 16, 1), material.read)
-    found = settle(student, material, alarms)
-    assert found is not None
-    assert found.growth > 0
-    x, y = material.slices[CALIBRATION]
-    logits = logits_of(student, torch.from_numpy(x[y == 1])).numpy()
-    clean = ByText.of(logits[:, 0] - logits[:, 1], material.texts[CALIBRATION][y == 1])
-    lowered = clean.highest - found.growth / 100 * np.log2(clean.windows)
-    # Rounding may carry the text at the threshold itself over it.
-    assert found.rank - 1 <= (lowered > 0).sum() <= found.rank
-
-
 def test_a_bias_with_classes_of_length_bounds_each_class(tmp_path: Path) -> None:
     asked, alarms = data(tmp_path), AlarmsSection("offer", 0.1, lengths=(2,))
     material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)

@@ -184,7 +184,7 @@ ALARMS = '[alarms]\nlabel = "offer"\n'
         ("", "joined = 0.5\n", ALARMS, "join only [data] windows"),
         ("windows = true\n", "joined = -1.0\n", ALARMS, "positive"),
         ("windows = true\n", "windows_each = 8\n", ALARMS, "only where it has joined"),
-        ("", "", f"{ALARMS}growth = true\n", "growth and lengths need [data] windows"),
+        ("", "", f"{ALARMS}lengths = [2]\n", "lengths need [data] windows"),
     ],
 )
 def test_texts_in_windows_are_for_what_is_looked_for(

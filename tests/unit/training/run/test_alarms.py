@@ -82,7 +82,6 @@ def test_what_cannot_be_bounded_is_refused(
         {"bound": 1.0},
         {"confidence": 1.0},
         {"long_bound": 0.1},
-        {"growth": True, "lengths": (2,)},
         {"lengths": (1, 4)},
         {"lengths": (4, 2)},
         {"lengths": (4, 4)},

@@ -1,63 +1,17 @@
 """Thresholds of texts that are read in windows, by how many windows a text has."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from inference.screening.calibration import conformal_rank
-from inference.text.length_margin import LengthMargin
+from inference.text.windows import added
 from sealgate.reasons import Reason, SealgateError
 from training.recipe.recipe import AlarmsSection
-from training.run.lengths import (
-    LONG,
-    ByText,
-    least_growth,
-    of_long_texts,
-    settled_threshold,
-)
+from training.run.lengths import LONG, ByText, of_long_texts, settled_threshold
 
 
 def exponential(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).exponential(size=count).astype(np.float32)
-
-
-def test_a_threshold_that_grows_holds_the_bound_at_every_length() -> None:
-    asked = AlarmsSection("injection", 0.02, growth=True)
-    leads = exponential(20_000, 1)
-    clean = ByText.of(leads[:4000], np.arange(4000))
-    growth = least_growth(clean, leads, asked)
-    # Of an exponential tail, the highest of twice as many is higher by its mean times ln 2.
-    assert 55 <= growth <= 110
-    base = clean.threshold(conformal_rank(4000, 0.02, 0.9), LengthMargin(growth))
-    for doubled in range(8):
-        longer = exponential(1000 << doubled, 2).reshape(1000, -1).max(1)
-        assert (longer > base + growth / 100 * doubled).mean() <= 0.03
-
-
-def test_a_threshold_does_not_grow_where_longer_texts_alarm_no_more() -> None:
-    asked = AlarmsSection("injection", 0.1, growth=True)
-    clean = ByText.of(exponential(400, 1), np.arange(400))
-    low = np.zeros(4000, np.float32)
-    assert least_growth(clean, low, asked) == 0
-
-
-def test_long_texts_have_a_bound_of_their_own() -> None:
-    leads = exponential(20_000, 1)
-    clean = ByText.of(leads[:4000], np.arange(4000))
-    asked = AlarmsSection("injection", 0.02, growth=True)
-    grown = least_growth(clean, leads, asked)
-    assert least_growth(clean, leads, replace(asked, long_bound=0.02)) == grown
-    assert least_growth(clean, leads, replace(asked, long_bound=0.1)) < grown
-
-
-def test_a_growth_follows_from_no_single_text() -> None:
-    """Of 32 windows there are too few texts for more than one alarm at this bound."""
-    asked = AlarmsSection("injection", 0.02, growth=True)
-    leads = exponential(5000, 1)
-    clean = ByText.of(leads[:4000], np.arange(4000))
-    outlier = np.where(np.arange(5000) == 17, np.float32(50), leads)
-    assert least_growth(clean, outlier, asked) - least_growth(clean, leads, asked) in (0, 1, 2, 3)
 
 
 def test_texts_of_few_windows_are_none_of_the_long_ones() -> None:
@@ -70,9 +24,8 @@ def test_texts_count_with_all_of_their_windows() -> None:
     found = ByText.of(np.array([1.0, 3.0, 2.0, 5.0], np.float32), np.array([7, 7, 9, 7]))
     assert found.highest.tolist() == [5.0, 2.0]
     assert found.windows.tolist() == [3, 1]
-    assert found.threshold(1, LengthMargin()) == 5.0
-    assert found.threshold(1, LengthMargin(400)) == 2.0
-    assert found.threshold(1, LengthMargin(steps={2: 350})) == 2.0
+    assert found.threshold(1, {}) == 5.0
+    assert found.threshold(1, {2: 350}) == 2.0
 
 
 BY_CLASS = AlarmsSection("injection", 0.02, lengths=(2, 4, 16), long_bound=0.05)
@@ -93,7 +46,7 @@ def by_length() -> ByText:
 def test_each_class_of_length_keeps_its_bound(windows: int, bound: float) -> None:
     found = settled_threshold(by_length(), exponential(20_000, 1), BY_CLASS)
     assert (found.texts, found.rank) == (1000, conformal_rank(1000, 0.02, 0.9))
-    threshold = found.threshold + found.margin.at(windows) / 100
+    threshold = found.threshold + added(found.by_windows, windows) / 100
     assert bound / 4 < (of_length(4000, windows, 5).max(1) > threshold).mean() < bound
 
 
@@ -103,21 +56,23 @@ def test_no_class_of_length_pays_for_a_longer_one() -> None:
     worse = ByText(clean.highest + 5 * is_long, clean.windows)
     one, other = (settled_threshold(each, row, BY_CLASS) for each in (clean, worse))
     assert one.threshold == other.threshold
-    assert [one.margin.at(n) for n in (2, 8)] == [other.margin.at(n) for n in (2, 8)]
-    assert other.margin.at(16) > one.margin.at(16) + 400
+    assert [added(one.by_windows, n) for n in (2, 8)] == [
+        added(other.by_windows, n) for n in (2, 8)
+    ]
+    assert added(other.by_windows, 16) > added(one.by_windows, 16) + 400
 
 
 def test_no_class_has_a_lower_threshold_than_a_shorter_one() -> None:
     clean = by_length()
     lower = ByText(clean.highest - 20 * (clean.windows > 1), clean.windows)
     found = settled_threshold(lower, exponential(20_000, 1) - 20, BY_CLASS)
-    assert [found.margin.at(n) for n in (1, 2, 4, 16)] == [0, 0, 0, 0]
+    assert [added(found.by_windows, n) for n in (1, 2, 4, 16)] == [0, 0, 0, 0]
 
 
 def test_a_class_of_which_there_are_no_texts_follows_from_the_row() -> None:
     clean = by_length().between(1, 16)
     found = settled_threshold(clean, exponential(20_000, 1), BY_CLASS)
-    assert found.margin.at(16) > found.margin.at(4) > 0
+    assert added(found.by_windows, 16) > added(found.by_windows, 4) > 0
 
 
 def test_a_class_of_too_few_texts_is_refused() -> None:
@@ -126,7 +81,7 @@ def test_a_class_of_too_few_texts_is_refused() -> None:
     assert found.value.reason is Reason.CALIBRATION_TOO_SMALL
 
 
-def test_without_classes_and_growth_all_lengths_have_one_threshold() -> None:
+def test_without_classes_all_lengths_have_one_threshold() -> None:
     found = settled_threshold(by_length(), np.zeros(0, np.float32), AlarmsSection("b", 0.02))
     assert found.texts == 4000
-    assert found.margin == LengthMargin()
+    assert not found.by_windows

@@ -49,30 +49,25 @@ def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
     assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5, "hold_stage": True}
 
 
-def test_a_guard_without_growth_is_written_as_it_ever_was() -> None:
+def test_a_guard_without_classes_of_length_is_written_as_it_ever_was() -> None:
     old = {"chat": {"guard": {**_GUARD, "roles": {"tool": {**_GUARD, "margin": 198}}}}}
     read = ScreeningPolicy.from_json(old)
     assert read.to_json() == old
     guard = read.of("chat").guard
     assert guard is not None
-    assert (guard.growth, guard.roles["tool"].growth) == (0, 0)
-
-
-def test_a_guard_grows_for_each_role_by_itself() -> None:
-    new = {"chat": {"guard": {**_GUARD, "growth": 45, "roles": {"tool": {**_GUARD, "growth": 60}}}}}
-    policy = make_policy(screens=ScreeningPolicy.from_json(new))
-    guard = Policy.decode(policy.encode()).screen("chat").guard
-    assert guard is not None
-    assert (guard.growth, guard.roles["tool"].growth) == (45, 60)
-    assert canonical.decode(policy.encode())["screens"] == new
+    assert not guard.by_windows
+    assert not guard.roles["tool"].by_windows
 
 
 def test_a_guard_has_a_margin_for_each_class_of_length() -> None:
-    new = {"chat": {"guard": {**_GUARD, "by_windows": {"16": 210, "2": 40, "4": -5}}}}
+    of_tools = {"tool": {**_GUARD, "by_windows": {"4": 60}}}
+    by_windows = {"16": 210, "2": 40, "4": -5}
+    new = {"chat": {"guard": {**_GUARD, "by_windows": by_windows, "roles": of_tools}}}
     policy = make_policy(screens=ScreeningPolicy.from_json(new))
     guard = Policy.decode(policy.encode()).screen("chat").guard
     assert guard is not None
     assert guard.by_windows == {2: 40, 4: -5, 16: 210}
+    assert guard.roles["tool"].by_windows == {4: 60}
     assert canonical.decode(policy.encode())["screens"] == new
 
 
@@ -195,10 +190,6 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (INVALID, {"guard": {"version": _DIGEST, "label": "injection", "action": "step-up"}}),
         (MALFORMED, {"guard": {**_GUARD, "margin": 0.5}}),
         (MALFORMED, {"guard": {**_GUARD, "margin": -100_001}}),
-        (MALFORMED, {"guard": {**_GUARD, "growth": -1}}),
-        (MALFORMED, {"guard": {**_GUARD, "growth": 0.5}}),
-        (MALFORMED, {"guard": {**_GUARD, "growth": 1001}}),
-        (INVALID, {"guard": {**_GUARD, "growth": 1, "by_windows": {"2": 1}}}),
         (MALFORMED, {"guard": {**_GUARD, "by_windows": [2, 40]}}),
         (MALFORMED, {"guard": {**_GUARD, "by_windows": {"1": 40}}}),
         (MALFORMED, {"guard": {**_GUARD, "by_windows": {"02": 40}}}),
