@@ -28,13 +28,16 @@ from generation.models.folder import check_config, check_index, ends_of, templat
 from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
 from generation.models.suffixes import JoinedMeasure, shapes_of
-from inference.llm.request import MOST_MESSAGES, ROLES, SamplingRequest, is_text, marks_of
+from inference.llm.request import FETCHED, MOST_MESSAGES, ROLES, SamplingRequest, is_text, marks_of
 from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows, PromptScreen
 from inference.runtime.settings import CPU
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
 _PLAIN = "a"
+USER, TOOL = "user", FETCHED[0]
+# What no template says by itself.
+_TOLD = "fetched 4711"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class LanguageModel:
         self._mark_ids = found - {_unknown(tokenizer)}
         self.ends = tuple(ends)
         self._family = family
+        # Some templates leave out messages of a role that they do not know, without a word.
+        self._fetched = TOOL if template and self._writes(TOOL) else USER
 
     @classmethod
     def read(
@@ -222,8 +227,26 @@ class LanguageModel:
             )
         return found
 
+    def _writes(self, role: str) -> bool:
+        """Whether the template writes what is said in a role, behind what a user says."""
+        told = [{"role": USER, "content": _PLAIN}, {"role": role, "content": _TOLD}]
+        try:
+            return _TOLD in self._applied(told)
+        except SealgateError:
+            return False
+
     def _rendered(self, messages: list[dict[str, str]]) -> str:
-        """A chat as the template writes it."""
+        """A chat as the template writes it: what was fetched as a tool's, if it knows of tools, and
+        else as the user's.
+        """
+        return self._applied(
+            [
+                {**message, "role": self._fetched} if message["role"] in FETCHED else message
+                for message in messages
+            ]
+        )
+
+    def _applied(self, messages: list[dict[str, str]]) -> str:
         if self._template is None:
             raise SealgateError(Reason.CHAT_MALFORMED)
         try:

@@ -8,7 +8,9 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.receipts.answer_entry import tensors_digest
 
-ROLES = ("system", "user", "assistant")
+FETCHED = ("tool", "document")
+"""Roles of what a tool or a search has fetched: a policy may judge it by another margin."""
+ROLES = ("system", "user", "assistant", *FETCHED)
 """In which a chat may speak. A template writes the word as it is, so no other is let in."""
 MOST_MESSAGES = 1024
 MOST_STOPS, LONGEST_STOP = 8, 128

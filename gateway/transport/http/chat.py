@@ -40,6 +40,7 @@ _OWN: dict[str, type] = {
     "nonce": str,
 }
 _KINDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+_CALL = frozenset({"tool_call_id"})
 _MESSAGE, _TEXT_PART = frozenset({"role", "content"}), frozenset({"type", "text"})
 # Values that ask for nothing, which some programs write out.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -153,14 +154,17 @@ def _write_messages(request: oip.ModelInferRequest, messages: Any) -> None:
     in what order, is the model's template's to say.
     """
     try:
-        plain = [_message(members(_said(message), _MESSAGE)) for message in items(messages)]
+        plain = [_message(members(_said(message), _MESSAGE, _CALL)) for message in items(messages)]
     except SealgateError as refusal:
         raise _wrong("messages", Reason.CHAT_MALFORMED) from refusal
     write_inputs(request, [Tensor.of_text(MESSAGES, canonical.encode(plain))])
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """With a content that is one text, where it is a list of them. Raises: MESSAGE_MALFORMED."""
+    """With a content that is one text, where it is a list of them, and without the call that a
+    tool's message answers: calls are not relayed. Raises: MESSAGE_MALFORMED.
+    """
+    text(message.get("tool_call_id", ""))
     content = message["content"]
     if type(content) is list:
         content = "".join(map(_text_part, content))

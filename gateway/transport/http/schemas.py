@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from gateway.transport.http.chat import NEUTRAL
-from inference.llm.request import MOST_MESSAGES
+from inference.llm.request import MOST_MESSAGES, ROLES
 from sealgate.tensors import DATATYPES
 
 Schema: TypeAlias = dict[str, Any]
@@ -74,9 +74,10 @@ _CHAT: dict[str, Schema] = {
     ),
     "ChatMessage": members(
         ("role", "content"),
-        role={"enum": ["system", "user", "assistant"]},
+        role={"enum": list(ROLES)},
         content={"anyOf": [STRING, each(members(("type", "text"), type=STRING, text=STRING))]},
         refusal={"type": "null"},
+        tool_call_id=STRING,
     ),
     "ChatCompletion": members(
         ("id", "object", "created", "model", "system_fingerprint", "choices", "usage", "sealgate"),

@@ -21,6 +21,7 @@ from inference.engine.trust_state import UntrustedSnapshot
 from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
 from inference.llm.messages import ENDS, AnswerPart
 from inference.llm.request import (
+    FETCHED,
     LONGEST_STOP,
     MOST_MESSAGES,
     ROLES,
@@ -114,7 +115,11 @@ class OpenAiGenerator(Generator):
             raise SealgateError(
                 Reason.CHAT_MALFORMED, "a message contains a token that separates messages"
             )
-        return messages
+        # A server would want to know of which call of a tool's it is the answer.
+        return [
+            {**message, "role": "user"} if message["role"] in FETCHED else message
+            for message in messages
+        ]
 
 
 class OpenAiEngine:

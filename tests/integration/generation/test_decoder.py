@@ -59,6 +59,14 @@ def test_a_chat_goes_through_the_models_own_template(decoder: LanguageModel) -> 
     assert text == "user: What is a list?\nassistant:"
 
 
+@pytest.mark.parametrize("role", ["tool", "document"])
+def test_what_was_fetched_is_written_as_a_tools(decoder: LanguageModel, role: str) -> None:
+    messages = [{"role": "user", "content": "Sum up."}, {"role": role, "content": "A list."}]
+    asked = SamplingRequest(json.dumps(messages).encode(), True, Sampling(1))
+    text = decoder.tokenizer.decode(decoder.prompt_ids(asked, 200), skip_special_tokens=True)
+    assert text == "user: Sum up.\ntool: A list.\nassistant:"
+
+
 def test_without_a_template_there_are_no_chats(folder: Path, tmp_path: Path) -> None:
     plain = shutil.copytree(folder, tmp_path / "plain")
     (plain / "tokenizer_config.json").unlink()

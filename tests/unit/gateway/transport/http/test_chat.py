@@ -153,12 +153,19 @@ def prompt(message: object) -> list[dict[str, str]]:
     return found
 
 
+def test_a_tools_message_may_name_the_call_that_it_answers() -> None:
+    told = {"role": "tool", "content": "12 degrees"}
+    assert prompt({**told, "tool_call_id": "call_1"}) == [QUESTION, told, QUESTION]
+
+
 def test_null_fields_of_a_message_are_ignored() -> None:
     answer = {"role": "assistant", "content": "Hi."}
     assert prompt({**answer, "refusal": None, "audio": None}) == [QUESTION, answer, QUESTION]
 
 
-@pytest.mark.parametrize("more", [{"refusal": "No."}, {"content": None}, {"tool_calls": []}])
+@pytest.mark.parametrize(
+    "more", [{"refusal": "No."}, {"content": None}, {"tool_calls": []}, {"tool_call_id": 1}]
+)
 def test_other_unknown_fields_of_a_message_are_refused(more: dict[str, object]) -> None:
     with pytest.raises(SealgateError) as found:
         prompt({"role": "assistant", "content": "Hi.", **more})

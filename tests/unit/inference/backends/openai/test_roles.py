@@ -19,17 +19,24 @@ TERMS: Any = SimpleNamespace(prompt_tokens=100, check=lambda _: None)
 class Server:
     """One that says nothing."""
 
-    def chat(self, *_: Any) -> Iterator[Any]:
-        yield from ()
+    def __init__(self) -> None:
+        self.roles: list[str] = []
+
+    def chat(self, document: Any, *_: Any) -> Iterator[Any]:
+        self.roles += [message["role"] for message in document["messages"]]
+        return (each for each in ())
 
 
-def begin(role: Any) -> None:
+def begin(role: Any) -> list[str]:
+    """The roles that the server is sent."""
     server: Any = Server()
     generator = OpenAiGenerator(server, CLEARED, TERMS, "elsewhere", "tiny", ["<|end|>"])
     prompt = json.dumps([{"role": role, "content": "Hello"}]).encode()
     asked = SamplingRequest(prompt, True, Sampling(1))
     with generator.begin(asked, time.monotonic() + 60, "client", lambda _: None):
         pass
+    roles: list[str] = server.roles
+    return roles
 
 
 @pytest.mark.parametrize(
@@ -43,4 +50,10 @@ def test_an_unknown_role_is_refused(role: Any) -> None:
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_known_roles_pass(role: str) -> None:
-    begin(role)
+    assert begin(role) == [role]
+
+
+@pytest.mark.parametrize("role", ["tool", "document"])
+def test_what_was_fetched_is_sent_as_the_users(role: str) -> None:
+    """A server refuses a tool's message without a call that it answers."""
+    assert begin(role) == ["user"]
