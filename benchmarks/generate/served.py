@@ -42,6 +42,10 @@ Runs = dict[tuple[str, int], list[Run]]
 """Of each way with so many streams, in the order of the rounds."""
 
 
+class Refused(SystemExit):
+    """A prompt was not answered; the text is the gateway's."""
+
+
 @contextmanager
 def served(
     state: Path, folder: Path, prompt: str, asked: Sequence[str] = (), precision: str = "float32"
@@ -101,6 +105,23 @@ def rounds(ways: dict[str, Way], count: int, prompts: Sequence[str], each: int) 
                 if number:
                     found.setdefault((way, streams), []).append(run)
                     print(f"{streams} streams, {way}: {run.tokens:.1f} tokens/s", flush=True)
+    return found
+
+
+def passing(way: Way, prompts: Sequence[str], count: int) -> list[str]:
+    """The first `count` prompts that are answered. Raises: SystemExit if there are fewer."""
+    found = list[str]()
+    for prompt in prompts:
+        if len(found) == count:
+            break
+        try:
+            way(1, [prompt])
+        except Refused as refusal:
+            print(f"left out: {refusal}", flush=True)
+        else:
+            found.append(prompt)
+    if len(found) < count:
+        raise SystemExit(f"{len(found)} prompts are answered, not {count}")
     return found
 
 
@@ -172,7 +193,7 @@ def _stream(stub: Any, prompt: str) -> tuple[list[int], float]:
     begun, first, ids = time.perf_counter(), 0.0, list[int]()
     for message in stub.ModelStreamInfer(iter([_request(prompt)]), timeout=_SECONDS):
         if message.error_message:
-            raise SystemExit(message.error_message)
+            raise Refused(message.error_message)
         if "score" not in message.infer_response.parameters:
             ids += read_outputs(message.infer_response)["token_ids"].data.ravel().tolist()
             first = first or time.perf_counter() - begun

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generate import peer, qwen
-from benchmarks.generate.served import STREAMS, Run, ratio, rounds, row
+from benchmarks.generate.served import STREAMS, Refused, Run, passing, ratio, rounds, row
 from benchmarks.processes import pinned
 
 
@@ -52,6 +52,18 @@ def test_tokens_agree_up_to_the_first_that_differs() -> None:
     # What comes after the first difference may be the same by chance.
     theirs = Run(1.0, (), ids=((1, 9, 3, 4), (5, 6, 7)))
     assert qwen.agreed(ours, theirs) == 0.5
+
+
+def test_prompts_that_are_refused_are_left_out() -> None:
+    def way(streams: int, prompts: Sequence[str]) -> Run:
+        if "bad" in prompts[0]:
+            raise Refused("ADVERSARIAL_INPUT")
+        return Run(1.0, ())
+
+    prompts = ["one", "bad", "two", "three"]
+    assert passing(way, prompts, 2) == ["one", "two"]
+    with pytest.raises(SystemExit, match="3 prompts are answered, not 4"):
+        passing(way, prompts, 4)
 
 
 def test_llama_is_asked_for_ids_and_answers_ids(
