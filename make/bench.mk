@@ -65,7 +65,7 @@ bench/crash: $(VENV)/dev ## kills a gateway under load, 500 times
 bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sha256sum
 	$(BIN)/python -m benchmarks.log
 
-bench/training: $(VENV)/dev build/bench/training ## distillation and private training
+bench/training: $(VENV)/dev build/bench/training ## distillation, private training, hardened beside certified
 	$(BIN)/python -m benchmarks.training
 
 bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
