@@ -1,5 +1,6 @@
 """A classifier of texts that guards a language model, by the policy: a version beside a version."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,21 @@ def test_what_the_guard_finds_is_refused_and_recorded(harness: GeneratorHarness)
     assert entry["outcome"] == Reason.PROMPT_INJECTION.name
     assert entry["verdict"] in ("suspect", "adversarial")
     assert entry["policy_digest"] == harness.gateway.engine.policy_in_force().digest
+
+
+def test_what_a_tool_has_fetched_has_a_margin_of_its_own(harness: GeneratorHarness) -> None:
+    version = harness.gateway.engine.live()["letters", "production"].digest
+    guarded(harness, roles={"tool": {"version": version, **GUARD, "margin": 100_000}})
+
+    def said(role: str) -> str:
+        chat = [{"role": "user", "content": WORK}, {"role": role, "content": OFFER}]
+        request = asked(json.dumps(chat), name="messages", max_tokens=2)
+        told: str = stream(harness, request)[-1].error_message
+        return told
+
+    assert not said("tool")
+    for role in ("user", "document"):
+        assert said(role).startswith(Reason.PROMPT_INJECTION.name)
 
 
 def test_it_is_found_behind_much_that_is_clean(harness: GeneratorHarness) -> None:
