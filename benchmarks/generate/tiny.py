@@ -21,10 +21,7 @@ _WIDTH, _LAYERS = 512, 12
 _SMALL = 64, 2
 _ROUNDS = 6
 LEAST = 0.95
-WHY = (
-    "each token passes a process more; gateway and callers share a core, and the machine was doing "
-    "other work"
-)
+WHY = "each token passes a process more, and gateway and callers share a core"
 
 
 def measure(quick: bool) -> list[Row]:
