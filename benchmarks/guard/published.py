@@ -177,7 +177,7 @@ def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
 
 def by_windows(made: FinishedRun) -> dict[int, int]:
     """What longer texts add to the threshold, as training settled it."""
-    found = made.report["alarms"].get("by_windows", {})
+    found = made.report.get("alarms", {}).get("by_windows", {})
     return {int(windows): raised for windows, raised in found.items()}
 
 

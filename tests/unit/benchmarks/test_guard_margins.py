@@ -1,14 +1,18 @@
 """What a guard makes of whole prompts follows from the highest of their windows."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from benchmarks.guard.prompts import Prompts
-from benchmarks.guard.published import Margins, Settled, found_at
+from benchmarks.guard.published import Margins, Settled, by_windows, found_at
 from gateway.screening.prompt_classifier import shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
 from inference.text.windows import Windows
 from tests.support.builders import byte_tokens
+from training.run.finishing import FinishedRun
 
 
 def prompt(text: str) -> SamplingRequest:
@@ -43,6 +47,15 @@ def test_the_margin_falls_by_what_the_number_of_windows_adds() -> None:
     assert count > 4
     assert margins.of(some).tolist() == pytest.approx([1.0, 1.0 - 1.5])
     assert margins.of_windows(["good"]).tolist() == [1.0]
+
+
+def test_a_run_that_bounds_no_alarms_raises_no_margin() -> None:
+    def made(report: dict[str, Any]) -> FinishedRun:
+        return FinishedRun(Path("model"), Path("data"), report)
+
+    assert by_windows(made({})) == {}
+    assert by_windows(made({"alarms": {"label": "injection"}})) == {}
+    assert by_windows(made({"alarms": {"by_windows": {"2": 40}}})) == {2: 40}
 
 
 @pytest.mark.parametrize(("rate", "found"), [(0.0, 0.25), (0.2, 0.5), (0.4, 0.75)])
