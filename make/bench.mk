@@ -67,6 +67,7 @@ bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sh
 
 bench/training: $(VENV)/dev build/bench/training ## distillation, private training, hardened beside certified
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.training.hardened
 
 bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
 	$(BIN)/python -m benchmarks.rounding $(ONLY)

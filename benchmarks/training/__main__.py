@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.report import Row, Target, earlier, finish, show
-from benchmarks.training import hardened, learning, private, rows
+from benchmarks.training import learning, private, rows
 from training.recipe.recipe import ENCODER, PERCEPTRON, StudentSection
 
 SEEDS = 3
@@ -51,7 +51,6 @@ def _distillation() -> list[Row]:
 PARTS: dict[str, tuple[Callable[[], list[Row]], Callable[[list[Row]], list[Target]]]] = {
     "distillation": (_distillation, learning.targets),
     "privacy": (lambda: private.compare(rows.fashion(3000), SEEDS), private.targets),
-    hardened.PART: (lambda: hardened.compare(rows.digits(), seed=1), hardened.targets),
 }
 
 

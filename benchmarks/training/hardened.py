@@ -1,20 +1,23 @@
-"""What no change within a bound turns: plain, hardened and certified networks beside each other."""
+"""What no change within a bound turns: plain, hardened and certified networks beside each other.
+
+`python -m benchmarks.training.hardened` trains each on digits, one seed, and attacks it with
+AutoAttack. Writes results/hardening.json. It has no targets: what it costs and brings is told.
+"""
 
 from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.report import Row, Target
+from benchmarks.report import Row, finish, show
 from benchmarks.screening.toolbox import auto_attack
-from benchmarks.training.rows import LearningTask
+from benchmarks.training.rows import LearningTask, digits
 from training.models.students import accuracy, make
 from training.recipe.recipe import PERCEPTRON, StudentSection
 from training.recipe.sections import CERTIFY, HARDEN, TRAIN, RecipeStep
 from training.steps.certification import certified
 from training.steps.runner import follow
 
-PART = "hardening"
 SIZES = (0.1, 0.2)
 _STUDENT = StudentSection(PERCEPTRON, width=256, layers=3)
 _VARIED = partial(RecipeStep, shift=0.5, turn=10.0)
@@ -34,15 +37,10 @@ def compare(task: LearningTask, seed: int) -> list[Row]:
     """
     found = []
     for way, step in STEPS.items():
-        about = {"part": PART, "data": task.name, "rows": len(task.y_test), "way": way}
+        about = {"data": task.name, "rows": len(task.y_test), "way": way}
         found.append(about | _learn(task, step, seed))
         print(found[-1], flush=True)
     return found
-
-
-def targets(rows: list[Row]) -> list[Target]:
-    """None: what it costs and brings is told."""
-    return []
 
 
 def _learn(task: LearningTask, step: RecipeStep, seed: int) -> dict[str, float]:
@@ -58,3 +56,10 @@ def _learn(task: LearningTask, step: RecipeStep, seed: int) -> dict[str, float]:
         moved = torch.from_numpy(auto_attack(net, x.flatten(1).numpy(), y.numpy(), size))
         found[f"withstood_{size:g}"] = accuracy(net, moved.reshape(x.shape), y)
     return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    compared = compare(digits(), seed=1)
+    show(compared)
+    finish("hardening", compared, [])
