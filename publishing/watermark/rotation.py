@@ -32,6 +32,9 @@ _COMPARED = 2
 _SURE = (0.25, 0.1)
 # How many times more rows a matrix may have become, and how many fewer.
 _MOST_ADDED, _MOST_REMOVED = 8, 2
+# How many times wider the stream may have become. Rows of a much wider matrix agree with those of
+# any other once each is matched with the row that it can be turned to.
+_MOST_WIDENED = 2
 # Rows that were matched wrongly by angles are matched anew in the stream that was turned back.
 _ROUNDS = 3
 
@@ -137,7 +140,7 @@ def _tall_pairs(
 
 def _fits(host: Floats, reference: Floats) -> bool:
     return (
-        host.shape[1] >= reference.shape[1]
+        reference.shape[1] <= host.shape[1] <= _MOST_WIDENED * reference.shape[1]
         and _MOST_ADDED * len(reference) >= len(host)
         and _MOST_REMOVED * len(host) >= len(reference)
     )

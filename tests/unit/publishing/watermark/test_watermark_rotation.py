@@ -51,6 +51,15 @@ def test_neurons_in_another_order_of_a_turned_stream(into: int) -> None:
     assert z(turned(MARKED, 1, into)) > 45
 
 
+def test_a_much_wider_matrix_of_another_layer_shows_no_rotation() -> None:
+    """The head of ten classes, beside a layer that lost a quarter of its neurons."""
+    rng = np.random.default_rng(5)
+    ours, other = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((10, 256), (192, 768))
+    )
+    assert rotation_by_angles([other], [ours]) is None
+
+
 def test_clones_and_silent_neurons_beside_a_rotation() -> None:
     rng = np.random.default_rng(2)
     found = dict(MARKED)
