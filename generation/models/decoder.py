@@ -35,7 +35,7 @@ from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
 _PLAIN = "a"
-USER, TOOL = "user", FETCHED[0]
+_USER, _TOOL = "user", FETCHED[0]
 # What no template says by itself.
 _TOLD = "fetched 4711"
 
@@ -76,7 +76,7 @@ class LanguageModel:
         self.ends = tuple(ends)
         self._family = family
         # Some templates leave out messages of a role that they do not know, without a word.
-        self._fetched = TOOL if template and self._writes(TOOL) else USER
+        self._fetched = _TOOL if template and self._writes(_TOOL) else _USER
 
     @classmethod
     def read(
@@ -229,7 +229,7 @@ class LanguageModel:
 
     def _writes(self, role: str) -> bool:
         """Whether the template writes what is said in a role, behind what a user says."""
-        told = [{"role": USER, "content": _PLAIN}, {"role": role, "content": _TOLD}]
+        told = [{"role": _USER, "content": _PLAIN}, {"role": role, "content": _TOLD}]
         try:
             return _TOLD in self._applied(told)
         except SealgateError:
