@@ -168,11 +168,6 @@ class PersonalData:
         return found
 
 
-def personal(text: str) -> Iterator[AnswerFinding]:
-    """What `PersonalData` finds in one text."""
-    return PersonalData()(text)
-
-
 def beginning_of(finding: str) -> str:
     """A short text that says of a finding what it is: with the rest behind it, that is found again,
     however much of it has left in between.

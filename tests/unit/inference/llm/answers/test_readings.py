@@ -6,7 +6,7 @@ import time
 import pytest
 
 from inference.llm.answers.readings import plain_form, readings
-from inference.llm.answers.recognizers import personal, secrets
+from inference.llm.answers.recognizers import PersonalData, secrets
 
 KEY, ADDRESS = "AKIAIOSFODNN7EXAMPLE", "anna@example.org"
 CARD = "4111 1111 1111 1111"
@@ -57,7 +57,7 @@ def test_another_writing_is_read_and_its_place_known(said: str) -> None:
     found = [
         other.place(each.start, each.end)
         for other in readings(text)
-        for each in (*secrets(other.text), *personal(other.text))
+        for each in (*secrets(other.text), *PersonalData()(other.text))
     ]
     start = min(place for place, _ in found)
     end = max(place for _, place in found)

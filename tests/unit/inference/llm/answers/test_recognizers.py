@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference.llm.answers.recognizers import PersonalData, personal, secrets
+from inference.llm.answers.recognizers import PersonalData, secrets
 
 IBAN = "DE89 3704 0044 0532 0130 00"
 
@@ -75,7 +75,7 @@ def test_a_host_behind_a_password_is_no_part_of_it() -> None:
     ],
 )
 def test_personal_data(text: str) -> None:
-    (found, *_) = personal(f"It is {text} indeed")
+    (found, *_) = PersonalData()(f"It is {text} indeed")
     assert f"It is {text} indeed"[: found.start] == "It is "
 
 
@@ -83,17 +83,17 @@ def test_personal_data(text: str) -> None:
     "text", [IBAN, "4111 1111 1111 1111", "536-22-1234", "+49 30 1234567", "44051401359"]
 )
 def test_a_mark_of_emphasis_beside_it_hides_nothing(text: str) -> None:
-    (found, *_) = personal(f"It is _{text}_ indeed")
+    (found, *_) = PersonalData()(f"It is _{text}_ indeed")
     assert (found.start, found.end) == (7, 7 + len(text))
 
 
 def test_letters_beside_a_card_or_an_account_hide_nothing() -> None:
-    assert [each.start for each in personal("card4111111111111111x")] == [4]
-    assert [each.start for each in personal(f"IBAN{IBAN}")] == [4]
+    assert [each.start for each in PersonalData()("card4111111111111111x")] == [4]
+    assert [each.start for each in PersonalData()(f"IBAN{IBAN}")] == [4]
 
 
 def test_the_longest_name_before_an_address_is_found() -> None:
-    (found,) = personal("x" * 100 + "anna@example.org")
+    (found,) = PersonalData()("x" * 100 + "anna@example.org")
     assert (found.start, found.end) == (40, 116)
 
 
@@ -116,7 +116,7 @@ def test_what_has_been_checked_once_is_not_checked_with_each_token() -> None:
 
 @pytest.mark.parametrize("text", ["4000 4111 1111 1111 1111", "RF18 DE89 3704 0044 0532 0130 00"])
 def test_a_number_before_it_hides_nothing(text: str) -> None:
-    (found, *_) = personal(text)
+    (found, *_) = PersonalData()(text)
     assert (found.start, found.end) == (5, len(text))
 
 
@@ -127,7 +127,7 @@ def test_no_answer_takes_quadratic_time(text: str) -> None:
     said = text * (200_000 // len(text))
     began = time.thread_time()
     assert not [*secrets(said)]
-    assert not [*personal(said)]
+    assert not [*PersonalData()(said)]
     # Linear time is below two seconds; quadratic time is minutes.
     assert time.thread_time() - began < 40
 
@@ -147,4 +147,4 @@ def test_no_answer_takes_quadratic_time(text: str) -> None:
     ],
 )
 def test_what_only_looks_like_it(text: str) -> None:
-    assert not list(personal(f"It is {text} indeed"))
+    assert not list(PersonalData()(f"It is {text} indeed"))
