@@ -17,7 +17,7 @@ are represented (inference.text.tokens), and `screening.eps` is in units of the 
              text, which the version's tokenizer.json splits into tokens
     "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
 
-Verdicts of a text model do not block, unless `screening` has "blocks": true (ADR 18).
+Verdicts of a text model do not block, unless `screening` has "blocks": true (ADR 17).
 
 `screening.eps` is the small step with which the model's response is measured, not the size of an
 attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own

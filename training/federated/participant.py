@@ -10,7 +10,7 @@ part of a secure sum the client checks:
    reveals something about a client's rows.
 
 The client cannot see whether the others are who they claim: nobody vouches for keys
-(docs/adr/0033).
+(docs/adr/0020).
 """
 
 import math

@@ -1,6 +1,6 @@
 """Training with clients, as processes, through Flower's SecAgg+: `make test-extra NAME=federated`.
 
-Flower has an environment of its own (docs/adr/0021); where it is absent, these are skipped.
+Flower has an environment of its own (docs/adr/0020); where it is absent, these are skipped.
 """
 
 import itertools
