@@ -10,14 +10,14 @@ import numpy as np
 
 from benchmarks.marking import attacks
 from benchmarks.marking.subjects import Floats, MarkedNetwork, State
-from publishing.watermark.embedding import EmbeddingStrength, spread_mark
+from publishing.watermark.aligned_detection import aligned_to, could_hold
+from publishing.watermark.carrier_weights import MIN_ELEMENTS, CarrierWeight
+from publishing.watermark.correlation import PairedWeight
+from publishing.watermark.detection import FileWeights, MarkDetection, detection_of, read_code
+from publishing.watermark.graph_marking import EmbeddingStrength, spread_mark
 from publishing.watermark.identification import CopyRecord, accused, spread_copy
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import PairedWeight
-from publishing.watermark.reading import FileWeights, MarkDetection, detection_of, read_code
-from publishing.watermark.records import WeightSlot
-from publishing.watermark.second_reading import aligned_to, could_hold
-from publishing.watermark.weights import MIN_ELEMENTS, CarrierWeight
+from publishing.watermark.mark_records import WeightSlot
 
 _UNMARKED = "sha256:" + "0" * 64
 _RECIPIENTS = 16

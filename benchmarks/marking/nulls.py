@@ -14,8 +14,8 @@ from benchmarks.marking.decoder import decoder
 from benchmarks.marking.marks import Marking, file_of, key_of
 from benchmarks.marking.subjects import Floats, MarkedNetwork, State, mlp, state_of
 from benchmarks.report import Row
+from publishing.watermark.correlation import numbered, whiten
 from publishing.watermark.key import chip_words
-from publishing.watermark.pairing import numbered, whiten
 
 NARROW, UNMARKED = 128, "unmarked "
 DECODERS = "decoders trained independently"

@@ -6,7 +6,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from benchmarks.marking.subjects import Floats
-from publishing.watermark.reading import FileWeights, weights_of
+from publishing.watermark.detection import FileWeights, weights_of
 
 WAYS = ("two factors", "a sum", "constants to compute")
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from publishing.watermark.weights import MIN_ELEMENTS
+from publishing.watermark.carrier_weights import MIN_ELEMENTS
 from training.models.encoder import MINILM, TextClassifier, load_bert
 
 Floats = npt.NDArray[np.float32]

@@ -26,7 +26,7 @@ from torchao.quantization.granularity import PerRow
 from transformers import PreTrainedModel
 
 from inference.llm.terms import INT8
-from publishing.watermark.pairing import Floats
+from publishing.watermark.correlation import Floats
 
 # So many weights are unpacked at once: 2 MB.
 _BLOCK = 1 << 19

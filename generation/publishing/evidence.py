@@ -15,7 +15,7 @@ from inference.llm.terms import GeneratorTerms, PromptScreen
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
 from publishing.source.folder import SLSA
-from publishing.watermark.reading import THRESHOLD
+from publishing.watermark.detection import THRESHOLD
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 from sealgate.trust.statements.oms import STATEMENT

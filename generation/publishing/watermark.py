@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from generation.models.int8 import as_rounded
-from publishing.watermark.embedding import spread_mark
-from publishing.watermark.files import mark_shards
+from publishing.watermark.correlation import Floats, PairedWeight, numbered, whiten
+from publishing.watermark.detection import MarkDetection, detection_of
+from publishing.watermark.file_marking import mark_shards
+from publishing.watermark.graph_marking import spread_mark
 from publishing.watermark.key import Mark, WatermarkCode
-from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
-from publishing.watermark.reading import MarkDetection, detection_of
-from publishing.watermark.records import MarkRecord, WeightSlot
-from publishing.watermark.tensor_file import TensorFile
+from publishing.watermark.mark_records import MarkRecord, WeightSlot
+from publishing.watermark.safetensors_file import TensorFile
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import FileEntry, Manifest
 

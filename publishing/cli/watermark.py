@@ -13,8 +13,9 @@ import click
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.cli.publish import RegistryCommitments
 from publishing.cli.watermark_proofs import attest, fetcher, fp32_of, prove, settle_claims
-from publishing.watermark.embedding import PAYLOAD_CAPACITY, spread_mark
-from publishing.watermark.files import mark_file, mark_integers, mark_model
+from publishing.watermark.detection import read_code, weights_of
+from publishing.watermark.file_marking import mark_file, mark_integers, mark_model
+from publishing.watermark.graph_marking import PAYLOAD_CAPACITY, spread_mark
 from publishing.watermark.identification import (
     CopyRecord,
     IdentifiedMark,
@@ -24,8 +25,7 @@ from publishing.watermark.identification import (
     spread_copy,
 )
 from publishing.watermark.key import load_watermark_key
-from publishing.watermark.reading import read_code, weights_of
-from publishing.watermark.records import (
+from publishing.watermark.mark_records import (
     MarkRecord,
     key_path,
     mark_path,

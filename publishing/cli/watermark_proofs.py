@@ -16,13 +16,13 @@ from inference.llm.terms import WEIGHTS, is_generator
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
 from publishing.serialization import parse_model
+from publishing.watermark.carrier_weights import Floats, read_carriers
+from publishing.watermark.detection import THRESHOLD, read_code, weights_of
 from publishing.watermark.identification import FetchCopy, MarkedCopy
 from publishing.watermark.key import load_watermark_key
+from publishing.watermark.mark_records import MarkRecord, kept_marks, key_path, watermark_folder
 from publishing.watermark.ownership import OwnershipClaim, OwnershipProof, settle
-from publishing.watermark.reading import THRESHOLD, read_code, weights_of
-from publishing.watermark.records import MarkRecord, kept_marks, key_path, watermark_folder
-from publishing.watermark.tensor_file import TensorFile
-from publishing.watermark.weights import Floats, read_carriers
+from publishing.watermark.safetensors_file import TensorFile
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.private_keys import named_key, open_signer

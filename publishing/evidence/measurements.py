@@ -13,8 +13,8 @@ from inference.model.golden import Golden
 from publishing.calibration import probe, text_probe
 from publishing.calibration.image_changes import CHANGES
 from publishing.calibration.served_rows import BORDER
-from publishing.watermark.reading import MarkDetection
-from publishing.watermark.records import WeightSlot
+from publishing.watermark.detection import MarkDetection
+from publishing.watermark.mark_records import WeightSlot
 from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32, NONE
 

@@ -40,10 +40,10 @@ from publishing.ready.reading import is_ready
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import NAMES, ORIGIN, SourceFolder, read_plain_file
-from publishing.watermark.embedding import CAPACITY
+from publishing.watermark.detection import THRESHOLD
+from publishing.watermark.graph_marking import CAPACITY
 from publishing.watermark.key import Mark
-from publishing.watermark.reading import THRESHOLD
-from publishing.watermark.records import MarkRecord
+from publishing.watermark.mark_records import MarkRecord
 from registry.formats.format_check import check_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError

@@ -21,10 +21,10 @@ from publishing.evidence.measurements import MarkFigures, TrialMeasurements, Ver
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.embedding import CAPACITY, MarkedGraphs, embed
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.detection import MarkDetection, read_code, weights_of
+from publishing.watermark.graph_marking import CAPACITY, MarkedGraphs, embed
 from publishing.watermark.key import Mark
-from publishing.watermark.reading import MarkDetection, read_code, weights_of
-from publishing.watermark.weights import read_carriers
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import Array as Rows
 from publishing.worker_tasks.forward import golden_rows

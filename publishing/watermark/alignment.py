@@ -15,7 +15,7 @@ from functools import cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from publishing.watermark.pairing import Floats
+from publishing.watermark.correlation import Floats
 
 _SCALINGS = 12
 _ROUNDS = 12

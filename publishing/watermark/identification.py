@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from publishing.watermark.embedding import EmbeddingStrength, spread
-from publishing.watermark.key import WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import Floats, PairedWeight
-from publishing.watermark.reading import (
+from publishing.watermark.aligned_detection import aligned_to, could_hold
+from publishing.watermark.correlation import Floats, PairedWeight
+from publishing.watermark.detection import (
     FileWeights,
     MarkDetection,
     detection_of,
     read_code,
     read_payloads,
 )
-from publishing.watermark.records import MarkRecord, kept_keys, kept_marks
-from publishing.watermark.second_reading import aligned_to, could_hold
+from publishing.watermark.graph_marking import EmbeddingStrength, spread
+from publishing.watermark.key import WatermarkCode, WatermarkKey
+from publishing.watermark.mark_records import MarkRecord, kept_keys, kept_marks
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name

@@ -23,11 +23,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from publishing.watermark import key as payloads
+from publishing.watermark.aligned_detection import aligned_to
+from publishing.watermark.correlation import Floats
+from publishing.watermark.detection import (
+    THRESHOLD,
+    FileWeights,
+    detection_of,
+    read_code,
+    weights_of,
+)
 from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import Floats
-from publishing.watermark.reading import THRESHOLD, FileWeights, detection_of, read_code, weights_of
-from publishing.watermark.records import MarkRecord, WeightSlot, read_slots, write_slots
-from publishing.watermark.second_reading import aligned_to
+from publishing.watermark.mark_records import MarkRecord, WeightSlot, read_slots, write_slots
 from sealgate.audit.entries import ProvedEntry, prove
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields

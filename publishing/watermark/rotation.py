@@ -16,7 +16,7 @@ from itertools import groupby, product
 import numpy as np
 
 from publishing.watermark.alignment import GONE, QUANTILES, Order, align, surest_matches
-from publishing.watermark.pairing import Floats
+from publishing.watermark.correlation import Floats
 
 # Rows for each column that a matrix needs to show a rotation.
 _TALL = 2

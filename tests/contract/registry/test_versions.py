@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from publishing.watermark.files import with_notes
+from publishing.watermark.file_marking import with_notes
 from registry.formats.format_check import PARENT
 from registry.models.versions import Upload
 from registry.state.records import VersionRecord

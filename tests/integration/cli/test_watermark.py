@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from publishing.cli import publish
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
+from publishing.watermark.carrier_weights import read_carriers, write_carriers
 from publishing.watermark.key import Mark
-from publishing.watermark.weights import read_carriers, write_carriers
 from registry.formats.bounded_bytes import MemoryBytes
 from registry.formats.format_check import PARENT, check_source
 from sealgate.reasons import Reason, SealgateError

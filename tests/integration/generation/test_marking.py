@@ -17,8 +17,8 @@ from generation.publishing.watermark import (
     perplexity_loss,
     unmarked_digest,
 )
+from publishing.watermark.detection import THRESHOLD, read_code, weights_of
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest

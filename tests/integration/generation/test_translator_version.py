@@ -17,7 +17,7 @@ from generation.publishing.builder import BuiltGenerator
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8, TERMS, GeneratorTerms, PromptScreen
-from publishing.watermark.reading import THRESHOLD, read_code, weights_of
+from publishing.watermark.detection import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence

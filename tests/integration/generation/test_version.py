@@ -31,8 +31,8 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8, INT8_INTEGER, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from inference.runtime.providers import TorchDevice
+from publishing.watermark.detection import THRESHOLD, read_code, weights_of
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust.canonical import sha256

@@ -15,9 +15,9 @@ from publishing.pipeline.files import LARGEST_LOSS
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.detection import MarkDetection, detect
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
-from publishing.watermark.reading import MarkDetection, detect
-from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.installation import Installation, Ports
 from sealgate.trust import dsse

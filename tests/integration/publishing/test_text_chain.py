@@ -14,7 +14,7 @@ from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
-from publishing.watermark.reading import read_code, weights_of
+from publishing.watermark.detection import read_code, weights_of
 from publishing.worker_tasks import derivation
 from publishing.worker_tasks.derivation import derive
 from registry.sandbox.confinement import Confinement

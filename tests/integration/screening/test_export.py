@@ -10,8 +10,8 @@ from inference.runtime import response_contract
 from inference.screening import attack
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.embedding import CAPACITY
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.graph_marking import CAPACITY
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import OPSET, export_response, export_serving
 

@@ -12,8 +12,8 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.embedding import CAPACITY
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.graph_marking import CAPACITY
 from tests.support.builders.models.demo_models import opened
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make

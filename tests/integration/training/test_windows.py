@@ -10,8 +10,8 @@ import torch
 from inference.text import tokens
 from inference.text.tokens import NO_TOKEN, Ids
 from publishing.quantization import quantize
-from publishing.watermark.embedding import embed
-from publishing.watermark.reading import read_code, weights_of
+from publishing.watermark.detection import read_code, weights_of
+from publishing.watermark.graph_marking import embed
 from tests.support.builders.models.demo_models import opened
 from tests.support.builders.models.text_models import MARK, RULES, rows_of, sentences
 from tests.support.builders.training import recipes

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import numpy.typing as npt
 
-from publishing.watermark.embedding import spread_mark
+from publishing.watermark.carrier_weights import CarrierWeight
+from publishing.watermark.detection import FileWeights
+from publishing.watermark.graph_marking import spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import FileWeights
-from publishing.watermark.records import MarkRecord, WeightSlot
-from publishing.watermark.weights import CarrierWeight
+from publishing.watermark.mark_records import MarkRecord, WeightSlot
 from sealgate.trust.canonical import sha256
 
 Floats = npt.NDArray[np.float32]

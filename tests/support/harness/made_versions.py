@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from publishing.pipeline import build
-from publishing.watermark import records
+from publishing.watermark import mark_records
 from tests.support.harness import shared_run
 
 
@@ -21,7 +21,7 @@ def made_once(folder: str, before: int) -> Iterator[None]:
     `before` is how often a registry has the folder's files already: no registry takes the same
     files twice.
     """
-    make_files, new_mark = build.make_files, records.new_mark
+    make_files, new_mark = build.make_files, mark_records.new_mark
 
     def mark(*given: Any) -> Any:
         return shared_run.value_once(f"{folder}-{before}-mark", lambda: new_mark(*given))

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.four_bits import BLOCK, LEAST_WEIGHTS, in_blocks, store_in_four_bits
 from inference.runtime.graph_rewrites import steady_sums
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.carrier_weights import read_carriers
 from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, SealgateError
 from training.models.encoder import EncoderSize, TextClassifier

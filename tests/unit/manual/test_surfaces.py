@@ -83,7 +83,8 @@ SURFACES = {
     "publishing.ready": "description external_data mlflow mlflow_download model_signature reading",
     "publishing.source": "dataset folder",
     "publishing.watermark": (
-        "embedding files identification key ownership pairing reading records tensor_file weights"
+        "carrier_weights correlation detection file_marking graph_marking identification key "
+        "mark_records ownership safetensors_file"
     ),
     "publishing.worker_tasks": "derivation forward red_team replay trial trial_request",
     "registry.answers": "answer_log encryption index search subject_keys upkeep",

@@ -20,7 +20,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.embedding import embed
+from publishing.watermark.graph_marking import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.trial_request import TrialRequest

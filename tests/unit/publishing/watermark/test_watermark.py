@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.embedding import TARGET, embed
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.detection import MarkDetection, detect
+from publishing.watermark.graph_marking import TARGET, embed
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey, chips
-from publishing.watermark.reading import MarkDetection, detect
-from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.models.onnx_models import Perceptron, with_external_data

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from publishing.watermark.aligned_detection import aligned_to, could_hold, without_mark
 from publishing.watermark.alignment import align
-from publishing.watermark.reading import MarkDetection, detection_of, read_code
-from publishing.watermark.second_reading import aligned_to, could_hold, without_mark
+from publishing.watermark.detection import MarkDetection, detection_of, read_code
 from tests.support.builders.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from publishing.watermark.detection import MarkDetection, read_code
 from publishing.watermark.identification import (
     FALSE_ACCUSATION,
     CopyRecord,
@@ -17,7 +18,6 @@ from publishing.watermark.identification import (
     spread_copy,
 )
 from publishing.watermark.key import WatermarkCode, WatermarkKey
-from publishing.watermark.reading import MarkDetection, read_code
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from tests.support.builders.marked import KEY, Floats, marked, network, weights

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from publishing.watermark.reading import detection_of
-from publishing.watermark.second_reading import aligned_to
+from publishing.watermark.aligned_detection import aligned_to
+from publishing.watermark.detection import detection_of
 from tests.support.builders.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())

@@ -6,9 +6,9 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from publishing.watermark.aligned_detection import aligned_to
+from publishing.watermark.detection import detection_of, read_code, weights_of
 from publishing.watermark.linear_maps import effective_weights
-from publishing.watermark.reading import detection_of, read_code, weights_of
-from publishing.watermark.second_reading import aligned_to
 from tests.support.builders.marked import Floats, marked
 
 _SHAPES = {"first": (160, 128), "second": (128, 160), "third": (160, 128)}

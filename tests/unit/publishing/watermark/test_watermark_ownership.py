@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from publishing.watermark.embedding import EmbeddingStrength
+from publishing.watermark.correlation import correlate, numbered, whiten
+from publishing.watermark.graph_marking import EmbeddingStrength
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.ownership import OwnershipClaim, OwnershipProof
-from publishing.watermark.pairing import correlate, numbered, whiten
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey

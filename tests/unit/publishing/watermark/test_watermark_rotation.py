@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from publishing.watermark.reading import detection_of
+from publishing.watermark.aligned_detection import aligned_to
+from publishing.watermark.detection import detection_of
 from publishing.watermark.rotation import rotation_by_angles, rotation_of
-from publishing.watermark.second_reading import aligned_to
 from tests.support.builders.marked import Floats, marked, weights
 
 WIDTH, INNER = 96, 384

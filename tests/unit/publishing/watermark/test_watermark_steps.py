@@ -7,8 +7,8 @@ from onnx import numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.files import mark_integers
-from publishing.watermark.reading import read_code, weights_of
+from publishing.watermark.detection import read_code, weights_of
+from publishing.watermark.file_marking import mark_integers
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY
 from tests.support.builders.models.onnx_models import Perceptron

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from publishing.watermark.embedding import TARGET, EmbeddingStrength, spread_mark
+from publishing.watermark.correlation import Floats, PairedWeight, numbered, whiten
+from publishing.watermark.detection import detection_of
+from publishing.watermark.graph_marking import TARGET, EmbeddingStrength, spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
-from publishing.watermark.reading import detection_of
 from sealgate.trust.canonical import sha256
 
 MARK = Mark(WatermarkKey("digits", bytes(range(32))), b"\1\2\3\4", sha256(b"x"))

@@ -8,11 +8,11 @@ from onnx import helper, numpy_helper, parser
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
-from publishing.watermark.embedding import embed
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.detection import detect, read_code, weights_of
+from publishing.watermark.graph_marking import embed
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import detect, read_code, weights_of
-from publishing.watermark.records import WeightSlot
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.mark_records import WeightSlot
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 

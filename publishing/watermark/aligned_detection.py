@@ -32,10 +32,17 @@ from publishing.watermark.alignment import (
     quantiles,
     scaled,
 )
-from publishing.watermark.embedding import EmbeddingStrength
+from publishing.watermark.correlation import (
+    Floats,
+    PairedWeight,
+    Shape,
+    correlate,
+    numbered,
+    whiten,
+)
+from publishing.watermark.detection import FileWeights
+from publishing.watermark.graph_marking import EmbeddingStrength
 from publishing.watermark.key import WatermarkCode
-from publishing.watermark.pairing import Floats, PairedWeight, Shape, correlate, numbered, whiten
-from publishing.watermark.reading import FileWeights
 from publishing.watermark.rotation import rotation_by_angles, rotation_of, turned_back
 
 # A matrix that is ours correlates with our copy far above this, one that is not far below.

@@ -11,17 +11,17 @@ import pytest
 from onnx import helper, numpy_helper, parser
 from safetensors.numpy import save
 
-from publishing.watermark.embedding import spread_mark
-from publishing.watermark.files import mark_file
-from publishing.watermark.reading import (
+from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.detection import (
     FileWeights,
     MarkDetection,
     read_code,
     read_payloads,
     weights_of,
 )
-from publishing.watermark.tensor_file import TensorFile
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.file_marking import mark_file
+from publishing.watermark.graph_marking import spread_mark
+from publishing.watermark.safetensors_file import TensorFile
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.marked import KEY, Floats, mark, marked, network, safetensors_bytes
 

@@ -16,13 +16,13 @@ import onnx
 from onnx import numpy_helper
 
 from publishing.serialization import parse_model, serialize_model
-from publishing.watermark.embedding import CAPACITY, TARGET, EmbeddingStrength, spread
+from publishing.watermark.carrier_weights import CarrierWeight, read_carriers, write_carriers
+from publishing.watermark.correlation import Floats, PairedWeight, numbered, whiten
+from publishing.watermark.detection import detection_of
+from publishing.watermark.graph_marking import CAPACITY, TARGET, EmbeddingStrength, spread
 from publishing.watermark.key import WatermarkCode
-from publishing.watermark.pairing import Floats, PairedWeight, numbered, whiten
-from publishing.watermark.reading import detection_of
-from publishing.watermark.records import WeightSlot
-from publishing.watermark.tensor_file import TensorFile, write_tensor_file
-from publishing.watermark.weights import CarrierWeight, read_carriers, write_carriers
+from publishing.watermark.mark_records import WeightSlot
+from publishing.watermark.safetensors_file import TensorFile, write_tensor_file
 from sealgate.reasons import Reason, SealgateError
 
 SAFETENSORS = ".safetensors"

@@ -27,8 +27,8 @@ import numpy as np
 
 from publishing.serialization import parse_model
 from publishing.watermark import key as payloads
-from publishing.watermark.key import WatermarkCode, WatermarkKey
-from publishing.watermark.pairing import (
+from publishing.watermark.carrier_weights import CarrierWeight, read_carriers, read_others
+from publishing.watermark.correlation import (
     CorrelationSums,
     Floats,
     PairedWeight,
@@ -39,9 +39,9 @@ from publishing.watermark.pairing import (
     search,
     whiten,
 )
-from publishing.watermark.records import WeightSlot
-from publishing.watermark.tensor_file import TensorFile
-from publishing.watermark.weights import CarrierWeight, read_carriers, read_others
+from publishing.watermark.key import WatermarkCode, WatermarkKey
+from publishing.watermark.mark_records import WeightSlot
+from publishing.watermark.safetensors_file import TensorFile
 
 THRESHOLD = 12.0
 # No claim is stronger than this: below it, the key's own secrecy is the weaker link.

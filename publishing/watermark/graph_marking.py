@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from publishing.serialization import parse_model
 from publishing.watermark import key as payloads
-from publishing.watermark.key import Mark, WatermarkCode, chips, rolled
-from publishing.watermark.pairing import (
+from publishing.watermark.carrier_weights import read_carriers, write_carriers
+from publishing.watermark.correlation import (
     CorrelationSums,
     Floats,
     Wide,
@@ -30,9 +30,9 @@ from publishing.watermark.pairing import (
     numbered,
     whiten,
 )
-from publishing.watermark.reading import MarkDetection, detect
-from publishing.watermark.records import WeightSlot
-from publishing.watermark.weights import read_carriers, write_carriers
+from publishing.watermark.detection import MarkDetection, detect
+from publishing.watermark.key import Mark, WatermarkCode, chips, rolled
+from publishing.watermark.mark_records import WeightSlot
 from sealgate.reasons import Reason, SealgateError
 
 _ROUNDS = 8

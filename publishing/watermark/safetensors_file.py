@@ -15,8 +15,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from publishing.watermark.carrier_weights import MIN_ELEMENTS, CarrierWeight
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_nibbles
-from publishing.watermark.weights import MIN_ELEMENTS, CarrierWeight
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_HEADER = 100_000_000
