@@ -13,6 +13,7 @@ from gateway.auth.method_rules import Rights
 from gateway.backends import Backends
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
+from gateway.cosigning.updates import WitnessUpdater
 from gateway.observability.certificates import Certificates
 from gateway.observability.collector import MetricsListener, Sources
 from gateway.observability.history import StatisticsHistory
@@ -41,10 +42,9 @@ from gateway.sync import RegistrySync
 from gateway.timestamps import TimestampUpdater
 from gateway.transport.bursts import BurstServer
 from gateway.transport.connections import NotingAuthenticator
-from gateway.transport.http.listeners import HttpListeners
-from gateway.transport.listeners import GrpcTransport
+from gateway.transport.grpc_listeners import GrpcTransport
+from gateway.transport.http.http_listeners import HttpListeners
 from gateway.transport.tls import ServerTls
-from gateway.witnesses.updates import WitnessUpdater
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.steady_clock import now
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server

@@ -25,10 +25,10 @@ from gateway.cli.backup import (
 from gateway.cli.backup import sqlite_files as configured_files
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
+from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.log_memory import ErasedKeys
 from gateway.recording.store import GatewayStore
 from gateway.timestamps import TimestampStore
-from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.subject_keys import SubjectKeys
 from registry.audit.erasures import destroyed_keys_in
 from registry.log.reader import LogReader

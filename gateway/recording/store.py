@@ -18,10 +18,10 @@ from gateway.config.opening import (
     open_uploads,
     opening,
 )
+from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.erasure import Erasure
 from gateway.recording.log_memory import ErasedKeys, LogMemory
 from gateway.recording.recorder import AuditRecorder, SearchRecord
-from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
 from registry.audit.erasures import Erasures, RecordedErasure

@@ -5,13 +5,13 @@ from typing import TypeVar
 
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
+from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.recorder import SearchRecord
 from gateway.recording.store import SubjectErasure
 from gateway.services.event_streams import LogWatch
 from gateway.services.messages import asked
 from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
-from gateway.witnesses.cosignatures import CosignatureStore
 from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven

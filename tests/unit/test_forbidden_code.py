@@ -40,7 +40,7 @@ _FETCHES = {
     "console/sign_in/oidc.py",
     "gateway/auth/remote_keys.py",
     "gateway/timestamps.py",
-    "gateway/witnesses/updates.py",
+    "gateway/cosigning/updates.py",
     "inference/backends/openai/server.py",
     "sealgate/events/webhooks.py",
     "sealgate/bounded_http.py",

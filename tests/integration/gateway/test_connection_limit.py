@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.transport import listeners
+from gateway.transport import grpc_listeners
 from sealgate.oip import grpc_service_pb2 as oip
 from tests.support.harness.gateway import GatewayHarness
 
@@ -37,7 +37,7 @@ def is_closed(connection: socket.socket) -> bool:
 def test_silent_connections_are_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    monkeypatch.setattr(listeners, "HANDSHAKE_MS", 10_000)
+    monkeypatch.setattr(grpc_listeners, "HANDSHAKE_MS", 10_000)
     harness = GatewayHarness(tmp_path / "state", transport=transport)
     with (harness.state / "gateway.toml").open("a") as file:
         file.write(f"\n[limits]\nconnections = {_MOST}\n")

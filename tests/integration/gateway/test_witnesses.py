@@ -11,8 +11,8 @@ import pytest
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import submit
+from gateway.cosigning.cosignatures import CosignatureStore
+from gateway.cosigning.updates import submit
 from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of

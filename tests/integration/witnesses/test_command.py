@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import submit
+from gateway.cosigning.cosignatures import CosignatureStore
+from gateway.cosigning.updates import submit
 from sealgate.cli.main import main
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency.checkpoint import cosignatures

@@ -10,8 +10,8 @@ import pytest
 
 from demo.stage import free_ports
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import Contradiction, WitnessUnreachable, post, submit
+from gateway.cosigning.cosignatures import CosignatureStore
+from gateway.cosigning.updates import Contradiction, WitnessUnreachable, post, submit
 from sealgate.trust.transparency.checkpoint import cosignatures
 from tests.support.builders.documents.people import ANSWER_LOG
 from tests.support.fakes.growing_log import GrowingLog

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.config.optional_sections import WitnessSettings
-from gateway.witnesses.cosignatures import CosignatureStore
-from gateway.witnesses.updates import (
+from gateway.cosigning.cosignatures import CosignatureStore
+from gateway.cosigning.updates import (
     Contradiction,
     WitnessUnreachable,
     WitnessUpdater,

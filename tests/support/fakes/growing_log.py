@@ -8,7 +8,7 @@ from tests.support.fakes.tile_store import TileStore
 
 
 class GrowingLog:
-    """Has what `gateway.witnesses.updates.Log` asks for."""
+    """Has what `gateway.cosigning.updates.Log` asks for."""
 
     def __init__(
         self, *leaves: str, origin: str = ANSWER_LOG, signer: Signer | str = "answer-log"

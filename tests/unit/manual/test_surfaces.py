@@ -27,6 +27,7 @@ SURFACES = {
     "gateway.calls": "call messages params",
     "gateway.cli": "serve",
     "gateway.config": "document opening optional_sections sections",
+    "gateway.cosigning": "cosignatures updates",
     "gateway.doctor": "",
     "gateway.observability": "certificates collector engine history server",
     "gateway.outcomes": "",
@@ -41,10 +42,9 @@ SURFACES = {
         "audit credentials event_streams health inference outcomes registry uploads"
     ),
     "gateway.sessions": "query_attacks sealed session_screen",
-    "gateway.transport": "bursts connections http listeners native tls",
-    "gateway.transport.http": "listeners",
+    "gateway.transport": "bursts connections grpc_listeners http native tls",
+    "gateway.transport.http": "http_listeners",
     "gateway.transport.native": "upstream",
-    "gateway.witnesses": "cosignatures updates",
     "generation.batching": "answer_loop causal_batches sampling step_batches windows",
     "generation.cli": "",
     "generation.models": (

@@ -10,7 +10,7 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 
 from gateway.config.sections import GatewayLimits, Listeners
-from gateway.transport.listeners import GrpcTransport
+from gateway.transport.grpc_listeners import GrpcTransport
 
 
 def test_without_an_interceptor_no_method_is_offered() -> None:

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from gateway import security_events
 from gateway.config.optional_sections import WitnessSettings
+from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.security_events import tampering
-from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.bounded_http import HttpExchange
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
