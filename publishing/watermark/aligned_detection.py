@@ -1,4 +1,4 @@
-"""Second reading of a mark: the weights are first aligned to the registry's copy of them.
+"""Detects a mark in weights that are first aligned to the registry's copy of them.
 
 It is used if the blind reading finds nothing. The weights are aligned to the copy without its mark.
 The alignment does not see the chips, so it adds nothing to a mark, and the bound on what an

@@ -1,4 +1,4 @@
-"""Reads marks in any file that may hold our weights.
+"""Detects marks in any file that may hold our weights.
 
 Weights are matched first by name, then by their order, then by their shape and by the chips, since
 names and layouts may be gone.

@@ -1,4 +1,4 @@
-"""Writes a version's mark into its two graphs, which share their weights.
+"""Marks a version's two graphs, which share their weights.
 
 With enough weights, the mark carries the payload that names its version; otherwise its presence
 alone identifies the version. A mark is added as weakly as the required reading allows.
