@@ -1,1 +1,1 @@
-"""Witnesses' cosignatures of this gateway's logs."""
+"""Cosigning of this gateway's logs by witnesses: checkpoints go out, cosignatures are kept."""
