@@ -15,7 +15,7 @@ from gateway.config.document import EngineSettings, GatewayConfig, GeneratorSett
 from gateway.config.opening import open_store
 from gateway.observability.engine import EngineMetrics
 from inference.backends.local import LocalLoader
-from inference.backends.oip.server import OipLoader, open_oip
+from inference.backends.oip.foreign_server import OipLoader, open_oip
 from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.ray.engine_host import ReplicaFront, ReplicaGroup
 from inference.backends.ray.replica import PointerBoard, RayEnvironment, Replica

@@ -26,9 +26,9 @@ from sklearn.pipeline import make_pipeline, make_union
 from benchmarks.guard.published import Floats, Judge, Settled
 from benchmarks.report import RESULTS
 from inference.text import tokens
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids
-from inference.text.windows import Windows
 from training.data import CALIBRATION, TRAIN, RunData, SourceRows
 from training.recipe.recipe import Recipe
 from training.run.lengths import ByText, of_long_texts, settled_threshold

@@ -19,7 +19,7 @@ from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, shown
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
-from inference.text.windows import Windows, added
+from inference.text.text_windows import Windows, added
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks.report import Row, Target
+from generation.batching.attention_windows import layer_windows
 from generation.batching.step_batches import WindowBatches
-from generation.batching.windows import layer_windows
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling

@@ -6,7 +6,7 @@
 4. The principal's roles must meet the rule, before the request itself is read.
 5. The caller's quotas have room (`gateway.admission.quotas`).
 6. The request is read, in bounded time and room (`gateway.admission.stream_limiter`), and must be a
-   message (`gateway.services.messages`).
+   message (`gateway.services.registry_messages`).
 7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
 8. While answers stream, steps 1 to 4 are taken again before each of them leaves.
 9. Whatever the handler raises becomes a reason from the fixed list.

@@ -33,8 +33,8 @@ from gateway.config.sections import (
     check_address,
 )
 from gateway.security_events import SecurityEventSettings
-from inference.backends.oip.server import OipSettings
-from inference.backends.openai.server import OpenAiServer
+from inference.backends.oip.foreign_server import OipSettings
+from inference.backends.openai.client import OpenAiServer
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import ON_CPU, RuntimeSettings

@@ -5,7 +5,7 @@ digest: so each record, which binds the policy, says which bytes judged the prom
 version is not live, nothing is answered.
 
 A classifier reads so many tokens of a text and no more. So a prompt is shown to it in windows, cut
-by its own tokenizer (`inference.text.windows`), on which it was trained and calibrated as well.
+by its own tokenizer (`inference.text.text_windows`), as it was trained and calibrated.
 
 A model reads a chat as one text. So beside each message by itself the guard is shown what reaches
 from one into another: of all messages in a row, and of those of one role, between which others'
@@ -30,8 +30,8 @@ import numpy as np
 from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
+from inference.text.text_windows import Windows, added
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows, added
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules

@@ -9,7 +9,7 @@ from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.recorder import SearchRecord
 from gateway.recording.store import SubjectErasure
 from gateway.services.event_streams import LogWatch
-from gateway.services.messages import asked
+from gateway.services.registry_messages import asked
 from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
 from registry.answers.index import SINCE, UNTIL

@@ -15,7 +15,7 @@ from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.log_follower import LogFollower, Pages
-from gateway.services.messages import KINDS, change_message
+from gateway.services.registry_messages import KINDS, change_message
 from registry.answers.answer_log import AnswerLog
 from registry.audit.feed import FeedChange
 from registry.log.reader import LogReader

@@ -20,7 +20,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from generation.batching.answer_loop import AnswerInProgress, AnswerLoop, CacheQueue
-from generation.batching.windows import (
+from generation.batching.attention_windows import (
     HeadCaches,
     HeadWindows,
     LayerCache,

@@ -21,10 +21,10 @@ from transformers import (
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from generation.batching.answer_loop import CacheQueue
+from generation.batching.attention_windows import install, installed
 from generation.batching.causal_batches import CausalBatches
 from generation.batching.sampling import draw
 from generation.batching.step_batches import DecodingRows, TranslationBatches, WindowBatches
-from generation.batching.windows import install, installed
 from generation.config import GenerationSettings
 from generation.models.perplexity import perplexity
 from inference.llm.request import Sampling

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from generation.batching.windows import installed
+from generation.batching.attention_windows import installed
 from generation.models.suffixes import JoinedMeasure
 from inference.llm.terms import PromptScreen, SuffixWeights
 from inference.runtime.providers import MPS

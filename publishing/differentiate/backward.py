@@ -7,7 +7,7 @@ are constants here.
 
 from collections.abc import Mapping, Sequence
 
-from publishing.differentiate import elementwise, layout, reductions, windows
+from publishing.differentiate import convolutions, elementwise, layout, reductions
 from publishing.differentiate.graphs import Emitter, Gradients, MeasuredGraph, MeasuredNode, Rule
 from sealgate.reasons import Reason, SealgateError
 
@@ -15,7 +15,7 @@ RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **layout.RULES,
     **reductions.RULES,
-    **windows.RULES,
+    **convolutions.RULES,
 }
 _OWN = ("", "ai.onnx")
 

@@ -41,7 +41,7 @@ _FETCHES = {
     "gateway/auth/remote_keys.py",
     "gateway/timestamps.py",
     "gateway/cosigning/updates.py",
-    "inference/backends/openai/server.py",
+    "inference/backends/openai/client.py",
     "sealgate/events/webhooks.py",
     "sealgate/bounded_http.py",
     "training/federated/entry.py",

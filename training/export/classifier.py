@@ -28,7 +28,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import drop_unread
-from training.export import windows
+from training.export import attention_windows
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, respond
 
@@ -260,11 +260,11 @@ def export(
 
     given = (*held.values(), *example)
     traces = {"tracing_mode": "symbolic", "_allow_non_fake_inputs": True}
-    parts = table() | windows.decompositions()
+    parts = table() | attention_windows.decompositions()
     graph = make_fx(traced, decomposition_table=parts, **traces)(*given).eval()
     free = [*[{}] * len(held), *_free(inputs, example, columns)]
     model = _to_onnx(graph, given, free, (*names, *inputs), outputs)
-    windows.write_windows(model)
+    attention_windows.write_windows(model)
     bind(model, {name: value.numpy() for name, value in held.items()})
     untranspose(model)
     onnx.checker.check_model(model, full_check=True)

@@ -147,7 +147,7 @@ def export_text_response(
 ) -> bytes:
     """Return the response graph of `inference.runtime.response_contract` for the same module; a
     reference is one of the vectors that enter its head. Windows are written block by block
-    (`training.export.windows`).
+    (`training.export.attention_windows`).
     """
     described = {} if reference is None else reference.state()
 

@@ -1,8 +1,8 @@
 """Attention in windows as one operator of torch, with its gradient.
 
-A traced graph holds the operator whole, at any length of a text, and `training.export.windows`
-writes it block by block. In torch it is the square of all scores, from which what lies outside of
-the windows is taken: it defines what the blocks must say.
+A traced graph holds the operator whole, at any length of a text, and
+`training.export.attention_windows` writes it block by block. In torch it is the square of all
+scores, from which what lies outside of the windows is taken: it defines what the blocks must say.
 """
 
 from typing import Any

@@ -86,8 +86,8 @@ class SliceSizes:
     file whose column `label` is the class; `columns` are those that are read, if not all. Where
     some are `whole`, of whole numbers, or `immutable` to callers, `model.json` states what all of
     them hold. Texts are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of
-    so many. With `windows` a long text is several rows, as `inference.text.windows` cuts it, and
-    slices have texts.
+    so many. With `windows` a long text is several rows, as `inference.text.text_windows` cuts it,
+    and slices have texts.
     """
 
     source: str

@@ -3,7 +3,7 @@
 A text is called an injection, say, if any of its windows is, so the highest window counts, and
 longer texts would be called it more often. So each class of length (`lengths`) has a threshold of
 its own, at which its bound holds for the slice's texts of that length, and for as long a part of
-the long texts in a row (`inference.text.windows.added`).
+the long texts in a row (`inference.text.text_windows.added`).
 
 Texts of few windows are no part of that row: what is written at length is unlike many prompts one
 behind the other.
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.screening.calibration import conformal_rank
-from inference.text.windows import added
+from inference.text.text_windows import added
 from sealgate.reasons import Reason, SealgateError
 from training.data import Classes
 from training.recipe.recipe import AlarmsSection

@@ -26,9 +26,9 @@ from sklearn import datasets
 from inference.model.columns import Column
 from inference.model.config import InputDomain, InputScaling
 from inference.text import tokens
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
-from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
 from training.data import SourceRows, vocabulary_size

@@ -13,7 +13,7 @@ from collections.abc import Generator as Generating
 from contextlib import contextmanager
 from typing import Any
 
-from inference.backends.openai.server import OpenAiServer
+from inference.backends.openai.client import OpenAiServer
 from inference.backends.remote.generator import Generator, StartedAnswer, read_terms
 from inference.backends.remote.messages import OnEnd
 from inference.engine.live_table import ServableVersion

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.oip.server import OipLoader, OipSettings
+from inference.backends.oip.foreign_server import OipLoader, OipSettings
 from inference.engine.engine import Engine
 from inference.engine.trust_state import RollbackGuardFile
 from inference.runtime.settings import CpuSettings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference.backends.openai.server import OpenAiServer
+from inference.backends.openai.client import OpenAiServer
 from inference.llm.request import answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust.keys import write_private_file

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from generation.batching.attention_windows import installed
 from generation.batching.step_batches import WindowBatches
-from generation.batching.windows import installed
 from generation.config import GenerationSettings
 from generation.models.decoder import LanguageModel
 from generation.publishing import builder, window_choice

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.backends.oip.server import OipLoader, OipSettings
+from inference.backends.oip.foreign_server import OipLoader, OipSettings
 from inference.engine.engine import Engine
 from inference.engine.trust_state import RollbackGuardFile
 from inference.engine.version_contents import INT8

@@ -10,7 +10,7 @@ from benchmarks.guard.prompts import Prompts
 from benchmarks.guard.published import Margins, Settled, by_windows, found_at
 from gateway.screening.prompt_classifier import shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
-from inference.text.windows import Windows
+from inference.text.text_windows import Windows
 from tests.support.builders import byte_tokens
 from training.run.finishing import FinishedRun
 

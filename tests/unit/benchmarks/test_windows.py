@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.windows.recalled import judge, told
 from benchmarks.windows.served import full_numbers, served_perplexity
-from generation.batching.windows import install
+from generation.batching.attention_windows import install
 from generation.publishing.window_choice import perplexity_of_halves
 from inference.llm.terms import WHOLE, AttentionWindows
 from tests.support.builders.models import random_decoder

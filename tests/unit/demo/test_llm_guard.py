@@ -11,9 +11,9 @@ from demo.materials import MODELS
 from gateway.screening.prompt_classifier import shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
 from inference.model.config import ModelConfig
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import NO_TOKEN
-from inference.text.windows import Windows
 
 FOLDER = MODELS / "prompt-guard"
 # Marking and rounding move a margin, by much less than this.

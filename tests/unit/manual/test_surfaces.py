@@ -45,7 +45,7 @@ SURFACES = {
     "gateway.transport": "bursts connections grpc_listeners http native tls",
     "gateway.transport.http": "http_listeners",
     "gateway.transport.native": "upstream",
-    "generation.batching": "answer_loop causal_batches sampling step_batches windows",
+    "generation.batching": "answer_loop attention_windows causal_batches sampling step_batches",
     "generation.cli": "",
     "generation.models": (
         "architectures attention_reach decoder folder int8 perplexity split suffixes"
@@ -53,8 +53,8 @@ SURFACES = {
     "generation.publishing": "builder watermark window_choice",
     "generation.serving": "generator_server replay",
     "inference.backends": "local oip openai ray remote",
-    "inference.backends.oip": "server",
-    "inference.backends.openai": "generator server",
+    "inference.backends.oip": "foreign_server",
+    "inference.backends.openai": "client generator",
     "inference.backends.ray": "engine_host fleet replica",
     "inference.backends.remote": (
         "endpoint engine_pool generator messages remote_engine remote_version"
@@ -71,7 +71,7 @@ SURFACES = {
     "inference.runtime": "graph_rewrites machine providers response_contract session settings",
     "inference.screening": "attack calibration column_bins detector first_stage scoring traffic",
     "inference.server": "config host load_request requests server services tls unix_sockets",
-    "inference.text": "tokenizer tokens windows",
+    "inference.text": "text_windows tokenizer tokens",
     "publishing.calibration": (
         "detector_fit first_stage_choice image_changes least_margin parted_rows probe "
         "query_attacks relative_probe screening_report served_rows text_probe unshown_attacks"

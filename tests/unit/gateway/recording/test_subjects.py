@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.recording.store import SubjectErasure, erase_subject
-from gateway.services.messages import once
+from gateway.services.registry_messages import once
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys
 from registry.log.rows import OPENINGS

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.llm.request import Sampling, SamplingRequest
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.answers import AnswerClassifierRules
 from sealgate.trust.policy.screening import PromptClassifierRules

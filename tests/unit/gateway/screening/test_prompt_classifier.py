@@ -12,7 +12,7 @@ import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.llm.request import Sampling, SamplingRequest, said_in
-from inference.text.windows import Windows
+from inference.text.text_windows import Windows
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.builders import byte_tokens

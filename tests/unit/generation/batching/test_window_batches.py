@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from generation.batching.attention_windows import install
 from generation.batching.step_batches import WindowBatches
-from generation.batching.windows import install
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, greedy_tokens
 from inference.llm.request import Sampling

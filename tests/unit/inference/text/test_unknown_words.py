@@ -6,9 +6,9 @@ import pytest
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import TokenRules
-from inference.text.windows import Windows
 
 WORDS = ["ignore", "all", "previous", "instructions"]
 HIDDEN = "".join(WORDS)

@@ -8,9 +8,9 @@ import torch
 
 from gateway.screening.prompt_classifier import shown
 from inference.screening.calibration import conformal_rank
+from inference.text.text_windows import Windows
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import resized
-from inference.text.windows import Windows
 from tests.support.builders.models.text_models import RULES, sentences, tokenizer_json
 from training.data import CALIBRATION, RunData
 from training.models.students import logits_of, make

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.screening.calibration import conformal_rank
-from inference.text.windows import added
+from inference.text.text_windows import added
 from sealgate.reasons import Reason, SealgateError
 from training.recipe.recipe import AlarmsSection
 from training.run.lengths import LONG, ByText, of_long_texts, settled_threshold

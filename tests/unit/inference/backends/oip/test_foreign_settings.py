@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.backends.oip.server import OipSettings
+from inference.backends.oip.foreign_server import OipSettings
 from sealgate.settings import ConfigError
 
 LOCAL = "127.0.0.1:8081"

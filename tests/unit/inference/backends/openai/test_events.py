@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from inference.backends.openai.client import OpenAiServer
 from inference.backends.openai.generator import read_pieces
-from inference.backends.openai.server import OpenAiServer
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling
 from sealgate.reasons import Reason, SealgateError

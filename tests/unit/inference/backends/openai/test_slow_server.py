@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from inference.backends.openai.server import OpenAiServer
+from inference.backends.openai.client import OpenAiServer
 from sealgate.reasons import Reason, SealgateError
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"

@@ -12,7 +12,7 @@ from onnx import helper
 from inference.runtime.session import Session
 from publishing.differentiate.graphs import Emitter, Gradients, MeasuredNode, Rule, only
 from publishing.differentiate.layout import along
-from publishing.differentiate.turned_windows import Axis, turned
+from publishing.differentiate.transposed_convolution import Axis, turned
 
 _IR, _OPSET = 10, 20
 _WHOLE = 1e-4

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from inference.text.text_windows import Windows, added, plain
 from inference.text.tokenizer import TextTokenizer
-from inference.text.windows import Windows, added, plain
 from tests.support.builders import byte_tokens
 from tests.support.builders.models.text_models import RULES, tokenizer_json
 

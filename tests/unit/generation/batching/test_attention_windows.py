@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from generation.batching.windows import (
+from generation.batching.attention_windows import (
     HeadCaches,
     LayerCache,
     LayerWindow,
