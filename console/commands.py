@@ -14,6 +14,7 @@ from console.app import build, server
 from console.config import ConsoleConfig
 from console.views import Console
 from sealgate.cli.context import state_folder
+from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure
 from sealgate.settings import ConfigError
@@ -23,9 +24,8 @@ from sealgate.trust.keys.certificate_identity import thumbprint
 
 _log = logging.getLogger(__name__)
 _TIDY_SECONDS = 60.0
-_CONFIG = click.Path(dir_okay=False, path_type=Path)
 config_option = click.option(
-    "--config", type=_CONFIG, help="The configuration; default: STATE/console.toml."
+    "--config", type=FILE, help="The configuration; default: STATE/console.toml."
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inference.model.config import TrainingDataInfo
+from sealgate.cli.options import EXISTING_FILE, FOLDER
 from sealgate.cli.output import json_option, show_fields
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ Example:
   sealgate model publish made/digits/model --data made/digits/data.safetensors
 """
 )
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("recipe", type=EXISTING_FILE)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="The folder to write; a run that this recipe began there is continued.",
 )
 @json_option
@@ -82,15 +83,10 @@ Example:
 """,
 )
 @click.argument("path")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the private copy goes; must be new.",
-)
+@click.option("--out", required=True, type=FOLDER, help="Where the private copy goes; must be new.")
 @click.option(
     "--graphs",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Also make ONNX graphs of it here: BERT with a head, Llama, Qwen2, T5; must be new.",
 )
 @click.option("--name", help="Of a classifier that is to be published: the model's name.")

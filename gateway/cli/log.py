@@ -30,6 +30,7 @@ from registry.policy.policies import PinnedRoot, PolicyBook
 from registry.registry import Registry
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
 from sealgate.files import read_regular_file, replace_file
@@ -166,7 +167,7 @@ Examples:
 @click.option(
     "--policy",
     "signed",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Accept this signed policy in the registry's database, while no gateway runs.",
 )
 @config_option

@@ -33,6 +33,7 @@ from registry.answers.subject_keys import SubjectKeys
 from registry.audit.erasures import destroyed_keys_in
 from registry.log.reader import LogReader
 from registry.storage import copies
+from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER
 from sealgate.cli.output import json_option, show_fields
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason, SealgateError
@@ -58,16 +59,16 @@ Examples:
   sealgate restore /srv/backups/monday --known witness.json   what a client remembers
 """
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.option(
     "--subjects",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_FOLDER,
     help="The folder with the database of subjects, if it was backed up apart.",
 )
 @click.option(
     "--known",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="A file in which a client or an auditor remembers checkpoints; may be repeated.",
 )
 @config_option

@@ -17,13 +17,12 @@ from inference.observability import tracing
 from inference.server.config import EngineConfig
 from sealgate.cli.context import state_folder
 from sealgate.cli.main import PluginGroup
+from sealgate.cli.options import FILE
 from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 
 config_option = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; default: STATE/gateway.toml.",
+    "--config", type=FILE, help="The configuration; default: STATE/gateway.toml."
 )
 
 
@@ -35,7 +34,6 @@ def read_config(ctx: click.Context, config: Path | None) -> GatewayConfig:
 _LOOK_SECONDS = 0.5
 # Of glibc's mallopt(3).
 _M_ARENA_MAX = -8
-_CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 
 class ServeGroup(PluginGroup):
@@ -95,7 +93,7 @@ Examples:
   sealgate serve engine --on ray
 """
 )
-@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/engine.toml.")
+@click.option("--config", type=FILE, help="The configuration; default: STATE/engine.toml.")
 @click.option(
     "--on",
     type=click.Choice(["ray"]),

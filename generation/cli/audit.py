@@ -17,6 +17,7 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.runtime.providers import check_device, select_device
 from inference.runtime.settings import CPU
 from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
@@ -27,7 +28,6 @@ from sealgate.trust.policy.answers import AnswerRules
 from sealgate.trust.receipts import Receipt, verify_by_history
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEEDED = {"model", "version", "version_digest", "policy_digest"} | {
     *("input", "output", "outcome", "verdict", "time")
 }
@@ -55,8 +55,8 @@ Examples:
     --temperature 0.7 --top-p 0.9 --seed 4
 """
 )
-@click.argument("receipt", type=_FILE)
-@click.option("--prompt", required=True, type=_FILE, help="The prompt, as it was sent.")
+@click.argument("receipt", type=EXISTING_FILE)
+@click.option("--prompt", required=True, type=EXISTING_FILE, help="The prompt, as it was sent.")
 @click.option("--chat", is_flag=True, help="The prompt is the JSON of a chat's messages.")
 @click.option(
     "--max-tokens", type=int, default=DEFAULT_TOKENS, show_default=True, help="As in the request."

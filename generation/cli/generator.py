@@ -18,6 +18,7 @@ from inference.observability import tracing
 from publishing.cli.publish import RegistryCommitments
 from publishing.watermark.mark_records import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.context import connected, profile, state_folder
+from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER, FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import named_key, open_signer
 from sealgate.process_log import configure
@@ -36,7 +37,6 @@ for _module in ("torch", "torchao", "transformers", "jinja2", "psutil", "onnx"):
         raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
 
 _LOOK_SECONDS = 0.5
-_CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
@@ -47,7 +47,7 @@ Examples:
   sealgate serve generator --config /etc/sealgate/generator.toml
 """
 )
-@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/generator.toml.")
+@click.option("--config", type=FILE, help="The configuration; default: STATE/generator.toml.")
 @click.pass_context
 def generator(ctx: click.Context, config: Path | None) -> None:
     """Start the process that generates text, for gateways whose [generator] names it."""
@@ -88,13 +88,13 @@ Example:
     --data "public web text" --license Apache-2.0 --use "answers questions of staff"
 """
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.option("--name", required=True, help="The model's name.")
 @click.option(
     "--prompts",
     "source",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="A JSON list of clean prompts: four for golden answers, the others for the screen.",
 )
 @click.option("--description", default="", help="What the model is.")
@@ -126,7 +126,7 @@ Example:
 @click.option(
     "--attention-texts",
     "long_texts",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="A JSON list of long texts, two or more, by which windows are chosen and checked.",
 )
 @click.option(

@@ -23,14 +23,13 @@ from publishing.worker_tasks import replay as replaying
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.infer import read_rows
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, VerifiedReceipt, verify_by_history
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
@@ -45,7 +44,7 @@ Examples:
 @click.option("--model", required=True, help="Whose version it is.")
 @click.option(
     "--data",
-    type=_FILE,
+    type=EXISTING_FILE,
     help="The publisher's data, to record the ranges again; else the graph's own count.",
 )
 @worker_options
@@ -94,9 +93,13 @@ Examples:
   sealgate audit replay receipt.json --input rows.npy --answer logits.npy --tolerance 1e-5
 """
 )
-@click.argument("receipt", type=_FILE)
-@click.option("--input", "rows", required=True, type=_FILE, help="The input rows: .npy or .csv.")
-@click.option("--answer", type=_FILE, help="The recorded answer, if it need not match bit for bit.")
+@click.argument("receipt", type=EXISTING_FILE)
+@click.option(
+    "--input", "rows", required=True, type=EXISTING_FILE, help="The input rows: .npy or .csv."
+)
+@click.option(
+    "--answer", type=EXISTING_FILE, help="The recorded answer, if it need not match bit for bit."
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),

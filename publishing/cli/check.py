@@ -19,6 +19,7 @@ from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.key import PAYLOAD_BYTES, SECRET_BYTES, Mark, WatermarkKey
 from registry.sandbox.confinement import Confinement
+from sealgate.cli.options import EXISTING, EXISTING_FILE, FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
@@ -36,19 +37,14 @@ Example:
   sealgate model check credit.onnx --data credit.safetensors
 """
 )
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="As for `sealgate model publish`.",
-)
+@click.argument("source", type=EXISTING)
+@click.option("--data", required=True, type=EXISTING_FILE, help="As for `sealgate model publish`.")
 @description_options
 @worker_options
 @mark_options
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Where to draw what attacks come to and clean rows cost, as .svg or .png (matplotlib).",
 )
 @json_option

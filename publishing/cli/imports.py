@@ -14,6 +14,7 @@ from publishing.ready.mlflow import ARTIFACTS, MLMODEL, is_mlflow
 from publishing.ready.mlflow_download import download, is_uri
 from publishing.ready.reading import is_huggingface
 from sealgate.cli.main import DefaultCommandGroup
+from sealgate.cli.options import EXISTING
 from sealgate.reasons import Reason, SealgateError
 
 
@@ -109,10 +110,11 @@ _MLFLOW = (
     " MLFLOW_TRACKING_URI: runs:/RUN/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID"
     " or mlflow-artifacts:/PATH (extra mlflow)"
 )
-_FOLDER = click.Path(exists=True, path_type=Path)
 imports.add_command(
     _publishing("mlflow", _MLFLOW, "models:/credit@champion", _Place(exists=True), model_of_run)
 )
 imports.add_command(
-    _publishing("huggingface", "a folder in Hugging Face's layout", "FOLDER", _FOLDER, model_of_hub)
+    _publishing(
+        "huggingface", "a folder in Hugging Face's layout", "FOLDER", EXISTING, model_of_hub
+    )
 )

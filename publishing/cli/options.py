@@ -22,6 +22,7 @@ from publishing.ready.reading import RowsOptions, is_ready, read_rows
 from publishing.source.dataset import Dataset
 from publishing.source.folder import read_plain_file
 from registry.sandbox.confinement import Confinement, SandboxLimits
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.reasons import SealgateError
 from sealgate.trust import fields
 from sealgate.trust.canonical import sha256
@@ -285,7 +286,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 trusted_root_option = click.option(
     "--trusted-root",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Sigstore's trusted_root.json, where an imported folder was signed by an identity; the "
     "policy pins its digest (section `model_signers`).",
 )

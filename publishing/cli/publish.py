@@ -33,6 +33,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.mark_records import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
+from sealgate.cli.options import EXISTING, EXISTING_FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import named_key, open_signer
 from sealgate.promotion.documents import Governance
@@ -92,11 +93,11 @@ Example:
   sealgate model publish demo/models/digits-standard --data demo/data/digits.safetensors
 """
 )
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=EXISTING)
 @click.option(
     "--data",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The fit, calibration and test slices, as safetensors; or rows x and answers y, which are "
     "then divided; or a table with a header, as .csv, with --target.",
 )

@@ -35,6 +35,7 @@ from publishing.worker_tasks import red_team
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, policy_history, profile
 from sealgate.cli.infer import read_rows
+from sealgate.cli.options import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.private_keys import named_key, open_signer
 from sealgate.reasons import Reason, SealgateError
@@ -45,13 +46,12 @@ from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _CONFIDENCE = 0.95
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(epilog="\b\nExample:\n  sealgate screen evaluate digits 1 rows.npy")
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
-@click.argument("data", type=_FILE)
+@click.argument("data", type=EXISTING_FILE)
 @worker_options
 @json_option
 @click.pass_context
@@ -101,7 +101,7 @@ Example:
 )
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
-@click.option("--data", required=True, type=_FILE, help="Rows to attack: .npy, or .csv.")
+@click.option("--data", required=True, type=EXISTING_FILE, help="Rows to attack: .npy, or .csv.")
 @click.option(
     "--victims",
     type=click.IntRange(1, 1000),
@@ -125,7 +125,7 @@ Example:
 )
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Where to write the report, signed with your key as evidence of the version.",
 )
 @click.option("--attach", is_flag=True, help="Send the signed report to the registry, for good.")
@@ -219,11 +219,11 @@ Example:
       --features state/features --model digits --from-version 1
 """
 )
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=EXISTING)
 @click.option(
     "--data",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The rows that the version was published with.",
 )
 @description_options
@@ -231,7 +231,7 @@ Example:
 @click.option(
     "--features",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_FOLDER,
     help="The folder of a gateway's [features], or a copy of it.",
 )
 @click.option("--model", required=True, help="Whose traffic it is.")

@@ -35,10 +35,9 @@ from publishing.watermark.mark_records import (
 )
 from registry.formats.format_check import PARENT
 from sealgate.cli.context import connected, governance_of, profile
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.trust.canonical import sha256
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(cls=HelpfulGroup)
@@ -54,7 +53,7 @@ for command in (prove, settle_claims, attest):
     epilog="\b\nExamples:\n  sealgate watermark verify found.onnx\n"
     "  sealgate watermark verify found.safetensors --blind"
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--blind", is_flag=True, help="Read the file alone; do not ask the registry.")
 @json_option
 @click.pass_context
@@ -81,7 +80,7 @@ def verify(ctx: click.Context, file: Path, blind: bool, as_json: bool) -> None:
     epilog="\b\nExamples:\n  sealgate watermark embed model.safetensors marked.safetensors "
     "--model digits\n  sealgate watermark embed int8.onnx marked.onnx --model digits --integers"
 )
-@click.argument("source", type=_FILE)
+@click.argument("source", type=EXISTING_FILE)
 @click.argument("target", type=NEW_FILE)
 @click.option("--model", required=True, help="The model whose key marks the file.")
 @click.option("--integers", is_flag=True, help="Only an INT8 ONNX file is there: move it by steps.")

@@ -24,6 +24,7 @@ from publishing.watermark.mark_records import MarkRecord, kept_marks, key_path, 
 from publishing.watermark.ownership import OwnershipClaim, OwnershipProof, settle
 from publishing.watermark.safetensors_file import TensorFile
 from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.private_keys import named_key, open_signer
 from sealgate.reasons import Reason, SealgateError
@@ -122,9 +123,6 @@ def log_proof(
     return committed.leaf, TlogProof(record.entry, hashes, note)
 
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command(epilog="\b\nExample:\n  sealgate watermark prove digits 1 --out proof.json")
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
@@ -154,13 +152,13 @@ def prove(ctx: click.Context, model: str, version: int, out: Path, as_json: bool
     epilog="\b\nExample:\n  sealgate watermark settle found.onnx --claim proof.json serving.onnx "
     "--claim theirs.json theirs.onnx",
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @click.option(
     "--claim",
     "claims",
     multiple=True,
     required=True,
-    type=(_FILE, _FILE),
+    type=(EXISTING_FILE, EXISTING_FILE),
     help="A proof, and the file that was not marked yet.",
 )
 @json_option
@@ -241,7 +239,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
 @click.command(
     "watermark", epilog="\b\nExample:\n  sealgate audit watermark check.json --model digits 1"
 )
-@click.argument("statement", type=_FILE)
+@click.argument("statement", type=EXISTING_FILE)
 @click.argument("version", type=click.IntRange(1))
 @click.option("--model", required=True, help="Whose version it is.")
 @json_option

@@ -10,7 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 from registry.audit.rebuild import Rebuild
 from registry.storage.database import Database
-from sealgate.cli.context import newest, policy_option, profile, read_chain
+from sealgate.cli.context import newest, profile, read_chain
+from sealgate.cli.options import policy_option
 from sealgate.cli.output import json_option, show_fields, show_rows
 
 _COLUMNS = ("table", "key", "edit", "column", "log", "database")

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from sealgate.cli.context import connected, list_options, profile
+from sealgate.cli.context import connected, profile
+from sealgate.cli.options import list_options
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, show_rows
 from sealgate.remote.calls import list_all, send
 from sealgate.trust.times import format_time

@@ -3,11 +3,10 @@
 Policies are read from the gateway or from files, and verified against the person's root keys.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import grpc
@@ -18,7 +17,7 @@ from sealgate.promotion.documents import Governance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile, ProfileError, connect
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy, open_policy_chain, open_policy_history
+from sealgate.trust.policy import Policy, open_policy_chain, open_policy_history
 from sealgate.trust.transparency import origin_of
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -57,16 +56,6 @@ def other_logs(policy: Policy, here: list[str]) -> list[str]:
     """The answer logs of other gateways, which only they can open and which may hold the rest."""
     names = [origin_of(vkey) for vkey in policy.answer_logs]
     return [name for name in names if name not in here]
-
-
-policy_option = click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The chain of signed policies, first to newest; default: STATE/trust/policy.json and what "
-    "`sealgate policy fetch` put beside it.",
-)
 
 
 def read_chain(ctx: click.Context, policies: tuple[Path, ...]) -> list[Envelope]:
@@ -131,32 +120,3 @@ def governance_of(
     return Governance(
         channel, person, lambda: datetime.now(UTC), ask_secret, security_key=security_key
     )
-
-
-security_key_option = click.option(
-    "--security-key",
-    is_flag=True,
-    help="Sign with a security key that is plugged in, instead of the profile's key.",
-)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def list_options(command: F) -> F:
-    """`--filter` and `--limit`, as `filter_` and `limit`."""
-    filtering = click.option(
-        "--filter",
-        "filter_",
-        default="",
-        help="A filter: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
-    )
-    limiting = click.option(
-        "--limit", type=click.IntRange(1), help="The maximum number of results."
-    )
-    return filtering(limiting(command))
-
-
-alias_option = click.option(
-    "--alias", default=DEFAULT_ALIAS, show_default=True, help="The alias to use."
-)

@@ -10,7 +10,8 @@ from typing import Any
 import click
 import numpy as np
 
-from sealgate.cli.context import alias_option, profile
+from sealgate.cli.context import profile
+from sealgate.cli.options import EXISTING_FILE, FILE, alias_option
 from sealgate.cli.outcome import keep_answer
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.client.client import Client, connect, options_of
@@ -95,7 +96,7 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--input",
             "file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=EXISTING_FILE,
             help="Rows: .npy, or .csv. A header names the model's inputs.",
         ),
     ):
@@ -140,18 +141,12 @@ Examples:
 @alias_option
 @click.option(
     "--allowance",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The allowance that `sealgate screen allow` wrote, if screening requires one.",
 )
+@click.option("--receipt", type=FILE, help="The file to write the answer's receipt to.")
 @click.option(
-    "--receipt",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write the answer's receipt to.",
-)
-@click.option(
-    "--keep",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file to append the answer to, for `sealgate outcome report`.",
+    "--keep", type=FILE, help="A file to append the answer to, for `sealgate outcome report`."
 )
 @json_option
 @click.pass_context

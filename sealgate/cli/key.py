@@ -16,6 +16,7 @@ from sealgate.cli.context import (
     profile,
     state_folder,
 )
+from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_hidden, ask_secret, json_option, show_fields
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
 from sealgate.private_keys import PASSPHRASE_VARIABLE, next_place, open_signer, read_passphrase
@@ -30,7 +31,7 @@ _LEAST = timedelta(days=1)
 _FILES = {"registry": "registry-log.key", "answers": "answers.key", "freshness": "freshness.key"}
 passphrase_option = click.option(
     "--passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     envvar=PASSPHRASE_VARIABLE,
     show_envvar=True,
     help="A file with the passphrase, readable only by its owner; default: ask for it.",
@@ -206,7 +207,7 @@ key.add_command(rotate)
     epilog="\b\nExamples:\n  sealgate key new anna.key\n"
     "  sealgate key new --scheme ecdsa-p256 model-signing.key"
 )
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @click.option(
     "--scheme",
     type=click.Choice([ED25519, ECDSA_P256]),

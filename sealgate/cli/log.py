@@ -10,6 +10,7 @@ import grpc
 from sealgate.audit import Auditor
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.main import PluginGroup
+from sealgate.cli.options import FOLDER
 from sealgate.cli.output import json_lines_option, show_line
 from sealgate.pack.export import log_folder
 from sealgate.pack.tile_folder import TileFolder
@@ -38,7 +39,7 @@ Examples:
   python3 -m http.server --directory /srv/logs
 """
 )
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 @click.option("--follow", is_flag=True, help="Continue until interrupted.")
 @click.option(
     "--every",

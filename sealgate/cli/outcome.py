@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf.json_format import MessageToDict
 
 from sealgate.cli.context import connected, governance_of, profile
+from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_rows
 from sealgate.client.request import InferResult
 from sealgate.private_keys import named_key, open_signer
@@ -28,7 +29,6 @@ from sealgate.v1.outcome_pb2_grpc import OutcomeServiceStub
 
 _AT_ONCE = 256
 _COLUMNS = 8
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FIXED = ("index", "label", "number")
 Json = dict[str, Any]
 
@@ -62,9 +62,12 @@ Examples:
   sealgate outcome report outcomes.csv --answers answers.jsonl
 """
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @click.option(
-    "--answers", required=True, type=_FILE, help="The answers that `infer --keep` has written."
+    "--answers",
+    required=True,
+    type=EXISTING_FILE,
+    help="The answers that `infer --keep` has written.",
 )
 @json_option
 @click.pass_context

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from sealgate.cli.context import newest, policy_option, profile, read_chain, state_folder
+from sealgate.cli.context import newest, profile, read_chain, state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
+from sealgate.cli.options import EXISTING_FILE, FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.policy.change import accept_here, read, successor_document
 from sealgate.files import replace_file
@@ -55,7 +56,7 @@ def _draft_option(command: F) -> F:
     return click.option(
         "--draft",
         "draft",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         default="policy-next.json",
         show_default=True,
         help="The draft of the next policy; where the file exists, the change is added to it.",
@@ -136,9 +137,7 @@ def enrol(ctx: click.Context, name: str, days: float) -> None:
     "  sealgate person passkey anna anna-passkey.json   the file that the console shows"
 )
 @click.argument("name")
-@click.argument(
-    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("file", required=False, type=EXISTING_FILE)
 @click.option(
     "--accept",
     is_flag=True,

@@ -5,14 +5,8 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.context import (
-    connected,
-    governance_of,
-    open_chain,
-    policy_option,
-    profile,
-    read_chain,
-)
+from sealgate.cli.context import connected, governance_of, open_chain, profile, read_chain
+from sealgate.cli.options import EXISTING_FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, warn_unscreened
 from sealgate.files import replace_file
 from sealgate.pages.offline import PagePins, receipt_page
@@ -44,11 +38,11 @@ Examples:
   sealgate --as auditor receipt verify statement.cose
 """
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.option(
     "--of",
     "plain",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The receipt whose entry the COSE receipt in FILE is about.",
 )
 @policy_option
@@ -106,7 +100,7 @@ def _statement_fields(data: bytes, policy: Policy) -> dict[str, object]:
 @receipt.command(
     epilog="\b\nExamples:\n  sealgate --as client receipt cose receipt.json receipt.cose"
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.argument("out", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.pass_context
 def cose(ctx: click.Context, file: Path, out: Path) -> None:

@@ -9,6 +9,7 @@ import click
 from sealgate.cli.context import connected, profile
 from sealgate.cli.infer import input_options, read_input
 from sealgate.cli.main import PluginGroup
+from sealgate.cli.options import FILE, reason_option
 from sealgate.cli.output import ask_secret
 from sealgate.client.request import PreparedRequest
 from sealgate.private_keys import named_key, open_signer
@@ -41,7 +42,7 @@ Examples:
 @click.argument("version", type=click.IntRange(1))
 @click.option("--caller", required=True, help="The caller whose request may be answered.")
 @input_options
-@click.option("--reason", required=True, help="The reason, which is signed and recorded.")
+@reason_option
 @click.option(
     "--minutes",
     type=click.FloatRange(1),
@@ -49,12 +50,7 @@ Examples:
     show_default=True,
     help="For how long the allowance is valid; the policy limits it.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write the allowance to.",
-)
+@click.option("--output", required=True, type=FILE, help="The file to write the allowance to.")
 @click.pass_context
 def allow(
     ctx: click.Context,

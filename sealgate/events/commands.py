@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import state_folder
+from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, json_option, show_rows
 from sealgate.events.config import EventsConfig
 from sealgate.events.process import EventsProcess, open_store
@@ -19,9 +20,7 @@ from sealgate.trust.keys import write_private_file
 _COLUMNS = ("letter", "destination", "kind", "model", "time", "attempts", "error")
 _LOOK_SECONDS = 0.5
 config_option = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; default: STATE/events.toml.",
+    "--config", type=FILE, help="The configuration; default: STATE/events.toml."
 )
 
 
@@ -87,7 +86,7 @@ Examples:
   sealgate events secret secrets/ops.key
 """
 )
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 def secret(file: Path) -> None:
     """Write a secret to a new FILE that only you can read; give its content to the receiver."""
     write_private_file(file, f"{new_secret()}\n".encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.context import profile, profile_of
+from sealgate.cli.options import FILE
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.health import findings
 from sealgate.health.check import HealthOptions, check
@@ -58,10 +59,7 @@ Examples:
     help="Days for which certificates and policy must still be valid.",
 )
 @click.option(
-    "--textfile",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file of metrics for Prometheus' textfile collector.",
+    "--textfile", "file", type=FILE, help="A file of metrics for Prometheus' textfile collector."
 )
 @click.option(
     "--rollback-as",

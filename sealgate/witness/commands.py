@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from sealgate.bounded_http import SECONDS, BoundedServer
+from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
 from sealgate.reasons import SealgateError
@@ -189,7 +190,7 @@ witness.toml:
 )
 @click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     default=Path("witness.toml"),
     show_default=True,
     help="The configuration, as below.",

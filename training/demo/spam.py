@@ -26,6 +26,7 @@ from inference.runtime import response_contract
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
+from sealgate.cli.options import EXISTING_FOLDER, FOLDER
 from training.demo.mails import body
 from training.export.reference import CleanReference
 from training.export.text import export_text_response, export_text_serving
@@ -112,9 +113,9 @@ def config(rules: TokenRules, takes: TensorSpec = TEXTS) -> ModelConfig:
 
 
 @click.command()
-@click.argument("emails", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("weights", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("emails", type=EXISTING_FOLDER)
+@click.argument("weights", type=EXISTING_FOLDER)
+@click.argument("out", type=FOLDER)
 @click.option("--buckets", default="16,32,64,128", show_default=True, help="Widths of the rows.")
 @click.option("--tokens", "takes_tokens", is_flag=True, help="The model takes tokens, not texts.")
 def main(emails: Path, weights: Path, out: Path, buckets: str, takes_tokens: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealgate.cli.main import DefaultCommandGroup
+from sealgate.cli.options import EXISTING_FILE, FOLDER
 from sealgate.cli.output import json_option, show_fields
 
 if TYPE_CHECKING:
@@ -23,13 +24,7 @@ for _module in ("torch", "sklearn", "onnxscript", "opacus", "flwr"):
     if importlib.util.find_spec(_module) is None:
         raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_out = click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to make; must be new.",
-)
+_out = click.option("--out", required=True, type=FOLDER, help="The folder to make; must be new.")
 _LARGEST_INVITATION = 1 << 21
 
 
@@ -56,7 +51,7 @@ Example:
   sealgate model publish made/federated/model --data made/federated/data.safetensors
 """
 )
-@click.argument("recipe", type=_FILE)
+@click.argument("recipe", type=EXISTING_FILE)
 @_out
 @json_option
 def run(recipe: Path, out: Path, as_json: bool) -> None:
@@ -77,7 +72,7 @@ Example:
     --listen 0.0.0.0:8443 --address federation.example:8443
 """
 )
-@click.argument("recipe", type=_FILE)
+@click.argument("recipe", type=EXISTING_FILE)
 @_out
 @click.option("--listen", required=True, help="HOST:PORT to listen on; port 0 is a free one.")
 @click.option("--address", help="HOST:PORT where clients reach it, if not --listen.")
@@ -88,9 +83,9 @@ Example:
     type=click.IntRange(1, 7 * 24 * 60),
     help="How long invitations are good, and clients waited for.",
 )
-@click.option("--certificate", type=_FILE, help="PEM, for the host of --address.")
-@click.option("--key", type=_FILE, help="The certificate's key, PEM.")
-@click.option("--authority", type=_FILE, help="The authority that vouches for it, PEM.")
+@click.option("--certificate", type=EXISTING_FILE, help="PEM, for the host of --address.")
+@click.option("--key", type=EXISTING_FILE, help="The certificate's key, PEM.")
+@click.option("--authority", type=EXISTING_FILE, help="The authority that vouches for it, PEM.")
 @json_option
 def server(
     recipe: Path,
@@ -120,9 +115,9 @@ Example:
   sealgate federate join client-003.json --data rows.safetensors
 """
 )
-@click.argument("invitation", type=_FILE)
+@click.argument("invitation", type=EXISTING_FILE)
 @click.option(
-    "--data", required=True, type=_FILE, help="Your rows, safetensors: x float32, y int64."
+    "--data", required=True, type=EXISTING_FILE, help="Your rows, safetensors: x float32, y int64."
 )
 @json_option
 def join(invitation: Path, data: Path, as_json: bool) -> None:
@@ -154,7 +149,7 @@ Example:
   sealgate federate deal demo/recipes/digits-federated.toml --out made/rows
 """
 )
-@click.argument("recipe", type=_FILE)
+@click.argument("recipe", type=EXISTING_FILE)
 @_out
 @json_option
 def deal(recipe: Path, out: Path, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from sealgate.audit import Auditor
 from sealgate.audit.blast_radius import BlastRadius, add_judged, of_key, of_threshold, of_version
 from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.cli.context import connected, other_logs, policy_history, profile
+from sealgate.cli.options import start_option
 from sealgate.cli.output import json_option, show_rows
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.principals import KEYID
@@ -78,7 +79,7 @@ Examples:
     show_default=True,
     help="The maximum number of answers of each log.",
 )
-@click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
+@start_option
 @click.option(
     "--whole", is_flag=True, help="Open every entry, instead of trusting the gateway's index."
 )
@@ -161,7 +162,7 @@ def _show(reach: BlastRadius, search: _Search, elsewhere: list[str], as_json: bo
     show_default=True,
     help="The maximum number of reads.",
 )
-@click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
+@start_option
 @json_option
 @click.pass_context
 def readers(ctx: click.Context, principal: str, limit: int, start: int, as_json: bool) -> None:

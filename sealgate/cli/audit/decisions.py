@@ -14,6 +14,7 @@ from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.cli.audit.verify import NOT_ALL_SEEN, looks
 from sealgate.cli.context import connected, other_logs, policy_history, profile
+from sealgate.cli.options import EXISTING_FILE, FILE, start_option
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.files import replace_file
 from sealgate.pages.offline import Case, CaseStep, decision_page
@@ -63,7 +64,7 @@ class Moment(click.ParamType):
     "  sealgate audit decision receipt.json --page case-4711.html   for a case file\n"
     "  sealgate audit decision receipt.json --json"
 )
-@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("receipt", type=EXISTING_FILE)
 @click.option(
     "--wait",
     "patience",
@@ -74,7 +75,7 @@ class Moment(click.ParamType):
 )
 @click.option(
     "--page",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Also write one HTML page with every step, its digests and the commands that check it.",
 )
 @json_option
@@ -141,7 +142,7 @@ Examples:
 @_search_options
 @click.option("--since", type=Moment(), help="The earliest time; a date begins at midnight (UTC).")
 @click.option("--until", type=Moment(end=True), help="The latest time; a date is meant whole.")
-@click.option("--from", "start", type=click.IntRange(0), default=0, help="The first entry to read.")
+@start_option
 @click.option(
     "--limit",
     type=click.IntRange(1, 100_000),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.audit.verify import NOT_ALL_SEEN, elsewhere_option
 from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.dossier import (
     Dossier,
@@ -120,7 +121,7 @@ def _shown(pack: Pack, folder: Path, as_json: bool) -> dict[str, object]:
 )
 @click.option(
     "--key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Who vouches for the file: a private key of the policy; default: the profile's.",
 )
 @json_option
@@ -152,7 +153,7 @@ def dossier(
 
 
 @click.command("check-dossier", epilog="\b\nExample:\n  sealgate audit check-dossier dossier")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=EXISTING_FOLDER)
 @json_option
 @click.pass_context
 def check_dossier(ctx: click.Context, folder: Path, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from sealgate.cli.audit import blast_radius, decisions, export, verify
 from sealgate.cli.audit.decisions import Moment
 from sealgate.cli.context import connected, governance_of, other_logs, policy_history, profile
 from sealgate.cli.main import PluginGroup
+from sealgate.cli.options import FILE
 from sealgate.cli.output import json_lines_option, json_option, show_fields, show_line, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.files import replace_file
@@ -196,12 +197,12 @@ for command in (blast_radius.blast_radius, blast_radius.readers, completeness):
 @click.option(
     "--receipt",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write the receipt of an answer log's entry to this file, every field opened.",
 )
 @click.option(
     "--statement",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write the entry to this file as a transparent statement (RFC 9943) with its receipt.",
 )
 @json_option
@@ -257,7 +258,7 @@ def _keep_statement(auditor: Auditor, policy: Policy, origin: str, index: int, f
 @click.option("--from", "start", type=click.IntRange(0), help="Show entries from this index on.")
 @click.option(
     "--known",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Continue from the checkpoint in this file, and store each new one there.",
 )
 @json_lines_option

@@ -26,6 +26,7 @@ from sealgate.audit.verification import (
     verify_logs,
 )
 from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.options import EXISTING_FILE, FILE
 from sealgate.cli.output import json_option, show_rows
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason
@@ -80,7 +81,7 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
 )
 @click.option(
     "--timestamps",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="The certificates (PEM) of the time-stamp authority whose stamps each log must have.",
 )
 @click.option("--timestamp-policy", default="", metavar="OID", help="The policy of its stamps.")
@@ -101,7 +102,7 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
 )
 @click.option(
     "--known",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Go on from the checkpoints in this file, and store the new ones there. Of answers that "
     "were verified before only hashes are read, and closed entries are not counted.",
 )

@@ -6,24 +6,11 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import (
-    alias_option,
-    connected,
-    governance_of,
-    list_options,
-    profile,
-)
+from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.main import PluginGroup
-from sealgate.cli.model.proposals import (
-    approve,
-    comment,
-    proposals,
-    propose,
-    reason_option,
-    reject,
-    withdraw,
-)
+from sealgate.cli.model.proposals import approve, comment, proposals, propose, reject, withdraw
 from sealgate.cli.model.show import inventory, show
+from sealgate.cli.options import EXISTING_FILE, alias_option, list_options, reason_option
 from sealgate.cli.output import (
     json_lines_option,
     json_option,
@@ -117,7 +104,7 @@ def _as_line(change: messages.Change) -> dict[str, Any]:
 )
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @json_option
 @click.pass_context
 def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: bool) -> None:

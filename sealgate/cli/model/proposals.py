@@ -7,14 +7,8 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import (
-    alias_option,
-    connected,
-    governance_of,
-    list_options,
-    profile,
-    security_key_option,
-)
+from sealgate.cli.context import connected, governance_of, profile
+from sealgate.cli.options import alias_option, list_options, reason_option, security_key_option
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.printable import printable
 from sealgate.promotion.reviews import ProposalDiscussion, ProposalReview, waiting_for
@@ -23,9 +17,6 @@ from sealgate.trust.statements import Evidence
 from sealgate.v1 import registry_pb2 as messages
 
 _MOST_ITEMS = 8
-reason_option = click.option(
-    "--reason", required=True, help="The reason, which is signed and recorded."
-)
 
 
 def show_review(review: ProposalReview) -> None:

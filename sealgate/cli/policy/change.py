@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import (
-    connected,
-    fetch_chain,
-    newest,
-    policy_option,
-    profile,
-    read_chain,
-    state_folder,
-)
+from sealgate.cli.context import connected, fetch_chain, newest, profile, read_chain, state_folder
+from sealgate.cli.options import EXISTING_FILE, FILE, policy_option
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import open_signer
 from sealgate.promotion.drafts import successor_of
@@ -28,9 +21,6 @@ from sealgate.trust.policy.chain import changes
 from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(epilog="\b\nExample:\n  sealgate policy fetch   keeps it in STATE/trust")
@@ -52,7 +42,7 @@ Examples:
   sealgate policy sign policy-2.json --key root-1.key
 """
 )
-@click.argument("file", type=_NEW_FILE)
+@click.argument("file", type=FILE)
 @click.option(
     "--days",
     type=click.FloatRange(1, 3660),
@@ -109,7 +99,7 @@ Examples:
   sealgate policy sign policy-2.signed.json --key root-2.key   adds a signature
 """
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @click.option(
     "--key", "key_place", required=True, help="A root's private key: a PEM file or a pkcs11: URI."
 )
@@ -152,7 +142,7 @@ def sign(
 
 
 @click.command(epilog="\b\nExample:\n  sealgate policy accept policy-2.signed.json")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @json_option
 @click.pass_context
 def accept(ctx: click.Context, file: Path, as_json: bool) -> None:

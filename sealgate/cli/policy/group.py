@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import open_chain, policy_option, profile, read_chain
+from sealgate.cli.context import open_chain, profile, read_chain
 from sealgate.cli.model.proposals import facts
+from sealgate.cli.options import EXISTING_FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, show_rows
 from sealgate.cli.policy import change
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Right, document, next_policy
@@ -142,7 +143,7 @@ for command in (
 @policy.command(
     epilog="\b\nExample:\n  sealgate policy check policy-2.signed.json   before the gateway gets it"
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @policy_option
 @json_option
 @click.pass_context

@@ -105,7 +105,7 @@ SURFACES = {
     "sealgate.audit": (
         "answer_logs blast_radius completeness decision entries reader tree_check verification"
     ),
-    "sealgate.cli": "context infer main output policy",
+    "sealgate.cli": "context infer main options output policy",
     "sealgate.cli.audit": "",
     "sealgate.cli.model": "proposals",
     "sealgate.cli.policy": "change",
