@@ -99,8 +99,8 @@ _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (_number(r"\d{2}\.?\d{2}\.?\d{2}-?\d{3}\.?\d{2}"), nn.is_valid),
     (_number(r"\d{11}"), pesel.is_valid),
 )
-# Of how many texts an answer's screen remembers whether they are such a number.
-_MOST_REMEMBERED = 4096
+MOST_REMEMBERED = 4096
+"""Of how many texts a recognizer remembers, for one answer, whether they are what it looks for."""
 _SPACE = re.compile("[ -]")
 # Of a JSON Web Token so much that all that follows belongs to it.
 _TOKEN_HEAD = re.compile(r"[A-Za-z0-9_-]*eyJ[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]")
@@ -134,7 +134,7 @@ class PersonalData:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str], bool] = {}
+        self._is_valid = functools.lru_cache(MOST_REMEMBERED)(_is_valid)
 
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
         if "@" in text:
@@ -159,13 +159,9 @@ class PersonalData:
                 yield AnswerFinding(PERSONAL, start, end)
             at = end or start + 1
 
-    def _is_valid(self, kind: int, text: str) -> bool:
-        found = self._known.get((kind, text))
-        if found is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            found = self._known[kind, text] = _CHECKED[kind][1](text)
-        return found
+
+def _is_valid(kind: int, text: str) -> bool:
+    return _CHECKED[kind][1](text)
 
 
 def beginning_of(finding: str) -> str:

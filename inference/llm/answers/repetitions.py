@@ -3,9 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 from inference.llm.answers.readings import plain_form
-from inference.llm.answers.recognizers import AnswerFinding
+from inference.llm.answers.recognizers import MOST_REMEMBERED, AnswerFinding
 from sealgate.trust.policy.answers import CANARY, PROMPT
 
 GRAM = 8
@@ -21,8 +22,6 @@ _LETTER = re.compile(
 _CANARY = re.compile(r"[\w-]{8,}")
 _LONGEST_CANARY, _SHORTEST_CANARY, _MOST_PIECES = 128, 8, 8
 _SIGN = re.compile("[_-]+")
-# Of how many texts a screen remembers whether they are a canary.
-_MOST_REMEMBERED = 4096
 
 
 class RepeatedPrompt:
@@ -71,22 +70,16 @@ class Canaries:
     """
 
     def __init__(self, digests: Sequence[str]) -> None:
-        self._digests = frozenset(digests)
-        self._known: dict[str, bool] = {}
+        self._is_one = lru_cache(MOST_REMEMBERED)(partial(_is_canary, frozenset(digests)))
 
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
         for run in _CANARY.finditer(text):
             if any(self._is_one(said) for said in _pieces(run[0])):
                 yield AnswerFinding(CANARY, *run.span())
 
-    def _is_one(self, said: str) -> bool:
-        found = self._known.get(said)
-        if found is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            forms = {said, said.lower(), said.upper()}
-            found = self._known[said] = not self._digests.isdisjoint(map(_digest, forms))
-        return found
+
+def _is_canary(digests: frozenset[str], said: str) -> bool:
+    return not digests.isdisjoint(map(_digest, {said, said.lower(), said.upper()}))
 
 
 def _pieces(run: str) -> Iterator[str]:
