@@ -15,9 +15,9 @@ from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
 from gateway.cosigning.updates import WitnessUpdater
 from gateway.observability.certificates import Certificates
-from gateway.observability.collector import MetricsListener, Sources
+from gateway.observability.collector import GatewayMetrics, Sources
 from gateway.observability.history import StatisticsHistory
-from gateway.observability.server import GatewayReadiness, Phase
+from gateway.observability.readiness import GatewayReadiness, Phase
 from gateway.outcomes import ColumnWatch, OutcomeAlarm, OutcomeBook, OutcomeReports
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
@@ -208,14 +208,14 @@ class Gateway:
             self.inference.unresolved,
         )
 
-    def _new_metrics(self, config: GatewayConfig, tls: ServerTls | None) -> MetricsListener:
+    def _new_metrics(self, config: GatewayConfig, tls: ServerTls | None) -> GatewayMetrics:
         readiness = GatewayReadiness(self.engine, self.recorder.fenced)
         # The files of certificates are opened only where somebody may ask when they expire.
         sources = None
         if config.metrics.listen:
             certificates = Certificates(tls, config)
             sources = self._metric_sources(certificates, readiness)
-        return MetricsListener(config.metrics, readiness, sources)
+        return GatewayMetrics(config.metrics, readiness, sources)
 
     def _metric_sources(self, certificates: Certificates, readiness: GatewayReadiness) -> Sources:
         store, stamps, counts = self.store, self.timestamps.newest, self.interceptor

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import SplitResult
@@ -23,6 +24,7 @@ _CONNECTIONS = 32
 _MOST = 2 * _CONNECTIONS
 _ENDING_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
+_LOOK_SECONDS = 0.1
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -40,7 +42,20 @@ class BoundedServer(ThreadingHTTPServer):
         # Second descriptors, the oldest first: TLS takes the sockets over, but not these.
         self._open: list[socket.socket] = []
         self._free = threading.BoundedSemaphore(_MOST)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(_LOOK_SECONDS,), name="http", daemon=True
+        )
         super().__init__((host, port), handler)
+
+    def start(self) -> None:
+        """Begin to answer, on a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(timeout=_ENDING_SECONDS):
@@ -89,6 +104,28 @@ class BoundedServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers that break off are no news."""
+
+
+class BoundedHandler(BaseHTTPRequestHandler):
+    """Answers one request a connection. Who asks is no news: nothing is logged."""
+
+    timeout = SECONDS
+    server_version = "sealgate"
+    sys_version = ""
+
+    def send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        """Answer with a body of that media type; of HEAD, with its length alone."""
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Logs nothing."""
 
 
 def _break_off(connection: socket.socket) -> None:

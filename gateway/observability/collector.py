@@ -25,12 +25,13 @@ from gateway.observability.engine import (
     spread,
     timed,
 )
-from gateway.observability.server import GatewayReadiness, MetricsServer
+from gateway.observability.readiness import GatewayReadiness, metrics_listener
 from gateway.outcomes import OutcomeBook
 from gateway.recording.recorder import AuditRecorder
 from gateway.timestamps import StampedLog
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
+from sealgate.metrics_listener import MetricsListener
 from sealgate.settings import MetricsSettings
 from sealgate.trust.statements import review_end
 from sealgate.trust.times import parse_time
@@ -212,7 +213,7 @@ def _pointers(places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]
     yield filled(families.POINTER_END, {place: live.until for place, live in places.items()})
 
 
-class MetricsListener:
+class GatewayMetrics:
     """Shows a gateway's numbers, and whether it is ready: only where there are `sources`.
 
     `ports` has the listener's, if there is one.
@@ -224,17 +225,19 @@ class MetricsListener:
         """Raises: ConfigError where the address cannot be listened on."""
         self.readiness = readiness
         self.ports: dict[str, int] = {}
-        self._server: MetricsServer | None = None
+        self._listener: MetricsListener | None = None
         if sources is not None:
-            self._server = MetricsServer(settings, GatewayCollector(sources), readiness)
-            self.ports["metrics"] = self._server.server_port
+            collector = GatewayCollector(sources)
+            self._listener = metrics_listener(settings, collector, readiness.obstacle)
+            if self._listener.port is not None:
+                self.ports["metrics"] = self._listener.port
 
     def start(self) -> None:
-        if self._server is not None:
+        if self._listener is not None:
             for old, new in families.DEPRECATED.items():
                 _log.warning("metric %s is deprecated and ends with 0.3: use %s", old, new)
-            self._server.start()
+            self._listener.start()
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
+        if self._listener is not None:
+            self._listener.stop()

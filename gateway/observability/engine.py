@@ -16,7 +16,7 @@ from gateway.observability.families import (
     VERSION,
     Family,
 )
-from gateway.observability.server import MetricsServer, Phase
+from gateway.observability.readiness import Phase, metrics_listener
 from inference.batching.limits import BatcherCounts
 from inference.engine.engine import Engine
 from inference.engine.statistics import BOUNDS, Duration, RunFault, VersionStatistics, WaitHistogram
@@ -172,26 +172,19 @@ class EngineMetrics:
     ) -> None:
         """See `EngineCollector`. Raises: ConfigError where the address cannot be listened on."""
         self._readiness = EngineReadiness()
-        self._server: MetricsServer | None = None
-        if settings.listen:
-            collector = EngineCollector(engine, self._readiness, replicas)
-            self._server = MetricsServer(settings, collector, self._readiness)
-
-    @property
-    def port(self) -> int | None:
-        return self._server.server_port if self._server is not None else None
+        collector = EngineCollector(engine, self._readiness, replicas)
+        self._listener = metrics_listener(settings, collector, self._readiness.obstacle)
+        self.port = self._listener.port
 
     def start(self) -> None:
         self._readiness.phase = Phase.SERVING
-        if self._server is not None:
-            self._server.start()
+        self._listener.start()
 
     def drain(self) -> None:
         self._readiness.phase = Phase.DRAINING
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
+        self._listener.stop()
 
 
 def filled(family: Family, values: Mapping[L, float]) -> Metric:

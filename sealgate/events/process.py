@@ -3,13 +3,10 @@
 import fcntl
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler
 from typing import IO
 
-from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.events.checks import EventChecks
 from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.config import EventsConfig
@@ -17,11 +14,10 @@ from sealgate.events.delivery import Deliveries
 from sealgate.events.registry_events import RegistryEvents
 from sealgate.events.store import EventStore
 from sealgate.events.webhooks import Webhook
-from sealgate.settings import ConfigError, MetricsSettings
+from sealgate.metrics_listener import MetricsListener
+from sealgate.settings import ConfigError
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
-
-Answer = Callable[[], tuple[int, str]]
 
 
 def open_store(config: EventsConfig, clock: Callable[[], float] = time.time) -> EventStore:
@@ -81,7 +77,7 @@ class EventsProcess:
             from_beginning=source.from_beginning,
         )
         metrics = EventMetrics(self.store.counts, self.deliveries.results, self._failing)
-        self.metrics = EventMetricsServer(config.metrics, metrics)
+        self.metrics = MetricsListener(config.metrics, metrics.numbers, metrics.obstacle)
 
     def start(self) -> None:
         self.deliveries.start()
@@ -128,18 +124,13 @@ class EventMetrics:
         self._attempts = attempts
         self._failing = failing
 
-    def answers(self) -> dict[str, Answer]:
-        """What each path answers."""
-        return {
-            "/metrics": lambda: (200, "\n".join([*self._lines(), ""])),
-            "/healthz": lambda: (200, "ok\n"),
-            "/readyz": self._ready,
-        }
+    def numbers(self, _accept: str) -> tuple[bytes, str]:
+        """The metrics and their media type."""
+        return "\n".join([*self._lines(), ""]).encode(), _TEXT
 
-    def _ready(self) -> tuple[int, str]:
-        failing = self._failing()
-        told = "".join(f"{part}: {why}\n" for part, why in failing.items())
-        return (503, told) if failing else (200, "ready\n")
+    def obstacle(self) -> str:
+        """What fails, a line a part."""
+        return "\n".join(f"{part}: {why}" for part, why in self._failing().items())
 
     def _lines(self) -> Iterator[str]:
         yield "# HELP sealgate_events_deliveries Deliveries that wait, and dead letters"
@@ -155,50 +146,3 @@ class EventMetrics:
         yield "# HELP sealgate_events_failing Parts that fail now: the log, or looks at gateways"
         yield "# TYPE sealgate_events_failing gauge"
         yield f"sealgate_events_failing {len(self._failing())}"
-
-
-class EventMetricsServer:
-    """The listener, where `[metrics]` has one; `port` is None elsewhere."""
-
-    def __init__(self, settings: MetricsSettings, metrics: EventMetrics) -> None:
-        """Raises: ConfigError for an address that cannot be listened on."""
-        self._server: BoundedServer | None = None
-        self.port: int | None = None
-        if settings.listen:
-            try:
-                handler = _handler(metrics.answers())
-                self._server = BoundedServer(settings.host, settings.port, handler)
-            except OSError as error:
-                raise ConfigError(f"[metrics] listen: {error.strerror}") from error
-            self.port = int(self._server.server_address[1])
-
-    def start(self) -> None:
-        if self._server is not None:
-            threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-
-def _handler(answers: dict[str, Answer]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = SECONDS
-        server_version = "sealgate-events"
-        sys_version = ""
-
-        def do_GET(self) -> None:
-            answer = answers.get(self.path)
-            status, text = answer() if answer else (404, "not found\n")
-            data = text.encode()
-            self.send_response(status)
-            self.send_header("content-type", _TEXT)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Logs nothing."""
-
-    return Handler

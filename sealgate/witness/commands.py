@@ -11,13 +11,12 @@ import threading
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sealgate.bounded_http import SECONDS, BoundedServer
+from sealgate.bounded_http import BoundedHandler, BoundedServer
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
@@ -56,14 +55,13 @@ class WitnessServer(BoundedServer):
             super().finish_request(wrapped, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     server: WitnessServer
-    timeout = SECONDS
     server_version = "sealgate-witness"
-    sys_version = ""
 
     def do_POST(self) -> None:
-        self._send(self._reply())
+        reply = self._reply()
+        self.send(HTTPStatus(reply.status), reply.text.encode(), reply.kind)
 
     def _reply(self) -> WitnessReply:
         if self.path != f"/{PATH}":
@@ -84,19 +82,6 @@ class _Handler(BaseHTTPRequestHandler):
             # Its disk is full, its database locked, or its key away: its operator must hear of it.
             _log.exception("nothing is cosigned")
             return WitnessReply(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL\n")
-
-    def _send(self, reply: WitnessReply) -> None:
-        data = reply.text.encode("utf-8")
-        self.send_response(reply.status)
-        self.send_header("content-type", reply.kind)
-        self.send_header("content-length", str(len(data)))
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.wfile.write(data)
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: the memory holds what was cosigned last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +197,11 @@ def serve(config: Path, new: bool) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        click.echo(f"verifier key: {server.witness.vkey}")
-        click.echo(f"listening: {server.server_address[0]!s}:{server.server_address[1]}")
-        stopping.wait()
-        server.shutdown()
+    server.start()
+    click.echo(f"verifier key: {server.witness.vkey}")
+    click.echo(f"listening: {server.server_address[0]!s}:{server.server_address[1]}")
+    stopping.wait()
+    server.stop()
 
 
 def _server(settings: WitnessConfig, new: bool) -> WitnessServer:

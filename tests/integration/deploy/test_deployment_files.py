@@ -207,8 +207,8 @@ def test_the_alerts_of_events_know_its_metrics() -> None:
     failing = {"log": "away"}
     counts = {("hook", "dead"): 1, ("hook", "delivered"): 2}
     metrics = EventMetrics(lambda: counts, lambda: counts, lambda: failing)
-    _, text = metrics.answers()["/metrics"]()
-    named = set(re.findall(r"\bsealgate_events_\w+", text))
+    text, _ = metrics.numbers("")
+    named = set(re.findall(r"\bsealgate_events_\w+", text.decode()))
     rules = (DEPLOY / "prometheus" / "events-alerts.yml").read_text()
     page = (ROOT / "docs" / "how-to" / "events.md").read_text()
     assert set(re.findall(r"\bsealgate_events_\w+", rules)) == named

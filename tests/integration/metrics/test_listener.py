@@ -10,7 +10,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.observability.families import FAMILIES
-from gateway.observability.server import Phase
+from gateway.observability.readiness import Phase
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows

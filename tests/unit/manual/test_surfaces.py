@@ -29,7 +29,7 @@ SURFACES = {
     "gateway.config": "document opening optional_sections sections",
     "gateway.cosigning": "cosignatures updates",
     "gateway.doctor": "",
-    "gateway.observability": "certificates collector engine history server",
+    "gateway.observability": "certificates collector engine history readiness",
     "gateway.outcomes": "",
     "gateway.pipeline": (
         "describe enforcement generate generation_context infer observation pending"

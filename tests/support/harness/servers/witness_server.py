@@ -1,6 +1,5 @@
 """A witness of our own, on a port of this machine."""
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,12 +23,9 @@ def serving_witness(
     memory = WitnessMemory(database, create=not database.exists())
     witness = Witness(name, key(who), logs, memory, time.time)
     server = WitnessServer("127.0.0.1", port, witness)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
+    server.start()
     try:
         yield WitnessSettings(f"http://127.0.0.1:{server.server_address[1]}", witness.vkey)
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.stop()
         memory.close()

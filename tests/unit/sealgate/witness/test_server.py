@@ -1,7 +1,6 @@
 """A witness closes connections that send their request too slowly."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
@@ -19,11 +18,9 @@ def server(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WitnessServer]
     memory = WitnessMemory(tmp_path / "witness.db", create=True)
     witness = Witness("witness.example", PrivateKey.generate(), {}, memory, time.time)
     server = WitnessServer("127.0.0.1", 0, witness)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
+    server.start()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
     memory.close()
 
 
