@@ -191,6 +191,8 @@ ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "homoglyphs": lambda text: text.translate(
         str.maketrans("aeopcyx", "\u0430\u0435\u043e\u0440\u0441\u0443\u0445")
     ),
+    "escapes": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "spaced letters": lambda text: "  ".join(map(" ".join, text.split())),
 }
 """How attackers write what a classifier is not to read."""
 

@@ -7,7 +7,7 @@
 2. The classifier's own tokenizer splits it into windows of the length that it reads. Each window
    but the first begins half a window after the previous one, or a word earlier. So a passage of
    half a window, less two words, is complete in at least one window, wherever it stands.
-3. What a text says besides, in base64 or leetspeak (`readings`), has windows too.
+3. What a text says besides, in base64 say or in leetspeak (`readings`), has windows too.
 
 A prompt classifier is trained, calibrated and asked on these windows only, so its measurements
 hold for nothing else.
@@ -25,6 +25,10 @@ does not. So a reading is shown to the classifier beside the text itself. Ordina
   A reading may have one inside.
 - Leetspeak: digits and signs that stand for letters inside words, where two words at least have
   digits between letters, or letters between digits. All such words are written in letters then.
+- Escapes of URLs, HTML and programming languages, where they stand for at least four letters: who
+  has no need to escape a letter hides it.
+- Spaced letters: at least eight with a gap between them, as in `i g n o r e`. The first gap of such
+  a run is within words; another one is between them.
 
 Look-alikes of Latin letters are not read apart: within a word that has Latin letters, `latin`
 writes them as these. The pairs are a part of Unicode's `confusables.txt` (UTS 39, section 4).
@@ -32,6 +36,7 @@ writes them as these. The pairs are a part of Unicode's `confusables.txt` (UTS 3
 
 import base64
 import binascii
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,10 +55,17 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}")
 _URL_SAFE = str.maketrans("-_", "+/")
 _NESTED = 2
 _LEET = str.maketrans("0134578@$!|+", "oieastbasilt")
-_LEET_WORD = re.compile(r"[A-Za-z0-9@$!|+]+")
+# No part of an escape, such as `%20b`.
+_LEET_WORD = re.compile(r"(?<![\w@$!|+%])[A-Za-z0-9@$!|+]+")
 # `gn0r3` and `3x3`, not `mp3`, `4th` or an e-mail address.
 _AMONG_LETTERS = re.compile(r"[A-Za-z][0134578$]+[A-Za-z]|[0134578$][A-Za-z]+[0134578$]")
 _FEWEST_WORDS, _LONGEST_WORD = 2, 24
+_ESCAPE = re.compile(
+    r"%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u00[0-9A-Fa-f]{2}|&#[0-9]{2,3};|&#[xX][0-9A-Fa-f]{2};"
+)
+_FEWEST_ESCAPED = 4
+_SPACED = re.compile(r"(?<!\w)[^\W\d_](?:[\s.,*|_/-]{1,3}[^\W\d_]){7,}(?!\w)")
+_GAP = re.compile(r"[\s.,*|_/-]+")
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"[A-Za-z]")
 _LATIN = str.maketrans(
@@ -172,10 +184,8 @@ def _letters(character: str) -> str:
 
 def readings(text: str) -> list[str]:
     """What a text says besides, each once; of most texts nothing."""
-    found = list(_decoded(text, _NESTED))
-    if (read := _without_leet(text)) != text:
-        found.append(read)
-    return list(dict.fromkeys(found))
+    found = [*_decoded(text, _NESTED), _without_leet(text), _unescaped(text), _unspaced(text)]
+    return [read for read in dict.fromkeys(found) if read != text]
 
 
 def latin(text: str) -> str:
@@ -229,3 +239,28 @@ def _without_leet(text: str) -> str:
     return _LEET_WORD.sub(
         lambda word: word[0].translate(_LEET) if _LETTER.search(word[0]) else word[0], text
     )
+
+
+def _unescaped(text: str) -> str:
+    """The text without escapes, if letters are among them."""
+    escapes = {said: _escaped(said) for said in _ESCAPE.findall(text)}
+    letters = sum(bool(_LETTER.match(escapes[said])) for said in _ESCAPE.findall(text))
+    return _ESCAPE.sub(lambda said: escapes[said[0]], text) if letters >= _FEWEST_ESCAPED else text
+
+
+def _escaped(said: str) -> str:
+    """What an escape stands for; it stays where that is no character of ASCII."""
+    if said[0] == "&":
+        return html.unescape(said)
+    character = chr(int(said.lstrip("%\\ux"), 16))
+    return character if character.isascii() else said
+
+
+def _unspaced(text: str) -> str:
+    """The text with the letters of spaced words together."""
+    return _SPACED.sub(lambda run: _closed(run[0]), text)
+
+
+def _closed(run: str) -> str:
+    gap, *_ = _GAP.findall(run)
+    return _GAP.sub(lambda other: "" if other[0] == gap else " ", run)
