@@ -65,7 +65,8 @@ def pytest_collection() -> Iterator[object]:
     """
     gc.disable()
     try:
-        return (yield)
+        with shared_run.nothing_made():
+            return (yield)
     finally:
         gc.enable()
         gc.collect()

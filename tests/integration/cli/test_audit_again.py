@@ -13,8 +13,6 @@ from tests.support.harness.gateway import DATA, GatewayHarness, rows, running
 
 pytestmark = pytest.mark.slow
 
-INPUTS = rows(count=3)
-
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness]:
@@ -22,7 +20,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
         for folder in ("digits-standard", "digits-hardened"):
             harness.publish(folder, "digits")
         harness.promote("digits", 1)
-        np.savetxt(harness.state / "rows.csv", INPUTS, delimiter=",")
+        np.savetxt(harness.state / "rows.csv", rows(count=3), delimiter=",")
         words = ("--input", str(harness.state / "rows.csv"))
         words += ("--receipt", str(harness.state / "receipt.json"))
         answered = harness.command("infer", "digits", *words)
@@ -90,9 +88,10 @@ def test_the_version_answers_again_bit_for_bit(harness: GatewayHarness) -> None:
 
 
 def test_another_input_is_refused(harness: GatewayHarness) -> None:
-    np.savetxt(harness.state / "others.csv", INPUTS[::-1], delimiter=",")
+    inputs = rows(count=3)
+    np.savetxt(harness.state / "others.csv", inputs[::-1], delimiter=",")
     assert refused(harness, *replay(harness, file="others.csv")) == Reason.RECEIPT_MISMATCH.name
-    np.savetxt(harness.state / "narrow.csv", INPUTS[:, :5], delimiter=",")
+    np.savetxt(harness.state / "narrow.csv", inputs[:, :5], delimiter=",")
     assert refused(harness, *replay(harness, file="narrow.csv")) == Reason.TENSOR_SHAPE.name
 
 
