@@ -19,6 +19,7 @@ from sqlalchemy.schema import DropSchema
 from tests.support.harness import shared_run
 from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
 from tests.support.harness.servers.postgres import PostgresServer, other_schema
+from tests.support.harness.servers.schemas import EmptyTables
 from tests.support.harness.transports import need_native
 
 # The same examples each time, and none fails because a machine is slow: `make fuzz` looks for more.
@@ -134,6 +135,22 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
             if name.startswith(schema):
                 connection.execute(DropSchema(name, cascade=True))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def empty_tables(request: pytest.FixtureRequest) -> Iterator[EmptyTables]:
+    """Schemas on PostgreSQL whose tables one test after another finds empty."""
+    url = os.environ.get("SEALGATE_TEST_DATABASE") or request.getfixturevalue("postgres").url
+    tables = EmptyTables(url)
+    yield tables
+    tables.drop()
+
+
+@pytest.fixture
+def tables_url(empty_tables: EmptyTables) -> Iterator[str]:
+    """The URL of a registry's empty tables; an answer log's are in the schema with `_answers`."""
+    yield empty_tables.take()
+    empty_tables.give_back()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,4 +1,8 @@
-"""The registry on either database; see `database_url`."""
+"""The registry on either database.
+
+On PostgreSQL tests find its tables and an answer log's made and empty, unless they are marked
+`no_tables`: those find an empty schema.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +13,15 @@ from registry.state.records import VersionRecord
 from sealgate.trust.times import format_time
 from tests.support.builders.documents.excerpts import MINUTE
 from tests.support.harness.registry import RegistryHarness
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without rows, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/registry.db"
+    bare = request.node.get_closest_marker("no_tables")
+    return str(request.getfixturevalue("postgres_url" if bare else "tables_url"))
 
 
 @pytest.fixture

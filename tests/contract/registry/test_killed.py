@@ -24,7 +24,7 @@ from tests.support.builders.documents.people import ANSWER_LOG, key
 from tests.support.fakes.records import SUBJECTS, opening
 from tests.support.harness.registry import RegistryHarness
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_tables]
 
 _ROUNDS = 20
 _FORK = multiprocessing.get_context("fork")

@@ -19,7 +19,11 @@ from tests.support.fakes.records import SUBJECTS, opening
 from tests.support.harness.processes.killing import Steps, killed_at
 from tests.support.harness.registry import RegistryHarness
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.no_tables,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+]
 
 
 def size_of(folder: Path, url: str) -> int:

@@ -19,6 +19,8 @@ from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
 
+pytestmark = pytest.mark.no_tables
+
 FAMILIES = {
     "registry": schema.METADATA,
     "answers": ANSWERS_METADATA,

@@ -12,7 +12,7 @@ from tests.support.builders.documents.people import refused
 from tests.support.harness.registry import RegistryHarness
 from tests.support.oracles.intruder import Intruder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_tables]
 
 TABLES = list(schema.METADATA.sorted_tables)
 

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from sqlalchemy import make_url
 
 from registry.answers.answer_log import AnswerLog
@@ -12,6 +13,8 @@ from tests.support.builders.documents.people import ANSWER_LOG, key, refused
 from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
 from tests.support.harness.servers.postgres import other_schema
+
+pytestmark = pytest.mark.no_tables
 
 
 def place(url: str, name: str) -> str:

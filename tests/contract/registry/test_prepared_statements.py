@@ -12,6 +12,8 @@ from registry.storage.driver import DriverTransaction, Prepared
 from sealgate.reasons import Reason
 from tests.support.builders.documents.people import refused
 
+pytestmark = pytest.mark.no_tables
+
 COLUMNS = ("index", "day", "owner", "sealed")
 ADD = Prepared(insert(OPENINGS), *COLUMNS)
 FIND = Prepared(

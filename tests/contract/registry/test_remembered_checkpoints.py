@@ -18,6 +18,8 @@ from tests.support.fakes.records import SUBJECTS, an_answer
 from tests.support.harness.registry import RegistryHarness
 from tests.support.oracles.intruder import Intruder
 
+pytestmark = pytest.mark.no_tables
+
 SIGNER = key("answer-log")
 
 

@@ -281,6 +281,7 @@ def test_plain_openings_can_be_pruned_before_the_gateway_starts(
     database.close()
 
 
+@pytest.mark.no_tables
 def test_subjects_of_an_earlier_release_get_tags(database_url: str) -> None:
     subjects = SubjectKeys.open(database_url)
     secret = subjects.key("patient-1")

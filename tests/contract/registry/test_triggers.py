@@ -148,6 +148,7 @@ def test_a_change_that_a_trigger_undoes_is_refused(harness: RegistryHarness) -> 
     assert harness.registry.log.size() == size
 
 
+@pytest.mark.no_tables
 def test_a_key_that_a_trigger_keeps_is_not_called_destroyed(database_url: str) -> None:
     with closing(SubjectKeys.open(database_url)) as keys:
         secret = keys.key("patient-4711")
@@ -160,6 +161,7 @@ def test_a_key_that_a_trigger_keeps_is_not_called_destroyed(database_url: str) -
         assert keys.known_key("patient-4711") == secret
 
 
+@pytest.mark.no_tables
 def test_a_key_that_a_trigger_chooses_is_not_used(database_url: str) -> None:
     with closing(SubjectKeys.open(database_url)) as keys:
         database = Database.open(database_url, "subjects")
