@@ -1,7 +1,8 @@
 """Holds an answer back by some tokens, looks at what is held, and lets the rest leave.
 
-What leaves is known to be in order as far as anything is that ends within the tokens held back. A
-finding that ends later is acted on from where it has not left yet.
+What leaves is known to be in order as far as anything is that ends within the tokens held back, and
+as far as a word of up to 512 letters, digits and signs is, of which most keys are one. A finding
+that ends later is acted on from where it has not left yet.
 
 A classifier reads what is held and some text before it, each time when half as many tokens have
 come as are held back, and at the end. Where in that text its class begins nobody knows, so what
@@ -11,6 +12,7 @@ A text of `stop` is no part of the answer that it ends, but its caller knows it.
 also looked at with each such text behind it, and the last ids, which may tell of more, stay behind.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +45,9 @@ FILTERED = "content_filter"
 _LOOK_BACK = 512
 # No finding but a secret has more characters.
 _REACH = 320
+# A key may have a token for each letter, so a word is held until it ends, if it is not longer.
+_LONGEST_WORD = 512
+_WORD = re.compile(r"[A-Za-z0-9_.~+/=-]+")
 _MARKS = {SECRETS: "[secret]", PERSONAL: "[personal]", PROMPT: "[prompt]", CANARY: "[canary]"}
 Recognizer = Callable[[str], Iterator[AnswerFinding]]
 
@@ -126,11 +131,20 @@ class AnswerScreen:
         self._held.append(_Held(part, start, start + len(text)))
 
     def _may_leave(self) -> bool:
-        """Whether the first part that is held has so many tokens behind it, or the rest is cut."""
+        """Whether the first part that is held has so many tokens behind it and is in no word that
+        goes on, or the rest is cut.
+        """
         if self._cut_at is not None:
             return True
-        behind = sum(each.tokens for each in self._held) - self._held[0].tokens
-        return behind >= self._rules.hold_tokens
+        first = self._held[0]
+        behind = sum(each.tokens for each in self._held) - first.tokens
+        return behind >= self._rules.hold_tokens and not self._is_in_word(first)
+
+    def _is_in_word(self, held: _Held) -> bool:
+        """Whether the last word, which may go on, begins before what is held ends."""
+        start = max(held.end - 1, self._base) - self._base
+        size = len(self._text) - start
+        return size <= _LONGEST_WORD and bool(_WORD.fullmatch(self._text, start))
 
     def _look(self) -> None:
         left, known = self._held[0].start, self._base + len(self._text)

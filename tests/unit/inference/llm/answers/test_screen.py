@@ -190,12 +190,33 @@ def test_no_more_is_held_back_than_the_rules_say() -> None:
     screen, taken = masking(hold=5), []
 
     def told() -> Iterator[AnswerPart]:
-        for part in parts("a" * 60):
+        for part in parts("a b " * 15):
             taken.append(part)
             yield part
 
     for number, _ in enumerate(screen.over(told()), 1):
         assert len(taken) - number <= 5
+
+
+def test_a_key_of_one_token_for_each_letter_is_masked_from_its_beginning() -> None:
+    key = f"github_pat_{'aB3_' * 20}"
+    assert left(masking(), f"It is {key}, so keep it.", 1) == (
+        "It is [secret], so keep it.",
+        "stop",
+    )
+    assert left(masking(), f"It is {key}", 1) == ("It is [secret]", "stop")
+
+
+def test_a_word_without_end_leaves() -> None:
+    screen, taken = masking(hold=5), []
+
+    def told() -> Iterator[AnswerPart]:
+        for part in parts("a" * 2000, 1):
+            taken.append(part)
+            yield part
+
+    for number, _ in enumerate(screen.over(told()), 1):
+        assert len(taken) - number <= 512
 
 
 def test_an_answer_is_cut_before_the_finding() -> None:
