@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnxruntime
 from safetensors.numpy import load_file
 
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 from gateway.sessions.query_attacks import image_payoff, verdict_payoff
 from gateway.sessions.session_screen import measured_alike
 from inference.model.config import InputDomain, ModelConfig
@@ -27,12 +27,13 @@ Rows = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class Guarded:
-    """A model with its detector: what a gateway knows of each row. `alike`: see `Printer.of`."""
+    """A model with its detector: what a gateway knows of each row."""
 
     probe: Probe
     detector: Detector
-    printer: Printer
+    printer: Fingerprinter
     alike: bool
+    """See `Fingerprinter.of`."""
 
     def judge(self, rows: Rows) -> list[tuple[int, str, float]]:
         """The class, the verdict, and the verdict's payoff of each row."""
@@ -75,7 +76,7 @@ def load(name: str, eps: float) -> WatchedModel:
     domain, draw = InputDomain(0, 1), np.random.default_rng(0)
     detector = fit_detector(session, slices[0], slices[1], domain, eps, draw)
     config = ModelConfig.decode((graph.parent / "model.json").read_bytes())
-    printer = Printer(b"k" * 32, name)
+    printer = Fingerprinter(b"k" * 32, name)
     guarded = Guarded(Probe(session, eps, domain), detector, printer, measured_alike(config))
     right = np.flatnonzero(guarded.probe.answers(slices[2]) == data["y_test"])
     return WatchedModel(guarded, slices[2], data["y_test"], right)

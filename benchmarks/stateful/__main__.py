@@ -30,7 +30,7 @@ from benchmarks.stateful.callers import ALERT, BLOCK, OFF
 from benchmarks.stateful.honest import honest_row, kinds
 from benchmarks.stateful.searches import SEARCHES
 from benchmarks.subjects import Guarded, WatchedModel, fashion_rows, load
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 
 Row = dict[str, Any]
 _KEPT = Path("build/bench/stateful")
@@ -57,7 +57,7 @@ def fashion() -> WatchedModel:
     """
     found = subjects.subject(FASHION, subjects.PLAIN, 0)
     (detector,) = found.detectors()
-    guarded = Guarded(found.probe, detector, Printer(b"k" * 32, "fashion"), alike=True)
+    guarded = Guarded(found.probe, detector, Fingerprinter(b"k" * 32, "fashion"), alike=True)
     rows = fashion_rows(_ALL)
     if rows is None:
         raise FileNotFoundError("Fashion-MNIST")

@@ -7,31 +7,31 @@ import numpy as np
 
 from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.fingerprints import Print
+from gateway.sessions.fingerprints import Fingerprint
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
-from gateway.sessions.session_rows import Told, class_of_version
+from gateway.sessions.session_rows import Disclosure, class_of_version
 
 BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")
 """What the policy lets follow from sessions. In each, `adversarial` is refused, and `suspect` gets
 the class alone, as `sealgate init` has it.
 """
-_TOLD = {"adversarial": Told.NOTHING, "suspect": Told.CLASS}
+_TOLD = {"adversarial": Disclosure.NOTHING, "suspect": Disclosure.CLASS}
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What screening says of a row, and its fingerprint."""
 
-    given: Print
+    given: Fingerprint
     logits: Rows
     verdict: str
     payoff: float
 
     @property
-    def told(self) -> Told:
+    def told(self) -> Disclosure:
         """What its caller is told of it."""
-        return _TOLD.get(self.verdict, Told.CLEAN)
+        return _TOLD.get(self.verdict, Disclosure.CLEAN)
 
 
 def judged(guarded: Guarded, rows: Rows) -> list[Judged]:

@@ -18,7 +18,7 @@ leaves no 16 elements as they were, and is as long as the way between honest row
 from these is that no element moves far. So the levels of up to 192 elements are kept too, drawn by
 the key, each rounded down to a fifth of the domain from an offset of its own. The levels of rows
 that differ by a fifth at most in every element differ by one at most; by two fifths in one of those
-drawn, by more. That says something only where elements are measured alike: see `Printer.of`.
+drawn, by more. That says something only where elements are measured alike: see `Fingerprinter.of`.
 
 Texts and tokens have min-wise hashes of their pairs of neighbours instead, no sketch and no levels.
 """
@@ -53,7 +53,7 @@ _WITHOUT_LEVELS = 8 + 2 * HASHES + SKETCH
 
 
 @dataclass(frozen=True, slots=True)
-class Print:
+class Fingerprint:
     """`hashes` uint16 [64]; `exact` is the same only for the same row; `sketch` int8 [32], or of no
     elements for texts; `levels` int8 [64 to 192], or of no elements where they would say nothing.
     """
@@ -69,7 +69,7 @@ class Print:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PrintColumns:
+class FingerprintColumns:
     """The prints of rows of one kind, by part: `exact` uint64 [n], `hashes` uint16 [64, n],
     `sketches` float32 [n, 32 or 0], which hold whole numbers, and `levels` int8 [n levels, n].
     """
@@ -82,31 +82,31 @@ class PrintColumns:
     def __len__(self) -> int:
         return len(self.exact)
 
-    def part(self, rows: slice | list[int]) -> "PrintColumns":
+    def part(self, rows: slice | list[int]) -> "FingerprintColumns":
         parts = self.exact[rows], self.hashes[:, rows], self.sketches[rows], self.levels[:, rows]
-        return PrintColumns(*parts)
+        return FingerprintColumns(*parts)
 
-    def is_like(self, other: "PrintColumns") -> bool:
+    def is_like(self, other: "FingerprintColumns") -> bool:
         """Whether they are of one kind, so that they can be joined."""
         sizes = self.sketches.shape[1], len(self.levels)
         return sizes == (other.sketches.shape[1], len(other.levels))
 
-    def joined(self, behind: "PrintColumns") -> "PrintColumns":
-        return PrintColumns(
+    def joined(self, behind: "FingerprintColumns") -> "FingerprintColumns":
+        return FingerprintColumns(
             np.concatenate([self.exact, behind.exact]),
             np.concatenate([self.hashes, behind.hashes], axis=1),
             np.concatenate([self.sketches, behind.sketches]),
             np.concatenate([self.levels, behind.levels], axis=1),
         )
 
-    def put(self, place: int, one: "PrintColumns") -> None:
+    def put(self, place: int, one: "FingerprintColumns") -> None:
         """Put a row in the place of another."""
         self.exact[place], self.sketches[place] = one.exact[0], one.sketches[0]
         self.hashes[:, place], self.levels[:, place] = one.hashes[:, 0], one.levels[:, 0]
 
     @classmethod
-    def decode(cls, rows: Sequence[bytes]) -> "PrintColumns":
-        """Read what `Print.encode` wrote of rows of one kind. Raises ValueError."""
+    def decode(cls, rows: Sequence[bytes]) -> "FingerprintColumns":
+        """Read what `Fingerprint.encode` wrote of rows of one kind. Raises ValueError."""
         size = len(rows[0]) - 8 - 2 * HASHES
         sketch = min(size, SKETCH)
         if sketch not in (0, SKETCH) or size - sketch not in _LEVELS:
@@ -122,7 +122,7 @@ class PrintColumns:
         )
 
 
-class Printer:
+class Fingerprinter:
     """Makes the fingerprints of one model's rows with one secret key of 32 bytes."""
 
     def __init__(self, key: bytes, model: str) -> None:
@@ -130,7 +130,7 @@ class Printer:
         self._model = model.encode()
         self._tables: dict[int, _Tables] = {}
 
-    def of(self, rows: Array, low: float, high: float, alike: bool = False) -> list[Print]:
+    def of(self, rows: Array, low: float, high: float, alike: bool = False) -> list[Fingerprint]:
         """The prints of rows: numbers [n, …] of a domain from `low` to `high`; tokens int64 [n, s];
         or texts [n], as bytes. `alike` says that a row's elements are measured alike; such rows
         have levels, if they have 64 elements or more. In a table's few columns, each of a range of
@@ -140,10 +140,12 @@ class Printer:
             return texts
         tables, scaled, exact = self._read(rows, low, high)
         parts = tables.sketches(scaled), tables.levels(scaled, alike)
-        return [Print(*each) for each in zip(tables.hashes(scaled), exact, *parts, strict=True)]
+        return [
+            Fingerprint(*each) for each in zip(tables.hashes(scaled), exact, *parts, strict=True)
+        ]
 
     def encoded(self, rows: Array, low: float, high: float, alike: bool = False) -> list[bytes]:
-        """The same as `Print.encode` writes them."""
+        """The same as `Fingerprint.encode` writes them."""
         if (texts := self._texts(rows)) is not None:
             return [each.encode() for each in texts]
         tables, scaled, exact = self._read(rows, low, high)
@@ -158,7 +160,7 @@ class Printer:
         size, data = every.shape[1], every.tobytes()
         return [data[at : at + size] for at in range(0, len(data), size)]
 
-    def _texts(self, rows: Array) -> list[Print] | None:
+    def _texts(self, rows: Array) -> list[Fingerprint] | None:
         """None where rows are numbers."""
         if rows.dtype == object:
             return [self._text([bytes(word) for word in text.split()]) for text in rows.ravel()]
@@ -182,7 +184,7 @@ class Printer:
     def _exact(self, row: bytes) -> bytes:
         return hashlib.blake2b(row, digest_size=8, key=self._key, person=b"exact").digest()
 
-    def _text(self, words: list[bytes]) -> Print:
+    def _text(self, words: list[bytes]) -> Fingerprint:
         # The last word's neighbour is the end; where there are none, the end alone.
         pairs = {b"\0".join(pair) for pair in pairwise([*words, b""])} or {b""}
         lowest = np.full(HASHES, _WORD, np.uint32)
@@ -191,7 +193,7 @@ class Printer:
             np.minimum(lowest, np.frombuffer(digest, np.uint32), out=lowest)
         none = np.empty(0, np.int8)
         # The low half: of the lowest of many, the high one is nearly always 0.
-        return Print(lowest.astype(np.uint16), self._exact(b"\n".join(words)), none, none)
+        return Fingerprint(lowest.astype(np.uint16), self._exact(b"\n".join(words)), none, none)
 
 
 class _Tables:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import PrintColumns
+from gateway.sessions.fingerprints import FingerprintColumns
 from gateway.sessions.session_rows import are_close, version_of
 
 KEPT = 1024
@@ -68,7 +68,7 @@ class NumpyKept:
         self._count = 0
 
     def crossed(self, caller: int, prints: Sequence[bytes], classes: Sequence[int]) -> list[bool]:
-        levels = PrintColumns.decode(prints).levels
+        levels = FingerprintColumns.decode(prints).levels
         if len(self._levels) != len(levels):
             self._levels, self._count = np.zeros((len(levels), KEPT), np.int8), 0
         found: list[bool] = []

@@ -49,8 +49,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import Print, has_levels
-from gateway.sessions.session_rows import SeenRow, SessionRows, Told, plain_class, session_rows
+from gateway.sessions.fingerprints import Fingerprint, has_levels
+from gateway.sessions.session_rows import (
+    Disclosure,
+    SeenRow,
+    SessionRows,
+    plain_class,
+    session_rows,
+)
 from sealgate.trust.times import format_micros
 
 # Shares of the wealth that are staked side by side, so that bursts and slow searches both show.
@@ -137,7 +143,9 @@ class CallerSession:
     _gaps_taken: int = 0
     _count: int = 0
 
-    def add(self, given: Print, label: int, payoff: float, told: Told = Told.CLEAN) -> Finding:
+    def add(
+        self, given: Fingerprint, label: int, payoff: float, told: Disclosure = Disclosure.CLEAN
+    ) -> Finding:
         """Take one row. `label` is its class, `payoff` that of the verdict; `told` says what its
         caller is told.
         """
@@ -152,10 +160,10 @@ class CallerSession:
         told: Sequence[int] = (),
     ) -> list[Finding]:
         """The same of rows of one kind, their encoded prints, one after another. By default all
-        are `Told.CLEAN`. Raises ValueError for what is no print.
+        are `Disclosure.CLEAN`. Raises ValueError for what is no print.
         """
         images = has_levels(prints[0])
-        seen = self.rows.take(prints, labels, told or [Told.CLEAN] * len(prints))
+        seen = self.rows.take(prints, labels, told or [Disclosure.CLEAN] * len(prints))
         judge = self._judge_image if images else self._judge
         return [judge(SeenRow(*each), payoff) for each, payoff in zip(seen, payoffs, strict=True)]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.fingerprints import HASHES, PrintColumns, distances
+from gateway.sessions.fingerprints import HASHES, FingerprintColumns, distances
 
 REMEMBERED = 256
 """How many rows of a session are kept."""
@@ -30,7 +30,7 @@ LONGEST_ROW = 1024
 """How many bytes a row has at most. A longer one was not written by a gateway."""
 
 
-class Told(IntEnum):
+class Disclosure(IntEnum):
     """What a row's caller was told of it: nothing, its class although it was not clean, or its
     class as that of a clean row.
     """
@@ -66,9 +66,10 @@ class SessionRows(Protocol):
     def take(
         self, prints: Sequence[bytes], classes: Sequence[int], told: Sequence[int]
     ) -> Sequence[tuple[bool, bool, bool, bool, float | None, int | None]]:
-        """Take rows of one kind, one after another: their encoded prints, their classes (of
-        `class_of_version`), and a `Told` of each. Return the fields of a `SeenRow` for each. Rows
-        of another kind than those before them begin anew. Raises ValueError for what is no print.
+        """Take rows of one kind, one after another: their encoded fingerprints, their classes (of
+        `class_of_version`), and a `Disclosure` of each. Return the fields of a `SeenRow` for each.
+        Rows of another kind than those before them begin anew. Raises ValueError for what is no
+        fingerprint.
         """
         ...
 
@@ -112,7 +113,7 @@ class NumpyRows:
     """See `gateway.sessions.session_rows.SessionRows`."""
 
     def __init__(self) -> None:
-        self._rows: PrintColumns | None = None
+        self._rows: FingerprintColumns | None = None
         self._classes = np.zeros(0, np.int32)
         self._told = np.zeros(0, np.int8)
         self._count = 0
@@ -120,7 +121,7 @@ class NumpyRows:
     def take(
         self, prints: Sequence[bytes], classes: Sequence[int], told: Sequence[int]
     ) -> list[SeenRow]:
-        given = PrintColumns.decode(prints)
+        given = FingerprintColumns.decode(prints)
         if self._rows is None or not self._rows.is_like(given):
             # A model whose inputs have become others is another model.
             self._rows, self._count = given.part([]), 0
@@ -128,7 +129,9 @@ class NumpyRows:
         rows = zip(range(len(given)), classes, told, strict=True)
         return [self._take(self._rows, given.part([at]), *each) for at, *each in rows]
 
-    def _take(self, rows: PrintColumns, given: PrintColumns, own: int, told: int) -> SeenRow:
+    def _take(
+        self, rows: FingerprintColumns, given: FingerprintColumns, own: int, told: int
+    ) -> SeenRow:
         near = (rows.hashes == given.hashes).sum(axis=0) >= NEAR
         touched = near | are_close(rows.levels, given.levels)
         turned = bool((self._classes[touched] != own).any())
@@ -149,20 +152,27 @@ class NumpyRows:
         return SeenRow(True, *seen, gap, None)
 
     def _anchor(
-        self, rows: PrintColumns, given: PrintColumns, touched: Flags, own: int, told: int
+        self,
+        rows: FingerprintColumns,
+        given: FingerprintColumns,
+        touched: Flags,
+        own: int,
+        told: int,
     ) -> tuple[bool, int | None]:
         """Whether an image's near duplicate is answered as those before it, and the class of the
         nearest row of the same version of which the caller was told; of a clean one, of the nearest
         clean one. One that is withheld, as those were that it nearly repeats, says nothing new.
         """
         alike = touched & (version_of(self._classes) == version_of(own))
-        places = (alike & (self._told >= max(told, Told.CLASS))).nonzero()[0]
+        places = (alike & (self._told >= max(told, Disclosure.CLASS))).nonzero()[0]
         if not len(places):
-            return told == Told.NOTHING and bool(alike.any()), None
+            return told == Disclosure.NOTHING and bool(alike.any()), None
         apart = (rows.levels[:, places] != given.levels).sum(axis=0)
         return True, int(self._classes[places[apart.argmin()]])
 
-    def _keep(self, rows: PrintColumns, given: PrintColumns, own: int, told: int) -> None:
+    def _keep(
+        self, rows: FingerprintColumns, given: FingerprintColumns, own: int, told: int
+    ) -> None:
         if self._count < REMEMBERED:
             self._rows = rows.joined(given)
             self._classes = np.append(self._classes, np.int32(own))

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from gateway import security_events
 from gateway.security_events import EventKind, SecurityEvent
 from gateway.sessions.consequences import Consequences, ForgottenSessions, strictest
-from gateway.sessions.fingerprints import Printer, has_levels
+from gateway.sessions.fingerprints import Fingerprinter, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
 from gateway.sessions.query_attacks import (
     CallerSession,
@@ -35,9 +35,9 @@ from gateway.sessions.session_rows import (
     MOST_CLASSES,
     REMEMBERED,
     START,
+    Disclosure,
     OwnStore,
     Store,
-    Told,
     class_of_version,
 )
 from inference.engine.live_table import LiveVersion
@@ -111,7 +111,7 @@ def _new_images(
             kept = [
                 (given, label)
                 for given, label, told, found in islice(every, max(0, start), None)
-                if found.anchor is None and told != Told.NOTHING
+                if found.anchor is None and told != Disclosure.NOTHING
             ]
             if kept:
                 prints, labels = zip(*kept, strict=True)
@@ -138,7 +138,7 @@ class SessionWatch:
         self._mutex = threading.Lock()
         self.watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
         self._forgotten = ForgottenSessions()
-        self._printers: dict[str, Printer] = {}
+        self._printers: dict[str, Fingerprinter] = {}
         self._neighbourhoods: dict[str, Neighbourhoods] = {}
         self.found: Counter[tuple[str, str]] = Counter()
 
@@ -261,11 +261,11 @@ class SessionWatch:
                 self._forgotten.keep(oldest, left.ends, self._clock())
             return watched
 
-    def _printer(self, model: str) -> Printer:
+    def _printer(self, model: str) -> Fingerprinter:
         # There are no more of them than models that are live.
         printer = self._printers.get(model)
         if printer is None:
-            printer = self._printers.setdefault(model, Printer(self._key, model))
+            printer = self._printers.setdefault(model, Fingerprinter(self._key, model))
         return printer
 
     def _name(self, caller: str, model: str) -> str:
@@ -282,7 +282,7 @@ def _anchors(found: Iterable[Finding]) -> list[int | None] | None:
 def _rows(
     live: LiveVersion,
     requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
-    told: Sequence[Told],
+    told: Sequence[Disclosure],
     bound_holds: bool,
 ) -> list[list[bytes]]:
     """The rows of each request as a store keeps them."""
@@ -301,10 +301,10 @@ def _rows(
     return found
 
 
-def _told(answer: InferenceResult, withheld: bool) -> Told:
+def _told(answer: InferenceResult, withheld: bool) -> Disclosure:
     if withheld:
-        return Told.NOTHING
-    return Told.CLEAN if answer.verdict is Verdict.CLEAN else Told.CLASS
+        return Disclosure.NOTHING
+    return Disclosure.CLEAN if answer.verdict is Verdict.CLEAN else Disclosure.CLASS
 
 
 def _has_levels(config: ModelConfig) -> bool:

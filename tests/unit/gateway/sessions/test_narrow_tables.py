@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import datasets
 
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 from gateway.sessions.query_attacks import CallerSession
 
 ROWS, SESSIONS = 80, 50
@@ -12,7 +12,7 @@ ROWS, SESSIONS = 80, 50
 def test_honest_sessions_are_not_flagged() -> None:
     x = datasets.load_iris().data
     x = ((x - x.min(axis=0)) / np.ptp(x, axis=0)).astype(np.float32)
-    draw, prints = np.random.default_rng(0), Printer(b"k" * 32, "iris").of(x, 0, 1)
+    draw, prints = np.random.default_rng(0), Fingerprinter(b"k" * 32, "iris").of(x, 0, 1)
     for _ in range(SESSIONS):
         session = CallerSession()
         drawn = draw.permutation(len(x))[:ROWS]
@@ -22,6 +22,6 @@ def test_honest_sessions_are_not_flagged() -> None:
 
 def test_a_repeated_row_is_recognised() -> None:
     x = datasets.load_iris().data[:2].astype(np.float32)
-    once, other, again = Printer(b"k" * 32, "iris").of(np.stack([*x, x[0]]), 0, 10)
+    once, other, again = Fingerprinter(b"k" * 32, "iris").of(np.stack([*x, x[0]]), 0, 10)
     assert (once.hashes == again.hashes).all()
     assert not (once.hashes == other.hashes).any()

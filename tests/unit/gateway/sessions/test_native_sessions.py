@@ -5,13 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from gateway.sessions.fingerprints import HASHES, LEVELS, Printer
+from gateway.sessions.fingerprints import HASHES, LEVELS, Fingerprinter
 from gateway.sessions.neighbourhoods import KEPT, NumpyKept
 from gateway.sessions.session_rows import (
     REMEMBERED,
+    Disclosure,
     NumpyRows,
     SeenRow,
-    Told,
     class_of_version,
     session_rows,
 )
@@ -39,19 +39,19 @@ def given(width: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("alike", [True, False])
 def test_prints_are_the_same(monkeypatch: pytest.MonkeyPatch, width: int, alike: bool) -> None:
     rows = given(width)
-    native = Printer(KEY, "digits").encoded(rows, -0.5, 2.0, alike)
+    native = Fingerprinter(KEY, "digits").encoded(rows, -0.5, 2.0, alike)
     monkeypatch.setitem(sys.modules, "sealgate_front", None)
     assert isinstance(session_rows(), NumpyRows)
-    assert Printer(KEY, "digits").encoded(rows, -0.5, 2.0, alike) == native
+    assert Fingerprinter(KEY, "digits").encoded(rows, -0.5, 2.0, alike) == native
 
 
 def prints(width: int, alike: bool, seed: int = 0) -> list[bytes]:
-    return Printer(KEY, "digits").encoded(given(width, seed), 0, 1, alike)
+    return Fingerprinter(KEY, "digits").encoded(given(width, seed), 0, 1, alike)
 
 
 def texts() -> list[bytes]:
     rows = np.array([b"one two three %d" % (at % 150) for at in range(400)], object)
-    return Printer(KEY, "mail").encoded(rows, 0, 1)
+    return Fingerprinter(KEY, "mail").encoded(rows, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,9 @@ def test_rows_are_seen_alike(rows: list[bytes]) -> None:
     draw = np.random.default_rng(1)
     classes = [class_of_version(int(at), "1") for at in draw.integers(3, size=len(rows))]
     classes[-50:] = [class_of_version(1, "2")] * 50
-    told = draw.choice([Told.NOTHING, Told.CLASS, Told.CLEAN, Told.CLEAN], len(rows)).tolist()
+    told = draw.choice(
+        [Disclosure.NOTHING, Disclosure.CLASS, Disclosure.CLEAN, Disclosure.CLEAN], len(rows)
+    ).tolist()
     native, oracle, found = session_rows(), NumpyRows(), list[SeenRow]()
     while len(found) < len(rows):
         part = slice(len(found), len(found) + int(draw.choice([1, 1, 2, 7, 64, 150])))
@@ -79,7 +81,7 @@ def test_rows_of_another_kind_begin_anew() -> None:
     pixels, columns = prints(64, True)[:20], prints(64, False)[:20]
     for rows in (session_rows(), NumpyRows()):
         for some in (pixels, columns, pixels):
-            seen = rows.take(some, [0] * 20, [Told.CLEAN] * 20)
+            seen = rows.take(some, [0] * 20, [Disclosure.CLEAN] * 20)
             assert SeenRow(*seen[0]) == SeenRow(True, False, False, False, np.inf, None)
 
 
@@ -93,7 +95,7 @@ def test_neighbourhoods_cross_alike(width: int) -> None:
     changed = draw.random(rows.shape) < 4 / width
     rows = np.where(changed, draw.random(rows.shape), rows).astype(np.float32)
     rows = np.concatenate([rows, rows[:50]])
-    every = Printer(KEY, "digits").encoded(rows, 0, 1, True)
+    every = Fingerprinter(KEY, "digits").encoded(rows, 0, 1, True)
     classes = [class_of_version(int(draw.integers(20) == 0), "1") for _ in every]
     native, oracle, crossing, at = sealgate_front.Neighbourhoods(KEPT), NumpyKept(), 0, 0
     while at < len(every):

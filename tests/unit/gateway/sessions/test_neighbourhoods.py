@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.sessions.fingerprints import Print, Printer
+from gateway.sessions.fingerprints import Fingerprint, Fingerprinter
 from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
 from gateway.sessions.query_attacks import CallerSession
-from gateway.sessions.session_rows import Told, class_of_version
+from gateway.sessions.session_rows import Disclosure, class_of_version
 
-PRINTER = Printer(b"k" * 32, "digits")
+PRINTER = Fingerprinter(b"k" * 32, "digits")
 DRAW = np.random.default_rng(3)
 
 
@@ -32,7 +32,7 @@ def take(
     return kept.crossed(caller, prints(row[None]), [class_of_version(label, version)])[0]
 
 
-def of_levels(first: int, rest: int) -> Print:
+def of_levels(first: int, rest: int) -> Fingerprint:
     """The print of a row whose first 16 levels are `first`."""
     (one,) = PRINTER.of(DRAW.random((1, 64)).astype(np.float32), 0, 1, alike=True)
     levels = np.full_like(one.levels, rest)
@@ -50,8 +50,8 @@ def test_levels_128_apart_are_not_near(first: int, rest: int, near: bool) -> Non
     for caller in ("ann", "bob", "dora"):
         kept.crossed(caller, [told.encode()], [class_of_version(3, "1")])
     assert kept.crossed("carla", [last.encode()], [class_of_version(7, "1")])[0] is near
-    session.add(told, 7, 0.0, Told.CLEAN)
-    assert (session.add(last, 7, 0.0, Told.CLEAN).anchor == 7) is near
+    session.add(told, 7, 0.0, Disclosure.CLEAN)
+    assert (session.add(last, 7, 0.0, Disclosure.CLEAN).anchor == 7) is near
 
 
 @pytest.mark.parametrize("width", [64, 784])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 from gateway.sessions.query_attacks import (
     NORMAL,
     CallerSession,
@@ -14,7 +14,7 @@ from gateway.sessions.query_attacks import (
 )
 from gateway.sessions.session_rows import REMEMBERED, class_of_version
 
-PRINTER = Printer(b"k" * 32, "digits")
+PRINTER = Fingerprinter(b"k" * 32, "digits")
 CLEAN = verdict_payoff("clean", 0.01, 0.05)
 ATTACK = verdict_payoff("adversarial", 0.01, 0.05)
 

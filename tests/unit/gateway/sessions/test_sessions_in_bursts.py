@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 from gateway.sessions.query_attacks import CallerSession, Finding
 from gateway.sessions.session_rows import REMEMBERED
 
@@ -24,7 +24,7 @@ def rows(width: int) -> np.ndarray:
 def test_a_burst_tells_what_its_rows_tell_one_by_one(width: int, alike: bool) -> None:
     draw = np.random.default_rng(1)
     x = rows(width)
-    prints = Printer(b"k" * 32, "digits").of(x, 0, 1, alike)
+    prints = Fingerprinter(b"k" * 32, "digits").of(x, 0, 1, alike)
     labels = draw.integers(3, size=len(x)).tolist()
     payoffs = draw.choice([0.0, 0.0, 0.0, 10.0, 60.0], len(x)).tolist()
     single, together = CallerSession(), CallerSession()

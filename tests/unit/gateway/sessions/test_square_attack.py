@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gateway.sessions.fingerprints import Printer
+from gateway.sessions.fingerprints import Fingerprinter
 from gateway.sessions.query_attacks import CallerSession, Finding, verdict_payoff
 from publishing.calibration.query_attacks import square
 from tests.support.harness.gateway import DATA
 
 SLICES = load_file(DATA / "digits.safetensors")
 ROWS, CLASSES = SLICES["x_test"][:40].astype(np.float32), SLICES["y_test"][:40].tolist()
-PRINTER = Printer(b"k" * 32, "digits")
+PRINTER = Fingerprinter(b"k" * 32, "digits")
 CLEAN = verdict_payoff("clean", 0.01, 0.05)
 
 
