@@ -87,7 +87,7 @@ def build(
         Route(path, endpoint(console, handler), methods=list(methods))
         for path, handler, methods in ROUTES
     ]
-    guard = Middleware(Guard, origin=config.listen.origin, authority=config.listen.authority)
+    guard = Middleware(OriginGuard, origin=config.listen.origin, authority=config.listen.authority)
     static = Mount("/static", _StaticFiles(directory=_STATIC))
     app = Starlette(
         routes=[*sign_in.routes(), *pages, static],
@@ -149,7 +149,7 @@ def server(config: ConsoleConfig, app: Starlette) -> uvicorn.Server:
     )
 
 
-class Guard:
+class OriginGuard:
     """Middleware that refuses requests for another host (421), and forms of other origins (403).
 
     Pages are not stored by browsers or proxies: they show what only one person may see.

@@ -12,7 +12,7 @@ from generation.models.decoder import LanguageModel
 from generation.publishing.window_choice import (
     RECALLED,
     WindowFindings,
-    WindowWish,
+    WindowOptions,
     choose,
     perplexity_of_halves,
 )
@@ -50,7 +50,7 @@ class ChosenWindows:
         # A few more: cut anew, a text may have one token less.
         texts = [full.tokenizer.decode(_ids(full, h)[: tokens // 2 + 16]) for h in halves]
         begun = time.perf_counter()
-        found = choose(windowed, WindowWish(texts, recalled=recalled), tokens)
+        found = choose(windowed, WindowOptions(texts, recalled=recalled), tokens)
         windows = {**found.as_json(), "kept_where_checked": found.kept}
         told = {"windows": windows, "choosing_s": time.perf_counter() - begun}
         print(f"{found.attention.description}: {found.recalled:.2%} recalled", flush=True)

@@ -27,7 +27,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EntryPage:
     """Entries of a log that were found, and where the search goes on; 0 at its end."""
 
     entries: list[OpenedEntry]
@@ -57,7 +57,7 @@ def _known(origins: list[str], origin: str) -> str:
     return origin
 
 
-def _find(view: View, origin: str, wanted: Mapping[str, str]) -> Found:
+def _find(view: View, origin: str, wanted: Mapping[str, str]) -> EntryPage:
     reader = _reader(view)
     text = view.query("from")
     start = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
@@ -65,7 +65,7 @@ def _find(view: View, origin: str, wanted: Mapping[str, str]) -> Found:
     entries = list(islice(reader.openings(origin, start, size, where=wanted), _SHOWN + 1))
     # A gateway of an earlier release may show others; and what cannot be opened is not shown.
     fits = [entry for entry in entries[:_SHOWN] if _fits(entry, wanted)]
-    return Found(fits, entries[_SHOWN].index if len(entries) > _SHOWN else 0)
+    return EntryPage(fits, entries[_SHOWN].index if len(entries) > _SHOWN else 0)
 
 
 def _fits(entry: OpenedEntry, wanted: Mapping[str, str]) -> bool:

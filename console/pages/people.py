@@ -42,7 +42,7 @@ Form = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ExplainedRight:
     """A question about a right, and its answer."""
 
     action: str
@@ -77,7 +77,7 @@ def _rights(policy: Policy, who: Principal) -> list[tuple[str, RightsDecision]]:
     ]
 
 
-def _explained(view: View, policy: Policy, who: Principal) -> Explained | None:
+def _explained(view: View, policy: Policy, who: Principal) -> ExplainedRight | None:
     action = view.query("action")
     if not action:
         return None
@@ -85,7 +85,7 @@ def _explained(view: View, policy: Policy, who: Principal) -> Explained | None:
     usual = DEFAULT_ALIAS if action in ("infer", "metadata") else ALL
     alias = view.query("alias") or usual
     target = policy.target(action, model, alias)
-    return Explained(action, model, alias, decide(policy.rights, who.name, who.roles, target))
+    return ExplainedRight(action, model, alias, decide(policy.rights, who.name, who.roles, target))
 
 
 def _api_keys(view: View, who: Principal) -> list[ApiKey]:

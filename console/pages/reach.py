@@ -34,7 +34,7 @@ WINDOW = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class AliasReach:
     """Whom a move of an alias reaches.
 
     `callers` may ask the model through the alias. `answered` is how many requests this gateway has
@@ -48,7 +48,7 @@ class Reach:
     aliases: tuple[str, ...]
 
 
-def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Reach:
+def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> AliasReach:
     """Whom a proposal reaches once it is promoted. `pointers` are the newest of
     the model.
     """
@@ -68,7 +68,7 @@ def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Reac
         if (pointer := pointers.get((proposal.model, alias)))
         and pointer.version == proposal.version
     )
-    return Reach(callers, answered, since, aliases)
+    return AliasReach(callers, answered, since, aliases)
 
 
 def _asked(calls: PersonCalls, model: str, version: str) -> tuple[int, float]:

@@ -178,14 +178,14 @@ def _destroyed_since(settings: GatewayConfig, targets: Mapping[str, Path]) -> se
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class RememberedCheckpoint:
     """A checkpoint that `who` has seen."""
 
     who: str
     checkpoint: Checkpoint
 
 
-def _remembered(settings: GatewayConfig, known: Iterable[Path]) -> list[Remembered]:
+def _remembered(settings: GatewayConfig, known: Iterable[Path]) -> list[RememberedCheckpoint]:
     """What witnesses and other people have seen of the logs; the gateway's own memory is asked when
     the logs are opened.
     """
@@ -197,10 +197,12 @@ def _remembered(settings: GatewayConfig, known: Iterable[Path]) -> list[Remember
         for each in settings.witnesses:
             newest = witnessed.newest(origin, each.witness)
             if newest is not None:
-                found.append(Remembered(f"the witness {each.witness.name}", newest.checkpoint))
+                found.append(
+                    RememberedCheckpoint(f"the witness {each.witness.name}", newest.checkpoint)
+                )
     for path in known:
         for note in ClientMemoryFile(path).load().notes.values():
-            found.append(Remembered(str(path), ClientMemory.checkpoint(note)))
+            found.append(RememberedCheckpoint(str(path), ClientMemory.checkpoint(note)))
     return found
 
 
@@ -208,7 +210,7 @@ def _check(
     settings: GatewayConfig,
     staged: Mapping[str, Path],
     destroyed: set[str],
-    remembered: Iterable[Remembered],
+    remembered: Iterable[RememberedCheckpoint],
 ) -> dict[str, int]:
     """Open the staged databases as a gateway does, and return the sizes of their logs.
 
@@ -236,7 +238,7 @@ def _check(
         raise SealgateError(refusal.reason, f"{reached}. {way_forward(settings)}") from refusal
 
 
-def _check_extends(log: LogReader, seen: Remembered) -> None:
+def _check_extends(log: LogReader, seen: RememberedCheckpoint) -> None:
     """Raises SealgateError(LOG_INCONSISTENT)."""
     old, size = seen.checkpoint, log.size()
     detail = f"{log.origin} has {size} entries, and {seen.who} has seen {old.size}"

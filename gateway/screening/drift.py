@@ -63,7 +63,7 @@ class DriftReports(Protocol):
 
 
 @dataclass(slots=True)
-class Jumper:
+class SimpleJumper:
     """The capital of a bettor on p-values, who moves a little of it between the bets each time."""
 
     _shares: tuple[float, float, float, float] = (0.25, 0.25, 0.25, 0.25)
@@ -90,7 +90,7 @@ class Traffic:
         self._calibration = calibration
         self._draw = draw
         self.scores = sorted(calibration)
-        self._jumper = Jumper()
+        self._jumper = SimpleJumper()
         self._epoch = 1
         self.requests = 0
         self.log10 = 0.0
@@ -100,7 +100,7 @@ class Traffic:
     def add(self, score: float) -> bool:
         """Take the score of one request; say whether the evidence suffices now."""
         if len(self.scores) - len(self._calibration) >= EPOCH:
-            self.scores, self._jumper = sorted(self._calibration), Jumper()
+            self.scores, self._jumper = sorted(self._calibration), SimpleJumper()
             self._epoch += 1
         # NaN counts as greater than every number.
         score = math.inf if math.isnan(score) else score

@@ -14,7 +14,7 @@ from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
 from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
-from registry.audit.trail import AuditTrail, Proven
+from registry.audit.trail import AuditTrail, EntryProof
 from registry.listing.paging import list_page
 from registry.log.reader import CoseReceipts, LogReader
 from sealgate.reasons import Reason, SealgateError
@@ -118,7 +118,7 @@ class AuditService(AuditServiceServicer):
             )
 
 
-def _entry(proven: Proven) -> messages.ProvenEntry:
+def _entry(proven: EntryProof) -> messages.ProvenEntry:
     return messages.ProvenEntry(
         index=proven.index, leaf=proven.leaf, hashes=proven.hashes, documents=proven.documents
     )

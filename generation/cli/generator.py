@@ -29,7 +29,7 @@ from sealgate.settings import ConfigError
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator, GeneratorDescription
-    from generation.publishing.window_choice import WindowFindings, WindowWish
+    from generation.publishing.window_choice import WindowFindings, WindowOptions
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "torchao", "transformers", "jinja2", "psutil", "onnx"):
@@ -203,7 +203,7 @@ def _publish(
     prompts: Sequence[str],
     about: "GeneratorDescription",
     largest_loss: float,
-    windows: "WindowWish | None",
+    windows: "WindowOptions | None",
 ) -> dict[str, Any]:
     """Build and upload a version; the mark is kept before anything is released."""
     from generation.publishing.builder import GeneratorKeys, build
@@ -260,8 +260,8 @@ def _of_windows(found: "WindowFindings") -> dict[str, object]:
 
 def _wish(
     window: str | None, texts: Path | None, kept: float, recalled: float
-) -> "WindowWish | None":
-    from generation.publishing.window_choice import WindowWish
+) -> "WindowOptions | None":
+    from generation.publishing.window_choice import WindowOptions
 
     if window is None:
         if texts is not None:
@@ -272,7 +272,7 @@ def _wish(
     if window != "auto" and not (window.isascii() and window.isdigit() and int(window) > 0):
         raise click.UsageError("--attention-window is auto, or a number of tokens")
     tokens = None if window == "auto" else int(window)
-    return WindowWish(_read_prompts(texts), tokens, kept=kept, recalled=recalled)
+    return WindowOptions(_read_prompts(texts), tokens, kept=kept, recalled=recalled)
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -26,7 +26,7 @@ from generation.publishing.watermark import (
     perplexity_loss,
     unmarked_digest,
 )
-from generation.publishing.window_choice import WindowFindings, WindowWish, choose, long_texts
+from generation.publishing.window_choice import WindowFindings, WindowOptions, choose, long_texts
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import (
     CONFIG,
@@ -101,7 +101,7 @@ def build(
     commit: Callable[[str], CommittedMark],
     now: datetime,
     largest_loss: float = LARGEST_LOSS,
-    windows: WindowWish | None = None,
+    windows: WindowOptions | None = None,
 ) -> BuiltGenerator:
     """Make a version of the model in `folder`; its files are written to `made`, which must be new.
 
@@ -196,7 +196,7 @@ def _served(
     about: GeneratorDescription,
     said: Sequence[Said],
     after: float,
-    windows: WindowWish | None,
+    windows: WindowOptions | None,
 ) -> tuple[LanguageModel, float, WindowFindings | None]:
     """The marked model as it answers, its perplexity then, and how its windows were chosen. In
     float32 without windows, `after` is that perplexity.
@@ -232,7 +232,7 @@ def _unmarked(
     plain: Path,
     prompts: Sequence[str],
     about: GeneratorDescription,
-    windows: WindowWish | None,
+    windows: WindowOptions | None,
 ) -> tuple[list[list[int]], list[Said], float]:
     """The prompts' ids, and of what perplexity is measured with what it is to the model as it
     came.

@@ -44,7 +44,7 @@ _SHORTEST = 4 * _SMALLEST
 
 
 @dataclass(frozen=True, slots=True)
-class WindowWish:
+class WindowOptions:
     """What a publisher asks for: windows that are measured, or all of `tokens`; on `texts`, half of
     which choose and half of which check. With `recalled` 0, recall is measured and not asked for.
     """
@@ -115,7 +115,7 @@ class WindowFindings:
         }
 
 
-def choose(decoder: LanguageModel, wish: WindowWish, longest: int) -> WindowFindings:
+def choose(decoder: LanguageModel, wish: WindowOptions, longest: int) -> WindowFindings:
     """Windows for texts of at most `longest` tokens; the decoder attends in them afterwards.
 
     1. There is a text to choose and one to check by, long enough to tell (CALIBRATION_TOO_SMALL).
@@ -182,7 +182,7 @@ def _by_place(found: dict[float, float]) -> dict[str, float]:
 
 
 def _spread(
-    decoder: LanguageModel, texts: Sequence[Sequence[int]], wish: WindowWish
+    decoder: LanguageModel, texts: Sequence[Sequence[int]], wish: WindowOptions
 ) -> tuple[LayerSpread, ...]:
     """Of each layer, with full attention, on queries of the second halves."""
     longest = max(map(len, texts))
@@ -203,7 +203,7 @@ def _spread(
     )
 
 
-def _uniform(spread: Sequence[LayerSpread], wish: WindowWish) -> AttentionWindows:
+def _uniform(spread: Sequence[LayerSpread], wish: WindowOptions) -> AttentionWindows:
     return AttentionWindows(wish.sink, (wish.tokens or WHOLE,) * len(spread))
 
 
@@ -211,7 +211,7 @@ def _measured(
     decoder: LanguageModel,
     texts: Sequence[Sequence[int]],
     spread: Sequence[LayerSpread],
-    wish: WindowWish,
+    wish: WindowOptions,
 ) -> AttentionWindows:
     """The windows of the largest share with which half of the perplexity that may be lost is; and
     where recall is wished, with all kept by as few KV heads as lose a quarter of what may be lost
@@ -243,7 +243,7 @@ def _by_perplexity(
     decoder: LanguageModel,
     texts: Sequence[Sequence[int]],
     spread: Sequence[LayerSpread],
-    wish: WindowWish,
+    wish: WindowOptions,
 ) -> tuple[int, ...]:
     """Those of the largest share that keeps it, by bisection: more attention inside loses less."""
     allowed = perplexity_of_halves(decoder.model, texts) / (1 - (1 - wish.kept) / 2)

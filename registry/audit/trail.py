@@ -36,7 +36,7 @@ LARGEST_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class EntryProof:
     """Entry `index` of the log: its bytes, the 32-byte hashes of its inclusion proof (none where
     the whole log is shown), and the documents that it names by digest, in no order.
     """
@@ -53,7 +53,7 @@ class RegistryExcerpt:
 
     note: str
     freshness: bytes
-    entries: tuple[Proven, ...]
+    entries: tuple[EntryProof, ...]
 
 
 class AuditTrail:
@@ -106,7 +106,7 @@ class AuditTrail:
                         indices += _basis(connection, moves[0]["digest"])
             return _excerpt(connection, freshness, indices)
 
-    def records(self, start: int, end: int) -> Iterator[list[Proven]]:
+    def records(self, start: int, end: int) -> Iterator[list[EntryProof]]:
         """The entries from `start` up to `end` with their documents, in blocks of at most 256.
 
         Raises SealgateError: ENTRY_UNKNOWN for an empty range, or one that the log does not have.
@@ -122,7 +122,7 @@ class AuditTrail:
                 (block,) = rows.leaves(connection, LOG, first, last)
                 documents = _documents(connection, first, last)
             yield [
-                Proven(index, leaf, (), documents.get(index, ()))
+                EntryProof(index, leaf, (), documents.get(index, ()))
                 for index, leaf in enumerate(block, first)
             ]
 
@@ -213,7 +213,7 @@ def _excerpt(
         leaf, documents = leaves[index], dict[int, tuple[bytes, ...]]()
         if with_documents:
             documents = _documents(connection, index, index + 1, _event(leaf))
-        entries.append(Proven(index, leaf, tuple(hashes), documents.get(index, ())))
+        entries.append(EntryProof(index, leaf, tuple(hashes), documents.get(index, ())))
     return RegistryExcerpt(newest.note, freshness, tuple(entries))
 
 

@@ -151,7 +151,7 @@ PLAIN_OPENINGS = Table(
 )
 
 
-class Newest(NamedTuple):
+class NewestCheckpoint(NamedTuple):
     """The newest checkpoint: the size that it states and its signed note."""
 
     size: int
@@ -183,12 +183,12 @@ class TileRows:
         return bytes(self._connection.scalar(select(self._tiles.c.hashes).where(*where)) or b"")
 
 
-def newest_checkpoint(connection: Connection, tables: LogTables) -> Newest | None:
+def newest_checkpoint(connection: Connection, tables: LogTables) -> NewestCheckpoint | None:
     """Return the newest checkpoint, if the log was ever opened."""
     table = tables.checkpoints
     query = select(table.c.size, table.c.note).order_by(table.c.size.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Newest(row.size, row.note)
+    return None if row is None else NewestCheckpoint(row.size, row.note)
 
 
 def next_index(connection: Connection, tables: LogTables) -> int:

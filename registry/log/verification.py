@@ -123,7 +123,7 @@ class _Recomputation:
             if tile.width == WIDTH:
                 self._compare_tile(self._unfinished.pop(tile.level))
 
-    def compare(self, newest: rows.Newest) -> None:
+    def compare(self, newest: rows.NewestCheckpoint) -> None:
         try:
             signed = open_checkpoint(newest.note, self._vkey)
         except SealgateError as error:
@@ -144,10 +144,10 @@ class _Recomputation:
             raise inconsistent(f"tile {tile.level}/{tile.index} holds other hashes")
 
 
-def _checkpoints(connection: Connection, tables: LogTables) -> list[rows.Newest]:
+def _checkpoints(connection: Connection, tables: LogTables) -> list[rows.NewestCheckpoint]:
     table = tables.checkpoints
     query = select(table.c.size, table.c.note).order_by(table.c.size)
-    return [rows.Newest(row.size, row.note) for row in connection.execute(query)]
+    return [rows.NewestCheckpoint(row.size, row.note) for row in connection.execute(query)]
 
 
 def _groups(
@@ -221,7 +221,7 @@ def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
 
 
-class State(Protocol):
+class TreeState(Protocol):
     """A tree: how many leaves, and its root [32 bytes]."""
 
     @property
@@ -232,7 +232,7 @@ class State(Protocol):
 
 
 def check_extends(
-    connection: Connection, tables: LogTables, stored: State, known: Checkpoint
+    connection: Connection, tables: LogTables, stored: TreeState, known: Checkpoint
 ) -> None:
     """Check that the stored tree begins with the one that is known.
 

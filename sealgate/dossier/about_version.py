@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sealgate.dossier.record import DossierClaim, ModelHistory, Said, not_covered
+from sealgate.dossier.record import DossierClaim, ModelHistory, RecordedStatement, not_covered
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 
-Told = Iterator[str | None]
+Sentences = Iterator[str | None]
 """Texts of claims; None where the evidence has no such fact."""
 
 
@@ -67,7 +67,7 @@ def supply_chain(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def _about(
-    record: ModelHistory, kind: str, what: str, facts: Callable[[Mapping[str, Any]], Told]
+    record: ModelHistory, kind: str, what: str, facts: Callable[[Mapping[str, Any]], Sentences]
 ) -> Iterator[DossierClaim]:
     """The facts of the described version's evidence; a line that says so where there are none."""
     subject = record.subject()
@@ -79,7 +79,9 @@ def _about(
         yield not_covered(f"{what}, for no evidence {kind} says it")
 
 
-def _facts(item: Said, facts: Callable[[Mapping[str, Any]], Told]) -> Iterator[str]:
+def _facts(
+    item: RecordedStatement, facts: Callable[[Mapping[str, Any]], Sentences]
+) -> Iterator[str]:
     try:
         yield from (text for text in facts(item.statement.body) if text)
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -92,7 +94,7 @@ def _model(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _card(body: Mapping[str, Any]) -> Told:
+def _card(body: Mapping[str, Any]) -> Sentences:
     component = _model(body)
     yield component.get("description")
     parameters = component["modelCard"]["modelParameters"]
@@ -102,12 +104,12 @@ def _card(body: Mapping[str, Any]) -> Told:
         yield f"{way.capitalize()}: {formats}" if formats else None
 
 
-def _uses(body: Mapping[str, Any]) -> Told:
+def _uses(body: Mapping[str, Any]) -> Sentences:
     for use in _model(body)["modelCard"]["considerations"]["useCases"]:
         yield f"Intended use, by the publisher: {use}"
 
 
-def _data(body: Mapping[str, Any]) -> Told:
+def _data(body: Mapping[str, Any]) -> Sentences:
     for part in body["components"]:
         if part["type"] == "data":
             licences = [each["license"].get("id", "—") for each in part.get("licenses", [])]
@@ -116,7 +118,7 @@ def _data(body: Mapping[str, Any]) -> Told:
             yield f"Data set {part['name']}{digest}{named}"
 
 
-def _build(body: Mapping[str, Any]) -> Told:
+def _build(body: Mapping[str, Any]) -> Sentences:
     predicate = body["predicate"]
     build, run = predicate["buildDefinition"], predicate["runDetails"]
     yield f"Built by {run['builder']['id']} as {build['buildType']}"
@@ -127,13 +129,13 @@ def _build(body: Mapping[str, Any]) -> Told:
         yield f"Made from {part.get('name', 'a package')}, {digest}"
 
 
-def _metrics(body: Mapping[str, Any]) -> Told:
+def _metrics(body: Mapping[str, Any]) -> Sentences:
     for metric in _model(body)["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]:
         of = f" ({metric['slice']})" if metric.get("slice") else ""
         yield f"{metric.get('type', 'Metric')}{of}: {metric['value']}"
 
 
-def _golden(body: Mapping[str, Any]) -> Told:
+def _golden(body: Mapping[str, Any]) -> Sentences:
     alike = "yes" if body["same_alone_and_in_a_batch"] else "no"
     yield (
         f"{body['rows']} golden answers: {_percent(body['same_class_as_fp32'])} of float32's "
@@ -141,7 +143,7 @@ def _golden(body: Mapping[str, Any]) -> Told:
     )
 
 
-def _attacks(body: Mapping[str, Any]) -> Told:
+def _attacks(body: Mapping[str, Any]) -> Sentences:
     for name, found in body["attacks"].items():
         succeeded = float(found.get("succeeded", 0))
         if not succeeded:
@@ -161,7 +163,7 @@ def _attacks(body: Mapping[str, Any]) -> Told:
         )
 
 
-def _mark(body: Mapping[str, Any]) -> Told:
+def _mark(body: Mapping[str, Any]) -> Sentences:
     for name, key in (("float32", "fp32"), ("INT8", "int8")):
         if key in body:
             yield f"Watermark in {name}: z {float(body[key]['z']):.2f}, needed {body['threshold']}"
@@ -169,12 +171,12 @@ def _mark(body: Mapping[str, Any]) -> Told:
     yield f"Commitment {body['commitment']}, made in entry {body['commitment_entry']}"
 
 
-def _parts(body: Mapping[str, Any]) -> Told:
+def _parts(body: Mapping[str, Any]) -> Sentences:
     parts = body["components"]
     yield f"Bill of materials ({body['bomFormat']} {body['specVersion']}): {len(parts)} components"
 
 
-def _formats(body: Mapping[str, Any]) -> Told:
+def _formats(body: Mapping[str, Any]) -> Sentences:
     for path, found in body["files"].items():
         outside = ", data outside the file" if found.get("external_data") else ""
         yield f"File {path}: {found['format']}{outside}"

@@ -79,7 +79,7 @@ def not_covered(what: str) -> DossierClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RecordedStatement:
     """A statement, the entry that recorded it, and the digest of its envelope there."""
 
     entry: ProvedEntry
@@ -98,13 +98,13 @@ class RegisteredVersion:
     number: int
     entry: ProvedEntry
     manifest: Manifest
-    evidence: tuple[Said, ...]
+    evidence: tuple[RecordedStatement, ...]
 
     @property
     def citation(self) -> Citation:
         return Citation(self.entry.index, str(self.entry.body["manifest"]))
 
-    def item(self, kind: str) -> Said | None:
+    def item(self, kind: str) -> RecordedStatement | None:
         """Its evidence of a kind, if any."""
         return next((each for each in self.evidence if each.statement.kind == kind), None)
 
@@ -121,14 +121,14 @@ class ModelHistory:
     policy_entries: list[ProvedEntry] = field(default_factory=list)
     created: ProvedEntry | None = None
     versions: dict[int, RegisteredVersion] = field(default_factory=dict)
-    attached: list[Said] = field(default_factory=list)
-    proposals: dict[str, Said] = field(default_factory=dict)
-    approvals: list[Said] = field(default_factory=list)
-    rejections: list[Said] = field(default_factory=list)
-    withdrawals: list[Said] = field(default_factory=list)
-    comments: list[Said] = field(default_factory=list)
-    moves: list[tuple[Said, PointerBundle]] = field(default_factory=list)
-    revocations: list[Said] = field(default_factory=list)
+    attached: list[RecordedStatement] = field(default_factory=list)
+    proposals: dict[str, RecordedStatement] = field(default_factory=dict)
+    approvals: list[RecordedStatement] = field(default_factory=list)
+    rejections: list[RecordedStatement] = field(default_factory=list)
+    withdrawals: list[RecordedStatement] = field(default_factory=list)
+    comments: list[RecordedStatement] = field(default_factory=list)
+    moves: list[tuple[RecordedStatement, PointerBundle]] = field(default_factory=list)
+    revocations: list[RecordedStatement] = field(default_factory=list)
     drifts: list[ProvedEntry] = field(default_factory=list)
     allowances: list[ProvedEntry] = field(default_factory=list)
     anchors: list[ProvedEntry] = field(default_factory=list)
@@ -144,7 +144,7 @@ class ModelHistory:
         entry = self.policy_entries[-1]
         return Citation(entry.index, str(entry.body["envelope"]))
 
-    def live(self, alias: str) -> tuple[Said, PointerBundle] | None:
+    def live(self, alias: str) -> tuple[RecordedStatement, PointerBundle] | None:
         """The newest move of an alias."""
         here = [each for each in self.moves if each[0].statement.alias == alias]
         return here[-1] if here else None
@@ -155,7 +155,7 @@ class ModelHistory:
         number = live[0].statement.version if live else max(self.versions, default=0)
         return self.versions.get(number)
 
-    def attached_of(self, kind: str) -> list[Said]:
+    def attached_of(self, kind: str) -> list[RecordedStatement]:
         """The evidence of a kind that was attached to the version that the dossier describes."""
         subject = self.subject()
         digest = subject.manifest.digest if subject else ""
@@ -251,7 +251,7 @@ def _moved(record: ModelHistory, entry: ProvedEntry) -> None:
     pointer = open_under(bundle.pointer, Pointer, record.policies, ("admin", "rollback"))
     _check(entry, _place(pointer) == entry.subject)
     _check(entry, bundle.proposal.payload_digest == pointer.proposal)
-    record.moves.append((Said(entry, pointer, document), bundle))
+    record.moves.append((RecordedStatement(entry, pointer, document), bundle))
 
 
 def _revoked(record: ModelHistory, entry: ProvedEntry) -> None:
@@ -304,7 +304,7 @@ def _number(record: ModelHistory, entry: ProvedEntry) -> int | None:
 def _replied(
     record: ModelHistory,
     entry: ProvedEntry,
-    replies: list[Said],
+    replies: list[RecordedStatement],
     kind: type[_S],
     roles: Collection[str],
 ) -> None:
@@ -332,12 +332,12 @@ def _check(entry: ProvedEntry, holds: object) -> None:
 
 def _named(
     record: ModelHistory, entry: ProvedEntry, kind: type[_S], roles: Collection[str]
-) -> Said:
+) -> RecordedStatement:
     return _said(record, entry, str(entry.body["envelope"]), kind, roles)
 
 
 def _said(
     record: ModelHistory, entry: ProvedEntry, digest: str, kind: type[_S], roles: Collection[str]
-) -> Said:
+) -> RecordedStatement:
     envelope = Envelope.decode(entry.document(digest))
-    return Said(entry, open_under(envelope, kind, record.policies, roles), digest)
+    return RecordedStatement(entry, open_under(envelope, kind, record.policies, roles), digest)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from sealgate.reasons import Reason, SealgateError
 
@@ -50,7 +50,7 @@ class BurstEngine(Protocol):
 
     takes_bursts: bool
 
-    def begin(self, messages: VersionMessages, burst: Sequence[Asked]) -> Any: ...
+    def begin(self, messages: VersionMessages, burst: Sequence[RemoteRequest]) -> Any: ...
 
     def end(self, call: Any, together: bool) -> Any: ...
 
@@ -61,7 +61,7 @@ class BurstEngine(Protocol):
 class Parcel:
     """Requests of a burst, by their places in it, that travel together."""
 
-    requests: dict[int, Asked]
+    requests: dict[int, RemoteRequest]
     attempt: Attempt
     engine: str = ""
     call: Any = None
@@ -97,7 +97,7 @@ class BurstCalls:
     _waiting: dict[int, float | None] = field(default_factory=dict)
 
     def answers(
-        self, burst: Mapping[int, Asked], attempt: Attempt, most_rows: int
+        self, burst: Mapping[int, RemoteRequest], attempt: Attempt, most_rows: int
     ) -> Iterator[list[tuple[int, Answer]]]:
         """Send requests by their places; yield what became of them, as it comes. At most
         `most_rows` rows travel together.
@@ -219,13 +219,13 @@ class BurstCalls:
                 self._send(parcel)
 
 
-def parcelled(burst: Mapping[int, Asked], most_rows: int) -> list[dict[int, Asked]]:
+def parcelled(burst: Mapping[int, RemoteRequest], most_rows: int) -> list[dict[int, RemoteRequest]]:
     """The requests in parcels, in order: rows of one shape, and no more than a batch and a message
     hold, unless one alone has more.
     """
-    parcels: list[dict[int, Asked]] = []
+    parcels: list[dict[int, RemoteRequest]] = []
     # By shape: the parcel that is being filled, and how many rows and bytes it may still take.
-    open_ones: dict[tuple[int, ...], tuple[dict[int, Asked], int, int]] = {}
+    open_ones: dict[tuple[int, ...], tuple[dict[int, RemoteRequest], int, int]] = {}
     for place, asked in burst.items():
         shape, rows, size = asked.x.shape[1:], len(asked.x), _size(asked)
         parcel, room, left = open_ones.get(shape, ({}, 0, 0))
@@ -237,7 +237,7 @@ def parcelled(burst: Mapping[int, Asked], most_rows: int) -> list[dict[int, Aske
     return parcels
 
 
-def _size(asked: Asked) -> int:
+def _size(asked: RemoteRequest) -> int:
     """How many bytes its rows take in a message."""
     x = asked.x
     return sum(4 + len(text) for text in x.flat) if x.dtype == object else x.nbytes

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import grpc
 
 from inference.backends.remote.messages import (
-    Asked,
     OnEnd,
+    RemoteRequest,
     VersionMessages,
     begin,
     call,
@@ -232,7 +232,7 @@ class EngineConnection:
         except SealgateError as refusal:
             raise self.told(refusal) from refusal.__cause__
 
-    def begin(self, messages: VersionMessages, burst: Sequence[Asked]) -> Any:
+    def begin(self, messages: VersionMessages, burst: Sequence[RemoteRequest]) -> Any:
         """Send requests of one version in one message; the call that answers them, for `end`.
 
         Raises: as `infer`.

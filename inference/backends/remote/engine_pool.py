@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from inference.backends.remote.bursts import Attempt, BurstCalls, Engines
-from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
@@ -106,7 +106,11 @@ class EnginePool:
                     return response, self._heard(name, digest, attempt.asked)
 
     def ask_all(
-        self, digest: str, messages: VersionMessages, burst: Mapping[int, Asked], most_rows: int
+        self,
+        digest: str,
+        messages: VersionMessages,
+        burst: Mapping[int, RemoteRequest],
+        most_rows: int,
     ) -> Iterator[list[tuple[int, Answer]]]:
         """See `EngineCaller`."""
         engines = Engines(self.engines, self.placement, self._heard)

@@ -47,7 +47,7 @@ _Request = TypeVar("_Request", contravariant=True)
 _Response = TypeVar("_Response", covariant=True)
 
 
-class Asked(NamedTuple):
+class RemoteRequest(NamedTuple):
     """A request for an engine: its rows [n, …], and how it is scheduled."""
 
     x: Array
@@ -66,7 +66,7 @@ class VersionMessages:
         self._config = config
         self._detector = detector
 
-    def request(self, asked: Asked) -> oip.ModelInferRequest:
+    def request(self, asked: RemoteRequest) -> oip.ModelInferRequest:
         """One request, for `ModelInfer`."""
         request = self._rows(asked.x)
         if asked.options.urgent:
@@ -75,7 +75,7 @@ class VersionMessages:
             request.parameters[CALLER].string_param = asked.options.caller
         return request
 
-    def burst(self, burst: Sequence[Asked]) -> engine_pb2.InferBurstRequest:
+    def burst(self, burst: Sequence[RemoteRequest]) -> engine_pb2.InferBurstRequest:
         """Requests whose rows have one shape, for `InferBurst`."""
         now = time.monotonic()
         items = [
@@ -98,7 +98,7 @@ class VersionMessages:
         return InferenceResult.judged(arrays, features, self._detector, engine)
 
     def answers(
-        self, response: engine_pb2.InferBurstResponse, burst: Sequence[Asked], engine: str
+        self, response: engine_pb2.InferBurstResponse, burst: Sequence[RemoteRequest], engine: str
     ) -> list[Answer]:
         """What `InferBurst` answered, in the order of its requests. Raises: ANSWER_MALFORMED."""
         refused = _refusals(response, len(burst))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
 from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, Pace
 from inference.engine.result import InferenceResult
@@ -46,7 +46,11 @@ class EngineCaller(Protocol):
         ...
 
     def ask_all(
-        self, digest: str, messages: VersionMessages, burst: Mapping[int, Asked], most_rows: int
+        self,
+        digest: str,
+        messages: VersionMessages,
+        burst: Mapping[int, RemoteRequest],
+        most_rows: int,
     ) -> Iterator[list[tuple[int, Answer]]]:
         """`ask` for requests by their places; see `BurstCalls.answers`."""
         ...
@@ -139,7 +143,7 @@ class RemoteVersion:
             raise refusal
         begun, rows = time.perf_counter_ns(), len(x)
         try:
-            request = self._messages.request(Asked(x, options))
+            request = self._messages.request(RemoteRequest(x, options))
             response, engine = self._engines.ask(self.digest, rows, request, options.deadline)
             answer = self._messages.answer(response, rows, engine)
         except SealgateError:
@@ -163,7 +167,7 @@ class RemoteVersion:
     ) -> Iterator[list[tuple[int, Answer]]]:
         """`submit` a burst; yields the place and the answer of requests as these come."""
         begun = time.perf_counter_ns()
-        burst = {place: Asked(*request) for place, request in enumerate(requests)}
+        burst = {place: RemoteRequest(*request) for place, request in enumerate(requests)}
         refused = {
             place: refusal
             for place, asked in burst.items()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from registry.audit.trail import Proven
+from registry.audit.trail import EntryProof
 from registry.audit.trail import RegistryExcerpt as Shown
 from registry.state.records import VersionRecord
 from sealgate.audit.decision import HOLDS, DecisionStep, Examination
@@ -74,7 +74,7 @@ def drop(event: str) -> Callable[[Shown], Shown]:
 
 
 def forge_manifest(shown: Shown) -> Shown:
-    def forged(entry: Proven) -> Proven:
+    def forged(entry: EntryProof) -> EntryProof:
         return replace(entry, documents=tuple(d.replace(b"onnx", b"ONNX") for d in entry.documents))
 
     return replace(shown, entries=tuple(map(forged, shown.entries)))
@@ -123,7 +123,7 @@ def test_a_report_that_was_attached_is_told_and_held_to_its_version(
     def without_documents(shown: Shown) -> Shown:
         return replace(shown, entries=tuple(_bare(e) for e in shown.entries))
 
-    def _bare(entry: Proven) -> Proven:
+    def _bare(entry: EntryProof) -> EntryProof:
         attached = b"evidence.attached" in entry.leaf
         return replace(entry, documents=()) if attached else entry
 

@@ -18,7 +18,7 @@ from generation.publishing import builder, window_choice
 from generation.publishing.builder import BuiltGenerator, GeneratorDescription, GeneratorKeys
 from generation.publishing.recall import RecallText, looking_back, recall, share_recalled
 from generation.publishing.watermark import CommittedMark
-from generation.publishing.window_choice import WindowWish, choose, perplexity_of_halves
+from generation.publishing.window_choice import WindowOptions, choose, perplexity_of_halves
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8_INTEGER, TERMS, WHOLE, AttentionWindows, GeneratorTerms
@@ -43,7 +43,7 @@ def long_texts(count: int, letters: int = 900) -> list[str]:
 
 
 def build(
-    folder: Path, made: Path, wish: WindowWish, about: GeneratorDescription = ABOUT
+    folder: Path, made: Path, wish: WindowOptions, about: GeneratorDescription = ABOUT
 ) -> BuiltGenerator:
     signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
     key = WatermarkKey("tiny", bytes(range(32)))
@@ -62,7 +62,7 @@ def build(
 @pytest.fixture(scope="module")
 def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltGenerator:
     place = tmp_path_factory.mktemp("windowed") / "made"
-    return build(folder, place, WindowWish(long_texts(6)))
+    return build(folder, place, WindowOptions(long_texts(6)))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_full_attention_does_not_answer_for_windows(
     files: Path, settings: GenerationSettings, folder: Path, tmp_path: Path
 ) -> None:
     """Golden answers of narrow windows are not those of terms without them."""
-    narrow = build(folder, tmp_path / "made", WindowWish(long_texts(6), tokens=2, kept=0.01))
+    narrow = build(folder, tmp_path / "made", WindowOptions(long_texts(6), tokens=2, kept=0.01))
     place = narrow.package.files[TERMS].parent
     GeneratorVersion.build(DIGEST, place, settings).close()
     plain = replace(narrow.findings.terms, attention=None)
@@ -154,7 +154,9 @@ def test_integers_attend_in_windows_too(
     folder: Path, tmp_path: Path, settings: GenerationSettings
 ) -> None:
     about = replace(ABOUT, precision=INT8_INTEGER)
-    made = build(folder, tmp_path / "made", WindowWish(long_texts(4), tokens=64, kept=0.9), about)
+    made = build(
+        folder, tmp_path / "made", WindowOptions(long_texts(4), tokens=64, kept=0.9), about
+    )
     assert made.findings.terms.attention == AttentionWindows(4, (64, 64))
     GeneratorVersion.build(DIGEST, made.package.files[TERMS].parent, settings).close()
     golden = json.loads((tmp_path / "made" / GOLDEN).read_bytes())
@@ -163,7 +165,7 @@ def test_integers_attend_in_windows_too(
 
 def test_a_measured_window_keeps_what_was_wished(folder: Path) -> None:
     texts = long_texts(6)
-    found = choose(LanguageModel.read(folder), WindowWish(texts), 200)
+    found = choose(LanguageModel.read(folder), WindowOptions(texts), 200)
     full, windowed = LanguageModel.read(folder), LanguageModel.read(folder)
     windowed.attend(found.attention)
     ids = [full.tokenizer.encode(text).ids[:200] for text in texts[1::2]]
@@ -174,7 +176,7 @@ def test_a_measured_window_keeps_what_was_wished(folder: Path) -> None:
 
 
 def test_layers_that_look_further_get_larger_windows(folder: Path) -> None:
-    found = choose(LanguageModel.read(folder), WindowWish(long_texts(6)), 200)
+    found = choose(LanguageModel.read(folder), WindowOptions(long_texts(6)), 200)
     shares = [max(0.0, *(out for size, out in layer.outside.items())) for layer in found.layers]
     sizes = [window or 200 for window in found.attention.windows]
     assert (sizes[0] - sizes[1]) * (shares[0] - shares[1]) >= 0
@@ -188,28 +190,32 @@ def test_layers_that_look_further_get_larger_windows(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "reason", "detail"),
     [
-        (WindowWish(long_texts(1)), Reason.CALIBRATION_TOO_SMALL, "1 texts of 100 tokens or more"),
         (
-            WindowWish(long_texts(6, 60)),
+            WindowOptions(long_texts(1)),
+            Reason.CALIBRATION_TOO_SMALL,
+            "1 texts of 100 tokens or more",
+        ),
+        (
+            WindowOptions(long_texts(6, 60)),
             Reason.CALIBRATION_TOO_SMALL,
             "0 texts of 100 tokens or more",
         ),
-        (WindowWish(["a\0b" * 200] * 2), Reason.TENSOR_TEXT, "a prompt holds a NUL"),
+        (WindowOptions(["a\0b" * 200] * 2), Reason.TENSOR_TEXT, "a prompt holds a NUL"),
         (
-            WindowWish(long_texts(4), tokens=1, sink=0),
+            WindowOptions(long_texts(4), tokens=1, sink=0),
             Reason.ATTENTION_COST,
             "of perplexity is kept",
         ),
-        (WindowWish(long_texts(4), kept=9.0), Reason.ATTENTION_COST, "no windows keep 900.00%"),
+        (WindowOptions(long_texts(4), kept=9.0), Reason.ATTENTION_COST, "no windows keep 900.00%"),
         (
-            WindowWish(long_texts(4), tokens=1 << 21),
+            WindowOptions(long_texts(4), tokens=1 << 21),
             Reason.DOCUMENT_MALFORMED,
             "a window has at most 2**20 tokens",
         ),
     ],
 )
 def test_windows_that_are_refused(
-    folder: Path, wish: WindowWish, reason: Reason, detail: str
+    folder: Path, wish: WindowOptions, reason: Reason, detail: str
 ) -> None:
     with pytest.raises(SealgateError) as found:
         choose(LanguageModel.read(folder), wish, 200)
@@ -239,11 +245,11 @@ def test_windows_that_recall_too_little_are_refused(
     monkeypatch.setattr(window_choice, "recall", said)
     texts = long_texts(4)
     with pytest.raises(SealgateError) as found:
-        choose(LanguageModel.read(folder), WindowWish(texts, tokens, kept=0.5), 200)
+        choose(LanguageModel.read(folder), WindowOptions(texts, tokens, kept=0.5), 200)
     assert found.value.reason is Reason.ATTENTION_COST
     expected = "10.00% is recalled, not 90.00%" if tokens else "and 90% of recall"
     assert expected in found.value.detail
-    unasked = WindowWish(texts, tokens, kept=0.5, recalled=0)
+    unasked = WindowOptions(texts, tokens, kept=0.5, recalled=0)
     assert choose(LanguageModel.read(folder), unasked, 200).recalled == pytest.approx(0.1)
 
 
@@ -257,7 +263,7 @@ def test_kv_heads_that_look_back_keep_all(folder: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(window_choice, "recall", said)
     monkeypatch.setattr(window_choice, "looking_back", lambda *_: [[0.1, 0.3], [0.2, 0.8]])
-    found = choose(LanguageModel.read(folder), WindowWish(long_texts(4), kept=0.5), 200)
+    found = choose(LanguageModel.read(folder), WindowOptions(long_texts(4), kept=0.5), 200)
     assert found.attention.heads == 2
     assert found.attention.windows[3] == WHOLE
     assert all(0 < window < 100 for window in found.attention.windows[:3])
@@ -301,7 +307,7 @@ def test_nothing_is_committed_to_for_texts_that_are_too_short(folder: Path, tmp_
         raise AssertionError("committed")
 
     signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
-    wish, now = WindowWish(long_texts(6, 60)), datetime(2026, 11, 30, tzinfo=UTC)
+    wish, now = WindowOptions(long_texts(6, 60)), datetime(2026, 11, 30, tzinfo=UTC)
     with pytest.raises(SealgateError) as found:
         builder.build(
             folder, prompts(60), ABOUT, tmp_path / "made", signing, commit, now, windows=wish
@@ -311,6 +317,6 @@ def test_nothing_is_committed_to_for_texts_that_are_too_short(folder: Path, tmp_
 
 def test_an_encoder_decoder_is_refused_windows(translator_folder: Path) -> None:
     with pytest.raises(SealgateError) as found:
-        choose(LanguageModel.read(translator_folder), WindowWish(long_texts(4)), 100)
+        choose(LanguageModel.read(translator_folder), WindowOptions(long_texts(4)), 100)
     assert found.value.reason is Reason.ENGINE_UNSUITABLE
     assert found.value.detail == "only decoders have attention windows"

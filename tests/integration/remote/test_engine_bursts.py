@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.backends.remote.endpoint import SocketEndpoint
-from inference.backends.remote.messages import Asked, VersionMessages
+from inference.backends.remote.messages import RemoteRequest, VersionMessages
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.batching.job import RequestOptions
 from inference.server.requests import answer_burst
@@ -136,11 +136,14 @@ def test_a_gateway_and_its_engine(harness: EngineHarness, version: UncheckedVers
         "digits", version.number, version.digest, source.config, source.detector
     )
     x = clean_rows(MODEL, 3)
-    requests = [Asked(x[:1], RequestOptions()), Asked(x[1:], RequestOptions(caller="ann"))]
+    requests = [
+        RemoteRequest(x[:1], RequestOptions()),
+        RemoteRequest(x[1:], RequestOptions(caller="ann")),
+    ]
     remote = RemoteEngine(SocketEndpoint(harness.socket))
     response = remote.end(remote.begin(messages, requests), together=True)
     one, other = messages.answers(response, requests, "here")
-    whole = remote.begin(messages, [Asked(x, RequestOptions())])
+    whole = remote.begin(messages, [RemoteRequest(x, RequestOptions())])
     alone = messages.answer(remote.end(whole, together=False), 3, "")
     found = np.concatenate([one.outputs["logits"], other.outputs["logits"]])
     assert np.array_equal(found, alone.outputs["logits"])

@@ -4,7 +4,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from console.app import HEADERS, Guard
+from console.app import HEADERS, OriginGuard
 
 ORIGIN = "https://console.example"
 
@@ -15,7 +15,7 @@ def client():
         return PlainTextResponse("here")
 
     app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"])])
-    guarded = Guard(app, origin=ORIGIN, authority="console.example")
+    guarded = OriginGuard(app, origin=ORIGIN, authority="console.example")
     return TestClient(guarded, base_url=ORIGIN)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sealgate.audit.entries import ProvedEntry
 from sealgate.dossier import NOT_COVERED, Dossier, build, template, template_names
-from sealgate.dossier.record import ModelHistory, RegisteredVersion, Said
+from sealgate.dossier.record import ModelHistory, RecordedStatement, RegisteredVersion
 from sealgate.reasons import Reason
 from sealgate.trust.statements import Manifest
 from tests.support.builders.documents.people import make_policy, refused
@@ -34,7 +34,7 @@ def record(*items: Item) -> ModelHistory:
     told.created = entry("model.created", "models/writer")
     manifest = Manifest.of({"model.json": b"{}"})
     registered = entry("version.registered", "models/writer/versions/1", manifest="sha256:2")
-    said = tuple(Said(registered, item, "sha256:3") for item in items)
+    said = tuple(RecordedStatement(registered, item, "sha256:3") for item in items)
     told.versions[1] = RegisteredVersion(1, registered, manifest, said)
     return told
 

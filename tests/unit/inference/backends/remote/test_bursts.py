@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.backends.remote.bursts import Attempt, BurstCalls, Engines, parcelled
-from inference.backends.remote.messages import Answer, Asked, VersionMessages
+from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import RequestOptions
@@ -29,8 +29,8 @@ MESSAGES = VersionMessages("digits", 3, DIGEST, SOURCE.config, SOURCE.detector)
 WIDTH = SOURCE.detector.width
 
 
-def asked(rows: int = 1, deadline: float | None = None, caller: str = "") -> Asked:
-    return Asked(clean_rows(NET, rows), RequestOptions(deadline, caller=caller))
+def asked(rows: int = 1, deadline: float | None = None, caller: str = "") -> RemoteRequest:
+    return RemoteRequest(clean_rows(NET, rows), RequestOptions(deadline, caller=caller))
 
 
 def answered(rows: int, start: int = 0) -> oip.ModelInferResponse:
@@ -50,7 +50,7 @@ class FakeEngine:
         self.sent: list[tuple[Any, Future[Any]]] = []
         self.answer: Callable[[Any], Any] = self.whole
 
-    def begin(self, messages: VersionMessages, burst: Sequence[Asked]) -> Future[Any]:
+    def begin(self, messages: VersionMessages, burst: Sequence[RemoteRequest]) -> Future[Any]:
         alone = len(burst) == 1
         message = messages.request(burst[0]) if alone else messages.burst(burst)
         call: Future[Any] = Future()
@@ -107,7 +107,7 @@ class Way:
         self.engines = {f"e{place}": engine for place, engine in enumerate(engines)}
         self.placement = EnginePlacement(self.engines)
 
-    def send(self, *burst: Asked, most: int = 64):
+    def send(self, *burst: RemoteRequest, most: int = 64):
         measured = {
             name: {DIGEST: MeasuredEngine(BatchCosts(((1, 1.0 + place),)), "cpu")}
             for place, name in enumerate(self.engines)
@@ -116,7 +116,7 @@ class Way:
         calls = BurstCalls(engines, DIGEST, MESSAGES)
         return calls.answers(dict(enumerate(burst)), Attempt(measured), most)
 
-    def all(self, *burst: Asked, most: int = 64) -> list[Answer]:
+    def all(self, *burst: RemoteRequest, most: int = 64) -> list[Answer]:
         found = dict(each for part in self.send(*burst, most=most) for each in part)
         self.check_empty()
         return [found[place] for place in range(len(burst))]
@@ -170,12 +170,12 @@ def test_what_fits_a_batch_travels_together(
 
 def test_rows_of_another_shape_and_large_ones_travel_apart() -> None:
     options = RequestOptions()
-    wide, narrow = (Asked(np.zeros((1, width), np.int64), options) for width in (16, 8))
+    wide, narrow = (RemoteRequest(np.zeros((1, width), np.int64), options) for width in (16, 8))
     burst = dict(enumerate([wide, narrow, wide, narrow]))
     assert [list(parcel) for parcel in parcelled(burst, 64)] == [[0, 2], [1, 3]]
-    large = Asked(np.zeros((1, 200_000), np.float32), options)
+    large = RemoteRequest(np.zeros((1, 200_000), np.float32), options)
     assert [list(p) for p in parcelled({0: large, 1: large}, 64)] == [[0], [1]]
-    texts = Asked(np.array([b"x" * 600_000], object), options)
+    texts = RemoteRequest(np.array([b"x" * 600_000], object), options)
     assert [list(p) for p in parcelled({0: texts, 1: texts}, 64)] == [[0], [1]]
 
 

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from inference.backends.remote.endpoint import SocketEndpoint
-from inference.backends.remote.messages import Asked, VersionMessages
+from inference.backends.remote.messages import RemoteRequest, VersionMessages
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.batching.job import RequestOptions
 from inference.server import unix_sockets
@@ -175,9 +175,9 @@ def test_an_engine_bids_callers_wait_a_while_only(
 def test_an_engine_that_knows_no_bursts(engine: Refusing, remote: RemoteEngine) -> None:
     source = VersionFiles.of(MODEL)
     messages = VersionMessages("digits", 1, "sha256:1", source.config, source.detector)
-    requests = [Asked(clean_rows(MODEL, 1), RequestOptions())] * 2
+    requests = [RemoteRequest(clean_rows(MODEL, 1), RequestOptions())] * 2
 
-    def asked(burst: list[Asked]) -> None:
+    def asked(burst: list[RemoteRequest]) -> None:
         call = remote.begin(messages, burst)
         with contextlib.suppress(grpc.RpcError):
             call.result()
