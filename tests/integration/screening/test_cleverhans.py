@@ -16,6 +16,8 @@ from publishing.calibration.detector_fit import fit_detector
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import export_response
 
+pytestmark = pytest.mark.slow
+
 SIZES = (0.01, 0.03, 0.1, 0.3)
 
 

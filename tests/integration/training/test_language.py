@@ -27,6 +27,8 @@ from training.steps import descent
 from training.steps.descent import descend
 from training.steps.distillation import Distillation, TrainingBatch, gap
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

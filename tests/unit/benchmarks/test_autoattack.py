@@ -6,6 +6,8 @@ import torch
 
 from benchmarks.screening.toolbox import STARTS, auto_attack, parts_of_auto_attack
 
+pytestmark = pytest.mark.slow
+
 CLASSES, SIDE = 10, 4
 
 

@@ -21,6 +21,8 @@ from training.models.encoder import EncoderSize, TextClassifier
 from training.models.students import Convolution, Perceptron
 from training.steps import quantization
 
+pytestmark = pytest.mark.slow
+
 
 def rounded(net: torch.nn.Module, rows: torch.Tensor, bits: int) -> bytes:
     """The graph of a network after its ranges are recorded on the rows."""

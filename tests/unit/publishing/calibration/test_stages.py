@@ -229,6 +229,7 @@ def test_thresholds_stand_on_the_joined_scores() -> None:
         assert np.sum(scores > limit.threshold) < limit.rank
 
 
+@pytest.mark.slow
 def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[ServedVectors] = []
 

@@ -142,6 +142,7 @@ def test_its_step_is_that_of_cleverhans(subject: Subject, labelled: bool) -> Non
     assert same.mean() > 0.9999
 
 
+@pytest.mark.slow
 def test_its_features_are_those_of_a_model_that_is_trained_here() -> None:
     subject = Subject("dense")
     features = subject.run()[2]

@@ -94,6 +94,7 @@ def turn(size: int, into: int, rng: np.random.Generator) -> Floats:
     return q.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_turned_and_widened_residual_stream() -> None:
     # Rows of the table are read by first and third, and written by second.
     rng = np.random.default_rng(5)

@@ -15,6 +15,8 @@ from training.models.encoder import EncoderSize
 from training.models.long_encoder import AttentionReach, LongTextClassifier
 from training.models.window_attention import in_windows
 
+pytestmark = pytest.mark.slow
+
 REACH = (16, 8, 2)
 WIDTH, HEADS = 12, 3
 
