@@ -1,10 +1,12 @@
 """Run a harness in a process of its own, and read what libFuzzer says of the run."""
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +50,36 @@ def fuzz(harness: Harness, *, seconds: int, runs: int | None = None, seed: int =
     """Fuzz for so many seconds (0: no limit) and runs at most, from the committed corpus and what
     was found since.
     """
+    output, code = _child(harness, *_options(harness, seconds, runs, seed))
+    return _read(harness, output, code)
+
+
+def fuzz_each(
+    harnesses: Iterable[Harness], *, seconds: int, runs: int, seed: int = 1
+) -> dict[str, Run]:
+    """Fuzz each of several harnesses of one module like that, by what one process has imported."""
+    given = {each.name: each for each in harnesses}
+    (module,) = {each.parse.__module__ for each in given.values()}
+    targets = {
+        name: [str(BUILD / name / "output"), *_options(each, seconds, runs, seed)]
+        for name, each in given.items()
+    }
+    command = [sys.executable, "-m", "tests.fuzz.child", module, "--each", json.dumps(targets)]
+    done = subprocess.run(command, capture_output=True, cwd=BUILD.parents[1], check=True)
+    codes: dict[str, int] = json.loads(done.stdout)
+    return {
+        name: _read(each, (BUILD / name / "output").read_text(errors="replace"), codes[name])
+        for name, each in given.items()
+    }
+
+
+def _options(harness: Harness, seconds: int, runs: int | None, seed: int) -> list[str]:
+    """libFuzzer's, with the corpus on disk."""
     folder = BUILD / harness.name
     found = folder / "corpus"
     found.mkdir(parents=True, exist_ok=True)
     unpack(harness.corpus(), folder / "committed")
-    output, code = _child(
-        harness,
+    return [
         f"-max_total_time={seconds}",
         f"-runs={runs or -1}",
         f"-seed={seed}",
@@ -65,7 +91,11 @@ def fuzz(harness: Harness, *, seconds: int, runs: int | None = None, seed: int =
         "-print_final_stats=0",
         str(found),
         str(folder / "committed"),
-    )
+    ]
+
+
+def _read(harness: Harness, output: str, code: int) -> Run:
+    """What libFuzzer's output says."""
     crashes = tuple(sorted(set(_FINDING.findall(output))))
     done = _DONE.search(output)
     if code and not crashes:

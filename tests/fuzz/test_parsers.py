@@ -5,12 +5,14 @@ seconds end it sooner. A finding is in build/fuzz/TARGET; `tests/fuzz/__main__.p
 it again.
 """
 
+from functools import cache
+
 import pytest
 
 from tests.fuzz.harness import CORPUS, Harness
 from tests.fuzz.harnesses import HARNESSES
 from tests.fuzz.planted import HARNESSES as PLANTED
-from tests.fuzz.runs import fuzz
+from tests.fuzz.runs import Run, fuzz, fuzz_each
 
 # Most parsers read so many within a second. New inputs are looked for each week, by a workflow that
 # goes on for a minute.
@@ -40,9 +42,16 @@ def test_some_seeds_are_accepted(harness: Harness) -> None:
     assert accepted
 
 
+@cache
+def _runs(module: str) -> dict[str, Run]:
+    """Of the targets of a module."""
+    targets = (each for each in HARNESSES.values() if each.parse.__module__ == module)
+    return fuzz_each(targets, seconds=_SECONDS, runs=_EXECUTIONS)
+
+
 @_TARGETS
 def test_fuzzing_finds_nothing(harness: Harness) -> None:
-    run = fuzz(harness, seconds=_SECONDS, runs=_EXECUTIONS)
+    run = _runs(harness.parse.__module__)[harness.name]
     assert not run.crashes, run.output[-4000:]
     assert run.executions >= _EXECUTIONS or run.seconds >= _SECONDS, run.output[-4000:]
 
@@ -50,3 +59,8 @@ def test_fuzzing_finds_nothing(harness: Harness) -> None:
 def test_so_many_executions_find_a_planted_defect() -> None:
     run = fuzz(PLANTED[0], seconds=_ENDLESS, runs=_EXECUTIONS)
     assert len(run.crashes) == 1, run.output[-4000:]
+
+
+def test_a_defect_is_found_in_a_process_that_several_share() -> None:
+    runs = fuzz_each(PLANTED, seconds=_ENDLESS, runs=_EXECUTIONS)
+    assert [len(run.crashes) for run in runs.values()] == [1] * len(PLANTED)
