@@ -165,15 +165,12 @@ class Gateway:
 
     def _new_watch(self) -> RegistrySync:
         return RegistrySync(
-            self.store.registry,
+            self.store,
             self.engine,
-            self.store.answers,
             self.interceptor.counted_refusals,
             self._limits.anchor_every,
-            self.store.remember,
             self.backends.shown,
             self._look_at_traffic,
-            self.store,
         )
 
     def _look_at_traffic(self) -> None:
@@ -285,14 +282,7 @@ class Gateway:
             store.answers.origin, self.recorder, store.registry.erasures, self.outcomes.forget
         )
         logs = LogService(
-            store.logs(),
-            self.event_streams.logs,
-            answers.open,
-            store.cose_receipts(),
-            self.timestamps,
-            store.witnessed,
-            answers.erase,
-            rights,
+            store, answers.open, answers.erase, self.event_streams.logs, self.timestamps, rights
         )
         add_LogServiceServicer_to_server(logs, server)
         flagged = self.inference.observation.flagged

@@ -16,11 +16,10 @@ from functools import partial
 from typing import Protocol
 
 from gateway import security_events
+from gateway.recording.store import GatewayStore
 from gateway.security_events import tampering
 from inference.engine.engine import Engine, Source, UntrustedSnapshot
 from inference.engine.version_verifier import SignedManifest
-from registry.answers.answer_log import AnswerLog
-from registry.registry import Registry
 from registry.state import records
 from registry.storage.artifacts import ArtifactStore
 from sealgate.reasons import Reason, SealgateError
@@ -104,43 +103,29 @@ class RemoteEngines(Protocol):
     def counts(self) -> list[Envelope]: ...
 
 
-class LogKeys(Protocol):
-    """The keys that this gateway's logs are signed with; see `GatewayStore`."""
-
-    def follow_keys(self) -> list[str]: ...
-
-    def end_hand_over(self) -> None: ...
-
-
 class RegistrySync:
     """A thread that follows the registry for an engine."""
 
     def __init__(
         self,
-        registry: Registry,
+        store: GatewayStore,
         engine: Engine,
-        answers: AnswerLog,
         counted_refusals: Counter[str],
         anchor_every: float,
-        remember: Callable[[], None],
         remote_engines: RemoteEngines | None = None,
         report: Callable[[], None] = lambda: None,
-        keys: LogKeys | None = None,
     ) -> None:
-        """`remember` has on the disk what was seen of the logs, apart from them; `remote_engines`
-        is where versions run, if that is in other processes. `report` tells the registry what else
-        was found. `keys` hands logs over to the keys that the policy names.
+        """`remote_engines` is where versions run, if that is in other processes. `report` tells the
+        registry what else was found.
         """
-        self._registry = registry
-        self.changes = registry.changes()
+        self._store = store
+        self._registry, self._answers = store.registry, store.answers
+        self.changes = self._registry.changes()
         self._engine = engine
         self._remote_engines = remote_engines
-        self._answers = answers
         self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
-        self._remember = remember
         self._report = report
-        self._keys = keys
         self._anchored_at = time.monotonic()
         self._is_anchored = False
         self._remind_at = self._warn_at = 0.0
@@ -174,7 +159,7 @@ class RegistrySync:
         self.changes.close()
         self._guarded(self.anchor)
         self._guarded(self.count)
-        self._guarded(self._remember)
+        self._guarded(self._store.remember)
 
     @property
     def _behind(self) -> bool:
@@ -229,7 +214,7 @@ class RegistrySync:
         self.token = None if passing else token
         # Only now: a move reaches callers the sooner, and what they are answered by the engine has
         # remembered itself.
-        self._remember()
+        self._store.remember()
         if update.refused is not None:
             _log.error("the registry's state is refused: %s", update.refused)
             security_events.report(tampering(update.refused.reason))
@@ -248,7 +233,7 @@ class RegistrySync:
 
     def _rotate(self) -> None:
         """Hand over logs whose key the policy replaces."""
-        for origin in self._keys.follow_keys() if self._keys is not None else ():
+        for origin in self._store.follow_keys():
             _log.info("%s goes on under its next key", origin)
 
     def _warm(self) -> None:
@@ -264,7 +249,7 @@ class RegistrySync:
 
     def upkeep(self) -> None:
         # Where its disk is full, statements are renewed all the same.
-        self._guarded(self._remember)
+        self._guarded(self._store.remember)
         self._remind()
         if self._remote_engines is not None:
             # Statements are renewed and logs anchored, whatever engines answer.
@@ -323,8 +308,7 @@ class RegistrySync:
         if size > old:
             proof = self._answers.reader.consistency(old, size) if old else ()
             self._registry.anchors.add(_SERVICE, note, proof)
-            if self._keys is not None:
-                self._keys.end_hand_over()
+            self._store.end_hand_over()
         self._is_anchored = size > 0
         # A copy, made in one step: callers go on being refused meanwhile.
         refusals = Counter(dict(self._counted_refusals)) - self._reported

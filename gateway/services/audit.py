@@ -5,9 +5,8 @@ from typing import TypeVar
 
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
-from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.recorder import SearchRecord
-from gateway.recording.store import SubjectErasure
+from gateway.recording.store import GatewayStore, SubjectErasure
 from gateway.services.event_streams import LogWatch
 from gateway.services.registry_messages import asked
 from gateway.sessions.query_attacks import FlaggedSessions
@@ -16,7 +15,7 @@ from registry.answers.index import SINCE, UNTIL
 from registry.answers.search import SEARCHABLE
 from registry.audit.trail import AuditTrail, EntryProof
 from registry.listing.paging import list_page
-from registry.log.reader import CoseReceipts, LogReader
+from registry.log.reader import LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
@@ -139,29 +138,26 @@ def _groups(entries: Iterable[messages.ProvenEntry]) -> Iterator[list[messages.P
 
 
 class LogService(LogServiceServicer):
-    """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `cose`
-    makes receipts of a log in COSE form; `timestamps` are those on checkpoints; `erase` erases a
-    subject, in somebody's name, from an answer log, once for each request's id.
+    """Reads a gateway's logs by their origin. `open_answer` makes a receipt with every field
+    opened; `erase` erases a subject, in somebody's name, from an answer log, once for each
+    request's id; `timestamps` are those on checkpoints.
     """
 
     def __init__(
         self,
-        logs: Mapping[str, LogReader],
-        watches: Mapping[str, LogWatch],
+        store: GatewayStore,
         open_answer: Callable[[str, int], Receipt],
-        cose: Mapping[str, CoseReceipts],
-        timestamps: TimestampUpdater,
-        witnessed: CosignatureStore,
         erase: Callable[[str, str, str, str], SubjectErasure],
+        watches: Mapping[str, LogWatch],
+        timestamps: TimestampUpdater,
         rights: Rights,
     ) -> None:
-        self._logs = logs
-        self._watches = watches
+        self._logs, self._cose = store.logs(), store.cose_receipts()
+        self._witnessed = store.witnessed
         self._open_answer = open_answer
-        self._cose = cose
-        self._timestamps = timestamps
-        self._witnessed = witnessed
         self._erase = erase
+        self._watches = watches
+        self._timestamps = timestamps
         self._rights = rights
 
     def ListLogs(

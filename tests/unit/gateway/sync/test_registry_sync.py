@@ -31,6 +31,16 @@ class Registry:
         raise SealgateError(Reason.REGISTRY_UNAVAILABLE)
 
 
+def store(registry: Registry) -> Any:
+    """What a gateway keeps on disk: this registry, and an answer log without entries."""
+    return SimpleNamespace(
+        registry=registry,
+        answers=SimpleNamespace(size=0),
+        remember=lambda: None,
+        follow_keys=list,
+    )
+
+
 class BrokenEngines:
     """An engine that is asked whether it is there, and answers what nobody expected."""
 
@@ -41,11 +51,10 @@ class BrokenEngines:
 
 
 def test_statements_are_renewed_whatever_an_engine_answers() -> None:
-    registry: Any = Registry()
+    registry = Registry()
     engine: Any = SimpleNamespace(expired="", policy=None)
-    answers: Any = SimpleNamespace(size=0)
     engines: Any = BrokenEngines()
-    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, engines)
+    watch = RegistrySync(store(registry), engine, Counter(), 60.0, engines)
     with refused(Reason.REGISTRY_UNAVAILABLE):
         watch.start()
     assert registry.renewed == 1
@@ -60,10 +69,8 @@ def test_a_live_version_whose_approvals_end_soon_is_told_of(
     bundle = PromotionDocuments(policy).promotion()
     lives = {("digits", "production"): SimpleNamespace(bundle=bundle)}
     engine: Any = SimpleNamespace(expired="", policy=policy, live=lambda: lives)
-    answers: Any = SimpleNamespace(size=0)
     engines: Any = BrokenEngines()
-    registry: Any = Registry()
-    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, engines)
+    watch = RegistrySync(store(Registry()), engine, Counter(), 60.0, engines)
     with caplog.at_level(logging.WARNING):
         watch.upkeep()
     assert "digits/production: approvals count until" in caplog.text
