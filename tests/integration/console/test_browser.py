@@ -83,7 +83,7 @@ def _log(browser):
     return browser.get_log("browser")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious_on_any_page(browser, served, proposal, scheme):
     script = (files("axe_core_python") / "axe.min.js").read_text()
     features = [{"name": "prefers-color-scheme", "value": scheme}]

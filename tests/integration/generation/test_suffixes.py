@@ -13,6 +13,8 @@ from inference.llm.request import Sampling, SamplingRequest
 from tests.support.builders.models.tiny_decoder import prompts
 from tests.support.oracles.gcg import Aim, Attack, Effort, Found
 
+pytestmark = pytest.mark.slow
+
 EFFORT = Effort(25, 32, 20)
 
 

@@ -150,6 +150,7 @@ def test_windows_of_other_layers_do_not_load(
     assert found.value.reason is Reason.ENGINE_UNSUITABLE
 
 
+@pytest.mark.slow
 def test_integers_attend_in_windows_too(
     folder: Path, tmp_path: Path, settings: GenerationSettings
 ) -> None:

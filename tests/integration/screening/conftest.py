@@ -12,7 +12,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", params=FOLDERS)
+# The demo serves the hardened one in CI, to clean and to attacked rows.
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(folder, marks=pytest.mark.slow) if folder == "digits-hardened" else folder
+        for folder in FOLDERS
+    ],
+)
 def demo(request: pytest.FixtureRequest) -> DemoModel:
     return DemoModel.load(request.param)
 

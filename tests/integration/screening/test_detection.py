@@ -57,7 +57,9 @@ def test_noise_is_not_taken_for_an_attack(demo: DemoModel) -> None:
     assert noise < report["attacks"]["pgd-0.1"]["flagged"] / 4
 
 
-@pytest.mark.parametrize("folder", ["digits-standard", "digits-hardened"])
+@pytest.mark.parametrize(
+    "folder", ["digits-standard", pytest.param("digits-hardened", marks=pytest.mark.slow)]
+)
 def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) -> None:
     attacks = reported(DemoModel.load(folder))["attacks"]
     assert attacks["fgsm-0.1"]["auroc"] >= 0.99

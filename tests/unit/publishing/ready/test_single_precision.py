@@ -178,6 +178,7 @@ def test_a_network_of_other_numbers_answers_the_same_and_is_screened(
     check_response(found)
 
 
+@pytest.mark.slow
 def test_attention_of_float16_is_read_though_it_cannot_be_optimized() -> None:
     torch.manual_seed(0)
     module = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
