@@ -1,5 +1,8 @@
 """One fault of each kind, in short, one after another.
 
+In CI each is met by itself: in tests of a separate engine, lost networks, a database that fails,
+full disks, expired certificates and clocks that jump.
+
 One installation has them all, and callers ask through all of them: a gateway with its registry in
 PostgreSQL, and an engine of its own process, in a network of its own where root may make one.
 """
@@ -27,6 +30,8 @@ from tests.support.harness.gateway import PATIENCE, GatewayHarness
 from tests.support.harness.network.other_network import OtherNetwork, other_network
 from tests.support.harness.processes.engine_process import EngineProcess
 from tests.support.harness.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.slow
 
 CALLERS = 4
 
