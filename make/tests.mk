@@ -7,7 +7,7 @@ test/list:
 	@echo "make test-extra NAME=…, where NAME is one of:"
 	@awk -F ':.*## ' '/^test\/[a-z]+:.*## / {printf "  %-10s %s\n", substr($$1, 6), $$2}' make/tests.mk
 
-test/slow: $(VENV)/dev front oracles ## the dearest tests, which `make test` leaves out (20 minutes)
+test/slow: $(VENV)/dev front oracles ## the dearest tests, which `make test` leaves out (25 minutes)
 	$(BIN)/python -m pytest -m "slow and not long" --numprocesses $(WORKERS) --dist loadfile --durations 40
 
 test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language models `transformers serve` runs
