@@ -9,25 +9,31 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, select
 
-from registry.audit.database_check import reconcile
-from registry.audit.erasures import Erasures
-from registry.audit.feed import Feed
-from registry.audit.reports import Anchors, EngineCountsBook, Refusals
-from registry.audit.trail import AuditTrail
-from registry.credentials.api_keys import ApiKeys
+from registry.audit import (
+    Anchors,
+    AuditTrail,
+    EngineCountsBook,
+    Erasures,
+    Feed,
+    Refusals,
+    reconcile,
+)
+from registry.credentials import ApiKeys
 from registry.formats.check_queue import FileChecks
 from registry.log.reader import CoseReceipts, LogReader
 from registry.log.rows import CheckpointMemory, newest_checkpoint
 from registry.log.tile_log import TileLog
 from registry.log.verification import Progress, VerifiedLog
-from registry.models.evidence import Allowances, Attachments, Drifts
-from registry.models.models import Models
-from registry.models.versions import Versions
-from registry.policy.freshness import FreshnessKeeper, newest_envelope, newest_state
-from registry.policy.policies import PinnedRoot, Policies, PolicyBook
-from registry.promotion.pointers import Pointers
-from registry.promotion.proposals import Proposals
-from registry.promotion.replies import ProposalReplies, Revocations
+from registry.models import Allowances, Attachments, Drifts, Models, Versions
+from registry.policy import (
+    FreshnessKeeper,
+    PinnedRoot,
+    Policies,
+    PolicyBook,
+    newest_envelope,
+    newest_state,
+)
+from registry.promotion import Pointers, ProposalReplies, Proposals, Revocations
 from registry.state.logged_state import LoggedFacts
 from registry.state.records import LivePointerRecord, Snapshot
 from registry.state.schema import FRESHNESS, LOG, POINTERS, VERSIONS

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import grpc
 
 from sealgate.audit import Auditor, LogFinding
-from sealgate.pack.export import Pack, export_pack
+from sealgate.pack import Pack, export_pack
 from sealgate.reasons import SealgateError
 from sealgate.remote.errors import refusal_of
 from sealgate.trust.policy import Policy

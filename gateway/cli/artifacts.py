@@ -11,9 +11,7 @@ from gateway.cli.serve import config_option, read_config
 from gateway.config.opening import open_artifacts, open_log_key, opening
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
-from registry.uploads.collection import Collector
-from registry.uploads.open_uploads import sweep
-from registry.uploads.spool import Spool
+from registry.uploads import Collector, Spool, sweep
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.settings import ConfigError
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.timestamps import TimestampStore
-from registry.audit.database_check import file_of
+from registry.audit import file_of
 from registry.log.rows import ANSWERS, newest_checkpoint
 from registry.state.schema import LOG
 from registry.storage import copies, revisions

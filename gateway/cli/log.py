@@ -20,13 +20,11 @@ from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_artifacts, open_log_key, opening
 from gateway.recording.log_memory import LogMemory
-from registry.answers.search import closed_between
-from registry.answers.upkeep import prune_leaves
-from registry.audit.database_check import file_of
-from registry.audit.erasures import Prunings
+from registry.answers import closed_between, prune_leaves
+from registry.audit import Prunings, file_of
 from registry.log.reader import LogReader
 from registry.log.rows import ANSWERS
-from registry.policy.policies import PinnedRoot, PolicyBook
+from registry.policy import PinnedRoot, PolicyBook
 from registry.registry import Registry
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database

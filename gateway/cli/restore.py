@@ -29,8 +29,8 @@ from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.log_memory import ErasedKeys
 from gateway.recording.store import GatewayStore
 from gateway.timestamps import TimestampStore
-from registry.answers.subject_keys import SubjectKeys
-from registry.audit.erasures import destroyed_keys_in
+from registry.answers import SubjectKeys
+from registry.audit import destroyed_keys_in
 from registry.log.reader import LogReader
 from registry.storage import copies
 from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER

@@ -12,8 +12,7 @@ from gateway.config.sections import AnswerStore, RegistryStore, RollbackKey
 from registry.registry import Registry
 from registry.state.unit_of_work import Clock
 from registry.storage.artifacts import ArtifactStore, Bucket, FolderStore
-from registry.uploads.open_uploads import OpenUploads
-from registry.uploads.spool import Spool
+from registry.uploads import OpenUploads, Spool
 from sealgate.private_keys import open_log_signer, open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

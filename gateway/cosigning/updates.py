@@ -28,7 +28,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency import note as notes
 from sealgate.trust.transparency.merkle import verify_consistency
-from sealgate.witness.service import PATH, AddCheckpoint, size
+from sealgate.witness import PATH, AddCheckpoint, size
 
 _SECONDS = 5.0
 _LARGEST_BYTES = 64 * 1024

@@ -9,13 +9,10 @@ from sqlalchemy import Connection
 
 from gateway.config.document import GatewayConfig
 from gateway.recording.log_memory import LogMemory
-from registry.audit import database_check
-from registry.audit.database_check import reconcile
-from registry.audit.erasures import pruned_of
-from registry.audit.reports import newest_anchor
+from registry.audit import database_check, newest_anchor, pruned_of, reconcile
 from registry.log.rows import ANSWERS, LogTables
 from registry.log.verification import VerifiedLog, verify_log
-from registry.policy.policies import PinnedRoot, PolicyBook
+from registry.policy import PinnedRoot, PolicyBook
 from registry.state.schema import LOG
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError

@@ -20,7 +20,7 @@ from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import Breach
 from inference.engine.live_table import LiveVersion
-from registry.answers.answer_log import AnswerLog
+from registry.answers import AnswerLog
 from sealgate.reasons import SealgateError
 from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.health_limits import ROLLBACK, OutcomeLimits, OutcomeRules

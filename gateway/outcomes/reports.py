@@ -31,8 +31,8 @@ from gateway.recording.burst import PreparedRecord
 from gateway.recording.recorder import AuditRecorder
 from inference.engine.version_contents import MODEL
 from inference.model.config import ModelConfig
-from registry.answers.answer_log import AnswerLog
-from registry.models.versions import Versions
+from registry.answers import AnswerLog
+from registry.models import Versions
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, digest_of
 from sealgate.trust.policy import Policy

@@ -24,9 +24,7 @@ from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.job import DEFAULT_OPTIONS
 from inference.engine.statistics import Duration
-from registry.answers.answer_log import AnswerLog, Entries, LoggedAnswer, PythonEntries
-from registry.answers.encryption import Opening
-from registry.answers.subject_keys import SubjectKeys
+from registry.answers import AnswerLog, Entries, LoggedAnswer, Opening, PythonEntries, SubjectKeys
 from registry.log.rows import LARGEST_GROUP, Appended
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts import Receipt, receipt_path, receipt_tail

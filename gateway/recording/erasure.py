@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from registry.answers.answer_log import AnswerLog
-from registry.answers.subject_keys import SubjectKeys
-from registry.audit.erasures import PlannedErasure
+from registry.answers import AnswerLog, SubjectKeys
+from registry.audit import PlannedErasure
 from sealgate.reasons import Reason, SealgateError
 
 _PATIENCE_SECONDS = 5.0

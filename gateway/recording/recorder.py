@@ -18,9 +18,7 @@ from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration
 from inference.observability import tracing
-from registry.answers.answer_log import AnswerLog, Opening
-from registry.answers.search import ANYTHING
-from registry.answers.subject_keys import SubjectKeys
+from registry.answers import ANYTHING, AnswerLog, Opening, SubjectKeys
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry

@@ -22,15 +22,14 @@ from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.recording.erasure import Erasure
 from gateway.recording.log_memory import ErasedKeys, LogMemory
 from gateway.recording.recorder import AuditRecorder, SearchRecord
-from registry.answers.answer_log import AnswerLog
-from registry.answers.subject_keys import SubjectKeys
-from registry.audit.erasures import Erasures, RecordedErasure
+from registry.answers import AnswerLog, SubjectKeys
+from registry.audit import Erasures, RecordedErasure
 from registry.log.reader import CoseReceipts, LogReader
-from registry.policy.policies import PinnedRoot
+from registry.policy import PinnedRoot
 from registry.registry import Registry
 from registry.state.unit_of_work import Clock, RequestKey
 from registry.storage.database import Database
-from registry.uploads.open_uploads import OpenUploads
+from registry.uploads import OpenUploads
 from sealgate.files import read_regular_file
 from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError

@@ -26,7 +26,7 @@ from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import ModelConfig
-from registry.promotion.pointers import Pointers
+from registry.promotion import Pointers
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor

@@ -11,10 +11,9 @@ from gateway.services.event_streams import LogWatch
 from gateway.services.registry_messages import asked
 from gateway.sessions.query_attacks import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
-from registry.answers.index import SINCE, UNTIL
-from registry.answers.search import SEARCHABLE
-from registry.audit.trail import AuditTrail, EntryProof
-from registry.listing.paging import list_page
+from registry.answers import SEARCHABLE, SINCE, UNTIL
+from registry.audit import AuditTrail, EntryProof
+from registry.listing import list_page
 from registry.log.reader import LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest

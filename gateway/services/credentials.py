@@ -6,7 +6,7 @@ from gateway.auth.api_keys import KeyTable
 from gateway.auth.authenticate import TokenExchange
 from gateway.calls.call import Call
 from gateway.services.registry_messages import asked, once
-from registry.credentials.api_keys import ApiKeyRecord
+from registry.credentials import ApiKeyRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.keys.webauthn import Assertion

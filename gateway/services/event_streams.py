@@ -16,8 +16,8 @@ from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.log_follower import LogFollower, Pages
 from gateway.services.registry_messages import KINDS, change_message
-from registry.answers.answer_log import AnswerLog
-from registry.audit.feed import FeedChange
+from registry.answers import AnswerLog
+from registry.audit import FeedChange
 from registry.log.reader import LogReader
 from registry.registry import Registry
 from registry.storage.changes import PollingChanges

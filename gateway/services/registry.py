@@ -20,7 +20,7 @@ from gateway.services.uploads import UploadParts
 from inference.engine.version_contents import GOLDEN, MODEL
 from inference.llm.terms import GOLDEN as GOLDEN_PROMPTS
 from inference.llm.terms import TERMS
-from registry.policy.policies import Policies
+from registry.policy import Policies
 from registry.registry import Registry
 from registry.state.records import ProposalRecord
 from sealgate.reasons import Reason, SealgateError

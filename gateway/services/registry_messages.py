@@ -5,9 +5,9 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
-from registry.audit.feed import FeedChange
-from registry.listing.paging import ListQuery
-from registry.promotion.proposals import EXPIRED, MOVED, OPEN, REJECTED, WITHDRAWN
+from registry.audit import FeedChange
+from registry.listing import ListQuery
+from registry.promotion import EXPIRED, MOVED, OPEN, REJECTED, WITHDRAWN
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason, SealgateError

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from gateway.auth.method_rules import Rights
 from gateway.calls.call import Call
 from gateway.services.registry_messages import once, version_message
-from registry.uploads.open_uploads import OpenUpload, OpenUploads
+from registry.uploads import OpenUpload, OpenUploads
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements.manifest import check_path

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from registry.log.rows import LogTables, inconsistent, newest_checkpoint, next_index
 from registry.log.verification import Progress, VerifiedLog, check_extends, verify_log
-from registry.models.models import evidence_of, evidence_text
+from registry.models import evidence_of, evidence_text
 from registry.state.events import EVENTS, VERSION_REGISTERED, Event
 from registry.state.schema import EVIDENCE, LOG
 from registry.storage import revisions

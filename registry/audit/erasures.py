@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from registry.log.rows import inconsistent
-from registry.policy.policies import PolicyBook, check_answer_log
+from registry.policy import PolicyBook, check_answer_log
 from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
 from registry.state.schema import ANCHORS, ERASURES, PRUNINGS

@@ -12,9 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 
 from registry.log.reader import LogReader
-from registry.models.versions import Versions
-from registry.promotion.pointers import pointer_record
-from registry.promotion.proposals import OPEN, REJECTED, WITHDRAWN, Proposals
+from registry.models import Versions
+from registry.promotion import OPEN, REJECTED, WITHDRAWN, Proposals, pointer_record
 from registry.state import events
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.state.unit_of_work import Ledger

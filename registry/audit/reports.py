@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, func, select
 
-from registry.policy.policies import PolicyBook, check_answer_log
+from registry.policy import PolicyBook, check_answer_log
 from registry.state.events import ANSWERS_ANCHORED, ENGINE_COUNTED, REFUSALS_COUNTED
 from registry.state.logged_state import LoggedAnchor
 from registry.state.schema import ANCHORS, ENGINE_COUNTS, REFUSALS

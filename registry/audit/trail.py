@@ -11,8 +11,8 @@ from sqlalchemy import Connection, RowMapping, Table, select
 
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
-from registry.models.models import evidence_of
-from registry.policy.freshness import stored_envelope
+from registry.models import evidence_of
+from registry.policy import stored_envelope
 from registry.state import events
 from registry.state.schema import (
     ALLOWANCES,

@@ -1,1 +1,8 @@
 """API keys."""
+
+from registry.credentials.api_keys import ApiKeyRecord, ApiKeys
+
+__all__ = [
+    "ApiKeyRecord",
+    "ApiKeys",
+]

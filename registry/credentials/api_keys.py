@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
-from registry.listing.paging import FIRST_PAGE, ListQuery, Page, read_page, text, time
-from registry.policy.policies import PolicyBook
+from registry.listing import FIRST_PAGE, ListQuery, Page, read_page, text, time
+from registry.policy import PolicyBook
 from registry.state.events import API_KEY_CREATED, API_KEY_REVOKED
 from registry.state.logged_state import LoggedApiKey, LoggedFacts
 from registry.state.schema import API_KEY_REVOCATIONS, API_KEYS

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, select
 
 from registry.models.models import check_version, find_version, read_version
-from registry.policy.policies import PolicyBook, check_answer_log, open_own
+from registry.policy import PolicyBook, check_answer_log, open_own
 from registry.state.events import EVIDENCE_ATTACHED, REQUEST_ALLOWED, SCREENING_DRIFTED
 from registry.state.records import VersionRecord
 from registry.state.schema import ATTACHMENTS, VERSIONS

@@ -15,8 +15,8 @@ from sqlalchemy import (
     select,
 )
 
-from registry.listing.paging import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
-from registry.policy.policies import PolicyBook
+from registry.listing import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
+from registry.policy import PolicyBook
 from registry.state.events import MODEL_CREATED, WATERMARK_COMMITTED
 from registry.state.records import ModelRecord, VersionRecord
 from registry.state.schema import (

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from registry.formats import format_check
 from registry.formats.check_queue import FileChecks
-from registry.listing.paging import (
+from registry.listing import (
     FIRST_PAGE,
     ListQuery,
     Page,
@@ -29,7 +29,7 @@ from registry.models.models import (
     read_version,
     version_records,
 )
-from registry.policy.policies import PolicyBook
+from registry.policy import PolicyBook
 from registry.state.events import VERSION_REGISTERED
 from registry.state.records import VersionRecord
 from registry.state.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS

@@ -7,20 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
-from registry.listing.paging import (
-    FIRST_PAGE,
-    ListQuery,
-    Page,
-    number,
-    presence,
-    read_page,
-    text,
-    time,
-)
-from registry.models.models import check_model, check_version
-from registry.models.versions import Versions
-from registry.policy.freshness import FreshnessKeeper
-from registry.policy.policies import PolicyBook, PolicyChain, open_own
+from registry.listing import FIRST_PAGE, ListQuery, Page, number, presence, read_page, text, time
+from registry.models import Versions, check_model, check_version
+from registry.policy import FreshnessKeeper, PolicyBook, PolicyChain, open_own
 from registry.promotion.proposals import check_not_rejected, check_sequence, find_proposal
 from registry.state.events import POINTER_MOVED
 from registry.state.records import PointerRecord, check_etag

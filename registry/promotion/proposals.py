@@ -7,18 +7,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, case, func, select
 
-from registry.listing.paging import (
-    FIRST_PAGE,
-    ListQuery,
-    Page,
-    member,
-    number,
-    read_page,
-    text,
-    time,
-)
-from registry.models.models import check_model, check_version, evidence_of
-from registry.policy.policies import PolicyBook, PolicyChain, open_own
+from registry.listing import FIRST_PAGE, ListQuery, Page, member, number, read_page, text, time
+from registry.models import check_model, check_version, evidence_of
+from registry.policy import PolicyBook, PolicyChain, open_own
 from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED
 from registry.state.records import ProposalRecord
 from registry.state.schema import (

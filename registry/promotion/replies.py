@@ -9,10 +9,8 @@ from contextlib import suppress
 
 from sqlalchemy import func, select
 
-from registry.models.models import check_version, read_version
-from registry.models.versions import Versions
-from registry.policy.freshness import FreshnessKeeper, ended_proposals
-from registry.policy.policies import PolicyBook, open_own
+from registry.models import Versions, check_version, read_version
+from registry.policy import FreshnessKeeper, PolicyBook, ended_proposals, open_own
 from registry.promotion.proposals import (
     check_not_rejected,
     check_open,

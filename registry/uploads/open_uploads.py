@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.models.versions import Versions
+from registry.models import Versions
 from registry.state.records import VersionRecord
 from registry.state.unit_of_work import Clock, RequestKey
 from registry.storage.artifacts import SYNC_BYTES, ArtifactStore

@@ -12,8 +12,7 @@ from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.options import FOLDER
 from sealgate.cli.output import json_lines_option, show_line
-from sealgate.pack.export import log_folder
-from sealgate.pack.tile_folder import TileFolder
+from sealgate.pack import TileFolder, log_folder
 from sealgate.reasons import Kind
 from sealgate.remote import Profile, reason_of
 from sealgate.trust.policy import Policy

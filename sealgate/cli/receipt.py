@@ -9,7 +9,7 @@ from sealgate.cli.context import connected, governance_of, open_chain, profile, 
 from sealgate.cli.options import EXISTING_FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, warn_unscreened
 from sealgate.files import replace_file
-from sealgate.pages.offline import PagePins, receipt_page
+from sealgate.pages import PagePins, receipt_page
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.cose_receipt import (

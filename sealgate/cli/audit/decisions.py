@@ -17,7 +17,7 @@ from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.options import EXISTING_FILE, FILE, start_option
 from sealgate.cli.output import json_option, show_rows, warn_unscreened
 from sealgate.files import replace_file
-from sealgate.pages.offline import Case, CaseStep, decision_page
+from sealgate.pages import Case, CaseStep, decision_page
 from sealgate.reasons import SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy

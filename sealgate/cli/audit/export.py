@@ -23,7 +23,7 @@ from sealgate.dossier import (
     write_files,
 )
 from sealgate.dossier import template as framework
-from sealgate.pack.export import Pack, export_pack
+from sealgate.pack import Pack, export_pack
 from sealgate.private_keys import open_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
