@@ -5,46 +5,49 @@ from collections import Counter
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.admission.quotas import QuotaLimiter
-from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.authenticate import CallAuthenticator, TokenExchange
-from gateway.auth.interceptor import AuthInterceptor
-from gateway.auth.method_rules import Rights
+from gateway.admission import QuotaLimiter, StreamLimiter
+from gateway.auth import AuthInterceptor, CallAuthenticator, Rights, TokenExchange
 from gateway.backends import Backends
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
-from gateway.cosigning.updates import WitnessUpdater
-from gateway.observability.certificates import Certificates
-from gateway.observability.collector import GatewayMetrics, Sources
-from gateway.observability.history import StatisticsHistory
-from gateway.observability.readiness import GatewayReadiness, Phase
+from gateway.cosigning import WitnessUpdater
+from gateway.observability import (
+    Certificates,
+    GatewayMetrics,
+    GatewayReadiness,
+    Phase,
+    Sources,
+    StatisticsHistory,
+)
 from gateway.outcomes import ColumnWatch, OutcomeAlarm, OutcomeBook, OutcomeReports
-from gateway.pipeline.enforcement import Enforcement
-from gateway.pipeline.generate import GenerationPipeline
-from gateway.pipeline.infer import InferencePipeline
-from gateway.pipeline.observation import Observation
-from gateway.recording.call_recorder import AuditCallRecorder
-from gateway.recording.recorder import AuditRecorder
-from gateway.recording.store import GatewayStore, OwnAnswers
-from gateway.rollout.rollout import Rollout
-from gateway.screening.drift import DriftWatch
-from gateway.screening.features import FeatureKeeper
-from gateway.services.audit import AuditService, LogService
-from gateway.services.credentials import CredentialService
-from gateway.services.event_streams import EventStreams
-from gateway.services.health import SERVICES, HealthService, add_reflection
-from gateway.services.inference import InferenceService
-from gateway.services.outcomes import OutcomeService
-from gateway.services.registry import PolicyService, RegistryService
-from gateway.services.uploads import UploadService
-from gateway.sessions.sealed import open_sessions
+from gateway.pipeline import Enforcement, GenerationPipeline, InferencePipeline, Observation
+from gateway.recording import AuditCallRecorder, AuditRecorder, GatewayStore, OwnAnswers
+from gateway.rollout import Rollout
+from gateway.screening import DriftWatch, FeatureKeeper
+from gateway.services import (
+    SERVICES,
+    AuditService,
+    CredentialService,
+    EventStreams,
+    HealthService,
+    InferenceService,
+    LogService,
+    OutcomeService,
+    PolicyService,
+    RegistryService,
+    UploadService,
+    add_reflection,
+)
+from gateway.sessions import open_sessions
 from gateway.sync import RegistrySync
 from gateway.timestamps import TimestampUpdater
-from gateway.transport.bursts import BurstServer
-from gateway.transport.connections import NotingAuthenticator
-from gateway.transport.grpc_listeners import GrpcTransport
-from gateway.transport.http.http_listeners import HttpListeners
-from gateway.transport.tls import ServerTls
+from gateway.transport import (
+    BurstServer,
+    GrpcTransport,
+    HttpListeners,
+    NotingAuthenticator,
+    ServerTls,
+)
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.steady_clock import now
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server

@@ -13,7 +13,7 @@ from functools import partial
 
 from gateway.config.document import EngineSettings, GatewayConfig, GeneratorSettings
 from gateway.config.opening import open_store
-from gateway.observability.engine import EngineMetrics
+from gateway.observability import EngineMetrics
 from inference.backends.local import LocalLoader
 from inference.backends.oip.foreign_server import OipLoader, open_oip
 from inference.backends.openai.generator import OpenAiEngine

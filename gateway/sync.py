@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway import security_events
-from gateway.recording.store import GatewayStore
+from gateway.recording import GatewayStore
 from gateway.security_events import tampering
 from inference.engine.engine import Engine, Source, UntrustedSnapshot
 from inference.engine.version_verifier import SignedManifest

@@ -1,1 +1,27 @@
 """Authentication and authorization: credentials, principals, rights, method rules."""
+
+from gateway.auth.api_keys import KeyTable
+from gateway.auth.authenticate import (
+    BurstAuthenticator,
+    CallAuthenticator,
+    TokenAuthenticator,
+    TokenExchange,
+)
+from gateway.auth.certificates import PEM_PROPERTY
+from gateway.auth.interceptor import Authenticator, AuthInterceptor
+from gateway.auth.method_rules import ANYONE, RULES, Rights, unverified
+
+__all__ = [
+    "ANYONE",
+    "PEM_PROPERTY",
+    "RULES",
+    "AuthInterceptor",
+    "Authenticator",
+    "BurstAuthenticator",
+    "CallAuthenticator",
+    "KeyTable",
+    "Rights",
+    "TokenAuthenticator",
+    "TokenExchange",
+    "unverified",
+]

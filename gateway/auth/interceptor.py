@@ -20,8 +20,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from gateway.admission.quotas import COUNTED, QuotaLimiter, nothing
-from gateway.admission.stream_limiter import StreamLimiter, WaitLimits
+from gateway.admission import COUNTED, QuotaLimiter, StreamLimiter, WaitLimits, nothing
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.calls.call import Call, RecordedRefusal, following, line_of_call
 from gateway.calls.messages import Handler, only, parsed

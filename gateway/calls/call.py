@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import grpc
 
 from gateway import security_events
-from gateway.admission.stream_limiter import StreamLimiter
+from gateway.admission import StreamLimiter
 from gateway.security_events import SecurityEvent, event_of_call
 from inference.observability import tracing
 from inference.observability.tracing import CallSpan

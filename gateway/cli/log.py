@@ -19,7 +19,7 @@ from gateway.cli.restore import check_stopped
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_artifacts, open_log_key, opening
-from gateway.recording.log_memory import LogMemory
+from gateway.recording import LogMemory
 from registry.answers import closed_between, prune_leaves
 from registry.audit import Prunings, file_of
 from registry.log.reader import LogReader

@@ -25,9 +25,8 @@ from gateway.cli.backup import (
 from gateway.cli.backup import sqlite_files as configured_files
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
-from gateway.cosigning.cosignatures import CosignatureStore
-from gateway.recording.log_memory import ErasedKeys
-from gateway.recording.store import GatewayStore
+from gateway.cosigning import CosignatureStore
+from gateway.recording import ErasedKeys, GatewayStore
 from gateway.timestamps import TimestampStore
 from registry.answers import SubjectKeys
 from registry.audit import destroyed_keys_in

@@ -12,7 +12,7 @@ import click
 
 from gateway import app, backends, security_events
 from gateway.config.document import GatewayConfig
-from gateway.transport.connections import raise_file_limit
+from gateway.transport import raise_file_limit
 from inference.observability import tracing
 from inference.server.config import EngineConfig
 from sealgate.cli.context import state_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from gateway.config.document import GatewayConfig
-from gateway.recording.log_memory import LogMemory
+from gateway.recording import LogMemory
 from registry.audit import database_check, newest_anchor, pruned_of, reconcile
 from registry.log.rows import ANSWERS, LogTables
 from registry.log.verification import VerifiedLog, verify_log

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.config.document import EngineSettings, GatewayConfig
-from gateway.transport.tls import ServerTls
+from gateway.transport import ServerTls
 from sealgate.files import read_regular_file, stamps
 from sealgate.settings import ConfigError
 

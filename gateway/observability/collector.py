@@ -27,7 +27,7 @@ from gateway.observability.engine import (
 )
 from gateway.observability.readiness import GatewayReadiness, metrics_listener
 from gateway.outcomes import OutcomeBook
-from gateway.recording.recorder import AuditRecorder
+from gateway.recording import AuditRecorder
 from gateway.timestamps import StampedLog
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics

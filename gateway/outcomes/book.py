@@ -17,8 +17,8 @@ from typing import NamedTuple
 from gateway.outcomes.columns import ColumnDrift, ColumnWatch
 from gateway.outcomes.judged import JudgedAnswer
 from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
-from gateway.recording.recorder import AuditRecord, AuditRecorder
-from gateway.rollout.alias_health import Breach
+from gateway.recording import AuditRecord, AuditRecorder
+from gateway.rollout import Breach
 from inference.engine.live_table import LiveVersion
 from registry.answers import AnswerLog
 from sealgate.reasons import SealgateError

@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.outcomes.book import OutcomeBook, Promotion, alias_of, promotion_of
 from gateway.outcomes.judged import JudgedAnswer, Truth, judge
-from gateway.recording.burst import PreparedRecord
-from gateway.recording.recorder import AuditRecorder
+from gateway.recording import AuditRecorder, PreparedRecord
 from inference.engine.version_contents import MODEL
 from inference.model.config import ModelConfig
 from registry.answers import AnswerLog

@@ -12,9 +12,8 @@ from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.entries import BurstEntries
 from gateway.pipeline.observation import Observation
 from gateway.pipeline.pending import PendingRequest, by_version
-from gateway.recording.burst import PreparedRecord, Recorded
-from gateway.recording.recorder import AuditRecord, AuditRecorder, measured
-from gateway.rollout.rollout import Rollout
+from gateway.recording import AuditRecord, AuditRecorder, PreparedRecord, Recorded, measured
+from gateway.rollout import Rollout
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import RequestEnding, Statistics

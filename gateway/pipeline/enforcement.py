@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
 from inference.engine.engine import Engine

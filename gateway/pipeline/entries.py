@@ -7,8 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gateway.pipeline.pending import PendingRequest
-from gateway.recording.burst import PreparedRecord, RecordTemplate
-from gateway.recording.recorder import actions_of, measured, screening_of
+from gateway.recording import PreparedRecord, RecordTemplate, actions_of, measured, screening_of
 from sealgate.tensors import digest_of
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS

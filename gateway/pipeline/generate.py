@@ -32,13 +32,13 @@ from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 
-from gateway.admission.quotas import COUNTED, QuotaLimiter
+from gateway.admission import COUNTED, QuotaLimiter
 from gateway.calls.call import Call, RecordedRefusal, line_of_call
 from gateway.calls.params import InferenceParams
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
-from gateway.recording.recorder import AuditRecorder, actions_of, record_of
-from gateway.screening.prompt_classifier import PromptClassifier
+from gateway.recording import AuditRecorder, actions_of, record_of
+from gateway.screening import PromptClassifier
 from inference.backends.remote.generator import Generator
 from inference.backends.remote.messages import error_message
 from inference.engine.engine import Engine, LiveVersion

@@ -34,8 +34,8 @@ from gateway.pipeline.burst_steps import BurstSteps
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.observation import Observation
 from gateway.pipeline.pending import PendingRequest
-from gateway.recording.recorder import AuditRecorder
-from gateway.rollout.rollout import Rollout
+from gateway.recording import AuditRecorder
+from gateway.rollout import Rollout
 from inference.batching.batcher import Batcher
 from inference.batching.limits import BatcherLimits, Pace
 from inference.engine.engine import Engine, LiveVersion, RequestOptions

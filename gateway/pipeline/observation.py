@@ -8,10 +8,8 @@ from typing import Any
 import numpy.typing as npt
 
 from gateway.outcomes import ColumnWatch
-from gateway.screening.drift import DriftWatch
-from gateway.screening.features import FeatureKeeper
-from gateway.sessions.query_attacks import FlaggedSessions
-from gateway.sessions.session_screen import SessionFinding, SessionWatch
+from gateway.screening import DriftWatch, FeatureKeeper
+from gateway.sessions import FlaggedSessions, SessionFinding, SessionWatch
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from sealgate.trust.policy import Policy

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gateway.calls.call import Call, CallLog, cleaned
 from gateway.calls.messages import KnownRequest
 from gateway.calls.params import InferenceParams, read_id, read_params
-from gateway.recording.burst import PreparedRecord
+from gateway.recording import PreparedRecord
 from inference.batching.job import RequestOptions
 from inference.batching.limits import Pace
 from inference.engine.live_table import LiveVersion

@@ -18,7 +18,7 @@ from gateway.config.opening import (
     open_uploads,
     opening,
 )
-from gateway.cosigning.cosignatures import CosignatureStore
+from gateway.cosigning import CosignatureStore
 from gateway.recording.erasure import Erasure
 from gateway.recording.log_memory import ErasedKeys, LogMemory
 from gateway.recording.recorder import AuditRecorder, SearchRecord

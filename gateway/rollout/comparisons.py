@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.recording.recorder import AuditRecord, AuditRecorder, measured, screening_of
+from gateway.recording import AuditRecord, AuditRecorder, measured, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult

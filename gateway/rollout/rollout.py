@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.calls.params import InferenceParams
-from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import AliasHealth, Breach
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.engine.engine import Engine, LiveVersion

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
-from gateway.recording.recorder import SearchRecord
-from gateway.recording.store import GatewayStore, SubjectErasure
+from gateway.recording import GatewayStore, SearchRecord, SubjectErasure
 from gateway.services.event_streams import LogWatch
 from gateway.services.registry_messages import asked
-from gateway.sessions.query_attacks import FlaggedSessions
+from gateway.sessions import FlaggedSessions
 from gateway.timestamps import TimestampUpdater
 from registry.answers import SEARCHABLE, SINCE, UNTIL
 from registry.audit import AuditTrail, EntryProof

@@ -2,8 +2,7 @@
 
 import re
 
-from gateway.auth.api_keys import KeyTable
-from gateway.auth.authenticate import TokenExchange
+from gateway.auth import KeyTable, TokenExchange
 from gateway.calls.call import Call
 from gateway.services.registry_messages import asked, once
 from registry.credentials import ApiKeyRecord

@@ -11,7 +11,7 @@ credential every second while nothing happens.
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.log_follower import LogFollower, Pages

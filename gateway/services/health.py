@@ -20,7 +20,7 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from inference.engine.engine import Engine
 from sealgate.oip import grpc_service_pb2

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.calls.messages import choose_encoding
 from gateway.calls.params import read_version
-from gateway.pipeline import describe
-from gateway.pipeline.generate import GenerationPipeline
-from gateway.pipeline.infer import InferencePipeline
+from gateway.pipeline import GenerationPipeline, InferencePipeline, describe
 from inference.engine.engine import Engine, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer

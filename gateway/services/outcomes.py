@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.calls.params import check_id
 from gateway.outcomes import OutcomeBook, OutcomeReport, OutcomeReports, ShownOutcomes, Truth

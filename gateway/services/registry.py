@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.auth.method_rules import Rights, unverified
+from gateway.auth import Rights, unverified
 from gateway.calls.call import Call
 from gateway.services.event_streams import ChangeWatch
 from gateway.services.registry_messages import (

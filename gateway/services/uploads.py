@@ -5,7 +5,7 @@ The rules are in `registry.uploads.open_uploads`.
 
 from collections.abc import Iterable, Iterator
 
-from gateway.auth.method_rules import Rights
+from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.services.registry_messages import once, version_message
 from registry.uploads import OpenUpload, OpenUploads

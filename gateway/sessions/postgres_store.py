@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from gateway.admission.overload import CircuitBreaker
+from gateway.admission import CircuitBreaker
 from gateway.admission.quota_postgres import open_shared
 from gateway.sessions.session_rows import LONGEST_ROW, REMEMBERED, START
 from sealgate.reasons import Reason, SealgateError

@@ -7,7 +7,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from gateway.admission.overload import CircuitBreaker
+from gateway.admission import CircuitBreaker
 from gateway.sessions.session_rows import LONGEST_ROW, REMEMBERED
 from sealgate.reasons import Reason, SealgateError
 

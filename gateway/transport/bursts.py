@@ -13,11 +13,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from gateway.admission.overload import Threads
-from gateway.admission.stream_limiter import StreamLimiter
-from gateway.admission.thread_shares import ThreadShares
-from gateway.auth.authenticate import BurstAuthenticator, TokenAuthenticator
-from gateway.auth.interceptor import AuthInterceptor
+from gateway.admission import StreamLimiter, Threads, ThreadShares
+from gateway.auth import AuthInterceptor, BurstAuthenticator, TokenAuthenticator
 from gateway.calls.call import Call, RecordedRefusal, WholeCall, new_log
 from gateway.calls.messages import (
     KnownRequest,
@@ -28,9 +25,8 @@ from gateway.calls.messages import (
     parse_message,
 )
 from gateway.config.sections import GatewayLimits
-from gateway.pipeline.infer import LARGEST_BURST, InferencePipeline
-from gateway.pipeline.pending import PendingRequest
-from gateway.services.inference import InferenceService
+from gateway.pipeline import LARGEST_BURST, InferencePipeline, PendingRequest
+from gateway.services import InferenceService
 from gateway.transport.delayed import DelayedAnswers
 from gateway.transport.served_call import QUICK, ServedCall, Ways, way_of
 from inference.batching.limits import Pace

@@ -38,7 +38,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from gateway.auth.interceptor import Authenticator
+from gateway.auth import Authenticator
 from gateway.config.sections import GatewayLimits
 from sealgate.periodic import PeriodicThread
 from sealgate.trust.policy import Policy, Principal

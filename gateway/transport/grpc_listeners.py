@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 
 import grpc
 
-from gateway.admission.overload import LoadShedder, Threads
-from gateway.auth.interceptor import AuthInterceptor
+from gateway.admission import LoadShedder, Threads
+from gateway.auth import AuthInterceptor
 from gateway.calls.messages import Handler
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gateway.admission.quotas import nothing
+from gateway.admission import nothing
 from gateway.calls.call import Call, CallLog, end_log
-from gateway.pipeline.pending import PendingRequest
+from gateway.pipeline import PendingRequest
 from inference.batching.limits import Pace
 from inference.observability.tracing import CallSpan
 

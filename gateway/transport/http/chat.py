@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.calls.messages import Body
-from gateway.pipeline.generation_context import OPENING, RECEIPT, SEED
+from gateway.pipeline import OPENING, RECEIPT, SEED
 from gateway.transport.http.bodies import any_members, items, members, parse, room_for, text
 from inference.llm.messages import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
 from inference.llm.request import is_text

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.interceptor import AuthInterceptor
+from gateway.admission import StreamLimiter
+from gateway.auth import AuthInterceptor
 from gateway.calls.call import Call, following
 from gateway.calls.messages import Body, unpacked
 from gateway.config.sections import GatewayLimits
-from gateway.services.inference import InferenceService
+from gateway.services import InferenceService
 from gateway.transport.http.bodies import HttpAnswer, HttpStream, refused, said
 from gateway.transport.http.infer import HEADER_LENGTH
 from gateway.transport.http.openapi import document

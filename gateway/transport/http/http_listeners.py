@@ -6,10 +6,10 @@ import threading
 import time
 from collections import Counter
 
-from gateway.admission.stream_limiter import StreamLimiter
-from gateway.auth.interceptor import AuthInterceptor
+from gateway.admission import StreamLimiter
+from gateway.auth import AuthInterceptor
 from gateway.config.document import GatewayConfig
-from gateway.services.inference import InferenceService
+from gateway.services import InferenceService
 from gateway.transport.connections import Bounds, subnet_of
 from gateway.transport.http.connection import HttpConnection
 from gateway.transport.http.gateway import DisconnectWatch, HttpGateway

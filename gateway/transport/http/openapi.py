@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.auth.method_rules import ANYONE, RULES
+from gateway.auth import ANYONE, RULES
 from gateway.transport.http.bodies import BINARY, EVENTS, JSON
 from gateway.transport.http.operations import CHAT, OPENAI, OPENAPI, ROUTES, Route
 from gateway.transport.http.schemas import (

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from gateway.calls.call import Call
 from gateway.calls.messages import Body
-from gateway.services.inference import InferenceService
+from gateway.services import InferenceService
 from gateway.transport.http.bodies import (
     EVENTS,
     HttpAnswer,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TypeAlias
 
-from gateway.auth.certificates import PEM_PROPERTY
+from gateway.auth import PEM_PROPERTY
 from gateway.transport.tls import ServedCertificate, ServerTls
 from inference.observability.tracing import TRACEPARENT
 from sealgate.settings import ConfigError

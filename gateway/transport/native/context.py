@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 
-from gateway.auth.certificates import PEM_PROPERTY
+from gateway.auth import PEM_PROPERTY
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.errors import grpc_status
 
